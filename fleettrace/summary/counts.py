@@ -1,0 +1,146 @@
+"""A mergeable summary of requests by key, with bounds that hold.
+
+A summary says of one window, or of several merged: how many requests there were (`total`, exact), how often each
+listed key was asked for (`requests`, never too high), and how many requests at most any key that is *not* listed can
+have had (`absent`). For a listed key `covered` is the part of `absent` that does not apply to it, because it was
+listed where that part arose. So, for every key k
+
+    lower(k) = requests(k)                  (0 when k is not listed)
+    upper(k) = requests(k) + absent - covered(k)
+
+and both stay true under addition. That makes a slice, an instance, a host and a fleet the same kind of value: the
+bounds of the whole are the sums of the bounds of the parts, whatever the order of merging.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from fleettrace.summary.key import Key
+
+__all__ = ["OPS", "KeyCount", "Summary", "add_courses", "add_known", "merge_ops"]
+
+OPS = ("get", "set", "delete", "arith", "touch", "other")
+"""What a request can be. `set` is every store (set, add, replace, append, prepend, cas), `arith` incr and decr."""
+
+
+def add_known(a: int | None, b: int | None) -> int | None:
+    """The sum of two figures, unknown (None) when either is: an unknown part makes the whole unknown, never 0."""
+    return None if a is None or b is None else a + b
+
+
+def merge_ops(a: Mapping[str, int] | None, b: Mapping[str, int] | None) -> dict[str, int] | None:
+    """The sum of two counts by op, unknown (None) when either is."""
+    if a is None or b is None:
+        return None
+    merged = dict(a)
+    for op, count in b.items():
+        merged[op] = merged.get(op, 0) + count
+    return merged
+
+
+def add_courses(a: list[int], b: Iterable[int]) -> list[int]:
+    """Add course `b` into `a`, bucket by bucket; the shorter one counts as zero past its end. Returns `a`."""
+    for index, count in enumerate(b):
+        if index < len(a):
+            a[index] += count
+        else:
+            a.append(count)
+    return a
+
+
+class KeyCount:
+    """What one summary knows of one key."""
+
+    __slots__ = ("course", "covered", "misses", "ops", "requests", "value_bytes")
+
+    def __init__(
+        self,
+        requests: int = 0,
+        covered: int = 0,
+        ops: dict[str, int] | None = None,
+        misses: int | None = None,
+        value_bytes: int | None = None,
+        course: list[int] | None = None,
+    ) -> None:
+        self.requests = requests
+        self.covered = covered
+        self.ops = ops
+        self.misses = misses
+        self.value_bytes = value_bytes
+        self.course = course if course is not None else []
+
+    def add(self, other: KeyCount) -> None:
+        """Take in what another summary knows of the same key."""
+        self.requests += other.requests
+        self.covered += other.covered
+        self.ops = merge_ops(self.ops, other.ops)
+        self.misses = add_known(self.misses, other.misses)
+        self.value_bytes = add_known(self.value_bytes, other.value_bytes)
+        add_courses(self.course, other.course)
+
+    def copy(self) -> KeyCount:
+        """A count of the same values that shares nothing with this one."""
+        ops = None if self.ops is None else dict(self.ops)
+        return KeyCount(self.requests, self.covered, ops, self.misses, self.value_bytes, list(self.course))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, KeyCount):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"KeyCount({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
+
+
+class Summary:
+    """Requests by key over one window or several. `course` has the total of each bucket of time."""
+
+    __slots__ = ("absent", "course", "keys", "total")
+
+    def __init__(
+        self,
+        total: int = 0,
+        absent: int = 0,
+        keys: dict[Key, KeyCount] | None = None,
+        course: list[int] | None = None,
+    ) -> None:
+        self.total = total
+        self.absent = absent
+        self.keys: dict[Key, KeyCount] = {} if keys is None else keys
+        self.course = [] if course is None else course
+
+    def add(self, other: Summary) -> None:
+        """Merge another summary of other requests into this one. The caller sees to it that none is added twice."""
+        self.total += other.total
+        self.absent += other.absent
+        add_courses(self.course, other.course)
+        mine = self.keys
+        for key, count in other.keys.items():
+            known = mine.get(key)
+            if known is None:
+                mine[key] = count.copy()
+            else:
+                known.add(count)
+
+    def lower(self, key: Key) -> int:
+        """The fewest requests that `key` can have had."""
+        known = self.keys.get(key)
+        return 0 if known is None else known.requests
+
+    def upper(self, key: Key) -> int:
+        """The most requests that `key` can have had."""
+        known = self.keys.get(key)
+        return self.absent if known is None else known.requests + self.absent - known.covered
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Summary):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Summary(total={self.total}, absent={self.absent}, keys={len(self.keys)})"

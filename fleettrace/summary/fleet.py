@@ -1,0 +1,134 @@
+"""Hosts' summaries merged into one: per key its bounds, on how many hosts it is, and which one it is hottest on.
+
+Folding is associative and commutative, and idempotent by source: a summary of the same run, host and instance is
+taken once, however often it arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from heapq import nlargest, nsmallest
+from typing import NamedTuple
+
+from fleettrace.summary.counts import KeyCount, Summary, add_courses
+from fleettrace.summary.key import Key
+
+__all__ = ["FleetKey", "FleetSummary", "Ranked", "SourceId"]
+
+
+class SourceId(NamedTuple):
+    """Whose summary it is: one traced process of one host in one run."""
+
+    run: str
+    host: str
+    instance: str
+
+
+class FleetKey:
+    """What the fleet knows of one key."""
+
+    __slots__ = ("count", "host_bits", "top_host", "top_requests")
+
+    def __init__(self) -> None:
+        self.count: KeyCount | None = None
+        self.host_bits = 0
+        self.top_host = ""
+        self.top_requests = 0
+
+    def add(self, count: KeyCount, host: str, bit: int) -> None:
+        """Take in one host's count of the key."""
+        if self.count is None:
+            self.count = count.copy()
+        else:
+            self.count.add(count)
+        self.host_bits |= bit
+        hotter = count.requests > self.top_requests
+        if hotter or (count.requests == self.top_requests and host < self.top_host):
+            self.top_host, self.top_requests = host, count.requests
+
+
+class Ranked(NamedTuple):
+    """A key in the order of the report."""
+
+    key: Key
+    count: KeyCount
+    requests_max: int
+    certified: bool
+    hosts: int
+    top_host: str
+    top_requests: int
+
+
+class FleetSummary:
+    """The merged summary of many hosts."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self.absent = 0
+        self.course: list[int] = []
+        self.keys: dict[Key, FleetKey] = {}
+        self._sources: set[SourceId] = set()
+        self._bits: dict[str, int] = {}
+
+    @property
+    def sources(self) -> frozenset[SourceId]:
+        """The summaries that are in."""
+        return frozenset(self._sources)
+
+    def add_host(self, run: str, host: str, instances: Mapping[str, Summary]) -> None:
+        """Take in the summaries of one host's instances; those already in are left out."""
+        whole = Summary()
+        for instance, summary in instances.items():
+            source = SourceId(run, host, instance)
+            if source not in self._sources:
+                self._sources.add(source)
+                whole.add(summary)
+        bit = self._bits.setdefault(host, 1 << len(self._bits))
+        self.total += whole.total
+        self.absent += whole.absent
+        add_courses(self.course, whole.course)
+        keys = self.keys
+        for key, key_count in whole.keys.items():
+            fleet_key = keys.get(key)
+            if fleet_key is None:
+                fleet_key = keys[key] = FleetKey()
+            fleet_key.add(key_count, host, bit)
+
+    def rank(self, n: int, *, bounds_open: bool = False) -> list[Ranked]:
+        """The `n` keys with the most requests, most first; ties in the order of their bytes.
+
+        A key is certified when it is in the top `n` for sure: at most `n - 1` other keys, listed or not, can have had
+        more. With `bounds_open` (a host is missing) none is.
+        """
+        top = nsmallest(n, self._listed(), key=lambda item: (-item[1].requests, item[0]))
+        bars = _largest_uppers(self._listed(), self.absent, n + 1)
+        return [self._ranked(key, count, bars, n, bounds_open) for key, count in top]
+
+    def _listed(self) -> Iterable[tuple[Key, KeyCount]]:
+        return ((key, known.count) for key, known in self.keys.items() if known.count is not None)
+
+    def _ranked(self, key: Key, count: KeyCount, bars: list[int], n: int, bounds_open: bool) -> Ranked:
+        upper = count.requests + self.absent - count.covered
+        # Among the others: the key's own upper bound, if it is one of the bars, is taken out.
+        others = list(bars)
+        if upper in others:
+            others.remove(upper)
+        bar = others[n - 1] if len(others) >= n else 0
+        known = self.keys[key]
+        return Ranked(
+            key=key,
+            count=count,
+            requests_max=upper,
+            certified=not bounds_open and count.requests >= bar,
+            hosts=known.host_bits.bit_count(),
+            top_host=known.top_host,
+            top_requests=known.top_requests,
+        )
+
+
+def _largest_uppers(listed: Iterable[tuple[Key, KeyCount]], absent: int, n: int) -> list[int]:
+    """The `n` largest upper bounds, largest first. Any number of unlisted keys can have had up to `absent` each."""
+    uppers = nlargest(n, (count.requests + absent - count.covered for _, count in listed))
+    if absent:
+        uppers = sorted([*uppers, *[absent] * n], reverse=True)[:n]
+    return uppers

@@ -1,0 +1,98 @@
+"""From what the kernel's map held over one slice to a summary whose bounds hold.
+
+A slice's map has one entry per (key, tag), where a tag is the kind of request. Only the largest entries of the map
+are printed, and a full map takes no new entry: what both hide is bounded here, from the exact total.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fleettrace.summary.counts import KeyCount, Summary
+from fleettrace.summary.key import Key
+
+__all__ = ["MapLimits", "SliceCounts", "summarise"]
+
+
+@dataclass(frozen=True, slots=True)
+class MapLimits:
+    """What bounds the kernel's map of one slice."""
+
+    capacity: int
+    """Entries the map takes; further ones are dropped by the kernel, first come, first kept."""
+    printed: int
+    """Entries printed at most, the largest ones."""
+    tags: int
+    """Tags that one key can have at most, and so entries that one key can fill."""
+
+
+@dataclass(slots=True)
+class SliceCounts:
+    """One instance's part of one slice, as printed: counts by (key, tag)."""
+
+    index: int
+    """Position of the slice in the trace, from 0."""
+    start_ns: int
+    end_ns: int
+    """Nanoseconds of the node's monotonic clock."""
+    total: int
+    """Requests in the slice, from the scalar: exact."""
+    counts: dict[tuple[Key, int], int] = field(default_factory=dict)
+    map_entries: int = 0
+    """Entries that the whole map printed, those of other instances included."""
+    map_total: int = 0
+    """Requests of every instance that shares the map."""
+    map_listed: int = 0
+    """Requests in all the printed entries."""
+    smallest: int = 0
+    """The smallest entry printed, of any instance."""
+    everything: bool = False
+    """The map was printed whole (a trace stopped early prints without a limit)."""
+
+
+def entry_bounds(part: SliceCounts, limits: MapLimits) -> tuple[int, int]:
+    """The most requests that (one entry, all entries of one key) of this instance can have had without being printed.
+
+    What was printed and what was counted differ by the remainder, and nothing unseen can exceed that. When the map
+    cannot have been full, an entry that was not printed is also no larger than the smallest that was.
+    """
+    remainder = part.total - sum(part.counts.values())
+    if remainder <= 0:
+        return 0, 0
+    hidden = part.map_total - part.map_listed
+    cut = part.map_entries >= limits.printed and not part.everything
+    # A full map holds `capacity` entries, each with at least one request: fewer hidden requests than hidden entries
+    # would need means that it was not full.
+    cannot_be_full = cut and hidden < limits.capacity - part.map_entries
+    if cannot_be_full:
+        return min(remainder, part.smallest), min(remainder, part.smallest * limits.tags)
+    return remainder, remainder
+
+
+def summarise(
+    part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable[[int], str | None] | None
+) -> Summary:
+    """The summary of one instance's slice; its course has the slice's counts in `bucket`.
+
+    `op_of` names the op that a tag stands for, None for a tag it does not know; without it, ops are unknown.
+    """
+    entry, absent = entry_bounds(part, limits)
+    pad = [0] * bucket
+    keys: dict[Key, KeyCount] = {}
+    tags_listed: dict[Key, int] = {}
+    for (key, tag), count in part.counts.items():
+        known = keys.get(key)
+        if known is None:
+            known = keys[key] = KeyCount(ops=None if op_of is None else {}, course=[*pad, 0])
+        known.requests += count
+        known.course[bucket] += count
+        tags_listed[key] = tags_listed.get(key, 0) + 1
+        if op_of is not None and known.ops is not None:
+            op = op_of(tag)
+            known.ops = None if op is None else {**known.ops, op: known.ops.get(op, 0) + count}
+    for key, known in keys.items():
+        # Its other tags' entries may be among those that were not printed.
+        slack = min(absent, entry * (limits.tags - min(tags_listed[key], limits.tags)))
+        known.covered = absent - slack
+    return Summary(part.total, absent, keys, [*pad, part.total])
