@@ -51,7 +51,7 @@ class Ranked(NamedTuple):
     """A key in the order of the report."""
 
     key: Key
-    count: KeyCount
+    known: KeyCount
     requests_max: int
     certified: bool
     hosts: int
@@ -117,7 +117,7 @@ class FleetSummary:
         known = self.keys[key]
         return Ranked(
             key=key,
-            count=count,
+            known=count,
             requests_max=upper,
             certified=not bounds_open and count.requests >= bar,
             hosts=known.host_bits.bit_count(),

@@ -11,7 +11,7 @@ KEY_MAX_LENGTH = 250
 
 
 class Key(NamedTuple):
-    """One key. Two keys cut to the same bytes stay apart when their lengths differ; otherwise they cannot be told apart."""
+    """One key. Two keys cut to the same bytes are told apart by their lengths, where those differ."""
 
     data: bytes
     length: int

@@ -70,9 +70,7 @@ def entry_bounds(part: SliceCounts, limits: MapLimits) -> tuple[int, int]:
     return remainder, remainder
 
 
-def summarise(
-    part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable[[int], str | None] | None
-) -> Summary:
+def summarise(part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable[[int], str | None] | None) -> Summary:
     """The summary of one instance's slice; its course has the slice's counts in `bucket`.
 
     `op_of` names the op that a tag stands for, None for a tag it does not know; without it, ops are unknown.
