@@ -1,0 +1,109 @@
+"""Looking around on a node: the script that does, and what its report means."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from importlib.resources import files
+
+from fleettrace.errors import HostError, HostState
+from fleettrace.node.containers import container_of, named, names_by_id
+from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeBinary, NodeFacts
+from fleettrace.node.records import Record, read_records
+from fleettrace.transport.interface import Limits
+
+__all__ = ["DISCOVERY_LIMITS", "discovery_script", "parse_discovery", "set_words"]
+
+DISCOVERY_LIMITS = Limits(seconds=60, max_bytes=32 << 20)
+"""A look around takes a fraction of a second; on a node that swaps, or whose docker hangs, half a minute."""
+
+_VERSION = re.compile(r"bpftrace v?(\d+)\.(\d+)(?:\.(\d+))?")
+
+
+def set_words(words: Sequence[str]) -> str:
+    """A line of sh that makes `words` the script's arguments, each exactly as it is."""
+    return f"set -- {' '.join(shlex.quote(word) for word in words)}\n"
+
+
+def discovery_script(bpftrace: Sequence[str], scope: str) -> bytes:
+    """The script that looks around. `bpftrace` is the node's command; `scope` is `host`, or `netns` for only the
+    processes in the network namespace of the session itself."""
+    script = files("fleettrace.node").joinpath("discover.sh").read_text("utf-8")
+    return (set_words(bpftrace) + f"scope={shlex.quote(scope)}\n" + script).encode()
+
+
+def parse_discovery(report: bytes) -> Discovery:
+    """What the script's report says. Raises `HostError` when it is not a whole report."""
+    try:
+        records = read_records(report)
+        node: dict[str, bytes] = {}
+        groups: list[dict[str, bytes]] = [node]
+        for record in records:
+            if record.tag in ("binary", "process"):
+                groups.append({})
+            groups[-1][record.tag] = record.value
+        listings = [
+            (record.tag.removeprefix("containers-"), _text(record))
+            for record in records
+            if record.tag.startswith("containers-")
+        ]
+        return Discovery(_facts(node), _instances(groups[1:], names_by_id(listings)))
+    except (ValueError, KeyError) as error:
+        reason = f"no {error} in it" if isinstance(error, KeyError) else str(error)
+        raise HostError(
+            HostState.TRACE_FAILED,
+            "discovery-garbled",
+            f"the look around on the node gave a report that cannot be read ({reason}); run with -v to see it",
+        ) from error
+
+
+def _text(record: Record) -> str:
+    return record.value.decode("utf-8", "replace")
+
+
+def _facts(node: dict[str, bytes]) -> NodeFacts:
+    said = node["bpftrace"].decode("utf-8", "replace").strip()
+    version = _VERSION.search(said)
+    lockdown = re.search(rb"\[(\w+)\]", node.get("lockdown", b""))
+    return NodeFacts(
+        kernel=node["kernel"].decode("utf-8", "replace"),
+        arch=node["arch"].decode("utf-8", "replace"),
+        uid=int(node["uid"]),
+        cpus=int(node["cpus"]),
+        ticks_per_s=int(node["ticks"]),
+        bpftrace=Bpftrace(int(version[1]), int(version[2]), int(version[3] or 0)) if version else None,
+        bpftrace_said=said[:200],
+        lockdown=lockdown[1].decode() if lockdown else "",
+        tracefs=node["tracefs"] == b"yes",
+        timeout=node["timeout"] == b"yes",
+        unshare=node["unshare"] == b"yes",
+    )
+
+
+def _instances(groups: list[dict[str, bytes]], names: dict[str, tuple[str, str]]) -> tuple[Instance, ...]:
+    binaries: dict[bytes, NodeBinary] = {}
+    instances = []
+    for group in groups:
+        if "binary" in group:
+            inode = group["binary"]
+            binaries[inode] = NodeBinary(
+                inode.decode("ascii"), int(group["size"]), bytes.fromhex(group["head"].decode("ascii"))
+            )
+            continue
+        if "ports" not in group:
+            continue  # the process ended while it was described
+        instances.append(
+            Instance(
+                pid=int(group["process"]),
+                start=int(group["start"]),
+                binary=binaries[group["inode"]],
+                exe=group["exe"],
+                user=group.get("user", b"").decode("utf-8", "replace")
+                or group.get("uid", b"").decode("ascii", "replace")
+                or None,
+                ports=tuple(sorted({int(port, 16) for port in group["ports"].split()})),
+                container=named(container_of(group["cgroup"].decode("utf-8", "replace")), names),
+            )
+        )
+    return tuple(sorted(instances, key=lambda instance: instance.pid))
