@@ -1,0 +1,191 @@
+"""Everything the tool wants to know of one memcached binary, in one value that is kept by build id.
+
+`analyse` is the only entry point other packages need: the bytes of a binary in, a `BinaryAnalysis` out, which turns
+to a JSON-ready dict and back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from fleettrace.binary import elf as elf_file
+from fleettrace.binary.callsites import CallSite, Operation, OuterSite
+from fleettrace.binary.cheapest import Cost, Spot, cheapest_spot, entry_spot
+from fleettrace.binary.elf import BinaryError, Elf, Machine
+from fleettrace.binary.functions import Function, Functions, read_functions
+from fleettrace.binary.symbols import Symbol, Variant, function_symbols, named, variant
+
+__all__ = ["ANALYSIS", "WANTED", "BinaryAnalysis", "Found", "Point", "analyse"]
+
+ANALYSIS = 1
+"""The version of what `analyse` finds: raise it with every change of its answers, so that caches forget the old ones."""
+
+WANTED = {
+    "do_item_get": 5,
+    "item_alloc": 5,
+    "do_item_alloc": 5,
+    "process_command_ascii": 3,
+    "process_command": 2,
+    "item_get": 4,
+}
+"""The functions looked for, and how many of their arguments must be whole where the probe sits.
+
+do_item_get(key, nkey, hv, thread, do_update), item_alloc(key, nkey, flags, exptime, nbytes), item_get(key, nkey, thread,
+do_update): items.h and thread.c of memcached 1.4.35 to 1.6.45. process_command*(conn, line[, length]): proto_text.c.
+"""
+
+
+class Found(StrEnum):
+    """How a function was found: by a symbol from one of four places, or located without any."""
+
+    SYMTAB = "symtab"
+    DYNSYM = "dynsym"
+    DEBUGDATA = "debugdata"
+    DEBUG_FILE = "debug-file"
+    LOCATED = "located"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One function a probe can sit in: by its name in the source (`function`) and in the binary (`symbol`, if any).
+
+    `address` is virtual, `file_offset` in the file, `size` in bytes. `cheapest` is the same as `entry` where nothing beats it.
+    """
+
+    function: str
+    symbol: str | None
+    found: Found
+    address: int
+    file_offset: int
+    size: int
+    entry: Spot
+    cheapest: Spot
+    signs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BinaryAnalysis:
+    """What one binary offers. `missing` says of each wanted function that has no point, why, in a few words."""
+
+    analysis: int
+    machine: Machine
+    build_id: str | None
+    version: str | None
+    debug_link: str | None
+    points: tuple[Point, ...]
+    call_sites: tuple[CallSite, ...]
+    missing: dict[str, str]
+
+    def point(self, function: str) -> Point | None:
+        """The point of the source's `function`, or None: `missing[function]` then says why."""
+        return next((point for point in self.points if point.function == function), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists, strings and numbers, fit for `json.dumps`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> BinaryAnalysis:
+        """The inverse of `to_dict`. Raises `BinaryError` when `value` is of another ANALYSIS or is damaged."""
+        try:
+            if value["analysis"] != ANALYSIS:
+                raise BinaryError(f"the kept analysis has version {value['analysis']}, this is {ANALYSIS}")
+            return cls(
+                **value
+                | {
+                    "machine": Machine(value["machine"]),
+                    "points": tuple(_point(point) for point in value["points"]),
+                    "call_sites": tuple(_call_site(site) for site in value["call_sites"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BinaryError(f"the kept analysis is damaged: {type(error).__name__} {error}") from None
+
+
+def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
+    """Analyse a whole memcached binary; `debug` is its separate debug file, if there is one.
+
+    Takes well under a second for the binaries that exist.
+    Raises `BinaryError` when either is not an ELF file that is understood, or they do not belong together.
+    """
+    elf = elf_file.parse(data)
+    symbols = function_symbols(elf, debug)
+    functions = read_functions(elf, symbols)
+    points: list[Point] = []
+    missing: dict[str, str] = {}
+    for name, arguments in WANTED.items():
+        outcome = _by_symbol(elf, functions, symbols, name, arguments)
+        if isinstance(outcome, Point):
+            points.append(outcome)
+        else:
+            missing[name] = outcome
+    return BinaryAnalysis(
+        analysis=ANALYSIS,
+        machine=elf.machine,
+        build_id=elf_file.build_id(elf),
+        version=elf_file.memcached_version(elf),
+        debug_link=elf_file.debug_link(elf),
+        points=tuple(points),
+        call_sites=(),
+        missing=missing,
+    )
+
+
+def _by_symbol(elf: Elf, functions: Functions, symbols: tuple[Symbol, ...], name: str, arguments: int) -> Point | str:
+    """The point of function `name`, or why there is none."""
+    found = named(symbols, name)
+    if not found:
+        return "no symbol" if symbols else "the binary is stripped"
+    addresses = {symbol.address for symbol in found}
+    if len(addresses) > 1:
+        return f"{len(addresses)} copies of the function: {', '.join(sorted({s.name for s in found}))}"
+    symbol = found[0]
+    if variant(symbol.name) is not Variant.WHOLE:
+        return f"only the specialised copy {symbol.name}, whose arguments may lie elsewhere"
+    function = functions.starting(symbol.address)
+    if function is None:
+        return f"the symbol at {symbol.address:#x} is no function of the unwind table"
+    return _point_at(elf, function, name, symbol.name, Found(symbol.origin.value), arguments)
+
+
+def _point_at(elf: Elf, function: Function, name: str, symbol: str | None, found: Found, arguments: int) -> Point | str:
+    entry = entry_spot(elf, function)
+    cheapest = cheapest_spot(elf, function, arguments)
+    offset = elf.offset_of(function.start)
+    if entry is None or cheapest is None or offset is None:
+        return f"what lies at {function.start:#x} is no code"
+    return Point(name, symbol, found, function.start, offset, function.end - function.start, entry, cheapest)
+
+
+def _spot(value: dict[str, Any]) -> Spot:
+    return Spot(**value | {"cost": Cost(value["cost"])})
+
+
+def _point(value: dict[str, Any]) -> Point:
+    return Point(
+        **value
+        | {
+            "found": Found(value["found"]),
+            "entry": _spot(value["entry"]),
+            "cheapest": _spot(value["cheapest"]),
+            "signs": tuple(value["signs"]),
+        }
+    )
+
+
+def _operation(value: str | None) -> Operation | None:
+    return None if value is None else Operation(value)
+
+
+def _call_site(value: dict[str, Any]) -> CallSite:
+    outer = (OuterSite(**o | {"operation": _operation(o["operation"])}) for o in value["outer"])
+    return CallSite(
+        **value
+        | {
+            "operation": _operation(value["operation"]),
+            "fetch": _operation(value["fetch"]),
+            "outer": tuple(outer),
+        }
+    )

@@ -1,0 +1,174 @@
+"""Where each function begins and ends, from the unwind table that every distribution's binary keeps, stripped or not.
+
+`.eh_frame` has one entry (FDE) a contiguous piece of code: a function, or the cold part a compiler split off it.
+Format: Linux Standard Base 5.0, chapter 10.6.
+"""
+
+from __future__ import annotations
+
+import bisect
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from fleettrace.binary.elf import BinaryError, Elf
+from fleettrace.binary.symbols import Symbol
+from fleettrace.binary.unwind import MAX_UNWIND, Cursor, Unwind
+
+__all__ = ["Function", "Functions", "read_functions"]
+
+MAX_ENTRIES = 1 << 18
+"""Entries of `.eh_frame` that are read; a memcached with everything linked in has some 10,000."""
+
+_PT_GNU_EH_FRAME = 0x6474E550
+_SIZES = {0x0: "<Q", 0x2: "<H", 0x3: "<I", 0x4: "<Q", 0xA: "<h", 0xB: "<i", 0xC: "<q"}
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One contiguous piece of code at [start, end), virtual addresses; `name` where a symbol says one."""
+
+    start: int
+    end: int
+    name: str | None
+    unwind: Unwind | None
+
+
+class Functions:
+    """The functions of a binary, looked up by address."""
+
+    def __init__(self, functions: Iterable[Function]) -> None:
+        self._all = sorted({f.start: f for f in functions}.values(), key=lambda f: f.start)
+        self._starts = [f.start for f in self._all]
+
+    def __iter__(self) -> Iterator[Function]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def at(self, address: int) -> Function | None:
+        """The function that holds `address`, or None."""
+        index = bisect.bisect_right(self._starts, address) - 1
+        return self._all[index] if index >= 0 and address < self._all[index].end else None
+
+    def starting(self, address: int) -> Function | None:
+        """The function whose first byte is at `address`, or None."""
+        found = self.at(address)
+        return found if found is not None and found.start == address else None
+
+
+def read_functions(elf: Elf, symbols: Iterable[Symbol] = ()) -> Functions:
+    """Every function `.eh_frame` or a symbol with a size knows of; of a damaged table, what precedes the damage."""
+    names: dict[int, str] = {}
+    found: dict[int, Function] = {}
+    for symbol in symbols:
+        names.setdefault(symbol.address, symbol.name)
+        if symbol.size and elf.is_code(symbol.address):
+            found.setdefault(symbol.address, Function(symbol.address, symbol.address + symbol.size, symbol.name, None))
+    for start, size, unwind in _entries(elf):
+        if size > 0 and elf.is_code(start):
+            found[start] = Function(start, start + size, names.get(start), unwind)
+    return Functions(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Cie:
+    encoding: int
+    augmented: bool
+    code_align: int
+    data_align: int
+    initial: bytes
+
+
+def _frame(elf: Elf) -> tuple[int, bytes] | None:
+    """`.eh_frame` as (virtual address, bytes): the section, else what the unwind header of the segments points to."""
+    section = elf.section(".eh_frame")
+    if section is not None:
+        return section.address, elf.contents(section)
+    for segment in elf.segments:
+        if segment.kind == _PT_GNU_EH_FRAME:
+            head = elf.read(segment.address, 8)
+            if len(head) == 8 and head[0] == 1 and head[1] == 0x1B:
+                address = segment.address + 4 + int.from_bytes(head[4:8], "little", signed=True)
+                return address, elf.read(address, len(elf.data))
+    return None
+
+
+def _entries(elf: Elf) -> Iterator[tuple[int, int, Unwind]]:
+    """(start, size, unwind) of each FDE."""
+    frame = _frame(elf)
+    if frame is None:
+        return
+    address, data = frame
+    cies: dict[int, _Cie | None] = {}
+    position = 0
+    for _ in range(MAX_ENTRIES):
+        if position + 8 > len(data):
+            return
+        length, identity = struct.unpack_from("<II", data, position)
+        end = position + 4 + length
+        if length < 4 or length == 0xFFFFFFFF or end > len(data):
+            return
+        if identity:
+            place = position + 4 - identity
+            if place not in cies:
+                cies[place] = _cie(data, place)
+            cie = cies[place]
+            entry = None if cie is None else _fde(data, address, position + 8, end, cie)
+            if entry is not None:
+                yield entry
+        position = end
+    raise BinaryError(f"the unwind table has more than {MAX_ENTRIES} entries")
+
+
+def _cie(data: bytes, place: int) -> _Cie | None:
+    if place < 0 or place + 9 > len(data):
+        return None
+    length, identity = struct.unpack_from("<II", data, place)
+    if identity != 0 or length > len(data) - place - 4:
+        return None
+    reader = Cursor(data, place + 8, place + 4 + length)
+    try:
+        reader.fixed("<B")
+        text_end = data.index(b"\0", reader.position, reader.end)
+        letters = data[reader.position : text_end]
+        reader.position = text_end + 1
+        code_align, data_align = reader.uleb(), reader.sleb()
+        reader.uleb()
+        encoding = 0
+        if letters[:1] == b"z":
+            body = reader.uleb() + reader.position
+            encoding = _pointer_encoding(reader, letters[1:])
+            reader.position = body
+    except (struct.error, IndexError, ValueError):
+        return None
+    return _Cie(encoding, letters[:1] == b"z", code_align, data_align, reader.rest())
+
+
+def _pointer_encoding(reader: Cursor, letters: bytes) -> int:
+    """How an FDE of this CIE writes addresses (the letter R); what stands before it is stepped over."""
+    for letter in letters:
+        if letter == ord("R"):
+            return reader.fixed("<B")
+        if letter == ord("L"):
+            reader.fixed("<B")
+        elif letter == ord("P"):
+            reader.fixed(_SIZES.get(reader.fixed("<B") & 15, "<Q"))
+    return 0
+
+
+def _fde(data: bytes, base: int, position: int, end: int, cie: _Cie) -> tuple[int, int, Unwind] | None:
+    layout = _SIZES.get(cie.encoding & 15)
+    relative = cie.encoding & 0x70
+    if layout is None or relative not in (0, 0x10):
+        return None
+    reader = Cursor(data, position, end)
+    try:
+        start = reader.fixed(layout) + (base + position if relative else 0)
+        size = reader.fixed(layout)
+        if cie.augmented:
+            reader.position += reader.uleb()
+    except (struct.error, IndexError):
+        return None
+    return start, size, Unwind(cie.code_align, cie.data_align, cie.initial, reader.rest()[:MAX_UNWIND])

@@ -1,0 +1,155 @@
+"""The function symbols of a binary, from wherever it or its debug file still has some.
+
+Four places, asked in this order: `.symtab`, `.dynsym` (official images export everything from 1.6.38 on),
+`.gnu_debugdata` (Fedora's xz-packed mini symbol table), and a separate debug file with the same build id.
+
+A compiler may split or clone a function and say so in a suffix. Only some of those keep the arguments where the
+source has them: `variant` tells them apart.
+"""
+
+from __future__ import annotations
+
+import lzma
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleettrace.binary.elf import BinaryError, Elf, Section, build_id, parse
+
+__all__ = ["Origin", "Symbol", "Variant", "base_name", "function_symbols", "named", "variant"]
+
+MAX_SYMBOLS = 1 << 20
+"""Entries of one symbol table that are read; a memcached with everything linked in has some 20,000."""
+MAX_NAME = 512
+"""Bytes of the longest symbol name that is kept."""
+MAX_DEBUGDATA = 64 << 20
+"""Bytes that `.gnu_debugdata` may unpack to (xz packs zeros 7,000 to one)."""
+
+_SYM = struct.Struct("<IBBHQQ")
+_STT_FUNC = 2
+_SHN_UNDEF = 0
+_SHT_SYMTAB = 2
+_SHT_DYNSYM = 11
+
+
+class Origin(StrEnum):
+    """Where a symbol was found."""
+
+    SYMTAB = "symtab"
+    DYNSYM = "dynsym"
+    DEBUGDATA = "debugdata"
+    DEBUG_FILE = "debug-file"
+
+
+class Variant(StrEnum):
+    """What a compiler's suffix says about a function's arguments."""
+
+    WHOLE = "whole"
+    """The function itself, or a mere renaming of it: arguments as in the source."""
+    CLONE = "clone"
+    """A specialised copy (`.constprop`, `.isra`): arguments may be dropped, moved or passed by value."""
+    PART = "part"
+    """Some of its instructions (`.part`, `.cold`): not entered on every call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """One defined function: its virtual `address` and its `size` in bytes (0 where the table does not say)."""
+
+    name: str
+    address: int
+    size: int
+    origin: Origin
+
+
+_RENAMED = re.compile(r"\.(?:lto_priv|localalias|llvm|__uniq)(?:\.\d+)?|@.*$")
+_CLONED = re.compile(r"\.(?:constprop|isra)\.\d+")
+_PARTIAL = re.compile(r"\.(?:part|cold)(?:\.\d+)?")
+
+
+def base_name(name: str) -> str:
+    """The name in the source: what precedes the first dot or version sign."""
+    return re.split(r"[.@]", name, maxsplit=1)[0]
+
+
+def variant(name: str) -> Variant:
+    """What the suffixes of `name` leave of the function. An unknown suffix counts as a clone, to be safe.
+
+    GCC's names come from its gcc/ folder (ipa-cp.cc, ipa-sra.cc, ipa-split.cc, lto-partition.cc, bb-reorder.cc);
+    `.llvm.` and `.__uniq.` are Clang's.
+    """
+    rest = name[len(base_name(name)) :]
+    if _PARTIAL.search(rest):
+        return Variant.PART
+    return Variant.WHOLE if not _RENAMED.sub("", rest) else Variant.CLONE
+
+
+def function_symbols(elf: Elf, debug: bytes | None = None) -> tuple[Symbol, ...]:
+    """Every defined function symbol, the first place that knows an (address, name) naming it, in order of address.
+
+    `debug` is a separate debug file; it must carry the binary's build id.
+    Raises `BinaryError` when `debug` belongs to another binary, or a symbol table is beyond all bounds.
+    """
+    found: dict[tuple[int, str], Symbol] = {}
+    for symbol in _all(elf, debug):
+        found.setdefault((symbol.address, symbol.name), symbol)
+    return tuple(sorted(found.values(), key=lambda symbol: (symbol.address, symbol.name)))
+
+
+def named(symbols: Iterable[Symbol], name: str) -> tuple[Symbol, ...]:
+    """The symbols of the source's function `name`, whole or cloned; never its split-off parts."""
+    matching = (s for s in symbols if s.name.startswith(name) and base_name(s.name) == name)
+    order = {Variant.WHOLE: 0, Variant.CLONE: 1}
+    kept = [s for s in matching if variant(s.name) in order]
+    return tuple(sorted(kept, key=lambda s: (order[variant(s.name)], s.address)))
+
+
+def _all(elf: Elf, debug: bytes | None) -> Iterator[Symbol]:
+    yield from _table(elf, _SHT_SYMTAB, Origin.SYMTAB)
+    yield from _table(elf, _SHT_DYNSYM, Origin.DYNSYM)
+    yield from _debugdata(elf)
+    if debug is not None:
+        other = parse(debug)
+        if build_id(elf) is None or build_id(other) != build_id(elf):
+            raise BinaryError(
+                f"the debug file is for build id {build_id(other)}, the binary has {build_id(elf)}: they do not match"
+            )
+        yield from _table(other, _SHT_SYMTAB, Origin.DEBUG_FILE)
+
+
+def _debugdata(elf: Elf) -> Iterator[Symbol]:
+    """The mini symbol table; a damaged one counts as none, for it is only a help."""
+    section = elf.section(".gnu_debugdata")
+    if section is None:
+        return
+    try:
+        unpacker = lzma.LZMADecompressor(memlimit=MAX_DEBUGDATA)
+        inner = unpacker.decompress(elf.contents(section), max_length=MAX_DEBUGDATA)
+        if not unpacker.eof:
+            return
+        packed = parse(inner)
+    except (lzma.LZMAError, BinaryError):
+        return
+    yield from _table(packed, _SHT_SYMTAB, Origin.DEBUGDATA)
+
+
+def _table(elf: Elf, kind: int, origin: Origin) -> Iterator[Symbol]:
+    for section in elf.sections:
+        if section.kind == kind and section.entry_size == _SYM.size and section.link < len(elf.sections):
+            yield from _entries(elf, section, elf.sections[section.link], origin)
+
+
+def _entries(elf: Elf, table: Section, strings: Section, origin: Origin) -> Iterator[Symbol]:
+    names = elf.contents(strings)
+    raw = elf.contents(table)
+    count = len(raw) // _SYM.size
+    if count > MAX_SYMBOLS:
+        raise BinaryError(f"the symbol table {table.name!r} has {count} entries; more than {MAX_SYMBOLS} are not read")
+    for name, info, _, section, address, size in _SYM.iter_unpack(raw[: count * _SYM.size]):
+        if info & 15 != _STT_FUNC or section == _SHN_UNDEF or address == 0:
+            continue
+        end = names.find(b"\0", name, name + MAX_NAME)
+        if end > name:
+            yield Symbol(names[name:end].decode("utf-8", "replace"), address, size, origin)

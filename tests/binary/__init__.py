@@ -1,0 +1,1 @@
+"""Tests of `fleettrace.binary`, against real builds of memcached."""

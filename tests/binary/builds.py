@@ -1,0 +1,146 @@
+"""Real memcached binaries to test on, built once from Debian's source package, kept in a cache outside the repository.
+
+`build("plain")` gives the path of an unstripped binary, `stripped("plain")` that of its `strip`ped copy (same build id,
+same code: the first is the truth about the second). `installed()` is the distribution's own package. The cache is
+`$FLEETTRACE_TEST_CACHE`, by default `/var/cache/fleettrace-test`; a build takes about 20 s the first time.
+
+    python -m tests.binary.builds plain cf-protection     # build these now
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["BUILDS", "CI_BUILDS", "Build", "build", "cache", "extra_binaries", "installed", "stripped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """How one variant is made: compiler and linker flags, `configure` switches."""
+
+    cflags: str
+    ldflags: str = ""
+    configure: tuple[str, ...] = ()
+
+
+HARDENED = "-g -O2 -fstack-protector-strong -fstack-clash-protection -Wformat -D_FORTIFY_SOURCE=2 -fPIE"
+
+BUILDS = {
+    "plain": Build("-O2"),
+    "cf-protection": Build("-O2 -fcf-protection=full"),
+    "lto": Build("-O2 -flto", "-flto"),
+    "o3": Build("-O3"),
+    "os": Build("-Os"),
+    "no-pie": Build("-O2 -fno-pie", "-no-pie"),
+    "dtrace": Build("-O2", configure=("--enable-dtrace",)),
+    "proxy": Build("-O2", configure=("--enable-proxy",)),
+    "hardened": Build(HARDENED, "-Wl,-z,relro -Wl,-z,now -pie", ("--enable-sasl", "--enable-tls")),
+    "o3-lto": Build("-O3 -flto", "-flto"),
+}
+"""Every variant, `hardened` being what Debian's own package is compiled with."""
+
+CI_BUILDS = ("plain", "cf-protection", "lto")
+"""The variants whose tests run everywhere; the others are tested where somebody has built them."""
+
+
+def cache() -> Path:
+    """The folder that keeps sources and builds from run to run."""
+    return Path(os.environ.get("FLEETTRACE_TEST_CACHE", "/var/cache/fleettrace-test"))
+
+
+def build(name: str) -> Path:
+    """The unstripped binary of variant `name`, built if it is not cached.
+
+    Raises `subprocess.CalledProcessError` when the source cannot be had or does not compile.
+    """
+    binary = cache() / "binary" / name / "memcached"
+    if not binary.exists():
+        binary.parent.mkdir(parents=True, exist_ok=True)
+        with (binary.parent.parent / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not binary.exists():
+                _compile(_source(), BUILDS[name], binary)
+    return binary
+
+
+def stripped(name: str) -> Path:
+    """The same binary without any symbol."""
+    whole = build(name)
+    result = whole.with_name("memcached.stripped")
+    if not result.exists():
+        scratch = whole.with_name(f"memcached.stripped.{os.getpid()}")
+        subprocess.run(["strip", "-o", str(scratch), str(whole)], check=True)
+        scratch.rename(result)
+    return result
+
+
+def installed() -> Path | None:
+    """The distribution's packaged memcached, or None where it is not installed."""
+    path = Path("/usr/bin/memcached")
+    return path if path.exists() else None
+
+
+def extra_binaries() -> list[Path]:
+    """Binaries that somebody put into the cache's `extra/` (other distributions' packages), to try everything on."""
+    return sorted(path for path in (cache() / "extra").glob("*/memcached") if path.is_file())
+
+
+def _source() -> Path:
+    """The unpacked source package, fetched with a private apt configuration so that the machine's stays as it is."""
+    root = cache() / "source"
+    found = sorted(root.glob("memcached-1*/configure"))
+    if found:
+        return found[0].parent
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not sorted(root.glob("memcached-1*/configure")):
+            _fetch_source(root)
+    return sorted(root.glob("memcached-1*/configure"))[0].parent
+
+
+def _fetch_source(root: Path) -> None:
+    private = root / "apt"
+    (private / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+    (private / "archives" / "partial").mkdir(parents=True, exist_ok=True)
+    keys = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
+    (private / "sources.list").write_text(f"deb-src {keys} http://deb.debian.org/debian bookworm main\n")
+    options = {
+        "Dir::Etc::sourcelist": private / "sources.list",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::State::lists": private / "lists",
+        "Dir::Cache": private,
+        "APT::Sandbox::User": "root",
+    }
+    apt = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in options.items())]
+    subprocess.run([*apt, "update"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*apt, "source", "memcached"], check=True, cwd=root, stdout=subprocess.DEVNULL)
+
+
+def _compile(source: Path, variant: Build, target: Path) -> None:
+    tree = target.parent / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    shutil.copytree(source, tree, symlinks=True)
+    environment = os.environ | {"CFLAGS": variant.cflags, "LDFLAGS": variant.ldflags}
+    log = (target.parent / "log").open("wb")
+    with log:
+        for command in (
+            ["./configure", "--disable-docs", "--disable-coverage", *variant.configure],
+            ["make", "-j2", "memcached"],
+        ):
+            subprocess.run(
+                command, cwd=tree, env=environment, check=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+    (tree / "memcached").rename(target)
+    shutil.rmtree(tree)
+
+
+if __name__ == "__main__":
+    for wanted in sys.argv[1:] or CI_BUILDS:
+        print(build(wanted), stripped(wanted))
