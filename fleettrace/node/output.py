@@ -6,7 +6,7 @@ A program prints text (JSON output loses keys, see docs/probes.md):
     #start NS                        counting has begun
     #slice a|b NS                    a slice has ended; its map follows
     @na[PID]: TOTAL                  exact requests of the slice, by process
-    @a[PID, TAG, LENGTH, KEY]: N     the largest entries, in any order
+    @a[PID, TAG, LENGTH, KEY...]: N  the largest entries, in any order; the key in one string or in pieces
     #end                             that was all of the slice
     #last a|b NS                     like #slice, for the slice that the end of the trace cut short
 
@@ -31,6 +31,7 @@ _MARK = re.compile(rb"#(start|slice|last|end)(?: ([ab]))?(?: (\d+))?$")
 _ATTACHED = re.compile(rb"Attach(?:ing|ed) (\d+) probes?")
 _NOW = re.compile(rb"@now: (\d+)$")
 
+_JOINT = b", "
 _LINE_MAX = 8192
 """Bytes in the longest line taken: a key of 250, or a command line of 2,048 (memcached's limit), and its figures."""
 _TAIL_MAX = 32
@@ -85,10 +86,15 @@ Event = Attached | Started | Noise | RawSlice
 
 
 class OutputParser:
-    """Takes what bpftrace prints as it comes, and gives what it means. `limit` is the node's string limit in bytes."""
+    """Takes what bpftrace prints as it comes, and gives what it means.
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    A key stands in `pieces` strings of up to `piece` bytes each, joined by ", " as bpftrace joins a map's key.
+    """
+
+    def __init__(self, piece: int, pieces: int) -> None:
+        self._piece = piece
+        self._pieces = pieces
+        self._longest = piece * pieces + len(_JOINT) * (pieces - 1)
         self._buffer = b""
         self._open: RawSlice | None = None
         self._loose: dict[str, RawSlice] = {}
@@ -141,26 +147,39 @@ class OutputParser:
         start, length = head.end(), int(head[4])
         tail = self._tail(buffer, start, length)
         if tail is None:
-            missing = len(buffer) - start <= max(self._limit, _LINE_MAX if length == 0 else 0) + _TAIL_MAX
+            missing = len(buffer) - start <= (_LINE_MAX if length == 0 else self._longest) + _TAIL_MAX
             return 0 if missing and not final else -1
-        entry = Entry(int(head[2]), int(head[3]), length, buffer[start : tail.start()], int(tail[1]))
+        shown = buffer[start : tail.start()]
+        key = shown if length == 0 else self._join(shown, length)
+        entry = Entry(int(head[2]), int(head[3]), length, key, int(tail[1]))
         self._slice(head[1].decode()).entries.append(entry)
         return tail.end()
 
     def _tail(self, buffer: bytes, start: int, length: int) -> re.Match[bytes] | None:
-        """The end of the entry whose key begins at `start`: at the key's length, else at the string limit, else where
-        a NUL in the key (the binary protocol allows it) made bpftrace stop."""
+        """The end of the entry whose key begins at `start`: where the key's length puts it, else where a NUL in the
+        key (the binary protocol allows it) made bpftrace stop."""
         if length == 0:
             newline = buffer.find(b"\n", start)
             at = buffer.rfind(b"]: ", start, newline) if newline >= 0 else -1
             return _TAIL.match(buffer, at) if at >= 0 else None
-        for shown in (length, self._limit):
-            if 0 < shown <= self._limit and (tail := _TAIL.match(buffer, start + shown)):
-                return tail
-        most = start + min(max(length, 0), self._limit)
-        if len(buffer) < most + _TAIL_MAX and not buffer.endswith(b"\n"):
+        shown = min(max(length, 0), self._piece * self._pieces) + len(_JOINT) * (self._pieces - 1)
+        if tail := _TAIL.match(buffer, start + shown):
+            return tail
+        if len(buffer) < start + shown + _TAIL_MAX and not buffer.endswith(b"\n"):
             return None
-        return _TAIL.search(buffer, start, most + _TAIL_MAX)
+        return _TAIL.search(buffer, start, start + shown + _TAIL_MAX)
+
+    def _join(self, shown: bytes, length: int) -> bytes:
+        """The key from the pieces as shown: as far as it came through."""
+        sizes = [min(self._piece, max(0, length - index * self._piece)) for index in range(self._pieces)]
+        missing = sum(sizes) + len(_JOINT) * (self._pieces - 1) - len(shown)
+        if missing == 0:
+            return b"".join(_cut(shown, sizes) or [shown])
+        # One piece is short, for it holds a NUL: the key is known up to there.
+        for index, size in enumerate(sizes):
+            if size >= missing and (pieces := _cut(shown, [*sizes[:index], size - missing, *sizes[index + 1 :]])):
+                return b"".join(pieces[: index + 1])
+        return shown.split(_JOINT)[0][: self._piece]
 
     def _slice(self, name: str) -> RawSlice:
         if self._open is not None and self._open.map == name:
@@ -193,3 +212,15 @@ class OutputParser:
             self._open = None
         if word in (b"slice", b"last"):
             self._open = RawSlice(name, ns)
+
+
+def _cut(shown: bytes, sizes: list[int]) -> list[bytes] | None:
+    """`shown` as pieces of these sizes with a joint between them; None when it does not fit."""
+    pieces, position = [], 0
+    for size in sizes:
+        if pieces and shown[position : position + len(_JOINT)] != _JOINT:
+            return None
+        position += len(_JOINT) if pieces else 0
+        pieces.append(shown[position : position + size])
+        position += size
+    return pieces if position == len(shown) else None

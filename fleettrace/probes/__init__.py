@@ -1,1 +1,1 @@
-
+"""Which bpftrace program suits which memcached binary, at what cost, and the program's text. Pure."""

@@ -1,0 +1,77 @@
+# Run one bpftrace program on a node, bounded there, and leave nothing behind.
+#
+# POSIX sh. Set before it: $program (the program's text), $seconds (the bound), $pids (the traced processes), $strings
+# and $entries (bpftrace's limits), $overlays (lines `PID HEX...`: symbol files for this trace only, in printf's octal
+# form), and as arguments the words of the command that runs bpftrace.
+#
+# Three bounds hold, each on its own: the program ends itself, timeout(1) interrupts and then kills bpftrace, and the
+# watchdog interrupts it at once when standard input ends, that is when the controller, its connection or the session is
+# gone. An interrupted bpftrace prints what it has.
+# Prints records (see records.py); between `trace` and the next NUL stands what bpftrace prints.
+
+LC_ALL=C
+export LC_ALL
+# The names up to and from bpftrace 0.19 on.
+export BPFTRACE_STRLEN="$strings" BPFTRACE_MAX_STRLEN="$strings" BPFTRACE_STR_TRUNC_TRAILER=''
+export BPFTRACE_MAP_KEYS_MAX="$entries" BPFTRACE_MAX_MAP_KEYS="$entries"
+
+record() { printf '%s\0%s\0' "$1" "$2"; }
+
+# CPU time and identity of each traced process.
+processes() {
+    for pid in $pids; do
+        record "process-$1" "$pid $(cat "/proc/$pid/stat" 2>/dev/null)"
+    done
+    record "uptime-$1" "$(cut -d ' ' -f 1 /proc/uptime)"
+}
+
+# What runs bpftrace in a mount namespace of its own: there it may mount what the node lacks, and nobody else sees it.
+# $1: the overlays.
+inside='
+    mount --make-rprivate / 2>/dev/null
+    [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ] ||
+        mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
+    if [ -n "$1" ]; then
+        for place in /mnt /media /srv /tmp; do [ -d "$place" ] && break; done
+        mount -t tmpfs -o mode=0700,size=4m tmpfs "$place" || exit 98
+        printf "%s\n" "$1" | while read -r pid bytes; do
+            mkdir -p "$place/proc/$pid" && printf "$bytes" >"$place/proc/$pid/exe" || exit 98
+        done || exit 98
+        export BCC_SYMFS="$place"
+    fi
+    shift
+    exec "$@"'
+
+exec 3<&0 </dev/null
+processes before
+record trace ''
+
+if unshare -m true 2>/dev/null; then
+    set -- unshare -m sh -c "$inside" sh "$overlays" "$@"
+elif [ -n "$overlays" ]; then
+    echo 'unshare(1) is needed to give bpftrace a symbol of its own and is not there or may not be used' >&2
+    set -- false
+fi
+if command -v timeout >/dev/null 2>&1; then
+    timeout -s INT -k 10 "$seconds" "$@" -e "$program" 3<&- &
+    tracer=$!
+    bound=
+else
+    "$@" -e "$program" 3<&- &
+    tracer=$!
+    { sleep "$seconds"; kill -INT "$tracer"; sleep 10; kill -KILL "$tracer"; } >/dev/null 2>&1 3<&- &
+    bound=$!
+fi
+# `read` is a builtin: no process stays behind when the watchdog is ended.
+{ while read -r _ <&3; do :; done; kill -INT "$tracer"; } >/dev/null 2>&1 &
+watchdog=$!
+wait "$tracer"
+status=$?
+kill "$watchdog" $bound 2>/dev/null
+wait "$watchdog" 2>/dev/null
+
+printf '\0'
+record status "$status"
+record times "$(times | tail -n 1)"
+processes after
+record end ''

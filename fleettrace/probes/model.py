@@ -1,0 +1,82 @@
+"""What the catalogue decides for one binary: a rung of the ladder, where the probe sits, and what it reads there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fleettrace.summary.run import ProbeVerdict
+
+__all__ = ["KeyLayout", "Overlay", "ProbePlan", "Rung", "TraceSettings"]
+
+
+class Rung(StrEnum):
+    """The ways of seeing requests, best first (docs/probes.md)."""
+
+    ITEM = "item"
+    USDT = "usdt"
+    COMMAND = "command"
+    SYSCALL = "syscall"
+    WATCH = "watch"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLayout:
+    """How a key is spread over the strings of a map's key, because old versions of bpftrace have short strings."""
+
+    piece: int
+    """Bytes of the key in each string."""
+    pieces: int
+    strlen: int
+    """What BPFTRACE_STRLEN has to be for that."""
+    plus_one: bool
+    """str(p, n) gives n - 1 bytes on this bpftrace (0.23.0 on), so it is asked for one more."""
+
+    @property
+    def capacity(self) -> int:
+        """Bytes of the longest key that comes through whole."""
+        return self.piece * self.pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """A symbol that only bpftrace sees: the synthetic ELF file that gives an instruction a name."""
+
+    elf: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbePlan:
+    """How one binary is traced."""
+
+    rung: Rung
+    point: str
+    """What the probe is attached to: a symbol's name, the binary's own or the overlay's."""
+    verdict: ProbeVerdict
+    overlay: Overlay | None = None
+    tag: str = "0"
+    """The bpftrace expression that tells the kind of request."""
+    ops: Mapping[int, str] | None = None
+    """The op each tag stands for, tags being addresses in the file; None where the tag does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSettings:
+    """The bounds of one trace."""
+
+    duration_s: float
+    slice_ms: int = 1000
+    printed: int = 200
+    """Entries printed of each slice: the largest ones. What is cut off is bounded in the report (`absent`)."""
+    entries: int = 65536
+    """Entries each of the two maps takes. A slice rarely has more distinct keys; when it has, the bounds say so."""
+
+    @property
+    def length_ms(self) -> int:
+        """From the start of bpftrace's timers to the end: the window, and the first tick, which starts the counting."""
+        return round(self.duration_s * 1000) + FIRST_TICK_MS
+
+
+FIRST_TICK_MS = 100
+"""`interval:ms:100` in bpftrace/slices.bt."""

@@ -1,0 +1,68 @@
+"""The text of a bpftrace program: the files under `bpftrace/`, filled in. Nothing that a node chose goes into it but
+process ids, which are numbers; symbol names are those of our own lists and are checked all the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from string import Template
+
+from fleettrace.probes.layout import key_expression
+from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
+from fleettrace.resources import resource_dir
+
+__all__ = ["Site", "program", "uprobe_count"]
+
+_COMMENT = re.compile(r"/\*.*?\*/\n?", re.DOTALL)
+_POINT = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+INTERVALS = 3
+"""Interval probes in bpftrace/slices.bt: bpftrace counts them among those it attaches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One probe: a plan for one real inode, and the processes that run it, whose /proc/PID/exe leads to it."""
+
+    plan: ProbePlan
+    pids: tuple[int, ...]
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template(_COMMENT.sub("", (resource_dir("bpftrace") / f"{name}.bt").read_text("utf-8")))
+
+
+_ARGUMENTS = {Rung.ITEM: ("arg0", "arg1")}
+"""Pointer and length of what each rung's probe reads."""
+
+
+def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings) -> str:
+    """One program for all of a host's binaries. Raises `ValueError` for a point that is not a symbol's name."""
+    parts = [_probe(site, layout) for site in sites]
+    parts.append(
+        _template("slices").substitute(
+            slice_ms=settings.slice_ms, length_ms=settings.length_ms, printed=settings.printed
+        )
+    )
+    return "\n".join(parts)
+
+
+def uprobe_count(sites: Sequence[Site]) -> int:
+    """How many probes bpftrace has to say it attaches for the program to be whole."""
+    return len(sites) + INTERVALS
+
+
+def _probe(site: Site, layout: KeyLayout) -> str:
+    if not _POINT.fullmatch(site.plan.point):
+        raise ValueError(f"not the name of a function: {site.plan.point!r}")
+    pointer, length = _ARGUMENTS[site.plan.rung]
+    return _template(site.plan.rung.value).substitute(
+        pid=site.pids[0],
+        point=site.plan.point,
+        pids=" || ".join(f"pid == {pid}" for pid in site.pids),
+        tag=site.plan.tag,
+        length=length,
+        key=key_expression(layout, pointer, length),
+    )
