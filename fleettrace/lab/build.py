@@ -1,0 +1,161 @@
+"""An unstripped memcached, built once from Debian's source package and kept.
+
+The sources come through a private apt configuration, so that the machine's own lists and caches stay as they are.
+Builds are kept in `$FLEETTRACE_CACHE`, else /var/cache/fleettrace/lab, else ~/.cache/fleettrace/lab; a lock lets
+parallel users build once. A kept build needs neither the network nor a compiler.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleettrace.errors import FleettraceError
+from fleettrace.lab.packages import BUILD, DTRACE, find_program, require
+from fleettrace.lab.system import file_lock, run
+
+__all__ = ["VARIANTS", "Variant", "cache_folder", "memcached_binary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way of building memcached."""
+
+    cflags: str = "-O2 -g"
+    configure: tuple[str, ...] = ()
+    strip: bool = False
+
+
+VARIANTS = {
+    "plain": Variant(),
+    "cf-protection": Variant(cflags="-O2 -g -fcf-protection=full"),  # what Ubuntu's gcc does by default
+    "lto": Variant(cflags="-O2 -g -flto"),
+    "dtrace": Variant(configure=("--enable-dtrace",)),
+    "stripped": Variant(strip=True),
+}
+
+
+def cache_folder() -> Path:
+    """Where builds are kept; made if need be."""
+    if chosen := os.environ.get("FLEETTRACE_CACHE"):
+        folder = Path(chosen)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    system = Path("/var/cache/fleettrace/lab")
+    try:
+        system.mkdir(parents=True, exist_ok=True)
+        if os.access(system, os.W_OK):
+            return system
+    except OSError:
+        pass
+    home = Path.home() / ".cache/fleettrace/lab"
+    home.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+def memcached_binary(variant: str = "plain") -> Path:
+    """The path of a memcached built as `VARIANTS[variant]` says, building it (about 20 s) if it is not kept yet.
+
+    Raises `FleettraceError` when a build tool is missing, the source cannot be had, or the build fails.
+    """
+    if variant not in VARIANTS:
+        raise FleettraceError(f"lab: no memcached variant `{variant}`; there are: {', '.join(VARIANTS)}")
+    folder = cache_folder() / f"memcached-{codename()}-{platform.machine()}"
+    binary = folder / variant / "memcached"
+    if binary.exists():
+        return binary
+    with file_lock(folder / f"{variant}.lock"):
+        if not binary.exists():
+            require((*BUILD, *DTRACE) if variant == "dtrace" else BUILD, "building memcached for the lab")
+            build(source(folder), VARIANTS[variant], binary)
+    return binary
+
+
+def codename() -> str:
+    """The distribution's code name ("bookworm"): its sources and libraries make the build."""
+    release = platform.freedesktop_os_release()
+    return release.get("VERSION_CODENAME") or release.get("ID", "linux")
+
+
+def build(tree: Path, variant: Variant, binary: Path) -> None:
+    """Build in a copy of the source tree; put the binary in place with one rename."""
+    with tempfile.TemporaryDirectory(dir=binary.parent.parent, prefix="build-") as scratch:
+        work = Path(scratch) / "memcached"
+        shutil.copytree(tree, work, symlinks=True)
+        run(["./configure", *variant.configure, f"CFLAGS={variant.cflags}"], cwd=work, seconds=300)
+        run(["make", f"-j{os.cpu_count() or 1}", "memcached"], cwd=work, seconds=600)
+        built = work / "memcached"
+        if variant.strip:
+            run(["strip", built])
+        binary.parent.mkdir(exist_ok=True)
+        built.replace(binary)
+
+
+def source(folder: Path) -> Path:
+    """The source tree of the distribution's memcached, fetched on first use."""
+    tree = folder / "source"
+    with file_lock(folder / "source.lock"):
+        if not tree.exists():
+            with tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as scratch:
+                fetch(Path(scratch)).rename(tree)
+    return tree
+
+
+def fetch(scratch: Path) -> Path:
+    """Fetch and unpack the source package below `scratch`; return the unpacked tree."""
+    sources = scratch / "sources"
+    sources.mkdir()
+    deb_src(sources)
+    (scratch / "lists/partial").mkdir(parents=True)
+    (scratch / "cache/archives/partial").mkdir(parents=True)
+    apt = [
+        find_program("apt-get") or "apt-get",
+        "-q",
+        "-o",
+        "Dir::Etc::sourcelist=/dev/null",
+        "-o",
+        f"Dir::Etc::sourceparts={sources}",
+        "-o",
+        f"Dir::State::lists={scratch}/lists",
+        "-o",
+        f"Dir::Cache={scratch}/cache",
+        "-o",
+        "APT::Sandbox::User=root",
+    ]
+    try:
+        run([*apt, "update"], seconds=300)
+        run([*apt, "source", "memcached"], cwd=scratch, seconds=300)
+        return next(tree for tree in scratch.glob("memcached-*") if tree.is_dir())
+    except (FleettraceError, StopIteration) as error:
+        raise FleettraceError(
+            f"lab: the source of memcached cannot be had from the package mirror ({error}); "
+            "check the network and /etc/apt, or put a built binary's cache in $FLEETTRACE_CACHE"
+        ) from error
+
+
+def deb_src(folder: Path) -> None:
+    """Write the machine's own apt sources of its distribution into `folder`, asking for sources instead of packages."""
+    found = False
+    suite = re.compile(rf"\b({re.escape(codename())}|stable)\b")
+    etc = Path("/etc/apt")
+    for path in [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*.list"))]:
+        if path.exists():
+            lines = [line for line in path.read_text().splitlines() if line.startswith("deb ") and suite.search(line)]
+            (folder / path.name).with_suffix(".list").write_text(
+                "".join(f"deb-src{line.removeprefix('deb')}\n" for line in lines)
+            )
+            found = found or bool(lines)
+    for path in sorted((etc / "sources.list.d").glob("*.sources")):
+        stanzas = [s for s in re.split(r"\n\s*\n", path.read_text()) if re.search(r"^Types:.*\bdeb\b", s, re.M)]
+        kept = [re.sub(r"^Types:.*$", "Types: deb-src", s, flags=re.M) for s in stanzas if suite.search(s)]
+        (folder / path.name).write_text("\n\n".join(kept) + "\n")
+        found = found or bool(kept)
+    if not found:
+        raise FleettraceError(
+            f"lab: /etc/apt names no package source for `{codename()}` to take memcached's source from"
+        )

@@ -1,0 +1,261 @@
+"""The load generator: speaks memcached's protocols over plain sockets and writes down the truth.
+
+Two ways of use. `send` carries out given plans and returns when every answer has arrived: for tests of exactness, which
+start it after the probes are attached and end it before the trace does. `BackgroundLoad` keeps up a rate for a time in
+a process of its own, which ends by itself: when its time is up, or as soon as its parent is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from fleettrace.errors import FleettraceError
+from fleettrace.lab.profile import Drawer, Profile
+from fleettrace.lab.protocol import Command, ProtocolError
+from fleettrace.lab.truth import Place, Truth
+
+__all__ = ["BackgroundLoad", "Client", "Flow", "Order", "send"]
+
+PIPELINE = 16 * 1024
+"""Bytes sent before the answers are read: what a socket's buffers take even if memcached reads nothing meanwhile."""
+TICK = 0.05
+MAX_SECONDS = 3600.0
+
+
+class Connection:
+    """One connection to a memcached, for one of the protocols."""
+
+    def __init__(self, address: str, port: int, timeout: float) -> None:
+        self.socket = socket.create_connection((address, port), timeout=timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.input = self.socket.makefile("rb", buffering=65536)
+
+    def line(self) -> bytes:
+        text = self.input.readline()
+        if not text.endswith(b"\n"):
+            raise ConnectionError("memcached closed the connection")
+        return text.removesuffix(b"\r\n")
+
+    def exactly(self, size: int) -> bytes:
+        data: bytes = self.input.read(size)
+        if len(data) != size:
+            raise ConnectionError("memcached closed the connection")
+        return data
+
+    def close(self) -> None:
+        self.input.close()
+        self.socket.close()
+
+
+class Client:
+    """Sends commands to one memcached, and counts the answered ones in a truth of its own. For one thread."""
+
+    def __init__(self, place: Place, address: str, *, timeout: float = 30.0) -> None:
+        self.place = place
+        self.address = address
+        self.timeout = timeout
+        self.truth = Truth()
+        self.connections: dict[bool, Connection] = {}
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Carry out the commands, pipelined. Raises `FleettraceError` when memcached fails or refuses one."""
+        try:
+            batch: list[tuple[Command, bytes]] = []
+            size = 0
+            for command in commands:
+                data = command.encode()
+                if batch and (size + len(data) > PIPELINE or command.binary != batch[0][0].binary):
+                    self._exchange(batch)
+                    batch, size = [], 0
+                batch.append((command, data))
+                size += len(data)
+            if batch:
+                self._exchange(batch)
+        except (OSError, ProtocolError) as error:
+            raise FleettraceError(f"lab: the load on {self.place.host}:{self.place.port} failed: {error}") from error
+
+    def _exchange(self, batch: Sequence[tuple[Command, bytes]]) -> None:
+        binary = batch[0][0].binary
+        if binary not in self.connections:
+            self.connections[binary] = Connection(self.address, self.place.port, self.timeout)
+        connection = self.connections[binary]
+        connection.socket.sendall(b"".join(data for _, data in batch))
+        reader = (connection.line, connection.exactly)
+        for command, _ in batch:
+            command.check(reader)
+            self.truth.add(self.place, command.verb, command.keys)
+
+    def close(self) -> None:
+        """Close the connections. Idempotent."""
+        while self.connections:
+            self.connections.popitem()[1].close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def send(plans: Mapping[Place, Sequence[Command]], addresses: Mapping[str, str], *, threads: int = 8) -> Truth:
+    """Carry out one plan per instance and return the truth, once every command has been answered.
+
+    `addresses` gives a host's address by its name. Raises `FleettraceError` when any command fails.
+    """
+
+    def one(place: Place) -> Truth:
+        with Client(place, addresses[place.host]) as client:
+            client.send(plans[place])
+            return client.truth
+
+    truth = Truth()
+    with ThreadPoolExecutor(max_workers=max(1, min(threads, len(plans)))) as pool:
+        for part in pool.map(one, plans):
+            truth.update(part)
+    return truth
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """Steady traffic on one instance: about `rate` requests per second, made up as `profile` says."""
+
+    place: Place
+    address: str
+    profile: Profile
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a background load is to do. Late keys appear after `profile.late_after` of `seconds`."""
+
+    flows: Sequence[Flow]
+    seconds: float
+    seed: int = 1
+    max_requests: int = 50_000_000
+    errors: list[str] = field(default_factory=list)
+
+
+def carry_out(order: Order, stopped: Callable[[], bool]) -> Truth:
+    """Keep up the flows until the time is up, `max_requests` are sent, or `stopped` says so.
+
+    A flow that fails (its memcached was killed, say) ends by itself and is named in `order.errors`.
+    """
+    seconds = min(order.seconds, MAX_SECONDS)
+    running = {
+        flow.place: (flow, Client(flow.place, flow.address), Drawer(flow.profile, order.seed + index))
+        for index, flow in enumerate(order.flows)
+    }
+    truth = Truth()
+    owed = dict.fromkeys(running, 0.0)
+    sent = 0
+    start = last = time.monotonic()
+    while running and (now := time.monotonic()) < start + seconds and sent < order.max_requests:
+        if stopped():
+            break
+        for place, (flow, client, drawer) in list(running.items()):
+            # What a busy machine could not send in time is not made up for without end.
+            owed[place] = min(owed[place] + flow.rate * (now - last), flow.rate)
+            commands = []
+            while owed[place] >= 1:
+                commands.append(drawer.draw(late=now >= start + seconds * flow.profile.late_after))
+                owed[place] -= len(commands[-1].keys)
+                sent += len(commands[-1].keys)
+            try:
+                client.send(commands)
+            except FleettraceError as error:
+                order.errors.append(str(error))
+                client.close()
+                truth.update(running.pop(place)[1].truth)
+        last = now
+        time.sleep(max(0.0, TICK - (time.monotonic() - now)))
+    for _, client, _ in running.values():
+        client.close()
+        truth.update(client.truth)
+    return truth
+
+
+class BackgroundLoad:
+    """A process that carries out an order, and hands over the truth when it is stopped or at its end.
+
+    The end of its standard input is its sign to stop: that comes when its parent says so, and when its parent dies.
+    """
+
+    def __init__(self, order: Order, truth_file: Path) -> None:
+        self.truth_file = truth_file
+        self.errors_file = truth_file.with_suffix(".errors")
+        self._truth: Truth | None = None
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "fleettrace.lab.load", str(truth_file), str(self.errors_file)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+        assert self.process.stdin is not None
+        pickle.dump(order, self.process.stdin)
+        self.process.stdin.flush()
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    @property
+    def errors(self) -> list[str]:
+        """What went wrong with single flows; complete once it has ended."""
+        return self.errors_file.read_text().splitlines() if self.errors_file.exists() else []
+
+    def wait(self, seconds: float) -> Truth:
+        """Wait for its own end. Raises `FleettraceError` if that takes longer than `seconds`."""
+        try:
+            self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired as error:
+            raise FleettraceError(f"lab: the load generator still runs after {seconds:.0f} s") from error
+        return self._read()
+
+    def stop(self) -> Truth:
+        """End it now and return the truth. Idempotent."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        return self.wait(30)
+
+    def kill(self) -> None:
+        """End it without a truth. Idempotent."""
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def _read(self) -> Truth:
+        if self._truth is None:
+            if not self.truth_file.exists():
+                raise FleettraceError(f"lab: the load generator failed ({self.process.returncode}) and left no truth")
+            self._truth = Truth.from_json(self.truth_file.read_text())
+        return self._truth
+
+
+def main() -> None:
+    """The background process: an order (pickled, from the parent's pipe) in, two files out."""
+    truth_file, errors_file = Path(sys.argv[1]), Path(sys.argv[2])
+    order: Order = pickle.load(sys.stdin.buffer)
+    truth = carry_out(order, lambda: bool(select.select([sys.stdin], [], [], 0)[0]))
+    errors_file.write_text("".join(f"{error}\n" for error in order.errors))
+    scratch = truth_file.with_suffix(".new")
+    scratch.write_text(truth.to_json())
+    scratch.replace(truth_file)
+
+
+if __name__ == "__main__":
+    main()

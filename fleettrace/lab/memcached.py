@@ -1,0 +1,171 @@
+"""Real memcached processes on a lab's hosts, in the shapes that a fleet has them.
+
+Every host runs a copy of the binary: uprobes attach to the inode, so hosts that shared one file would fire each
+other's probes, which real hosts never do.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fleettrace.errors import FleettraceError
+from fleettrace.lab.build import memcached_binary
+from fleettrace.lab.namespaces import enter
+from fleettrace.lab.packages import find_program
+from fleettrace.lab.specs import InstanceSpec, Shape
+from fleettrace.lab.system import Process, children_of, process, wait_until
+
+__all__ = ["OPTIONS", "Instance", "original", "read_stats"]
+
+DEBIAN = Path("/usr/bin/memcached")
+OPTIONS = ("-u", "nobody", "-m", "64", "-c", "1024", "-t", "2", "-l", "0.0.0.0")
+WRAPPER = """\
+#!/bin/sh
+{binary} "$@" &
+wait
+"""
+
+
+def original(spec: InstanceSpec) -> Path:
+    """The binary that an instance runs a copy of. Builds it on first use. Raises `FleettraceError`."""
+    if spec.binary is not None:
+        return spec.binary
+    return DEBIAN if spec.variant == "debian" else memcached_binary(spec.variant)
+
+
+def read_stats(address: str, port: int, *arguments: str) -> dict[str, str]:
+    """What memcached's `stats` command says, by name (`cmd_get`, `cmd_set`, ...)."""
+    with socket.create_connection((address, port), timeout=10) as connection:
+        connection.sendall(" ".join(("stats", *arguments)).encode() + b"\r\n")
+        text = b""
+        while not text.endswith(b"END\r\n"):
+            got = connection.recv(65536)
+            if not got:
+                raise FleettraceError(f"lab: memcached at {address}:{port} closed the connection")
+            text += got
+    return dict(line.split(" ", 2)[1:] for line in text.decode().splitlines() if line.startswith("STAT "))
+
+
+@dataclass(slots=True)
+class Instance:
+    """One memcached of one host, which can be stopped and started again."""
+
+    spec: InstanceSpec
+    host: str
+    namespace: str
+    address: str
+    folder: Path
+    """The host's own folder, for its copies of the binary."""
+    binary: Path = field(init=False)
+    """The copy that it runs (in the container's shape: as the host sees it)."""
+    process: Process | None = field(default=None, init=False)
+    """The memcached itself, not a wrapper: pid as the machine sees it."""
+    launcher: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        name = "kvstore" if self.spec.shape is Shape.RENAMED else "memcached"
+        source = "custom" if self.spec.binary is not None else self.spec.variant
+        self.binary = self.folder / f"{self.spec.shape}-{source}-{self.spec.copy}" / name
+
+    @property
+    def port(self) -> int:
+        return self.spec.port
+
+    @property
+    def pid(self) -> int:
+        """The pid of the running memcached. Raises `FleettraceError` when it does not run."""
+        if self.process is None:
+            raise FleettraceError(f"lab: no memcached runs on {self.host}:{self.port}")
+        return self.process.pid
+
+    @property
+    def wrapper(self) -> Path:
+        return self.binary.parent / "wrapper/memcached"
+
+    def prepare(self) -> None:
+        """Put the binary in place. All of a lab's before the first process starts: a file that any other process holds
+        open for writing, if only between fork and exec, cannot be executed (ETXTBSY)."""
+        if not self.binary.exists():
+            self.binary.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(original(self.spec), self.binary)
+        if self.spec.shape is Shape.WRAPPER:
+            self.wrapper.parent.mkdir(exist_ok=True)
+            self.wrapper.write_text(WRAPPER.format(binary=shlex.quote(str(self.binary))))
+            self.wrapper.chmod(0o755)
+
+    def start(self) -> None:
+        """Start it and wait until it answers. Raises `FleettraceError` with memcached's own words when it does not."""
+        inode = self.binary.stat().st_ino
+        log = self.folder / f"memcached-{self.port}.log"
+        with log.open("wb") as output:
+            self.launcher = subprocess.Popen(
+                [*enter(self.namespace), *self.command()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            self.process = wait_until(
+                lambda: self.answers(inode), f"memcached on {self.host}:{self.port} does not start"
+            )
+        except FleettraceError as error:
+            words = log.read_text(errors="replace").strip().replace("\n", " / ")
+            raise FleettraceError(f"{error}: {words}" if words else str(error)) from error
+        if self.spec.shape is Shape.DELETED:
+            self.replace_binary()
+
+    def command(self) -> list[str]:
+        """What runs in the host's network namespace."""
+        options = ["-p", str(self.port), *OPTIONS, *self.spec.options]
+        if self.spec.shape is Shape.WRAPPER:
+            return [str(self.wrapper), *options]
+        if self.spec.shape is Shape.CONTAINER:
+            unshare = find_program("unshare") or "unshare"
+            private = [unshare, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+            script_text = 'mount --bind "$1" /usr/local/bin && shift && exec /usr/local/bin/memcached "$@"'
+            return [*private, "sh", "-c", script_text, "sh", str(self.binary.parent), *options]
+        return [str(self.binary), *options]
+
+    def answers(self, inode: int) -> Process | None:
+        """The memcached among the launcher's descendants, once it serves its port."""
+        if self.launcher is None or self.launcher.poll() is not None:
+            raise FleettraceError(f"lab: memcached on {self.host}:{self.port} ended at once")
+        waiting = [self.launcher.pid]
+        while waiting:
+            pid = waiting.pop()
+            waiting += children_of(pid)
+            try:
+                ours = Path(f"/proc/{pid}/exe").stat().st_ino == inode
+                if ours and read_stats(self.address, self.port)["pid"]:
+                    return process(pid)
+            except OSError:
+                continue
+        return None
+
+    def replace_binary(self) -> None:
+        """Replace the binary on disk, as an upgrade does: the running one is then a deleted file."""
+        fresh = self.binary.with_name(f"{self.binary.name}.new")
+        shutil.copy2(original(self.spec), fresh)
+        fresh.replace(self.binary)
+
+    def stop(self, number: int = signal.SIGKILL) -> None:
+        """End it with a signal and wait for it. No effect when it does not run."""
+        if self.process is not None:
+            self.process.signal(number)
+            ended = self.process
+            wait_until(lambda: not ended.alive, f"memcached on {self.host}:{self.port} does not end")
+            self.process = None
+        if self.launcher is not None:
+            self.launcher.wait(timeout=10)
+            self.launcher = None
+
+    def stats(self, *arguments: str) -> dict[str, str]:
+        """What memcached's `stats` says now, by name."""
+        return read_stats(self.address, self.port, *arguments)

@@ -1,0 +1,150 @@
+"""What a lab has put on this machine, and how to take all of it away again, whoever is left to do so.
+
+Everything a lab makes carries its id (`ft3a9c`) in its name: namespaces, links, users, folders, control groups. So
+`remove` needs no memory but the id, and works for a lab whose owner was killed halfway through its set-up. Each lab
+notes its owner (pid and start time) and its processes outside the namespaces under /run/fleettrace-lab/<id>/; its files
+are under /var/lib/fleettrace-lab/<id>/, because /run is often mounted noexec.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleettrace.errors import FleettraceError
+from fleettrace.lab.namespaces import delete_network, inodes, networks_in_use
+from fleettrace.lab.system import Process, file_lock, kill_all, process, processes_in_netns, run
+
+__all__ = ["FILES", "STATE", "Claim", "claim", "labs", "remove", "sweep_stale"]
+
+STATE = Path("/run/fleettrace-lab")
+FILES = Path("/var/lib/fleettrace-lab")
+SUDOERS = Path("/etc/sudoers.d")
+ID = re.compile(r"ft[0-9a-f]{4}")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A lab's place on this machine: its id and its network, 10.231.`subnet`.0/24."""
+
+    id: str
+    subnet: int
+
+    @property
+    def state(self) -> Path:
+        return STATE / self.id
+
+    @property
+    def files(self) -> Path:
+        return FILES / self.id
+
+    def note_process(self, pid: int) -> None:
+        """Remember a process outside the lab's namespaces, so that it is ended with the lab."""
+        if (one := process(pid)) is not None:
+            with (self.state / "processes").open("a") as notes:
+                notes.write(f"{one.pid} {one.started}\n")
+
+
+def claim() -> Claim:
+    """Take an id and a free network for a lab of this process, removing dead labs first. Needs root."""
+    if os.geteuid() != 0:
+        raise FleettraceError("the lab makes network namespaces and needs root: run it as root or with sudo")
+    with file_lock(STATE / "lock"):
+        sweep()
+        owner = process(os.getpid())
+        if owner is None:
+            raise FleettraceError("lab: /proc does not show this process; is it mounted?")
+        taken = networks_in_use() | {int(path.read_text()) for path in STATE.glob("ft*/subnet")}
+        free = [number for number in range(256) if number not in taken]
+        if not free:
+            raise FleettraceError("lab: every network from 10.231.0.0/24 to 10.231.255.0/24 is in use here")
+        mine = Claim(new_id(), secrets.choice(free))
+        mine.state.mkdir(mode=0o700)
+        (mine.state / "subnet").write_text(str(mine.subnet))
+        (mine.state / "owner").write_text(f"{owner.pid} {owner.started}")
+        mine.files.mkdir(mode=0o711, parents=True)
+    return mine
+
+
+def new_id() -> str:
+    while (STATE / (name := f"ft{secrets.token_hex(2)}")).exists() or (FILES / name).exists():
+        pass
+    return name
+
+
+def labs() -> dict[str, Process | None]:
+    """Every lab on this machine, by id, with its owner as noted (None: it never came to note one)."""
+    names = {path.name for folder in (STATE, FILES) if folder.is_dir() for path in folder.iterdir()}
+    return {name: owner_of(name) for name in sorted(names) if ID.fullmatch(name)}
+
+
+def owner_of(name: str) -> Process | None:
+    owners = noted(STATE / name / "owner")
+    return owners[0] if owners else None
+
+
+def noted(path: Path) -> list[Process]:
+    """The processes noted in a file, a line each. A line cut short by a crash is passed over."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return []
+    words = [line.split() for line in lines]
+    return [Process(int(two[0]), int(two[1])) for two in words if len(two) == 2]
+
+
+def sweep_stale() -> list[str]:
+    """Remove every lab whose owner is dead; return their ids. Labs of living owners are not touched."""
+    with file_lock(STATE / "lock"):
+        return sweep()
+
+
+def sweep() -> list[str]:
+    stale = [name for name, owner in labs().items() if owner is None or not owner.alive]
+    for name in stale:
+        remove(name)
+    return stale
+
+
+def remove(name: str) -> None:
+    """Take away whatever the lab `name` left here. Idempotent. Raises `FleettraceError` when something stays."""
+    if not ID.fullmatch(name):
+        raise FleettraceError(f"lab: `{name}` is no lab's id")
+    helpers = noted(STATE / name / "processes")
+    kill_all(lambda: [one for one in helpers if one.alive])
+    kill_all(lambda: processes_in_netns(inodes(name)))
+    delete_network(name)
+    for line in Path("/etc/passwd").read_text().splitlines():
+        if line.startswith(f"{name}u"):
+            delete_user(line.split(":")[0])
+    remove_cgroups(name)
+    shutil.rmtree(FILES / name, ignore_errors=True)
+    if (FILES / name).exists():
+        shutil.rmtree(FILES / name)
+    shutil.rmtree(STATE / name, ignore_errors=True)
+
+
+def delete_user(user: str) -> None:
+    """Delete one of a lab's users and what sudo keeps about it."""
+    for path in (SUDOERS, *map(Path, ("/run/sudo/ts", "/var/lib/sudo/ts", "/var/lib/sudo/lectured"))):
+        (path / user).unlink(missing_ok=True)
+    run(["userdel", "--force", user], check=False)
+
+
+def remove_cgroups(name: str) -> None:
+    """Remove the control groups of a lab's containers, in every hierarchy. Their processes have been killed."""
+    deadline = time.monotonic() + 5
+    for root in [*Path("/sys/fs/cgroup").glob(f"*/{name}"), Path(f"/sys/fs/cgroup/{name}")]:
+        while root.is_dir():
+            for folder, _, _ in os.walk(root, topdown=False):
+                try:
+                    Path(folder).rmdir()
+                except OSError:
+                    time.sleep(0.02)
+            if time.monotonic() > deadline:
+                return
