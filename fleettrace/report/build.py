@@ -1,0 +1,256 @@
+"""From what a run found to the report: shares, rates, bounds, causes, families. Pure, and computed once.
+
+A rate of a key is its share of the fleet's rate: hosts have windows of their own, measured ones, and a key's requests
+are merged over all of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import nlargest
+from itertools import islice
+from typing import Protocol
+
+from fleettrace.errors import HostState
+from fleettrace.report.course import mark
+from fleettrace.report.folding import fold
+from fleettrace.report.imbalance import Cause, Family, find_causes, loads
+from fleettrace.report.model import HostRow, KeyRow, Report, Spread, TemplateRow, TopHost, Totals
+from fleettrace.summary.counts import KeyCount
+from fleettrace.summary.fleet import Ranked
+from fleettrace.summary.run import Coverage, HostResult, InstanceResult, RunResult, Warn
+
+__all__ = ["FoundTemplate", "Miner", "build_report"]
+
+_ONE_HOST = 0.9
+"""Part of a key's requests on its hottest host from which on the key is called one host's."""
+
+_EVERYWHERE = 0.9
+"""Part of the traced hosts that a key is on from which on it is called everywhere."""
+
+_MINED_KEYS = 100_000
+"""Keys that families are looked for among, the hottest ones."""
+
+_LOOKED_AT = 10_000
+"""Keys that a family's hottest member is looked for among, the hottest ones."""
+
+_COVERED = 0.99
+"""Part of the traffic a trace must have seen to need no warning."""
+
+
+class FoundTemplate(Protocol):
+    """What a miner of templates gives: see `fleettrace.report.templates`."""
+
+    @property
+    def pattern(self) -> str: ...
+    @property
+    def requests(self) -> int: ...
+    @property
+    def keys(self) -> int: ...
+
+
+Miner = Callable[[Mapping[bytes, int], Sequence[re.Pattern[str]]], Sequence[FoundTemplate]]
+
+
+def build_report(
+    run: RunResult,
+    *,
+    top: int = 20,
+    patterns: Sequence[re.Pattern[str]] = (),
+    templates: int = 10,
+    mine: Miner | None = None,
+) -> Report:
+    """The report of `run` with its `top` hottest keys and up to `templates` families.
+
+    `patterns` are the user's own families, and `mine` finds the others; without it there are none.
+    """
+    ranked = run.fleet.rank(top, bounds_open=not _bounds_closed(run))
+    counts = {} if mine is None else _counts(run)
+    found = [] if mine is None else list(mine(counts, patterns))
+    families = _families(found, patterns)
+    rates = {host.host: rate for host in run.hosts if (rate := host.rate) is not None}
+    load, causes = loads(rates), find_causes(run.hosts, run.fleet, families)
+    total, rate = _known_total(run), sum(rates.values()) if rates else None
+    requests_of = {host.host: host.requests for host in run.hosts}
+    traced = sum(1 for requests in requests_of.values() if requests is not None)
+    keys = tuple(_key_row(item, run, total, rate, requests_of.get(item.top_host), traced) for item in ranked)
+    return Report(
+        info=run.info,
+        top=top,
+        totals=_totals(run, total, rate, load, sum(row.certified for row in keys)),
+        keys=keys,
+        templates=tuple(_template_rows(found[:templates], families, counts, total, rate)),
+        hosts=tuple(_host_row(host, total, load.get(host.host), causes.get(host.host)) for host in run.hosts),
+        warnings=(*run.warnings, *_own_warnings(run)),
+    )
+
+
+def _bounds_closed(run: RunResult) -> bool:
+    """Whether the bounds hold for the whole fleet: nothing is missing, and every count is exact."""
+    return not run.incomplete_hosts and all(instance.probe.exact for instance in _traced(run.hosts))
+
+
+def _traced(hosts: Iterable[HostResult]) -> list[InstanceResult]:
+    return [instance for host in hosts for instance in host.instances if instance.requests is not None]
+
+
+def _known_total(run: RunResult) -> int | None:
+    """All requests; None, not 0, when no host could be traced and one should have been."""
+    traced = any(host.requests is not None for host in run.hosts) or bool(run.fleet.total)
+    return run.fleet.total if traced or not run.incomplete_hosts else None
+
+
+def _part(count: int | None, whole: int | None) -> float | None:
+    return None if count is None or not whole else count / whole
+
+
+def _times(share: float | None, rate: float | None) -> float | None:
+    return None if share is None or rate is None else share * rate
+
+
+def _key_row(
+    ranked: Ranked, run: RunResult, total: int | None, rate: float | None, host_requests: int | None, traced: int
+) -> KeyRow:
+    known, fleet_course = ranked.known, run.fleet.course
+    share = _part(known.requests, total)
+    course = tuple(known.course) + (0,) * (len(fleet_course) - len(known.course))
+    top_host = TopHost(ranked.top_host, ranked.top_requests, _part(ranked.top_requests, host_requests))
+    return KeyRow(
+        key=ranked.key,
+        requests=known.requests,
+        requests_max=ranked.requests_max,
+        share=share,
+        rate=_times(share, rate),
+        certified=ranked.certified,
+        ops=None if known.ops is None else dict(known.ops),
+        misses=known.misses,
+        value_bytes=known.value_bytes,
+        bytes_out=_bytes_out(known),
+        hosts=ranked.hosts,
+        spread=_spread(ranked, traced),
+        top_host=top_host if ranked.top_host else None,
+        course=course,
+        mark=mark(course, fleet_course, run.info.bucket_s),
+    )
+
+
+def _bytes_out(known: KeyCount) -> int | None:
+    """Bytes sent to clients, from the mean size written in the window; None where no write was seen."""
+    if known.ops is None or known.value_bytes is None:
+        return None
+    gets, sets = known.ops.get("get", 0), known.ops.get("set", 0)
+    if not gets:
+        return 0
+    return round(max(gets - (known.misses or 0), 0) * known.value_bytes / sets) if sets else None
+
+
+def _spread(ranked: Ranked, traced: int) -> Spread:
+    if ranked.hosts <= 1 or ranked.top_requests >= _ONE_HOST * ranked.known.requests:
+        return Spread.ONE
+    return Spread.EVERYWHERE if ranked.hosts >= _EVERYWHERE * traced else Spread.SEVERAL
+
+
+def _counts(run: RunResult) -> dict[bytes, int]:
+    """Requests by the keys' bytes, for the miner. Keys that were cut have no family."""
+    listed = ((key, known.count.requests) for key, known in run.fleet.keys.items() if known.count is not None)
+    whole = ((key.data, requests) for key, requests in listed if not key.truncated)
+    return dict(nlargest(_MINED_KEYS, whole, key=lambda item: (item[1], item[0])))
+
+
+def _families(found: Sequence[FoundTemplate], patterns: Sequence[re.Pattern[str]]) -> list[Family]:
+    """How to tell a template's members. The user's own come first, then those with the most constant text."""
+    own = {pattern.pattern: pattern for pattern in patterns}
+    families = [Family(item.pattern, own.get(item.pattern) or _members(item.pattern), item.requests) for item in found]
+    return sorted(families, key=lambda family: (family.template not in own, -len(family.template.replace("{}", ""))))
+
+
+def _members(template: str) -> re.Pattern[str]:
+    return re.compile(".+".join(re.escape(part) for part in template.split("{}")), re.DOTALL)
+
+
+def _template_rows(
+    found: Sequence[FoundTemplate],
+    families: Sequence[Family],
+    counts: Mapping[bytes, int],
+    total: int | None,
+    rate: float | None,
+) -> Iterable[TemplateRow]:
+    members = {family.template: family.members for family in families}
+    # The counts are in order, the hottest first, so the first member that is met is the hottest one.
+    hottest = [(data.decode("utf-8", "surrogateescape"), count) for data, count in islice(counts.items(), _LOOKED_AT)]
+    for item in found:
+        highest = next((count for text, count in hottest if members[item.pattern].fullmatch(text)), None)
+        share = _part(item.requests, total)
+        yield TemplateRow(item.pattern, item.requests, share, _times(share, rate), item.keys, highest)
+
+
+def _host_row(host: HostResult, total: int | None, load: float | None, cause: Cause | None) -> HostRow:
+    return HostRow(
+        host=host.host,
+        state=host.state,
+        error=host.error,
+        requests=host.requests,
+        rate=host.rate,
+        share=_part(host.requests, total),
+        load=load,
+        cause=cause,
+        instances=tuple(host.instances),
+        top=tuple(host.top),
+        course=tuple(host.course),
+        coverage=_coverage(host.instances),
+    )
+
+
+def _coverage(instances: Iterable[InstanceResult]) -> Coverage | None:
+    known = [instance.coverage for instance in instances if instance.coverage is not None]
+    return Coverage(sum(item.counted for item in known), sum(item.traced for item in known)) if known else None
+
+
+def _totals(run: RunResult, total: int | None, rate: float | None, load: Mapping[str, float], certified: int) -> Totals:
+    traced = _traced(run.hosts)
+    windows = [instance.window_s for instance in traced if instance.window_s is not None]
+    cpu = [item.cost.tracer_cpu_s for item in traced if item.cost is not None and item.cost.tracer_cpu_s is not None]
+    return Totals(
+        hosts=len(run.hosts),
+        hosts_ok=sum(host.state is HostState.OK for host in run.hosts),
+        hosts_traced=sum(host.requests is not None for host in run.hosts),
+        instances=sum(len(host.instances) for host in run.hosts),
+        instances_traced=len(traced),
+        requests=total,
+        rate=rate,
+        certified=certified,
+        absent=None if total is None else run.fleet.absent,
+        distinct=len(run.fleet.keys),
+        window_s=(min(windows), max(windows)) if windows else None,
+        coverage=_coverage(traced),
+        imbalance=max(load.values(), default=None),
+        tracer_cpu_s=sum(cpu) if cpu else None,
+        course=tuple(run.fleet.course),
+        missing=tuple(host.host for host in run.incomplete_hosts),
+    )
+
+
+def _own_warnings(run: RunResult) -> Iterable[Warn]:
+    """What the numbers themselves call for."""
+    missing = [host.host for host in run.incomplete_hosts]
+    if missing:
+        hosts = "1 host is" if len(missing) == 1 else f"{len(missing)} hosts are"
+        message = f"{hosts} missing or incomplete ({fold(missing)}): no key is certified, and counts are of the rest"
+        yield Warn("bounds-open", message)
+    approximate = [host.host for host in run.hosts if any(not item.probe.exact for item in _traced([host]))]
+    if approximate:
+        yield Warn("approximate", f"counts are approximate on {fold(approximate)}: no key is certified")
+    shares = {host.host: share for host in run.hosts if (share := _coverage_share(host)) is not None}
+    low = {host: share for host, share in shares.items() if share < _COVERED}
+    if low:
+        worst = min(low.values())
+        yield Warn(
+            "coverage-low",
+            f"the trace saw less than {_COVERED:.0%} of the traffic on {fold(low)}: {worst:.1%} at worst",
+        )
+
+
+def _coverage_share(host: HostResult) -> float | None:
+    coverage = _coverage(host.instances)
+    return None if coverage is None else coverage.share

@@ -1,0 +1,230 @@
+"""The report as JSON: the contract that scripts and dashboards rely on (`docs/schema/report-1.json`).
+
+Fields are only ever added. Null is "not known", never 0. A key that is printable UTF-8 stands in `key` as it is, with
+`key_base64` null; any other has its bytes in `key_base64` and an escaped form, fit for a terminal, in `key`.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from fleettrace.report.course import Mark
+from fleettrace.report.escape import escape_key, escape_text, is_plain
+from fleettrace.report.imbalance import Cause
+from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow, Totals
+from fleettrace.summary.key import Key
+from fleettrace.summary.run import Container, Cost, Coverage, Failure, InstanceResult, ProbeVerdict, RunInfo, Warn
+
+__all__ = ["SCHEMA", "JsonFormatter", "key_fields", "rfc3339", "to_json"]
+
+SCHEMA = "fleettrace/report/1"
+
+_Object = dict[str, Any]
+
+
+class JsonFormatter:
+    """One JSON object, in ASCII."""
+
+    def write(self, report: Report, out: TextIO) -> None:
+        """Write `report` to `out`, indented, with a newline at its end."""
+        json.dump(to_json(report), out, indent=2, allow_nan=False)
+        out.write("\n")
+
+
+def to_json(report: Report) -> _Object:
+    """The report as plain values."""
+    return {
+        "schema": SCHEMA,
+        "run": _run(report.info, report.top),
+        "totals": _totals(report.totals),
+        "keys": [_key(row) for row in report.keys],
+        "templates": [_template(row) for row in report.templates],
+        "hosts": [_host(row) for row in report.hosts],
+        "warnings": [_warning(item) for item in report.warnings],
+    }
+
+
+def rfc3339(time: datetime | None) -> str | None:
+    """A time in UTC, to the millisecond; one without a zone is taken to be in UTC."""
+    if time is None:
+        return None
+    utc = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def key_fields(key: Key) -> _Object:
+    """A key's bytes, exactly, in a form that is safe to show where that is possible."""
+    if is_plain(key.data):
+        return {"key": key.data.decode(), "key_base64": None, "truncated": key.truncated}
+    return {"key": escape_key(key.data), "key_base64": b64encode(key.data).decode(), "truncated": key.truncated}
+
+
+def _text(text: str | None) -> str | None:
+    """Words as they are; JSON itself escapes what is odd, but for bytes that were no UTF-8."""
+    if text is None:
+        return None
+    return escape_text(text) if any("\ud800" <= char <= "\udfff" for char in text) else text
+
+
+def _run(info: RunInfo, top: int) -> _Object:
+    return {
+        "id": info.id,
+        "started": rfc3339(info.started),
+        "finished": rfc3339(info.finished),
+        "version": info.version,
+        "pattern": _text(info.pattern),
+        "duration_s": info.duration_s,
+        "bucket_s": info.bucket_s,
+        "top": top,
+    }
+
+
+def _totals(totals: Totals) -> _Object:
+    return {
+        "hosts": totals.hosts,
+        "hosts_ok": totals.hosts_ok,
+        "hosts_traced": totals.hosts_traced,
+        "hosts_missing": list(totals.missing),
+        "instances": totals.instances,
+        "instances_traced": totals.instances_traced,
+        "requests": totals.requests,
+        "rate": totals.rate,
+        "certified": totals.certified,
+        "absent": totals.absent,
+        "distinct_keys": totals.distinct,
+        "window_s": None if totals.window_s is None else {"min": totals.window_s[0], "max": totals.window_s[1]},
+        "coverage": _coverage(totals.coverage),
+        "imbalance": totals.imbalance,
+        "tracer_cpu_s": totals.tracer_cpu_s,
+        "course": list(totals.course),
+    }
+
+
+def _key(row: KeyRow) -> _Object:
+    return {
+        **key_fields(row.key),
+        "length": row.key.length,
+        "requests": row.requests,
+        "requests_max": row.requests_max,
+        "share": row.share,
+        "rate": row.rate,
+        "certified": row.certified,
+        "ops": row.ops,
+        "misses": row.misses,
+        "value_bytes": row.value_bytes,
+        "bytes_out_estimate": row.bytes_out,
+        "hosts": row.hosts,
+        "spread": row.spread.value,
+        "top_host": None
+        if row.top_host is None
+        else {"host": row.top_host.host, "requests": row.top_host.requests, "share": row.top_host.share},
+        "course": list(row.course),
+        "mark": _mark(row.mark),
+    }
+
+
+def _mark(mark: Mark | None) -> _Object | None:
+    return None if mark is None else {"kind": mark.kind.value, "at_s": mark.at_s}
+
+
+def _template(row: TemplateRow) -> _Object:
+    return {
+        "template": _text(row.template),
+        "requests": row.requests,
+        "share": row.share,
+        "rate": row.rate,
+        "keys": row.keys,
+        "hottest": row.hottest,
+    }
+
+
+def _host(row: HostRow) -> _Object:
+    return {
+        "host": _text(row.host),
+        "state": row.state.value,
+        "error": _failure(row.error),
+        "requests": row.requests,
+        "rate": row.rate,
+        "share": row.share,
+        "load": row.load,
+        "cause": _cause(row.cause),
+        "coverage": _coverage(row.coverage),
+        "course": list(row.course),
+        "top": [{**key_fields(key), "requests": requests} for key, requests in row.top],
+        "instances": [_instance(instance) for instance in row.instances],
+    }
+
+
+def _cause(cause: Cause | None) -> _Object | None:
+    if cause is None:
+        return None
+    key = {"key": None, "key_base64": None} if cause.key is None else key_fields(cause.key)
+    return {
+        "kind": cause.kind.value,
+        "key": key["key"],
+        "key_base64": key["key_base64"],
+        "template": _text(cause.template),
+        "load_without": cause.load_without,
+    }
+
+
+def _instance(instance: InstanceResult) -> _Object:
+    return {
+        "pid": instance.pid,
+        "container": _container(instance.container),
+        "exe": _text(instance.exe),
+        "version": _text(instance.version),
+        "build_id": instance.build_id,
+        "ports": list(instance.ports),
+        "user": _text(instance.user),
+        "probe": _probe(instance.probe),
+        "window_s": instance.window_s,
+        "requests": instance.requests,
+        "absent": instance.absent,
+        "state": instance.state.value,
+        "error": _failure(instance.error),
+        "coverage": _coverage(instance.coverage),
+        "cost": _cost(instance.cost),
+    }
+
+
+def _container(container: Container | None) -> _Object | None:
+    if container is None:
+        return None
+    names = {"runtime": container.runtime, "id": container.id, "name": container.name, "image": container.image}
+    return {field: _text(name) for field, name in names.items()}
+
+
+def _probe(probe: ProbeVerdict) -> _Object:
+    return {
+        "rung": probe.rung,
+        "exact": probe.exact,
+        "symbol": _text(probe.symbol),
+        "offset": probe.offset,
+        "overlay": probe.overlay,
+        "cost": probe.cost,
+        "why": _text(probe.why),
+    }
+
+
+def _cost(cost: Cost | None) -> _Object | None:
+    if cost is None:
+        return None
+    return {"before_us": cost.before_us, "during_us": cost.during_us, "tracer_cpu_s": cost.tracer_cpu_s}
+
+
+def _coverage(coverage: Coverage | None) -> _Object | None:
+    if coverage is None:
+        return None
+    return {"counted": coverage.counted, "traced": coverage.traced, "share": coverage.share}
+
+
+def _failure(failure: Failure | None) -> _Object | None:
+    return None if failure is None else {"code": failure.code, "message": _text(failure.message)}
+
+
+def _warning(item: Warn) -> _Object:
+    return {"code": item.code, "host": _text(item.host), "message": _text(item.message)}

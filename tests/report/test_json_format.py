@@ -1,0 +1,112 @@
+"""The JSON report keeps its contract."""
+
+from __future__ import annotations
+
+import io
+import json
+from base64 import b64decode
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from fleettrace.errors import HostState
+from fleettrace.report.build import build_report
+from fleettrace.report.json_format import JsonFormatter, rfc3339, to_json
+from fleettrace.summary.run import RunResult
+from tests.report.examples import HOSTILE, add_host, count, failed, new_run, realistic, small
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "report-1.json"
+
+
+def strict(schema: Any) -> Any:
+    """The schema with nothing allowed that it does not describe: it is to describe all that is written."""
+    if isinstance(schema, list):
+        return [strict(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: strict(part) for name, part in schema.items()}
+    if "properties" in schema and "additionalProperties" not in schema and isinstance(schema.get("type"), str):
+        closed["additionalProperties"] = False
+    return closed
+
+
+def written(run: RunResult, top: int = 20) -> dict[str, Any]:
+    out = io.StringIO()
+    JsonFormatter().write(build_report(run, top=top), out)
+    assert out.getvalue().endswith("}\n")
+    loaded: dict[str, Any] = json.loads(out.getvalue())
+    return loaded
+
+
+@pytest.mark.parametrize("run", [realistic(), small(), new_run()], ids=["realistic", "small", "empty"])
+def test_it_is_what_the_schema_says(run: RunResult) -> None:
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(written(run), strict(schema), cls=jsonschema.Draft202012Validator)
+
+
+def test_the_fields_of_the_contract_are_there() -> None:
+    report = written(realistic())
+    assert report["schema"] == "fleettrace/report/1"
+    assert {"id", "started", "finished", "version", "pattern", "duration_s"} <= report["run"].keys()
+    assert {"hosts", "hosts_ok", "instances", "requests", "rate", "certified"} <= report["totals"].keys()
+    key_fields = "key key_base64 truncated requests requests_max share rate certified ops misses hosts top_host course"
+    assert set(key_fields.split()) <= report["keys"][0].keys()
+    assert {"host", "requests"} <= report["keys"][0]["top_host"].keys()
+    assert {"host", "state", "error", "requests", "rate", "share", "instances"} <= report["hosts"][0].keys()
+    instance_fields = "pid container exe version build_id ports probe window_s requests absent state"
+    instance = report["hosts"][0]["instances"][0]
+    assert set(instance_fields.split()) <= instance.keys()
+    assert {"rung", "exact", "symbol", "offset", "overlay", "cost", "why"} <= instance["probe"].keys()
+
+
+@pytest.mark.parametrize("key", HOSTILE)
+def test_every_key_comes_back_exactly(key: bytes) -> None:
+    run = new_run()
+    add_host(run, "cache-001", {key: count([1] * 10)})
+    fields = written(run)["keys"][0]
+    exact = fields["key"].encode() if fields["key_base64"] is None else b64decode(fields["key_base64"])
+    assert exact == key
+    assert fields["key"].isprintable()
+
+
+def test_all_the_output_is_printable_ascii() -> None:
+    run = new_run()
+    add_host(run, "cache-001", {key: count([1] * 10) for key in HOSTILE})
+    failed(run, "cache-002", HostState.TRACE_FAILED, "bpftrace", "\x1b[31m said \u202e \udcff")
+    out = io.StringIO()
+    JsonFormatter().write(build_report(run, top=100), out)
+    assert all(char == "\n" or " " <= char <= "~" for char in out.getvalue())
+
+
+def test_what_is_not_known_is_null() -> None:
+    run = new_run()
+    failed(run, "cache-001", HostState.UNREACHABLE, "connect", "no route to host")
+    report = written(run)
+    assert report["totals"]["requests"] is None
+    assert report["totals"]["rate"] is None
+    assert report["hosts"][0]["requests"] is None
+    assert report["hosts"][0]["load"] is None
+
+
+def test_a_key_of_unknown_ops_has_null_ops() -> None:
+    run = new_run()
+    add_host(run, "cache-001", {b"a": count([1] * 10)})
+    assert written(run)["keys"][0]["ops"] is None
+
+
+def test_times_are_in_utc() -> None:
+    east = timezone(timedelta(hours=2))
+    assert rfc3339(datetime(2026, 9, 21, 5, 12, 4, 250_000, tzinfo=east)) == "2026-09-21T03:12:04.250Z"
+    assert rfc3339(None) is None
+
+
+def test_a_missing_host_leaves_no_key_certified() -> None:
+    report = to_json(build_report(realistic()))
+    assert not any(key["certified"] for key in report["keys"])
+    assert report["totals"]["hosts_missing"] == ["cache-003", "cache-040", "cache-041"]
+    (warning,) = [item for item in report["warnings"] if item["code"] == "bounds-open"]
+    assert warning["message"].startswith("3 hosts are missing or incomplete (cache-[003,040-041])")
