@@ -20,7 +20,7 @@ from fleettrace.binary.symbols import Symbol, Variant, function_symbols, named, 
 __all__ = ["ANALYSIS", "WANTED", "BinaryAnalysis", "Found", "Point", "analyse"]
 
 ANALYSIS = 1
-"""The version of what `analyse` finds: raise it with every change of its answers, so that caches forget the old ones."""
+"""The version of what `analyse` finds: raise it with every change of its answers, and caches forget the old ones."""
 
 WANTED = {
     "do_item_get": 5,
@@ -32,8 +32,8 @@ WANTED = {
 }
 """The functions looked for, and how many of their arguments must be whole where the probe sits.
 
-do_item_get(key, nkey, hv, thread, do_update), item_alloc(key, nkey, flags, exptime, nbytes), item_get(key, nkey, thread,
-do_update): items.h and thread.c of memcached 1.4.35 to 1.6.45. process_command*(conn, line[, length]): proto_text.c.
+do_item_get(key, nkey, hv, thread, do_update), item_alloc(key, nkey, flags, exptime, nbytes), item_get(key, nkey,
+thread, do_update): items.h and thread.c of memcached 1.4.35 to 1.6.45. process_command*(conn, line[, length]): proto_text.c.
 """
 
 
@@ -51,7 +51,8 @@ class Found(StrEnum):
 class Point:
     """One function a probe can sit in: by its name in the source (`function`) and in the binary (`symbol`, if any).
 
-    `address` is virtual, `file_offset` in the file, `size` in bytes. `cheapest` is the same as `entry` where nothing beats it.
+    `address` is virtual, `file_offset` in the file, `size` in bytes. `cheapest` is `entry` where nothing beats it.
+    `signs` says what a located function was told by.
     """
 
     function: str

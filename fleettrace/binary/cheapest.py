@@ -23,14 +23,13 @@ from typing import Any
 
 from fleettrace.binary.elf import Elf, Machine
 from fleettrace.binary.functions import Function
+from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, written
 from fleettrace.binary.unwind import return_address_slot
 
-__all__ = ["Cost", "Spot", "cheapest_spot", "disassemble", "entry_spot", "predicted_microseconds"]
+__all__ = ["Cost", "Spot", "cheapest_spot", "entry_spot", "predicted_microseconds"]
 
 MAX_WALK = 64
 """Instructions from the entry that are looked at; real prologues end their straight line within 30."""
-MAX_FUNCTION = 1 << 16
-"""Bytes of one function that are disassembled."""
 
 
 class Cost(StrEnum):
@@ -45,8 +44,8 @@ class Spot:
     """One instruction to put a probe on.
 
     `address` is virtual, `file_offset` where the instruction lies in the file (what the kernel's uprobe takes),
-    `offset` the bytes from the function's entry. `return_offset` is how many bytes above the stack pointer the return address
-    lies when the probe fires; None where it is in the link register (aarch64's x30) or not known.
+    `offset` the bytes from the function's entry. `return_offset` is how many bytes above the stack pointer the return
+    address lies when the probe fires; None where it is in the link register (aarch64's x30) or not known.
     """
 
     address: int
@@ -69,32 +68,10 @@ def predicted_microseconds(machine: Machine, cost: Cost) -> float | None:
     return _MICROSECONDS[cost] if machine is Machine.X86_64 else None
 
 
-_ARGUMENTS = {
-    Machine.X86_64: (
-        ("rdi", "edi", "di", "dil"),
-        ("rsi", "esi", "si", "sil"),
-        ("rdx", "edx", "dx", "dl", "dh"),
-        ("rcx", "ecx", "cx", "cl", "ch"),
-        ("r8", "r8d", "r8w", "r8b"),
-    ),
-    Machine.AARCH64: tuple((f"x{n}", f"w{n}") for n in range(5)),
-}
 _EMULATED_X86 = re.compile(
     rb"[\x50-\x57]|\x41[\x50-\x57]|\x90|\xe8.{4}|\xe9.{4}|\xeb.|[\x70-\x7f].|\x0f[\x80-\x8f].{4}", re.S
 )
 _SIMULATED_ARM = re.compile(r"b|bl|b\.\w+|cbz|cbnz|tbz|tbnz|adr|adrp|br|blr|ret")
-
-
-def disassemble(elf: Elf, start: int, end: int) -> Iterator[Any]:
-    """The capstone instructions of [start, end), with operand detail; stops at the first byte that is none."""
-    import capstone
-
-    if elf.machine is Machine.X86_64:
-        engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    else:
-        engine = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM)
-    engine.detail = True
-    yield from engine.disasm(elf.read(start, min(end - start, MAX_FUNCTION)), start)
 
 
 def entry_spot(elf: Elf, function: Function) -> Spot | None:
@@ -122,27 +99,19 @@ def cheapest_spot(elf: Elf, function: Function, arguments: int) -> Spot | None:
 
 def _straight_line(elf: Elf, function: Function, arguments: int) -> Iterator[Spot]:
     """The instructions that every call runs, in order, before any of them changes an argument."""
-    kept = {name for names in _ARGUMENTS[elf.machine][:arguments] for name in names}
+    kept = {name for names in ARGUMENTS[elf.machine][:arguments] for name in names}
     pushed: int | None = 0
     for index, instruction in enumerate(disassemble(elf, function.start, function.end)):
         yield _spot(elf, function, instruction, pushed)
-        written = {instruction.reg_name(register) for register in instruction.regs_access()[1]}
-        if index >= MAX_WALK or written & kept or _leaves(instruction):
+        changed = written(instruction)
+        if index >= MAX_WALK or changed & kept or leaves(instruction):
             return
-        pushed = _pushed(instruction, pushed, written)
+        pushed = _pushed(instruction, pushed, changed)
 
 
-def _leaves(instruction: Any) -> bool:
-    """Whether control may go elsewhere than to the next instruction."""
-    import capstone
-
-    groups = (capstone.CS_GRP_JUMP, capstone.CS_GRP_CALL, capstone.CS_GRP_RET, capstone.CS_GRP_INT)
-    return any(instruction.group(group) for group in (*groups, capstone.CS_GRP_BRANCH_RELATIVE))
-
-
-def _pushed(instruction: Any, pushed: int | None, written: set[str]) -> int | None:
+def _pushed(instruction: Any, pushed: int | None, changed: set[str]) -> int | None:
     """Bytes on the x86 stack above which the return address lies, after `instruction`; None once unknown."""
-    if pushed is None or not written & {"rsp", "esp"}:
+    if pushed is None or not changed & {"rsp", "esp"}:
         return pushed
     if instruction.mnemonic == "push":
         return pushed + 8
@@ -182,7 +151,7 @@ def _cost(elf: Elf, instruction: Any) -> Cost:
 
 def _branch_targets(elf: Elf, function: Function) -> set[int]:
     """Where branches lead that could enter `function` past its entry: its own, and any long jump of the binary."""
-    own = (i for i in disassemble(elf, function.start, function.end) if _leaves(i) and i.mnemonic not in ("call", "bl"))
+    own = (i for i in disassemble(elf, function.start, function.end) if leaves(i) and i.mnemonic not in ("call", "bl"))
     targets = {int(found[1], 16) for i in own if (found := re.search(r"(?:^|[ #])(0x[0-9a-f]+)$", i.op_str))}
     return {t for t in targets | _far_jumps(elf, function) if function.start < t < function.end}
 

@@ -1,0 +1,203 @@
+"""Finding memcached's functions in a binary that has no symbols, by several signs that must agree.
+
+`do_item_get` prints words of its own when memcached runs with -vvv; it keeps its first two arguments; several functions
+call it and test what it returns. `do_item_alloc` is what the functions that can answer "object too large" have in common;
+it refuses values of less than two bytes first thing, and one of its callers calls `do_item_get` too.
+Where the signs differ, the answer is why, and no address: a probe on the wrong function would count nonsense.
+Sources: items.c, thread.c and proto_*.c of memcached 1.4.36 to 1.6.45.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from fleettrace.binary.elf import Elf, Machine
+from fleettrace.binary.functions import Function, Functions
+from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, written
+from fleettrace.binary.references import Kind, Reference, References
+
+__all__ = ["Located", "Miss", "locate_do_item_get", "locate_item_alloc", "users_of_words"]
+
+GET_WORDS = (
+    (b"> NOT FOUND ", b"> NOT FOUND %s", b"NOT FOUND"),
+    (b"> FOUND KEY ", b"FOUND KEY", b"> FOUND KEY %s"),
+    (b" -nuked by flush", b" -removed by flush"),
+    (b" -nuked by expire", b" -removed by expire"),
+)
+"""What `do_item_get` prints with -vvv, each in the wordings of 1.4.15 to 1.6.45 (items.c)."""
+
+ALLOC_WORDS = b"SERVER_ERROR object too large for cache"
+"""What every text command that stores answers when `item_alloc` returns none (proto_text.c, proto_parser.c)."""
+
+MAX_PROLOGUE = 48
+"""Instructions from an entry within which the arguments are saved and the first check is made."""
+MAX_THUNK = 48
+"""Bytes of the longest `item_alloc` that only passes its arguments on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A function found without a symbol, and the signs that agreed on it."""
+
+    function: Function
+    signs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Why a function was not found."""
+
+    reason: str
+
+
+def users_of_words(references: References) -> dict[bytes, set[int]]:
+    """Which functions use the words that the search goes by: one pass over the code for all of them."""
+    return references.users([word for words in GET_WORDS for word in words] + [ALLOC_WORDS])
+
+
+def locate_do_item_get(references: References, users: dict[bytes, set[int]]) -> Located | Miss:
+    """`do_item_get`, where words, kept arguments and callers agree."""
+    speakers = [set().union(*(users[word] for word in words)) for words in GET_WORDS]
+    spoken = [group for group in speakers if group]
+    if len(spoken) < 3:
+        return Miss(f"only {len(spoken)} of the {len(GET_WORDS)} phrases do_item_get prints are used in the code")
+    common = set.intersection(*spoken)
+    everyone = set().union(*speakers[2:])
+    if len(common) != 1:
+        return Miss(f"the phrases do_item_get prints are used together by {len(common)} functions, not by one")
+    start = common.pop()
+    if len(everyone) > 1:
+        return Miss(f"the phrases do_item_get prints are used by {len(everyone)} functions: it is inlined somewhere")
+    function = references.functions.starting(start)
+    if function is None:
+        return Miss(f"the phrases are used at {start:#x}, where no function begins")
+    signs = [f"prints {len(spoken)} of its {len(GET_WORDS)} phrases, alone"]
+    if not _keeps(references.elf, function, 2):
+        return Miss(f"the function at {start:#x} prints the phrases but does not keep its first two arguments")
+    signs.append("keeps a pointer and a length")
+    callers = references.to(start)
+    tested = sum(_tests_result(references, reference) for reference in callers)
+    if len(callers) < 2 or tested < 2:
+        return Miss(f"the function at {start:#x} is called {len(callers)} times, its result tested {tested} times")
+    signs.append(f"called from {len(callers)} places, which test the pointer it returns")
+    return Located(function, tuple(signs))
+
+
+def locate_item_alloc(
+    references: References, users: dict[bytes, set[int]], do_item_get: Function | None
+) -> tuple[Located | Miss, Located | Miss]:
+    """(`item_alloc`, `do_item_alloc`): the wrapper, where it was not inlined, and what it wraps."""
+    both = _allocators(references, users, do_item_get)
+    if isinstance(both, Miss):
+        return both, both
+    wrappers, inner = both
+    if len(wrappers) != 1:
+        return Miss(f"item_alloc is inlined ({len(wrappers)} functions only pass their arguments on)"), inner
+    wrapper = Located(wrappers[0], ("passes its arguments on to do_item_alloc", *inner.signs))
+    return wrapper, inner
+
+
+def _allocators(
+    references: References, users: dict[bytes, set[int]], do_item_get: Function | None
+) -> tuple[list[Function], Located] | Miss:
+    storing = users[ALLOC_WORDS]
+    if not storing:
+        return Miss('no code uses the phrase "object too large for cache"')
+    shared = set.intersection(*(references.callees(start) for start in storing))
+    thunks = {start: inner for start in shared if (inner := _passes_on_to(references, start)) is not None}
+    candidates = {thunks.get(start, start) for start in shared}
+    checked = [
+        function
+        for start in sorted(candidates)
+        if (function := references.functions.starting(start)) is not None
+        and _refuses_short_values(references.elf, function)
+    ]
+    if len(checked) != 1:
+        return Miss(f"{len(checked)} functions that every storing command calls refuse values under two bytes, not one")
+    found = checked[0]
+    if not _keeps(references.elf, found, 2):
+        return Miss(f"the function at {found.start:#x} refuses short values but does not keep its first two arguments")
+    if do_item_get is None:
+        return Miss("do_item_get was not found, so nothing confirms the allocator")
+    callers = {f.start for r in references.to(found.start) if (f := references.functions.at(r.site)) is not None}
+    if not any(do_item_get.start in references.callees(caller) for caller in callers):
+        return Miss(f"no caller of the function at {found.start:#x} calls do_item_get too")
+    signs = (
+        f"called by all {len(storing)} functions that can answer 'object too large'",
+        "refuses values of less than two bytes",
+        "keeps a pointer and a length",
+        "a caller calls do_item_get too",
+    )
+    wrappers = [f for start in thunks if thunks[start] == found.start and (f := references.functions.starting(start))]
+    return wrappers, Located(found, signs)
+
+
+def _passes_on_to(references: References, start: int) -> int | None:
+    """Where a small function leads that does nothing but call or jump to one other."""
+    function = references.functions.starting(start)
+    if function is None or function.end - function.start > MAX_THUNK:
+        return None
+    targets = {reference.target for reference in references.leaving(start)}
+    return targets.pop() if len(targets) == 1 else None
+
+
+def _keeps(elf: Elf, function: Function, arguments: int) -> bool:
+    """Whether each of the first arguments is copied, whole, to a register or the stack before it is overwritten."""
+    waiting = {names[0]: set(names) for names in ARGUMENTS[elf.machine][:arguments]}
+    for instruction in islice(disassemble(elf, function.start, function.end), MAX_PROLOGUE):
+        for register in [name for name in waiting if _copies(elf.machine, instruction, name)]:
+            del waiting[register]
+        if not waiting:
+            return True
+        changed = written(instruction)
+        if any(changed & names for names in waiting.values()) or instruction.mnemonic in ("call", "bl", "ret"):
+            return False
+    return False
+
+
+def _copies(machine: Machine, instruction: Any, register: str) -> bool:
+    text: str = instruction.op_str
+    if machine is Machine.X86_64:
+        return instruction.mnemonic == "mov" and text.endswith(f", {register}")
+    if instruction.mnemonic == "mov":
+        return text.endswith(f", {register}")
+    return instruction.mnemonic in ("stp", "str") and register in text.split("[")[0].replace(",", " ").split()
+
+
+def _refuses_short_values(elf: Elf, function: Function) -> bool:
+    """Whether the fifth argument (nbytes) is compared with 1 or 2 near the entry (`if (nbytes < 2) return 0`)."""
+    held = set(ARGUMENTS[elf.machine][4])
+    for instruction in islice(disassemble(elf, function.start, function.end), MAX_PROLOGUE):
+        operands = [operand.strip().lstrip("#") for operand in instruction.op_str.split(",")]
+        if instruction.mnemonic == "cmp" and operands[0] in held and operands[-1] in ("1", "2"):
+            return True
+        if instruction.mnemonic == "mov" and len(operands) == 2 and operands[1] in held:
+            held.add(operands[0])
+        elif instruction.mnemonic != "cmp":
+            held -= written(instruction)
+        if instruction.mnemonic in ("call", "bl", "ret"):
+            return False
+    return False
+
+
+def _tests_result(references: References, reference: Reference, depth: int = 2) -> bool:
+    """Whether what a call returns is compared with null soon after; a tail call leaves that to the caller's caller."""
+    elf, site = references.elf, reference.site
+    function = references.functions.at(site)
+    if function is None or depth == 0:
+        return False
+    if reference.kind is Kind.JUMP:
+        return any(_tests_result(references, outer, depth - 1) for outer in references.to(function.start))
+    held = {"rax", "x0"}
+    after = site + reference.size
+    for instruction in islice(disassemble(elf, after, min(function.end, after + 64)), 8):
+        operands = instruction.op_str.split(", ")
+        if instruction.mnemonic in ("test", "cbz", "cbnz", "cmp") and operands[0] in held:
+            return True
+        if instruction.mnemonic == "mov" and len(operands) == 2 and operands[1] in held:
+            held.add(operands[0])
+        if leaves(instruction):
+            return False
+    return False

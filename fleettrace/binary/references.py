@@ -1,0 +1,187 @@
+"""What the code of a binary refers to: which function calls or jumps to which, and who uses a string.
+
+The whole text is scanned for the few encodings compilers use for these (a call with a 32-bit displacement, a `lea`
+relative to the instruction pointer, `adrp` with `add`), not disassembled: that keeps a 10 MB binary under a second. A
+hit counts only when its target is the start of a function or exactly the string, which bytes hit by chance are not.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fleettrace.binary.elf import PT_LOAD, Elf, Machine
+from fleettrace.binary.functions import Function, Functions
+
+__all__ = ["Kind", "Reference", "References", "string_addresses"]
+
+MAX_STRING_HITS = 64
+"""The most places where one string is looked for; real binaries have one or two."""
+
+
+class Kind(StrEnum):
+    """How one piece of code leads to another."""
+
+    CALL = "call"
+    JUMP = "jump"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One instruction at `site` (its address), `size` bytes long, that leads to `target`; all virtual addresses."""
+
+    site: int
+    size: int
+    target: int
+    kind: Kind
+
+
+class References:
+    """The calls and jumps between the functions of one binary."""
+
+    def __init__(self, elf: Elf, functions: Functions) -> None:
+        self.elf = elf
+        self.functions = functions
+        self._to: dict[int, list[Reference]] = defaultdict(list)
+        self._into: dict[int, set[int]] = defaultdict(set)
+        self._from: dict[int, list[Reference]] = defaultdict(list)
+        scan = _branches_x86 if elf.machine is Machine.X86_64 else _branches_arm
+        for base, code in elf.code():
+            for reference in scan(base, code):
+                self._add(reference)
+
+    def _add(self, reference: Reference) -> None:
+        target = self.functions.at(reference.target)
+        if target is None:
+            return
+        source = self.functions.at(reference.site)
+        if source is None or (source is target and reference.target != target.start):
+            return
+        if reference.target == target.start:
+            self._to[target.start].append(reference)
+            self._from[source.start].append(reference)
+        if reference.kind is Kind.JUMP and source is not target:
+            self._into[target.start].add(source.start)
+
+    def to(self, start: int) -> list[Reference]:
+        """The calls of, and jumps to, the function at `start`."""
+        return self._to.get(start, [])
+
+    def leaving(self, start: int) -> list[Reference]:
+        """The calls and jumps from the function at `start` to the beginning of functions."""
+        return self._from.get(start, [])
+
+    def callees(self, start: int) -> set[int]:
+        """Where the functions begin that the function at `start` calls or jumps to, its cold parts' calls included."""
+        parts = [start, *(part for part, sources in self._into.items() if self.owner_of(part) == start)]
+        return {reference.target for part in parts for reference in self.leaving(part)} - set(parts)
+
+    def owner_of(self, start: int) -> int:
+        """The function whose split-off part begins at `start`, or `start` itself when it is a function of its own.
+
+        A part is never called, and jumped into from one function only, past its beginning or at it.
+        """
+        if any(reference.kind is Kind.CALL for reference in self.to(start)):
+            return start
+        function = self.functions.starting(start)
+        name = None if function is None else function.name
+        sources = self._into.get(start, set())
+        if len(sources) != 1 or (name is not None and ".cold" not in name and ".part" not in name):
+            return start
+        back = self._into.get(next(iter(sources)), set())
+        return next(iter(sources)) if start in back or (name or "").endswith(".cold") else start
+
+    def users(self, texts: Collection[bytes]) -> dict[bytes, set[int]]:
+        """For each C string the functions (where they begin, parts resolved) that take its address."""
+        places = {address: text for text in texts for address in string_addresses(self.elf, text)}
+        scan = _addresses_x86 if self.elf.machine is Machine.X86_64 else _addresses_arm
+        found: dict[bytes, set[int]] = {text: set() for text in texts}
+        for base, code in self.elf.code():
+            for site, address in scan(base, code, set(places), self.functions):
+                function = self.functions.at(site)
+                if address in places and function is not None:
+                    found[places[address]].add(self.owner_of(function.start))
+        return found
+
+
+def string_addresses(elf: Elf, text: bytes) -> list[int]:
+    """Where C strings that end in `text` have that text, as virtual addresses; a linker shares equal ends."""
+    found: list[int] = []
+    for segment in elf.segments:
+        if segment.kind != PT_LOAD:
+            continue
+        position, end = segment.offset, segment.offset + segment.file_size
+        while len(found) < MAX_STRING_HITS:
+            position = elf.data.find(text + b"\0", position, end)
+            if position < 0:
+                break
+            found.append(segment.address + position - segment.offset)
+            position += 1
+    return found
+
+
+_BRANCH_X86 = re.compile(rb"(?:(\xe8)|\xe9|\x0f[\x80-\x8f])(?=(.{4}))", re.DOTALL)
+_LEA_X86 = re.compile(rb"[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](?=(.{4}))", re.DOTALL)
+_MOV_X86 = re.compile(rb"[\xb8-\xbf](?=(.{4}))", re.DOTALL)
+
+
+def _branches_x86(base: int, code: bytes) -> Iterator[Reference]:
+    end = base + len(code)
+    for match in _BRANCH_X86.finditer(code):
+        after = base + match.end() + 4
+        target = after + int.from_bytes(match[2], "little", signed=True)
+        if base <= target < end:
+            site = base + match.start()
+            yield Reference(site, after - site, target, Kind.CALL if match[1] else Kind.JUMP)
+
+
+def _branches_arm(base: int, code: bytes) -> Iterator[Reference]:
+    for index, word in enumerate(_words(code)):
+        top = word >> 26
+        if top == 0b100101 or top == 0b000101:
+            distance = 4 * ((word & 0x3FFFFFF ^ 0x2000000) - 0x2000000)
+        elif word & 0xFF000010 == 0x54000000:
+            distance = 4 * ((word >> 5 & 0x7FFFF ^ 0x40000) - 0x40000)
+        else:
+            continue
+        site = base + 4 * index
+        yield Reference(site, 4, site + distance, Kind.CALL if top == 0b100101 else Kind.JUMP)
+
+
+def _addresses_x86(base: int, code: bytes, wanted: set[int], _: Functions) -> Iterator[tuple[int, int]]:
+    for match in _LEA_X86.finditer(code):
+        address = base + match.end() + 4 + int.from_bytes(match[1], "little", signed=True)
+        if address in wanted:
+            yield base + match.start(), address
+    if all(address < 1 << 31 for address in wanted):
+        for match in _MOV_X86.finditer(code):
+            address = int.from_bytes(match[1], "little")
+            if address in wanted:
+                yield base + match.start(), address
+
+
+def _addresses_arm(base: int, code: bytes, wanted: set[int], functions: Functions) -> Iterator[tuple[int, int]]:
+    """Pairs of `adrp register, page` and a later `add other, register, offset` of the same function."""
+    pages: dict[int, tuple[int, Function | None]] = {}
+    wanted_pages = {address & ~0xFFF for address in wanted}
+    for index, word in enumerate(_words(code)):
+        site = base + 4 * index
+        if word & 0x9F000000 == 0x90000000:
+            immediate = (word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3
+            page = (site & ~0xFFF) + (((immediate ^ 0x100000) - 0x100000) << 12)
+            if page in wanted_pages:
+                pages[word & 31] = (page, functions.at(site))
+            else:
+                pages.pop(word & 31, None)
+        elif word & 0xFFC00000 == 0x91000000 and (word >> 5 & 31) in pages:
+            page, function = pages[word >> 5 & 31]
+            if function is not None and function.start <= site < function.end:
+                yield site, page + (word >> 10 & 0xFFF)
+
+
+def _words(code: bytes) -> tuple[int, ...]:
+    return struct.unpack_from(f"<{len(code) // 4}I", code)
