@@ -145,7 +145,7 @@ class OutputParser:
             whole = b"\n" in buffer[position : position + 100] or len(buffer) - position >= 100
             return -1 if whole or final else 0
         start, length = head.end(), int(head[4])
-        tail = self._tail(buffer, start, length)
+        tail = self._tail(buffer, start, length, final)
         if tail is None:
             missing = len(buffer) - start <= (_LINE_MAX if length == 0 else self._longest) + _TAIL_MAX
             return 0 if missing and not final else -1
@@ -155,7 +155,7 @@ class OutputParser:
         self._slice(head[1].decode()).entries.append(entry)
         return tail.end()
 
-    def _tail(self, buffer: bytes, start: int, length: int) -> re.Match[bytes] | None:
+    def _tail(self, buffer: bytes, start: int, length: int, final: bool) -> re.Match[bytes] | None:
         """The end of the entry whose key begins at `start`: where the key's length puts it, else where a NUL in the
         key (the binary protocol allows it) made bpftrace stop."""
         if length == 0:
@@ -165,7 +165,7 @@ class OutputParser:
         shown = min(max(length, 0), self._piece * self._pieces) + len(_JOINT) * (self._pieces - 1)
         if tail := _TAIL.match(buffer, start + shown):
             return tail
-        if len(buffer) < start + shown + _TAIL_MAX and not buffer.endswith(b"\n"):
+        if len(buffer) < start + shown + _TAIL_MAX and not final:
             return None
         return _TAIL.search(buffer, start, start + shown + _TAIL_MAX)
 
@@ -216,7 +216,8 @@ class OutputParser:
 
 def _cut(shown: bytes, sizes: list[int]) -> list[bytes] | None:
     """`shown` as pieces of these sizes with a joint between them; None when it does not fit."""
-    pieces, position = [], 0
+    pieces: list[bytes] = []
+    position = 0
     for size in sizes:
         if pieces and shown[position : position + len(_JOINT)] != _JOINT:
             return None

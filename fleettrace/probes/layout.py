@@ -16,19 +16,24 @@ _SHORT_STR = (0, 23, 0)
 """From here on str(p, n) keeps one of the n bytes for its NUL: n - 1 bytes of the string come through."""
 
 
-def key_layout(version: Version) -> KeyLayout:
-    """The layout for the bpftrace of this version."""
+def key_layout(version: Version, *, one_string: bool = False) -> KeyLayout:
+    """The layout for the bpftrace of this version; with `one_string` in one piece, though it be shorter."""
     plus_one = version >= _SHORT_STR
     if plus_one:
         return KeyLayout(piece=255, pieces=1, strlen=256, plus_one=True)
+    if one_string:
+        return KeyLayout(piece=199, pieces=1, strlen=200, plus_one=False)
     return KeyLayout(piece=127, pieces=2, strlen=128, plus_one=False)
 
 
 def key_expression(layout: KeyLayout, pointer: str, length: str) -> str:
     """The bpftrace expression for a key of `length` bytes at `pointer`, as one or more parts of a map's key.
 
-    No string is asked to go past the key's end: what is behind it is not ours to read.
+    No string is asked to go past the key's end: what is behind it is not ours to read. A length of "0" stands for a
+    text that ends with a NUL of its own; it is read as one string, for only that stops there.
     """
+    if length == "0":
+        return f"str({pointer})"
     parts = []
     for index in range(layout.pieces):
         start = index * layout.piece

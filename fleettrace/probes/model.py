@@ -54,6 +54,9 @@ class ProbePlan:
     point: str
     """What the probe is attached to: a symbol's name, the binary's own or the overlay's."""
     verdict: ProbeVerdict
+    pointer: str
+    """The bpftrace expression for where the key (or the line) begins, and `length` for how many bytes it has."""
+    length: str
     overlay: Overlay | None = None
     tag: str = "0"
     """The bpftrace expression that tells the kind of request."""

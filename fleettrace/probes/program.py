@@ -10,7 +10,7 @@ from functools import cache
 from string import Template
 
 from fleettrace.probes.layout import key_expression
-from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
+from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
 from fleettrace.resources import resource_dir
 
 __all__ = ["Site", "program", "uprobe_count"]
@@ -34,10 +34,6 @@ def _template(name: str) -> Template:
     return Template(_COMMENT.sub("", (resource_dir("bpftrace") / f"{name}.bt").read_text("utf-8")))
 
 
-_ARGUMENTS = {Rung.ITEM: ("arg0", "arg1")}
-"""Pointer and length of what each rung's probe reads."""
-
-
 def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings) -> str:
     """One program for all of a host's binaries. Raises `ValueError` for a point that is not a symbol's name."""
     parts = [_probe(site, layout) for site in sites]
@@ -57,12 +53,12 @@ def uprobe_count(sites: Sequence[Site]) -> int:
 def _probe(site: Site, layout: KeyLayout) -> str:
     if not _POINT.fullmatch(site.plan.point):
         raise ValueError(f"not the name of a function: {site.plan.point!r}")
-    pointer, length = _ARGUMENTS[site.plan.rung]
-    return _template(site.plan.rung.value).substitute(
+    plan = site.plan
+    return _template(plan.rung.value).substitute(
         pid=site.pids[0],
-        point=site.plan.point,
+        point=plan.point,
         pids=" || ".join(f"pid == {pid}" for pid in site.pids),
-        tag=site.plan.tag,
-        length=length,
-        key=key_expression(layout, pointer, length),
+        tag=plan.tag,
+        length=plan.length,
+        key=key_expression(layout, plan.pointer, plan.length),
     )

@@ -1,0 +1,120 @@
+"""From the slices of a host's trace to one summary for each process, with bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from fleettrace.node.lines import requests_of_line
+from fleettrace.node.output import Entry, RawSlice
+from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
+from fleettrace.summary.counts import Summary
+from fleettrace.summary.key import Key
+from fleettrace.summary.slices import MapLimits, SliceCounts, summarise
+
+__all__ = ["Slicer"]
+
+
+class Slicer:
+    """Takes slices as they are printed and keeps the sums."""
+
+    def __init__(self, plans: Mapping[int, ProbePlan], settings: TraceSettings, bucket_s: float) -> None:
+        self._plans = plans
+        self._bucket_ns = round(bucket_s * 1e9)
+        self._start_ns: int | None = None
+        self._end_ns: int | None = None
+        self._length_ns = round(settings.duration_s * 1e9)
+        self._limits = MapLimits(settings.entries, settings.printed, max(_tags(plan) for plan in plans.values()))
+        self.summaries: dict[int, Summary] = {pid: Summary() for pid in plans}
+        self.slices = 0
+
+    def start(self, ns: int) -> None:
+        """Counting has begun."""
+        if self._start_ns is None:
+            self._start_ns = self._end_ns = ns
+
+    @property
+    def started(self) -> bool:
+        """Whether counting has begun."""
+        return self._start_ns is not None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the slices reach the end of the window; the last timer tick may be some ms early."""
+        if self._start_ns is None or self._end_ns is None:
+            return False
+        return self._end_ns - self._start_ns >= self._length_ns * 0.98
+
+    def window_s(self, now_ns: int | None) -> float:
+        """Seconds that were counted; `now_ns` is the node's time at the end of a trace that was stopped early."""
+        if self._start_ns is None or self._end_ns is None:
+            return 0.0
+        return (max(self._end_ns, now_ns or 0) - self._start_ns) / 1e9
+
+    def add(self, raw: RawSlice, now_ns: int | None) -> dict[int, Summary]:
+        """Take in one slice; gives its summaries by pid."""
+        if self._start_ns is None:
+            return {}
+        start = self._end_ns or self._start_ns
+        end = raw.end_ns if raw.end_ns is not None else max(now_ns or 0, start)
+        self._end_ns = max(start, end)
+        bucket = max(0, (start + end) // 2 - self._start_ns) // self._bucket_ns
+        parts = self._parts(raw, self.slices, start, end)
+        self.slices += 1
+        summaries = {}
+        for pid, part in parts.items():
+            plan = self._plans[pid]
+            summaries[pid] = summarise(part, self._limits, bucket, _op_of(plan))
+            self.summaries[pid].add(summaries[pid])
+        return summaries
+
+    def _parts(self, raw: RawSlice, index: int, start: int, end: int) -> dict[int, SliceCounts]:
+        parts = {
+            pid: SliceCounts(index, start, end, raw.totals.get(pid, 0), everything=raw.end_ns is None)
+            for pid in self._plans
+        }
+        listed = 0
+        smallest = 0
+        for entry in raw.entries:
+            part = parts.get(entry.pid)
+            listed += entry.requests
+            smallest = entry.requests if smallest == 0 else min(smallest, entry.requests)
+            if part is not None:
+                _count(part, entry, self._plans[entry.pid])
+        for part in parts.values():
+            part.map_entries = len(raw.entries)
+            part.map_total = sum(raw.totals.values())
+            part.map_listed = listed
+            part.smallest = smallest
+        return parts
+
+
+def _count(part: SliceCounts, entry: Entry, plan: ProbePlan) -> None:
+    if plan.rung is not Rung.COMMAND:
+        slot = (Key(entry.data, max(entry.length, len(entry.data))), entry.tag)
+        part.counts[slot] = part.counts.get(slot, 0) + entry.requests
+        return
+    # One line may be several requests or none: the total, counted in lines, is corrected by as much.
+    cut = len(entry.data) < entry.length if entry.length else len(entry.data) >= _LINE_STRING
+    requests = list(requests_of_line(entry.data, cut))
+    part.total += entry.requests * (len(requests) - 1)
+    for key, op in requests:
+        slot = (key, _LINE_TAGS[op])
+        part.counts[slot] = part.counts.get(slot, 0) + entry.requests
+
+
+_LINE_STRING = 199
+"""Bytes of a line that ends with a NUL, as far as bpftrace's strings reach: one that long was probably cut."""
+_LINE_OPS = ("get", "set", "delete", "arith", "touch", "other")
+_LINE_TAGS = {op: index for index, op in enumerate(_LINE_OPS)}
+
+
+def _tags(plan: ProbePlan) -> int:
+    if plan.rung is Rung.COMMAND:
+        return len(_LINE_OPS)
+    return max(1, len(set(plan.ops))) if plan.ops is not None else 1
+
+
+def _op_of(plan: ProbePlan) -> Callable[[int], str | None] | None:
+    if plan.rung is Rung.COMMAND:
+        return lambda tag: _LINE_OPS[tag]
+    return None if plan.ops is None else plan.ops.get

@@ -1,0 +1,234 @@
+"""Running the trace on one host, and turning what it prints into summaries as it comes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from fleettrace.errors import HostError, HostState
+from fleettrace.node.discovery import set_words
+from fleettrace.node.model import Instance
+from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlice, Started
+from fleettrace.node.records import Record, RecordReader
+from fleettrace.node.slicing import Slicer
+from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
+from fleettrace.probes.program import Site, program, uprobe_count
+from fleettrace.summary.counts import Summary
+from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
+
+__all__ = ["HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
+
+STARTUP_S = 60.0
+"""Seconds for bpftrace to compile and attach before, and to detach and print after, the window; seen: 0.6 to 8."""
+MAX_OUTPUT = 1 << 28
+"""Bytes that one trace may print: 2,000 entries of 300 bytes a second for five minutes, and some."""
+_WORDS_KEPT = 8192
+
+_HARMLESS = (
+    # bpftrace raises its own limit for locked memory, and says ERROR where a container forbids it; it works all the same.
+    re.compile(rb"RLIMIT_MEMLOCK"),
+    # libbcc tries the old way of removing a uprobe when tracefs is not mounted; the new way has done it by then.
+    re.compile(rb"uprobe_events\): No such file|failed to detach probe"),
+    re.compile(rb"^WARNING:"),
+)
+
+
+def sites_of(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[Site]:
+    """One site for each real inode: a uprobe fires for every process of it."""
+    by_inode: dict[str, tuple[ProbePlan, list[int]]] = {}
+    for instance, plan in plans:
+        by_inode.setdefault(instance.binary.inode, (plan, []))[1].append(instance.pid)
+    return [Site(plan, tuple(pids)) for plan, pids in by_inode.values()]
+
+
+@dataclass(frozen=True, slots=True)
+class TracedProcess:
+    """A traced process before or after the trace: when it started, and the CPU it has used, both in clock ticks."""
+
+    start: int
+    cpu_ticks: int
+
+
+@dataclass(slots=True)
+class TraceEnd:
+    """How a trace ended."""
+
+    whole: bool
+    """The program ended itself at the end of its window."""
+    window_s: float
+    """Seconds from the start of the counting to the end of the last slice, by the node's clock."""
+    summaries: dict[int, Summary]
+    """By pid. Every traced process has one, with a total of 0 when it got no request."""
+    alive: set[int]
+    """The pids that are still the processes they were."""
+    before: dict[int, TracedProcess] = field(default_factory=dict)
+    after: dict[int, TracedProcess] = field(default_factory=dict)
+    tracer_cpu_s: float | None = None
+    words: str = ""
+    """What bpftrace said that was no part of the program's output."""
+
+
+class HostTrace:
+    """One trace: its script, and the state of reading it. `on_start` and `on_slice` hear as things happen."""
+
+    def __init__(
+        self,
+        bpftrace: Sequence[str],
+        plans: Sequence[tuple[Instance, ProbePlan]],
+        layout: KeyLayout,
+        settings: TraceSettings,
+        *,
+        bucket_s: float = 1.0,
+        on_start: Callable[[], None] = lambda: None,
+        on_slice: Callable[[Mapping[int, Summary]], None] = lambda _: None,
+    ) -> None:
+        self._bpftrace = bpftrace
+        self._plans = {instance.pid: (instance, plan) for instance, plan in plans}
+        self._sites = sites_of(plans)
+        self._layout = layout
+        self._settings = settings
+        self._on_start = on_start
+        self._on_slice = on_slice
+        self._records = RecordReader()
+        self._parser = OutputParser(layout.piece, layout.pieces)
+        self._slicer = Slicer({pid: plan for pid, (_, plan) in self._plans.items()}, settings, bucket_s)
+        self._attached: int | None = None
+        self._seen: dict[str, list[bytes]] = {}
+        self._words = bytearray()
+        self._noise: list[bytes] = []
+
+    @property
+    def program(self) -> str:
+        """The bpftrace program's text."""
+        return program(self._sites, self._layout, self._settings)
+
+    @property
+    def limits(self) -> Limits:
+        """The bounds on the controller's side: a little wider than those on the node."""
+        return Limits(seconds=self._seconds + 30, max_bytes=MAX_OUTPUT)
+
+    @property
+    def _seconds(self) -> float:
+        return self._settings.duration_s + STARTUP_S
+
+    def script(self) -> bytes:
+        """The script for the node."""
+        variables = {
+            "program": self.program,
+            "seconds": f"{self._seconds:.0f}",
+            "pids": " ".join(str(pid) for pid in self._plans),
+            "strings": str(self._layout.strlen),
+            "entries": str(self._settings.entries),
+            "overlays": self._overlays(),
+        }
+        assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+        text = files("fleettrace.node").joinpath("trace.sh").read_text("utf-8")
+        return (set_words(self._bpftrace) + assignments + text).encode()
+
+    def _overlays(self) -> str:
+        lines = []
+        for site in self._sites:
+            if site.plan.overlay is not None:
+                octal = "".join(f"\\{byte:03o}" for byte in site.plan.overlay.elf)
+                lines.append(f"{site.pids[0]} {octal}")
+        return "\n".join(lines)
+
+    def read(self, execution: Execution) -> TraceEnd:
+        """Read the trace to its end. Raises `HostError` when nothing was traced; what broke off later is in the result."""
+        broken: HostError | None = None
+        try:
+            for chunk in execution:
+                self._take(chunk)
+        except HostError as error:
+            broken = error
+        except ValueError as error:
+            broken = HostError(HostState.TRACE_FAILED, "trace-garbled", f"the trace's report cannot be read: {error}")
+        finally:
+            execution.close()
+        self._events(self._parser.finish())
+        self._check(broken)
+        return self._end(broken)
+
+    def _take(self, chunk: Chunk) -> None:
+        if chunk.stream is Stream.ERR:
+            if len(self._words) < _WORDS_KEPT:
+                self._words += chunk.data
+            return
+        for item in self._records.feed(chunk.data):
+            if isinstance(item, Record):
+                self._seen.setdefault(item.tag, []).append(item.value)
+            else:
+                self._events(self._parser.feed(item))
+
+    def _events(self, events: Sequence[Event]) -> None:
+        for event in events:
+            match event:
+                case Attached(probes):
+                    self._attached = probes
+                case Started(ns):
+                    self._slicer.start(ns)
+                    self._on_start()
+                case RawSlice():
+                    self._on_slice(self._slicer.add(event, self._parser.now_ns))
+                case Noise(line):
+                    if len(self._noise) < 20:
+                        self._noise.append(line)
+
+    def _check(self, broken: HostError | None) -> None:
+        """Raise unless something was traced."""
+        want = uprobe_count(self._sites)
+        if self._attached is not None and self._attached != want:
+            raise HostError(
+                HostState.TRACE_FAILED,
+                "probes-missing",
+                f"bpftrace attached {self._attached} probes instead of {want}{self._said()}",
+            )
+        if self._slicer.slices:
+            return
+        if broken is not None:
+            raise broken
+        if self._slicer.started:
+            raise HostError(HostState.TRACE_FAILED, "no-slice", f"bpftrace ended before its first slice{self._said()}")
+        raise HostError(HostState.TRACE_FAILED, "attach-failed", f"bpftrace did not start to trace{self._said()}")
+
+    def _end(self, broken: HostError | None) -> TraceEnd:
+        before, after = self._processes("process-before"), self._processes("process-after")
+        reported = "end" in self._seen
+        alive = {pid for pid in self._plans if not reported or (pid in after and after[pid].start == before[pid].start)}
+        return TraceEnd(
+            whole=broken is None and self._slicer.whole,
+            window_s=self._slicer.window_s(self._parser.now_ns),
+            summaries=self._slicer.summaries,
+            alive=alive,
+            before=before,
+            after=after,
+            tracer_cpu_s=self._tracer_cpu(),
+            words=str(broken) if broken is not None else self._said().removeprefix(": "),
+        )
+
+    def _processes(self, tag: str) -> dict[int, TracedProcess]:
+        processes = {}
+        for value in self._seen.get(tag, []):
+            # PID, a blank, and /proc/PID/stat, whose second field may hold anything between its parentheses.
+            fields = value.rpartition(b")")[2].split()
+            if len(fields) > 19:
+                cpu = int(fields[11]) + int(fields[12])
+                processes[int(value.split()[0])] = TracedProcess(start=int(fields[19]), cpu_ticks=cpu)
+        return processes
+
+    def _tracer_cpu(self) -> float | None:
+        """The CPU seconds of bpftrace and what started it: the second line of `times`, user and system time."""
+        found = re.findall(rb"(\d+)m([\d.]+)s", (self._seen.get("times") or [b""])[-1])
+        return sum(int(minutes) * 60 + float(seconds) for minutes, seconds in found) if found else None
+
+    def _said(self) -> str:
+        """bpftrace's own words, for an error message."""
+        lines = [line.strip() for line in [*bytes(self._words).splitlines(), *self._noise] if line.strip()]
+        telling = [line for line in lines if not any(pattern.search(line) for pattern in _HARMLESS)]
+        status = (self._seen.get("status") or [b"?"])[-1].decode("ascii", "replace")
+        if telling:
+            return ": " + b" / ".join(telling[:3]).decode("utf-8", "replace")[:400]
+        return f" (it said nothing; exit status {status})" if status != "0" else ""
