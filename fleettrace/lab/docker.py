@@ -54,19 +54,23 @@ class Container:
         return read_stats(self.address, self.port, *arguments)
 
 
-def image_of(binary: Path) -> bytes:
-    """A root file system as a tar archive: memcached, the libraries it needs, and a user `nobody`."""
+def image_of(binary: Path, name: str) -> bytes:
+    """A root file system as a tar archive: memcached, the libraries it needs, and a user `nobody`.
+
+    It holds the image's name as well: images of equal content would share one layer, and so one inode.
+    """
     libraries = re.findall(r"(/\S+) \(0x", run(["ldd", binary]))
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", dereference=True) as archive:
         archive.add(binary, MEMCACHED)
         for library in libraries:
             archive.add(library, library.lstrip("/"))
-        for name, text in {
+        for path, text in {
             "etc/passwd": "root:x:0:0::/:/\nnobody:x:65534:65534::/:/\n",
             "etc/group": "nogroup:x:65534:\n",
+            "etc/image": f"{name}\n",
         }.items():
-            entry = tarfile.TarInfo(name)
+            entry = tarfile.TarInfo(path)
             entry.size = len(text)
             archive.addfile(entry, io.BytesIO(text.encode()))
     return buffer.getvalue()
@@ -80,7 +84,7 @@ class DockerDaemon:
     namespace: str
     address: str
     sockets: Path
-    """A folder for sockets: short (a socket's path has 107 bytes at the most) and the lab's own."""
+    """A folder for sockets, outside /run. A socket's path has 107 bytes at the most, so it must be short."""
     data: Path
     launcher: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
     containers: dict[str, Container] = field(default_factory=dict, init=False)
@@ -100,8 +104,8 @@ class DockerDaemon:
         key = self.data / "key.json"
         config.write_text(json.dumps({"deprecated-key-path": str(key)}))
         log = (self.data / "dockerd.log").open("wb")
-        # containerd's shims put their sockets into /run/containerd whatever they are told: a tmpfs keeps them private.
-        script = 'mkdir -p /run/containerd && mount -t tmpfs lab /run/containerd && exec "$@"'
+        # containerd's shims put their sockets into /run/containerd whatever they are told: the daemon has its own /run.
+        script = 'mount -t tmpfs lab /run && exec "$@"'
         with log:
             self.launcher = subprocess.Popen(
                 [
@@ -155,7 +159,7 @@ class DockerDaemon:
 
     def import_image(self, name: str, binary: Path) -> None:
         """Make the image `name` with this memcached in it at /usr/local/bin/memcached."""
-        self.client("import", "-", name, data=image_of(binary))
+        self.client("import", "-", name, data=image_of(binary, name))
         self.images.add(name)
 
     def run(self, spec: ContainerSpec) -> Container:

@@ -177,7 +177,7 @@ class Lab:
         client = " ".join(self.client_key.with_name("client_key.pub").read_text().split()[:2])
         network = self._network()
         for index, spec in enumerate(self.specs):
-            host = Host(spec, index, network, self._mine.files, self._mine.state)
+            host = Host(spec, index, network, self._mine.files)
             host.prepare(client)
             self.hosts[spec.name] = host
         other = make_key(self.private / "other_key", "another") if self._any(HostKey.CHANGED) else ""

@@ -21,7 +21,7 @@ __all__ = ["Host"]
 class Host:
     """One host. Made by `Lab`, which calls `prepare` (files and users) and `start` (processes)."""
 
-    def __init__(self, spec: HostSpec, index: int, network: Network, files: Path, state: Path) -> None:
+    def __init__(self, spec: HostSpec, index: int, network: Network, files: Path) -> None:
         self.spec = spec
         self.name = spec.name
         self.index = index
@@ -41,7 +41,7 @@ class Host:
         self.docker: DockerDaemon | None = None
         if spec.containers:
             data = files / "docker" / spec.name
-            self.docker = DockerDaemon(network.id, self.namespace, self.address, state / f"d{index}", data)
+            self.docker = DockerDaemon(network.id, self.namespace, self.address, files / f"d{index}", data)
 
     def prepare(self, client_key: str) -> None:
         """Make the host's files and its user. No process starts."""

@@ -115,7 +115,7 @@ def remove(name: str) -> None:
     """Take away whatever the lab `name` left here. Idempotent. Raises `FleettraceError` when something stays."""
     if not ID.fullmatch(name):
         raise FleettraceError(f"lab: `{name}` is no lab's id")
-    helpers = noted(STATE / name / "processes")
+    helpers = [one for one in noted(STATE / name / "processes") if one.pid != os.getpid()]
     kill_all(lambda: [one for one in helpers if one.alive])
     kill_all(lambda: processes_in_netns(inodes(name)))
     delete_network(name)

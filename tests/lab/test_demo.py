@@ -1,0 +1,33 @@
+"""The demo's fleet is under the traffic that its story tells of."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from fleettrace.lab.demo import FAMILY, HOT, HOT_HOST, LATE, WARM, demo_lab
+from tests.lab.traces import traces_of
+
+pytestmark = pytest.mark.lab
+
+
+def test_the_demos_traffic_tells_its_story() -> None:
+    with demo_lab(seconds=30, rate=400, late_at=1.5) as demo:
+        name = demo.lab.id
+        time.sleep(3)
+        truth = demo.load.stop()
+        assert demo.load.errors == []
+        stats = demo.lab.hosts["cache-001"].instance().stats()
+        verbs = truth.by_verb("cache-001")
+        assert int(stats["cmd_get"]) == verbs["get"] + verbs["gets"] + verbs["mg"]
+    assert traces_of(name) == []
+    everywhere = truth.by_key()
+    assert truth.by_key(HOT_HOST).most_common(1)[0][0] == HOT
+    assert HOT not in truth.by_key("cache-001")
+    assert all(WARM in truth.by_key(place.host) for place in truth.places)
+    assert 0 < everywhere[LATE] < 0.15 * truth.total()
+    prefix, suffix = (part.encode() for part in FAMILY.split("{n}"))
+    family = [count for key, count in everywhere.items() if key.startswith(prefix) and key.endswith(suffix)]
+    assert sum(family) > 0.1 * truth.total()
+    assert max(family) < 0.01 * truth.total()

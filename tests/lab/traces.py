@@ -1,0 +1,32 @@
+"""What a lab leaves on a machine, looked for everywhere it could be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleettrace.lab.system import all_pids, process
+
+
+def traces_of(lab: str) -> list[str]:
+    """Everything on this machine that carries a lab's id, down to its processes and control groups."""
+    folders = (
+        "/run/netns",
+        "/sys/class/net",
+        "/etc/sudoers.d",
+        "/run/fleettrace-lab",
+        "/var/lib/fleettrace-lab",
+        "/run/sudo/ts",
+        "/var/lib/sudo/lectured",
+    )
+    found = [str(path) for folder in folders for path in Path(folder).glob(f"{lab}*")]
+    found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{lab}")]
+    for table in ("/etc/passwd", "/etc/group", "/proc/self/mounts"):
+        found += [f"{table}: {line}" for line in Path(table).read_text().splitlines() if lab in line]
+    for pid in all_pids():
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if lab.encode() in command and process(pid) is not None:
+            found.append(f"process {pid}: {command[:80]!r}")
+    return found
