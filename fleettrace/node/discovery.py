@@ -11,9 +11,9 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.containers import container_of, named, names_by_id
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeBinary, NodeFacts
 from fleettrace.node.records import Record, read_records
-from fleettrace.transport.interface import Limits
+from fleettrace.transport.interface import Connection, Limits, Stream
 
-__all__ = ["DISCOVERY_LIMITS", "discovery_script", "parse_discovery", "set_words"]
+__all__ = ["DISCOVERY_LIMITS", "discovery_script", "look_around", "parse_discovery", "set_words"]
 
 DISCOVERY_LIMITS = Limits(seconds=60, max_bytes=32 << 20)
 """A look around takes a fraction of a second; on a node that swaps, or whose docker hangs, half a minute."""
@@ -31,6 +31,15 @@ def discovery_script(bpftrace: Sequence[str], scope: str) -> bytes:
     processes in the network namespace of the session itself."""
     script = files("fleettrace.node").joinpath("discover.sh").read_text("utf-8")
     return (set_words(bpftrace) + f"scope={shlex.quote(scope)}\n" + script).encode()
+
+
+def look_around(connection: Connection, bpftrace: Sequence[str], scope: str) -> Discovery:
+    """What is on the node. Raises `HostError`."""
+    execution = connection.start(discovery_script(bpftrace, scope), DISCOVERY_LIMITS)
+    try:
+        return parse_discovery(b"".join(chunk.data for chunk in execution if chunk.stream is Stream.OUT))
+    finally:
+        execution.close()
 
 
 def parse_discovery(report: bytes) -> Discovery:

@@ -8,7 +8,7 @@ from fleettrace.node.lines import requests_of_line
 from fleettrace.node.output import Entry, RawSlice
 from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
 from fleettrace.summary.counts import Summary
-from fleettrace.summary.key import Key
+from fleettrace.summary.key import KEY_MAX_LENGTH, Key
 from fleettrace.summary.slices import MapLimits, SliceCounts, summarise
 
 __all__ = ["Slicer"]
@@ -24,6 +24,8 @@ class Slicer:
         self._end_ns: int | None = None
         self._length_ns = round(settings.duration_s * 1e9)
         self._limits = MapLimits(settings.entries, settings.printed, max(_tags(plan) for plan in plans.values()))
+        self._listed = dict.fromkeys(plans, 0)
+        self._odd = dict.fromkeys(plans, 0)
         self.summaries: dict[int, Summary] = {pid: Summary() for pid in plans}
         self.slices = 0
 
@@ -43,6 +45,12 @@ class Slicer:
         if self._start_ns is None or self._end_ns is None:
             return False
         return self._end_ns - self._start_ns >= self._length_ns * 0.98
+
+    @property
+    def implausible(self) -> set[int]:
+        """The processes whose keys cannot be memcached's: of more than a tenth of the requests, the length that was
+        read is none or does not fit the bytes. (A key with a NUL in it, which the binary protocol allows, is short.)"""
+        return {pid for pid, odd in self._odd.items() if odd * 10 > self._listed[pid]}
 
     def window_s(self, now_ns: int | None) -> float:
         """Seconds that were counted; `now_ns` is the node's time at the end of a trace that was stopped early."""
@@ -79,6 +87,8 @@ class Slicer:
             listed += entry.requests
             smallest = entry.requests if smallest == 0 else min(smallest, entry.requests)
             if part is not None:
+                self._listed[entry.pid] += entry.requests
+                self._odd[entry.pid] += 0 if _plausible(entry, self._plans[entry.pid]) else entry.requests
                 _count(part, entry, self._plans[entry.pid])
         for part in parts.values():
             part.map_entries = len(raw.entries)
@@ -86,6 +96,12 @@ class Slicer:
             part.map_listed = listed
             part.smallest = smallest
         return parts
+
+
+def _plausible(entry: Entry, plan: ProbePlan) -> bool:
+    if plan.rung is Rung.COMMAND:
+        return True
+    return 0 < entry.length <= KEY_MAX_LENGTH and len(entry.data) == entry.length
 
 
 def _count(part: SliceCounts, entry: Entry, plan: ProbePlan) -> None:

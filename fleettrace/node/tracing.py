@@ -28,7 +28,7 @@ MAX_OUTPUT = 1 << 28
 _WORDS_KEPT = 8192
 
 _HARMLESS = (
-    # bpftrace raises its own limit for locked memory, and says ERROR where a container forbids it; it works all the same.
+    # bpftrace raises its own limit for locked memory, and says ERROR where that is forbidden; it works all the same.
     re.compile(rb"RLIMIT_MEMLOCK"),
     # libbcc tries the old way of removing a uprobe when tracefs is not mounted; the new way has done it by then.
     re.compile(rb"uprobe_events\): No such file|failed to detach probe"),
@@ -64,6 +64,8 @@ class TraceEnd:
     """By pid. Every traced process has one, with a total of 0 when it got no request."""
     alive: set[int]
     """The pids that are still the processes they were."""
+    implausible: set[int]
+    """The pids whose keys cannot be memcached's: the probe sits in the wrong place, and nothing it read counts."""
     before: dict[int, TracedProcess] = field(default_factory=dict)
     after: dict[int, TracedProcess] = field(default_factory=dict)
     tracer_cpu_s: float | None = None
@@ -137,7 +139,7 @@ class HostTrace:
         return "\n".join(lines)
 
     def read(self, execution: Execution) -> TraceEnd:
-        """Read the trace to its end. Raises `HostError` when nothing was traced; what broke off later is in the result."""
+        """Read the trace to its end. Raises `HostError` when nothing was traced; a later break is in the result."""
         broken: HostError | None = None
         try:
             for chunk in execution:
@@ -203,6 +205,7 @@ class HostTrace:
             window_s=self._slicer.window_s(self._parser.now_ns),
             summaries=self._slicer.summaries,
             alive=alive,
+            implausible=self._slicer.implausible,
             before=before,
             after=after,
             tracer_cpu_s=self._tracer_cpu(),

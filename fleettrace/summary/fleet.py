@@ -13,7 +13,7 @@ from typing import NamedTuple
 from fleettrace.summary.counts import KeyCount, Summary, add_courses
 from fleettrace.summary.key import Key
 
-__all__ = ["FleetKey", "FleetSummary", "Ranked", "SourceId"]
+__all__ = ["FleetKey", "FleetSummary", "Ranked", "SourceId", "hottest"]
 
 
 class SourceId(NamedTuple):
@@ -132,3 +132,9 @@ def _largest_uppers(listed: Iterable[tuple[Key, KeyCount]], absent: int, n: int)
     if absent:
         uppers = sorted([*uppers, *[absent] * n], reverse=True)[:n]
     return uppers
+
+
+def hottest(summary: Summary, n: int) -> list[tuple[Key, int]]:
+    """The `n` keys of one summary with the most requests, most first; ties in the order of their bytes."""
+    top = nsmallest(n, summary.keys.items(), key=lambda item: (-item[1].requests, item[0]))
+    return [(key, count.requests) for key, count in top]

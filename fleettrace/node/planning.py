@@ -1,0 +1,90 @@
+"""From the instances found on a node to a probe plan for each, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fleettrace.binary.analysis import BinaryAnalysis
+from fleettrace.binary.elf import BinaryError
+from fleettrace.errors import HostError, HostState
+from fleettrace.node.binaries import BinaryCatalog
+from fleettrace.node.fetch import fetch_binary
+from fleettrace.node.model import Discovery, Instance
+from fleettrace.probes.ladder import UnsupportedError, choose
+from fleettrace.probes.model import ProbePlan, Rung
+from fleettrace.summary.run import Failure
+from fleettrace.transport.interface import Connection
+
+__all__ = ["Planned", "check_able", "plan_instances"]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An instance, and how it is traced: exactly one of `plan` and `failure` is set."""
+
+    instance: Instance
+    plan: ProbePlan | None = None
+    failure: Failure | None = None
+    version: str | None = None
+    build_id: str | None = None
+
+
+def check_able(found: Discovery) -> None:
+    """Raises `HostError` when nothing can be traced on the node, whatever runs there."""
+    facts = found.facts
+    if facts.uid != 0:
+        raise HostError(
+            HostState.BECOME_FAILED,
+            "not-root",
+            "bpftrace needs root there: set `ansible_become: true`, or log in as root (`ansible_user: root`)",
+        )
+    if facts.bpftrace is None:
+        said = f" ({facts.bpftrace_said})" if facts.bpftrace_said else ""
+        raise HostError(
+            HostState.NO_BPFTRACE,
+            "no-bpftrace",
+            f"bpftrace does not run there{said}: install the package `bpftrace`, "
+            "or set `fleettrace_bpftrace` to the command that runs it",
+        )
+    if facts.lockdown == "confidentiality":
+        raise HostError(
+            HostState.UNSUPPORTED,
+            "lockdown",
+            "its kernel is in confidentiality lockdown: no BPF program may read memory: boot with `lockdown=integrity`",
+        )
+
+
+def plan_instances(
+    connection: Connection, catalog: BinaryCatalog, instances: Sequence[Instance], forced: Rung | None
+) -> list[Planned]:
+    """A plan for each instance; every real inode is looked at once. Raises `HostError` when the connection breaks."""
+    by_inode: dict[str, BinaryAnalysis | Failure] = {}
+    planned = []
+    for instance in instances:
+        inode = instance.binary.inode
+        if inode not in by_inode:
+            by_inode[inode] = _analysis(connection, catalog, instance)
+        planned.append(_planned(instance, by_inode[inode], forced))
+    return planned
+
+
+def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance) -> BinaryAnalysis | Failure:
+    try:
+        return catalog.get(instance.binary.head, lambda: fetch_binary(connection, instance))
+    except BinaryError as error:
+        return Failure("binary-unreadable", f"its binary is not understood: {error}")
+    except HostError as error:
+        if error.code != "binary-unreadable":
+            raise
+        return Failure(error.code, error.message)
+
+
+def _planned(instance: Instance, analysis: BinaryAnalysis | Failure, forced: Rung | None) -> Planned:
+    if isinstance(analysis, Failure):
+        return Planned(instance, failure=analysis)
+    try:
+        plan, failure = choose(analysis, forced), None
+    except UnsupportedError as error:
+        plan, failure = None, Failure("unsupported", f"no way to trace this memcached: {error}")
+    return Planned(instance, plan, failure, analysis.version, analysis.build_id)

@@ -1,0 +1,125 @@
+"""What a host's work amounts to: the states of its instances, its own state, and its summaries. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fleettrace.errors import HostState
+from fleettrace.node.planning import Planned
+from fleettrace.node.tracing import TraceEnd
+from fleettrace.summary.counts import Summary
+from fleettrace.summary.fleet import hottest
+from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict
+from fleettrace.sweep.settings import SweepSettings
+from fleettrace.sweep.stop import Reason
+
+__all__ = ["HostOutcome", "outcome_of_plan", "outcome_of_trace"]
+
+
+@dataclass(slots=True)
+class HostOutcome:
+    """What a host gave: its result, and the summaries of its instances, which go into the fleet's and are let go."""
+
+    result: HostResult
+    summaries: dict[str, Summary] = field(default_factory=dict)
+    """By instance id."""
+
+
+def outcome_of_plan(host: str, planned: Sequence[Planned]) -> HostOutcome:
+    """The outcome where nothing was traced: because nobody asked for it, or because nothing can be."""
+    instances = [_instance(each) for each in planned]
+    state = _common_state(instances)
+    return HostOutcome(HostResult(host, state, _common_failure(instances, state), instances))
+
+
+def outcome_of_trace(
+    host: str, planned: Sequence[Planned], end: TraceEnd, settings: SweepSettings, stopped: Reason | None
+) -> HostOutcome:
+    """The outcome of a trace."""
+    cut = _cut(end, settings, stopped)
+    instances: list[InstanceResult] = []
+    summaries: dict[str, Summary] = {}
+    for each in planned:
+        instance = _instance(each)
+        instances.append(instance)
+        pid = each.instance.pid
+        if each.plan is None:
+            continue
+        if pid in end.implausible:
+            instance.state = HostState.TRACE_FAILED
+            instance.error = Failure(
+                "implausible-keys",
+                f"what the probe on {each.plan.verdict.symbol} of pid {pid} read were no memcached keys, so nothing is "
+                "reported of it: is the binary built in an unusual way? Try --probe command",
+            )
+            continue
+        summary = summaries[each.instance.id] = end.summaries[pid]
+        instance.window_s = end.window_s
+        instance.requests = summary.total
+        instance.absent = summary.absent
+        if cut is not None:
+            instance.state, instance.error = cut
+        elif pid not in end.alive:
+            instance.state = HostState.PARTIAL
+            instance.error = Failure(
+                "memcached-ended",
+                f"memcached (pid {pid}) ended during the trace; what it served before is counted, what a "
+                "successor served is not",
+            )
+    state = _common_state(instances)
+    result = HostResult(host, state, _common_failure(instances, state), instances)
+    whole = Summary()
+    for summary in summaries.values():
+        whole.add(summary)
+    result.top = hottest(whole, settings.top_per_host)
+    result.course = list(whole.course)
+    return HostOutcome(result, summaries)
+
+
+def _cut(end: TraceEnd, settings: SweepSettings, stopped: Reason | None) -> tuple[HostState, Failure] | None:
+    """The state and the reason of every instance when the trace did not reach its end."""
+    if end.whole:
+        return None
+    seen = f"{end.window_s:.1f} s of {settings.duration_s:g} s"
+    if stopped is Reason.DEADLINE:
+        return HostState.TIMEOUT, Failure("deadline", f"the run's deadline cut the trace off after {seen}")
+    if stopped is not None:
+        return HostState.INTERRUPTED, Failure("interrupted", f"the trace was interrupted after {seen}")
+    words = f": {end.words}" if end.words else ""
+    return HostState.PARTIAL, Failure("trace-cut", f"the trace ended after {seen}{words}")
+
+
+def _instance(planned: Planned) -> InstanceResult:
+    instance = planned.instance
+    verdict = planned.plan.verdict if planned.plan is not None else ProbeVerdict(None, exact=False)
+    if planned.failure is not None:
+        verdict = ProbeVerdict(None, exact=False, why=planned.failure.message)
+    return InstanceResult(
+        pid=instance.pid,
+        state=HostState.OK if planned.failure is None else HostState.UNSUPPORTED,
+        exe=instance.exe.decode("utf-8", "backslashreplace"),
+        probe=verdict,
+        container=instance.container,
+        version=planned.version,
+        build_id=planned.build_id,
+        ports=instance.ports,
+        user=instance.user,
+        error=planned.failure,
+    )
+
+
+def _common_state(instances: Sequence[InstanceResult]) -> HostState:
+    """The host's state: its instances' where they agree, else `partial`."""
+    states = {instance.state for instance in instances}
+    return states.pop() if len(states) == 1 else HostState.PARTIAL
+
+
+def _common_failure(instances: Sequence[InstanceResult], state: HostState) -> Failure | None:
+    """Why the host is not `ok`: its instances' reasons, each once."""
+    if state is HostState.OK:
+        return None
+    failures = list(dict.fromkeys(instance.error for instance in instances if instance.error is not None))
+    if not failures:
+        return None
+    return Failure(failures[0].code, "; ".join(failure.message for failure in failures))

@@ -1,0 +1,50 @@
+"""What a sweep is asked to do: one value for the run, one task for each host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fleettrace.node.model import Instance
+from fleettrace.probes.model import Rung
+from fleettrace.transport.interface import Target, Transport
+
+__all__ = ["HostTask", "SweepSettings", "printed_entries"]
+
+
+@dataclass(frozen=True, slots=True)
+class HostTask:
+    """One host to sweep."""
+
+    name: str
+    target: Target
+    transport: Transport
+    bpftrace: tuple[str, ...] = ("bpftrace",)
+    """The words of the command that runs bpftrace there."""
+    scope: str = "host"
+    """`host`, or `netns`: only processes in the session's own network namespace."""
+    wanted: Callable[[Instance], bool] = field(default=lambda _instance: True)
+    """Which instances of the host to trace."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSettings:
+    """What to do on every host, and how many at once. Durations are in seconds."""
+
+    duration_s: float = 10.0
+    forks: int = 64
+    probe: Rung | None = None
+    """None: the best rung of each binary."""
+    trace: bool = True
+    """False: log in, find instances, plan probes, and stop there (`fleettrace check`)."""
+    deadline_s: float | None = 300.0
+    top_per_host: int = 100
+    """Keys of each host kept for the report, beside those that went into the fleet's summary."""
+    bucket_s: float = 1.0
+    """Seconds in one bucket of a course."""
+
+
+def printed_entries(hosts: int) -> int:
+    """How many entries of a slice each host prints, so that what arrives in a second stays below 100,000 entries: about
+    a tenth of a second's parsing. What is cut off is bounded in the report."""
+    return max(200, min(2000, 100_000 // max(1, hosts)))
