@@ -6,15 +6,17 @@ to a JSON-ready dict and back.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from fleettrace.binary import elf as elf_file
-from fleettrace.binary.callsites import CallSite, Operation, OuterSite
+from fleettrace.binary.callsites import CallSite, Operation, call_sites
 from fleettrace.binary.cheapest import Cost, Spot, cheapest_spot, entry_spot
 from fleettrace.binary.elf import BinaryError, Elf, Machine
 from fleettrace.binary.functions import Function, Functions, read_functions
+from fleettrace.binary.locate import Located, Miss, locate_do_item_get, locate_item_alloc, users_of_words
+from fleettrace.binary.references import References
 from fleettrace.binary.symbols import Symbol, Variant, function_symbols, named, variant
 
 __all__ = ["ANALYSIS", "WANTED", "BinaryAnalysis", "Found", "Point", "analyse"]
@@ -33,7 +35,8 @@ WANTED = {
 """The functions looked for, and how many of their arguments must be whole where the probe sits.
 
 do_item_get(key, nkey, hv, thread, do_update), item_alloc(key, nkey, flags, exptime, nbytes), item_get(key, nkey,
-thread, do_update): items.h and thread.c of memcached 1.4.35 to 1.6.45. process_command*(conn, line[, length]): proto_text.c.
+thread, do_update): items.h and thread.c of memcached 1.4.35 to 1.6.45.
+process_command*(conn, line[, length]): proto_text.c.
 """
 
 
@@ -114,24 +117,49 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
     elf = elf_file.parse(data)
     symbols = function_symbols(elf, debug)
     functions = read_functions(elf, symbols)
-    points: list[Point] = []
-    missing: dict[str, str] = {}
-    for name, arguments in WANTED.items():
-        outcome = _by_symbol(elf, functions, symbols, name, arguments)
-        if isinstance(outcome, Point):
-            points.append(outcome)
-        else:
-            missing[name] = outcome
+    outcomes: dict[str, Point | str] = {
+        name: _by_symbol(elf, functions, symbols, name, arguments) for name, arguments in WANTED.items()
+    }
+    references = References(elf, functions)
+    _locate_missing(references, outcomes)
+    target = outcomes["do_item_get"]
+    function = functions.starting(target.address) if isinstance(target, Point) else None
     return BinaryAnalysis(
         analysis=ANALYSIS,
         machine=elf.machine,
         build_id=elf_file.build_id(elf),
         version=elf_file.memcached_version(elf),
         debug_link=elf_file.debug_link(elf),
-        points=tuple(points),
-        call_sites=(),
-        missing=missing,
+        points=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Point)),
+        call_sites=() if function is None else call_sites(references, function),
+        missing={name: outcome for name, outcome in outcomes.items() if isinstance(outcome, str)},
     )
+
+
+def _locate_missing(references: References, outcomes: dict[str, Point | str]) -> None:
+    """Find without symbols what the symbols did not give; a failed search adds its reason to the missing symbol's."""
+    names = ("do_item_get", "item_alloc", "do_item_alloc")
+    if all(isinstance(outcomes[name], Point) for name in names):
+        return
+    users = users_of_words(references)
+    get = outcomes["do_item_get"]
+    if isinstance(get, Point):
+        known = references.functions.starting(get.address)
+        found: dict[str, Located | Miss] = {}
+    else:
+        located = locate_do_item_get(references, users)
+        known = located.function if isinstance(located, Located) else None
+        found = {"do_item_get": located}
+    found["item_alloc"], found["do_item_alloc"] = locate_item_alloc(references, users, known)
+    for name, result in found.items():
+        why = outcomes[name]
+        if isinstance(why, Point):
+            continue
+        if isinstance(result, Miss):
+            outcomes[name] = f"{why}; {result.reason}"
+            continue
+        point = _point_at(references.elf, result.function, name, None, Found.LOCATED, WANTED[name])
+        outcomes[name] = point if isinstance(point, str) else replace(point, signs=result.signs)
 
 
 def _by_symbol(elf: Elf, functions: Functions, symbols: tuple[Symbol, ...], name: str, arguments: int) -> Point | str:
@@ -181,12 +209,10 @@ def _operation(value: str | None) -> Operation | None:
 
 
 def _call_site(value: dict[str, Any]) -> CallSite:
-    outer = (OuterSite(**o | {"operation": _operation(o["operation"])}) for o in value["outer"])
     return CallSite(
         **value
         | {
             "operation": _operation(value["operation"]),
             "fetch": _operation(value["fetch"]),
-            "outer": tuple(outer),
         }
     )

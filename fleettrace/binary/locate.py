@@ -1,8 +1,8 @@
 """Finding memcached's functions in a binary that has no symbols, by several signs that must agree.
 
-`do_item_get` prints words of its own when memcached runs with -vvv; it keeps its first two arguments; several functions
-call it and test what it returns. `do_item_alloc` is what the functions that can answer "object too large" have in common;
-it refuses values of less than two bytes first thing, and one of its callers calls `do_item_get` too.
+`do_item_get` prints words of its own when memcached runs with -vvv; it uses its first two arguments; several functions
+call it and test what it returns. `do_item_alloc` is what the functions that can answer "object too large" have in
+common; it refuses values of less than two bytes first thing, and one of its callers calls `do_item_get` too.
 Where the signs differ, the answer is why, and no address: a probe on the wrong function would count nonsense.
 Sources: items.c, thread.c and proto_*.c of memcached 1.4.36 to 1.6.45.
 """
@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
-from fleettrace.binary.elf import Elf, Machine
-from fleettrace.binary.functions import Function, Functions
-from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, written
+from fleettrace.binary.elf import Elf
+from fleettrace.binary.functions import Function
+from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, read, written
 from fleettrace.binary.references import Kind, Reference, References
 
 __all__ = ["Located", "Miss", "locate_do_item_get", "locate_item_alloc", "users_of_words"]
@@ -35,6 +34,9 @@ MAX_PROLOGUE = 48
 """Instructions from an entry within which the arguments are saved and the first check is made."""
 MAX_THUNK = 48
 """Bytes of the longest `item_alloc` that only passes its arguments on."""
+
+ENDS = ("call", "bl", "ret")
+"""Instructions after which argument registers hold nothing of the caller's any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def users_of_words(references: References) -> dict[bytes, set[int]]:
 
 
 def locate_do_item_get(references: References, users: dict[bytes, set[int]]) -> Located | Miss:
-    """`do_item_get`, where words, kept arguments and callers agree."""
+    """`do_item_get`, where words, arguments and callers agree."""
     speakers = [set().union(*(users[word] for word in words)) for words in GET_WORDS]
     spoken = [group for group in speakers if group]
     if len(spoken) < 3:
@@ -74,9 +76,9 @@ def locate_do_item_get(references: References, users: dict[bytes, set[int]]) -> 
     if function is None:
         return Miss(f"the phrases are used at {start:#x}, where no function begins")
     signs = [f"prints {len(spoken)} of its {len(GET_WORDS)} phrases, alone"]
-    if not _keeps(references.elf, function, 2):
-        return Miss(f"the function at {start:#x} prints the phrases but does not keep its first two arguments")
-    signs.append("keeps a pointer and a length")
+    if not _uses(references.elf, function, 2):
+        return Miss(f"the function at {start:#x} prints the phrases but does not use its first two arguments")
+    signs.append("uses a pointer and a length")
     callers = references.to(start)
     tested = sum(_tests_result(references, reference) for reference in callers)
     if len(callers) < 2 or tested < 2:
@@ -117,8 +119,8 @@ def _allocators(
     if len(checked) != 1:
         return Miss(f"{len(checked)} functions that every storing command calls refuse values under two bytes, not one")
     found = checked[0]
-    if not _keeps(references.elf, found, 2):
-        return Miss(f"the function at {found.start:#x} refuses short values but does not keep its first two arguments")
+    if not _uses(references.elf, found, 2):
+        return Miss(f"the function at {found.start:#x} refuses short values but does not use its first two arguments")
     if do_item_get is None:
         return Miss("do_item_get was not found, so nothing confirms the allocator")
     callers = {f.start for r in references.to(found.start) if (f := references.functions.at(r.site)) is not None}
@@ -127,7 +129,7 @@ def _allocators(
     signs = (
         f"called by all {len(storing)} functions that can answer 'object too large'",
         "refuses values of less than two bytes",
-        "keeps a pointer and a length",
+        "uses a pointer and a length",
         "a caller calls do_item_get too",
     )
     wrappers = [f for start in thunks if thunks[start] == found.start and (f := references.functions.starting(start))]
@@ -143,27 +145,18 @@ def _passes_on_to(references: References, start: int) -> int | None:
     return targets.pop() if len(targets) == 1 else None
 
 
-def _keeps(elf: Elf, function: Function, arguments: int) -> bool:
-    """Whether each of the first arguments is copied, whole, to a register or the stack before it is overwritten."""
+def _uses(elf: Elf, function: Function, arguments: int) -> bool:
+    """Whether each of the first arguments is read near the entry before anything overwrites it."""
     waiting = {names[0]: set(names) for names in ARGUMENTS[elf.machine][:arguments]}
     for instruction in islice(disassemble(elf, function.start, function.end), MAX_PROLOGUE):
-        for register in [name for name in waiting if _copies(elf.machine, instruction, name)]:
-            del waiting[register]
+        taken = read(instruction)
+        waiting = {name: parts for name, parts in waiting.items() if not taken & parts}
         if not waiting:
             return True
         changed = written(instruction)
-        if any(changed & names for names in waiting.values()) or instruction.mnemonic in ("call", "bl", "ret"):
+        if instruction.mnemonic in ENDS or any(changed & parts for parts in waiting.values()):
             return False
     return False
-
-
-def _copies(machine: Machine, instruction: Any, register: str) -> bool:
-    text: str = instruction.op_str
-    if machine is Machine.X86_64:
-        return instruction.mnemonic == "mov" and text.endswith(f", {register}")
-    if instruction.mnemonic == "mov":
-        return text.endswith(f", {register}")
-    return instruction.mnemonic in ("stp", "str") and register in text.split("[")[0].replace(",", " ").split()
 
 
 def _refuses_short_values(elf: Elf, function: Function) -> bool:
@@ -177,7 +170,7 @@ def _refuses_short_values(elf: Elf, function: Function) -> bool:
             held.add(operands[0])
         elif instruction.mnemonic != "cmp":
             held -= written(instruction)
-        if instruction.mnemonic in ("call", "bl", "ret"):
+        if instruction.mnemonic in ENDS:
             return False
     return False
 

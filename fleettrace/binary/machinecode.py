@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fleettrace.binary.elf import Elf, Machine
 
-__all__ = ["ARGUMENTS", "disassemble", "leaves", "written"]
+__all__ = ["ARGUMENTS", "disassemble", "leaves", "reachable", "read", "written"]
 
 MAX_FUNCTION = 1 << 16
 """Bytes of one function that are disassembled."""
@@ -26,6 +27,8 @@ ARGUMENTS = {
 
 System V ABI, AMD64 supplement, section 3.2.3; AAPCS64, section 6.8.2.
 """
+
+_TARGET = re.compile(r"(?:^|[ #])(0x[0-9a-f]+)$")
 
 
 def disassemble(elf: Elf, start: int, end: int) -> Iterator[Any]:
@@ -51,3 +54,40 @@ def leaves(instruction: Any) -> bool:
 def written(instruction: Any) -> set[str]:
     """The names of the registers that `instruction` changes, implied ones included."""
     return {instruction.reg_name(register) for register in instruction.regs_access()[1]}
+
+
+def read(instruction: Any) -> set[str]:
+    """The names of the registers whose value `instruction` uses; none for `xor r, r`, which only clears."""
+    operands = instruction.op_str.split(", ")
+    if instruction.mnemonic == "xor" and len(operands) == 2 and operands[0] == operands[1]:
+        return set()
+    return {instruction.reg_name(register) for register in instruction.regs_access()[0]}
+
+
+def reachable(code: Mapping[int, Any], start: int, limit: int) -> Iterator[tuple[int, Any]]:
+    """(distance, instruction) of what runs after `start` within `limit` instructions, nearest first.
+
+    `code` is one function, by address. Both ways of a conditional branch are taken; calls return; a jump that leaves
+    the function, or goes where a register says, ends its path.
+    """
+    seen = {start}
+    frontier = [start]
+    for distance in range(limit):
+        following: list[int] = []
+        for address in frontier:
+            instruction = code.get(address)
+            if instruction is None:
+                continue
+            yield distance, instruction
+            following += [n for n in _successors(instruction) if n not in seen]
+            seen.update(following)
+        frontier = following
+
+
+def _successors(instruction: Any) -> list[int]:
+    name, after = instruction.mnemonic, instruction.address + instruction.size
+    if not leaves(instruction) or name in ("call", "bl", "blr"):
+        return [after]
+    found = _TARGET.search(instruction.op_str)
+    target = [int(found[1], 16)] if found else []
+    return target if name in ("jmp", "b", "ret", "br") else [after, *target]

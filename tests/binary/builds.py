@@ -132,7 +132,7 @@ def _compile(source: Path, variant: Build, target: Path) -> None:
     with log:
         for command in (
             ["./configure", "--disable-docs", "--disable-coverage", *variant.configure],
-            ["make", "-j2", *(("all",) if "--enable-proxy" in variant.configure else ("memcached",))],
+            ["make", "-j2", *(("memcached",) if not variant.configure else ("all",))],
         ):
             subprocess.run(
                 command, cwd=tree, env=environment, check=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL
