@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import inf
 
 __all__ = ["Pattern", "families", "literal_letters"]
@@ -35,6 +35,7 @@ _WORD = re.compile(
 )
 """A word; a uuid, a date and an IPv4 address are one word, although delimiters are in them."""
 _DIGITS = re.compile(rb"([0-9]+)")
+_DELIMITER = re.compile(rb"[^0-9A-Za-z\x80-\xff]")
 _HAS_DIGIT = re.compile(rb"[0-9]")
 _NATURAL = re.compile(
     rb"(?:[A-Z]?[a-z\x80-\xff]+(?:[A-Z][a-z\x80-\xff]+)*|[A-Z]+|v[0-9]{1,2})"
@@ -55,6 +56,10 @@ _TAIL = 0.1
 """Share of the keys up to which rarer words do not make a place of constants one of ids."""
 _IRREGULAR = 4
 """Forms that differ only in where delimiters fall between varying parts: so many are one id that contains them."""
+_FIXED_LENGTH = 16
+"""Bytes from which on values of one length are taken for one kind of id, wherever delimiters fall in them."""
+_EDGE_AFTER = re.compile(rb"([" + _WEAK + rb"])[" + _WEAK + rb"]+$")
+_EDGE_BEFORE = re.compile(rb"^[" + _WEAK + rb"]+([" + _WEAK + rb"])")
 
 _Row = tuple[tuple[bytes, ...], tuple[bytes, ...], int]
 """The delimiters around the words (one more than words), the words, and the index of the value."""
@@ -81,7 +86,7 @@ def _solve(values: Sequence[bytes], level: int) -> list[Pattern]:
     if plain:
         _refine([row[1][0] for row in plain], [row[2] for row in plain], level, found)
     _peel([row for row in rows if len(row[1]) > 1 or row[0][0] or row[0][-1]], 0, level, found)
-    return _unify(found, level)
+    return _unify(values, found, level)
 
 
 def _split_words(value: bytes, limit: int) -> list[bytes]:
@@ -93,8 +98,7 @@ def _split_words(value: bytes, limit: int) -> list[bytes]:
 def _row(parts: list[bytes], index: int) -> _Row:
     """A row of `[delimiter, word, delimiter, ..., rest]`; a rest that is more than a delimiter is a word itself."""
     if parts[-1] and _WORD.search(parts[-1]):
-        parts.append(b"")
-        parts.insert(-2, b"")
+        parts[-1:] = [b"", parts[-1], b""]
     return tuple(parts[::2]), tuple(parts[1::2]), index
 
 
@@ -127,11 +131,14 @@ def _peel(rows: list[_Row], start: int, level: int, found: list[Pattern]) -> Non
             for row in rest:
                 shapes[row[0][start:]].append(row)
     for group in shapes.values():
-        _cluster(group, start, level, found)
+        _cluster(group, start, len(rows), level, found)
 
 
-def _cluster(rows: list[_Row], start: int, level: int, found: list[Pattern]) -> None:
-    """Split rows of equal delimiters by the constants in the place that tells most apart, until there is none."""
+def _cluster(rows: list[_Row], start: int, whole: int, level: int, found: list[Pattern]) -> None:
+    """Split rows of equal delimiters by the constants in the place that tells most apart, until there is none.
+
+    `whole` is the number of rows that these were among, of whatever delimiters.
+    """
     width = len(rows[0][1])
     todo: list[tuple[list[_Row], frozenset[int], frozenset[int]]] = [(rows, frozenset(range(start)), frozenset())]
     while todo:
@@ -148,8 +155,11 @@ def _cluster(rows: list[_Row], start: int, level: int, found: list[Pattern]) -> 
             kept = _constants(counts)
             if not kept:
                 continue
+            if level:
+                named = not any(_HAS_DIGIT.search(word) for column in columns[start:] for word in column)
+                kept = _worth_naming(counts, kept, whole, named)
             coverage = sum(counts[word] for word in kept) / len(group)
-            if level and not _worth_naming(columns[place], kept, coverage):
+            if not kept:
                 continue
             score = (-coverage, len(kept), place)
             if best is None or score < best:
@@ -169,9 +179,18 @@ def _cluster(rows: list[_Row], start: int, level: int, found: list[Pattern]) -> 
                 todo.append((part, fixed | {place}, varying))
 
 
-def _worth_naming(words: Sequence[bytes], kept: frozenset[bytes], coverage: float) -> bool:
-    """Inside a segment that varies: whether its constants are a structure, not words that names happen to share."""
-    return coverage >= 0.9 and len(kept) <= 4 if not any(map(_HAS_DIGIT.search, words)) and len(kept) > 1 else True
+def _worth_naming(counts: Counter[bytes], kept: frozenset[bytes], whole: int, named: bool) -> frozenset[bytes]:
+    """Inside a segment that varies: the constants that are a structure, not letters or words that ids happen to share.
+
+    A single character must be there in a good part of the `whole`; where all are `named`, with no digit in any of the
+    rows, nearly all of them must have one of a few.
+    """
+    hits = sum(counts[word] for word in kept)
+    if hits < 0.3 * whole:
+        kept = frozenset(word for word in kept if len(word) > 1)
+    if named and len(counts) > 1 and (hits < 0.9 * whole or len(kept) > 4):
+        return frozenset()
+    return kept
 
 
 def _emit(rows: list[_Row], fixed: frozenset[int], level: int, found: list[Pattern]) -> None:
@@ -217,25 +236,46 @@ def _normal(parts: Iterable[bytes | None]) -> Pattern:
     return tuple(joined)
 
 
-def _unify(found: list[Pattern], level: int) -> list[Pattern]:
-    """Patterns that differ only in the delimiters between varying parts are one, when there are many such forms."""
+def _unify(values: Sequence[bytes], found: list[Pattern], level: int) -> list[Pattern]:
+    """Patterns that differ only in the delimiters between varying parts are one, if they look like one kind of id.
+
+    They do when there are many such forms, or when all the values have the same length.
+    """
     forms: dict[Pattern, set[Pattern]] = defaultdict(set)
     for pattern in set(found):
-        forms[_collapse(pattern)].add(pattern)
-    needed = _IRREGULAR + (level == 0)
-    merged = {pattern: short for short, same in forms.items() if len(same) >= needed for pattern in same}
+        forms[_collapse(pattern, level)].add(pattern)
+    several = {short: same for short, same in forms.items() if len(same) > 1 or short not in same}
+    if not several:
+        return found
+    lengths: dict[Pattern, set[int]] = defaultdict(set)
+    for value, pattern in zip(values, found, strict=True):
+        lengths[pattern].add(len(value))
+    merged: dict[Pattern, Pattern] = {}
+    for short, same in several.items():
+        sizes = set[int]().union(*(lengths[pattern] for pattern in same))
+        fixed = len(same) > 1 and len(sizes) == 1 and min(sizes) >= _FIXED_LENGTH
+        if len(same) >= _IRREGULAR + (level == 0) or (level and fixed):
+            merged.update(dict.fromkeys(same, short))
     return [merged.get(pattern, pattern) for pattern in found] if merged else found
 
 
-def _collapse(pattern: Pattern) -> Pattern:
-    """The pattern with `{}-{}` written as `{}`."""
+def _collapse(pattern: Pattern, level: int) -> Pattern:
+    """The pattern with `{}-{}` written as `{}`; inside a segment also delimiters at the edge of a varying part."""
     parts = list(pattern)
-    for place in range(1, len(parts) - 1):
-        part = parts[place]
-        if part is not None and parts[place - 1] is None and not _WORD.search(part):
-            parts[place] = b""
-            if parts[place + 1] is not None:
-                parts[place] = part
+    last = len(parts) - 1
+    for place, part in enumerate(pattern):
+        if part is None:
+            continue
+        if not _WORD.search(part):
+            inner = 0 < place < last
+            if inner or (level and last):
+                parts[place] = b""
+        elif level:
+            if place < last:
+                part = _EDGE_AFTER.sub(rb"\1", part)
+            if place:
+                part = _EDGE_BEFORE.sub(rb"\1", part)
+            parts[place] = part
     return _normal(parts)
 
 
@@ -313,27 +353,24 @@ def _numbered(values: Sequence[bytes]) -> list[Pattern]:
     """The patterns of single words: numbers between constant letters (`pod{}`), a constant start, or none."""
     found: list[Pattern] = [_VARIES] * len(values)
     shapes: dict[tuple[bytes, ...], list[int]] = defaultdict(list)
-    rows = [_DIGITS.split(value) for value in values]
-    for index, row in enumerate(rows):
-        if len(row) > 1:
-            shapes[tuple(row[::2])].append(index)
+    for index, value in enumerate(values):
+        letters = tuple(_DIGITS.split(value)[::2])
+        if len(letters) > 1 and not _DELIMITER.search(value):
+            shapes[letters].append(index)
     least = max(2, len(values) // 20)
     common = {shape for shape, indices in shapes.items() if len(indices) >= least}
     if sum(len(shapes[shape]) for shape in common) < 0.8 * len(values):
-        few = max(3, len(values) // 200)
-        common = {shape for shape in shapes if len(shapes[shape]) >= few and sum(map(len, shape)) >= 3}
-    for shape in common:
-        if not any(shape):
-            continue
-        pattern = _normal(part for letters in shape for part in (letters, None))[: 2 * len(shape)]
-        if not shape[-1]:
-            pattern = _normal(pattern)
-        for index in shapes[shape]:
-            found[index] = pattern
-    if not common:
         start = _common_start(values)
         if start:
             return [(start, None)] * len(values)
+        few = max(3, len(values) // 50)
+        common = {shape for shape in shapes if len(shapes[shape]) >= few and len(shape) == 2 and len(shape[0]) >= 3}
+    for shape in common:
+        if not any(shape):
+            continue
+        pattern = _normal([shape[0], *(part for letters in shape[1:] for part in (None, letters))])
+        for index in shapes[shape]:
+            found[index] = pattern
     return found
 
 
@@ -347,5 +384,3 @@ def _common_start(values: Sequence[bytes]) -> bytes:
         length += 1
     return low[:length] if length >= 3 else b""
 
-
-_ = Callable
