@@ -7,21 +7,20 @@ are merged over all of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import nlargest
-from itertools import islice
-from typing import Protocol
 
 from fleettrace.errors import HostState
 from fleettrace.report.course import mark
 from fleettrace.report.folding import fold
-from fleettrace.report.imbalance import Cause, Family, find_causes, loads
+from fleettrace.report.imbalance import Cause, find_causes, loads
 from fleettrace.report.model import HostRow, KeyRow, Report, Spread, TemplateRow, TopHost, Totals
+from fleettrace.report.templates import Templates
 from fleettrace.summary.counts import KeyCount
 from fleettrace.summary.fleet import Ranked
 from fleettrace.summary.run import Coverage, HostResult, InstanceResult, RunResult, Warn
 
-__all__ = ["FoundTemplate", "Miner", "build_report"]
+__all__ = ["build_report"]
 
 _ONE_HOST = 0.9
 """Part of a key's requests on its hottest host from which on the key is called one host's."""
@@ -32,55 +31,38 @@ _EVERYWHERE = 0.9
 _MINED_KEYS = 100_000
 """Keys that families are looked for among, the hottest ones."""
 
-_LOOKED_AT = 10_000
-"""Keys that a family's hottest member is looked for among, the hottest ones."""
+_FAMILIES = 200
+"""Families that can be the cause of a hot host, those with the most requests."""
 
 _COVERED = 0.99
 """Part of the traffic a trace must have seen to need no warning."""
-
-
-class FoundTemplate(Protocol):
-    """What a miner of templates gives: see `fleettrace.report.templates`."""
-
-    @property
-    def pattern(self) -> str: ...
-    @property
-    def requests(self) -> int: ...
-    @property
-    def keys(self) -> int: ...
-
-
-Miner = Callable[[Mapping[bytes, int], Sequence[re.Pattern[str]]], Sequence[FoundTemplate]]
 
 
 def build_report(
     run: RunResult,
     *,
     top: int = 20,
-    patterns: Sequence[re.Pattern[str]] = (),
+    patterns: Sequence[re.Pattern[bytes]] = (),
     templates: int = 10,
-    mine: Miner | None = None,
 ) -> Report:
     """The report of `run` with its `top` hottest keys and up to `templates` families.
 
-    `patterns` are the user's own families, and `mine` finds the others; without it there are none.
+    `patterns` are the user's own families; the others are found in the keys. With no `templates` none is looked for,
+    and none can be the cause of a hot host.
     """
-    ranked = run.fleet.rank(top, bounds_open=not _bounds_closed(run))
-    counts = {} if mine is None else _counts(run)
-    found = [] if mine is None else list(mine(counts, patterns))
-    families = _families(found, patterns)
+    counts = _counts(run) if templates else {}
+    families = Templates.learn(counts, patterns, max_templates=_FAMILIES)
     rates = {host.host: rate for host in run.hosts if (rate := host.rate) is not None}
-    load, causes = loads(rates), find_causes(run.hosts, run.fleet, families)
+    load = loads(rates)
+    causes = find_causes(run.hosts, run.fleet, families, {item.pattern: item.requests for item in families.ranked})
     total, rate = _known_total(run), sum(rates.values()) if rates else None
-    requests_of = {host.host: host.requests for host in run.hosts}
-    traced = sum(1 for requests in requests_of.values() if requests is not None)
-    keys = tuple(_key_row(item, run, total, rate, requests_of.get(item.top_host), traced) for item in ranked)
+    keys = tuple(_key_rows(run, top, total, rate))
     return Report(
         info=run.info,
         top=top,
         totals=_totals(run, total, rate, load, sum(row.certified for row in keys)),
         keys=keys,
-        templates=tuple(_template_rows(found[:templates], families, counts, total, rate)),
+        templates=tuple(_template_rows(families, templates, counts, total, rate)),
         hosts=tuple(_host_row(host, total, load.get(host.host), causes.get(host.host)) for host in run.hosts),
         warnings=(*run.warnings, *_own_warnings(run)),
     )
@@ -109,11 +91,18 @@ def _times(share: float | None, rate: float | None) -> float | None:
     return None if share is None or rate is None else share * rate
 
 
+def _key_rows(run: RunResult, top: int, total: int | None, rate: float | None) -> Iterable[KeyRow]:
+    requests_of = {host.host: host.requests for host in run.hosts}
+    traced = sum(1 for requests in requests_of.values() if requests is not None)
+    for ranked in run.fleet.rank(top, bounds_open=not _bounds_closed(run)):
+        share = _part(ranked.known.requests, total)
+        yield _key_row(ranked, run, share, _times(share, rate), requests_of.get(ranked.top_host), traced)
+
+
 def _key_row(
-    ranked: Ranked, run: RunResult, total: int | None, rate: float | None, host_requests: int | None, traced: int
+    ranked: Ranked, run: RunResult, share: float | None, rate: float | None, host_requests: int | None, traced: int
 ) -> KeyRow:
     known, fleet_course = ranked.known, run.fleet.course
-    share = _part(known.requests, total)
     course = tuple(known.course) + (0,) * (len(fleet_course) - len(known.course))
     top_host = TopHost(ranked.top_host, ranked.top_requests, _part(ranked.top_requests, host_requests))
     return KeyRow(
@@ -121,7 +110,7 @@ def _key_row(
         requests=known.requests,
         requests_max=ranked.requests_max,
         share=share,
-        rate=_times(share, rate),
+        rate=rate,
         certified=ranked.certified,
         ops=None if known.ops is None else dict(known.ops),
         misses=known.misses,
@@ -158,30 +147,15 @@ def _counts(run: RunResult) -> dict[bytes, int]:
     return dict(nlargest(_MINED_KEYS, whole, key=lambda item: (item[1], item[0])))
 
 
-def _families(found: Sequence[FoundTemplate], patterns: Sequence[re.Pattern[str]]) -> list[Family]:
-    """How to tell a template's members. The user's own come first, then those with the most constant text."""
-    own = {pattern.pattern: pattern for pattern in patterns}
-    families = [Family(item.pattern, own.get(item.pattern) or _members(item.pattern), item.requests) for item in found]
-    return sorted(families, key=lambda family: (family.template not in own, -len(family.template.replace("{}", ""))))
-
-
-def _members(template: str) -> re.Pattern[str]:
-    return re.compile(".+".join(re.escape(part) for part in template.split("{}")), re.DOTALL)
-
-
 def _template_rows(
-    found: Sequence[FoundTemplate],
-    families: Sequence[Family],
-    counts: Mapping[bytes, int],
-    total: int | None,
-    rate: float | None,
+    families: Templates, number: int, counts: Mapping[bytes, int], total: int | None, rate: float | None
 ) -> Iterable[TemplateRow]:
-    members = {family.template: family.members for family in families}
-    # The counts are in order, the hottest first, so the first member that is met is the hottest one.
-    hottest = [(data.decode("utf-8", "surrogateescape"), count) for data, count in islice(counts.items(), _LOOKED_AT)]
-    for item in found:
-        highest = next((count for text, count in hottest if members[item.pattern].fullmatch(text)), None)
+    hottest: dict[str | None, int] = {}
+    for key, requests in counts.items():  # the hottest first
+        hottest.setdefault(families.of(key), requests)
+    for item in families.ranked[:number]:
         share = _part(item.requests, total)
+        highest = hottest.get(item.pattern)
         yield TemplateRow(item.pattern, item.requests, share, _times(share, rate), item.keys, highest)
 
 

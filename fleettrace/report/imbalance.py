@@ -8,18 +8,17 @@ explains nothing, which is right.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from heapq import nlargest
 from statistics import fmean
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from fleettrace.summary.fleet import FleetSummary
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import HostResult
 
-__all__ = ["HOT", "Cause", "CauseKind", "Family", "find_causes", "loads"]
+__all__ = ["HOT", "Cause", "CauseKind", "Families", "find_causes", "loads"]
 
 HOT = 1.5
 """Times the mean from which on a host is called hot, and a cause is looked for."""
@@ -61,12 +60,12 @@ class Cause(NamedTuple):
     """Times the mean that the host would be at without the key or family; None when neither is the cause."""
 
 
-class Family(NamedTuple):
-    """A family of keys: its name, what its members look like, and its requests in the whole fleet."""
+class Families(Protocol):
+    """The families of keys that were found: `fleettrace.report.templates.Templates`, to this module."""
 
-    template: str
-    members: re.Pattern[str]
-    requests: int
+    def of(self, key: bytes) -> str | None:
+        """The family of a key."""
+        ...
 
 
 class _Candidate(NamedTuple):
@@ -87,8 +86,16 @@ def loads(rates: Mapping[str, float]) -> dict[str, float]:
     return {host: rate / mean for host, rate in rates.items()} if mean else {}
 
 
-def find_causes(hosts: Sequence[HostResult], fleet: FleetSummary, families: Sequence[Family] = ()) -> dict[str, Cause]:
-    """The cause for each hot host, the hottest few."""
+def find_causes(
+    hosts: Sequence[HostResult],
+    fleet: FleetSummary,
+    families: Families | None = None,
+    family_requests: Mapping[str, int] | None = None,
+) -> dict[str, Cause]:
+    """The cause for each hot host, the hottest few.
+
+    `family_requests` has the requests of the whole fleet for every family that may be named.
+    """
     rates = {host.host: host.rate for host in hosts if host.rate is not None}
     load = loads(rates)
     hot = sorted((host for host in load if load[host] >= HOT), key=lambda host: (-load[host], host))[:_HOT_HOSTS]
@@ -96,7 +103,12 @@ def find_causes(hosts: Sequence[HostResult], fleet: FleetSummary, families: Sequ
         return {}
     by_name = {host.host: host for host in hosts}
     counts = _counts_by_host([by_name[host] for host in hot], fleet)
-    return {host: _cause(by_name[host], counts[host], rates, fleet, families) for host in hot}
+    known = family_requests if families is not None and family_requests is not None else {}
+    causes = {}
+    for host in hot:
+        sums = _family_sums(counts[host], families, known)
+        causes[host] = _cause(by_name[host], counts[host], rates, fleet, sums)
+    return causes
 
 
 def _counts_by_host(hosts: Sequence[HostResult], fleet: FleetSummary) -> dict[str, dict[Key, int]]:
@@ -116,7 +128,7 @@ def _cause(
     counts: Mapping[Key, int],
     rates: Mapping[str, float],
     fleet: FleetSummary,
-    families: Sequence[Family],
+    families: Mapping[str, tuple[int, int]],
 ) -> Cause:
     rate, everything = rates[host.host], sum(rates.values())
     load = rate * len(rates) / everything
@@ -133,10 +145,7 @@ def _cause(
 
     tried = nlargest(_KEYS_TRIED, counts.items(), key=lambda item: (item[1], item[0]))
     keys = [candidate(key, None, here, _fleet_requests(fleet, key)) for key, here in tried]
-    templates = [
-        candidate(None, family.template, here, max(family.requests, here))
-        for family, here in zip(families, _family_counts(counts, families), strict=True)
-    ]
+    templates = [candidate(None, family, here, everywhere) for family, (here, everywhere) in families.items()]
     key, template = _nearest(keys, without), _nearest(templates, without)
     excess = load - 1
     named = key
@@ -162,13 +171,13 @@ def _nearest(candidates: Iterable[_Candidate], without: _Without) -> tuple[_Cand
     )
 
 
-def _family_counts(counts: Mapping[Key, int], families: Sequence[Family]) -> list[int]:
-    """The requests of each family's members among `counts`. A key belongs to the first family it matches."""
-    sums = [0] * len(families)
-    for key, requests in counts.items():
-        text = key.data.decode("utf-8", "surrogateescape")
-        for index, family in enumerate(families):
-            if family.members.fullmatch(text):
-                sums[index] += requests
-                break
-    return sums
+def _family_sums(
+    counts: Mapping[Key, int], families: Families | None, everywhere: Mapping[str, int]
+) -> dict[str, tuple[int, int]]:
+    """The requests of each family's members among `counts`, and in the whole fleet."""
+    here: dict[str, int] = {}
+    for key, requests in counts.items() if families is not None else ():
+        family = families.of(key.data) if families is not None and not key.truncated else None
+        if family is not None and family in everywhere:
+            here[family] = here.get(family, 0) + requests
+    return {family: (requests, max(everywhere[family], requests)) for family, requests in here.items()}

@@ -1,0 +1,154 @@
+r"""The report as CSV (RFC 4180): one table, a row each for the fleet, every host, key and template.
+
+A spreadsheet runs a cell that begins with `=`, `+`, `-` or `@`, and where it takes `;` for the separator also what
+follows one. In names such a character is written as an escape (`\x3dcmd`), like all that `escape.py` escapes:
+`unescape_key` gives the bytes back. An empty cell is "not known" or "does not apply".
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+from fleettrace.report.escape import escape_key, escape_text
+from fleettrace.report.imbalance import Cause
+from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow, Totals
+from fleettrace.summary.counts import OPS
+
+__all__ = ["COLUMNS", "CsvFormatter", "rows"]
+
+COLUMNS = (
+    "kind",
+    "name",
+    "state",
+    "requests",
+    "requests_max",
+    "rate",
+    "share",
+    "certified",
+    "truncated",
+    "hosts",
+    "spread",
+    "top_host",
+    "top_host_requests",
+    "load",
+    "cause",
+    "load_without",
+    *OPS,
+    "misses",
+    "value_bytes",
+    "bytes_out_estimate",
+    "keys",
+    "hottest",
+    "mark",
+    "mark_at_s",
+    "coverage",
+    "error",
+)
+
+_FORMULA = re.compile(r"(?:^|(?<=;))[=+\-@'\"＝＋－＠]")
+"""What begins a formula; the full-width forms do where the keyboard types them."""
+
+
+class CsvFormatter:
+    """One table with a header."""
+
+    def write(self, report: Report, out: TextIO) -> None:
+        """Write the table to `out`, which must not translate newlines: lines end in CR LF."""
+        writer = csv.DictWriter(out, COLUMNS, restval="")
+        writer.writeheader()
+        writer.writerows(rows(report))
+
+
+def rows(report: Report) -> Iterable[dict[str, Any]]:
+    """The rows of the table, the fleet's first."""
+    yield _fleet(report.totals, report.info.pattern)
+    yield from (_host(row) for row in report.hosts)
+    yield from (_key(row) for row in report.keys)
+    yield from (_template(row) for row in report.templates)
+
+
+def _inert(shown: str) -> str:
+    """A visible name that no spreadsheet takes for a formula."""
+    return _FORMULA.sub(lambda found: _escape(found[0]), shown)
+
+
+def _escape(char: str) -> str:
+    return f"\\x{ord(char):02x}" if char.isascii() else f"\\u{ord(char):04x}"
+
+
+def _words(text: str) -> str:
+    return _inert(escape_text(text))
+
+
+def _fleet(totals: Totals, pattern: str) -> dict[str, Any]:
+    return {
+        "kind": "fleet",
+        "name": _words(pattern),
+        "requests": totals.requests,
+        "rate": totals.rate,
+        "certified": totals.certified,
+        "hosts": totals.hosts_traced,
+        "load": totals.imbalance,
+        "keys": totals.distinct,
+        "coverage": None if totals.coverage is None else totals.coverage.share,
+    }
+
+
+def _host(row: HostRow) -> dict[str, Any]:
+    return {
+        "kind": "host",
+        "name": _words(row.host),
+        "state": row.state.value,
+        "requests": row.requests,
+        "rate": row.rate,
+        "share": row.share,
+        "load": row.load,
+        "cause": None if row.cause is None else _cause(row.cause),
+        "load_without": None if row.cause is None else row.cause.load_without,
+        "coverage": None if row.coverage is None else row.coverage.share,
+        "error": None if row.error is None else _words(row.error.message),
+    }
+
+
+def _cause(cause: Cause) -> str:
+    if cause.key is not None:
+        return _inert(escape_key(cause.key.data))
+    return cause.kind.value if cause.template is None else _words(cause.template)
+
+
+def _key(row: KeyRow) -> dict[str, Any]:
+    return {
+        "kind": "key",
+        "name": _inert(escape_key(row.key.data)),
+        "requests": row.requests,
+        "requests_max": row.requests_max,
+        "rate": row.rate,
+        "share": row.share,
+        "certified": int(row.certified),
+        "truncated": int(row.key.truncated),
+        "hosts": row.hosts,
+        "spread": row.spread.value,
+        "top_host": None if row.top_host is None else _words(row.top_host.host),
+        "top_host_requests": None if row.top_host is None else row.top_host.requests,
+        **({} if row.ops is None else {op: row.ops.get(op, 0) for op in OPS}),
+        "misses": row.misses,
+        "value_bytes": row.value_bytes,
+        "bytes_out_estimate": row.bytes_out,
+        "mark": None if row.mark is None else row.mark.kind.value,
+        "mark_at_s": None if row.mark is None else row.mark.at_s,
+    }
+
+
+def _template(row: TemplateRow) -> dict[str, Any]:
+    return {
+        "kind": "template",
+        "name": _words(row.template),
+        "requests": row.requests,
+        "rate": row.rate,
+        "share": row.share,
+        "keys": row.keys,
+        "hottest": row.hottest,
+    }

@@ -1,0 +1,131 @@
+"""The report as Markdown, for an incident channel or a ticket: the causes first, then the tables.
+
+Every name is in a code span, so that none links, mentions or marks up anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+from fleettrace.report.course import sparkline
+from fleettrace.report.escape import escape_key, escape_markdown, escape_text
+from fleettrace.report.figures import minute, ops_mix, percent, plural, rate, seconds, since, spread_words, times, whole
+from fleettrace.report.folding import fold
+from fleettrace.report.imbalance import HOT
+from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
+from fleettrace.report.problems import problems
+from fleettrace.report.table_hosts import cause_words, split_hosts
+from fleettrace.report.table_keys import no_hot_member
+
+__all__ = ["MarkdownFormatter"]
+
+_COURSE = 10
+
+
+class MarkdownFormatter:
+    """GitHub's Markdown, which most channels and trackers show."""
+
+    def write(self, report: Report, out: TextIO) -> None:
+        """Write the report to `out`."""
+        parts = [_fleet(report), _causes(report), _hosts(report), _keys(report), _templates(report), _problems(report)]
+        out.write("\n\n".join("\n".join(lines) for lines in parts if lines) + "\n")
+
+
+def _fleet(report: Report) -> list[str]:
+    info, totals = report.info, report.totals
+    facts = [
+        "nothing was traced" if totals.requests is None else f"**{rate(totals.rate)} requests/s**",
+        f"{whole(totals.requests)} requests",
+        f"{totals.hosts_traced} of {plural(totals.hosts, 'host')} traced",
+        plural(totals.instances_traced, "instance"),
+    ]
+    if totals.window_s is not None:
+        facts.append(f"window {seconds(totals.window_s[1])}")
+    if totals.coverage is not None and totals.coverage.share is not None:
+        facts.append(f"coverage {percent(totals.coverage.share, 2)}")
+    facts.append(f"{totals.certified} of {plural(len(report.keys), 'key')} certified")
+    if totals.missing:
+        facts.append(f"missing: {_span(fold(totals.missing))}")
+    title = f"### Hot keys of {_span(info.pattern)}, {minute(info.started)}"
+    return [title, "", ", ".join(facts) + f" (run {_span(info.id)})"]
+
+
+def _causes(report: Report) -> list[str]:
+    lines = []
+    for row in split_hosts(report.hosts)[0]:
+        if row.cause is not None:
+            before, name, after = cause_words(row.cause)
+            cause = f"{before}{escape_markdown(name)}{after}"
+            lines.append(f"- **{_span(row.host)} is at {times(row.load)} the mean**; {cause}")
+    return lines
+
+
+def _hosts(report: Report) -> list[str]:
+    shown, others, untraced = split_hosts(report.hosts)
+    lines = _table(["host", "state", "requests", "req/s", "share", "load"], "llrrrr", map(_host, shown))
+    if others:
+        loads = [row.load for row in others if row.load is not None]
+        span = f" at {min(loads):.2f} to {times(max(loads))}" if loads else ""
+        lines += ["", f"{plural(len(others), 'other')}{span}: {_span(fold(row.host for row in others))}"]
+    if untraced:
+        lines += ["", f"not traced: {_span(fold(row.host for row in untraced))}"]
+    return lines
+
+
+def _host(row: HostRow) -> list[str]:
+    load = f"**{times(row.load)}**" if (row.load or 0) >= HOT else times(row.load)
+    return [_span(row.host), row.state.value, whole(row.requests), rate(row.rate), percent(row.share), load]
+
+
+def _keys(report: Report) -> list[str]:
+    titles = ["key", "requests", "at most", "req/s", "share", "certified", "ops", "on", "course"]
+    return _table(titles, "lrrrrclll", map(_key, report.keys))
+
+
+def _key(row: KeyRow) -> list[str]:
+    name = escape_markdown(escape_key(row.key.data))
+    cut = f" (first {len(row.key.data)} of {row.key.length} bytes)" if row.key.truncated else ""
+    top = "" if row.top_host is None else f", {_span(row.top_host.host)} {percent(row.top_host.share)} of it"
+    return [
+        name + cut,
+        whole(row.requests),
+        "" if row.exact else f"≤ {whole(row.requests_max)}",
+        rate(row.rate),
+        percent(row.share),
+        "✓" if row.certified else "",
+        ops_mix(row.ops),
+        spread_words(row) + top,
+        " ".join(part for part in (sparkline(row.course, _COURSE), since(row.mark)) if part),
+    ]
+
+
+def _templates(report: Report) -> list[str]:
+    return _table(["template", "requests", "req/s", "share", "keys", ""], "lrrrrl", map(_template, report.templates))
+
+
+def _template(row: TemplateRow) -> list[str]:
+    remark = "no hot member" if no_hot_member(row) else ""
+    return [_span(row.template), whole(row.requests), rate(row.rate), percent(row.share), whole(row.keys), remark]
+
+
+def _problems(report: Report) -> list[str]:
+    found = problems(report)
+    if not found:
+        return []
+    return [
+        "**What went wrong**",
+        "",
+        *(f"- {_span(hosts)}: {_span(message)}" if hosts else f"- {_span(message)}" for hosts, message in found),
+    ]
+
+
+def _span(text: str) -> str:
+    return escape_markdown(escape_text(text))
+
+
+def _table(titles: Sequence[str], aligned: str, rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table with its columns aligned `l`, `r` or `c`; nothing when it has no rows."""
+    body = [f"| {' | '.join(cells)} |" for cells in rows]
+    rule = "|".join({"l": ":--", "r": "--:", "c": ":-:"}[side] for side in aligned)
+    return [f"| {' | '.join(titles)} |", f"|{rule}|", *body] if body else []

@@ -1,0 +1,147 @@
+"""The keys' part of the screen, and the families' beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fleettrace.report.course import sparkline
+from fleettrace.report.escape import escape_key, escape_text
+from fleettrace.report.figures import compact, ops_mix, percent, rate, since, size, spread_words, whole
+from fleettrace.report.model import KeyRow, Report, Spread, TemplateRow
+from fleettrace.report.table_grid import Column, Name, Screen, grid, heading
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+__all__ = ["certified_words", "keys_part", "no_hot_member", "templates_part"]
+
+_COURSE = 8
+_COURSE_WIDE = 20
+_HOT_SHARE = 0.1
+"""Part of the fleet's traffic from which on a key stands out by colour."""
+
+_HOT_MEMBER = 0.1
+"""Part of a family's requests that its hottest member must have for the family to have a hot member."""
+
+
+def keys_part(report: Report, screen: Screen) -> list[RenderableType]:
+    """The lines of the keys."""
+    rows = report.keys
+    if not rows:
+        return [heading("keys", "none was seen")]
+    mark = "*" if screen.ascii_only else "✓"
+    traced = report.totals.hosts_traced
+    at_most = "<=" if screen.ascii_only else "≤"
+    columns = [
+        Column("", [_styled(mark if row.certified else "", "bold green") for row in rows], right=False),
+        Column("requests", [whole(row.requests) for row in rows]),
+        Column("at most", ["" if row.exact else f"{at_most}{_at_most(row, screen)}" for row in rows], style="dim"),
+        Column("req/s", [rate(row.rate) if screen.wide else compact(row.rate) for row in rows]),
+        Column("share", [_styled(percent(row.share), _heat(row)) for row in rows]),
+        *(_wide_columns(rows) if screen.wide else []),
+        *_where(rows, traced, screen),
+        Column("course", [_course(row, screen) for row in rows], right=False),
+    ]
+    names = [
+        Name(_key(row), since(row.mark, short=not screen.wide), "bold" if (row.share or 0) >= _HOT_SHARE else "")
+        for row in rows
+    ]
+    return [heading("keys", certified_words(report, mark)), grid(screen, columns, "key", names)]
+
+
+def certified_words(report: Report, mark: str) -> str:
+    """How sure the list is."""
+    totals = report.totals
+    if totals.missing:
+        return "none is certified: hosts are missing"
+    if not totals.certified:
+        return "none is certified to be in the top " + str(report.top)
+    return f"{mark} {totals.certified} of {len(report.keys)} certified: surely in the top {report.top}"
+
+
+def templates_part(report: Report, screen: Screen) -> list[RenderableType]:
+    """The lines of the families; none when there are none."""
+    rows = report.templates
+    if not rows:
+        return []
+    columns = [
+        Column("requests", [whole(row.requests) for row in rows]),
+        Column("req/s", [rate(row.rate) if screen.wide else compact(row.rate) for row in rows]),
+        Column("share", [percent(row.share) for row in rows]),
+        Column("keys", [whole(row.keys) for row in rows]),
+        Column("hottest", [_hottest(row) for row in rows]),
+    ]
+    names = [Name(escape_text(row.template), "no hot member" if no_hot_member(row) else "") for row in rows]
+    return [heading("families of keys"), grid(screen, columns, "template", names)]
+
+
+def no_hot_member(row: TemplateRow) -> bool:
+    """Whether the family is hot with no hot member: no single key is to blame."""
+    return row.hottest is not None and row.keys > 1 and row.hottest < _HOT_MEMBER * row.requests
+
+
+def _hottest(row: TemplateRow) -> str:
+    return "" if row.hottest is None or not row.requests else percent(row.hottest / row.requests)
+
+
+def _at_most(row: KeyRow, screen: Screen) -> str:
+    # Rounded up by a step of three digits where there is little room: a bound must not come out too low.
+    return whole(row.requests_max) if screen.wide else compact(_round_up(row.requests_max))
+
+
+def _round_up(number: int) -> int:
+    step = int(10 ** max(len(str(number)) - 3, 0))
+    return -(-number // step) * step
+
+
+def _wide_columns(rows: Sequence[KeyRow]) -> list[Column]:
+    """What is known of some key at least; an unknown figure is shown as such."""
+    columns = []
+    if any(row.ops is not None for row in rows):
+        columns.append(Column("ops", [ops_mix(row.ops) for row in rows], right=False))
+    if any(row.misses is not None for row in rows):
+        columns.append(Column("misses", [whole(row.misses) for row in rows]))
+    if any(row.bytes_out is not None for row in rows):
+        columns.append(Column("bytes out ~", [size(row.bytes_out) for row in rows]))
+    return columns
+
+
+def _where(rows: Sequence[KeyRow], traced: int, screen: Screen) -> list[Column]:
+    """On how much of the fleet the key is, and where most; narrowly both in one column: `all 61`, `cache-008 +1`."""
+    if not screen.wide:
+        return [Column("on", [_where_narrow(row, traced) for row in rows], right=False)]
+    tops = [row.top_host for row in rows]
+    return [
+        Column("spread", [spread_words(row) for row in rows], right=False),
+        Column("hottest on", ["" if top is None else escape_text(top.host) for top in tops], right=False),
+        Column("of it", ["" if top is None else percent(top.share) for top in tops]),
+    ]
+
+
+def _where_narrow(row: KeyRow, traced: int) -> str:
+    if row.spread is Spread.EVERYWHERE:
+        return f"all {row.hosts}" if row.hosts >= traced else f"{row.hosts} of {traced}"
+    name = "?" if row.top_host is None else escape_text(row.top_host.host)
+    return name if row.hosts <= 1 else f"{name} +{row.hosts - 1}"
+
+
+def _course(row: KeyRow, screen: Screen) -> Text:
+    cells = _COURSE_WIDE if screen.wide else _COURSE
+    return _styled(sparkline(row.course, cells, ascii_only=screen.ascii_only), "yellow" if row.mark else "cyan")
+
+
+def _key(row: KeyRow) -> str:
+    cut = f" (first {len(row.key.data)} of {row.key.length} bytes)" if row.key.truncated else ""
+    return escape_key(row.key.data) + cut
+
+
+def _styled(words: str, style: str) -> Text:
+    from rich.text import Text
+
+    return Text(words, style)
+
+
+def _heat(row: KeyRow) -> str:
+    return "bold red" if (row.share or 0) >= _HOT_SHARE else ""
