@@ -28,6 +28,8 @@ class Variant:
 
     cflags: str = "-O2 -g"
     configure: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+    """Targets to make before `memcached`: its Makefile generates headers for the target `all` only (BUILT_SOURCES)."""
     strip: bool = False
 
 
@@ -35,7 +37,7 @@ VARIANTS = {
     "plain": Variant(),
     "cf-protection": Variant(cflags="-O2 -g -fcf-protection=full"),  # what Ubuntu's gcc does by default
     "lto": Variant(cflags="-O2 -g -flto"),
-    "dtrace": Variant(configure=("--enable-dtrace",)),
+    "dtrace": Variant(configure=("--enable-dtrace",), first=("memcached_dtrace.h",)),
     "stripped": Variant(strip=True),
 }
 
@@ -88,7 +90,8 @@ def build(tree: Path, variant: Variant, binary: Path) -> None:
         work = Path(scratch) / "memcached"
         shutil.copytree(tree, work, symlinks=True)
         run(["./configure", *variant.configure, f"CFLAGS={variant.cflags}"], cwd=work, seconds=300)
-        run(["make", f"-j{os.cpu_count() or 1}", "memcached"], cwd=work, seconds=600)
+        for target in (*variant.first, "memcached"):
+            run(["make", f"-j{os.cpu_count() or 1}", target], cwd=work, seconds=600)
         built = work / "memcached"
         if variant.strip:
             run(["strip", built])
