@@ -115,8 +115,8 @@ def remove(name: str) -> None:
     """Take away whatever the lab `name` left here. Idempotent. Raises `FleettraceError` when something stays."""
     if not ID.fullmatch(name):
         raise FleettraceError(f"lab: `{name}` is no lab's id")
-    helpers = [one for one in noted(STATE / name / "processes") if one.pid != os.getpid()]
-    kill_all(lambda: [one for one in helpers if one.alive])
+    outside = [one for one in noted(STATE / name / "processes") if one.pid != os.getpid()]
+    kill_all(lambda: [one for one in outside if one.alive])
     kill_all(lambda: processes_in_netns(inodes(name)))
     delete_network(name)
     for line in Path("/etc/passwd").read_text().splitlines():
