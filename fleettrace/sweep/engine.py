@@ -31,7 +31,7 @@ kills bpftrace 10 s after it was interrupted."""
 
 @dataclass(slots=True)
 class Sweep:
-    """One run over many hosts. `run` does it; `stop` may be requested from a signal handler or another thread."""
+    """One run over many hosts. `run` does it; `order_stop` ends it early, from anywhere."""
 
     tasks: Sequence[HostTask]
     settings: SweepSettings
@@ -40,7 +40,7 @@ class Sweep:
     listener: Listener = ignore
     clock: Callable[[], float] = time.monotonic
     stop: Stop = field(default_factory=Stop)
-    _arrived: queue.SimpleQueue[Event | HostOutcome] = field(default_factory=queue.SimpleQueue)
+    _arrived: queue.SimpleQueue[Event | HostOutcome | Reason] = field(default_factory=queue.SimpleQueue)
 
     def run(self) -> RunResult:
         """Sweep all hosts. Raises nothing that a host did: every host is in the result, with its state."""
@@ -58,6 +58,13 @@ class Sweep:
         self.info.finished = datetime.now(UTC)
         self.listener(RunFinished(result))
         return result
+
+    def order_stop(self, reason: Reason) -> None:
+        """End the sweep early and report what it has; ordered again, give up on hosts that are still answering.
+
+        Safe in a signal handler: it takes no lock.
+        """
+        self._arrived.put(reason)
 
     def _host_sweep(self) -> HostSweep:
         bounds = TraceSettings(self.settings.duration_s, printed=printed_entries(len(self.tasks)))
@@ -89,6 +96,10 @@ class Sweep:
                 result.hosts.append(arrived.result)
                 result.fleet.add_host(self.info.id, arrived.result.host, arrived.summaries)
                 self.listener(HostFinished(arrived.result.host, arrived.result.state, arrived.result))
+            elif isinstance(arrived, Reason):
+                if self.stop.reason is not None:
+                    self.stop.give_up()
+                self.stop.request(arrived)
             elif arrived is not None:
                 self.listener(arrived)
             now = self.clock()

@@ -1,0 +1,5 @@
+"""`python -m fleettrace`."""
+
+from fleettrace.cli.main import entry
+
+entry()

@@ -1,0 +1,121 @@
+"""From the command line to the hosts of a run: which inventory, which hosts, and how each is reached."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fleettrace.cli.secrets import secret
+from fleettrace.errors import ConfigError
+from fleettrace.inventory.load import default_sources, load_inventory
+from fleettrace.inventory.model import Host, Inventory
+from fleettrace.inventory.pattern import Selection, select
+from fleettrace.inventory.settings import HostSettings, host_settings
+from fleettrace.node.model import Instance
+from fleettrace.summary.run import Warn
+from fleettrace.sweep.settings import HostTask
+from fleettrace.transport.interface import Become, Target, Transport
+
+__all__ = ["Transports", "find_inventory", "selected", "tasks_of", "warnings_of"]
+
+
+def find_inventory(arguments: argparse.Namespace) -> Inventory:
+    """The inventory that the options, the environment or the usual places name. Raises `ConfigError`."""
+    if arguments.inventory is not None:
+        return load_inventory(arguments.inventory)
+    places = default_sources()
+    for place in places:
+        if place.exists():
+            return load_inventory(str(place))
+    raise ConfigError(
+        "no inventory: name one with -i FILE or FLEETTRACE_INVENTORY, or write one of "
+        f"{', '.join(str(place) for place in places)} (see inventory.example.yaml)"
+    )
+
+
+def selected(arguments: argparse.Namespace) -> Selection:
+    """The hosts that the pattern and the limit select, in the inventory's order. Raises `ConfigError`."""
+    return select(find_inventory(arguments), arguments.hosts, arguments.limit)
+
+
+class Transports:
+    """The ways of reaching hosts, each made when a host first needs it and shared by all that do."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Transport] = {}
+
+    def get(self, name: str) -> Transport:
+        """The transport `ssh` or `local`."""
+        if name not in self._made:
+            if name == "local":
+                from fleettrace.transport.local import LocalTransport
+
+                self._made[name] = LocalTransport()
+            else:
+                from fleettrace.transport.ssh import SshTransport
+
+                self._made[name] = SshTransport()
+        return self._made[name]
+
+    def close(self) -> None:
+        """Close what hosts shared."""
+        for transport in self._made.values():
+            transport.close()
+
+
+def tasks_of(hosts: Sequence[Host], arguments: argparse.Namespace, transports: Transports) -> list[HostTask]:
+    """One task for each host. Raises `ConfigError`."""
+    return [_task(host, arguments, transports) for host in hosts]
+
+
+def warnings_of(selection: Selection) -> list[Warn]:
+    """What the pattern names and the inventory lacks, and what the inventory asks for and fleettrace does not do."""
+    unmatched = [Warn("pattern", warning) for warning in selection.warnings]
+    return unmatched + [
+        Warn("inventory", warning, host.name) for host in selection.hosts for warning in host_settings(host).warnings
+    ]
+
+
+def _task(host: Host, arguments: argparse.Namespace, transports: Transports) -> HostTask:
+    settings = host_settings(host)
+    return HostTask(
+        name=host.name,
+        target=_target(settings, arguments),
+        transport=transports.get(settings.connection.value),
+        bpftrace=settings.bpftrace,
+        scope=settings.scope.value,
+        wanted=_wanted(settings),
+    )
+
+
+def _target(settings: HostSettings, arguments: argparse.Namespace) -> Target:
+    # Unless the inventory says no, scripts run as root: the transport leaves sudo out where the user is root already.
+    become = None if settings.become is False else Become(secret(settings.become_password))
+    return Target(
+        name=settings.name,
+        address=settings.address,
+        port=settings.port,
+        user=settings.user,
+        key_file=settings.key_file,
+        password=secret(settings.password),
+        become=become,
+        connect_timeout=arguments.connect_timeout,
+        proxy_jump=settings.proxy_jump,
+        ssh_config=None if arguments.ssh_config is None else Path(arguments.ssh_config),
+    )
+
+
+def _wanted(settings: HostSettings) -> Callable[[Instance], bool]:
+    """Whether an instance is one that `fleettrace_instances` asks for: one selector that fits is enough."""
+    if not settings.instances:
+        return lambda _instance: True
+
+    def wanted(instance: Instance) -> bool:
+        name = None if instance.container is None else instance.container.name
+        return any(
+            selector.matches(ports=instance.ports, container=name, user=instance.user)
+            for selector in settings.instances
+        )
+
+    return wanted

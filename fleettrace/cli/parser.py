@@ -1,0 +1,179 @@
+"""The commands and their options, and the environment variables that stand in for options.
+
+Every option `--some-flag` of a command can also be given as FLEETTRACE_SOME_FLAG; the command line wins.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from fleettrace import __version__
+from fleettrace.cli.values import count, duration, share
+from fleettrace.errors import ConfigError
+
+__all__ = ["parse"]
+
+_DESCRIPTION = "The hot keys of a whole memcached fleet, counted exactly with bpftrace over SSH."
+_EPILOG = """\
+exit codes: 0 all traced, 1 a rule found something, 2 usage or configuration, 3 some hosts failed, 4 too many did or
+there is nothing to report, 5 deadline reached, 75 another run holds the lock, 130/143 interrupted"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong command line like any other configuration error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} (see `{self.prog} --help`)")
+
+
+class _Options:
+    """Adds options to one command's parser, each with its variable as the default."""
+
+    def __init__(self, parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+        self._parser = parser
+        self._environ = environ
+
+    def value(
+        self, flag: str, read: Callable[[str], Any], default: str | None, metavar: str, text: str, *, short: str = ""
+    ) -> None:
+        """An option with a value; `default` is read like a value that was given."""
+        variable = _variable(flag)
+        given = self._environ.get(variable)
+        shown = f" (default {default})" if default is not None else ""
+        self._parser.add_argument(
+            *([short] if short else []),
+            flag,
+            type=_named(read, flag),
+            default=_read(read, given, variable) if given is not None else None if default is None else read(default),
+            metavar=metavar,
+            help=(text + shown).replace("%", "%%"),
+        )
+
+    def switch(self, flag: str, text: str, *, short: str = "") -> None:
+        """An option without a value."""
+        given = self._environ.get(_variable(flag), "")
+        if given.lower() not in ("", "0", "1", "no", "yes", "false", "true"):
+            raise ConfigError(f"{_variable(flag)}={given!r}: expected 1 or 0")
+        self._parser.add_argument(
+            *([short] if short else []),
+            flag,
+            action="store_true",
+            default=given.lower() in ("1", "yes", "true"),
+            help=text,
+        )
+
+
+def _variable(flag: str) -> str:
+    return "FLEETTRACE_" + flag.lstrip("-").replace("-", "_").upper()
+
+
+def _named(read: Callable[[str], Any], flag: str) -> Callable[[str], Any]:
+    def reader(text: str) -> Any:
+        return _read(read, text, flag)
+
+    return reader
+
+
+def _read(read: Callable[[str], Any], text: str, where: str) -> Any:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _choice(*names: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"{text!r} is not one of {', '.join(names)}")
+        return text
+
+    return read
+
+
+def _inventory_options(options: _Options) -> None:
+    options.value(
+        "--inventory",
+        str,
+        None,
+        "FILE|DIR|SCRIPT|-",
+        "the hosts, in Ansible's layout (else ./inventory.yaml, ~/.config/fleettrace/inventory.yaml, "
+        "/etc/fleettrace/inventory.yaml)",
+        short="-i",
+    )
+    options.value("--hosts", str, "all", "PATTERN", "which hosts: Ansible's host patterns")
+    options.value("--limit", str, None, "PATTERN|@FILE", "of those, only these")
+
+
+def _connection_options(options: _Options) -> None:
+    options.value("--forks", count, "64", "N", "hosts at once")
+    options.value("--ssh-config", str, None, "FILE", "read instead of ~/.ssh/config")
+    options.value("--connect-timeout", duration, "10s", "TIME", "for a login, all of it")
+    options.value("--deadline", duration, "5m", "TIME", "for the whole run; what is collected by then is reported")
+    options.value("--min-ok", share, "50%", "SHARE", "hosts that must succeed for exit code 3 instead of 4")
+
+
+def _trace_options(options: _Options) -> None:
+    options.value("--duration", duration, "10s", "TIME", "how long to trace")
+    options.value(
+        "--probe",
+        _choice("auto", "item", "usdt", "command", "syscall", "watch"),
+        "auto",
+        "RUNG",
+        "auto, or the rung to use: item, usdt, command, syscall, watch",
+    )
+
+
+def _output_options(options: _Options) -> None:
+    options.value("--top", count, "20", "N", "keys to report")
+    options.value("--output", _choice("table", "json"), "table", "FORMAT", "table or json")
+    options.value("--out", str, None, "FILE", "write the report there instead of stdout", short="-o")
+    options.switch("--no-color", "no colour, also with NO_COLOR set")
+
+
+def _word_options(options: _Options) -> None:
+    options.switch("--quiet", "only errors on stderr", short="-q")
+    options.switch("--verbose", "more on stderr", short="-v")
+
+
+_COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
+    "run": (
+        "sweep now and report",
+        (_inventory_options, _trace_options, _output_options, _connection_options, _word_options),
+    ),
+    "check": (
+        "log in everywhere, find instances, plan probes, trace nothing",
+        (_inventory_options, _trace_options, _output_options, _connection_options, _word_options),
+    ),
+    "plan": (
+        "which hosts, which program, what command line; no connection",
+        (_inventory_options, _trace_options, _connection_options, _word_options),
+    ),
+    "hosts": ("what a pattern selects, with its variables", (_inventory_options, _word_options)),
+    "demo": (
+        "a fleet on this machine, traced for real",
+        (_trace_options, _output_options, _connection_options, _word_options),
+    ),
+}
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argparse.Namespace:
+    """The command and its options. Raises `ConfigError` for a wrong command line or variable."""
+    parser = _Parser(
+        prog="fleettrace",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"fleettrace {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (text, groups) in _COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        options = _Options(command, environ)
+        for group in groups:
+            group(options)
+        if name == "hosts":
+            command.add_argument("pattern", nargs="?", default=None, metavar="PATTERN", help="the same as --hosts")
+    return parser.parse_args(argv)

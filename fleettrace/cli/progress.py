@@ -1,0 +1,108 @@
+"""What a person is told while a sweep runs: one live line on a terminal, plain lines elsewhere, nothing with -q."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, TextIO
+
+from fleettrace.errors import HostState
+from fleettrace.report.escape import escape_text
+from fleettrace.sweep.events import (
+    Event,
+    HostFinished,
+    HostProgressed,
+    Listener,
+    Phase,
+    RunFinished,
+    RunStarted,
+    StopRequested,
+    ignore,
+)
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+__all__ = ["progress"]
+
+_STOPPING = "stopping: waiting for the traces to print what they have; once more to give up"
+
+
+def progress(*, quiet: bool, verbose: bool, color: bool, stream: TextIO = sys.stderr) -> Listener:
+    """The listener for these wishes and this stream."""
+    if quiet:
+        return ignore
+    if stream.isatty() and not verbose:
+        return _Live(stream, color)
+    return _Lines(stream, verbose)
+
+
+class _Lines:
+    """A line for the start, for each host that fails, and for the end; with `verbose` one for every step."""
+
+    def __init__(self, stream: TextIO, verbose: bool) -> None:
+        self._stream = stream
+        self._verbose = verbose
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunStarted(_, hosts, seconds):
+                self._say(f"{hosts} {'host' if hosts == 1 else 'hosts'}, a window of {seconds:g} s")
+            case HostProgressed(host, phase) if self._verbose:
+                self._say(f"{host}: {phase}")
+            case HostFinished(host, state, result):
+                if state not in (HostState.OK, HostState.NO_INSTANCES):
+                    self._say(f"{host}: {state}: {escape_text(result.error.message) if result.error else ''}")
+                elif self._verbose:
+                    self._say(f"{host}: {state}")
+            case StopRequested(reason):
+                self._say(f"{reason}: {_STOPPING}")
+
+    def _say(self, line: str) -> None:
+        print(f"fleettrace: {line}", file=self._stream, flush=True)
+
+
+class _Live:
+    """One line that changes: how many hosts are at what."""
+
+    def __init__(self, stream: TextIO, color: bool) -> None:
+        self._stream = stream
+        self._color = color
+        self._phases: dict[str, Phase] = {}
+        self._done: Counter[HostState] = Counter()
+        self._hosts = 0
+        self._status: Status | None = None
+        self._stopping = False
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case RunStarted(_, hosts, _):
+                from rich.console import Console
+
+                self._hosts = hosts
+                console = Console(file=self._stream, no_color=not self._color, highlight=False)
+                self._status = console.status(self._line(), spinner="dots")
+                self._status.start()
+            case HostProgressed(host, phase):
+                self._phases[host] = phase
+            case HostFinished(host, state, _):
+                self._phases.pop(host, None)
+                self._done[state] += 1
+            case StopRequested():
+                self._stopping = True
+            case RunFinished():
+                if self._status is not None:
+                    self._status.stop()
+                    self._status = None
+        if self._status is not None:
+            self._status.update(self._line())
+
+    def _line(self) -> str:
+        busy = Counter(self._phases.values())
+        parts = [f"{sum(self._done.values())}/{self._hosts} hosts done"]
+        parts += [f"{busy[phase]} in {phase}" for phase in Phase if busy[phase]]
+        failed = sum(
+            number for state, number in self._done.items() if state not in (HostState.OK, HostState.NO_INSTANCES)
+        )
+        parts += [f"{failed} failed"] if failed else []
+        return f"stopping: {', '.join(parts)}" if self._stopping else ", ".join(parts)

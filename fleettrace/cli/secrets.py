@@ -1,0 +1,40 @@
+"""Secrets that the inventory does not hold itself: a command on the controller prints them."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from functools import cache
+
+from fleettrace.errors import ConfigError
+from fleettrace.inventory.settings import SecretCommand
+
+__all__ = ["secret"]
+
+_TIMEOUT_S = 60
+
+
+def secret(value: str | SecretCommand | None) -> str | None:
+    """The secret itself: as it is, or the first line that its command prints. Raises `ConfigError`."""
+    return _printed(value.command) if isinstance(value, SecretCommand) else value
+
+
+@cache
+def _printed(command: str) -> str:
+    """Each command runs once, however many hosts name it. Neither its output nor its arguments go into an error."""
+    try:
+        done = subprocess.run(shlex.split(command), capture_output=True, timeout=_TIMEOUT_S, check=False, text=True)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(
+            f"the command for a password cannot be run ({type(error).__name__}): {_name(command)}"
+        ) from None
+    if done.returncode != 0 or not done.stdout.strip():
+        raise ConfigError(
+            f"the command for a password ended with status {done.returncode} and "
+            f"{'no' if not done.stdout.strip() else 'some'} output: {_name(command)}"
+        )
+    return done.stdout.splitlines()[0]
+
+
+def _name(command: str) -> str:
+    return command.split()[0] if command.split() else "(empty)"

@@ -1,0 +1,89 @@
+"""What `run`, `check` and `demo` share: a sweep with its signals, its progress, its report and its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import FrameType
+
+from fleettrace import __version__
+from fleettrace.cli.exit_code import exit_code
+from fleettrace.cli.output import write_report
+from fleettrace.cli.progress import progress
+from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
+from fleettrace.probes.model import Rung
+from fleettrace.summary.run import RunInfo, RunResult, Warn
+from fleettrace.sweep.engine import Sweep
+from fleettrace.sweep.settings import HostTask, SweepSettings
+from fleettrace.sweep.stop import Reason
+
+__all__ = ["colour_wanted", "sweep_and_report"]
+
+_SIGNALS = {signal.SIGINT: Reason.INTERRUPTED, signal.SIGTERM: Reason.TERMINATED, signal.SIGHUP: Reason.TERMINATED}
+
+
+def sweep_and_report(
+    arguments: argparse.Namespace,
+    tasks: Sequence[HostTask],
+    *,
+    pattern: str,
+    trace: bool = True,
+    warnings: Sequence[Warn] = (),
+    write: Callable[[argparse.Namespace, RunResult], None] = write_report,
+) -> int:
+    """Sweep the hosts, write the report, and give the exit code."""
+    info = RunInfo(_run_id(), datetime.now(UTC), pattern, arguments.duration, __version__)
+    listener = progress(quiet=arguments.quiet, verbose=arguments.verbose, color=colour_wanted(arguments))
+    sweep = Sweep(tasks, _settings(arguments, trace), info, BinaryCatalog(default_cache_dir()), listener)
+    with _stopped_by_signals(sweep):
+        result = sweep.run()
+    result.warnings.extend(warnings)
+    write(arguments, result)
+    return exit_code(result, sweep.stop.reason, arguments.min_ok, traced=trace)
+
+
+def colour_wanted(arguments: argparse.Namespace) -> bool:
+    """Colour unless somebody said no (https://no-color.org)."""
+    return not arguments.no_color and not os.environ.get("NO_COLOR")
+
+
+def _run_id() -> str:
+    """Sorts by time, and tells two runs of the same second apart."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+
+
+def _settings(arguments: argparse.Namespace, trace: bool) -> SweepSettings:
+    return SweepSettings(
+        duration_s=arguments.duration,
+        forks=arguments.forks,
+        probe=None if arguments.probe == "auto" else Rung(arguments.probe),
+        trace=trace,
+        deadline_s=arguments.deadline,
+        # At most 60 buckets in a course, so that a long window does not make every key's course long.
+        bucket_s=max(1.0, arguments.duration / 60),
+    )
+
+
+@contextmanager
+def _stopped_by_signals(sweep: Sweep) -> Iterator[None]:
+    """While the sweep runs, the signals that end it let it report what it has; the second one is in more of a hurry."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        sweep.order_stop(_SIGNALS[signal.Signals(number)])
+
+    before = {number: signal.signal(number, handle) for number in _SIGNALS if _listens(number)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _listens(number: signal.Signals) -> bool:
+    """Whether the signal reaches us at all: nohup(1) wants SIGHUP to go on being ignored."""
+    return signal.getsignal(number) is not signal.SIG_IGN
