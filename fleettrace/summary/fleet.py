@@ -6,7 +6,7 @@ taken once, however often it arrives.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from heapq import nlargest, nsmallest
 from typing import NamedTuple
 
@@ -35,16 +35,16 @@ class FleetKey:
         self.top_host = ""
         self.top_requests = 0
 
-    def add(self, count: KeyCount, host: str, bit: int) -> None:
-        """Take in one host's count of the key."""
+    def add(self, count: KeyCount, host: str, bits: int, on_host: int | None = None) -> None:
+        """Take in a count of the key: one host's, or that of several hosts, `host` the hottest with `on_host`."""
+        hottest = count.requests if on_host is None else on_host
         if self.count is None:
             self.count = count.copy()
         else:
             self.count.add(count)
-        self.host_bits |= bit
-        hotter = count.requests > self.top_requests
-        if hotter or (count.requests == self.top_requests and host < self.top_host):
-            self.top_host, self.top_requests = host, count.requests
+        self.host_bits |= bits
+        if hottest > self.top_requests or (hottest == self.top_requests and host < self.top_host):
+            self.top_host, self.top_requests = host, hottest
 
 
 class Ranked(NamedTuple):
@@ -103,6 +103,35 @@ class FleetSummary:
         top = nsmallest(n, self._listed(), key=lambda item: (-item[1].requests, item[0]))
         bars = _largest_uppers(self._listed(), self.absent, n + 1)
         return [self._ranked(key, count, bars, n, bounds_open) for key, count in top]
+
+    def renamed(self, rename: Callable[[Key], Key]) -> FleetSummary:
+        """The same summary of the same sources, with every key's name changed. Bounds hold even where two keys get
+        the same name: it then stands for both together."""
+        changed = self._without_keys()
+        for key, known in self.keys.items():
+            name = rename(key)
+            same = changed.keys.get(name)
+            if same is None:
+                same = changed.keys[name] = FleetKey()
+            if known.count is not None:
+                collides = same.count is not None
+                same.add(known.count, known.top_host, known.host_bits, known.top_requests)
+                if collides and same.count is not None:
+                    # Each of the two can have had what is hidden from it, and the sum has to allow for both.
+                    same.count.covered -= self.absent
+        return changed
+
+    def nameless(self) -> FleetSummary:
+        """The same summary with no key listed: what any key can have had at most is all that is said of keys."""
+        changed = self._without_keys()
+        changed.absent = next(iter(_largest_uppers(self._listed(), self.absent, 1)), 0)
+        return changed
+
+    def _without_keys(self) -> FleetSummary:
+        changed = FleetSummary()
+        changed.total, changed.absent, changed.course = self.total, self.absent, list(self.course)
+        changed._sources, changed._bits = set(self._sources), dict(self._bits)
+        return changed
 
     def _listed(self) -> Iterable[tuple[Key, KeyCount]]:
         return ((key, known.count) for key, known in self.keys.items() if known.count is not None)
