@@ -26,7 +26,7 @@ from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, written
 from fleettrace.binary.unwind import return_address_slot
 
-__all__ = ["Cost", "Spot", "cheapest_spot", "entry_spot", "predicted_microseconds"]
+__all__ = ["Cost", "Spot", "cheapest_spot", "entry_spot", "predicted_microseconds", "straight_line"]
 
 MAX_WALK = 64
 """Instructions from the entry that are looked at; real prologues end their straight line within 30."""
@@ -87,7 +87,7 @@ def cheapest_spot(elf: Elf, function: Function, arguments: int) -> Spot | None:
     """
     best: Spot | None = None
     targets = _branch_targets(elf, function)
-    for spot in _straight_line(elf, function, arguments):
+    for spot in straight_line(elf, function, arguments):
         if any(function.start < target <= spot.address for target in targets):
             break
         if best is None or spot.cost is Cost.EMULATED:
@@ -97,7 +97,7 @@ def cheapest_spot(elf: Elf, function: Function, arguments: int) -> Spot | None:
     return best
 
 
-def _straight_line(elf: Elf, function: Function, arguments: int) -> Iterator[Spot]:
+def straight_line(elf: Elf, function: Function, arguments: int) -> Iterator[Spot]:
     """The instructions that every call runs, in order, before any of them changes an argument."""
     kept = {name for names in ARGUMENTS[elf.machine][:arguments] for name in names}
     pushed: int | None = 0

@@ -1,9 +1,9 @@
 """A symbol overlay: a small synthetic ELF file that gives names to instructions of a binary that has none.
 
 bpftrace resolves names through libbcc, which reads `$BCC_SYMFS/PATH` instead of PATH for symbols when the build ids are
-equal (bcc, src/cc/bcc_syms.cc and bcc_elf.c). So a file of some 700 bytes at `$BCC_SYMFS/proc/PID/exe`, with the binary's
-build id and one symbol an instruction, makes `uprobe:/proc/PID/exe:NAME` attach exactly there, also inside a named function,
-where an address or `name+offset` is refused by some versions. Seen to work with bpftrace 0.17 and 0.23.
+equal (bcc, src/cc/bcc_syms.cc and bcc_elf.c). So a file of some 700 bytes at `$BCC_SYMFS/proc/PID/exe`, with the
+binary's build id and one symbol an instruction, makes `uprobe:/proc/PID/exe:NAME` attach exactly there, also inside a
+named function, where some versions refuse an address or `name+offset`. Seen to work with bpftrace 0.17 and 0.23.
 """
 
 from __future__ import annotations

@@ -14,14 +14,15 @@ __all__ = ["COMMANDS", "Client", "memcached"]
 
 
 @contextlib.contextmanager
-def memcached(binary: Path) -> Iterator[tuple[subprocess.Popen[bytes], Client]]:
-    """A running memcached on a free port of 127.0.0.1, and a client of it."""
+def memcached(binary: Path) -> Iterator[tuple[int, Callable[[], Client]]]:
+    """A running memcached on a free port of 127.0.0.1: its pid, and what opens a connection to it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen([str(binary), "-u", "nobody", "-l", "127.0.0.1", "-p", str(port), "-t", "2", "-m", "16"])
     try:
-        yield server, Client(_connect(port))
+        _connect(port).close()
+        yield server.pid, lambda: Client(_connect(port))
     finally:
         server.kill()
         server.wait()
@@ -39,7 +40,7 @@ def _connect(port: int) -> socket.socket:
 
 
 class Client:
-    """One connection that waits for every answer. `key` must hold the number 10 for the arithmetic."""
+    """One connection that waits for every answer. Its protocol is that of its first request."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection

@@ -1,0 +1,53 @@
+"""What a call site says about a command, against what was really sent."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from fleettrace.binary.analysis import analyse
+from fleettrace.binary.callsites import Operation
+from tests.binary.builds import CI_BUILDS, build, installed, stripped
+from tests.binary.trace import operations, trace
+from tests.binary.traffic import COMMANDS, memcached
+
+
+@pytest.mark.parametrize("name", CI_BUILDS)
+def test_a_stripped_binary_is_told_like_its_unstripped_self(name: str) -> None:
+    whole, bare = (analyse(path.read_bytes()).call_sites for path in (build(name), stripped(name)))
+    assert [(s.return_address, s.operation, s.fetch) for s in whole] == [
+        (s.return_address, s.operation, s.fetch) for s in bare
+    ]
+
+
+@pytest.mark.parametrize("name", CI_BUILDS)
+def test_every_operation_has_a_site(name: str) -> None:
+    sites = analyse(stripped(name).read_bytes()).call_sites
+    known = {site.operation for site in sites} | {site.fetch for site in sites}
+    assert set(Operation) <= known
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("which", ["plain", "cf-protection", "distribution"])
+def test_real_requests_are_counted_by_their_command(which: str) -> None:
+    """Every command, in every protocol, found and not found, each a number of times of its own."""
+    binary = installed() if which == "distribution" else stripped(which)
+    if binary is None:
+        pytest.skip("the distribution's memcached is not installed")
+    analysis = analyse(binary.read_bytes())
+    point = analysis.point("do_item_get")
+    assert point is not None
+    truth: Counter[str] = Counter()
+    with memcached(binary) as (pid, connect):
+        text, packets = connect(), connect()
+        with trace(pid, analysis, point.cheapest) as traced:
+            for index, (name, (operation, requests, send)) in enumerate(COMMANDS.items()):
+                for key in (f"found-{name}", f"lost-{name}"):
+                    for _ in range(3 + index):
+                        if key.startswith("found"):
+                            text.ascii(f"set {key} 0 0 2\r\n10")
+                            truth["set"] += 1
+                        send(packets if name.startswith("bin") else text, key)
+                        truth[operation] += requests
+    assert operations(analysis, traced.calls) == truth, traced.errors

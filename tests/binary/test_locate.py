@@ -1,0 +1,80 @@
+"""Functions found without symbols, against the symbols of the same build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleettrace.binary import elf as elf_file
+from fleettrace.binary.analysis import Found, analyse
+from fleettrace.binary.functions import read_functions
+from fleettrace.binary.locate import GET_WORDS, Located, locate_do_item_get, locate_item_alloc, users_of_words
+from fleettrace.binary.references import References
+from fleettrace.binary.symbols import function_symbols, named
+from tests.binary.builds import BUILDS, CI_BUILDS, build, cache, extra_binaries, stripped
+
+LOCATED = ("do_item_get", "item_alloc", "do_item_alloc")
+
+
+def built() -> list[Path]:
+    """The binaries at hand beyond those that every run builds, the truth about them in their symbols."""
+    other = (cache() / "binary" / name / "memcached" for name in BUILDS if name not in CI_BUILDS)
+    return [path for path in [*other, *extra_binaries()] if path.is_file()]
+
+
+def check(path: Path) -> None:
+    elf = elf_file.parse(path.read_bytes())
+    truth = {name: [s.address for s in named(function_symbols(elf), name)] for name in LOCATED}
+    references = References(elf, read_functions(elf))
+    users = users_of_words(references)
+    get = locate_do_item_get(references, users)
+    assert isinstance(get, Located)
+    wrapper, inner = locate_item_alloc(references, users, get.function)
+    for name, result in zip(LOCATED, (get, wrapper, inner), strict=True):
+        found = [result.function.start] if isinstance(result, Located) else []
+        assert not any(truth.values()) or found == truth[name], (name, result)
+
+
+@pytest.mark.parametrize("name", CI_BUILDS)
+def test_functions_are_located_where_the_symbols_have_them(name: str) -> None:
+    check(build(name))
+
+
+@pytest.mark.parametrize("path", built(), ids=lambda path: path.parent.name)
+def test_functions_are_located_in_other_builds_and_packages(path: Path) -> None:
+    check(path)
+
+
+@pytest.mark.parametrize("name", CI_BUILDS)
+def test_a_stripped_binary_gives_the_same_points(name: str) -> None:
+    whole, bare = analyse(build(name).read_bytes()), analyse(stripped(name).read_bytes())
+    for function in LOCATED:
+        expected, found = whole.point(function), bare.point(function)
+        assert (expected is None) == (found is None)
+        if expected is not None and found is not None:
+            assert (found.address, found.file_offset, found.cheapest) == (
+                expected.address,
+                expected.file_offset,
+                expected.cheapest,
+            )
+            assert (found.symbol, found.found) == (None, Found.LOCATED)
+            assert len(found.signs) >= 3
+
+
+@pytest.mark.parametrize("phrases", [2, 4])
+def test_without_its_phrases_nothing_is_located_and_the_reason_is_given(phrases: int) -> None:
+    data = stripped("plain").read_bytes()
+    for words in GET_WORDS[:phrases]:
+        for word in words:
+            data = data.replace(word + b"\0", b"#" * len(word) + b"\0")
+    analysis = analyse(data)
+    assert analysis.point("do_item_get") is None
+    assert f"only {4 - phrases} of the 4 phrases" in analysis.missing["do_item_get"]
+
+
+def test_a_binary_that_is_no_memcached_has_no_points() -> None:
+    analysis = analyse(Path("/bin/ls").read_bytes())
+    assert analysis.points == ()
+    assert "only 0 of the 4 phrases" in analysis.missing["do_item_get"]
+    assert analysis.version is None

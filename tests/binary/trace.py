@@ -1,0 +1,94 @@
+"""A real bpftrace on one spot of a running memcached, its name given by an overlay that only this trace sees."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from fleettrace.binary.analysis import BinaryAnalysis
+from fleettrace.binary.cheapest import Spot
+from fleettrace.binary.overlay import overlay
+
+__all__ = ["Trace", "operations", "trace"]
+
+_SCRIPT = """set -eu
+mount -t tmpfs tmpfs "$1"
+mkdir -p "$1/proc/$2"
+cat > "$1/proc/$2/exe"
+BCC_SYMFS=$1 exec timeout -s INT -k 5 60 bpftrace -e "$3" < /dev/null
+"""
+
+
+class Trace:
+    """The counts of a finished trace: (return address as the file has it, do_update) -> calls."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[tuple[int, int]] = Counter()
+        self.errors = ""
+
+
+@contextlib.contextmanager
+def trace(pid: int, analysis: BinaryAnalysis, spot: Spot) -> Iterator[Trace]:
+    """Count calls through `spot` by return address while the block runs; the result is filled in at its end."""
+    assert analysis.build_id is not None
+    program = (
+        f"uprobe:/proc/{pid}/exe:FT_spot /pid == {pid}/ "
+        f'{{ @r[*(uint64*)(reg("sp") + {spot.return_offset}), arg4 & 0xff] = count(); }} '
+        'interval:ms:100 { printf("ready\\n"); }'
+    )
+    result = Trace()
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["unshare", "-m", "sh", "-c", _SCRIPT, "sh", folder, str(pid), program]
+        running = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, start_new_session=True)
+        assert running.stdin is not None
+        assert running.stdout is not None
+        try:
+            running.stdin.write(overlay(analysis.build_id, analysis.machine, {"FT_spot": spot}))
+            running.stdin.close()
+            running.stdin = None
+            while (line := running.stdout.readline()) and line != b"ready\n":
+                pass
+            yield result
+            os.killpg(running.pid, signal.SIGINT)
+            output, errors = running.communicate(timeout=30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+    bias = _bias(pid, spot)
+    result.errors = errors.decode("utf-8", "replace")
+    for address, flag, count in re.findall(rb"@r\[(\d+), (\d+)\]: (\d+)", output):
+        result.calls[int(address) - bias, int(flag)] += int(count)
+
+
+def operations(analysis: BinaryAnalysis, calls: Counter[tuple[int, int]]) -> Counter[str]:
+    """The calls by operation, as the analysis tells them."""
+    sites = {site.return_address: site for site in analysis.call_sites}
+    counts: Counter[str] = Counter()
+    for (address, flag), count in calls.items():
+        site = sites.get(address)
+        if site is None:
+            counts["no such site"] += count
+            continue
+        operation = site.fetch if site.fetch is not None and flag == 1 else site.operation
+        counts["unknown" if operation is None else operation.value] += count
+    return counts
+
+
+def _bias(pid: int, spot: Spot) -> int:
+    """What the loader added to the file's addresses: from the executable mapping that holds the spot."""
+    exe = str(Path(f"/proc/{pid}/exe").readlink())
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+        span, mode, offset, _, _, path = line.split(maxsplit=5)
+        start, end = (int(part, 16) for part in span.split("-"))
+        first = int(offset, 16)
+        if "x" in mode and path == exe and first <= spot.file_offset < first + end - start:
+            return start + spot.file_offset - first - spot.address
+    raise AssertionError(f"no executable mapping of {exe} in process {pid}")
