@@ -1,0 +1,102 @@
+"""Which instruction a probe goes on, in code written down byte by byte."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleettrace.binary.cheapest import Cost, cheapest_spot, predicted_microseconds
+from fleettrace.binary.elf import Elf, Machine, Segment
+from fleettrace.binary.functions import Function
+
+BASE = 0x1000
+ENDBR, PUSH_RBP, PUSH_R15, RET, NOP = "f30f1efa", "55", "4157", "c3", "90"
+MOV_RBX_RDI, MOV_RDI_RBX, SUB_RSP_24, XOR_EDI = "4889fb", "4889df", "4883ec18", "31ff"
+STP, BTI_C, MOV_X19_X0, ADRP_X2, ADRP_X0, NOP_ARM = (
+    "fd7bbea9",
+    "5f2403d5",
+    "f30300aa",
+    "02000090",
+    "00000090",
+    "1f2003d5",
+)
+
+
+def spot(machine: Machine, *code: str, arguments: int = 2) -> tuple[int, Cost, int | None]:
+    data = bytes.fromhex("".join(code))
+    elf = Elf(data, machine, 3, (Segment(1, 5, 0, BASE, len(data), len(data)),), ())
+    found = cheapest_spot(elf, Function(BASE, BASE + len(data), None, None), arguments)
+    assert found is not None
+    return found.offset, found.cost, found.return_offset
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ((PUSH_RBP, RET), (0, Cost.EMULATED, 0)),
+        ((NOP, RET), (0, Cost.EMULATED, 0)),
+        ((ENDBR, PUSH_R15, RET), (4, Cost.EMULATED, 0)),
+        ((ENDBR, MOV_RBX_RDI, PUSH_RBP, RET), (7, Cost.EMULATED, 0)),
+        ((SUB_RSP_24, PUSH_RBP, RET), (4, Cost.EMULATED, 24)),
+        ((ENDBR, "e900000000"), (4, Cost.EMULATED, 0)),
+        ((ENDBR, "e800000000", PUSH_RBP), (4, Cost.EMULATED, 0)),
+    ],
+)
+def test_the_first_emulated_instruction_is_taken(code: tuple[str, ...], expected: tuple[int, Cost, int]) -> None:
+    assert spot(Machine.X86_64, *code) == expected
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        (ENDBR, MOV_RDI_RBX, PUSH_RBP, RET),
+        (ENDBR, XOR_EDI, PUSH_RBP, RET),
+        (ENDBR, RET, PUSH_RBP),
+        (ENDBR, "ffe0", PUSH_RBP),
+        (ENDBR, PUSH_RBP, "ebfd"),
+        (ENDBR, MOV_RBX_RDI, RET),
+        (ENDBR, "6690", RET),
+    ],
+    ids=[
+        "an argument is overwritten",
+        "an argument is cleared",
+        "the function has returned",
+        "an indirect jump leads away",
+        "a loop leads back onto it",
+        "nothing is emulated",
+        "a prefixed nop, which older kernels refuse",
+    ],
+)
+def test_otherwise_the_probe_stays_on_the_entry(code: tuple[str, ...]) -> None:
+    assert spot(Machine.X86_64, *code) == (0, Cost.STEPPED, 0)
+
+
+def test_only_the_wanted_arguments_must_be_whole() -> None:
+    code = (ENDBR, "31d2", PUSH_RBP, RET)  # xor edx, edx: the third argument
+    assert spot(Machine.X86_64, *code, arguments=2) == (6, Cost.EMULATED, 0)
+    assert spot(Machine.X86_64, *code, arguments=3) == (0, Cost.STEPPED, 0)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ((BTI_C, STP, MOV_X19_X0, ADRP_X2), (12, Cost.EMULATED, None)),
+        ((STP, ADRP_X0), (4, Cost.EMULATED, None)),
+        ((STP, NOP_ARM, "c0035fd6"), (8, Cost.EMULATED, None)),
+        ((BTI_C, "600000b4", ADRP_X2, ADRP_X2), (4, Cost.EMULATED, None)),
+        ((STP, NOP_ARM, NOP_ARM), (0, Cost.STEPPED, None)),
+    ],
+)
+def test_aarch64_takes_what_its_kernel_simulates(code: tuple[str, ...], expected: tuple[int, Cost, None]) -> None:
+    assert spot(Machine.AARCH64, *code) == expected
+
+
+def test_an_argument_already_overwritten_on_aarch64_ends_the_walk() -> None:
+    assert spot(Machine.AARCH64, STP, "e00301aa", ADRP_X2) == (0, Cost.STEPPED, None)
+
+
+def test_costs_are_predicted_where_they_were_measured() -> None:
+    stepped, emulated = (predicted_microseconds(Machine.X86_64, cost) for cost in (Cost.STEPPED, Cost.EMULATED))
+    assert stepped is not None
+    assert emulated is not None
+    assert stepped > 5 * emulated
+    assert predicted_microseconds(Machine.AARCH64, Cost.STEPPED) is None
