@@ -14,7 +14,7 @@ from fleettrace.report.build import build_report
 from fleettrace.report.interface import FormatOptions, Output
 from fleettrace.summary.run import RunResult
 
-__all__ = ["check_writable", "write_file", "write_report"]
+__all__ = ["check_writable", "write_file", "write_file_or_stdout", "write_report"]
 
 
 def check_writable(path: str | None) -> None:
@@ -42,11 +42,16 @@ def write_report(arguments: argparse.Namespace, result: RunResult) -> None:
     )
     text = io.StringIO()
     formatter.write(report, text)
-    if arguments.out is None:
-        sys.stdout.write(text.getvalue())
-        sys.stdout.flush()
-    else:
-        write_file(Path(arguments.out), text.getvalue())
+    write_file_or_stdout(arguments.out, text.getvalue())
+
+
+def write_file_or_stdout(path: str | None, text: str) -> None:
+    """Write `text` to the file, or to stdout where none is named. Raises `ConfigError`."""
+    if path is not None:
+        write_file(Path(path), text)
+        return
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def write_file(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from fleettrace.binary.cheapest import predicted_microseconds
 from fleettrace.probes.model import ProbePlan, Rung
 from fleettrace.summary.run import ProbeVerdict
 
-__all__ = ["UnsupportedError", "choose"]
+__all__ = ["UnsupportedError", "choose", "preview"]
 
 _BY_NAME = (Found.SYMTAB, Found.DYNSYM)
 """Where bpftrace finds a symbol by itself."""
@@ -34,6 +34,20 @@ def choose(analysis: BinaryAnalysis, forced: Rung | None = None) -> ProbePlan:
     if not reasons:
         raise UnsupportedError(f"the rung `{forced}` cannot trace this binary")
     raise UnsupportedError("; ".join(reasons))
+
+
+def preview(rung: Rung) -> ProbePlan:
+    """The plan for a binary that nobody has looked at yet: unstripped, its function's first instruction a cheap one.
+
+    Raises `UnsupportedError` for a rung without a program.
+    """
+    why = "not looked at"
+    if rung is Rung.ITEM:
+        return ProbePlan(rung, "do_item_get", ProbeVerdict(rung, True, why=why), pointer="arg0", length="arg1")
+    if rung is Rung.COMMAND:
+        verdict = ProbeVerdict(rung, False, why=why)
+        return ProbePlan(rung, "process_command_ascii", verdict, pointer="arg1", length="0")
+    raise UnsupportedError(f"the rung `{rung}` has no program")
 
 
 def _item(analysis: BinaryAnalysis) -> ProbePlan | str:

@@ -1,0 +1,67 @@
+"""`fleettrace check`: log in everywhere, find instances, plan probes, trace nothing."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from fleettrace.cli.fleet import Transports, selected, tasks_of, warnings_of
+from fleettrace.cli.output import check_writable, write_file_or_stdout, write_report
+from fleettrace.cli.sweeping import sweep_and_report
+from fleettrace.report.escape import escape_text
+from fleettrace.report.folding import fold
+from fleettrace.summary.run import HostResult, InstanceResult, RunResult
+
+__all__ = ["command"]
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Run it; gives the exit code."""
+    check_writable(arguments.out)
+    selection = selected(arguments)
+    transports = Transports()
+    try:
+        tasks = tasks_of(selection.hosts, arguments, transports)
+        return sweep_and_report(
+            arguments, tasks, pattern=arguments.hosts, trace=False, warnings=warnings_of(selection), write=_write
+        )
+    finally:
+        transports.close()
+
+
+def _write(arguments: argparse.Namespace, result: RunResult) -> None:
+    if arguments.output != "table":
+        write_report(arguments, result)
+        return
+    write_file_or_stdout(arguments.out, "".join(f"{line}\n" for line in _lines(result)))
+    for warning in result.warnings:
+        print(f"fleettrace: {escape_text(warning.message)}", file=sys.stderr)
+
+
+def _lines(result: RunResult) -> list[str]:
+    """A line an instance; hosts without any are folded by what is the matter with them."""
+    lines: list[str] = []
+    others: dict[tuple[str, str], list[str]] = {}
+    for host in result.hosts:
+        if host.instances:
+            lines += [_line(host, instance) for instance in host.instances]
+        else:
+            others.setdefault((host.state.value, host.error.message if host.error else ""), []).append(host.host)
+    for (state, message), names in others.items():
+        lines.append(escape_text(f"{fold(names)}  {state}" + (f": {message}" if message else "")))
+    return lines
+
+
+def _line(host: HostResult, instance: InstanceResult) -> str:
+    where = " ".join(f":{port}" for port in instance.ports) or instance.exe
+    if instance.container is not None:
+        where += f" ({instance.container.runtime} {instance.container.name or instance.container.id[:12]})"
+    version = instance.version or "version unknown"
+    probe = instance.probe
+    if probe.rung is None:
+        how = f"{instance.state}: {probe.why}"
+    else:
+        cost = f", about {probe.cost:g} us a request" if probe.cost is not None else ""
+        offset = f"+{probe.offset:#x}" if probe.offset else ""
+        how = f"{probe.rung} by {probe.symbol}{offset}{', overlay' if probe.overlay else ''}{cost}: {probe.why}"
+    return escape_text(f"{host.host}  pid {instance.pid}  {where}  memcached {version}  {how}")
