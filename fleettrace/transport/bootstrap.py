@@ -1,0 +1,211 @@
+"""How a script gets onto a node: a constant command line, and the script behind it on standard input.
+
+The command line never varies, so nothing that the controller or a node chose is parsed by a remote shell. It has to
+survive whatever the login shell is: one line, single quotes only, and neither `!` (csh expands it) nor a backslash
+(fish reads it) in it. `sh` then prints a marker on both streams, which ends the noise of motd and rc files; swallows
+lines up to a header (a password that sudo did not want is one); reads exactly as many bytes as the header says; and
+evaluates them, if they arrived whole. Standard input stays open behind the script, for the script to watch.
+
+A script should know: it runs in the C locale; a background process has /dev/null as its standard input unless the
+script passes its own on (`exec 3<&0; watcher <&3 &`), as POSIX says; and nothing but the end of input follows it on
+its standard input (coreutils' `head -c` stops at the byte, busybox's reads ahead).
+
+`Handshake` is the controller's half: a pure machine that is fed what the node prints and says what to send.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from fleettrace.errors import HostError, HostState
+from fleettrace.transport.interface import Become, Chunk, Stream
+
+__all__ = ["NOISE_LIMIT", "Handshake", "argv", "command_line", "frame", "readable"]
+
+NOISE_LIMIT = 64 * 1024
+"""Bytes that login shells may print on one stream before the marker."""
+
+_MARKER = b"\nfleettrace-ready\n"
+_PROMPT = b"[fleettrace-sudo]"
+_NO_SUDO = "fleettrace-no-sudo"
+
+# The exit statuses only tell a broken link from a script's own failure: neither can be seen unless stdin ended early.
+_RECEIVE = (
+    "LC_ALL=C; export LC_ALL; echo; echo fleettrace-ready; { echo; echo fleettrace-ready; } >&2; "
+    "while read -r k n; do case $k in fleettrace-script) break;; esac; done; "
+    "case $k in fleettrace-script) ;; *) exit 97;; esac; "
+    "s=$(head -c $n; echo x); s=${s%x}; "
+    "[ ${#s} -eq $n ] || exit 97; "
+    'unset k n; eval "unset s; $s"'
+)
+_BECOME = (
+    "LC_ALL=C; export LC_ALL; "
+    'if [ "$(id -u)" = 0 ]; then exec sh -c "$1"; fi; '
+    f"command -v sudo >/dev/null 2>&1 || {{ echo {_NO_SUDO} >&2; exit 96; }}; "
+)
+_SUDO = _BECOME + 'exec sudo -n -- sh -c "$1"'
+_SUDO_PASSWORD = _BECOME + f'exec sudo -S -p "{_PROMPT.decode()}" -- sh -c "$1"'
+
+
+def argv(become: Become | None) -> tuple[str, ...]:
+    """The bootstrap as an argument list. One of three constants: no sudo, sudo without and sudo with a password."""
+    if become is None:
+        return ("sh", "-c", _RECEIVE)
+    return ("sh", "-c", _SUDO if become.password is None else _SUDO_PASSWORD, "fleettrace", _RECEIVE)
+
+
+def command_line(become: Become | None) -> str:
+    """`argv` as one line for a login shell of any kind (sh, bash, dash, zsh, fish, csh)."""
+    return " ".join(shlex.quote(word) for word in argv(become))
+
+
+def frame(script: bytes) -> bytes:
+    """`script` as it travels: the header line, then the bytes.
+
+    Raises ValueError for a NUL byte, which no shell can hold.
+    """
+    if b"\0" in script:
+        raise ValueError("a script cannot hold a NUL byte")
+    return b"fleettrace-script %d\n%b" % (len(script), script)
+
+
+def readable(data: bytes, limit: int = 200) -> str:
+    """What a node printed, as one short line that is safe on a terminal."""
+    text = " ".join(data.decode("utf-8", "replace").split())
+    safe = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    return safe if len(safe) <= limit else safe[: limit - 3] + "..."
+
+
+class Handshake:
+    """From the first byte of output to the script's own: skips noise, answers sudo, names what went wrong.
+
+    Feed it every chunk and send what it yields. Once `ready`, `rest` holds the chunks that are already the script's.
+    """
+
+    def __init__(self, become: Become | None, framed: bytes) -> None:
+        self._become = become
+        self._framed = framed
+        # sudo -S would read the script as the password: then it is sent when the shell behind sudo says it is there.
+        self._waits = become is not None and become.password is not None
+        self._seen = {Stream.OUT: bytearray(), Stream.ERR: bytearray()}
+        self._rest: dict[Stream, bytes] = {}
+        self._prompts = 0
+
+    @property
+    def ready(self) -> bool:
+        """Both streams have shown the marker: what follows is the script's output."""
+        return len(self._rest) == len(self._seen)
+
+    @property
+    def rest(self) -> list[Chunk]:
+        """The script's first output, which came together with the marker."""
+        return [Chunk(stream, data) for stream, data in self._rest.items() if data]
+
+    def opening(self) -> bytes:
+        """What to send at once, before anything was printed."""
+        return b"" if self._waits else self._framed
+
+    def feed(self, chunk: Chunk) -> Iterator[bytes]:
+        """Take what the node printed; yield what to send. Raises `HostError` (`become-failed`, `unreachable`)."""
+        if chunk.stream in self._rest:
+            self._rest[chunk.stream] += chunk.data
+            return
+        seen = self._seen[chunk.stream]
+        seen += chunk.data
+        before, marker, after = bytes(seen).partition(_MARKER)
+        if marker:
+            self._rest[chunk.stream] = after
+            if chunk.stream is Stream.OUT and self._waits:
+                yield self._framed
+        elif len(before) > NOISE_LIMIT:
+            raise HostError(
+                HostState.UNREACHABLE,
+                "shell-noise",
+                f"the login shell printed more than {NOISE_LIMIT // 1024} KiB before it ran a command: "
+                "silence its rc files for sessions that are not interactive",
+            )
+        if chunk.stream is Stream.ERR:
+            yield from self._answer(before.count(_PROMPT))
+
+    def _answer(self, prompts: int) -> Iterator[bytes]:
+        if prompts <= self._prompts or self._become is None or self._become.password is None:
+            return
+        if self._prompts or prompts > 1:
+            raise _wrong_password()
+        self._prompts = prompts
+        yield self._become.password.encode() + b"\n"
+
+    def failure(self, status: int | None) -> HostError:
+        """Why the command ended (with exit status `status`, None for a signal) before the script could start."""
+        words = bytes(self._seen[Stream.ERR])
+        if self._become is not None:
+            return _become_failure(words.decode("utf-8", "replace"), words)
+        printed = readable(words) or readable(bytes(self._seen[Stream.OUT]))
+        how = "a signal" if status is None else f"status {status}"
+        return HostError(
+            HostState.UNREACHABLE,
+            "shell-failed",
+            f"the login shell ended with {how} instead of running `sh`"
+            + (f": {printed}" if printed else "; does the account have a shell that may run commands?"),
+        )
+
+    def silence(self, seconds: float) -> HostError:
+        """Why nothing came for `seconds` where the script should have started."""
+        if self._become is not None:
+            return HostError(
+                HostState.BECOME_FAILED,
+                "become-timeout",
+                f"sudo did not start a shell within {seconds:g} s"
+                + _quoted(bytes(self._seen[Stream.ERR]))
+                + ": does it ask for something other than a password?",
+            )
+        return HostError(
+            HostState.UNREACHABLE,
+            "shell-timeout",
+            f"logged in, but the login shell ran no command within {seconds:g} s: look at its rc files and load",
+        )
+
+
+def _quoted(words: bytes) -> str:
+    text = readable(words.replace(_PROMPT, b""))
+    return f" ({text})" if text else ""
+
+
+def _wrong_password() -> HostError:
+    return HostError(
+        HostState.BECOME_FAILED,
+        "become-wrong-password",
+        "sudo refused the password: check `ansible_become_password`",
+    )
+
+
+def _become_failure(text: str, words: bytes) -> HostError:
+    """sudo's own words (C locale; plugins/sudoers and src/ of sudo 1.8 to 1.9) as a code and a cure."""
+
+    def failed(code: str, message: str) -> HostError:
+        return HostError(HostState.BECOME_FAILED, code, message)
+
+    if _NO_SUDO in text:
+        return failed(
+            "become-no-sudo",
+            "sudo is not installed there: install it, or log in as root (`ansible_user: root`)",
+        )
+    if "incorrect password attempt" in text or "Sorry, try again" in text:
+        return _wrong_password()
+    if "password is required" in text or "no password was provided" in text:
+        return failed(
+            "become-password-required",
+            "sudo asks for a password: set `ansible_become_password`, or allow NOPASSWD in sudoers",
+        )
+    if "must have a tty" in text:
+        return failed(
+            "become-needs-tty",
+            "sudo wants a terminal: set `Defaults:USER !requiretty` in sudoers for the user who logs in",
+        )
+    if "not in the sudoers" in text or "not allowed to" in text or "may not run sudo" in text:
+        return failed(
+            "become-refused",
+            f"sudoers does not let this user run `sh` as root{_quoted(words)}: allow it, or log in as another user",
+        )
+    return failed("become-failed", f"sudo did not start a shell{_quoted(words)}: try `sudo -n true` there by hand")

@@ -1,0 +1,90 @@
+"""known_hosts as OpenSSH reads it: names, wildcards, hashed names, ports, revoked keys.
+
+paramiko's reader compares each line with all those before it (10,000 hosts take minutes) and knows neither wildcards
+nor markers. Here a file is read once, its plain names are a dictionary, and keys stay text until a host needs them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass, field
+from fnmatch import translate
+from pathlib import Path
+
+__all__ = ["HostKey", "KnownHosts"]
+
+
+@dataclass(frozen=True, slots=True)
+class HostKey:
+    """One line's key: its type (`ssh-ed25519`), the key in base64, and where it stands (`file:line`)."""
+
+    type: str
+    base64: str
+    where: str
+    marker: str = ""
+    """`@revoked`, `@cert-authority`, or nothing."""
+
+
+@dataclass(slots=True)
+class KnownHosts:
+    """One file, read. `KnownHosts()` knows nobody."""
+
+    _plain: dict[str, list[HostKey]] = field(default_factory=dict)
+    _hashed: list[tuple[bytes, bytes, HostKey]] = field(default_factory=list)
+    _patterns: list[tuple[list[re.Pattern[str]], list[re.Pattern[str]], HostKey]] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path) -> KnownHosts:
+        """Read a file. As with OpenSSH, one that cannot be read knows nobody, and a bad line is passed over."""
+        known = cls()
+        try:
+            text = path.read_text(errors="replace")
+        except OSError:
+            return known
+        for number, line in enumerate(text.splitlines(), 1):
+            known._add(line.split(), f"{path}:{number}")
+        return known
+
+    def _add(self, fields: list[str], where: str) -> None:
+        marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
+        if len(fields) < 3 or fields[0].startswith("#"):
+            return
+        names, type_, key = fields[:3]
+        entry = HostKey(type_, key, where, marker)
+        if names.startswith("|1|"):
+            salt, _, digest = names[3:].partition("|")
+            try:
+                self._hashed.append((base64.b64decode(salt), base64.b64decode(digest), entry))
+            except ValueError:
+                return
+        elif re.search(r"[*?!]", names):
+            words = names.lower().split(",")
+            self._patterns.append(
+                (
+                    [_pattern(word) for word in words if not word.startswith("!")],
+                    [_pattern(word[1:]) for word in words if word.startswith("!")],
+                    entry,
+                )
+            )
+        else:
+            for name in names.lower().split(","):
+                self._plain.setdefault(name, []).append(entry)
+
+    def lookup(self, name: str) -> list[HostKey]:
+        """The lines about a host: `name`, or `[name]:port` where the port is not 22."""
+        name = name.lower()
+        found = list(self._plain.get(name, ()))
+        data = name.encode()
+        found += [key for salt, digest, key in self._hashed if hmac.digest(salt, data, hashlib.sha1) == digest]
+        for wanted, unwanted, key in self._patterns:
+            if any(pattern.match(name) for pattern in wanted) and not any(pattern.match(name) for pattern in unwanted):
+                found.append(key)
+        return found
+
+
+def _pattern(word: str) -> re.Pattern[str]:
+    # sshd(8): only * and ? are wildcards; brackets belong to [host]:port.
+    return re.compile(translate(word.replace("[", "[[]")))

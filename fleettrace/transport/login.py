@@ -1,0 +1,242 @@
+"""Logging in with fabric: one deadline over TCP, greeting, key exchange and authentication together.
+
+fabric's Connection carries the configuration and authenticates; everything it would decide on its own (host keys, keys
+to try, files to read, bastions) it is told. Imported when the first connection is made: fabric takes long to load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any
+
+import paramiko
+from fabric import Config, Connection
+from paramiko.packet import Packetizer
+
+from fleettrace.errors import HostError, HostState
+from fleettrace.transport.bootstrap import readable
+from fleettrace.transport.keys import HostKeyCheck, KeyRing
+from fleettrace.transport.routes import Route
+
+__all__ = ["Link", "login"]
+
+_KEEPALIVE_SECONDS = 15
+
+
+class _Packets(Packetizer):
+    """Closes so that a blocked reader notices at once, and needs no timer thread: the login has a deadline."""
+
+    def __init__(self, link: Any) -> None:
+        super().__init__(link)
+        self._link = link
+
+    def start_handshake(self, timeout: float) -> None:
+        pass
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            self._link.shutdown(socket.SHUT_RDWR)
+        super().close()
+
+
+class Link(paramiko.Transport):
+    """paramiko's transport, without waking ten times a second to see whether it was closed."""
+
+    _active_check_timeout = 5.0
+
+    def __init__(self, sock: Any, **options: Any) -> None:
+        super().__init__(sock, packetizer_class=_Packets, **options)
+
+
+def login(route: Route, sock: Any, keys: KeyRing, deadline: float) -> Connection:
+    """Log in over `sock` (a socket or a bastion's channel) before `deadline`.
+
+    Raises `HostError` (`unreachable`, `host-key`, `auth-failed`); `sock` is closed then.
+    """
+    check = HostKeyCheck(route, keys.host_keys(route))
+    links: list[Link] = []
+
+    def link(sock: Any, **options: Any) -> Link:
+        made = Link(sock, **options)
+        made.banner_timeout = made.handshake_timeout = made.auth_timeout = _left(deadline)
+        security = made.get_security_options()
+        security.key_types = check.preferred(tuple(security.key_types))
+        links.append(made)
+        return made
+
+    connection = _connection(route, sock, link, _Login(route, keys, deadline), _left(deadline))
+    connection.client.set_missing_host_key_policy(check)
+    try:
+        connection.open()
+        links[0].set_keepalive(_KEEPALIVE_SECONDS)
+        return connection
+    except Exception as error:
+        connection.client.close()
+        with contextlib.suppress(Exception):
+            sock.close()
+        raise _explain(error, links[0] if links else None, deadline) from None
+
+
+def _connection(route: Route, sock: Any, factory: Callable[..., Link], strategy: _Login, timeout: float) -> Connection:
+    # lazy: fabric's own configuration files are none of this tool's.
+    config = Config(
+        lazy=True,
+        ssh_config=paramiko.SSHConfig(),
+        overrides={"authentication": {"strategy_class": lambda **_: strategy}},
+    )
+    return Connection(
+        route.host,
+        user=route.user,
+        port=route.port,
+        config=config,
+        gateway=False,
+        connect_kwargs={"sock": sock, "timeout": timeout, "transport_factory": factory},
+    )
+
+
+class _Login:
+    """paramiko's AuthStrategy, which remembers what it tried.
+
+    First the inventory's key and password, then ssh_config's (or the default) keys, then the agent's.
+    """
+
+    def __init__(self, route: Route, keys: KeyRing, deadline: float) -> None:
+        self._route = route
+        self._keys = keys
+        self._deadline = deadline
+        self._tried: list[str] = []
+        self._offered: set[bytes] = set()
+        self._problem: HostError | None = None
+        self._accepted: list[str] = []
+
+    def authenticate(self, transport: paramiko.Transport) -> list[str]:
+        """Called by paramiko after the host's key was accepted. Raises `HostError` (`auth-failed`, `unreachable`)."""
+        for words, proof in self._proofs():
+            if (left := self._deadline - time.monotonic()) <= 0:
+                break
+            transport.auth_timeout = left
+            self._tried.append(words)
+            try:
+                # A non-empty answer: accepted, and another proof is asked for.
+                self._accepted = self._offer(transport, proof)
+                if not self._accepted:
+                    return []
+            except paramiko.BadAuthenticationType as error:
+                self._accepted = error.allowed_types
+            except paramiko.SSHException:
+                pass
+            if not transport.is_active():
+                raise self._refused("; then it closed the connection (MaxAuthTries?)")
+        if time.monotonic() >= self._deadline:
+            raise HostError(HostState.UNREACHABLE, "auth-timeout", "login was not answered within the connect timeout")
+        raise self._problem or self._refused("")
+
+    def _offer(self, transport: paramiko.Transport, proof: paramiko.PKey | str) -> list[str]:
+        if isinstance(proof, str):
+            return transport.auth_password(self._route.user, proof)
+        return transport.auth_publickey(self._route.user, proof)
+
+    def _proofs(self) -> Iterator[tuple[str, paramiko.PKey | str]]:
+        yield from self._inventory_key()
+        if self._route.password is not None:
+            yield "the password", self._route.password
+        # Chained, not listed: the agent is asked when the files' keys were refused, and stays open while it signs.
+        for words, key in chain(self._file_keys(), self._agent_keys()):
+            if key.asbytes() not in self._offered:
+                self._offered.add(key.asbytes())
+                yield words, key
+
+    def _inventory_key(self) -> Iterator[tuple[str, paramiko.PKey]]:
+        path = self._route.key_file
+        if path is None:
+            return
+        try:
+            key = self._keys.private_key(path, self._route.certificates)
+        except HostError as error:
+            # An agent may hold the same key without its passphrase; nothing else can be made good.
+            if error.code != "key-passphrase":
+                raise
+            self._problem = error
+            return
+        self._offered.add(key.asbytes())
+        yield f"key {path}", key
+
+    def _file_keys(self) -> Iterator[tuple[str, paramiko.PKey]]:
+        for path in self._route.identities:
+            try:
+                yield f"key {path}", self._keys.private_key(path, self._route.certificates)
+            except HostError as error:
+                if error.code != "key-missing" and self._problem is None:
+                    self._problem = error
+
+    def _agent_keys(self) -> Iterator[tuple[str, paramiko.PKey]]:
+        if not self._route.use_agent:
+            return
+        agent = paramiko.Agent()
+        try:
+            for key in agent.get_keys():
+                yield f"agent key {readable(key.comment.encode(), 60) or key.get_name()}", key
+        except (OSError, paramiko.SSHException):
+            return
+        finally:
+            agent.close()
+
+    def _refused(self, end: str) -> HostError:
+        if not self._tried:
+            return HostError(
+                HostState.AUTH_FAILED,
+                "auth-nothing",
+                f"there is no key, agent or password to log in with as {self._route.user}: "
+                "set `ansible_ssh_private_key_file`, or `ssh-add` a key to an agent",
+            )
+        accepts = f"; it accepts {', '.join(self._accepted)}" if self._accepted else ""
+        return HostError(
+            HostState.AUTH_FAILED,
+            "auth-failed",
+            f"login as {self._route.user} refused, tried {', '.join(self._tried)}{accepts}{end}: "
+            "check `ansible_user` and that its authorized_keys there holds the key",
+        )
+
+
+def _explain(error: Exception, link: Link | None, deadline: float) -> HostError:
+    """paramiko tells its failures apart by their text alone, so the stage that was reached has the first word."""
+
+    def failed(code: str, message: str) -> HostError:
+        return HostError(HostState.UNREACHABLE, code, message)
+
+    if isinstance(error, HostError):
+        return error
+    greeted = link is not None and link.remote_version != ""
+    agreed = link is not None and link.initial_kex_done
+    if time.monotonic() >= deadline or isinstance(error, TimeoutError):
+        if not greeted:
+            return failed(
+                "banner-timeout", "connected, but nothing said a word of SSH within the connect timeout: is that sshd?"
+            )
+        stage = "auth" if agreed else "kex"
+        return failed(f"{stage}-timeout", "the login did not end within the connect timeout: is the host overloaded?")
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+        return failed("no-common-algorithm", f"no algorithm in common with its sshd: {readable(str(error).encode())}")
+    if isinstance(error, paramiko.ProxyCommandFailure):
+        return failed("proxy-command-failed", "ssh_config's ProxyCommand ended before the login")
+    text = str(error)
+    if "Indecipherable" in text or "Invalid SSH banner" in text:
+        return failed("not-ssh", "what answers there does not speak SSH: check `ansible_port`")
+    if not greeted:
+        return failed(
+            "banner-closed",
+            "connected, but closed before a greeting: sshd's MaxStartups (lower --forks), a firewall, or no sshd",
+        )
+    if isinstance(error, EOFError | OSError) or link is None or not link.is_active():
+        return failed(
+            "connection-lost", f"the connection broke during the login ({readable(text.encode()) or 'closed'})"
+        )
+    return failed("ssh-failed", f"the login failed: {readable(text.encode())}")
+
+
+def _left(deadline: float) -> float:
+    return max(0.01, deadline - time.monotonic())

@@ -1,0 +1,230 @@
+"""SSH: fabric logs in, and the traffic goes over paramiko's raw channels in pieces of 32 KiB.
+
+fabric's own `run` looks for output every 10 ms and reads 1,000 bytes at a time, which costs many times as much. Here a
+reader sleeps until either stream has something, at most until its deadline. Nothing of fabric or paramiko is
+imported before the first connection.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from fleettrace.errors import HostError, HostState
+from fleettrace.transport.bootstrap import command_line
+from fleettrace.transport.interface import Chunk, Limits, Stream, Target
+from fleettrace.transport.session import READ_SIZE, Session, Sessions
+
+if TYPE_CHECKING:
+    from fabric import Connection as FabricConnection
+    from paramiko import Channel
+
+    from fleettrace.transport.bastions import Bastions
+    from fleettrace.transport.keys import KeyRing
+    from fleettrace.transport.routes import Configs, Route
+
+__all__ = ["SshTransport"]
+
+
+class SshTransport:
+    """Reaches hosts over SSH. Unknown host keys are refused. One object serves a run, from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._shared: _Shared | None = None
+
+    def connect(self, target: Target) -> SshConnection:
+        """Log in within `target.connect_timeout` seconds.
+
+        Raises `HostError` (`unreachable`, `auth-failed`, `host-key`), and `ConfigError` for a faulty ssh_config.
+        """
+        deadline = time.monotonic() + target.connect_timeout
+        with self._lock:
+            if self._shared is None:
+                self._shared = _Shared()
+            shared = self._shared
+        return SshConnection(shared.open(shared.route(target), deadline), target)
+
+    def close(self) -> None:
+        """Close the bastions' connections."""
+        with self._lock:
+            shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.bastions.close()
+
+
+class _Shared:
+    """What the hosts of a run have in common: configuration, keys, bastions."""
+
+    def __init__(self) -> None:
+        from fleettrace.transport.bastions import Bastions
+        from fleettrace.transport.keys import KeyRing
+        from fleettrace.transport.routes import Configs
+
+        self.configs: Configs = Configs()
+        self.keys: KeyRing = KeyRing()
+        self.bastions: Bastions = Bastions(self.open)
+
+    def route(self, target: Target) -> Route:
+        from fleettrace.transport.routes import route_of
+
+        return route_of(target, self.configs)
+
+    def open(self, route: Route, deadline: float) -> FabricConnection:
+        from fleettrace.transport.login import login
+
+        return login(route, self._socket(route, deadline), self.keys, deadline)
+
+    def _socket(self, route: Route, deadline: float) -> Any:
+        from paramiko import ProxyCommand
+
+        from fleettrace.transport.dial import dial
+
+        if route.hop is not None:
+            return self.bastions.channel(route.hop, route.host, route.port, deadline)
+        if route.proxy_command is not None:
+            return ProxyCommand(route.proxy_command)
+        return dial(route.host, route.port, deadline)
+
+
+class SshConnection:
+    """A `Connection` over SSH."""
+
+    def __init__(self, connection: FabricConnection, target: Target) -> None:
+        self._connection = connection
+        self._target = target
+        self._sessions = Sessions()
+
+    def start(self, script: bytes, limits: Limits) -> Session:
+        """Run `script` with `sh`, as root where the target says so. Raises `HostError`."""
+        become = self._target.become
+        channel = self._channel(command_line(become), min(limits.seconds, self._target.connect_timeout))
+        return self._sessions.start(ChannelPipe(channel), become, script, limits)
+
+    def close(self) -> None:
+        """Close the connection and everything that runs over it. Safe from another thread, and more than once."""
+        self._sessions.close()
+        self._connection.client.close()
+
+    def _channel(self, command: str, seconds: float) -> Channel:
+        from paramiko import ChannelException
+
+        transport = self._connection.transport
+        try:
+            channel: Channel = transport.open_session(timeout=seconds)
+            channel.event = _BoundedEvent(seconds)
+            channel.exec_command(command)
+        except ChannelException:
+            raise HostError(
+                HostState.UNREACHABLE, "session-refused", "logged in, but sshd opens no session: its MaxSessions?"
+            ) from None
+        except Exception:
+            if not transport.is_active():
+                raise _lost() from None
+            raise HostError(
+                HostState.UNREACHABLE, "exec-refused", "logged in, but sshd did not run a command for this account"
+            ) from None
+        return channel
+
+
+class _BoundedEvent(threading.Event):
+    """paramiko waits for the answer to an exec request without end; this ends it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return super().wait(self._seconds if timeout is None else timeout)
+
+
+class _Arrival:
+    """Set by both streams' buffers when they have something, cleared by the reader alone, before it looks.
+
+    (A buffer clears its event when it is empty, which would hide the other one's. `Channel.fileno` has that race.)
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def clear(self) -> None:
+        pass
+
+    def rearm(self) -> None:
+        self._event.clear()
+
+    def wait(self, timeout: float) -> bool:
+        return self._event.wait(timeout)
+
+
+class ChannelPipe:
+    """A command behind an SSH channel, as a `Pipe`."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._arrival = _Arrival()
+        self._readers = {Stream.OUT: channel.recv, Stream.ERR: channel.recv_stderr}
+        channel.in_buffer.set_event(self._arrival)  # type: ignore[arg-type]
+        channel.in_stderr_buffer.set_event(self._arrival)  # type: ignore[arg-type]
+
+    def receive(self, timeout: float) -> Chunk | None:
+        """As `Pipe.receive`."""
+        deadline = time.monotonic() + timeout
+        self._channel.settimeout(0.0)
+        while self._readers:
+            self._arrival.rearm()
+            for stream, read in list(self._readers.items()):
+                try:
+                    data = read(READ_SIZE)
+                except TimeoutError:
+                    continue
+                if not data:
+                    del self._readers[stream]
+                elif time.monotonic() > deadline:
+                    raise TimeoutError
+                else:
+                    return Chunk(stream, data)
+            if self._readers and not self._arrival.wait(max(0.0, deadline - time.monotonic())):
+                raise TimeoutError
+        return None
+
+    def send(self, data: bytes, timeout: float) -> None:
+        """As `Pipe.send`."""
+        self._channel.settimeout(max(0.01, timeout))
+        while data:
+            try:
+                sent = self._channel.send(data)
+            except TimeoutError:
+                raise
+            except OSError:
+                return
+            # Nothing sent: the input was ended meanwhile.
+            data = data[sent:] if sent else b""
+
+    def end_input(self) -> None:
+        """As `Pipe.end_input`."""
+        self._channel.shutdown_write()
+
+    def status(self, timeout: float) -> int | None:
+        """As `Pipe.status`."""
+        if not self._channel.status_event.wait(max(0.0, timeout)):
+            raise TimeoutError
+        status = self._channel.exit_status
+        if status >= 0:
+            return status
+        # Without a status a signal ended it, if sshd said goodbye properly.
+        if not self._channel.eof_received or not self._channel.get_transport().is_active():
+            raise _lost()
+        return None
+
+    def close(self) -> None:
+        """As `Pipe.close`. sshd closes the command's streams; the script's watch on its input does the rest."""
+        self._channel.close()
+
+
+def _lost() -> HostError:
+    return HostError(HostState.UNREACHABLE, "connection-lost", "the connection broke while a script ran")
