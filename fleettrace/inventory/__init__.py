@@ -1,1 +1,30 @@
+"""Which hosts there are, what is known about each, and which of them a pattern selects: Ansible's inventory, in the small.
 
+`load_inventory` reads one source, `select` applies host patterns, `host_settings` types a host's variables. Pure, but for
+reading inventory files and running an inventory script.
+"""
+
+from fleettrace.inventory.load import default_sources, load_inventory
+from fleettrace.inventory.model import Group, Host, Inventory
+from fleettrace.inventory.pattern import Selection, select
+from fleettrace.inventory.selectors import InstanceSelector, SelectorKind
+from fleettrace.inventory.settings import ConnectionKind, HostSettings, Scope, SecretCommand, host_settings
+from fleettrace.inventory.shard import stable_shard
+
+__all__ = [
+    "ConnectionKind",
+    "Group",
+    "Host",
+    "HostSettings",
+    "InstanceSelector",
+    "Inventory",
+    "Scope",
+    "SecretCommand",
+    "Selection",
+    "SelectorKind",
+    "default_sources",
+    "host_settings",
+    "load_inventory",
+    "select",
+    "stable_shard",
+]

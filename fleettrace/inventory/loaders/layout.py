@@ -1,0 +1,96 @@
+"""Ansible's YAML layout: groups that hold `hosts:`, `children:` and `vars:`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fleettrace.errors import ConfigError
+from fleettrace.inventory.model import Layer, Origin
+from fleettrace.inventory.ranges import expand_host
+from fleettrace.inventory.tree import Tree
+
+__all__ = ["add_layout"]
+
+
+def add_layout(tree: Tree, data: Any, origin: Origin) -> None:
+    """Add the groups that `data`, read from `origin`, holds. Raises `ConfigError` at the place that is wrong."""
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"expected groups (all: hosts: ...), found {_kind(data)}", file=origin.file, line=origin.line()
+        )
+    if data.get("plugin"):
+        raise origin.at("plugin").error(
+            f"this configures Ansible's inventory plugin {data['plugin']!r}: "
+            f"run `ansible-inventory -i {origin.file} --list | fleettrace run -i -`"
+        )
+    for name, content in data.items():
+        if content is None or isinstance(content, dict):
+            _add_group(tree, name, content, origin.at(name))
+        else:
+            _warn(tree, origin.at(name), f"{name!r} is {_kind(content)}, not a group: passed over")
+
+
+def _add_group(tree: Tree, name: object, content: dict[Any, Any] | None, origin: Origin) -> str:
+    group = tree.add_group(name, origin)
+    for key, section in (content or {}).items():
+        place = origin.at(key)
+        if key not in _SECTIONS:
+            _warn(tree, place, f"{key!r} in the group {group!r} is none of hosts, children, vars: passed over")
+            continue
+        if isinstance(section, str):
+            section = {section: None}
+        if section is not None and not isinstance(section, dict):
+            raise place.error(
+                f"{key!r} of the group {group!r} must be a mapping, not {_kind(section)}: end each name with a colon"
+            )
+        if section:
+            _SECTIONS[key](tree, group, section, place)
+    return group
+
+
+def _add_hosts(tree: Tree, group: str, section: dict[Any, Any], origin: Origin) -> None:
+    for key, values in section.items():
+        place = origin.at(key)
+        if values and not isinstance(values, dict):
+            raise place.error(f"the variables of the host {key!r} must be a mapping, not {_kind(values)}")
+        names, port = _expand(key, place)
+        layer = Layer(values or {}, place)
+        for name in names:
+            tree.add_host_layer(tree.add_host(name, group, place, port), layer)
+
+
+def _expand(key: object, origin: Origin) -> tuple[list[object], int | None]:
+    if not isinstance(key, str) or not ("[" in key or ":" in key):
+        return [key], None
+    try:
+        names, port = expand_host(key)
+    except ConfigError as error:
+        raise origin.error(error.message) from None
+    return [*names], port
+
+
+def _add_children(tree: Tree, group: str, section: dict[Any, Any], origin: Origin) -> None:
+    for name, content in section.items():
+        place = origin.at(name)
+        if content is not None and not isinstance(content, dict):
+            raise place.error(f"the group {name!r} must be a mapping, not {_kind(content)}")
+        child = _add_group(tree, name, content, place)
+        tree.add_child(group, child, place)
+
+
+def _add_vars(tree: Tree, group: str, section: dict[Any, Any], origin: Origin) -> None:
+    tree.add_group_layer(group, Layer(section, origin))
+
+
+_SECTIONS = {"hosts": _add_hosts, "children": _add_children, "vars": _add_vars}
+
+
+def _warn(tree: Tree, origin: Origin, message: str) -> None:
+    tree.warnings.append(str(origin.error(message)))
+
+
+def _kind(value: object) -> str:
+    """What `value` is, in the words of YAML."""
+    if isinstance(value, list):
+        return "a list"
+    return f"the plain value {value!r}" if not isinstance(value, dict) else "a mapping"

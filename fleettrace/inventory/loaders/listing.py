@@ -1,0 +1,66 @@
+"""What `ansible-inventory --list` and inventory scripts print: JSON with a list of hosts a group, and `_meta`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fleettrace.inventory.model import Layer, Origin
+from fleettrace.inventory.tree import Tree
+
+__all__ = ["add_listing", "is_listing"]
+
+_PARTS = ("hosts", "children", "vars")
+
+
+def is_listing(data: object) -> bool:
+    """Whether `data` is of this form rather than the YAML layout."""
+    return isinstance(data, dict) and isinstance(data.get("_meta"), dict)
+
+
+def add_listing(tree: Tree, data: Any, origin: Origin, ask_host: Callable[[str], Any] | None = None) -> None:
+    """Add the groups and hosts of `data`; `ask_host` gives a host's variables where there is no `_meta`.
+
+    Raises `ConfigError` naming the key that is wrong.
+    """
+    if not isinstance(data, dict):
+        raise origin.error("expected the JSON object that `ansible-inventory --list` prints")
+    meta = data.get("_meta")
+    hostvars = meta.get("hostvars") if isinstance(meta, dict) else None
+    if hostvars is not None and not isinstance(hostvars, dict):
+        raise origin.at("_meta", "hostvars").error("'_meta.hostvars' must be an object")
+    hosts: dict[str, None] = {}
+    for name, content in data.items():
+        if name != "_meta":
+            _add_group(tree, name, content, origin.at(name), hosts)
+    for host in hosts:
+        values = hostvars.get(host, {}) if hostvars is not None else ask_host(host) if ask_host else {}
+        place = origin.at("_meta", "hostvars", host)
+        if not isinstance(values, dict):
+            raise place.error(f"the variables of the host {host!r} must be an object")
+        tree.add_host_layer(host, Layer(values, place))
+
+
+def _add_group(tree: Tree, name: str, content: Any, origin: Origin, seen: dict[str, None]) -> None:
+    group = tree.add_group(name, origin)
+    if isinstance(content, list):
+        content = {"hosts": content}
+    if not isinstance(content, dict) or (content and not any(part in content for part in _PARTS)):
+        raise origin.error(f"the group {name!r} must be an object with 'hosts', 'children' or 'vars'")
+    for host in _names(content, "hosts", group, origin):
+        tree.add_host(host, group, origin.at("hosts"))
+        seen[host] = None
+    values = content.get("vars") or {}
+    if not isinstance(values, dict):
+        raise origin.at("vars").error(f"'vars' of the group {name!r} must be an object")
+    tree.add_group_layer(group, Layer(values, origin.at("vars")))
+    for child in _names(content, "children", group, origin):
+        tree.add_group(child, origin.at("children"))
+        tree.add_child(group, child, origin.at("children"))
+
+
+def _names(content: dict[str, Any], part: str, group: str, origin: Origin) -> list[str]:
+    names = content.get(part) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise origin.at(part).error(f"{part!r} of the group {group!r} must be a list of names")
+    return names

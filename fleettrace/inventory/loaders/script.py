@@ -1,0 +1,69 @@
+"""An executable that prints what `ansible-inventory --list` prints when it is called with `--list`."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from pathlib import Path
+from typing import Any
+
+from fleettrace.errors import ConfigError
+from fleettrace.inventory.loaders.listing import add_listing
+from fleettrace.inventory.model import Origin
+from fleettrace.inventory.tree import Tree
+from fleettrace.inventory.yamlread import read_json
+
+__all__ = ["TIMEOUT_S", "add_script", "is_executable"]
+
+TIMEOUT_S = 300.0
+"""Seconds for one call. Scripts that ask a cloud for thousands of hosts take minutes."""
+
+
+def is_executable(path: Path) -> bool:
+    """Whether Ansible would run the file `path`."""
+    return path.is_file() and os.access(path, os.X_OK)
+
+
+def add_script(tree: Tree, path: Path) -> bool:
+    """Run `path` and add what it prints; False when it cannot be run because it is no program after all.
+
+    Raises `ConfigError` when it fails, takes more than `TIMEOUT_S` seconds or prints something else.
+    """
+    printed = _run(path, "--list")
+    if printed is None:
+        return False
+    origin = Origin(str(path), has_lines=False)
+
+    def ask_host(name: str) -> Any:
+        text = _run(path, "--host", name) or ""
+        return read_json(text, f"{path} --host {name}") if text.strip() else {}
+
+    add_listing(tree, read_json(printed, f"{path} --list"), origin, ask_host)
+    return True
+
+
+def _run(path: Path, *arguments: str) -> str | None:
+    import subprocess
+
+    command = [str(path.absolute()), *arguments]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, encoding="utf-8", check=False
+        )
+    except OSError as error:
+        if error.errno == errno.ENOEXEC:
+            return None
+        raise ConfigError(f"cannot be run: {error.strerror}", file=path) from None
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"{arguments[0]} took more than {TIMEOUT_S:.0f} seconds", file=path) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{arguments[0]} printed something that is not UTF-8", file=path) from None
+    if done.returncode != 0:
+        raise ConfigError(f"{arguments[0]} ended with status {done.returncode}{_last_words(done.stderr)}", file=path)
+    return done.stdout
+
+
+def _last_words(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return ": " + "".join(letter if letter.isprintable() else "?" for letter in lines[-1]) if lines else ""

@@ -1,0 +1,238 @@
+"""The inventory while it is being read: loaders add groups, hosts and variables, `freeze` applies Ansible's rules.
+
+Several files add to one tree. A group may be written in many places of the tree, and its parts are merged; a group
+below itself, and a group named as a host, are errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+from fleettrace.errors import ConfigError
+from fleettrace.inventory.model import Group, Host, Inventory, Layer, Origin, Variables
+
+__all__ = ["FileLayers", "Tree"]
+
+
+class FileLayers(Protocol):
+    """Variables kept in files of their own, beside the inventory."""
+
+    def of_group(self, name: str) -> tuple[Layer, ...]: ...
+
+    def of_host(self, name: str) -> tuple[Layer, ...]: ...
+
+    def every_layer(self) -> tuple[Layer, ...]: ...
+
+    def warnings(self) -> tuple[str, ...]: ...
+
+
+@dataclass(slots=True)
+class _Group:
+    name: str
+    origin: Origin | None
+    hosts: dict[str, None] = field(default_factory=dict)
+    children: dict[str, None] = field(default_factory=dict)
+    parents: dict[str, None] = field(default_factory=dict)
+    layers: list[Layer] = field(default_factory=list)
+    priority: int = 1
+
+
+@dataclass(slots=True)
+class _Host:
+    name: str
+    origin: Origin
+    groups: dict[str, None] = field(default_factory=dict)
+    layers: list[Layer] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What all hosts in the same groups have in common."""
+
+    names: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    variables: dict[str, object]
+
+
+class Tree:
+    """Groups and hosts, added one by one. Every method raises `ConfigError` at the place it was given."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self._groups = {"all": _Group("all", None), "ungrouped": _Group("ungrouped", None)}
+        self._hosts: dict[str, _Host] = {}
+        self._layers: list[Layer] = []
+        self._link("all", "ungrouped")
+
+    def add_group(self, name: object, origin: Origin) -> str:
+        """Make sure that the group is there; its name as text."""
+        if not isinstance(name, str) or not name:
+            raise origin.error(f"a group's name must be a string, not {name!r}: put it in quotes")
+        if name not in self._groups:
+            self._groups[name] = _Group(name, origin)
+        return name
+
+    def add_child(self, parent: str, child: str, origin: Origin) -> None:
+        """Put the group `child` below `parent`; both are there."""
+        if child in self._groups[parent].children:
+            return
+        loop = self._way_up(parent, child)
+        if loop:
+            raise origin.error(
+                f"the group {child!r} is below itself ({' > '.join([*loop, child])}): take one of them out"
+            )
+        self._link(parent, child)
+
+    def add_host(self, name: object, group: str, origin: Origin, port: int | None = None) -> str:
+        """Put a host into `group`; its name as text. A `port` counts, as with Ansible, only at the first mention."""
+        if not isinstance(name, str) or not name:
+            raise origin.error(f"a host's name must be a string, not {name!r}: put it in quotes")
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = _Host(name, origin)
+            if port:
+                self.add_host_layer(name, Layer({"ansible_port": port}, origin))
+        host.groups[group] = None
+        self._groups[group].hosts[name] = None
+        return name
+
+    def add_host_layer(self, name: str, layer: Layer) -> None:
+        """Give variables to one host that is there."""
+        if layer.values:
+            self._hosts[name].layers.append(layer)
+            if not self._layers or self._layers[-1] is not layer:
+                self._layers.append(layer)
+
+    def add_group_layer(self, name: str, layer: Layer) -> None:
+        """Give variables to one group that is there; `ansible_group_priority` is for the group itself."""
+        values = dict(layer.values)
+        if "ansible_group_priority" in values:
+            priority = values.pop("ansible_group_priority")
+            try:
+                self._groups[name].priority = int(str(priority))
+            except ValueError:
+                where = layer.origin.at("ansible_group_priority")
+                raise where.error(f"ansible_group_priority must be a whole number, not {priority!r}") from None
+        if values:
+            kept = Layer(values, layer.origin)
+            self._groups[name].layers.append(kept)
+            self._layers.append(kept)
+
+    def freeze(self, source: str, files: FileLayers) -> Inventory:
+        """The finished inventory, with the variables that `files` hold merged in."""
+        self._adopt_roots()
+        self._sort_out_ungrouped()
+        self._refuse_shared_names()
+        depths = self._depths()
+        shared: dict[tuple[str, ...], _Shared] = {}
+        hosts = {}
+        for host in self._hosts.values():
+            direct = tuple(host.groups)
+            common = shared.get(direct)
+            if common is None:
+                common = shared[direct] = self._shared(direct, depths, files)
+            own = (*host.layers, *files.of_host(host.name))
+            variables = _merge(common.variables, own)
+            hosts[host.name] = Host(host.name, MappingProxyType(variables), common.names, common.layers + own)
+        return Inventory(
+            source,
+            MappingProxyType(hosts),
+            MappingProxyType({group.name: _frozen(group, depths[group.name]) for group in self._groups.values()}),
+            (*self._layers, *files.every_layer()),
+            (*self._groups["all"].layers, *files.of_group("all")),
+            (*self.warnings, *files.warnings()),
+        )
+
+    def _link(self, parent: str, child: str) -> None:
+        self._groups[parent].children[child] = None
+        self._groups[child].parents[parent] = None
+
+    def _way_up(self, start: str, goal: str) -> list[str]:
+        """The groups from `goal` down to `start`; empty when `goal` is not above `start`."""
+        ways = {start: [start]}
+        pending = [start]
+        while pending:
+            name = pending.pop()
+            if name == goal:
+                return ways[name]
+            for parent in self._groups[name].parents:
+                if parent not in ways:
+                    ways[parent] = [parent, *ways[name]]
+                    pending.append(parent)
+        return []
+
+    def _adopt_roots(self) -> None:
+        for name, group in self._groups.items():
+            if name == "all" or group.parents:
+                continue
+            if self._way_up("all", name):
+                message = f"the group {name!r} has 'all' below it, but every group is below 'all': take 'all' out of it"
+                raise group.origin.error(message) if group.origin else ConfigError(message)
+            self._link("all", name)
+
+    def _sort_out_ungrouped(self) -> None:
+        """`ungrouped` holds exactly the hosts that no other group but `all` has."""
+        ungrouped = self._groups["ungrouped"]
+        for host in self._hosts.values():
+            others = self._ancestors(tuple(host.groups)) - {"all", "ungrouped"}
+            if others:
+                host.groups.pop("ungrouped", None)
+                ungrouped.hosts.pop(host.name, None)
+            elif "ungrouped" not in host.groups:
+                host.groups["ungrouped"] = None
+                ungrouped.hosts[host.name] = None
+
+    def _refuse_shared_names(self) -> None:
+        for name in self._groups:
+            if name in self._hosts:
+                raise self._hosts[name].origin.error(f"{name!r} is both a host and a group: rename one of them")
+
+    def _ancestors(self, direct: tuple[str, ...]) -> set[str]:
+        """The groups `direct` and all groups above them."""
+        seen = set(direct)
+        pending = list(direct)
+        while pending:
+            for parent in self._groups[pending.pop()].parents:
+                if parent not in seen:
+                    seen.add(parent)
+                    pending.append(parent)
+        return seen
+
+    def _depths(self) -> dict[str, int]:
+        depths = dict.fromkeys(self._groups, 0)
+        waiting = {name: len(group.parents) for name, group in self._groups.items()}
+        ready = [name for name, parents in waiting.items() if not parents]
+        while ready:
+            name = ready.pop()
+            for child in self._groups[name].children:
+                depths[child] = max(depths[child], depths[name] + 1)
+                waiting[child] -= 1
+                if not waiting[child]:
+                    ready.append(child)
+        return depths
+
+    def _shared(self, direct: tuple[str, ...], depths: dict[str, int], files: FileLayers) -> _Shared:
+        """Ansible's order: `all`, the groups, then the files of `all`, the files of the groups."""
+        groups = [self._groups[name] for name in self._ancestors(direct) if name != "all"]
+        groups.sort(key=lambda group: (depths[group.name], group.priority, group.name))
+        layers = (
+            *self._groups["all"].layers,
+            *(layer for group in groups for layer in group.layers),
+            *files.of_group("all"),
+            *(layer for group in groups for layer in files.of_group(group.name)),
+        )
+        return _Shared(tuple(sorted(group.name for group in groups)), layers, _merge({}, layers))
+
+
+def _frozen(group: _Group, depth: int) -> Group:
+    variables = MappingProxyType(_merge({}, tuple(group.layers)))
+    return Group(group.name, tuple(group.hosts), tuple(group.children), variables, depth, group.priority)
+
+
+def _merge(base: Variables, layers: tuple[Layer, ...]) -> dict[str, object]:
+    merged = dict(base)
+    for layer in layers:
+        merged.update(layer.values)
+    return merged

@@ -1,0 +1,131 @@
+"""Typed reading of one host's variables, with errors that say where a value was written and what it should be."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+
+from fleettrace.errors import ConfigError
+from fleettrace.inventory.model import Host
+from fleettrace.inventory.yamlread import Unsafe, Vaulted
+
+__all__ = ["Values"]
+
+# The words that Ansible takes for true and false (module_utils/parsing/convert_bool.py).
+_TRUE = frozenset({"y", "yes", "on", "1", "true", "t"})
+_FALSE = frozenset({"n", "no", "off", "0", "false", "f"})
+
+
+class Values:
+    """Reads variables of `host`. Every method takes aliases of one setting, of which the last that is set counts, and
+    returns None where none is. Raises `ConfigError` at the place of a value that does not fit."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def raw(self, *names: str) -> object:
+        """The value as it stands, unchecked."""
+        name = self._set_name(names)
+        return self._host.variables[name] if name else None
+
+    def text(self, *names: str) -> str | None:
+        """A string; a number is taken for its digits, as Ansible does."""
+        name = self._set_name(names)
+        if name is None:
+            return None
+        value = self._usable(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return str(value)
+        if not isinstance(value, str) or not value or not value.isprintable():
+            raise self._error(name, "expected a string, in quotes if need be")
+        return value
+
+    def port(self, *names: str) -> int | None:
+        """A TCP port, as a number or in digits."""
+        name = self._set_name(names)
+        if name is None:
+            return None
+        value = self._usable(name)
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+            raise self._error(name, "expected a port from 1 to 65535")
+        return value
+
+    def truth(self, *names: str) -> bool | None:
+        """A truth value, in any of the words that Ansible takes for one."""
+        name = self._set_name(names)
+        if name is None:
+            return None
+        word = str(self._usable(name)).strip().lower()
+        if word not in _TRUE | _FALSE:
+            raise self._error(name, "expected true or false")
+        return word in _TRUE
+
+    def choice(self, name: str, choices: Mapping[str, str]) -> str | None:
+        """One of the keys of `choices`, translated to what it stands for."""
+        if self._set_name((name,)) is None:
+            return None
+        value = self._usable(name)
+        if not isinstance(value, str) or value not in choices:
+            short = [choice for choice in choices if "." not in choice]
+            raise self._error(name, f"expected {' or '.join(short)}, not {value!r}")
+        return choices[value]
+
+    def command(self, name: str) -> tuple[str, ...] | None:
+        """A command line, split as a shell would split it, or the list of its words."""
+        if self._set_name((name,)) is None:
+            return None
+        value = self._usable(name)
+        words: object = value
+        if isinstance(value, str):
+            try:
+                words = shlex.split(value)
+            except ValueError as error:
+                raise self._error(name, f"{error} in {value!r}: expected a command line") from None
+        if isinstance(words, list) and words and all(isinstance(word, str) and word for word in words):
+            return tuple(words)
+        raise self._error(name, "expected a command line, such as: toolbox run bpftrace")
+
+    def items(self, name: str) -> Iterator[tuple[object, Callable[[str], ConfigError]]]:
+        """The items of a list (a single value is a list of one), each with what makes an error that points at it."""
+        if self._set_name((name,)) is None:
+            return
+        value = self._usable(name)
+        for index, item in enumerate(value if isinstance(value, list) else [value]):
+            self._refuse_unreadable(name, item)
+            yield item, lambda message, index=index: self._error(name, message, index)  # type: ignore[misc]
+
+    def mapping_with(self, key: str, *names: str) -> str | None:
+        """The string under `key`, where the value is a mapping of just that."""
+        name = self._set_name(names)
+        value = self._host.variables[name] if name else None
+        if name is None or not isinstance(value, dict):
+            return None
+        inner = value.get(key)
+        if len(value) != 1 or not isinstance(inner, str) or not inner.strip():
+            raise self._error(name, f"expected a string or {{{key}: COMMAND LINE}}")
+        self._refuse_unreadable(name, inner)
+        return inner
+
+    def _set_name(self, names: tuple[str, ...]) -> str | None:
+        """Which of the aliases counts."""
+        return next((name for name in reversed(names) if self._host.variables.get(name) is not None), None)
+
+    def _usable(self, name: str) -> object:
+        value = self._host.variables[name]
+        self._refuse_unreadable(name, value)
+        return value
+
+    def _refuse_unreadable(self, name: str, value: object) -> None:
+        if isinstance(value, Vaulted):
+            raise self._error(
+                name, "it is encrypted by ansible-vault, which is not opened here: give it as a plain value"
+            )
+        if isinstance(value, str) and not isinstance(value, Unsafe) and ("{{" in value or "{%" in value):
+            raise self._error(name, "it is a Jinja template, and nothing is templated here: give the value itself")
+
+    def _error(self, name: str, message: str, *inside: int) -> ConfigError:
+        origin = self._host.origin(name)
+        text = f"{name} of {self._host.name}: {message}"
+        return origin.at(*inside).error(text) if origin else ConfigError(text)

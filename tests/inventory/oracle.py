@@ -1,0 +1,78 @@
+"""Ansible itself, called in this process, as the judge of what an inventory and a pattern mean."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Ansible"]
+
+# Set by Ansible on every host; not the user's variables.
+_MAGIC = frozenset({"inventory_file", "inventory_dir"})
+
+
+@functools.cache
+def _prepared() -> None:
+    from ansible.plugins.loader import init_plugin_loader
+    from ansible.utils.display import Display
+
+    init_plugin_loader()
+    # Warnings about patterns that match nothing are part of the game here.
+    Display.warning = Display.deprecated = Display.error_as_warning = lambda *_args, **_kwargs: None
+
+
+class Ansible:
+    """One inventory source as Ansible's InventoryManager and VariableManager see it. Use each path only once: Ansible
+    remembers for the life of the process what it found in `group_vars` and `host_vars`."""
+
+    def __init__(self, source: Path) -> None:
+        _prepared()
+        from ansible.inventory.manager import InventoryManager
+        from ansible.parsing.dataloader import DataLoader
+        from ansible.vars.manager import VariableManager
+
+        loader = DataLoader()
+        loader.set_basedir(str(source.parent / "no-playbooks-here"))
+        self.manager: Any = InventoryManager(loader=loader, sources=[str(source)])
+        self._variables: Any = VariableManager(loader=loader, inventory=self.manager)
+
+    def hosts(self, pattern: str, limit: str | None = None) -> list[str] | None:
+        """What the pattern selects, in order; None where Ansible gives up with an error."""
+        self.manager.clear_caches()
+        self.manager._inventory.localhost = next(
+            (host for name, host in self.manager.hosts.items() if name in ("127.0.0.1", "localhost", "::1")), None
+        )
+        try:
+            self.manager.subset(limit)
+            return [str(host.name) for host in self.manager.get_hosts(pattern)]
+        except Exception:  # Ansible raises its own errors and, for a lone "!" or "&", an IndexError
+            return None
+        finally:
+            self.manager.subset(None)
+
+    def all_names(self) -> list[str]:
+        """Every host, in order of first mention."""
+        return [str(name) for name in self.manager.hosts]
+
+    def groups_of(self, host: str) -> list[str]:
+        return [str(name) for name in self.manager.hosts[host].get_magic_vars()["group_names"]]
+
+    def variables(self, host: str) -> dict[str, Any]:
+        """The merged variables of one host, the magic ones left out."""
+        found = self._variables.get_vars(host=self.manager.hosts[host], include_hostvars=False, stage="all")
+        magic = self._variables.get_vars(include_hostvars=False, stage="all").keys()
+        names = found.keys() - magic - _MAGIC - {"inventory_hostname", "inventory_hostname_short", "group_names"}
+        names -= {"ansible_facts", "ansible_local"}
+        return {str(name): found[name] for name in names}
+
+    def order_is_defined(self, group: str) -> bool:
+        """Whether Ansible's order of the group's hosts is more than chance: it walks the levels of the tree with sets
+        of groups, so below the first level the order holds only while one group a level has children."""
+        level = [self.manager.groups[group]]
+        while level:
+            parents = [each for each in level if each.child_groups]
+            if len(parents) > 1:
+                return False
+            level = parents[0].child_groups if parents else []
+        return True

@@ -1,0 +1,67 @@
+"""Random inventories and patterns over few names, so that groups overlap, nest and collide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+__all__ = ["inventories", "limits", "patterns"]
+
+_HOSTS = "web1 web2 db1 db2 cache-01 localhost 10.0.0.1 10.0.0.2 w[1:3] w[01:02]:2222 x.y:22".split()
+_GROUPS = "web db east west prod w cache all ungrouped".split()
+_VALUES = st.sampled_from([1, "two", None, True, [3], {"four": 4}])
+_VARIABLES = st.dictionaries(st.sampled_from(["a", "b", "c"]), _VALUES, max_size=3)
+
+
+@st.composite
+def _group(draw: st.DrawFn, below: list[str], depth: int) -> dict[str, Any] | None:
+    """One group; its children come later in `_GROUPS` than itself, so nothing is below itself."""
+    content: dict[str, Any] = {}
+    for part in draw(st.permutations(["hosts", "vars", "children"])):
+        if part == "hosts":
+            hosts = draw(st.lists(st.sampled_from(_HOSTS), max_size=3, unique=True))
+            content[part] = {host: draw(st.one_of(st.none(), _VARIABLES)) for host in hosts}
+        elif part == "vars":
+            content[part] = draw(_VARIABLES)
+            if draw(st.booleans()):
+                content[part]["ansible_group_priority"] = draw(st.integers(0, 3))
+        elif depth and below:
+            names = draw(st.lists(st.sampled_from(below), max_size=2, unique=True))
+            content[part] = {name: draw(_group(below[below.index(name) + 1 :], depth - 1)) for name in names}
+    return draw(st.sampled_from([content, content, content, content or None]))
+
+
+@st.composite
+def inventories(draw: st.DrawFn) -> dict[str, Any]:
+    """The content of one YAML inventory file."""
+    top = draw(st.lists(st.sampled_from(_GROUPS), min_size=1, max_size=4, unique=True))
+    found = {}
+    for name in top:
+        below = _GROUPS[:7] if name == "all" else [] if name == "ungrouped" else _GROUPS[_GROUPS.index(name) + 1 : 7]
+        found[name] = draw(_group(below, 3))
+    return found
+
+
+_WORDS = st.sampled_from(
+    "web1 db2 cache-01 web db east prod all ungrouped nothing localhost 127.0.0.1 ::1 w* *1 * a* ?b* [dw]* web[12] "
+    "cache-0[!2] w[1:3] 10.0.0.* 10.0.0.1 x.y x.y:22 ~^w ~.*1$ ~(web|db)1 ~db[0] ~ ~( *.*".split()
+)
+_SUBSCRIPTS = st.sampled_from(
+    ["", "", "", "", "[0]", "[-1]", "[0:1]", "[1:]", "[2]", "[1-2]", "[2:0]", "[-5]", "[0:9]"]
+)
+_PARTS = st.builds(
+    lambda sign, word, subscript: sign + word + subscript, st.sampled_from(["", "", "&", "!"]), _WORDS, _SUBSCRIPTS
+)
+
+
+def patterns() -> st.SearchStrategy[str]:
+    """Host patterns, most of them sensible."""
+    return st.builds(
+        lambda parts, joint: joint.join(parts), st.lists(_PARTS, min_size=1, max_size=4), st.sampled_from(",:")
+    )
+
+
+def limits() -> st.SearchStrategy[str | None]:
+    """Limits: none, or a pattern."""
+    return st.one_of(st.none(), patterns())

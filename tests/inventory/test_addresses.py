@@ -1,0 +1,64 @@
+"""What is one address, and what is its port: Ansible's `parse_address` is the judge."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from fleettrace.inventory.addresses import split_address
+
+_PIECES = st.sampled_from(
+    "a b1 f 0 00 1 255 256 : :: . - _ [ ] [1:3] [a:f] [0a:ff] [1:9:2] :22 ffff 12345 g é * / [] [1] 0:0:0:0:0 ::ffff: "
+    "1.2.3.4".split()
+)
+
+
+def _ansible(text: str) -> tuple[str, int | None] | None:
+    from ansible.errors import AnsibleError
+    from ansible.parsing.utils.addresses import parse_address
+
+    try:
+        host, port = parse_address(text, allow_ranges=True)
+    except AnsibleError:
+        return None
+    return host, port
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.lists(_PIECES, max_size=9).map("".join))
+@example("::ffff:1.2.3.4")
+@example("0:0:0:0:0:0:1.2.3.[1:4]")
+@example("1:2:3:4:5:6:7:8")
+@example("1:2:3:4:5:6:7::")
+@example("[foo:80]:22")
+@example("[1:2]:80")
+@example("-a.b")
+@example("a_.b")
+def test_it_reads_what_ansible_reads(text: str) -> None:
+    assert split_address(text) == _ansible(text)
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.lists(st.sampled_from(["a", "0", "ffff", "[1:3]", "12345"]), max_size=9), st.integers(0, 9), st.integers(0, 9)
+)
+def test_it_knows_every_form_of_ipv6(parts: list[str], gap: int, second_gap: int) -> None:
+    text = ":".join([*parts[:gap], "", *parts[gap:second_gap], *parts[second_gap:]])
+    assert split_address(text) == _ansible(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cache-001", ("cache-001", None)),
+        ("cache-001:2222", ("cache-001", 2222)),
+        ("[fe80::1]:22", ("fe80::1", 22)),
+        ("fe80::1", ("fe80::1", None)),
+        ("cache[1:3].net:2222", ("cache[1:3].net", 2222)),
+        ("web:db", None),
+        ("web*", None),
+    ],
+)
+def test_examples(text: str, expected: tuple[str, int | None] | None) -> None:
+    assert split_address(text) == expected

@@ -1,0 +1,131 @@
+"""Generated inventories mean here what they mean to Ansible: hosts, groups, variables, patterns, and their order."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fleettrace.errors import ConfigError
+from fleettrace.inventory import Inventory, load_inventory, select
+from tests.inventory.oracle import Ansible
+from tests.inventory.strategies import inventories, limits, patterns
+
+_EFFORT = settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+_count = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("inventories")
+
+
+def _write(folder: Path, content: dict[str, Any]) -> Path:
+    place = folder / str(next(_count))
+    place.mkdir()
+    path = place / "inventory.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
+
+
+def _load_both(folder: Path, content: dict[str, Any]) -> tuple[Inventory, Ansible] | None:
+    """None where the inventory is refused here, which Ansible may only warn about."""
+    path = _write(folder, content)
+    try:
+        return load_inventory(str(path)), Ansible(path)
+    except ConfigError as error:
+        assert "both a host and a group" in error.message or "below" in error.message
+        return None
+
+
+@_EFFORT
+@given(content=inventories())
+def test_hosts_groups_and_variables_are_ansibles(folder: Path, content: dict[str, Any]) -> None:
+    both = _load_both(folder, content)
+    if both is None:
+        return
+    inventory, ansible = both
+    assert list(inventory.hosts) == ansible.all_names()
+    for name, host in inventory.hosts.items():
+        assert list(host.groups) == ansible.groups_of(name)
+        assert dict(host.variables) == ansible.variables(name)
+
+
+@_EFFORT
+@given(content=inventories(), asked=st.lists(st.tuples(patterns(), limits()), min_size=10, max_size=40))
+def test_patterns_select_what_ansible_selects(
+    folder: Path, content: dict[str, Any], asked: list[tuple[str, str | None]]
+) -> None:
+    both = _load_both(folder, content)
+    if both is None:
+        return
+    inventory, ansible = both
+    in_order = all(ansible.order_is_defined(group) for group in inventory.groups)
+    for pattern, limit in asked:
+        expected = ansible.hosts(pattern, limit)
+        if not in_order and "[" in pattern + (limit or ""):
+            continue  # a subscript of hosts in no particular order
+        found = _selected(inventory, pattern, limit)
+        if in_order:
+            assert found == (expected or []), (pattern, limit)
+        else:
+            assert sorted(found) == sorted(expected or []), (pattern, limit)
+
+
+def _selected(inventory: Inventory, pattern: str, limit: str | None) -> list[str]:
+    try:
+        return [host.name for host in select(inventory, pattern, limit).hosts]
+    except ConfigError:
+        return []
+
+
+_FILE = st.sampled_from(["", ".yml", ".yaml", ".json", "/main.yml", "/10.yaml", "/deep/20", "/skipped.txt", "/.hidden"])
+_CONTENT = st.dictionaries(st.sampled_from(["a", "b", "c", "ansible_group_priority"]), st.integers(1, 5), max_size=3)
+_VARS_FILES = st.dictionaries(
+    st.tuples(
+        st.sampled_from(["group_vars/all", "group_vars/web", "group_vars/db", "host_vars/web1", "host_vars/10.0.0.1"]),
+        _FILE,
+    ),
+    _CONTENT,
+    max_size=6,
+)
+
+
+@_EFFORT
+@given(first=inventories(), second=inventories(), files=_VARS_FILES, as_directory=st.booleans())
+def test_files_beside_the_inventory_count_as_in_ansible(
+    folder: Path,
+    first: dict[str, Any],
+    second: dict[str, Any],
+    files: dict[tuple[str, str], dict[str, int]],
+    as_directory: bool,
+) -> None:
+    path = _write(folder, first)
+    (path.parent / "zz-more.yml").write_text(yaml.safe_dump(second, sort_keys=False))
+    for (name, ending), content in files.items():
+        place = path.parent / (name + ending)
+        if not any(parent.is_file() for parent in place.parents) and not place.is_dir():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(yaml.safe_dump(content))
+    source = path.parent if as_directory else path
+    try:
+        inventory = load_inventory(str(source))
+    except ConfigError as error:
+        assert "both a host and a group" in error.message or "below" in error.message
+        return
+    ansible = Ansible(source)
+    assert list(inventory.hosts) == ansible.all_names()
+    for name, host in inventory.hosts.items():
+        assert dict(host.variables) == ansible.variables(name)
+        for variable, value in host.variables.items():
+            origin = host.origin(variable)
+            assert origin is not None
+            if "_vars/" in origin.file:
+                assert yaml.safe_load(Path(origin.file).read_text())[variable] == value
