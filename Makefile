@@ -1,0 +1,36 @@
+# Everything this project does from a clone. `make` alone lists the targets; scripts/setup installs what each one needs.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check-types format clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## trace a fleet of seven hosts made on this machine, for real (root)
+	@scripts/setup demo
+	@.venv/bin/fleettrace demo $(DEMO_ARGS)
+
+test: ## lint, check types, run every test (root)
+	@scripts/setup test
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy --strict
+	.venv/bin/pytest $(PYTEST_ARGS)
+
+lint: ## ruff: rules and format
+	@scripts/setup tools
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+
+check-types: ## mypy --strict
+	@scripts/setup tools
+	.venv/bin/mypy --strict
+
+format: ## let ruff rewrite the code
+	@scripts/setup tools
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+clean: ## remove the virtual environment, caches and builds
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -prune -exec rm -rf {} +
