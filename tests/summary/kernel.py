@@ -1,0 +1,52 @@
+"""A model of what the kernel's map keeps and what bpftrace prints of it, with the truth beside it.
+
+The map takes entries until it is full, first come, first kept; the scalars count everything; of the map the largest
+entries are printed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from fleettrace.summary.key import Key
+from fleettrace.summary.slices import MapLimits, SliceCounts
+
+__all__ = ["Request", "Slice", "run_slice"]
+
+Request = tuple[int, int, int]
+"""(instance, key number, tag)."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What was printed of a slice for each instance, and how often each key was really asked for."""
+
+    parts: dict[int, SliceCounts]
+    truth: dict[int, Counter[Key]]
+
+
+def key(number: int) -> Key:
+    """A key by number."""
+    return Key.whole(b"k%d" % number)
+
+
+def run_slice(requests: list[Request], limits: MapLimits, instances: int, *, everything: bool = False) -> Slice:
+    """One slice of these requests, in this order, all instances sharing one map."""
+    held: Counter[Request] = Counter()
+    truth: dict[int, Counter[Key]] = {instance: Counter() for instance in range(instances)}
+    for request in requests:
+        truth[request[0]][key(request[1])] += 1
+        if request in held or len(held) < limits.capacity:
+            held[request] += 1
+    printed = held.most_common(None if everything else limits.printed)
+    parts = {}
+    for instance in range(instances):
+        part = SliceCounts(0, 0, 1_000_000_000, truth[instance].total(), everything=everything)
+        part.counts = {(key(number), tag): count for (owner, number, tag), count in printed if owner == instance}
+        part.map_entries = len(printed)
+        part.map_total = len(requests)
+        part.map_listed = sum(count for _, count in printed)
+        part.smallest = min((count for _, count in printed), default=0)
+        parts[instance] = part
+    return Slice(parts, truth)

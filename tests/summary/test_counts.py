@@ -1,0 +1,88 @@
+"""Adding summaries is associative and commutative, unknown stays unknown, and the bounds add up."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleettrace.summary.counts import KeyCount, Summary, add_courses, add_known, merge_ops
+from fleettrace.summary.key import KEY_MAX_LENGTH, Key
+from tests.summary.strategies import key_counts, keys, summaries
+
+known = st.none() | st.integers(0, 100)
+ops = st.none() | st.dictionaries(st.sampled_from(["get", "set", "touch"]), st.integers(0, 9), max_size=3)
+courses = st.lists(st.integers(0, 9), max_size=5)
+
+
+def added(*parts: Summary) -> Summary:
+    def add(whole: Summary, part: Summary) -> Summary:
+        whole.add(part)
+        return whole
+
+    return reduce(add, parts, Summary())
+
+
+@given(summaries, summaries)
+def test_the_order_of_adding_does_not_matter(a: Summary, b: Summary) -> None:
+    assert added(a, b) == added(b, a)
+
+
+@given(summaries, summaries, summaries)
+def test_the_grouping_of_adding_does_not_matter(a: Summary, b: Summary, c: Summary) -> None:
+    assert added(added(a, b), c) == added(a, added(b, c))
+
+
+@given(summaries)
+def test_an_empty_summary_adds_nothing(a: Summary) -> None:
+    assert added(a, Summary()) == added(Summary(), a) == a
+
+
+@given(summaries, summaries)
+def test_adding_does_not_change_what_is_added(a: Summary, b: Summary) -> None:
+    before = added(b)
+    whole = added(a, b)
+    whole.add(a)
+    assert b == before
+
+
+@given(summaries, summaries, keys)
+def test_the_bounds_of_the_whole_are_the_sums_of_the_parts(a: Summary, b: Summary, key: Key) -> None:
+    whole = added(a, b)
+    assert whole.lower(key) == a.lower(key) + b.lower(key)
+    assert whole.upper(key) == a.upper(key) + b.upper(key)
+
+
+@given(known, known)
+def test_an_unknown_part_makes_the_whole_unknown(a: int | None, b: int | None) -> None:
+    assert add_known(a, b) == add_known(b, a)
+    assert (add_known(a, b) is None) == (a is None or b is None)
+
+
+@given(ops, ops, ops)
+def test_ops_merge_in_any_order(a: dict[str, int] | None, b: dict[str, int] | None, c: dict[str, int] | None) -> None:
+    assert merge_ops(a, b) == merge_ops(b, a)
+    assert merge_ops(merge_ops(a, b), c) == merge_ops(a, merge_ops(b, c))
+
+
+@given(courses, courses)
+def test_courses_add_bucket_by_bucket(a: list[int], b: list[int]) -> None:
+    whole = add_courses(list(a), b)
+    assert len(whole) == max(len(a), len(b))
+    assert sum(whole) == sum(a) + sum(b)
+    assert whole == add_courses(list(b), a)
+
+
+@given(key_counts)
+def test_a_copy_is_equal_and_shares_nothing(count: KeyCount) -> None:
+    copy = count.copy()
+    assert copy == count
+    copy.add(count)
+    copy.course.append(1)
+    assert copy != count
+
+
+def test_a_key_is_cut_when_bytes_are_missing() -> None:
+    assert not Key.whole(b"x" * KEY_MAX_LENGTH).truncated
+    assert Key(b"x" * 64, KEY_MAX_LENGTH).truncated

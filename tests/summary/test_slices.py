@@ -1,0 +1,75 @@
+"""Whatever a slice's map dropped and whatever was not printed, every true count is inside its bounds."""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from fleettrace.summary.counts import OPS, Summary
+from fleettrace.summary.slices import MapLimits, entry_bounds, summarise
+from tests.summary.kernel import Request, key, run_slice
+
+INSTANCES = 2
+TAGS = 3
+
+keys = st.one_of(st.integers(0, 3), st.integers(0, 30))
+requests = st.lists(st.tuples(st.integers(0, INSTANCES - 1), keys, st.integers(0, TAGS - 1)), max_size=120)
+limits = st.builds(MapLimits, capacity=st.integers(1, 40), printed=st.integers(1, 20), tags=st.just(TAGS))
+
+
+def summaries(traffic: list[Request], bounds: MapLimits, everything: bool, bucket: int = 0) -> dict[int, Summary]:
+    kernel = run_slice(traffic, bounds, INSTANCES, everything=everything)
+    return {instance: summarise(part, bounds, bucket, OPS.__getitem__) for instance, part in kernel.parts.items()}
+
+
+@given(requests, limits, st.booleans())
+@example([(0, 1, 0)] * 3 + [(0, 2, 0), (1, 3, 0)], MapLimits(1, 1, TAGS), False)
+def test_every_true_count_is_inside_its_bounds(traffic: list[Request], bounds: MapLimits, everything: bool) -> None:
+    truth = run_slice(traffic, bounds, INSTANCES, everything=everything).truth
+    for instance, summary in summaries(traffic, bounds, everything).items():
+        assert summary.total == truth[instance].total()
+        for number in range(31):
+            true = truth[instance][key(number)]
+            assert summary.lower(key(number)) <= true <= summary.upper(key(number))
+
+
+@given(requests, st.booleans())
+def test_a_map_that_held_and_printed_everything_is_exact(traffic: list[Request], everything: bool) -> None:
+    bounds = MapLimits(capacity=1000, printed=1000, tags=TAGS)
+    truth = run_slice(traffic, bounds, INSTANCES).truth
+    for instance, summary in summaries(traffic, bounds, everything).items():
+        assert summary.absent == 0
+        assert {name: known.requests for name, known in summary.keys.items()} == dict(truth[instance])
+
+
+@given(requests, limits, st.booleans())
+def test_no_bound_is_above_what_is_unaccounted_for(traffic: list[Request], bounds: MapLimits, everything: bool) -> None:
+    for summary in summaries(traffic, bounds, everything).values():
+        listed = sum(known.requests for known in summary.keys.values())
+        assert 0 <= summary.absent <= summary.total - listed
+        assert all(0 <= known.covered <= summary.absent for known in summary.keys.values())
+
+
+@given(requests, st.integers(1, 20))
+def test_a_map_that_was_only_cut_hides_no_more_than_the_smallest_printed(traffic: list[Request], printed: int) -> None:
+    bounds = MapLimits(capacity=1000, printed=printed, tags=TAGS)
+    for part in run_slice(traffic, bounds, INSTANCES).parts.values():
+        assert entry_bounds(part, bounds)[0] <= part.smallest
+
+
+@given(requests, limits, st.integers(0, 5))
+def test_the_slice_stands_in_its_bucket_of_the_course(traffic: list[Request], bounds: MapLimits, bucket: int) -> None:
+    for summary in summaries(traffic, bounds, False, bucket).values():
+        assert summary.course == [0] * bucket + [summary.total]
+        for known in summary.keys.values():
+            assert known.course == [0] * bucket + [known.requests]
+            assert known.ops is not None
+            assert sum(known.ops.values()) == known.requests
+
+
+def test_an_unknown_tag_makes_the_ops_unknown() -> None:
+    bounds = MapLimits(10, 10, TAGS)
+    part = run_slice([(0, 1, 0), (0, 1, 1), (0, 1, 2), (0, 2, 0)], bounds, 1).parts[0]
+    summary = summarise(part, bounds, 0, lambda tag: "get" if tag == 0 else None)
+    assert summary.keys[key(1)].ops is None
+    assert summary.keys[key(2)].ops == {"get": 1}
