@@ -15,7 +15,15 @@ from fleettrace.binary.callsites import CallSite, Operation, call_sites
 from fleettrace.binary.cheapest import Cost, Spot, cheapest_spot, entry_spot
 from fleettrace.binary.elf import BinaryError, Elf, Machine
 from fleettrace.binary.functions import Function, Functions, read_functions
-from fleettrace.binary.locate import Located, Miss, locate_do_item_get, locate_item_alloc, users_of_words
+from fleettrace.binary.locate import (
+    Located,
+    Miss,
+    has_words,
+    inlined_copies,
+    locate_do_item_get,
+    locate_item_alloc,
+    users_of_words,
+)
 from fleettrace.binary.references import References
 from fleettrace.binary.symbols import Symbol, Variant, function_symbols, named, variant
 
@@ -120,10 +128,13 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
     outcomes: dict[str, Point | str] = {
         name: _by_symbol(elf, functions, symbols, name, arguments) for name, arguments in WANTED.items()
     }
-    references = References(elf, functions)
-    _locate_missing(references, outcomes)
-    target = outcomes["do_item_get"]
-    function = functions.starting(target.address) if isinstance(target, Point) else None
+    sites: tuple[CallSite, ...] = ()
+    if isinstance(outcomes["do_item_get"], Point) or has_words(elf):
+        references = References(elf, functions)
+        target = _use_code(references, outcomes)
+        sites = () if target is None else call_sites(references, target)
+    else:
+        outcomes["do_item_get"] = f"{outcomes['do_item_get']}; none of the phrases it prints are in the file"
     return BinaryAnalysis(
         analysis=ANALYSIS,
         machine=elf.machine,
@@ -131,25 +142,29 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
         version=elf_file.memcached_version(elf),
         debug_link=elf_file.debug_link(elf),
         points=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Point)),
-        call_sites=() if function is None else call_sites(references, function),
+        call_sites=sites,
         missing={name: outcome for name, outcome in outcomes.items() if isinstance(outcome, str)},
     )
 
 
-def _locate_missing(references: References, outcomes: dict[str, Point | str]) -> None:
-    """Find without symbols what the symbols did not give; a failed search adds its reason to the missing symbol's."""
-    names = ("do_item_get", "item_alloc", "do_item_alloc")
-    if all(isinstance(outcomes[name], Point) for name in names):
-        return
+def _use_code(references: References, outcomes: dict[str, Point | str]) -> Function | None:
+    """Find what the symbols did not give, and doubt `do_item_get` where it is inlined elsewhere too.
+
+    A failed search adds its reason to the missing symbol's. The answer is `do_item_get`, however it was found.
+    """
     users = users_of_words(references)
+    found: dict[str, Located | Miss] = {}
     get = outcomes["do_item_get"]
     if isinstance(get, Point):
         known = references.functions.starting(get.address)
-        found: dict[str, Located | Miss] = {}
+        copies = 0 if known is None else inlined_copies(users, known)
+        if copies:
+            outcomes["do_item_get"] = f"{copies} functions hold an inlined copy of it, which a probe would not see"
+            known = None
     else:
         located = locate_do_item_get(references, users)
         known = located.function if isinstance(located, Located) else None
-        found = {"do_item_get": located}
+        found["do_item_get"] = located
     found["item_alloc"], found["do_item_alloc"] = locate_item_alloc(references, users, known)
     for name, result in found.items():
         why = outcomes[name]
@@ -160,6 +175,7 @@ def _locate_missing(references: References, outcomes: dict[str, Point | str]) ->
             continue
         point = _point_at(references.elf, result.function, name, None, Found.LOCATED, WANTED[name])
         outcomes[name] = point if isinstance(point, str) else replace(point, signs=result.signs)
+    return known if isinstance(outcomes["do_item_get"], Point) else None
 
 
 def _by_symbol(elf: Elf, functions: Functions, symbols: tuple[Symbol, ...], name: str, arguments: int) -> Point | str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from fleettrace.binary.elf import Machine
 from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, reachable, written
 from fleettrace.binary.references import Kind, Reference, References
@@ -25,6 +26,9 @@ __all__ = ["CallSite", "Operation", "call_sites"]
 
 MAX_SITES = 64
 """The most call sites that are told apart; an `-O3 -flto` build has 16."""
+
+MAX_READ = 1 << 18
+"""Bytes of calling functions that are disassembled in all; real binaries need some 40,000."""
 
 
 class Operation(StrEnum):
@@ -93,14 +97,14 @@ NEAR, FAR = 8, 64
 
 def call_sites(references: References, target: Function) -> tuple[CallSite, ...]:
     """Every place that `target` (`do_item_get`) returns to, through functions that end in a jump to it as well."""
-    unlinking = references.callees(target.start)
+    reader = _Reader(references, references.callees(target.start))
     found: dict[int, CallSite] = {}
     for reference, direct in _returns(references, target.start, set()):
         function = references.functions.at(reference.site)
         if function is None or len(found) >= MAX_SITES:
             continue
         owner = references.functions.starting(references.owner_of(function.start)) or function
-        operation, fetch = _verdict(references, reference, owner, direct, unlinking)
+        operation, fetch = reader.verdict(reference, owner, direct)
         address = reference.site + reference.size
         found[address] = CallSite(address, owner.name, owner.start, operation, fetch)
     return tuple(found[address] for address in sorted(found))
@@ -120,26 +124,41 @@ def _returns(references: References, start: int, seen: set[int]) -> Iterator[tup
                 yield call, False
 
 
-def _verdict(
-    references: References, reference: Reference, owner: Function, direct: bool, unlinking: set[int]
-) -> _Verdict:
-    known = _BY_CALLER.get(base_name(owner.name or ""))
-    if known is not None and not (known[1] is not None and not direct):
-        return known
-    function = references.functions.at(reference.site) or owner
-    code = {i.address: i for i in disassemble(references.elf, function.start, function.end)}
-    if reference.site not in code:
-        return None, None
-    before = _block_before(code, reference.site)
-    if direct and _passes_item_length(references, before):
-        return Operation.SET, None
-    after = reference.site + reference.size
-    if any(_checks_value_length(i) for _, i in reachable(code, after, NEAR)):
-        return Operation.ARITH, None
-    if _sets_exptime_at_once(code, after):
-        return Operation.TOUCH, None
-    flag = _flag(references, before) if direct else 0
-    return _by_handling(code, after, flag, unlinking)
+class _Reader:
+    """Judges call sites one by one; each function is disassembled once, and all of them within a bound."""
+
+    def __init__(self, references: References, unlinking: set[int]) -> None:
+        self._references = references
+        self._unlinking = unlinking
+        self._code: dict[int, dict[int, Any]] = {}
+        self._left = MAX_READ
+
+    def verdict(self, reference: Reference, owner: Function, direct: bool) -> _Verdict:
+        """What a call is that returns behind `reference`; `direct` says that it calls `do_item_get` itself."""
+        known = _BY_CALLER.get(base_name(owner.name or ""))
+        if known is not None and (known[1] is None or direct):
+            return known
+        code = self._read(self._references.functions.at(reference.site) or owner)
+        if reference.site not in code:
+            return None, None
+        machine = self._references.elf.machine
+        before = _block_before(code, reference.site)
+        after = reference.site + reference.size
+        if direct and _passes_item_length(machine, before):
+            return Operation.SET, None
+        if any(_checks_value_length(i) for _, i in reachable(code, after, NEAR)):
+            return Operation.ARITH, None
+        if _sets_exptime_at_once(code, after):
+            return Operation.TOUCH, None
+        return _by_handling(code, after, _flag(machine, before) if direct else 0, self._unlinking)
+
+    def _read(self, function: Function) -> Mapping[int, Any]:
+        size = function.end - function.start
+        if function.start not in self._code and size <= self._left:
+            self._left -= size
+            read = disassemble(self._references.elf, function.start, function.end)
+            self._code[function.start] = {instruction.address: instruction for instruction in read}
+        return self._code.get(function.start, {})
 
 
 def _by_handling(code: Mapping[int, Any], after: int, flag: int | None, unlinking: set[int]) -> _Verdict:
@@ -168,9 +187,9 @@ def _block_before(code: Mapping[int, Any], site: int) -> list[Any]:
     return block
 
 
-def _flag(references: References, before: list[Any]) -> int | None:
+def _flag(machine: Machine, before: list[Any]) -> int | None:
     """The constant passed as do_update, or None when it is a variable."""
-    names = set(ARGUMENTS[references.elf.machine][4])
+    names = set(ARGUMENTS[machine][4])
     for instruction in before:
         if written(instruction) & names:
             if re.fullmatch(r"xor (\w+), \1", f"{instruction.mnemonic} {instruction.op_str}"):
@@ -182,9 +201,9 @@ def _flag(references: References, before: list[Any]) -> int | None:
     return None
 
 
-def _passes_item_length(references: References, before: list[Any]) -> bool:
+def _passes_item_length(machine: Machine, before: list[Any]) -> bool:
     """Whether the second argument is one byte of memory: `it->nkey`, which only `do_store_item` passes."""
-    names = set(ARGUMENTS[references.elf.machine][1])
+    names = set(ARGUMENTS[machine][1])
     for instruction in before:
         if written(instruction) & names:
             return instruction.mnemonic == "ldrb" or (

@@ -101,10 +101,10 @@ def straight_line(elf: Elf, function: Function, arguments: int) -> Iterator[Spot
     """The instructions that every call runs, in order, before any of them changes an argument."""
     kept = {name for names in ARGUMENTS[elf.machine][:arguments] for name in names}
     pushed: int | None = 0
-    for index, instruction in enumerate(disassemble(elf, function.start, function.end)):
+    for instruction in disassemble(elf, function.start, function.end, MAX_WALK):
         yield _spot(elf, function, instruction, pushed)
         changed = written(instruction)
-        if index >= MAX_WALK or changed & kept or leaves(instruction):
+        if changed & kept or leaves(instruction):
             return
         pushed = _pushed(instruction, pushed, changed)
 

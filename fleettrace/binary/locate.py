@@ -10,14 +10,21 @@ Sources: items.c, thread.c and proto_*.c of memcached 1.4.36 to 1.6.45.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 
 from fleettrace.binary.elf import Elf
 from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, read, written
-from fleettrace.binary.references import Kind, Reference, References
+from fleettrace.binary.references import Kind, Reference, References, string_addresses
 
-__all__ = ["Located", "Miss", "locate_do_item_get", "locate_item_alloc", "users_of_words"]
+__all__ = [
+    "Located",
+    "Miss",
+    "has_words",
+    "inlined_copies",
+    "locate_do_item_get",
+    "locate_item_alloc",
+    "users_of_words",
+]
 
 GET_WORDS = (
     (b"> NOT FOUND ", b"> NOT FOUND %s", b"NOT FOUND"),
@@ -52,6 +59,16 @@ class Miss:
     """Why a function was not found."""
 
     reason: str
+
+
+def has_words(elf: Elf) -> bool:
+    """Whether the file holds any phrase of `do_item_get` at all: a quick no for what is not memcached."""
+    return any(string_addresses(elf, word) for words in GET_WORDS for word in words)
+
+
+def inlined_copies(users: dict[bytes, set[int]], do_item_get: Function) -> int:
+    """How many other functions hold a copy of `do_item_get`, told by the phrases that only it has."""
+    return len(set().union(*(users[word] for words in GET_WORDS[2:] for word in words)) - {do_item_get.start})
 
 
 def users_of_words(references: References) -> dict[bytes, set[int]]:
@@ -148,7 +165,7 @@ def _passes_on_to(references: References, start: int) -> int | None:
 def _uses(elf: Elf, function: Function, arguments: int) -> bool:
     """Whether each of the first arguments is read near the entry before anything overwrites it."""
     waiting = {names[0]: set(names) for names in ARGUMENTS[elf.machine][:arguments]}
-    for instruction in islice(disassemble(elf, function.start, function.end), MAX_PROLOGUE):
+    for instruction in disassemble(elf, function.start, function.end, MAX_PROLOGUE):
         taken = read(instruction)
         waiting = {name: parts for name, parts in waiting.items() if not taken & parts}
         if not waiting:
@@ -162,7 +179,7 @@ def _uses(elf: Elf, function: Function, arguments: int) -> bool:
 def _refuses_short_values(elf: Elf, function: Function) -> bool:
     """Whether the fifth argument (nbytes) is compared with 1 or 2 near the entry (`if (nbytes < 2) return 0`)."""
     held = set(ARGUMENTS[elf.machine][4])
-    for instruction in islice(disassemble(elf, function.start, function.end), MAX_PROLOGUE):
+    for instruction in disassemble(elf, function.start, function.end, MAX_PROLOGUE):
         operands = [operand.strip().lstrip("#") for operand in instruction.op_str.split(",")]
         if instruction.mnemonic == "cmp" and operands[0] in held and operands[-1] in ("1", "2"):
             return True
@@ -185,7 +202,7 @@ def _tests_result(references: References, reference: Reference, depth: int = 2) 
         return any(_tests_result(references, outer, depth - 1) for outer in references.to(function.start))
     held = {"rax", "x0"}
     after = site + reference.size
-    for instruction in islice(disassemble(elf, after, min(function.end, after + 64)), 8):
+    for instruction in disassemble(elf, after, function.end, 8):
         operands = instruction.op_str.split(", ")
         if instruction.mnemonic in ("test", "cbz", "cbnz", "cmp") and operands[0] in held:
             return True

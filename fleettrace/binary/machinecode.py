@@ -31,8 +31,11 @@ System V ABI, AMD64 supplement, section 3.2.3; AAPCS64, section 6.8.2.
 _TARGET = re.compile(r"(?:^|[ #])(0x[0-9a-f]+)$")
 
 
-def disassemble(elf: Elf, start: int, end: int) -> Iterator[Any]:
-    """The capstone instructions of [start, end), with operand detail; stops at the first byte that is none."""
+def disassemble(elf: Elf, start: int, end: int, count: int = 0) -> Iterator[Any]:
+    """The capstone instructions of [start, end), with operand detail; stops at the first byte that is none.
+
+    `count` is the most instructions wanted, 0 for all.
+    """
     import capstone
 
     if elf.machine is Machine.X86_64:
@@ -40,7 +43,7 @@ def disassemble(elf: Elf, start: int, end: int) -> Iterator[Any]:
     else:
         engine = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM)
     engine.detail = True
-    yield from engine.disasm(elf.read(start, min(end - start, MAX_FUNCTION)), start)
+    yield from engine.disasm(elf.read(start, min(end - start, MAX_FUNCTION)), start, count)
 
 
 def leaves(instruction: Any) -> bool:

@@ -20,7 +20,7 @@ def sample() -> bytes:
     return build("plain").read_bytes()
 
 
-@settings(max_examples=40, deadline=5000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=5000, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_mutated_binary_is_analysed_or_refused(data: st.DataObject) -> None:
     mutated = bytearray(sample())

@@ -9,7 +9,14 @@ import pytest
 from fleettrace.binary import elf as elf_file
 from fleettrace.binary.analysis import Found, analyse
 from fleettrace.binary.functions import read_functions
-from fleettrace.binary.locate import GET_WORDS, Located, locate_do_item_get, locate_item_alloc, users_of_words
+from fleettrace.binary.locate import (
+    GET_WORDS,
+    Located,
+    inlined_copies,
+    locate_do_item_get,
+    locate_item_alloc,
+    users_of_words,
+)
 from fleettrace.binary.references import References
 from fleettrace.binary.symbols import function_symbols, named
 from tests.binary.builds import BUILDS, CI_BUILDS, build, cache, extra_binaries, stripped
@@ -62,19 +69,30 @@ def test_a_stripped_binary_gives_the_same_points(name: str) -> None:
             assert len(found.signs) >= 3
 
 
-@pytest.mark.parametrize("phrases", [2, 4])
-def test_without_its_phrases_nothing_is_located_and_the_reason_is_given(phrases: int) -> None:
+@pytest.mark.parametrize(("phrases", "reason"), [(2, "only 2 of the 4 phrases"), (4, "none of the phrases")])
+def test_without_its_phrases_nothing_is_located_and_the_reason_is_given(phrases: int, reason: str) -> None:
     data = stripped("plain").read_bytes()
     for words in GET_WORDS[:phrases]:
         for word in words:
             data = data.replace(word + b"\0", b"#" * len(word) + b"\0")
     analysis = analyse(data)
     assert analysis.point("do_item_get") is None
-    assert f"only {4 - phrases} of the 4 phrases" in analysis.missing["do_item_get"]
+    assert reason in analysis.missing["do_item_get"]
+
+
+def test_a_copy_inlined_elsewhere_makes_the_function_doubtful() -> None:
+    elf = elf_file.parse(build("plain").read_bytes())
+    functions = read_functions(elf)
+    known = functions.starting(next(s.address for s in named(function_symbols(elf), "do_item_get")))
+    assert known is not None
+    users = users_of_words(References(elf, functions))
+    assert inlined_copies(users, known) == 0
+    users[GET_WORDS[3][0]].add(0x1234)
+    assert inlined_copies(users, known) == 1
 
 
 def test_a_binary_that_is_no_memcached_has_no_points() -> None:
     analysis = analyse(Path("/bin/ls").read_bytes())
     assert analysis.points == ()
-    assert "only 0 of the 4 phrases" in analysis.missing["do_item_get"]
+    assert "none of the phrases" in analysis.missing["do_item_get"]
     assert analysis.version is None
