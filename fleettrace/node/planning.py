@@ -10,7 +10,7 @@ from fleettrace.binary.elf import BinaryError
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.fetch import fetch_binary
-from fleettrace.node.model import Discovery, Instance
+from fleettrace.node.model import Discovery, Instance, NodeFacts
 from fleettrace.probes.ladder import UnsupportedError, choose
 from fleettrace.probes.model import ProbePlan, Rung
 from fleettrace.summary.run import Failure
@@ -56,7 +56,11 @@ def check_able(found: Discovery) -> None:
 
 
 def plan_instances(
-    connection: Connection, catalog: BinaryCatalog, instances: Sequence[Instance], forced: Rung | None
+    connection: Connection,
+    catalog: BinaryCatalog,
+    facts: NodeFacts,
+    instances: Sequence[Instance],
+    forced: Rung | None,
 ) -> list[Planned]:
     """A plan for each instance; every real inode is looked at once. Raises `HostError` when the connection breaks."""
     by_inode: dict[str, BinaryAnalysis | Failure] = {}
@@ -65,7 +69,7 @@ def plan_instances(
         inode = instance.binary.inode
         if inode not in by_inode:
             by_inode[inode] = _analysis(connection, catalog, instance)
-        planned.append(_planned(instance, by_inode[inode], forced))
+        planned.append(_planned(instance, by_inode[inode], facts, forced))
     return planned
 
 
@@ -80,11 +84,11 @@ def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance
         return Failure(error.code, error.message)
 
 
-def _planned(instance: Instance, analysis: BinaryAnalysis | Failure, forced: Rung | None) -> Planned:
+def _planned(instance: Instance, analysis: BinaryAnalysis | Failure, facts: NodeFacts, forced: Rung | None) -> Planned:
     if isinstance(analysis, Failure):
         return Planned(instance, failure=analysis)
     try:
-        plan, failure = choose(analysis, forced), None
+        plan, failure = choose(analysis, forced, overlay_works=facts.unshare), None
     except UnsupportedError as error:
         plan, failure = None, Failure("unsupported", f"no way to trace this memcached: {error}")
     return Planned(instance, plan, failure, analysis.version, analysis.build_id)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from fleettrace.node.lines import requests_of_line
 from fleettrace.node.output import Entry, RawSlice
 from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
-from fleettrace.summary.counts import Summary
+from fleettrace.summary.counts import OPS, Summary
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key
 from fleettrace.summary.slices import MapLimits, SliceCounts, summarise
 
@@ -23,7 +23,9 @@ class Slicer:
         self._start_ns: int | None = None
         self._end_ns: int | None = None
         self._length_ns = round(settings.duration_s * 1e9)
-        self._limits = MapLimits(settings.entries, settings.printed, max(_tags(plan) for plan in plans.values()))
+        self._limits = MapLimits(
+            settings.entries, settings.printed, max(len(_tags(plan) or (None,)) for plan in plans.values())
+        )
         self._listed = dict.fromkeys(plans, 0)
         self._odd = dict.fromkeys(plans, 0)
         self.summaries: dict[int, Summary] = {pid: Summary() for pid in plans}
@@ -120,17 +122,14 @@ def _count(part: SliceCounts, entry: Entry, plan: ProbePlan) -> None:
 
 _LINE_STRING = 199
 """Bytes of a line that ends with a NUL, as far as bpftrace's strings reach: one that long was probably cut."""
-_LINE_OPS = ("get", "set", "delete", "arith", "touch", "other")
-_LINE_TAGS = {op: index for index, op in enumerate(_LINE_OPS)}
+_LINE_TAGS = {op: index for index, op in enumerate(OPS)}
 
 
-def _tags(plan: ProbePlan) -> int:
-    if plan.rung is Rung.COMMAND:
-        return len(_LINE_OPS)
-    return max(1, len(set(plan.ops))) if plan.ops is not None else 1
+def _tags(plan: ProbePlan) -> tuple[str | None, ...] | None:
+    """The op of each tag: for lines, the controller finds the op itself."""
+    return OPS if plan.rung is Rung.COMMAND else plan.tagging.ops
 
 
 def _op_of(plan: ProbePlan) -> Callable[[int], str | None] | None:
-    if plan.rung is Rung.COMMAND:
-        return lambda tag: _LINE_OPS[tag]
-    return None if plan.ops is None else plan.ops.get
+    tags = _tags(plan)
+    return None if tags is None else lambda tag: tags[tag] if 0 <= tag < len(tags) else None

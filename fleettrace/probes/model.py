@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from fleettrace.probes.tags import Tagging
 from fleettrace.summary.run import ProbeVerdict
 
 __all__ = ["KeyLayout", "Overlay", "ProbePlan", "Rung", "TraceSettings"]
@@ -58,10 +58,8 @@ class ProbePlan:
     """The bpftrace expression for where the key (or the line) begins, and `length` for how many bytes it has."""
     length: str
     overlay: Overlay | None = None
-    tag: str = "0"
-    """The bpftrace expression that tells the kind of request."""
-    ops: Mapping[int, str] | None = None
-    """The op each tag stands for, tags being addresses in the file; None where the tag does not tell."""
+    tagging: Tagging = field(default_factory=Tagging)
+    """How the kind of request is told."""
 
 
 @dataclass(frozen=True, slots=True)

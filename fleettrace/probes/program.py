@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from string import Template
 
 from fleettrace.probes.layout import key_expression
 from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
@@ -16,6 +15,7 @@ from fleettrace.resources import resource_dir
 __all__ = ["Site", "program", "uprobe_count"]
 
 _COMMENT = re.compile(r"/\*.*?\*/\n?", re.DOTALL)
+_WORD = re.compile(r"\$\{(\w+)\}")
 _POINT = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 INTERVALS = 3
 """Interval probes in bpftrace/slices.bt: bpftrace counts them among those it attaches."""
@@ -30,18 +30,19 @@ class Site:
 
 
 @cache
-def _template(name: str) -> Template:
-    return Template(_COMMENT.sub("", (resource_dir("bpftrace") / f"{name}.bt").read_text("utf-8")))
+def _template(name: str) -> str:
+    return _COMMENT.sub("", (resource_dir("bpftrace") / f"{name}.bt").read_text("utf-8"))
+
+
+def _filled(name: str, **values: object) -> str:
+    """The program file `name` with each `${word}` replaced. Raises KeyError for a word without a value."""
+    return _WORD.sub(lambda found: str(values[found[1]]), _template(name))
 
 
 def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings) -> str:
     """One program for all of a host's binaries. Raises `ValueError` for a point that is not a symbol's name."""
     parts = [_probe(site, layout) for site in sites]
-    parts.append(
-        _template("slices").substitute(
-            slice_ms=settings.slice_ms, length_ms=settings.length_ms, printed=settings.printed
-        )
-    )
+    parts.append(_filled("slices", slice_ms=settings.slice_ms, length_ms=settings.length_ms, printed=settings.printed))
     return "\n".join(parts)
 
 
@@ -54,11 +55,13 @@ def _probe(site: Site, layout: KeyLayout) -> str:
     if not _POINT.fullmatch(site.plan.point):
         raise ValueError(f"not the name of a function: {site.plan.point!r}")
     plan = site.plan
-    return _template(plan.rung.value).substitute(
+    return _filled(
+        plan.rung.value,
         pid=site.pids[0],
         point=plan.point,
         pids=" || ".join(f"pid == {pid}" for pid in site.pids),
-        tag=plan.tag,
+        caller=plan.tagging.caller,
+        tag=plan.tagging.expression,
         length=plan.length,
         key=key_expression(layout, plan.pointer, plan.length),
     )

@@ -55,7 +55,7 @@ class HostSweep:
             return HostOutcome(HostResult(task.name, HostState.NO_INSTANCES))
         check_able(found)
         self.tell(HostProgressed(task.name, Phase.PLAN))
-        planned = plan_instances(connection, self.catalog, instances, self.settings.probe)
+        planned = plan_instances(connection, self.catalog, found.facts, instances, self.settings.probe)
         if not self.settings.trace or not any(each.plan for each in planned):
             return outcome_of_plan(task.name, planned)
         self.stop.check()

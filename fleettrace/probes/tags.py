@@ -1,0 +1,75 @@
+"""What kind of request it was, at one probe's price: the probed function's return address says who called.
+
+Every call site of `do_item_get` belongs to one command or two, and two are told apart by its flag `do_update`. The
+return address is compared in the kernel by its lowest 12 bits, which are the same wherever a binary is loaded (the load
+address is a multiple of the page size), so neither the process nor the map has to be asked for anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fleettrace.binary.analysis import BinaryAnalysis
+from fleettrace.binary.callsites import CallSite, Operation
+from fleettrace.binary.cheapest import Spot
+from fleettrace.binary.elf import Machine
+
+__all__ = ["Tagging", "tagging"]
+
+_PAGE_BITS = 0xFFF
+_UNKNOWN = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tagging:
+    """How the tag comes about: `$caller` is set to `caller`, then the tag is `expression`.
+
+    `ops` has the op of each tag, None for one that is not known; it is None itself where no call site tells.
+    """
+
+    caller: str = "0"
+    expression: str = "0"
+    ops: tuple[str | None, ...] | None = None
+
+
+def tagging(analysis: BinaryAnalysis, spot: Spot) -> Tagging:
+    """The tagging for a probe at `spot`."""
+    address = _return_address(analysis.machine, spot)
+    known = [site for site in analysis.call_sites if site.operation is not None or site.fetch is not None]
+    if address is None or not known:
+        return Tagging()
+    tags: list[str | None] = [None]
+    by_bits: dict[int, str] = {}
+    for site in analysis.call_sites:
+        bits = site.return_address & _PAGE_BITS
+        value = _value(site, tags)
+        # Two call sites that look the same from here and differ in what they mean: neither tells.
+        by_bits[bits] = value if by_bits.get(bits, value) == value else str(_UNKNOWN)
+    expression = str(_UNKNOWN)
+    for bits, value in reversed(by_bits.items()):
+        if value != str(_UNKNOWN):
+            expression = f"$caller == {bits:#x} ? {value} : ({expression})"
+    return Tagging(f"{address} & {_PAGE_BITS:#x}", expression, tuple(tags))
+
+
+def _return_address(machine: Machine, spot: Spot) -> str | None:
+    if machine is Machine.AARCH64:
+        return None if spot.return_offset is not None else 'reg("lr")'
+    if spot.return_offset is None:
+        return None
+    return f'*(uint64*)(reg("sp") + {spot.return_offset})'
+
+
+def _value(site: CallSite, tags: list[str | None]) -> str:
+    """The expression for the tag of one call site; new ops are added to `tags`."""
+
+    def index(operation: Operation | None) -> int:
+        if operation is None:
+            return _UNKNOWN
+        if operation.value not in tags:
+            tags.append(operation.value)
+        return tags.index(operation.value)
+
+    if site.fetch is None or site.fetch is site.operation:
+        return str(index(site.operation))
+    return f"((arg4 & 1) == 1 ? {index(site.fetch)} : {index(site.operation)})"
