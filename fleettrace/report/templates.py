@@ -8,7 +8,7 @@ come first, are applied.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -59,14 +59,12 @@ class Templates:
         Only which keys there are decides what the families are; the requests decide their order. A key that one of
         `user_patterns` matches belongs to the first that does, and is left out of the mining.
         """
-        free = sorted(key for key in counts if _by_user(user_patterns, key) is None)
+        free = sorted([key for key in counts if _by_user(user_patterns, key) is None] if user_patterns else counts)
         patterns = families(free)
         sizes = Counter(patterns)
         least = max(2, len(free) // _LEAST_SHARE)
         real = {
-            pattern
-            for pattern, size in sizes.items()
-            if size >= least and None in pattern and literal_letters(pattern)
+            pattern for pattern, size in sizes.items() if size >= least and None in pattern and literal_letters(pattern)
         }
         mined = ((key, pattern if pattern in real else None) for key, pattern in zip(free, patterns, strict=True))
         found = cls(user_patterns, dict(mined))
@@ -78,24 +76,21 @@ class Templates:
 
         Keys that were not there when the families were found are matched against them, the most literal one first.
         """
+        if key in self._known:  # No key that a user's pattern matches is in there.
+            return self._known[key]
         named = _by_user(self._user_patterns, key)
         if named is not None:
             return named
-        if key in self._known:
-            return self._known[key]
         return next((text for matcher, text in self._matchers if matcher.fullmatch(key)), None)
 
     def tally(self, counts: Mapping[bytes, int]) -> list[Template]:
         """Requests and keys by template of other counts, such as one host's; most requests first. Keys of no family
         are left out."""
-        requests: Counter[str] = Counter()
-        keys: Counter[str] = Counter()
+        members: defaultdict[str | None, list[int]] = defaultdict(list)
+        of = self.of
         for key, count in counts.items():
-            text = self.of(key)
-            if text is not None:
-                requests[text] += count
-                keys[text] += 1
-        ranked = (Template(text, requests[text], size) for text, size in keys.items())
+            members[of(key)].append(count)
+        ranked = (Template(text, sum(sizes), len(sizes)) for text, sizes in members.items() if text is not None)
         return sorted(ranked, key=lambda template: (-template.requests, template.pattern))
 
 
@@ -116,8 +111,11 @@ def pattern_text(pattern: Iterable[bytes | None]) -> str:
 
 def _literal_text(literal: bytes) -> str:
     text = literal.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-    shown = (char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
-    return "".join(shown).replace("{", "{{").replace("}", "}}")
+    return _shown(text).replace("{", "{{").replace("}", "}}")
+
+
+def _shown(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def _matcher(pattern: Pattern) -> re.Pattern[bytes]:
@@ -144,7 +142,7 @@ def _by_user(user_patterns: Sequence[re.Pattern[bytes]], key: bytes) -> str | No
         if match is None:
             continue
         if not pattern.groups:
-            return "~" + _literal_text(pattern.pattern)
+            return "~" + _shown(pattern.pattern.decode("utf-8", "backslashreplace"))
         parts: list[bytes | None] = [None] if match.start() else []
         at = match.start()
         for group in range(1, pattern.groups + 1):

@@ -7,17 +7,17 @@ import random
 import uuid
 from collections.abc import Callable
 
-__all__ = ["SHAPES", "KeySet", "mixture"]
+__all__ = ["SHAPES", "KeySet", "fleet", "mixture"]
 
 KeySet = dict[bytes, tuple[int, str | None]]
 """Key -> (requests, the planted template; None for a key of no family)."""
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_NOUNS = (
-    "user session cart order item product profile settings feed timeline friends photo album comment like "
-    "notification token auth device campaign banner price stock review rating search suggest geo weather "
-    "invoice payment wallet coupon shipment address region store menu recipe team match player score"
-).split()
+_NOUNS = """
+    user session cart order item product profile settings feed timeline friends photo album comment like
+    notification token auth device campaign banner price stock review rating search suggest geo weather
+    invoice payment wallet coupon shipment address region store menu recipe team match player score
+""".split()  # noqa: SIM905
 
 _Id = Callable[[random.Random], str]
 
@@ -192,3 +192,14 @@ def mixture(rng: random.Random, shapes: int = 3) -> KeySet:
         for key, (requests, template) in SHAPES[name](rng).items():
             keys[f"{word}:".encode() + key] = (requests, f"{word}:{template}")
     return keys
+
+
+def fleet(size: int, seed: int) -> KeySet:
+    """A fleet's mixture of every planted shape, `size` keys."""
+    keys: KeySet = {}
+    rng = random.Random(f"fleet {seed}")
+    while len(keys) < size:
+        word = f"fleet{chr(ord('a') + rng.randrange(26))}{chr(ord('a') + rng.randrange(26))}".encode()
+        for key, (requests, template) in mixture(rng, 4).items():
+            keys[word + b"/" + key] = (requests, f"{word.decode()}/{template}")
+    return dict(list(keys.items())[:size])
