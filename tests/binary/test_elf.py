@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleettrace.binary.elf import BinaryError, build_id, build_id_from_head, memcached_version, parse
@@ -53,6 +53,7 @@ def test_what_is_no_such_file_is_refused_in_one_line(data: bytes, reason: str) -
     assert "\n" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 4096))
 def test_a_head_cut_anywhere_gives_the_build_id_or_none(length: int) -> None:
     data = stripped("plain").read_bytes()
