@@ -1,0 +1,160 @@
+"""Running the real command: started, listened to while it works, signalled, and brought to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from fleettrace.lab.fleet import Lab
+
+__all__ = ["REPOSITORY", "Command", "Done", "environment", "on_lab", "run"]
+
+REPOSITORY = Path(__file__).parents[2]
+PATIENCE_S = 60.0
+"""Seconds to wait for anything: ten times what it takes, for the machine may be busy."""
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment without what would change the command's behaviour by accident."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FLEETTRACE_")}
+    return {**kept, "PYTHONPATH": str(REPOSITORY), **changes}
+
+
+def on_lab(lab: Lab, *more: str) -> list[str]:
+    """The options of a run on a lab's fleet."""
+    return ["-i", str(lab.inventory), "--ssh-config", str(lab.ssh_config), *more]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that ended."""
+
+    status: int
+    out: bytes
+    err: str
+
+    @property
+    def report(self) -> Any:
+        """The JSON report on stdout."""
+        return json.loads(self.out)
+
+    def host(self, name: str) -> Any:
+        """One host of the report."""
+        return next(host for host in self.report["hosts"] if host["host"] == name)
+
+
+class Command:
+    """A `fleettrace` that runs. Leaving the block kills it if it still does."""
+
+    def __init__(
+        self, arguments: Sequence[str], *, terminal: bool = False, variables: Mapping[str, str] | None = None
+    ) -> None:
+        self._controller, follower = pty.openpty() if terminal else (None, None)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "fleettrace", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if follower is None else follower,
+            stderr=subprocess.PIPE,
+            env=environment(**(variables or {})),
+            start_new_session=True,
+        )
+        if follower is not None:
+            os.close(follower)
+        self._lines: list[str] = []
+        self._out = bytearray()
+        self._heard = threading.Condition()
+        self._readers = [
+            threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True),
+            threading.Thread(target=self._collect, daemon=True),
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    @property
+    def pid(self) -> int:
+        """The controller's process id."""
+        return self._process.pid
+
+    def _listen(self, stream: IO[bytes]) -> None:
+        for line in stream:
+            with self._heard:
+                self._lines.append(line.decode("utf-8", "backslashreplace").rstrip("\n"))
+                self._heard.notify_all()
+
+    def _collect(self) -> None:
+        descriptor = self._controller if self._process.stdout is None else self._process.stdout.fileno()
+        assert descriptor is not None
+        while True:
+            try:
+                data = os.read(descriptor, 65536)
+            except OSError:  # what a terminal says once its other end is closed
+                return
+            if not data:
+                return
+            self._out += data
+
+    def wait_for(self, lines: Iterable[str], *, seconds: float = PATIENCE_S) -> None:
+        """Wait until each of these lines was said on stderr (the tool's name in front of them apart)."""
+        missing = {f"fleettrace: {line}" for line in lines}
+        deadline = time.monotonic() + seconds
+        with self._heard:
+            while missing := missing - set(self._lines):
+                left = deadline - time.monotonic()
+                ended = self._process.poll() is not None and not self._readers[0].is_alive()
+                if left <= 0 or ended:
+                    raise AssertionError(f"never said: {sorted(missing)}; but: {self._lines}")
+                self._heard.wait(min(left, 0.2))
+
+    def wait_for_trace(self, *hosts: str) -> None:
+        """Wait until requests are being counted on all these hosts. Needs `-v`."""
+        self.wait_for(f"{host}: trace" for host in hosts)
+
+    def said(self, line: str) -> bool:
+        """Whether this line was said on stderr by now."""
+        with self._heard:
+            return f"fleettrace: {line}" in self._lines
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the controller a signal."""
+        self._process.send_signal(number)
+
+    def finish(self, *, seconds: float = 2 * PATIENCE_S) -> Done:
+        """Wait for its end."""
+        status = self._process.wait(timeout=seconds)
+        for reader in self._readers:
+            reader.join(timeout=5)
+        return Done(status, bytes(self._out), "\n".join(self._lines))
+
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for reader in self._readers:
+            reader.join(timeout=5)
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+        if self._controller is not None:
+            os.close(self._controller)
+
+
+def run(*arguments: str, **variables: str) -> Done:
+    """Run a command to its end."""
+    with Command(arguments, variables=variables) as command:
+        return command.finish()

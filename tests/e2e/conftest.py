@@ -1,0 +1,58 @@
+"""One fleet for all these tests, and one sweep over all of it that many of them look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.truth import Truth
+from tests.e2e.command import Command, Done, on_lab
+from tests.e2e.fleet import FLEET, TRACED, patched, plan_for
+from tests.e2e.watching import Watch
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    with Lab(FLEET) as made:
+        yield made
+
+
+@dataclass(frozen=True, slots=True)
+class BigSweep:
+    """One sweep over the whole fleet, with all that happened."""
+
+    done: Done
+    truth: Truth
+    patched_meanwhile: bool
+    """Whether a probe was seen in a memcached's text while the trace ran."""
+    secrets: list[str]
+    """The passwords of the inventory."""
+    told: list[str] = field(default_factory=list)
+    """Every process whose arguments or environment held one of them."""
+
+
+@pytest.fixture(scope="session")
+def big_sweep(lab: Lab) -> BigSweep:
+    """Every host is swept at once, the sound ones under traffic: whatever the others do must not touch the numbers."""
+    hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"].values()
+    secrets = [host["ansible_become_password"] for host in hosts if "ansible_become_password" in host]
+    options = ["--duration", "20s", "--top", "100000", "--connect-timeout", "5s", "--output", "json", "-v"]
+    places = [place for place in lab.places() if place.host in TRACED]
+    with Watch(secrets) as watch, Command(["run", *on_lab(lab), *options]) as command:
+        command.wait_for_trace(*TRACED)
+        truth = lab.send({place: plan_for(place) for place in places})
+        seen = patched(lab.hosts["plain"].pids[11211])
+        assert not any(command.said(f"{host}: ok") for host in TRACED), "the traffic outlasted the window"
+        done = command.finish()
+    return BigSweep(done, truth, seen, secrets, watch.told)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> dict[str, str]:
+    """Variables for a run that knows no binary yet."""
+    return {"XDG_CACHE_HOME": str(tmp_path)}

@@ -1,0 +1,115 @@
+"""The fleet that the tests share, its traffic, and what to look at on its hosts."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.profile import ALL_VERBS, HOSTILE_ASCII, HOSTILE_BINARY, Profile, plan
+from fleettrace.lab.protocol import Command
+from fleettrace.lab.specs import Bpftrace, HostKey, HostSpec, InstanceSpec, Login, Reach, Shape, container, two
+from fleettrace.lab.system import process
+from fleettrace.lab.truth import Place
+
+__all__ = ["FAILING", "FLEET", "TRACED", "key_of", "keys_of", "patched", "plan_for", "tracers"]
+
+SHAPES = (
+    InstanceSpec(11211, Shape.WRAPPER),
+    InstanceSpec(11212, Shape.RENAMED),
+    InstanceSpec(11213, Shape.DELETED),
+)
+TRACED = ("plain", "two", "container", "shapes", "sudo", "password")
+FAILING = {
+    "down": ("unreachable", "", "no route"),
+    "closed": ("unreachable", "connection-refused", "refused"),
+    "mute": ("unreachable", "banner-timeout", "nothing said a word"),
+    "stranger": ("auth-failed", "auth-failed", "login as root refused"),
+    "changed": ("host-key", "", "host key"),
+    "unknown": ("host-key", "", "host key"),
+    "refused": ("become-failed", "become-refused", "sudoers"),
+    "wrong-password": ("become-failed", "become-wrong-password", "ansible_become_password"),
+    "no-password": ("become-failed", "become-password-required", "ansible_become_password"),
+    "bare": ("no-bpftrace", "no-bpftrace", "fleettrace_bpftrace"),
+    "broken": ("trace-failed", "attach-failed", "a stand-in that never attaches"),
+    "flood": ("trace-failed", "output-limit", "printed more than"),
+}
+"""Of each host that fails: its state, its code (empty: several are right), and words of its message."""
+FLEET = (
+    HostSpec("plain"),
+    HostSpec("two", two()),
+    HostSpec("container", container()),
+    HostSpec("shapes", SHAPES),
+    HostSpec("sudo", login=Login.SUDO),
+    HostSpec("password", login=Login.SUDO_PASSWORD),
+    HostSpec("empty", ()),
+    HostSpec("down", (), reach=Reach.DOWN),
+    HostSpec("closed", (), reach=Reach.CLOSED),
+    HostSpec("mute", (), reach=Reach.MUTE),
+    HostSpec("stranger", (), authorized=False),
+    HostSpec("changed", (), host_key=HostKey.CHANGED),
+    HostSpec("unknown", (), host_key=HostKey.UNKNOWN),
+    HostSpec("refused", (), login=Login.SUDO_REFUSED),
+    HostSpec("wrong-password", (), login=Login.SUDO_WRONG_PASSWORD),
+    HostSpec("no-password", (), login=Login.SUDO_NO_PASSWORD),
+    HostSpec("bare", bpftrace=Bpftrace.ABSENT),
+    HostSpec("broken", bpftrace=Bpftrace.BROKEN),
+    HostSpec("flood", bpftrace=Bpftrace.FLOOD),
+)
+
+
+def plan_for(place: Place, *, commands: int = 600, hostile: bool = True) -> list[Command]:
+    """Traffic of every protocol and command on one instance. Half of its keys are asked for nowhere else."""
+    profile = Profile(
+        verbs=ALL_VERBS,
+        families=("common:{n}", f"{place.host}:{place.port}:{{n}}"),
+        keys=40,
+        hostile=(HOSTILE_ASCII + HOSTILE_BINARY) if hostile else (),
+        hostile_share=0.3 if hostile else 0.0,
+        multiget=8,
+    )
+    hundred = tuple(f"{place.host}:{place.port}:{number}".encode() for number in range(1, 40, 2)) * 5
+    return [*plan(profile, place.port, commands), Command("get", hundred), Command("gat", hundred)]
+
+
+def key_of(shown: Any) -> bytes:
+    """The bytes of a key of a JSON report."""
+    return b64decode(shown["key_base64"]) if shown["key_base64"] is not None else shown["key"].encode()
+
+
+def keys_of(rows: Any) -> Counter[bytes]:
+    """Requests by key of a JSON report's rows; no key may stand there twice."""
+    counted = Counter({key_of(row): row["requests"] for row in rows})
+    assert len(counted) == len(rows)
+    return counted
+
+
+def tracers(lab: Lab) -> list[str]:
+    """What still traces on the lab's hosts."""
+    found = []
+    for host in lab.hosts.values():
+        if Path("/run/netns", host.namespace).exists():
+            found += [f"{host.name}: {one.pid}" for one in host.processes("bpftrace")]
+    return found
+
+
+def patched(pid: int) -> bool:
+    """Whether a breakpoint sits in a process's program text: a uprobe that is attached to it."""
+    if process(pid) is None:
+        raise AssertionError(f"process {pid} does not run")
+    exe = Path(f"/proc/{pid}/exe")
+    inode = exe.stat().st_ino
+    with exe.open("rb") as file, Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            found = re.match(r"([0-9a-f]+)-([0-9a-f]+) r-xp ([0-9a-f]+) \S+ (\d+)", line)
+            if found and int(found[4]) == inode:
+                start, end, offset = (int(found[index], 16) for index in (1, 2, 3))
+                file.seek(offset)
+                memory.seek(start)
+                text = file.read(end - start)
+                if memory.read(len(text)) != text:
+                    return True
+    return False

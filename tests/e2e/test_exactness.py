@@ -1,0 +1,99 @@
+"""Every number of the report is the truth, host by host and instance by instance."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from fleettrace.lab.fleet import Lab
+from tests.e2e.conftest import BigSweep
+from tests.e2e.fleet import TRACED, key_of, keys_of, patched
+
+pytestmark = pytest.mark.lab
+
+
+def as_traced(counts: Counter[bytes]) -> Counter[bytes]:
+    """The truth as a trace can know it: a key with a NUL in it is known up to there."""
+    seen: Counter[bytes] = Counter()
+    for key, count in counts.items():
+        seen[key.partition(b"\0")[0]] += count
+    return seen
+
+
+def test_the_requests_of_every_key_are_the_truth(big_sweep: BigSweep) -> None:
+    assert keys_of(big_sweep.done.report["keys"]) == as_traced(big_sweep.truth.by_key())
+
+
+def test_the_totals_are_the_truth(big_sweep: BigSweep) -> None:
+    report = big_sweep.done.report
+    assert report["totals"]["requests"] == big_sweep.truth.total()
+    assert report["totals"]["hosts_traced"] == len(TRACED)
+    assert sum(row["share"] for row in report["keys"]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", TRACED)
+def test_the_requests_of_every_host_are_the_truth(big_sweep: BigSweep, name: str) -> None:
+    host = big_sweep.done.host(name)
+    assert (host["state"], host["error"]) == ("ok", None)
+    truth = as_traced(big_sweep.truth.by_key(name))
+    assert host["requests"] == truth.total()
+    shown = keys_of(host["top"])
+    assert shown == Counter(dict(truth.most_common(100))) or shown == {key: truth[key] for key in shown}
+    assert len(shown) == min(100, len(truth))
+
+
+def test_the_requests_of_every_instance_are_the_truth(lab: Lab, big_sweep: BigSweep) -> None:
+    everywhere = keys_of(big_sweep.done.report["keys"])
+    for place in big_sweep.truth.places:
+        instances = big_sweep.done.host(place.host)["instances"]
+        [instance] = [one for one in instances if one["ports"] == [place.port]]
+        assert instance["pid"] == lab.hosts[place.host].pids[place.port]
+        assert instance["requests"] == big_sweep.truth.total(*place)
+        assert instance["absent"] == 0
+        own = {key: n for key, n in big_sweep.truth.by_key(*place).items() if key.startswith(place.host.encode())}
+        assert own
+        assert {key: everywhere[key] for key in own} == own
+
+
+def test_instances_of_one_inode_are_told_apart(lab: Lab, big_sweep: BigSweep) -> None:
+    host = big_sweep.done.host("two")
+    first, second = host["instances"]
+    assert first["build_id"] == second["build_id"]
+    assert first["pid"] != second["pid"]
+    assert host["requests"] == first["requests"] + second["requests"]
+
+
+def test_no_bound_is_wider_than_the_count_where_nothing_was_hidden(big_sweep: BigSweep) -> None:
+    assert big_sweep.done.report["totals"]["absent"] == 0
+    assert all(row["requests_max"] in (None, row["requests"]) for row in big_sweep.done.report["keys"])
+
+
+def test_how_each_binary_was_traced_is_said(big_sweep: BigSweep) -> None:
+    for name in TRACED:
+        for instance in big_sweep.done.host(name)["instances"]:
+            assert instance["version"].startswith("1.")
+            assert (instance["probe"]["rung"], instance["probe"]["exact"]) == ("item", True)
+            assert 15 < instance["window_s"] < 25
+
+
+def test_odd_binaries_are_found_by_what_they_run(big_sweep: BigSweep) -> None:
+    by_port = {one["ports"][0]: one for one in big_sweep.done.host("shapes")["instances"]}
+    assert set(by_port) == {11211, 11212, 11213}
+    assert by_port[11212]["exe"].endswith("/kvstore")
+    assert by_port[11213]["exe"].endswith(" (deleted)")
+    assert big_sweep.done.host("container")["instances"][0]["exe"] == "/usr/local/bin/memcached"
+
+
+def test_the_hottest_host_of_a_key_is_named(big_sweep: BigSweep) -> None:
+    for row in big_sweep.done.report["keys"]:
+        if b"\0" in key_of(row) or row["truncated"]:
+            continue
+        counts = {name: big_sweep.truth.by_key(name)[key_of(row)] for name in TRACED}
+        assert row["hosts"] == sum(count > 0 for count in counts.values())
+        assert row["top_host"]["requests"] == max(counts.values()) == counts[row["top_host"]["host"]]
+
+
+def test_the_probes_were_there_and_are_gone(lab: Lab, big_sweep: BigSweep) -> None:
+    assert big_sweep.patched_meanwhile
+    assert not any(patched(pid) for name in TRACED for pid in lab.hosts[name].pids.values())

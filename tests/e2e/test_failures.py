@@ -1,0 +1,46 @@
+"""A host that fails does so in its own way, and touches no other host's numbers (`test_exactness.py` has those)."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.e2e.conftest import BigSweep
+from tests.e2e.fleet import FAILING, FLEET, TRACED
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_failed_host_says_why_and_what_to_do(big_sweep: BigSweep, name: str) -> None:
+    state, code, words = FAILING[name]
+    host = big_sweep.done.host(name)
+    assert host["state"] == state
+    assert host["error"]["code"] == (code or host["error"]["code"])
+    assert words.lower() in host["error"]["message"].lower()
+    assert "\n" not in host["error"]["message"]
+    assert (host["requests"], host["rate"], host["share"]) == (None, None, None)
+    assert re.search(rf"^fleettrace: {name}: {state}: ", big_sweep.done.err, re.MULTILINE)
+
+
+def test_a_host_without_memcached_is_no_failure(big_sweep: BigSweep) -> None:
+    host = big_sweep.done.host("empty")
+    assert (host["state"], host["error"], host["instances"]) == ("no-instances", None, [])
+
+
+def test_every_host_is_in_the_report_in_the_inventorys_order(big_sweep: BigSweep) -> None:
+    assert [host["host"] for host in big_sweep.done.report["hosts"]] == [spec.name for spec in FLEET]
+
+
+def test_the_exit_code_says_that_more_than_half_failed(big_sweep: BigSweep) -> None:
+    fine = len(TRACED) + 1
+    assert fine < len(FLEET) / 2
+    assert big_sweep.done.status == 4
+
+
+def test_missing_hosts_leave_the_bounds_open(big_sweep: BigSweep) -> None:
+    report = big_sweep.done.report
+    assert set(report["totals"]["hosts_missing"]) == set(FAILING)
+    assert report["totals"]["certified"] == 0
+    assert not any(row["certified"] for row in report["keys"])

@@ -1,0 +1,132 @@
+"""However a run ends, nothing goes on tracing on a host, and what was collected is reported where anybody is left to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.system import wait_until
+from fleettrace.lab.truth import Place, Truth
+from tests.e2e.command import Command, Done, on_lab
+from tests.e2e.fleet import keys_of, patched, plan_for, tracers
+
+pytestmark = pytest.mark.lab
+
+HOSTS = ("plain", "two", "sudo")
+GONE_WITHIN_S = 5.0
+
+
+@contextmanager
+def tracing(lab: Lab, *options: str, output: str = "json") -> Iterator[Command]:
+    """A run whose window would last a minute, once it counts on all of `HOSTS`."""
+    arguments = ["--hosts", ",".join(HOSTS), "--duration", "60s", "--top", "1000", "--output", output, "-v", *options]
+    with Command(["run", *on_lab(lab, *arguments)]) as command:
+        command.wait_for_trace(*HOSTS)
+        yield command
+
+
+def send(lab: Lab) -> Truth:
+    return lab.send({place: plan_for(place, hostile=False) for place in lab.places() if place.host in HOSTS})
+
+
+def check_collected(done: Done, truth: Truth, state: str) -> None:
+    report = done.report
+    assert keys_of(report["keys"]) == truth.by_key()
+    for host in report["hosts"]:
+        assert host["state"] == state
+        assert host["requests"] == truth.total(host["host"])
+        assert all(0 < instance["window_s"] < 60 for instance in host["instances"])
+    assert report["totals"]["certified"] == 0
+
+
+def check_gone(lab: Lab) -> None:
+    wait_until(lambda: not tracers(lab), "bpftrace goes on", seconds=GONE_WITHIN_S, pause=0.1)
+    assert not any(patched(pid) for name in HOSTS for pid in lab.hosts[name].pids.values())
+
+
+def test_a_killed_controller_leaves_no_bpftrace(lab: Lab) -> None:
+    with tracing(lab) as command:
+        assert len(tracers(lab)) == len(HOSTS)
+        command.signal(signal.SIGKILL)
+        check_gone(lab)
+
+
+def test_a_controller_that_is_killed_before_the_trace_leaves_none_either(lab: Lab) -> None:
+    with Command(["run", *on_lab(lab, "--hosts", "plain", "--duration", "60s", "-v")]) as command:
+        wait_until(lambda: tracers(lab), "bpftrace does not start")
+        command.signal(signal.SIGKILL)
+        check_gone(lab)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
+def test_what_was_collected_before_a_signal_is_reported(lab: Lab, number: signal.Signals, status: int) -> None:
+    with tracing(lab) as command:
+        truth = send(lab)
+        command.signal(number)
+        done = command.finish()
+    assert done.status == status
+    assert "Traceback" not in done.err
+    check_collected(done, truth, "interrupted")
+    check_gone(lab)
+
+
+def test_ctrl_c_twice_does_not_wait_for_a_host_that_is_stuck(lab: Lab) -> None:
+    with tracing(lab) as command:
+        truth = send(lab)
+        lab.hosts["two"].freeze()
+        try:
+            command.signal(signal.SIGINT)
+            time.sleep(3)
+            command.signal(signal.SIGINT)
+            begun = time.monotonic()
+            done = command.finish()
+        finally:
+            lab.hosts["two"].thaw()
+    assert time.monotonic() - begun < 8
+    assert done.status == 130
+    assert done.host("plain")["requests"] == truth.total("plain")
+    assert done.host("two")["state"] == "interrupted"
+    check_gone(lab)
+
+
+def test_the_deadline_ends_a_run_that_would_last_longer(lab: Lab) -> None:
+    with tracing(lab, "--deadline", "12s") as command:
+        truth = send(lab)
+        done = command.finish()
+    assert done.status == 5
+    check_collected(done, truth, "timeout")
+    check_gone(lab)
+
+
+def test_a_deadline_that_comes_before_the_login_names_every_host(lab: Lab) -> None:
+    with Command(["run", *on_lab(lab, "--hosts", "plain,mute", "--output", "json", "--deadline", "1ms")]) as command:
+        done = command.finish()
+    assert done.status == 5
+    assert [host["state"] for host in done.report["hosts"]] == ["timeout", "timeout"]
+
+
+def test_a_signal_during_the_login_ends_the_run_at_once(lab: Lab) -> None:
+    with Command(["run", *on_lab(lab, "--hosts", "mute", "--connect-timeout", "60s", "--output", "json", "-v")]) as one:
+        one.wait_for(["mute: connect"])
+        one.signal(signal.SIGINT)
+        begun = time.monotonic()
+        done = one.finish()
+    assert done.status == 130
+    assert done.host("mute")["state"] == "interrupted"
+    assert time.monotonic() - begun < 30
+
+
+def test_the_table_is_printed_after_ctrl_c_as_well(lab: Lab) -> None:
+    with tracing(lab, output="table") as command:
+        truth = lab.send({Place("plain", 11211): plan_for(Place("plain", 11211), hostile=False)})
+        os.killpg(command.pid, signal.SIGINT)
+        done = command.finish()
+    assert done.status == 130
+    hottest = truth.by_key().most_common(1)[0][0].decode()
+    assert hottest in done.out.decode()
