@@ -24,6 +24,11 @@ from fleettrace.sweep.stop import Reason, Stop
 
 __all__ = ["GRACE_S", "Sweep"]
 
+POLL_S = 0.2
+IDLE_POLLS = 5
+"""A second in which no host is logged in to and nothing arrives: whatever a stopped sweep still waits for is a login,
+which cannot be cut short and has nothing to report."""
+
 GRACE_S = 12.0
 """Seconds that stopped traces have to print what they have, before their connections are closed: timeout(1) on the node
 kills bpftrace 10 s after it was interrupted."""
@@ -87,35 +92,42 @@ class Sweep:
         """Tell the events and merge the outcomes until every host is done, or given up after a stop."""
         began = self.clock()
         stopped: float | None = None
+        idle = 0
         while len(result.hosts) < hosts:
             try:
-                arrived = self._arrived.get(timeout=0.2)
+                arrived = self._arrived.get(timeout=POLL_S)
             except queue.Empty:
                 arrived = None
-            if isinstance(arrived, HostOutcome):
-                result.hosts.append(arrived.result)
-                result.fleet.add_host(self.info.id, arrived.result.host, arrived.summaries)
-                self.listener(HostFinished(arrived.result.host, arrived.result.state, arrived.result))
-            elif isinstance(arrived, Reason):
-                if self.stop.reason is not None:
-                    self.stop.give_up()
-                self.stop.request(arrived)
-            elif arrived is not None:
-                self.listener(arrived)
+            self._take(result, arrived)
             now = self.clock()
             if self.settings.deadline_s is not None and now - began > self.settings.deadline_s:
                 self.stop.request(Reason.DEADLINE)
+            if self.stop.reason is None:
+                continue
+            if stopped is None:
+                stopped = now
+                self.listener(StopRequested(self.stop.reason))
+            idle = 0 if arrived is not None or self.stop.busy else idle + 1
+            if idle > IDLE_POLLS or now - stopped > 2 * GRACE_S:
+                self._abandon(result)
+            elif now - stopped > GRACE_S:
+                self.stop.give_up()
+
+    def _take(self, result: RunResult, arrived: Event | HostOutcome | Reason | None) -> None:
+        if isinstance(arrived, HostOutcome):
+            result.hosts.append(arrived.result)
+            result.fleet.add_host(self.info.id, arrived.result.host, arrived.summaries)
+            self.listener(HostFinished(arrived.result.host, arrived.result.state, arrived.result))
+        elif isinstance(arrived, Reason):
             if self.stop.reason is not None:
-                if stopped is None:
-                    stopped = now
-                    self.listener(StopRequested(self.stop.reason))
-                elif now - stopped > 2 * GRACE_S:
-                    self._abandon(result)
-                elif now - stopped > GRACE_S:
-                    self.stop.give_up()
+                self.stop.give_up()
+            self.stop.request(arrived)
+        elif arrived is not None:
+            self.listener(arrived)
 
     def _abandon(self, result: RunResult) -> None:
-        """Report the hosts that do not even answer to the closing of their connection."""
+        """Report the hosts that have nothing to give: those that are still being logged in to, and those that do not
+        even answer to the closing of their connection."""
         done = {host.host for host in result.hosts}
         error = self.stop.error()
         for task in self.tasks:

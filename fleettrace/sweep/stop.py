@@ -35,6 +35,12 @@ class Stop:
         """Why the sweep ends early, None while it goes on."""
         return self._reason
 
+    @property
+    def busy(self) -> bool:
+        """Whether any host is logged in to: only such a one can still have something to report."""
+        with self._lock:
+            return bool(self._open)
+
     def request(self, reason: Reason) -> None:
         """End the sweep: traces are stopped and print what they have, hosts that do not trace yet are let go.
 
@@ -67,9 +73,9 @@ class Stop:
             self.check()
             yield
         finally:
+            connection.close()
             with self._lock:
                 del self._open[connection]
-            connection.close()
 
     def tracing(self, connection: Connection, trace: Execution) -> None:
         """From now on the host's trace is stopped first, so that it prints what it has."""

@@ -60,7 +60,10 @@ class Command:
     def __init__(
         self, arguments: Sequence[str], *, terminal: bool = False, variables: Mapping[str, str] | None = None
     ) -> None:
-        self._controller, follower = pty.openpty() if terminal else (None, None)
+        self._controller: int | None = None
+        follower: int | None = None
+        if terminal:
+            self._controller, follower = pty.openpty()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fleettrace", *arguments],
             stdin=subprocess.DEVNULL,

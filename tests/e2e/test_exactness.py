@@ -56,7 +56,7 @@ def test_the_requests_of_every_instance_are_the_truth(lab: Lab, big_sweep: BigSw
         assert {key: everywhere[key] for key in own} == own
 
 
-def test_instances_of_one_inode_are_told_apart(lab: Lab, big_sweep: BigSweep) -> None:
+def test_instances_of_one_inode_are_told_apart(big_sweep: BigSweep) -> None:
     host = big_sweep.done.host("two")
     first, second = host["instances"]
     assert first["build_id"] == second["build_id"]

@@ -1,4 +1,4 @@
-"""However a run ends, nothing goes on tracing on a host, and what was collected is reported where anybody is left to."""
+"""However a run ends, no host goes on being traced, and what was collected is reported."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_a_signal_during_the_login_ends_the_run_at_once(lab: Lab) -> None:
         done = one.finish()
     assert done.status == 130
     assert done.host("mute")["state"] == "interrupted"
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 10
 
 
 def test_the_table_is_printed_after_ctrl_c_as_well(lab: Lab) -> None:

@@ -1,0 +1,46 @@
+"""One switch ends everything: traces are asked to print, whatever does not trace is let go."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleettrace.errors import HostError, HostState
+from fleettrace.sweep.stop import Reason, Stop
+from tests.sweep.fakes import FakeConnection, FakeExecution, FakeTransport
+
+
+def test_a_stop_stops_traces_and_closes_other_connections() -> None:
+    transport, stop = FakeTransport(), Stop()
+    tracing, looking = FakeConnection(transport, "tracing"), FakeConnection(transport, "looking")
+    with stop.watch(tracing), stop.watch(looking):
+        stop.tracing(tracing, FakeExecution(transport, "tracing"))
+        stop.request(Reason.INTERRUPTED)
+        assert transport.log == [("tracing", "stopped"), ("looking", "closed")]
+        stop.give_up()
+        assert ("tracing", "closed") in transport.log
+
+
+def test_a_trace_that_starts_after_the_stop_is_stopped_too() -> None:
+    transport, stop = FakeTransport(), Stop()
+    connection = FakeConnection(transport, "late")
+    with stop.watch(connection):
+        stop.request(Reason.DEADLINE)
+        stop.tracing(connection, FakeExecution(transport, "late"))
+    assert ("late", "stopped") in transport.log
+
+
+def test_a_login_that_ends_after_the_stop_is_closed_at_once() -> None:
+    transport, stop = FakeTransport(), Stop()
+    stop.request(Reason.DEADLINE)
+    with pytest.raises(HostError) as caught, stop.watch(FakeConnection(transport, "late")):
+        raise AssertionError("it must not get this far")
+    assert caught.value.state is HostState.TIMEOUT
+    assert transport.log == [("late", "closed")]
+
+
+def test_whoever_is_logged_in_keeps_it_busy() -> None:
+    stop = Stop()
+    assert not stop.busy
+    with stop.watch(FakeConnection(FakeTransport(), "a")):
+        assert stop.busy
+    assert not stop.busy
