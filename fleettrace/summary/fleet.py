@@ -138,11 +138,10 @@ class FleetSummary:
 
     def _ranked(self, key: Key, count: KeyCount, bars: list[int], n: int, bounds_open: bool) -> Ranked:
         upper = count.requests + self.absent - count.covered
-        # Among the others: the key's own upper bound, if it is one of the bars, is taken out.
-        others = list(bars)
-        if upper in others:
-            others.remove(upper)
-        bar = others[n - 1] if len(others) >= n else 0
+        # The n-th largest among the others: one further down when the key's own is one of the n largest.
+        own_is_above = len(bars) >= n and upper >= bars[n - 1]
+        place = n if own_is_above else n - 1
+        bar = bars[place] if place < len(bars) else 0
         known = self.keys[key]
         return Ranked(
             key=key,

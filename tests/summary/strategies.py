@@ -24,5 +24,5 @@ key_counts = st.builds(
 )
 
 summaries = st.builds(
-    Summary, total=_small, absent=_small, keys=st.dictionaries(keys, key_counts, max_size=5), course=_courses
+    Summary, total=_small, absent=_small, keys=st.dictionaries(keys, key_counts, max_size=3), course=_courses
 )

@@ -53,6 +53,7 @@ def test_what_arrives_again_is_taken_once(arrived: Hosts, again: list[int]) -> N
     assert state(fleet_of(repeated)) == state(fleet_of(once))
 
 
+@settings(max_examples=40)
 @given(hosts)
 def test_instances_may_arrive_one_by_one(arrived: Hosts) -> None:
     single = [(host, {name: part}) for host, instances in arrived.items() for name, part in instances.items()]
@@ -60,6 +61,7 @@ def test_instances_may_arrive_one_by_one(arrived: Hosts) -> None:
     assert state(fleet_of(single), hottest=False) == state(fleet_of(whole), hottest=False)
 
 
+@settings(max_examples=40)
 @given(hosts)
 def test_adding_does_not_change_what_is_added(arrived: Hosts) -> None:
     instances = [summary for parts in arrived.values() for summary in parts.values()]
@@ -80,7 +82,7 @@ traffic = st.lists(
         st.builds(MapLimits, capacity=st.integers(1, 30), printed=st.integers(1, 12), tags=st.just(2)),
     ),
     min_size=1,
-    max_size=5,
+    max_size=4,
 )  # fmt: skip
 Traffic = list[tuple[list[Request], MapLimits]]
 
@@ -102,7 +104,6 @@ def is_in_top(truth: Counter[Key], name: Key, n: int) -> bool:
     return sum(count > truth[name] for count in truth.values()) < n
 
 
-@settings(max_examples=200)
 @given(traffic)
 def test_every_true_count_is_inside_its_bounds(hosts: Traffic) -> None:
     fleet, truth = traced(hosts)
@@ -116,7 +117,7 @@ def test_every_true_count_is_inside_its_bounds(hosts: Traffic) -> None:
     assert fleet.total == truth.total()
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(traffic, st.integers(1, 8))
 def test_a_certified_key_is_always_in_the_true_top(hosts: Traffic, n: int) -> None:
     fleet, truth = traced(hosts)
