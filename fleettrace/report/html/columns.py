@@ -1,0 +1,138 @@
+"""What the page needs of a report, by column: ten thousand keys as arrays are a third of the size of as many objects.
+
+Each of `keys`, `hosts` and `templates` becomes {field: [value per row]}; a field that no row knows is left out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+__all__ = ["page_data"]
+
+_Object = Mapping[str, Any]
+_Columns = dict[str, list[Any]]
+
+_COURSE_CELLS = 60
+"""Bars of a course at most; a longer one shows the highest bucket of each bar, so that no burst is lost."""
+_HEAT_KEYS = 40
+"""Keys in the heat map, the first of the report."""
+
+_KEY_FIELDS = (
+    *("key", "key_base64", "truncated", "length", "requests", "requests_max", "share", "rate", "certified", "ops"),
+    *("misses", "value_bytes", "bytes_out_estimate", "hosts", "spread", "course", "mark"),
+)
+_TEMPLATE_FIELDS = ("template", "requests", "share", "rate", "keys", "hottest")
+_HOST_FIELDS = (
+    *("host", "state", "error", "requests", "rate", "share", "load", "cause", "course", "coverage", "instances", "top"),
+)
+
+
+def page_data(report: _Object) -> dict[str, Any]:
+    """The report's values as the page's script expects them."""
+    keys, hosts = _rows(report, "keys"), _rows(report, "hosts")
+    run = cast(_Object, report.get("run") or {})
+    place = {host["host"]: index for index, host in enumerate(hosts)}
+    number = {_identity(key): index for index, key in enumerate(keys)}
+    columns = _columns(keys, _KEY_FIELDS)
+    columns["top_host"] = [_top_host(key.get("top_host"), place) for key in keys]
+    host_columns = _columns(hosts, _HOST_FIELDS)
+    if "load" not in host_columns:
+        host_columns["load"] = _loads(hosts)
+    return {
+        "title": f"{run.get('pattern') or 'fleet'} at {run.get('started') or ''}",
+        "run": run,
+        "totals": report.get("totals") or {},
+        "keys": {"n": len(keys), **columns},
+        "templates": {"n": len(_rows(report, "templates")), **_columns(_rows(report, "templates"), _TEMPLATE_FIELDS)},
+        "hosts": {"n": len(hosts), **host_columns, "top": [_host_top(host, number) for host in hosts]},
+        "heat": _heat(keys, hosts, number),
+        "warnings": _folded(_rows(report, "warnings")),
+        "errors": _folded({"host": h["host"], **h["error"], "state": h["state"]} for h in hosts if h.get("error")),
+    }
+
+
+def _rows(report: _Object, name: str) -> Sequence[_Object]:
+    return cast(Sequence[_Object], report.get(name) or [])
+
+
+def _columns(rows: Sequence[_Object], fields: Iterable[str]) -> _Columns:
+    columns: _Columns = {}
+    for field in fields:
+        if field == "top":
+            continue
+        column = [_compact(row.get(field)) if field != "course" else _course(row.get(field)) for row in rows]
+        if any(value is not None for value in column):
+            columns[field] = column
+    return columns
+
+
+def _compact(value: Any) -> Any:
+    """Six significant digits are more than a page shows; a boolean is shorter as a number."""
+    if isinstance(value, bool):
+        return int(value)
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _course(course: Sequence[int] | None) -> list[int] | None:
+    if not course:
+        return None
+    width = min(len(course), _COURSE_CELLS)
+    edges = [cell * len(course) // width for cell in range(width + 1)]
+    return [max(course[edges[cell] : edges[cell + 1]]) for cell in range(width)]
+
+
+def _identity(key: _Object) -> tuple[str | None, str, object]:
+    return key.get("key_base64"), key["key"], key.get("truncated")
+
+
+def _top_host(top: _Object | None, place: Mapping[str, int]) -> list[Any] | None:
+    """[index of the host, requests, share of the host's requests]."""
+    if top is None or top["host"] not in place:
+        return None
+    return [place[top["host"]], top["requests"], _compact(top.get("share"))]
+
+
+def _loads(hosts: Sequence[_Object]) -> list[Any]:
+    """Times the mean rate, for a report that does not have it."""
+    rates = [host["rate"] for host in hosts if host.get("rate") is not None]
+    mean = sum(rates) / len(rates) if rates else 0
+    return [_compact(host["rate"] / mean) if mean and host.get("rate") is not None else None for host in hosts]
+
+
+def _host_top(host: _Object, number: Mapping[tuple[str | None, str, object], int]) -> list[list[Any]]:
+    """The host's hottest keys: [index of the key, or its text when it is not in the report; requests]."""
+    return [[number.get(_identity(key), key["key"]), key["requests"]] for key in host.get("top") or []]
+
+
+def _heat(
+    keys: Sequence[_Object], hosts: Sequence[_Object], number: Mapping[tuple[str | None, str, object], int]
+) -> dict[str, Any]:
+    """Requests by key and host, as [key, host, requests], where the report knows them."""
+    known: dict[tuple[int, int], int] = {}
+    for place, host in enumerate(hosts):
+        for key in host.get("top") or []:
+            index = number.get(_identity(key), _HEAT_KEYS)
+            if index < _HEAT_KEYS:
+                known[index, place] = key["requests"]
+    names = {host["host"]: place for place, host in enumerate(hosts)}
+    for index, key in enumerate(keys[:_HEAT_KEYS]):
+        top = key.get("top_host")
+        if top is not None and top["host"] in names:
+            known.setdefault((index, names[top["host"]]), top["requests"])
+    cells = [[index, place, requests] for (index, place), requests in sorted(known.items())]
+    return {"keys": min(_HEAT_KEYS, len(keys)), "cells": cells}
+
+
+def _folded(items: Iterable[_Object]) -> list[dict[str, Any]]:
+    """Equal messages once, with all their hosts."""
+    hosts: dict[tuple[str, str, str | None], list[str]] = defaultdict(list)
+    for item in items:
+        same = hosts[item["code"], item["message"], item.get("state")]
+        if item.get("host") is not None:
+            same.append(item["host"])
+    return [
+        {"code": code, "message": message, "state": state, "hosts": names}
+        for (code, message, state), names in hosts.items()
+    ]
