@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from fleettrace.report.escape import shorten
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.text import Text
 
 __all__ = ["Column", "Name", "Screen", "grid", "heading"]
@@ -33,7 +32,7 @@ class Screen:
     @property
     def wide(self) -> bool:
         """Whether there is room for what is good to know."""
-        return self.width is None or self.width >= 120
+        return self.width is None or self.width >= 140
 
     @property
     def gap(self) -> int:
@@ -72,42 +71,54 @@ def heading(title: str, remark: str = "") -> Text:
     return Text.assemble((title.upper(), "bold"), (f"  {remark}" if remark else "", ""))
 
 
-def grid(screen: Screen, columns: Iterable[Column], title: str, names: Sequence[Name]) -> RenderableType:
-    """A table of `columns`, with the `names` under `title` at its end."""
-    from rich.padding import Padding
-    from rich.table import Table
+def grid(screen: Screen, columns: Iterable[Column], title: str, names: Sequence[Name]) -> Text:
+    """Lines of `columns`, with the `names` under `title` at their end.
+
+    The lines are laid out here, not by rich's tables, which take minutes for thousands of rows.
+    """
+    from rich.text import Text
 
     shown = [column for column in columns if any(len(cell) for cell in column.cells)]
-    table = Table(box=None, pad_edge=False, padding=(0, screen.gap, 0, 0), header_style="dim", show_edge=False)
-    used = _INDENT
-    for column in shown:
-        width = max([_cells(column.title), *(_cells(cell) for cell in column.cells)])
-        used += width + screen.gap
-        justify = "right" if column.right else "left"
-        table.add_column(column.title, justify=justify, style=column.style, no_wrap=True, min_width=width)  # type: ignore[arg-type]
-    table.add_column(title, no_wrap=True)
-    room = None if screen.width is None else max(screen.width - used, _NARROWEST)
+    widths = [max([_cells(column.title), *map(_cells, column.cells)]) for column in shown]
+    room = (
+        None
+        if screen.width is None
+        else max(screen.width - _INDENT - sum(widths) - screen.gap * len(widths), _NARROWEST)
+    )
+    table = Text(no_wrap=True, overflow="ignore", end="")
+    _append(table, screen, shown, widths, [column.title for column in shown])
+    table.append(title)
+    table.stylize("dim")
     for index, name in enumerate(names):
-        table.add_row(*(_text(column.cells[index]) for column in shown), _named(name, room, screen.ellipsis))
-    return Padding(table, (0, 0, 0, _INDENT))
+        table.append("\n")
+        _append(table, screen, shown, widths, [column.cells[index] for column in shown])
+        _append_name(table, name, room, screen.ellipsis)
+    return table
 
 
-def _named(name: Name, room: int | None, ellipsis: str) -> Text:
+def _append(
+    line: Text, screen: Screen, columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str | Text]
+) -> None:
+    """Put one cell of each column onto the line, aligned."""
+    line.append(" " * _INDENT)
+    for column, width, cell in zip(columns, widths, cells, strict=True):
+        blank = " " * (width - _cells(cell))
+        style = column.style or None
+        line.append(blank if column.right else "")
+        line.append(cell, style) if isinstance(cell, str) else line.append_text(cell)
+        line.append(("" if column.right else blank) + " " * screen.gap)
+
+
+def _append_name(line: Text, name: Name, room: int | None, ellipsis: str) -> None:
     from rich.cells import cell_len
-    from rich.text import Text
 
     remark = f"  {name.remark}" if name.remark else ""
     fitted = name.name if room is None else shorten(name.name, room - cell_len(remark), ellipsis)
-    return Text.assemble((fitted, name.style), (remark, "yellow"), no_wrap=True, end="")
+    line.append(fitted, name.style or None)
+    line.append(remark, "yellow")
 
 
 def _cells(cell: str | Text) -> int:
     from rich.cells import cell_len
 
     return cell_len(cell) if isinstance(cell, str) else cell.cell_len
-
-
-def _text(cell: str | Text) -> Text:
-    from rich.text import Text
-
-    return Text(cell) if isinstance(cell, str) else cell
