@@ -35,6 +35,11 @@ class Screen:
         return self.width is None or self.width >= 140
 
     @property
+    def roomy(self) -> bool:
+        """Whether there is room for one more column."""
+        return self.width is None or self.width >= 110
+
+    @property
     def gap(self) -> int:
         """Cells between columns."""
         return 1 if self.width is not None and self.width < 100 else 2

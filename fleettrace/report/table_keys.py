@@ -40,7 +40,7 @@ def keys_part(report: Report, screen: Screen) -> list[RenderableType]:
         Column("at most", ["" if row.exact else f"{at_most}{_at_most(row, screen)}" for row in rows], style="dim"),
         Column("req/s", [rate(row.rate) if screen.wide else compact(row.rate) for row in rows]),
         Column("share", [_styled(percent(row.share), _heat(row)) for row in rows]),
-        *(_wide_columns(rows) if screen.wide else []),
+        *_optional_columns(rows, screen),
         *_where(rows, traced, screen),
         Column("course", [_course(row, screen) for row in rows], right=False),
     ]
@@ -96,14 +96,14 @@ def _round_up(number: int) -> int:
     return -(-number // step) * step
 
 
-def _wide_columns(rows: Sequence[KeyRow]) -> list[Column]:
-    """What is known of some key at least; an unknown figure is shown as such."""
+def _optional_columns(rows: Sequence[KeyRow], screen: Screen) -> list[Column]:
+    """What is known of some key at least, where there is room; an unknown figure is shown as such."""
     columns = []
-    if any(row.ops is not None for row in rows):
+    if screen.roomy and any(row.ops is not None for row in rows):
         columns.append(Column("ops", [ops_mix(row.ops) for row in rows], right=False))
-    if any(row.misses is not None for row in rows):
+    if screen.wide and any(row.misses is not None for row in rows):
         columns.append(Column("misses", [whole(row.misses) for row in rows]))
-    if any(row.bytes_out is not None for row in rows):
+    if screen.wide and any(row.bytes_out is not None for row in rows):
         columns.append(Column("bytes out ~", [size(row.bytes_out) for row in rows]))
     return columns
 
