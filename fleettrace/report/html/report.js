@@ -6,6 +6,7 @@
   const NONE = "–";
   const HOT = 1.5;
   const WARM = 1.2;
+  const narrow = matchMedia("(max-width: 40rem)").matches;
 
   // ---- words and numbers -------------------------------------------------------------------------------------------
   const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\u115f\u1160\u2800\u3164\uffa0]/gu;
@@ -72,6 +73,7 @@
         `M${(i * step).toFixed(1)} ${height}v${(-tall).toFixed(1)}h${Math.max(0.6, step - 1).toFixed(1)}v${tall.toFixed(1)}z`;
     });
     const node = svg("svg", { class: "course", width, height, viewBox: `0 0 ${width} ${height}`, role: "img" });
+    node.setAttribute("preserveAspectRatio", "none");
     node.setAttribute("aria-label", "requests over time, at most " + count(top) + " in one bar");
     node.append(svg("line", { x1: 0, x2: width, y1: height, y2: height }));
     paths.forEach((d, odd) => d && node.append(svg("path", odd ? { d, class: "odd" } : { d })));
@@ -297,7 +299,7 @@
         const cause = at(hosts, "cause", row);
         const error = at(hosts, "error", row);
         const top = el("span");
-        hosts.top[row].slice(0, 10).forEach(([key, n], i) => top.append(i ? el("br") : "", name(keyText(key)), "  " + count(n)));
+        hosts.top[row].slice(0, 10).forEach(([key, n], i) => top.append(i ? el("br") : "", name(keyText(key)), el("span", "figure", count(n))));
         const all = el("div", "", facts([
           ["error", error && safe(error.message)],
           ["cause", cause && el("span", "", ...causeWords(cause))],
@@ -357,11 +359,12 @@
       { label: "Where", look: "mid", value: value("hosts"), cell: (row) => {
         const top = topHost(row);
         const spread = at(keys, "spread", row);
-        const where = pill(SPREAD[spread] || plural(at(keys, "hosts", row), "host"), spread === "one" ? "warm" : "");
+        const heavy = spread === "one" && top && top[2] >= 0.1;
+        const where = pill(SPREAD[spread] || plural(at(keys, "hosts", row), "host"), heavy ? "warm" : "");
         return el("span", "", where, top ? el("small", "", spread === "everywhere" ? plural(at(keys, "hosts", row), "host") : safe(hosts.host[top[0]])) : "");
       } },
       { label: "Course", value: (row) => { const mark = at(keys, "mark", row); return mark ? mark.at_s + 1 : 0; }, title: "Over the window; sorts what came late or burst first",
-        cell: (row) => el("span", "", course(at(keys, "course", row), markFrom(row), 90, 20), markPill(row)) },
+        cell: (row) => el("span", "", course(at(keys, "course", row), markFrom(row), narrow ? 64 : 90, 20), markPill(row)) },
     ].filter(Boolean);
     table({
       into: section("keys"), noun: "key", n: keys.n, sort: 1, page: 50, columns,
@@ -385,7 +388,7 @@
           ["written", at(keys, "value_bytes", row) != null && bytes(keys.value_bytes[row])],
           ["sent, estimated", at(keys, "bytes_out_estimate", row) != null && bytes(keys.bytes_out_estimate[row])],
           ["hosts", plural(at(keys, "hosts", row), "host") + " list it"],
-          ["hottest on", top && el("span", "", name(hosts.host[top[0]]), `  ${count(top[1])} requests` + (top[2] == null ? "" : `, ${percent(top[2])} of all there`))],
+          ["hottest on", top && el("span", "", name(hosts.host[top[0]]), el("span", "figure", `${count(top[1])} requests` + (top[2] == null ? "" : `, ${percent(top[2])} of all there`)))],
           ["course", at(keys, "course", row) && el("span", "", course(keys.course[row], markFrom(row), 420, 60), markPill(row))],
         ].filter(([, shown]) => shown));
       },
@@ -464,7 +467,7 @@
       order.forEach((host, i) => { if (at(hosts, "requests", host) == null) pen.fillRect(i * wide, 0, wide - 1, HIGH * rows); });
       for (const [cell, n] of known) {
         const [key, i] = [Math.floor(cell / hosts.n), cell % hosts.n];
-        pen.fillStyle = `rgba(${heat}, ${(0.1 + 0.9 * (Math.log1p(n) / Math.log1p(most)) ** 2).toFixed(3)})`;
+        pen.fillStyle = `rgba(${heat}, ${(0.1 + 0.9 * (Math.log1p(n) / Math.log1p(most)) ** 4).toFixed(3)})`;
         pen.fillRect(i * wide, key * HIGH + 1, wide - 1, HIGH - 2);
       }
     };
