@@ -18,52 +18,55 @@ __all__ = ["container_of", "named", "names_by_id"]
 #   crio-ID.scope                        CRI-O
 #   nerdctl-ID.scope                     nerdctl
 #   /kubepods/.../podUID/ID              Kubernetes with the cgroupfs driver: the runtime is not said
-_PREFIXED = re.compile(r"\b(docker|libpod|cri-containerd|crio|nerdctl)[-/]([0-9a-f]{64})")
-_KUBEPODS = re.compile(r"/kubepods[^\n]*/([0-9a-f]{64})")
+#   /ANYTHING/ID                         a runtime that was given a parent (`--cgroup-parent`): not said either
+_ID = re.compile(r"(?:\b(docker|libpod|cri-containerd|crio|nerdctl)[-/]|/)([0-9a-f]{64})(?![0-9a-f])")
 _LXC = re.compile(r"/lxc(?:\.payload)?[./]([A-Za-z0-9][A-Za-z0-9_.-]*)")
 _RUNTIMES = {"libpod": "podman", "cri-containerd": "containerd", "crio": "cri-o"}
+_UNSAID = "unknown"
 _LINE = re.compile(r"^([0-9a-f]{64}) (\S+) (\S+)$", re.MULTILINE)
 
 
 def container_of(cgroup: str) -> Container | None:
-    """The container whose cgroup `/proc/PID/cgroup` names; None for a process of the host itself."""
-    if found := _PREFIXED.search(cgroup):
-        return Container(_RUNTIMES.get(found[1], found[1]), found[2])
-    if found := _KUBEPODS.search(cgroup):
-        return Container("kubernetes", found[1])
+    """The container whose cgroup `/proc/PID/cgroup` names, the innermost of several; None for a process of the host
+    itself. The runtime is `unknown` where the cgroup does not say it."""
+    if ids := _ID.findall(cgroup):
+        runtime, identity = ids[-1]
+        if not runtime:
+            runtime = "kubernetes" if "/kubepods" in cgroup else _UNSAID
+        return Container(_RUNTIMES.get(runtime, runtime), identity)
     if found := _LXC.search(cgroup):
         return Container("lxc", found[1], name=found[1])
     return None
 
 
-def names_by_id(listings: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    """Name and image by container id, from what each (runtime, listing) says. A listing in another form is passed
-    over: a container without a name is still traced."""
-    names: dict[str, tuple[str, str]] = {}
+def names_by_id(listings: Iterable[tuple[str, str]]) -> dict[str, Container]:
+    """Containers by id, from what each (runtime, listing) says. A listing in another form is passed over: a container
+    without a name is still traced."""
+    known: dict[str, Container] = {}
     for runtime, text in listings:
-        names.update(
-            _crictl(text) if runtime == "crictl" else {found[1]: (found[2], found[3]) for found in _LINE.finditer(text)}
-        )
-    return names
+        rows = _crictl(text) if runtime == "crictl" else _LINE.findall(text)
+        known.update({identity: Container(runtime, identity, name, image) for identity, name, image in rows})
+    return known
 
 
-def _crictl(text: str) -> dict[str, tuple[str, str]]:
+def _crictl(text: str) -> list[tuple[str, str, str]]:
     try:
-        containers = json.loads(text)["containers"]
-        return {
-            str(each["id"]): (
+        return [
+            (
+                str(each["id"]),
                 str(each["metadata"]["name"]),
                 str(each["image"].get("userSpecifiedImage") or each["image"]["image"]),
             )
-            for each in containers
-        }
+            for each in json.loads(text)["containers"]
+        ]
     except (ValueError, KeyError, TypeError, AttributeError):
-        return {}
+        return []
 
 
-def named(container: Container | None, names: Mapping[str, tuple[str, str]]) -> Container | None:
-    """The container with its name and image, where they are known."""
-    if container is None or container.id not in names:
+def named(container: Container | None, known: Mapping[str, Container]) -> Container | None:
+    """The container with its name and image, where they are known, and with its runtime where only they tell it."""
+    if container is None or container.id not in known:
         return container
-    name, image = names[container.id]
-    return replace(container, name=name, image=image)
+    told = known[container.id]
+    runtime = told.runtime if container.runtime == _UNSAID else container.runtime
+    return replace(container, runtime=runtime, name=told.name, image=told.image)

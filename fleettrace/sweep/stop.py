@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 
 from fleettrace.errors import HostError, HostState
@@ -52,17 +52,14 @@ class Stop:
             self._reason = reason
             connections = list(self._open.items())
         for connection, trace in connections:
-            if trace is None:
-                connection.close()
-            else:
-                trace.stop()
+            _end(connection.close if trace is None else trace.stop)
 
     def give_up(self) -> None:
         """Close every connection at once; bpftrace on the nodes is ended by its watchdog there."""
         with self._lock:
             connections = list(self._open)
         for connection in connections:
-            connection.close()
+            _end(connection.close)
 
     @contextmanager
     def watch(self, connection: Connection) -> Iterator[None]:
@@ -73,7 +70,7 @@ class Stop:
             self.check()
             yield
         finally:
-            connection.close()
+            _end(connection.close)
             with self._lock:
                 del self._open[connection]
 
@@ -83,7 +80,7 @@ class Stop:
             self._open[connection] = trace
             late = self._reason is not None
         if late:
-            trace.stop()
+            _end(trace.stop)
 
     def check(self) -> None:
         """Raises `HostError` when the sweep is to end: for between two steps of a host's work."""
@@ -97,3 +94,9 @@ class Stop:
         if self._reason is Reason.FAILURES:
             return HostError(HostState.SKIPPED, "max-fail", "too many hosts failed before it was this one's turn")
         return HostError(HostState.INTERRUPTED, "interrupted", "the run was interrupted before the trace was done")
+
+
+def _end(way: Callable[[], None]) -> None:
+    """End one host's work. A connection that is broken already may fail at that, and must not save the next one."""
+    with suppress(Exception):
+        way()

@@ -15,7 +15,7 @@ from fleettrace.lab.specs import Bpftrace, HostKey, HostSpec, InstanceSpec, Logi
 from fleettrace.lab.system import process
 from fleettrace.lab.truth import Place
 
-__all__ = ["FAILING", "FLEET", "TRACED", "key_of", "keys_of", "patched", "plan_for", "tracers"]
+__all__ = ["FAILING", "FLEET", "IDLE", "TRACED", "key_of", "keys_of", "patched", "plan_for", "tracers"]
 
 SHAPES = (
     InstanceSpec(11211, Shape.WRAPPER),
@@ -23,6 +23,8 @@ SHAPES = (
     InstanceSpec(11213, Shape.DELETED),
 )
 TRACED = ("plain", "two", "container", "shapes", "sudo", "password")
+IDLE = ("victim", "shot", "empty")
+"""Sound hosts that the sweep of all hosts sends nothing to."""
 FAILING = {
     "down": ("unreachable", "", "no route"),
     "closed": ("unreachable", "connection-refused", "refused"),
@@ -45,6 +47,8 @@ FLEET = (
     HostSpec("shapes", SHAPES),
     HostSpec("sudo", login=Login.SUDO),
     HostSpec("password", login=Login.SUDO_PASSWORD),
+    HostSpec("victim"),
+    HostSpec("shot"),
     HostSpec("empty", ()),
     HostSpec("down", (), reach=Reach.DOWN),
     HostSpec("closed", (), reach=Reach.CLOSED),

@@ -26,6 +26,8 @@ EMPTY_NODE = b"".join(
         (b"arch", b"x86_64"),
         (b"uid", b"0"),
         (b"cpus", b"2"),
+        (b"possible", b"0-1"),
+        (b"netns", b"net:[4026531840]"),
         (b"ticks", b"100"),
         (b"lockdown", b""),
         (b"tracefs", b"yes"),

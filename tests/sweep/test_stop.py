@@ -44,3 +44,15 @@ def test_whoever_is_logged_in_keeps_it_busy() -> None:
     with stop.watch(FakeConnection(FakeTransport(), "a")):
         assert stop.busy
     assert not stop.busy
+
+
+def test_a_broken_connection_does_not_save_the_next_one() -> None:
+    class Broken(FakeConnection):
+        def close(self) -> None:
+            raise EOFError
+
+    transport, stop = FakeTransport(), Stop()
+    with stop.watch(Broken(transport, "broken")), stop.watch(FakeConnection(transport, "sound")):
+        stop.request(Reason.DEADLINE)
+        stop.give_up()
+        assert transport.log == [("sound", "closed")] * 2

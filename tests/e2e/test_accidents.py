@@ -1,0 +1,88 @@
+"""What goes wrong on a host in the middle of a trace costs that host's numbers from then on, and no other's."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.truth import Place, Truth
+from tests.e2e.command import Command, Done, on_lab
+from tests.e2e.fleet import keys_of, plan_for, tracers
+
+pytestmark = pytest.mark.lab
+
+TWO_SLICES_S = 2.5
+
+
+def send(lab: Lab, *hosts: str) -> Truth:
+    return lab.send({Place(host, 11211): plan_for(Place(host, 11211), hostile=False) for host in hosts})
+
+
+@pytest.fixture(scope="module")
+def accidents(lab: Lab) -> tuple[Done, Truth]:
+    """A run in which one host's memcached and another one's bpftrace are killed."""
+    options = ["--hosts", "plain,victim,shot", "--duration", "12s", "--top", "1000", "--output", "json", "-v"]
+    with Command(["run", *on_lab(lab, *options)]) as command:
+        command.wait_for_trace("plain", "victim", "shot")
+        truth = send(lab, "plain", "victim", "shot")
+        time.sleep(TWO_SLICES_S)
+        lab.hosts["victim"].instance().stop(signal.SIGKILL)
+        for one in lab.hosts["shot"].processes("bpftrace"):
+            one.signal(signal.SIGKILL)
+        try:
+            truth = truth + send(lab, "plain")
+            assert not command.said("plain: ok"), "the traffic outlasted the window"
+            done = command.finish()
+        finally:
+            lab.hosts["victim"].instance().start()
+    return done, truth
+
+
+def test_what_a_killed_memcached_served_before_is_counted(accidents: tuple[Done, Truth]) -> None:
+    done, truth = accidents
+    host = done.host("victim")
+    assert (host["state"], host["error"]["code"]) == ("partial", "memcached-ended")
+    assert "ended during the trace" in host["error"]["message"]
+    assert host["requests"] == truth.total("victim")
+
+
+def test_what_a_killed_bpftrace_had_printed_is_counted(accidents: tuple[Done, Truth]) -> None:
+    done, truth = accidents
+    host = done.host("shot")
+    assert (host["state"], host["error"]["code"]) == ("partial", "trace-cut")
+    assert "of 12 s" in host["error"]["message"]
+    assert host["requests"] == truth.total("shot")
+    assert TWO_SLICES_S - 1 < host["instances"][0]["window_s"] < 12
+
+
+def test_the_other_hosts_numbers_are_untouched(accidents: tuple[Done, Truth]) -> None:
+    done, truth = accidents
+    assert (done.host("plain")["state"], done.host("plain")["requests"]) == ("ok", truth.total("plain"))
+    assert keys_of(done.report["keys"]) == truth.by_key()
+
+
+def test_such_a_run_is_neither_whole_nor_lost(accidents: tuple[Done, Truth]) -> None:
+    done, _ = accidents
+    assert done.status == 3
+    assert done.report["totals"]["hosts_missing"] == ["victim", "shot"]
+    assert done.report["totals"]["certified"] == 0
+
+
+def test_a_host_that_falls_silent_ends_with_the_deadline(lab: Lab) -> None:
+    options = ["--hosts", "plain,shot", "--duration", "5s", "--deadline", "14s", "--output", "json", "-v"]
+    with Command(["run", *on_lab(lab, *options)]) as command:
+        command.wait_for_trace("plain", "shot")
+        truth = send(lab, "plain", "shot")
+        time.sleep(TWO_SLICES_S)
+        lab.hosts["shot"].cut_network()
+        try:
+            done = command.finish()
+            assert not tracers(lab), "the node does not end its trace by itself"
+        finally:
+            lab.hosts["shot"].restore_network()
+    assert done.status == 5
+    assert (done.host("plain")["state"], done.host("plain")["requests"]) == ("ok", truth.total("plain"))
+    assert (done.host("shot")["state"], done.host("shot")["requests"]) == ("timeout", truth.total("shot"))

@@ -1,0 +1,75 @@
+"""Real containers: named as people know them, counted one by one though they share a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.specs import ContainerSpec, HostSpec
+from fleettrace.lab.truth import Truth
+from tests.e2e.command import Command, Done, on_lab
+from tests.e2e.fleet import keys_of, plan_for
+
+pytestmark = [pytest.mark.lab, pytest.mark.docker]
+
+CONTAINERS = (
+    ContainerSpec("mc-a", "memcached:lab", 11211),
+    ContainerSpec("mc-b", "memcached:lab", 11212),
+    ContainerSpec("mc-c", "other:lab", 11213),
+)
+
+
+@pytest.fixture(scope="module")
+def containers() -> Iterator[Lab]:
+    with Lab([HostSpec("dock", (), containers=CONTAINERS)]) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def traced(containers: Lab) -> tuple[Done, Truth]:
+    options = ["--duration", "6s", "--top", "1000", "--output", "json", "-v"]
+    with Command(["run", *on_lab(containers, *options)]) as command:
+        command.wait_for_trace("dock")
+        truth = containers.send({place: plan_for(place, hostile=False) for place in containers.places()})
+        assert not command.said("dock: ok"), "the traffic outlasted the window"
+        done = command.finish()
+    return done, truth
+
+
+@pytest.mark.parametrize("spec", CONTAINERS, ids=lambda spec: spec.name)
+def test_a_container_is_named_and_counted(containers: Lab, traced: tuple[Done, Truth], spec: ContainerSpec) -> None:
+    done, truth = traced
+    [instance] = [one for one in done.host("dock")["instances"] if one["ports"] == [spec.port]]
+    real = containers.hosts["dock"].containers[spec.name]
+    assert instance["container"] == {"runtime": "docker", "id": real.id, "name": spec.name, "image": spec.image}
+    assert instance["pid"] == real.pid
+    assert instance["exe"] == "/usr/local/bin/memcached"
+    assert (instance["state"], instance["requests"]) == ("ok", truth.total("dock", spec.port))
+
+
+def test_the_requests_of_every_key_are_the_truth(traced: tuple[Done, Truth]) -> None:
+    done, truth = traced
+    assert done.status == 0
+    assert keys_of(done.report["keys"]) == truth.by_key()
+
+
+def test_two_containers_of_an_image_share_a_file_and_a_third_does_not(containers: Lab) -> None:
+    from pathlib import Path
+
+    a, b, c = (Path(f"/proc/{one.pid}/exe").stat().st_ino for one in containers.hosts["dock"].containers.values())
+    assert a == b != c
+
+
+def test_instances_are_chosen_by_their_container(containers: Lab) -> None:
+    inventory = containers.private / "one.yaml"
+    inventory.write_text(
+        containers.inventory.read_text().replace(
+            "fleettrace_scope: netns", "fleettrace_scope: netns\n    fleettrace_instances: ['container:mc-b']"
+        )
+    )
+    options = ["-i", str(inventory), "--ssh-config", str(containers.ssh_config), "--output", "json"]
+    with Command(["check", *options]) as command:
+        done = command.finish()
+    assert [one["container"]["name"] for one in done.host("dock")["instances"]] == ["mc-b"]
