@@ -11,6 +11,7 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.containers import container_of, named, names_by_id
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeBinary, NodeFacts
 from fleettrace.node.records import Record, read_records
+from fleettrace.summary.run import Container
 from fleettrace.transport.interface import Connection, Limits, Stream
 
 __all__ = ["DISCOVERY_LIMITS", "discovery_script", "look_around", "parse_discovery", "set_words"]
@@ -90,7 +91,7 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
     )
 
 
-def _instances(groups: list[dict[str, bytes]], names: dict[str, tuple[str, str]]) -> tuple[Instance, ...]:
+def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> tuple[Instance, ...]:
     binaries: dict[bytes, NodeBinary] = {}
     instances = []
     for group in groups:
@@ -112,7 +113,7 @@ def _instances(groups: list[dict[str, bytes]], names: dict[str, tuple[str, str]]
                 or group.get("uid", b"").decode("ascii", "replace")
                 or None,
                 ports=tuple(sorted({int(port, 16) for port in group["ports"].split()})),
-                container=named(container_of(group["cgroup"].decode("utf-8", "replace")), names),
+                container=named(container_of(group["cgroup"].decode("utf-8", "replace")), known),
             )
         )
     return tuple(sorted(instances, key=lambda instance: instance.pid))
