@@ -21,6 +21,7 @@ __all__ = ["OWN_VARIABLES", "ConnectionKind", "HostSettings", "Scope", "SecretCo
 
 OWN_VARIABLES = ("fleettrace_bpftrace", "fleettrace_instances", "fleettrace_scope")
 """Every variable of the tool's own."""
+_PREFIX = "fleettrace_"
 
 # Each in the order of Ansible's plugin documentation (ssh connection, sudo become), where the last that is set wins.
 _ADDRESS = ("ansible_host", "ansible_ssh_host")
@@ -109,10 +110,14 @@ def check_names(inventory: Inventory) -> None:
     """Raise `ConfigError` for the first variable that begins with `fleettrace_` and is none of `OWN_VARIABLES`."""
     for layer in inventory.layers:
         for name in layer.values:
-            if isinstance(name, str) and name.startswith("fleettrace_") and name not in OWN_VARIABLES:
-                near = difflib.get_close_matches(name, OWN_VARIABLES, 1)
-                cure = f"did you mean {near[0]}?" if near else f"there are {', '.join(OWN_VARIABLES)}"
-                raise layer.origin.at(name).error(f"unknown variable {name}: {cure}")
+            if isinstance(name, str) and name.startswith(_PREFIX) and name not in OWN_VARIABLES:
+                raise layer.origin.at(name).error(f"unknown variable {name}: {_nearest(name)}")
+
+
+def _nearest(name: str) -> str:
+    words = [own.removeprefix(_PREFIX) for own in OWN_VARIABLES]
+    near = difflib.get_close_matches(name.removeprefix(_PREFIX), words, 1)
+    return f"did you mean {_PREFIX}{near[0]}?" if near else f"there are {', '.join(OWN_VARIABLES)}"
 
 
 def _secret(values: Values, names: tuple[str, ...]) -> str | SecretCommand | None:

@@ -3,23 +3,55 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Ansible"]
+__all__ = ["Ansible", "expanded_range", "option", "parsed_address"]
 
 # Set by Ansible on every host; not the user's variables.
 _MAGIC = frozenset({"inventory_file", "inventory_dir"})
 
 
-@functools.cache
-def _prepared() -> None:
-    from ansible.plugins.loader import init_plugin_loader
-    from ansible.utils.display import Display
+def _ansible(module: str) -> Any:
+    return importlib.import_module(f"ansible.{module}")
 
-    init_plugin_loader()
+
+@functools.cache
+def _prepare() -> None:
+    _ansible("plugins.loader").init_plugin_loader()
+    display = _ansible("utils.display").Display
     # Warnings about patterns that match nothing are part of the game here.
-    Display.warning = Display.deprecated = Display.error_as_warning = lambda *_args, **_kwargs: None
+    display.warning = display.deprecated = display.error_as_warning = lambda *_args, **_kwargs: None
+
+
+def parsed_address(text: str) -> tuple[str, int | None] | None:
+    """Ansible's reading of one address with an optional port; None where it finds none."""
+    try:
+        host, port = _ansible("parsing.utils.addresses").parse_address(text, allow_ranges=True)
+    except _ansible("errors").AnsibleError:
+        return None
+    return str(host), port
+
+
+def expanded_range(text: str) -> list[str] | None:
+    """Ansible's expansion of the ranges in a host's name; None where it finds them malformed."""
+    try:
+        return [str(name) for name in _ansible("plugins.inventory").expand_hostname_range(text)]
+    except Exception:  # ValueError from deep inside as well as Ansible's own errors
+        return None
+
+
+def option(plugin: str, name: str, variables: dict[str, Any]) -> Any:
+    """What Ansible's `ssh` or `sudo` plugin takes for its option `name` from these variables."""
+    _prepare()
+    loader = _ansible("plugins.loader")
+    if plugin == "sudo":
+        found = loader.become_loader.get("sudo")
+    else:
+        found = loader.connection_loader.get("ssh", _ansible("playbook.play_context").PlayContext(), None)
+    found.set_options(var_options=variables)
+    return found.get_option(name)
 
 
 class Ansible:
@@ -27,15 +59,11 @@ class Ansible:
     remembers for the life of the process what it found in `group_vars` and `host_vars`."""
 
     def __init__(self, source: Path) -> None:
-        _prepared()
-        from ansible.inventory.manager import InventoryManager
-        from ansible.parsing.dataloader import DataLoader
-        from ansible.vars.manager import VariableManager
-
-        loader = DataLoader()
+        _prepare()
+        loader = _ansible("parsing.dataloader").DataLoader()
         loader.set_basedir(str(source.parent / "no-playbooks-here"))
-        self.manager: Any = InventoryManager(loader=loader, sources=[str(source)])
-        self._variables: Any = VariableManager(loader=loader, inventory=self.manager)
+        self.manager: Any = _ansible("inventory.manager").InventoryManager(loader=loader, sources=[str(source)])
+        self._variables: Any = _ansible("vars.manager").VariableManager(loader=loader, inventory=self.manager)
 
     def hosts(self, pattern: str, limit: str | None = None) -> list[str] | None:
         """What the pattern selects, in order; None where Ansible gives up with an error."""

@@ -8,8 +8,13 @@ from hypothesis import strategies as st
 
 __all__ = ["inventories", "limits", "patterns"]
 
-_HOSTS = "web1 web2 db1 db2 cache-01 localhost 10.0.0.1 10.0.0.2 w[1:3] w[01:02]:2222 x.y:22".split()
-_GROUPS = "web db east west prod w cache all ungrouped".split()
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+_HOSTS = _words("web1 web2 db1 db2 cache-01 localhost 10.0.0.1 10.0.0.2 w[1:3] w[01:02]:2222 x.y:22")
+_GROUPS = _words("web db east west prod w cache all ungrouped")
 _VALUES = st.sampled_from([1, "two", None, True, [3], {"four": 4}])
 _VARIABLES = st.dictionaries(st.sampled_from(["a", "b", "c"]), _VALUES, max_size=3)
 
@@ -29,7 +34,7 @@ def _group(draw: st.DrawFn, below: list[str], depth: int) -> dict[str, Any] | No
         elif depth and below:
             names = draw(st.lists(st.sampled_from(below), max_size=2, unique=True))
             content[part] = {name: draw(_group(below[below.index(name) + 1 :], depth - 1)) for name in names}
-    return draw(st.sampled_from([content, content, content, content or None]))
+    return content if draw(st.integers(0, 5)) else None
 
 
 @st.composite
@@ -44,8 +49,10 @@ def inventories(draw: st.DrawFn) -> dict[str, Any]:
 
 
 _WORDS = st.sampled_from(
-    "web1 db2 cache-01 web db east prod all ungrouped nothing localhost 127.0.0.1 ::1 w* *1 * a* ?b* [dw]* web[12] "
-    "cache-0[!2] w[1:3] 10.0.0.* 10.0.0.1 x.y x.y:22 ~^w ~.*1$ ~(web|db)1 ~db[0] ~ ~( *.*".split()
+    _words(
+        "web1 db2 cache-01 web db east prod all ungrouped nothing localhost 127.0.0.1 ::1 w* *1 * a* ?b* [dw]* web[12] "
+        "cache-0[!2] w[1:3] 10.0.0.* 10.0.0.1 x.y x.y:22 ~^w ~.*1$ ~(web|db)1 ~db[0] ~ ~( *.*"
+    )
 )
 _SUBSCRIPTS = st.sampled_from(
     ["", "", "", "", "[0]", "[-1]", "[0:1]", "[1:]", "[2]", "[1-2]", "[2:0]", "[-5]", "[0:9]"]

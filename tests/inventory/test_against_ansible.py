@@ -17,7 +17,7 @@ from tests.inventory.oracle import Ansible
 from tests.inventory.strategies import inventories, limits, patterns
 
 _EFFORT = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 _count = itertools.count()
 

@@ -25,13 +25,13 @@ def add_layout(tree: Tree, data: Any, origin: Origin) -> None:
         )
     for name, content in data.items():
         if content is None or isinstance(content, dict):
-            _add_group(tree, name, content, origin.at(name))
+            place = origin.at(name)
+            _fill_group(tree, tree.add_group(name, place), content, place)
         else:
             _warn(tree, origin.at(name), f"{name!r} is {_kind(content)}, not a group: passed over")
 
 
-def _add_group(tree: Tree, name: object, content: dict[Any, Any] | None, origin: Origin) -> str:
-    group = tree.add_group(name, origin)
+def _fill_group(tree: Tree, group: str, content: dict[Any, Any] | None, origin: Origin) -> None:
     for key, section in (content or {}).items():
         place = origin.at(key)
         if key not in _SECTIONS:
@@ -45,7 +45,6 @@ def _add_group(tree: Tree, name: object, content: dict[Any, Any] | None, origin:
             )
         if section:
             _SECTIONS[key](tree, group, section, place)
-    return group
 
 
 def _add_hosts(tree: Tree, group: str, section: dict[Any, Any], origin: Origin) -> None:
@@ -74,8 +73,9 @@ def _add_children(tree: Tree, group: str, section: dict[Any, Any], origin: Origi
         place = origin.at(name)
         if content is not None and not isinstance(content, dict):
             raise place.error(f"the group {name!r} must be a mapping, not {_kind(content)}")
-        child = _add_group(tree, name, content, place)
+        child = tree.add_group(name, place)
         tree.add_child(group, child, place)
+        _fill_group(tree, child, content, place)
 
 
 def _add_vars(tree: Tree, group: str, section: dict[Any, Any], origin: Origin) -> None:

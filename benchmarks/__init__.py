@@ -1,0 +1,1 @@
+"""Measurements to be repeated: each module prints its own figures."""

@@ -1,0 +1,36 @@
+"""`inventory.example.yaml` is right, shows every variable of the tool's own, and means the same to Ansible."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleettrace.inventory import ConnectionKind, Scope, SecretCommand, host_settings, load_inventory, select
+from fleettrace.inventory.settings import OWN_VARIABLES
+from tests.inventory.oracle import Ansible
+
+EXAMPLE = Path(__file__).parents[2] / "inventory.example.yaml"
+
+
+def test_the_example_loads_as_it_says() -> None:
+    inventory = load_inventory(str(EXAMPLE))
+    settings = {host.name: host_settings(host) for host in select(inventory, "all").hosts}
+    assert len(settings) == 512 + 256 + 4 + 2 + 1 + 1
+    assert inventory.warnings == ()
+    assert not any(found.warnings for found in settings.values())
+    assert settings["cache-007.west.example.net"].proxy_jump == "tracer@bastion.west.example.net:2200"
+    assert settings["cache-001.east.example.net"].become_password == SecretCommand("pass show fleet/sudo")
+    assert settings["tenant-red"].scope is Scope.NETNS
+    assert settings["controller"].connection is ConnectionKind.LOCAL
+    assert len(settings["node-a.k8s.example.net"].instances) == 4
+
+
+def test_the_example_shows_every_variable_of_ours() -> None:
+    text = EXAMPLE.read_text()
+    assert all(f"{name}:" in text for name in OWN_VARIABLES)
+
+
+def test_ansible_reads_the_same_fleet() -> None:
+    inventory, ansible = load_inventory(str(EXAMPLE)), Ansible(EXAMPLE)
+    assert list(inventory.hosts) == ansible.all_names()
+    for name in ("cache-001.east.example.net", "tenant-blue", "node-d.k8s.example.net", "controller"):
+        assert dict(inventory.hosts[name].variables) == ansible.variables(name)
