@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
 
 import paramiko
 from fabric import Connection
 
 from fleettrace.errors import HostError, HostState
+from fleettrace.transport.login import hang_up
 from fleettrace.transport.routes import Route
+from fleettrace.transport.tunnel import Tunnel
 
 __all__ = ["Bastions"]
 
@@ -29,8 +30,8 @@ class Bastions:
         self._connections: dict[Route, Future[Connection]] = {}
         self._closed = False
 
-    def channel(self, hop: Route, host: str, port: int, deadline: float) -> Any:
-        """A socket-like channel from the bastion `hop` to a host. Raises `HostError` that names the bastion."""
+    def channel(self, hop: Route, host: str, port: int, deadline: float) -> Tunnel:
+        """A way through the bastion `hop` to a host. Raises `HostError` that names the bastion."""
         try:
             connection = self._connection(hop, deadline)
         except TimeoutError:
@@ -41,8 +42,9 @@ class Bastions:
             code = error.code if error.code.startswith("bastion-") else f"bastion-{error.code}"
             raise HostError(error.state, code, f"bastion {hop.address}: {error.message}") from None
         try:
-            return connection.transport.open_channel(
-                "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=max(0.01, deadline - time.monotonic())
+            left = max(0.01, deadline - time.monotonic())
+            return Tunnel(
+                connection.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=left)
             )
         except Exception as error:
             raise _explain(error, hop, f"{host}:{port}", deadline) from None
@@ -69,7 +71,7 @@ class Bastions:
         with self._lock:
             closed = self._closed
         if closed:
-            connection.client.close()
+            hang_up(connection)
         future.set_result(connection)
 
     def close(self) -> None:
@@ -80,7 +82,7 @@ class Bastions:
             self._connections.clear()
         for future in futures:
             if future.done() and future.exception() is None:
-                future.result().client.close()
+                hang_up(future.result())
 
 
 def _is_dead(future: Future[Connection]) -> bool:

@@ -206,6 +206,6 @@ def _become_failure(text: str, words: bytes) -> HostError:
     if "not in the sudoers" in text or "not allowed to" in text or "may not run sudo" in text:
         return failed(
             "become-refused",
-            f"sudoers does not let this user run `sh` as root{_quoted(words)}: allow it, or log in as another user",
+            "sudoers does not let this user run `sh` as root: allow it there, or log in as another user",
         )
     return failed("become-failed", f"sudo did not start a shell{_quoted(words)}: try `sudo -n true` there by hand")

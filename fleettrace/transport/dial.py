@@ -6,13 +6,14 @@ import errno
 import ipaddress
 import queue
 import socket
+import subprocess
 import threading
 import time
 from typing import Any
 
 from fleettrace.errors import HostError, HostState
 
-__all__ = ["dial"]
+__all__ = ["dial", "dial_by_command"]
 
 # A peer that vanished is noticed after 15 + 3 * 5 seconds, by the kernel alone: no thread has to wake for it.
 _KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30_000))
@@ -42,6 +43,36 @@ def dial(host: str, port: int, deadline: float) -> socket.socket:
             link.close()
             failure = _explain(error, port)
     raise failure
+
+
+def dial_by_command(command: str) -> socket.socket:
+    """Connect by ssh_config's ProxyCommand: a command whose standard input and output are the connection."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        # OpenSSH's way of running it, but for the user's own shell.
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", f"exec {command}"],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return _CommandSocket(ours, process)
+
+
+class _CommandSocket(socket.socket):
+    def __init__(self, link: socket.socket, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(link.family, link.type, fileno=link.detach())
+        self._process = process
+
+    def close(self) -> None:
+        super().close()
+        self._process.terminate()
+        try:
+            self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 def _resolve(host: str, port: int, deadline: float) -> list[_Address]:

@@ -55,7 +55,7 @@ class Target:
     """Where and as whom to log in. `None` leaves the choice to `~/.ssh/config`, then to SSH's own defaults."""
 
     name: str
-    """The inventory's name of the host: used in messages, and as the alias looked up in `~/.ssh/config`."""
+    """The inventory's name of the host. ssh_config's blocks apply if they match it or the address."""
     address: str | None = None
     port: int | None = None
     user: str | None = None
@@ -79,20 +79,29 @@ class Execution(Protocol):
 
     @property
     def exit_status(self) -> int | None:
-        """The script's exit status once it is over; None while it runs or when a signal ended it."""
+        """The script's exit status once it is over; None while it runs or when a signal ended it.
+
+        A login shell that waits for its command turns signal n into status 128 + n.
+        """
 
     def stop(self) -> None:
         """Close the script's standard input. Safe from another thread, and more than once."""
 
     def close(self) -> None:
-        """Give up on the script at once and free what it holds. Safe from another thread, and more than once."""
+        """Give up on the script at once and free what it holds. Safe from another thread, and more than once.
+
+        Whoever iterates gets `HostError` (state `interrupted`, code `closed`).
+        """
 
 
 class Connection(Protocol):
     """A logged-in host."""
 
     def start(self, script: bytes, limits: Limits) -> Execution:
-        """Run `script` with POSIX `sh` (as root where the target says so). Raises `HostError`."""
+        """Run `script` with POSIX `sh` (as root where the target says so); return once it has started.
+
+        Raises `HostError` with state `become-failed` or `unreachable`, and ValueError for a NUL byte in the script.
+        """
 
     def close(self) -> None:
         """Close the connection and everything that runs over it. Safe from another thread, and more than once."""
@@ -102,7 +111,12 @@ class Transport(Protocol):
     """One way of reaching hosts. One object serves all hosts of a run, from many threads."""
 
     def connect(self, target: Target) -> Connection:
-        """Log in. Raises `HostError` with state `unreachable`, `auth-failed`, `host-key` or `timeout`."""
+        """Log in within the target's connect timeout.
+
+        Raises `HostError` with state `unreachable` (time ran out included), `auth-failed` or `host-key`; its message
+        leaves out the host's name, so that equal failures of many hosts can be told once. Raises `ConfigError` for a
+        faulty ssh_config.
+        """
 
     def close(self) -> None:
         """Close what hosts shared (bastion connections). Idempotent."""

@@ -64,9 +64,6 @@ def _load(path: Path, certificates: tuple[Path, ...]) -> paramiko.PKey:
 
     try:
         about = path.stat()
-        # sshkey_perm_ok() of OpenSSH's authfile.c: a key of ours that others can read is no key.
-        if about.st_uid == os.getuid() and about.st_mode & 0o077:
-            raise unusable("key-permissions", "can be read by others: `chmod 600` it")
         key: paramiko.PKey = paramiko.PKey.from_path(path)
     except FileNotFoundError:
         raise unusable("key-missing", "does not exist: correct `ansible_ssh_private_key_file`") from None
@@ -78,6 +75,9 @@ def _load(path: Path, certificates: tuple[Path, ...]) -> paramiko.PKey:
     except Exception:
         # paramiko and `cryptography` raise what they like for a file that holds no key they know.
         raise unusable("key-invalid", "holds no private key of a kind known here (RSA, ECDSA, Ed25519)") from None
+    # sshkey_perm_ok() of OpenSSH's authfile.c: a key of ours that others can read is no key.
+    if about.st_uid == os.getuid() and about.st_mode & 0o077:
+        raise unusable("key-permissions", "can be read by others: `chmod 600` it")
     for certificate in certificates:
         try:
             key.load_certificate(str(certificate))

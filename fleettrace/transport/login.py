@@ -21,14 +21,19 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.transport.bootstrap import readable
 from fleettrace.transport.keys import HostKeyCheck, KeyRing
 from fleettrace.transport.routes import Route
+from fleettrace.transport.tunnel import HANDLERS
 
-__all__ = ["Link", "login"]
+__all__ = ["Link", "hang_up", "login"]
 
 _KEEPALIVE_SECONDS = 15
 
 
 class _Packets(Packetizer):
-    """Closes so that a blocked reader notices at once, and needs no timer thread: the login has a deadline."""
+    """Closes so that a blocked reader notices at once, and needs no timer thread: the login has a deadline.
+
+    A socket is only shut down, and closed by the reader when it has noticed. Closed under it, its number may be another
+    file's before the reader polls it.
+    """
 
     def __init__(self, link: Any) -> None:
         super().__init__(link)
@@ -38,15 +43,18 @@ class _Packets(Packetizer):
         pass
 
     def close(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
+        if not isinstance(self._link, socket.socket):
+            super().close()
+            return
+        with contextlib.suppress(OSError):
             self._link.shutdown(socket.SHUT_RDWR)
-        super().close()
 
 
 class Link(paramiko.Transport):
     """paramiko's transport, without waking ten times a second to see whether it was closed."""
 
     _active_check_timeout = 5.0
+    _channel_handler_table = HANDLERS
 
     def __init__(self, sock: Any, **options: Any) -> None:
         super().__init__(sock, packetizer_class=_Packets, **options)
@@ -75,10 +83,17 @@ def login(route: Route, sock: Any, keys: KeyRing, deadline: float) -> Connection
         links[0].set_keepalive(_KEEPALIVE_SECONDS)
         return connection
     except Exception as error:
-        connection.client.close()
+        hang_up(connection)
         with contextlib.suppress(Exception):
             sock.close()
-        raise _explain(error, links[0] if links else None, deadline) from None
+        raise _explain(error, route, links[0] if links else None, deadline) from None
+
+
+def hang_up(connection: Connection) -> None:
+    """Close a connection, in whatever state. Safe from another thread, and more than once."""
+    # What closing says to a peer that is gone already fails in many ways, and matters in none.
+    with contextlib.suppress(Exception):
+        connection.client.close()
 
 
 def _connection(route: Route, sock: Any, factory: Callable[..., Link], strategy: _Login, timeout: float) -> Connection:
@@ -202,7 +217,7 @@ class _Login:
         )
 
 
-def _explain(error: Exception, link: Link | None, deadline: float) -> HostError:
+def _explain(error: Exception, route: Route, link: Link | None, deadline: float) -> HostError:
     """paramiko tells its failures apart by their text alone, so the stage that was reached has the first word."""
 
     def failed(code: str, message: str) -> HostError:
@@ -221,11 +236,11 @@ def _explain(error: Exception, link: Link | None, deadline: float) -> HostError:
         return failed(f"{stage}-timeout", "the login did not end within the connect timeout: is the host overloaded?")
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         return failed("no-common-algorithm", f"no algorithm in common with its sshd: {readable(str(error).encode())}")
-    if isinstance(error, paramiko.ProxyCommandFailure):
-        return failed("proxy-command-failed", "ssh_config's ProxyCommand ended before the login")
     text = str(error)
     if "Indecipherable" in text or "Invalid SSH banner" in text:
         return failed("not-ssh", "what answers there does not speak SSH: check `ansible_port`")
+    if not greeted and route.proxy_command is not None:
+        return failed("proxy-command-failed", "ssh_config's ProxyCommand ended before a greeting: run it by hand")
     if not greeted:
         return failed(
             "banner-closed",

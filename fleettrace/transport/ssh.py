@@ -7,6 +7,7 @@ imported before the first connection.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -77,14 +78,12 @@ class _Shared:
         return login(route, self._socket(route, deadline), self.keys, deadline)
 
     def _socket(self, route: Route, deadline: float) -> Any:
-        from paramiko import ProxyCommand
-
-        from fleettrace.transport.dial import dial
+        from fleettrace.transport.dial import dial, dial_by_command
 
         if route.hop is not None:
             return self.bastions.channel(route.hop, route.host, route.port, deadline)
         if route.proxy_command is not None:
-            return ProxyCommand(route.proxy_command)
+            return dial_by_command(route.proxy_command)
         return dial(route.host, route.port, deadline)
 
 
@@ -104,8 +103,10 @@ class SshConnection:
 
     def close(self) -> None:
         """Close the connection and everything that runs over it. Safe from another thread, and more than once."""
+        from fleettrace.transport.login import hang_up
+
         self._sessions.close()
-        self._connection.client.close()
+        hang_up(self._connection)
 
     def _channel(self, command: str, seconds: float) -> Channel:
         from paramiko import ChannelException
@@ -165,7 +166,10 @@ class ChannelPipe:
     """A command behind an SSH channel, as a `Pipe`."""
 
     def __init__(self, channel: Channel) -> None:
+        from fleettrace.transport.tunnel import in_order
+
         self._channel = channel
+        self._in_order = in_order
         self._arrival = _Arrival()
         self._readers = {Stream.OUT: channel.recv, Stream.ERR: channel.recv_stderr}
         channel.in_buffer.set_event(self._arrival)  # type: ignore[arg-type]
@@ -207,7 +211,8 @@ class ChannelPipe:
 
     def end_input(self) -> None:
         """As `Pipe.end_input`."""
-        self._channel.shutdown_write()
+        with contextlib.suppress(EOFError, OSError), self._in_order(self._channel):
+            self._channel.shutdown_write()
 
     def status(self, timeout: float) -> int | None:
         """As `Pipe.status`."""
@@ -223,7 +228,8 @@ class ChannelPipe:
 
     def close(self) -> None:
         """As `Pipe.close`. sshd closes the command's streams; the script's watch on its input does the rest."""
-        self._channel.close()
+        with contextlib.suppress(EOFError, OSError), self._in_order(self._channel):
+            self._channel.close()
 
 
 def _lost() -> HostError:

@@ -1,0 +1,50 @@
+"""One user and one sshd for the tests that need no other, and transports that leave no thread behind."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleettrace.transport.ssh import SshTransport
+from tests.transport.sshd import Account, Sshd, account, running_sshd
+
+
+@pytest.fixture(scope="package")
+def user() -> Iterator[Account]:
+    """A user with a plain shell and no rights."""
+    with account(f"ftt{os.getpid()}u") as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
+def folder() -> Iterator[Path]:
+    """A folder that other users may enter, as sshd does to read their authorized_keys. pytest's own are private."""
+    with tempfile.TemporaryDirectory(prefix="fleettrace-sshd-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture(scope="package")
+def sshd(folder: Path, user: Account) -> Iterator[Sshd]:
+    """A server where `user` (and root) may log in with `sshd.key_file`."""
+    with running_sshd(folder / "main", user.name) as server:
+        yield server
+
+
+@pytest.fixture
+def ssh() -> Iterator[SshTransport]:
+    """A transport of the test's own; once it is closed, no thread of it is left."""
+    before = set(threading.enumerate())
+    transport = SshTransport()
+    yield transport
+    transport.close()
+    deadline = time.monotonic() + 5
+    while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not left

@@ -1,0 +1,144 @@
+"""The bootstrap under the shells that nodes have, and the controller's half over any cut of the stream."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleettrace.errors import HostState
+from fleettrace.transport.bootstrap import NOISE_LIMIT, Handshake, argv, command_line, frame, readable
+from fleettrace.transport.interface import Become, Chunk, Stream
+from tests.transport.running import failing
+
+READY = b"\nfleettrace-ready\n"
+NODE_SHELLS = [["dash"], ["bash", "--posix"], ["busybox", "sh"]]
+LOGIN_SHELLS = ["sh", "bash", "dash", "zsh", "fish", "csh"]
+
+
+def shell(words: list[str], sent: bytes) -> subprocess.CompletedProcess[bytes]:
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{words[0]} is not installed")
+    return subprocess.run(words, input=sent, capture_output=True, timeout=20, check=False)
+
+
+def receive(words: list[str], sent: bytes) -> tuple[bytes, bytes, int]:
+    done = shell([*words, *argv(None)[1:]], sent)
+    assert done.stdout.startswith(READY)
+    assert done.stderr.startswith(READY)
+    return done.stdout.removeprefix(READY), done.stderr.removeprefix(READY), done.returncode
+
+
+@pytest.mark.parametrize("words", NODE_SHELLS, ids=" ".join)
+class TestReceiver:
+    def test_runs_the_script_and_ends_with_its_status(self, words: list[str]) -> None:
+        script = b"#!/bin/sh\nprintf 'a\\0\\377\\n\\n'\necho \"it's\" >&2\nexit 3\n\n"
+        assert receive(words, frame(script)) == (b"a\0\xff\n\n", b"it's\n", 3)
+
+    def test_takes_bytes_that_are_no_text(self, words: list[str]) -> None:
+        assert receive(words, frame(b"printf %s '\xff\xc3\xa9\xe2\x82'")) == (b"\xff\xc3\xa9\xe2\x82", b"", 0)
+
+    def test_swallows_what_comes_before_the_header(self, words: list[str]) -> None:
+        assert receive(words, b"pass word\\\n\n" + frame(b"echo here")) == (b"here\n", b"", 0)
+
+    def test_leaves_standard_input_to_the_script(self, words: list[str]) -> None:
+        assert receive(words, frame(b"cat; echo over")) == (b"over\n", b"", 0)
+
+    @pytest.mark.parametrize("kept", [0, 10, 20, -1])
+    def test_does_not_run_a_part_of_a_script(self, words: list[str], kept: int) -> None:
+        assert receive(words, frame(b"echo one\necho two\n")[:kept]) == (b"", b"", 97)
+
+    def test_takes_a_large_script(self, words: list[str]) -> None:
+        assert receive(words, frame(b"# filler\n" * 30_000 + b"echo end")) == (b"end\n", b"", 0)
+
+
+@pytest.mark.parametrize("become", [None, Become(), Become("x")], ids=["plain", "sudo", "password"])
+class TestCommandLine:
+    def test_is_safe_for_any_login_shell(self, become: Become | None) -> None:
+        line = command_line(become)
+        assert not set(line) & set("!\\\n")
+        assert len(line) < 1000
+
+    @pytest.mark.parametrize("name", LOGIN_SHELLS)
+    def test_runs_under_every_login_shell(self, become: Become | None, name: str) -> None:
+        done = shell([name, "-c", command_line(become)], frame(b"echo $((6 * 7))"))
+        assert (done.stdout, done.returncode) == (READY + b"42\n", 0)
+
+
+def test_refuses_a_nul_byte() -> None:
+    with pytest.raises(ValueError, match="NUL"):
+        frame(b"echo \0")
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    return [data[start:end] for start, end in pairwise(edges) if start < end]
+
+
+@given(
+    noise=st.binary(max_size=60).filter(lambda noise: b"fleettrace" not in noise),
+    rest=st.binary(max_size=60),
+    cuts=st.lists(st.integers(0, 200), max_size=8),
+)
+def test_finds_the_marker_wherever_the_stream_is_cut(noise: bytes, rest: bytes, cuts: list[int]) -> None:
+    handshake = Handshake(None, b"script")
+    assert handshake.opening() == b"script"
+    for stream in Stream:
+        for piece in pieces(noise + READY + rest, cuts):
+            assert list(handshake.feed(Chunk(stream, piece))) == []
+    assert handshake.ready
+    assert handshake.rest == ([Chunk(stream, rest) for stream in Stream] if rest else [])
+
+
+@given(cuts=st.lists(st.integers(0, 80), max_size=8))
+def test_gives_the_password_once_and_when_asked(cuts: list[int]) -> None:
+    handshake = Handshake(Become("s3cret"), b"script")
+    assert handshake.opening() == b""
+    lecture = b"We trust you have received the usual lecture\n[fleettrace-sudo]"
+    sent = [answer for piece in pieces(lecture, cuts) for answer in handshake.feed(Chunk(Stream.ERR, piece))]
+    assert sent == [b"s3cret\n"]
+    assert list(handshake.feed(Chunk(Stream.ERR, READY))) == []
+    assert list(handshake.feed(Chunk(Stream.OUT, READY))) == [b"script"]
+    assert handshake.ready
+
+
+def test_asked_twice_is_a_wrong_password() -> None:
+    handshake = Handshake(Become("s3cret"), b"script")
+    list(handshake.feed(Chunk(Stream.ERR, b"[fleettrace-sudo]")))
+    with failing("become-wrong-password", "become-failed"):
+        list(handshake.feed(Chunk(Stream.ERR, b"\nSorry, try again.\n[fleettrace-sudo]")))
+
+
+def test_endures_only_so_much_noise() -> None:
+    handshake = Handshake(None, b"script")
+    list(handshake.feed(Chunk(Stream.OUT, b"x" * NOISE_LIMIT)))
+    with failing("shell-noise", "unreachable"):
+        list(handshake.feed(Chunk(Stream.OUT, b"x")))
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (b"fleettrace-no-sudo\n", "become-no-sudo"),
+        (b"sudo: a password is required\n", "become-password-required"),
+        (b"sudo: 1 incorrect password attempt\n", "become-wrong-password"),
+        (b"bob is not in the sudoers file.\n", "become-refused"),
+        (b"Sorry, user bob is not allowed to execute '/bin/sh' as root on h.\n", "become-refused"),
+        (b"sudo: sorry, you must have a tty to run sudo\n", "become-needs-tty"),
+        (b"sudo: something \x1b[31melse\n", "become-failed"),
+    ],
+)
+def test_knows_the_words_of_sudo(words: bytes, code: str) -> None:
+    handshake = Handshake(Become(), b"script")
+    list(handshake.feed(Chunk(Stream.ERR, words)))
+    failure = handshake.failure(1)
+    assert (failure.state, failure.code) == (HostState.BECOME_FAILED, code)
+    assert "\x1b" not in failure.message
+
+
+def test_what_a_node_prints_is_harmless() -> None:
+    assert readable(b"a\x1b[31m\nb\xff\t" + b"c" * 300, 20) == "a\\x1b[31m b\N{REPLACEMENT CHARACTER} cccc..."

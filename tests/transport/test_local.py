@@ -1,0 +1,133 @@
+"""The local transport: the bounds, the end, and nothing left behind. What it shows of `Session` holds for SSH too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleettrace.transport.interface import Become, Connection, Limits, Stream, Target
+from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.session import READ_SIZE
+from tests.transport.running import LIMITS, failing, output, run, status
+
+HERE = Target("here")
+
+
+def zombies() -> list[str]:
+    """Children of this process that nobody waited for."""
+    listed = subprocess.run(
+        ["ps", "-o", "stat=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=True
+    )
+    return [line for line in listed.stdout.splitlines() if line.startswith("Z")]
+
+
+@pytest.fixture
+def local() -> Iterator[Connection]:
+    connection = LocalTransport().connect(HERE)
+    yield connection
+    connection.close()
+
+
+def running(mark: str) -> list[int]:
+    """Processes with `mark` among their arguments."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_output_is_bytes_and_the_status_the_scripts() -> None:
+    assert run(LocalTransport(), HERE, b"printf 'a\\0\\377\\r\\n'; echo e >&2; exit 9") == (b"a\0\xff\r\n", b"e\n", 9)
+
+
+def test_a_signal_leaves_no_status() -> None:
+    assert run(LocalTransport(), HERE, b"echo a; kill -9 $$") == (b"a\n", b"", None)
+
+
+def test_chunks_are_small_and_lose_nothing(local: Connection) -> None:
+    chunks = list(local.start(b"head -c 1000003 /dev/zero; head -c 1000003 /dev/zero >&2", LIMITS))
+    assert max(len(chunk.data) for chunk in chunks) <= READ_SIZE
+    assert {stream: len(data) for stream, data in output(chunks).items()} == {Stream.OUT: 1000003, Stream.ERR: 1000003}
+
+
+def test_output_streams_while_the_script_runs(local: Connection) -> None:
+    execution = local.start(b"echo first; cat >/dev/null; echo last", LIMITS)
+    chunks = iter(execution)
+    assert next(chunks).data == b"first\n"
+    assert status(execution) is None
+    execution.stop()
+    execution.stop()
+    assert output(chunks)[Stream.OUT] == b"last\n"
+    assert status(execution) == 0
+
+
+def test_a_script_is_given_up_after_its_time(local: Connection) -> None:
+    started = time.monotonic()
+    with failing("script-timeout", "timeout"):
+        list(local.start(b"exec sleep 60", Limits(0.3, 1000)))
+    assert time.monotonic() - started < 3
+
+
+def test_a_flood_is_no_way_around_the_time(local: Connection) -> None:
+    with failing("script-timeout"):
+        list(local.start(b"yes", Limits(0.5, 1 << 60)))
+
+
+def test_a_script_is_given_up_after_its_bytes(local: Connection) -> None:
+    received = 0
+    with failing("output-limit", "trace-failed"):
+        for chunk in local.start(b"yes | head -c 60000; yes >&2", Limits(30, 100_000)):
+            received += len(chunk.data)
+    assert 60_000 < received <= 100_000
+
+
+def test_close_from_another_thread_ends_the_iteration(local: Connection) -> None:
+    execution = local.start(b"sleep 60", LIMITS)
+    threading.Timer(0.2, execution.close).start()
+    with failing("closed", "interrupted"):
+        list(execution)
+    execution.close()
+
+
+def test_a_closed_connection_ends_its_scripts_and_starts_no_more(local: Connection) -> None:
+    execution = local.start(b"sleep 60", LIMITS)
+    threading.Timer(0.2, local.close).start()
+    with failing("closed"):
+        list(execution)
+    with failing("connection-closed"):
+        local.start(b"true", LIMITS)
+
+
+def test_close_ends_everything_that_the_script_started(local: Connection) -> None:
+    mark = f"8{os.getpid()}"
+    script = f"trap '' TERM; timeout 99 sleep {mark} & (sleep {mark} &) ; echo up; sleep {mark}".encode()
+    execution = local.start(script, LIMITS)
+    next(iter(execution))
+    assert len(running(mark)) >= 3
+    execution.close()
+    assert running(mark) == []
+
+
+def test_root_needs_no_sudo() -> None:
+    if os.getuid() != 0:
+        pytest.skip("not root")
+    target = Target("here", become=Become("never sent"))
+    assert run(LocalTransport(), target, b"id -u; env | grep -c ^SUDO_") == (b"0\n0\n", b"", 1)
+
+
+def test_descriptors_and_children_do_not_pile_up() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        run(LocalTransport(), HERE, b"sleep 0 & echo x")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert zombies() == []
