@@ -216,7 +216,8 @@
       "run " + run.id, run.version && "fleettrace " + run.version];
     document.getElementById("when").textContent = safe(when.filter(Boolean).join(" · "));
     const tiles = el("div", "tiles");
-    tiles.append(tile(rate(totals.rate), "requests a second"), tile(count(totals.requests), "requests counted"));
+    const large = (n, words) => (n >= 1e7 ? compact.format(n) : words(n));
+    tiles.append(tile(large(totals.rate, rate), "requests a second"), tile(large(totals.requests, count), "requests counted"));
     const failed = totals.hosts - totals.hosts_ok;
     tiles.append(tile(`${count(totals.hosts_ok)} of ${count(totals.hosts)}`, "hosts traced in full", failed ? "warm" : ""));
     tiles.append(tile(count(totals.instances), "instances"));
