@@ -1,0 +1,95 @@
+"""After a run a host is as it was before: no process, file, mount or probe is left."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.host import Host
+from fleettrace.lab.sshd import sshd_command, wait_for_banner
+from fleettrace.lab.system import Process, process, run, wait_until
+from tests.e2e.command import Command, on_lab
+from tests.e2e.fleet import patched
+
+pytestmark = pytest.mark.lab
+
+NAME = "victim"
+FOLDERS = ("/tmp", "/run", "/var/tmp", "/dev/shm", "/mnt", "/media", "/srv")
+PRIVATE = """
+for folder in $1; do mount -t tmpfs private "$folder" || exit 1; done
+mkdir -m 0755 /run/sshd && shift && exec "$@"
+"""
+
+
+@contextmanager
+def own_folders(host: Host) -> Iterator[Process]:
+    """While the block runs, the host's sessions have folders to themselves, which the hosts of a lab otherwise share
+    with the machine: whatever is in them then is ours. Gives the sshd."""
+    assert host.account is not None
+    words = sshd_command(host.namespace, host.address, host.account, host.private, {}, hide=False)
+    split = words.index("--") + 1
+    private = ["unshare", "--mount", "--", "sh", "-c", PRIVATE, "sh", " ".join(FOLDERS)]
+    host.kill_sshd()
+    launcher = subprocess.Popen(
+        [*words[:split], *private, *words[split:]], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for_banner(host.address, host.name)
+        sshd = process(launcher.pid)
+        assert sshd is not None
+        yield sshd
+    finally:
+        host.kill_sshd()
+        launcher.wait(timeout=10)
+        host.start_sshd()
+
+
+def inside(sshd: Process, command: Sequence[str]) -> str:
+    return run(["nsenter", f"--mount=/proc/{sshd.pid}/ns/mnt", "--", *command])
+
+
+def files(sshd: Process) -> list[str]:
+    return sorted(inside(sshd, ["find", *FOLDERS, "-mindepth", "1"]).splitlines())
+
+
+def mounts(sshd: Process) -> list[str]:
+    return sorted(Path(f"/proc/{sshd.pid}/mounts").read_text().splitlines())
+
+
+def mount_namespaces(host: Host) -> set[str]:
+    return {str(Path(f"/proc/{one.pid}/ns/mnt").readlink()) for one in host.processes()}
+
+
+@pytest.mark.parametrize("end", ["whole", "interrupted", "killed"])
+def test_a_host_is_as_it_was(lab: Lab, end: str) -> None:
+    host = lab.hosts[NAME]
+    pid = host.instance().pid
+    with own_folders(host) as sshd:
+        before = (files(sshd), mounts(sshd), set(host.processes()), mount_namespaces(host))
+        duration = "2s" if end == "whole" else "60s"
+        with Command(["run", *on_lab(lab, "--hosts", NAME, "--duration", duration, "-v")]) as command:
+            command.wait_for_trace(NAME)
+            assert patched(pid)
+            if end != "whole":
+                command.signal(signal.SIGINT if end == "interrupted" else signal.SIGKILL)
+            command.finish()
+        wait_until(lambda: set(host.processes()) == before[2], "a process is left", seconds=5)
+        assert (files(sshd), mounts(sshd), set(host.processes()), mount_namespaces(host)) == before
+        assert not patched(pid)
+
+
+def test_the_traced_process_goes_on_as_the_one_it_was(lab: Lab) -> None:
+    instance = lab.hosts["plain"].instance()
+    before, connections = instance.process, instance.stats()["rejected_connections"]
+    with Command(["run", *on_lab(lab, "--hosts", "plain", "--duration", "1s")]) as command:
+        assert command.finish().status == 0
+    assert instance.process == before
+    assert before is not None
+    assert before.alive
+    assert instance.stats()["rejected_connections"] == connections
