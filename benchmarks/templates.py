@@ -1,4 +1,4 @@
-"""Time and accuracy of template mining on 100,000 keys, beside the simpler ways: digits replaced, and Drain.
+"""CPU time and accuracy of template mining on 100,000 keys, beside the simpler ways: digits replaced, and Drain.
 
 Run as `python -m benchmarks.templates`; drain3 is measured when it is installed (`pip install drain3`).
 Accuracy is by template (planted against found) and by key (the share whose template is the planted one).
