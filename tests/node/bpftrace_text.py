@@ -1,0 +1,89 @@
+"""What a fleettrace program makes bpftrace print, written the way bpftrace writes it: the parser's counterpart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hypothesis import strategies as st
+
+from fleettrace.node.output import Entry
+from fleettrace.probes.layout import key_layout
+
+__all__ = ["LAYOUTS", "Printed", "chunked", "entries", "entry_of", "keys", "render"]
+
+LAYOUTS = tuple({(one.piece, one.pieces) for one in (key_layout((0, 17, 0)), key_layout((0, 23, 2)))})
+"""(bytes a string, strings of a long key) of old and new versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """One slice: what is in its maps."""
+
+    name: str
+    end_ns: int | None
+    totals: Mapping[int, int]
+    entries: Sequence[Entry]
+
+
+def entry_of(pid: int, tag: int, key: bytes, requests: int, piece: int) -> Entry:
+    """The entry of a key: in the map of long keys when it does not fit into one string of `piece` bytes."""
+    return Entry(pid, tag, len(key), key, requests, len(key) > piece)
+
+
+def line_of(name: str, entry: Entry, piece: int, pieces: int) -> bytes:
+    """One entry of a map. Strings end at their first NUL."""
+    place = {"a": b"c", "b": b"d"}[name] if entry.long else name.encode()
+    about = entry.pid << 32 | entry.tag << 16 | entry.length
+    count = pieces if entry.long else 1
+    strings = [entry.data[index * piece : (index + 1) * piece].partition(b"\0")[0] for index in range(count)]
+    return b"@%b[%d, %b]: %d\n" % (place, about, b", ".join(strings), entry.requests)
+
+
+def render(slices: Iterable[Printed], piece: int, pieces: int) -> bytes:
+    """The text of these slices."""
+    lines = []
+    for one in slices:
+        if one.end_ns is not None:
+            lines.append(b"#slice %b %d\n" % (one.name.encode(), one.end_ns))
+        lines += [b"@n%b[%d]: %d\n" % (one.name.encode(), pid, total) for pid, total in one.totals.items()]
+        lines.append(b"\n")
+        lines += [line_of(one.name, entry, piece, pieces) for entry in one.entries]
+        lines.append(b"\n")
+        if one.end_ns is not None:
+            lines.append(b"#end\n")
+    return b"".join(lines)
+
+
+# Pieces of the output's own grammar, so that generated keys are as misleading as they can be.
+_TRAPS = st.sampled_from(
+    [
+        b"]: 7",
+        b"]: 7\n",
+        b", ",
+        b"\n",
+        b"@a[30064771075, ",
+        b"@c[30064771200, ",
+        b"#end\n",
+        b"#slice b 5\n",
+        b"[",
+        b"\xff",
+    ]
+)
+_PLAIN = st.binary(min_size=1, max_size=90).map(lambda data: data.replace(b"\0", b"0"))
+keys = st.lists(_TRAPS | _PLAIN, min_size=1, max_size=6).map(lambda parts: b"".join(parts)[:250])
+"""Any key that holds no NUL."""
+
+
+def entries(piece: int) -> st.SearchStrategy[Entry]:
+    """Any entry."""
+    return st.builds(
+        entry_of, st.integers(1, 4_194_304), st.integers(0, 65535), keys, st.integers(1, 2**63), st.just(piece)
+    )
+
+
+def chunked(data: bytes, cuts: Iterable[int]) -> list[bytes]:
+    """`data` in pieces, cut at these places (taken modulo its length)."""
+    places = sorted({cut % (len(data) + 1) for cut in cuts})
+    return [data[start:end] for start, end in pairwise([0, *places, len(data)])]

@@ -1,0 +1,86 @@
+"""A binary is fetched and analysed once, however many hosts run it; a cache that is broken is no cache."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from fleettrace.binary.elf import BinaryError
+from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
+
+PROGRAM = Path("/bin/true").read_bytes()
+OTHER = Path("/bin/false").read_bytes()
+HEAD = 4096
+
+
+class Source:
+    """Gives a binary, and counts how often it is asked."""
+
+    def __init__(self, data: bytes = PROGRAM, seconds: float = 0.0) -> None:
+        self.data = data
+        self.seconds = seconds
+        self.asked = 0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> bytes:
+        with self._lock:
+            self.asked += 1
+        time.sleep(self.seconds)
+        return self.data
+
+
+def test_hosts_that_run_the_same_build_wait_for_one_fetch() -> None:
+    catalog, source = BinaryCatalog(None), Source(seconds=0.05)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: catalog.get(PROGRAM[:HEAD], source), range(16)))
+    assert source.asked == 1
+    assert all(analysis == found[0] for analysis in found)
+
+
+def test_an_analysis_is_kept_for_the_next_run(tmp_path: Path) -> None:
+    first, again = Source(), Source()
+    kept = BinaryCatalog(tmp_path / "new").get(PROGRAM[:HEAD], first)
+    assert BinaryCatalog(tmp_path / "new").get(PROGRAM[:HEAD], again) == kept
+    assert (first.asked, again.asked) == (1, 0)
+    assert (tmp_path / "new").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"build_id": 7}', "null"])
+def test_a_broken_cache_is_passed_over(tmp_path: Path, text: str) -> None:
+    BinaryCatalog(tmp_path).get(PROGRAM[:HEAD], Source())
+    [file] = tmp_path.iterdir()
+    file.write_text(text)
+    source = Source()
+    BinaryCatalog(tmp_path).get(PROGRAM[:HEAD], source)
+    assert source.asked == 1
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert BinaryCatalog(tmp_path / "file" / "below").get(PROGRAM[:HEAD], Source()).build_id
+
+
+def test_a_binary_that_was_replaced_meanwhile_is_not_taken_for_the_old_one() -> None:
+    catalog = BinaryCatalog(None)
+    with pytest.raises(BinaryError, match="replaced"):
+        catalog.get(PROGRAM[:HEAD], Source(OTHER))
+    assert catalog.get(PROGRAM[:HEAD], Source()).build_id
+
+
+def test_a_fetch_that_failed_is_tried_again() -> None:
+    def fail() -> bytes:
+        raise OSError("gone")
+
+    catalog = BinaryCatalog(None)
+    with pytest.raises(OSError, match="gone"):
+        catalog.get(PROGRAM[:HEAD], fail)
+    assert catalog.get(PROGRAM[:HEAD], Source()).build_id
+
+
+def test_the_cache_is_where_caches_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache_dir() == tmp_path / "fleettrace/binaries"

@@ -1,0 +1,56 @@
+"""A node's report is taken whole or not at all."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleettrace.errors import HostError, HostState
+from fleettrace.node.discovery import discovery_script, look_around, parse_discovery, set_words
+from fleettrace.transport.interface import Target
+from fleettrace.transport.local import LocalTransport
+
+
+@pytest.fixture(scope="module")
+def report() -> bytes:
+    """What the script says of this very machine, memcached or not, as whoever runs the tests."""
+    script = discovery_script(["echo", "bpftrace v0.19.1-17-g2b5f"], "netns")
+    return subprocess.run(["sh"], input=script, capture_output=True, check=True, timeout=60).stdout
+
+
+def test_this_machine_is_understood(report: bytes) -> None:
+    facts = parse_discovery(report).facts
+    assert str(facts.bpftrace) == "0.19.1"
+    assert facts.cpus > 0
+
+
+@given(st.data())
+def test_a_report_that_breaks_off_is_a_failure_of_the_host(report: bytes, data: st.DataObject) -> None:
+    with pytest.raises(HostError) as caught:
+        parse_discovery(report[: data.draw(st.integers(0, len(report) - 1))])
+    assert (caught.value.state, caught.value.code) == (HostState.TRACE_FAILED, "discovery-garbled")
+
+
+@given(st.binary() | st.lists(st.sampled_from([b"process", b"binary", b"end", b"\0", b"x", b"1"])).map(b"".join))
+def test_any_other_bytes_are_a_failure_of_the_host(report: bytes) -> None:
+    with pytest.raises(HostError):
+        parse_discovery(report)
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=1))
+def test_words_reach_the_shell_as_they_are(words: list[str]) -> None:
+    script = set_words(words) + "printf '%s\\0' \"$@\""
+    done = subprocess.run(["sh"], input=script.encode(), capture_output=True, check=True)
+    assert done.stdout.decode().split("\0")[:-1] == words
+
+
+def test_a_connection_is_all_it_takes() -> None:
+    connection = LocalTransport().connect(Target("here"))
+    try:
+        facts = look_around(connection, ["echo", "bpftrace v0.21.2"], "netns").facts
+    finally:
+        connection.close()
+    assert str(facts.bpftrace) == "0.21.2"
