@@ -52,6 +52,9 @@ class Scope(StrEnum):
     """Those in the network namespace that one logs in to."""
 
 
+_SCOPES = {scope.value: scope.value for scope in Scope}
+
+
 @dataclass(frozen=True, slots=True)
 class SecretCommand:
     """A secret that a command on the controller prints, written `{cmd: ...}`; it is run when the secret is needed."""
@@ -86,7 +89,7 @@ class HostSettings:
 def host_settings(host: Host) -> HostSettings:
     """The settings that `host`'s variables make. Raises `ConfigError` at the variable that cannot be used."""
     values = Values(host)
-    jump, warnings = parse_ssh_args([(name, values.text(name)) for name in _SSH_ARGS])
+    jump, warnings = parse_ssh_args((name, text) for name in _SSH_ARGS if (text := values.text(name)))
     key_file = values.text(*_KEY_FILE)
     return HostSettings(
         name=host.name,
@@ -100,7 +103,7 @@ def host_settings(host: Host) -> HostSettings:
         become_password=_secret(values, _BECOME_PASSWORD),
         proxy_jump=jump,
         bpftrace=values.command("fleettrace_bpftrace") or ("bpftrace",),
-        scope=Scope(values.choice("fleettrace_scope", {scope.value: scope.value for scope in Scope}) or "host"),
+        scope=Scope(values.choice("fleettrace_scope", _SCOPES) or "host"),
         instances=tuple(InstanceSelector.parse(item, error) for item, error in values.items("fleettrace_instances")),
         warnings=(*(f"{host.name}: {warning}" for warning in (*warnings, *_become_warnings(values))),),
     )
@@ -111,7 +114,7 @@ def check_names(inventory: Inventory) -> None:
     for layer in inventory.layers:
         for name in layer.values:
             if isinstance(name, str) and name.startswith(_PREFIX) and name not in OWN_VARIABLES:
-                raise layer.origin.at(name).error(f"unknown variable {name}: {_nearest(name)}")
+                raise layer.origin.at(name).error(f"unknown variable {name!r}: {_nearest(name)}")
 
 
 def _nearest(name: str) -> str:

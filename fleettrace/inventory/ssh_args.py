@@ -8,12 +8,12 @@ from collections.abc import Iterable
 __all__ = ["parse_ssh_args"]
 
 
-def parse_ssh_args(arguments: Iterable[tuple[str, str | None]]) -> tuple[str | None, list[str]]:
+def parse_ssh_args(arguments: Iterable[tuple[str, str]]) -> tuple[str | None, list[str]]:
     """The jump host of ssh options given as (variable, text) pairs, and warnings. As with ssh, the first one counts."""
     jump: str | None = None
     warnings: list[str] = []
     for variable, text in arguments:
-        for option, value in _options(text or ""):
+        for option, value in _options(text):
             if option.lower() == "proxyjump" and value:
                 jump = jump or value
             else:

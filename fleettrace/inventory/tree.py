@@ -68,8 +68,7 @@ class Tree:
 
     def add_group(self, name: object, origin: Origin) -> str:
         """Make sure that the group is there; its name as text."""
-        if not isinstance(name, str) or not name:
-            raise origin.error(f"a group's name must be a string, not {name!r}: put it in quotes")
+        name = _checked(name, "group", origin)
         if name not in self._groups:
             self._groups[name] = _Group(name, origin)
         return name
@@ -87,8 +86,7 @@ class Tree:
 
     def add_host(self, name: object, group: str, origin: Origin, port: int | None = None) -> str:
         """Put a host into `group`; its name as text. A `port` counts, as with Ansible, only at the first mention."""
-        if not isinstance(name, str) or not name:
-            raise origin.error(f"a host's name must be a string, not {name!r}: put it in quotes")
+        name = _checked(name, "host", origin)
         host = self._hosts.get(name)
         if host is None:
             host = self._hosts[name] = _Host(name, origin)
@@ -224,6 +222,15 @@ class Tree:
             *(layer for group in groups for layer in files.of_group(group.name)),
         )
         return _Shared(tuple(sorted(group.name for group in groups)), layers, _merge({}, layers))
+
+
+def _checked(name: object, kind: str, origin: Origin) -> str:
+    """A name that can be shown on a terminal and stays on its line."""
+    if not isinstance(name, str) or not name:
+        raise origin.error(f"a {kind}'s name must be a string, not {name!r}: put it in quotes")
+    if not name.isprintable():
+        raise origin.error(f"a {kind}'s name must be of printable characters, not {name!r}")
+    return name
 
 
 def _frozen(group: _Group, depth: int) -> Group:

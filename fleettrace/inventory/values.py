@@ -22,11 +22,12 @@ class Values:
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._variables = host.variables
 
     def raw(self, *names: str) -> object:
         """The value as it stands, unchecked."""
         name = self._set_name(names)
-        return self._host.variables[name] if name else None
+        return self._variables[name] if name else None
 
     def text(self, *names: str) -> str | None:
         """A string; a number is taken for its digits, as Ansible does."""
@@ -99,7 +100,7 @@ class Values:
     def mapping_with(self, key: str, *names: str) -> str | None:
         """The string under `key`, where the value is a mapping of just that."""
         name = self._set_name(names)
-        value = self._host.variables[name] if name else None
+        value = self._variables[name] if name else None
         if name is None or not isinstance(value, dict):
             return None
         inner = value.get(key)
@@ -110,10 +111,13 @@ class Values:
 
     def _set_name(self, names: tuple[str, ...]) -> str | None:
         """Which of the aliases counts."""
-        return next((name for name in reversed(names) if self._host.variables.get(name) is not None), None)
+        for name in reversed(names):
+            if self._variables.get(name) is not None:
+                return name
+        return None
 
     def _usable(self, name: str) -> object:
-        value = self._host.variables[name]
+        value = self._variables[name]
         self._refuse_unreadable(name, value)
         return value
 

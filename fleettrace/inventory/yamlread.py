@@ -7,6 +7,7 @@ is about three times as fast. Positions are not kept: `line_of` reads the text a
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -262,7 +263,9 @@ def _first_line(text: str, key: object, again: yaml.Mark) -> int | None:
     return None
 
 
+@functools.lru_cache(maxsize=1)
 def _compose(text: str) -> Any:
+    """The nodes of `text`, kept for the next question: an inventory may earn a hundred warnings."""
     import yaml
 
     try:
