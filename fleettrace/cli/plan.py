@@ -24,7 +24,8 @@ def command(arguments: argparse.Namespace) -> int:
         tasks = tasks_of(selected(arguments).hosts, arguments, transports)
     finally:
         transports.close()
-    print(f"# {len(tasks)} hosts, {min(arguments.forks, len(tasks))} at a time, {arguments.duration:g} s each")
+    hosts = "1 host" if len(tasks) == 1 else f"{len(tasks)} hosts"
+    print(f"# {hosts}, {min(arguments.forks, len(tasks))} at a time, {arguments.duration:g} s each")
     for task in tasks:
         print(escape_text(f"{task.name}: {_how(task)}: {shlex.join(task.bpftrace)} -e PROGRAM"))
     rung = Rung.ITEM if arguments.probe == "auto" else Rung(arguments.probe)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["count", "duration", "share"]
+__all__ = ["cores", "count", "duration", "share"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def duration(text: str) -> float:
     """Seconds from `10s`, `500ms`, `5m`, `1h`, `1m30s`, or a bare number of seconds."""
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         seconds = float(text)
-    elif re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h))+", text):
-        seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(ms|s|m|h)", text))
+    elif re.fullmatch(r"([0-9]+(\.[0-9]+)?(ms|s|m|h))+", text):
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9.]+)(ms|s|m|h)", text))
     else:
         raise ValueError(f"{text!r} is not a duration: expected a number with ms, s, m or h, such as 10s or 1m30s")
     if not 0 < seconds <= 86400:
@@ -24,15 +24,24 @@ def duration(text: str) -> float:
 
 def share(text: str) -> float:
     """A part of one from `50%` or `0.5`."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text)
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text)
     value = float(found[1]) / (100 if found[2] else 1) if found else -1.0
     if not 0 <= value <= 1:
         raise ValueError(f"{text!r} is not a share: expected a percentage such as 50%, or a number from 0 to 1")
     return value
 
 
+def cores(text: str) -> float:
+    """A part of one core, or several cores, from `50%`, `0.5` or `200%`."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(%?)", text)
+    value = float(found[1]) / (100 if found[2] else 1) if found else 0.0
+    if not 0 < value <= 1024:
+        raise ValueError(f"{text!r} is not a share of a core: expected a percentage such as 50%, more than 0")
+    return value
+
+
 def count(text: str) -> int:
     """A whole number from 1 on."""
-    if not re.fullmatch(r"\d+", text) or not 0 < int(text) <= 1_000_000:
+    if not re.fullmatch(r"[0-9]{1,7}", text) or not 0 < int(text) <= 1_000_000:
         raise ValueError(f"{text!r} is not a number of things: expected a whole number from 1 to 1000000")
     return int(text)

@@ -1,0 +1,81 @@
+"""Every option has a variable that stands in for it, and the command line wins."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from fleettrace.cli.parser import parse
+from fleettrace.errors import ConfigError
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    run = parse(["run"], {})
+    assert (run.command, run.hosts, run.limit, run.inventory) == ("run", "all", None, None)
+    assert (run.duration, run.top, run.forks, run.probe) == (10, 20, 64, "auto")
+    assert (run.connect_timeout, run.deadline, run.min_ok) == (10, 300, 0.5)
+    assert (run.output, run.out, run.quiet, run.verbose, run.no_color) == ("table", None, False, False, False)
+
+
+def test_a_variable_stands_in_for_an_option() -> None:
+    environ = {
+        "FLEETTRACE_INVENTORY": "fleet.yaml",
+        "FLEETTRACE_DURATION": "1m",
+        "FLEETTRACE_MIN_OK": "90%",
+        "FLEETTRACE_SSH_CONFIG": "config",
+        "FLEETTRACE_QUIET": "1",
+        "FLEETTRACE_NO_COLOR": "no",
+    }
+    run = parse(["run"], environ)
+    assert (run.inventory, run.duration, run.min_ok, run.ssh_config) == ("fleet.yaml", 60, 0.9, "config")
+    assert (run.quiet, run.no_color) == (True, False)
+
+
+def test_the_command_line_wins_over_the_variable() -> None:
+    assert parse(["run", "--duration", "5s"], {"FLEETTRACE_DURATION": "1m"}).duration == 5
+
+
+def test_an_empty_variable_of_a_switch_means_no() -> None:
+    assert parse(["run"], {"FLEETTRACE_VERBOSE": ""}).verbose is False
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"FLEETTRACE_DURATION": "soon"}, "FLEETTRACE_DURATION: 'soon' is not a duration"),
+        ({"FLEETTRACE_QUIET": "maybe"}, "FLEETTRACE_QUIET='maybe': expected 1 or 0"),
+        ({"FLEETTRACE_OUTPUT": "xml"}, "FLEETTRACE_OUTPUT: 'xml' is not one of table"),
+    ],
+)
+def test_a_wrong_variable_is_named(environ: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse(["run"], environ)
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["run", "--duration", "soon"], "--duration: 'soon' is not a duration: expected"),
+        (["run", "--probe", "kprobe"], "--probe: 'kprobe' is not one of auto, item"),
+        (["run", "--nonsense"], "unrecognized arguments: --nonsense (see `fleettrace --help`)"),
+        (["run", "--top"], "expected one argument (see `fleettrace run --help`)"),
+        (["walk"], "invalid choice: 'walk'"),
+        ([], "required: COMMAND"),
+    ],
+)
+def test_a_wrong_option_is_named_with_where_to_look(argv: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        parse(argv, {})
+
+
+def test_a_pattern_may_follow_hosts_directly() -> None:
+    assert parse(["hosts", "cache-*"], {}).pattern == "cache-*"
+
+
+@pytest.mark.parametrize("command", ["run", "check", "plan", "hosts", "demo"])
+def test_every_command_explains_its_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse([command, "--help"], {})
+    assert caught.value.code == 0
+    assert f"usage: fleettrace {command}" in capsys.readouterr().out
