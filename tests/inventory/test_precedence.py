@@ -19,8 +19,10 @@ from tests.inventory.oracle import Ansible
         ("a: {vars: {v: a}, hosts: {h: }}\nb: {vars: {v: b}, hosts: {h: }}", {}, "b"),
         ("a: {vars: {v: a, ansible_group_priority: 10}, hosts: {h: }}\nb: {vars: {v: b}, hosts: {h: }}", {}, "a"),
         (
-            "z: {vars: {v: z, ansible_group_priority: 10}, hosts: {h: }}\n"
-            "p: {children: {a: {vars: {v: deeper}, hosts: {h: }}}}",
+            (
+                "z: {vars: {v: z, ansible_group_priority: 10}, hosts: {h: }}\n"
+                "p: {children: {a: {vars: {v: deeper}, hosts: {h: }}}}"
+            ),
             {},
             "deeper",
         ),
