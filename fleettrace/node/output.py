@@ -1,19 +1,22 @@
 """Reading what a fleettrace program makes bpftrace print, without loss, from any version of bpftrace.
 
-A program prints text (JSON output loses keys, see docs/probes.md):
+A program prints text (JSON output loses keys, see docs/probes.md), NONCE being some letters that nobody else knows:
 
     Attaching 4 probes...
-    #start NS                        counting has begun
-    #slice a|b NS                    a slice has ended; its map follows
-    @na[PID]: TOTAL                  exact requests of the slice, by process
-    @a[PID, TAG, LENGTH, KEY...]: N  the largest entries, in any order; the key in one string or in pieces
-    #end                             that was all of the slice
-    #last a|b NS                     like #slice, for the slice that the end of the trace cut short
+    #NONCE start NS                    counting has begun
+    #NONCE slice a|b NS                a slice has ended; its maps follow
+    @na_NONCE[PID]: TOTAL              exact requests of the slice, by process
+    @a_NONCE[ABOUT, KEY]: N            the largest entries with a short key, in any order
+    @c_NONCE[ABOUT, KEY, KEY...]: N    and of @c (@d, when the slice is b's) those with a long one, in pieces
+    #NONCE end                         that was all of the slice
+    #NONCE last a|b NS                 like `slice`, for the slice that the end of the trace cut short
 
-A key may hold any byte but NUL, newlines and `]: 7` included; LENGTH, which memcached itself says, tells where it ends.
-A LENGTH of 0 marks a line of the ascii protocol, which cannot hold a newline: it ends where the line does. When
-bpftrace is stopped early it prints the maps as they are, with no `#last`; the time of the end is then `@now`, which
-the program keeps to within 100 ms.
+ABOUT is one number, process id << 32 | kind of request << 16 | length of the key, to keep the map's key small. A key
+may hold any byte but NUL, newlines and `]: 7` included. It ends where `]: N` stands before something that only the
+program can have printed, which the nonce tells: no client can choose a key that passes for more than a key. Whether all
+of it came through, its length says, which is memcached's own; a length of 0 marks a line of the ascii protocol. When
+bpftrace is stopped early it prints the maps as they are, with no `last`; the time of the end is then `@now`, which the
+program keeps to within 100 ms.
 """
 
 from __future__ import annotations
@@ -24,18 +27,15 @@ from typing import NamedTuple
 
 __all__ = ["Attached", "Entry", "Noise", "OutputParser", "RawSlice", "Started"]
 
-_ENTRY = re.compile(rb"@([ab])\[(\d+), (-?\d+), (-?\d+), ")
-_TAIL = re.compile(rb"\]: (\d+)\n")
-_TOTAL = re.compile(rb"@n([ab])\[(\d+)\]: (\d+)$")
-_MARK = re.compile(rb"#(start|slice|last|end)(?: ([ab]))?(?: (\d+))?$")
+_LONG = {b"c": "a", b"d": "b"}
+"""The maps of long keys, and the slice each belongs to."""
 _ATTACHED = re.compile(rb"Attach(?:ing|ed) (\d+) probes?")
-_NOW = re.compile(rb"@now: (\d+)$")
 
 _JOINT = b", "
 _LINE_MAX = 8192
 """Bytes in the longest line taken: a key of 250, or a command line of 2,048 (memcached's limit), and its figures."""
-_TAIL_MAX = 32
-"""Bytes of `]: N` with the longest 64-bit N, and room."""
+_TAIL_MAX = 96
+"""Bytes of `]: N` with the longest 64-bit N, and of what shows that it is one."""
 
 
 class Attached(NamedTuple):
@@ -65,6 +65,8 @@ class Entry(NamedTuple):
     """What memcached says of the key's length, in bytes; 0 for a line of the ascii protocol."""
     data: bytes
     requests: int
+    long: bool
+    """Whether it stood in the map of long keys."""
 
 
 @dataclass(slots=True)
@@ -88,13 +90,22 @@ Event = Attached | Started | Noise | RawSlice
 class OutputParser:
     """Takes what bpftrace prints as it comes, and gives what it means.
 
-    A key stands in `pieces` strings of up to `piece` bytes each, joined by ", " as bpftrace joins a map's key.
+    A short key stands in one string of up to `piece` bytes; a long one in `pieces` of them, joined by ", " as bpftrace
+    joins the parts of a map's key. `nonce` is the program's.
     """
 
-    def __init__(self, piece: int, pieces: int) -> None:
+    def __init__(self, piece: int, pieces: int, nonce: str) -> None:
         self._piece = piece
         self._pieces = pieces
-        self._longest = piece * pieces + len(_JOINT) * (pieces - 1)
+        own = re.escape(nonce.encode())
+        self._opening = re.compile(rb"@([abcd])_%b\[(\d+), " % own)
+        self._total = re.compile(rb"@n([ab])_%b\[(\d+)\]: (\d+)$" % own)
+        self._now = re.compile(rb"@now_%b: (\d+)$" % own)
+        self._mark = re.compile(rb"#%b (start|slice|last|end)(?: ([ab]))?(?: (\d+))?$" % own)
+        ours = rb"(?:@[a-z]+_%b[\[:]|#%b )" % (own, own)
+        self._map_line = re.compile(rb"@[a-z]+_%b[\[:]" % own)
+        self._tail = re.compile(rb"\]: (\d+)\n(?=\n*%b)" % ours)
+        self._last_tail = re.compile(rb"\]: (\d+)\n(?=\n*(?:%b|\Z))" % ours)
         self._buffer = b""
         self._open: RawSlice | None = None
         self._loose: dict[str, RawSlice] = {}
@@ -121,12 +132,13 @@ class OutputParser:
         events: list[Event] = []
         buffer, position = self._buffer, 0
         while position < len(buffer):
-            found = self._entry(buffer, position, final) if buffer.startswith((b"@a[", b"@b["), position) else -1
-            if found == 0:
-                break
-            if found > 0:
-                position = found
-                continue
+            if head := self._opening.match(buffer, position):
+                end = self._entry(buffer, head, final)
+                if end is None:
+                    break
+                if end > 0:
+                    position = end
+                    continue
             newline = buffer.find(b"\n", position)
             if newline < 0:
                 if len(buffer) - position > _LINE_MAX:
@@ -138,47 +150,31 @@ class OutputParser:
         self._buffer = buffer[position:]
         return events
 
-    def _entry(self, buffer: bytes, position: int, final: bool) -> int:
-        """Read the entry at `position`: where the next item begins, 0 for more data needed, -1 for not an entry."""
-        head = _ENTRY.match(buffer, position)
-        if head is None:
-            whole = b"\n" in buffer[position : position + 100] or len(buffer) - position >= 100
-            return -1 if whole or final else 0
-        start, length = head.end(), int(head[4])
-        tail = self._tail(buffer, start, length, final)
-        if tail is None:
-            missing = len(buffer) - start <= (_LINE_MAX if length == 0 else self._longest) + _TAIL_MAX
-            return 0 if missing and not final else -1
-        shown = buffer[start : tail.start()]
-        key = shown if length == 0 else self._join(shown, length)
-        entry = Entry(int(head[2]), int(head[3]), length, key, int(tail[1]))
-        self._slice(head[1].decode()).entries.append(entry)
-        return tail.end()
+    def _entry(self, buffer: bytes, head: re.Match[bytes], final: bool) -> int | None:
+        """Read the entry that begins with `head`: where the next item begins, None for more data needed, 0 for none."""
+        start, about = head.end(), int(head[2])
+        length, pieces = about & 0xFFFF, self._pieces if head[1] in _LONG else 1
+        longest = _LINE_MAX if length == 0 else self._piece * pieces + len(_JOINT) * (pieces - 1)
+        found = (self._last_tail if final else self._tail).search(buffer, start, start + longest + _TAIL_MAX)
+        if found is None:
+            return None if len(buffer) < start + longest + _TAIL_MAX and not final else 0
+        shown = buffer[start : found.start()]
+        key = shown if length == 0 or pieces == 1 else self._join(shown, length, pieces)
+        long = _LONG.get(head[1])
+        entry = Entry(about >> 32, about >> 16 & 0xFFFF, length, key, int(found[1]), long is not None)
+        self._slice(long or head[1].decode()).entries.append(entry)
+        return found.end()
 
-    def _tail(self, buffer: bytes, start: int, length: int, final: bool) -> re.Match[bytes] | None:
-        """The end of the entry whose key begins at `start`: where the key's length puts it, else where a NUL in the
-        key (the binary protocol allows it) made bpftrace stop."""
-        if length == 0:
-            newline = buffer.find(b"\n", start)
-            at = buffer.rfind(b"]: ", start, newline) if newline >= 0 else -1
-            return _TAIL.match(buffer, at) if at >= 0 else None
-        shown = min(max(length, 0), self._piece * self._pieces) + len(_JOINT) * (self._pieces - 1)
-        if tail := _TAIL.match(buffer, start + shown):
-            return tail
-        if len(buffer) < start + shown + _TAIL_MAX and not final:
-            return None
-        return _TAIL.search(buffer, start, start + shown + _TAIL_MAX)
-
-    def _join(self, shown: bytes, length: int) -> bytes:
-        """The key from the pieces as shown: as far as it came through."""
-        sizes = [min(self._piece, max(0, length - index * self._piece)) for index in range(self._pieces)]
-        missing = sum(sizes) + len(_JOINT) * (self._pieces - 1) - len(shown)
+    def _join(self, shown: bytes, length: int, pieces: int) -> bytes:
+        """A long key from its pieces as shown: as far as it came through."""
+        sizes = [min(self._piece, max(0, length - index * self._piece)) for index in range(pieces)]
+        missing = sum(sizes) + len(_JOINT) * (pieces - 1) - len(shown)
         if missing == 0:
             return b"".join(_cut(shown, sizes) or [shown])
-        # One piece is short, for it holds a NUL: the key is known up to there.
+        # One piece is short, for it holds a NUL (the binary protocol allows it): the key is known up to there.
         for index, size in enumerate(sizes):
-            if size >= missing and (pieces := _cut(shown, [*sizes[:index], size - missing, *sizes[index + 1 :]])):
-                return b"".join(pieces[: index + 1])
+            if size >= missing and (parts := _cut(shown, [*sizes[:index], size - missing, *sizes[index + 1 :]])):
+                return b"".join(parts[: index + 1])
         return shown.split(_JOINT)[0][: self._piece]
 
     def _slice(self, name: str) -> RawSlice:
@@ -189,20 +185,18 @@ class OutputParser:
     def _line(self, line: bytes, events: list[Event]) -> None:
         if not line:
             return
-        if line[:2] in (b"@n", b"@w", b"@b"):
-            if total := _TOTAL.match(line):
-                self._slice(total[1].decode()).totals[int(total[2])] = int(total[3])
-            elif now := _NOW.match(line):
-                self.now_ns = int(now[1])
-            return
-        if mark := _MARK.match(line):
-            self._mark(mark, events)
+        if mark := self._mark.match(line):
+            self._marked(mark, events)
+        elif total := self._total.match(line):
+            self._slice(total[1].decode()).totals[int(total[2])] = int(total[3])
+        elif now := self._now.match(line):
+            self.now_ns = int(now[1])
         elif attached := _ATTACHED.match(line):
             events.append(Attached(int(attached[1])))
-        else:
+        elif not self._map_line.match(line):
             events.append(Noise(line[:200]))
 
-    def _mark(self, mark: re.Match[bytes], events: list[Event]) -> None:
+    def _marked(self, mark: re.Match[bytes], events: list[Event]) -> None:
         word, name, ns = mark[1], (mark[2] or b"").decode(), int(mark[3] or 0)
         if word == b"start":
             events.append(Started(ns))

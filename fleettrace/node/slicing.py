@@ -83,20 +83,24 @@ class Slicer:
             for pid in self._plans
         }
         listed = 0
-        smallest = 0
+        # By map: how many of its entries were printed, and the smallest of them.
+        printed: dict[bool, int] = {}
+        smallest: dict[bool, int] = {}
         for entry in raw.entries:
             part = parts.get(entry.pid)
             listed += entry.requests
-            smallest = entry.requests if smallest == 0 else min(smallest, entry.requests)
+            printed[entry.long] = printed.get(entry.long, 0) + 1
+            smallest[entry.long] = min(smallest.get(entry.long, entry.requests), entry.requests)
             if part is not None:
                 self._listed[entry.pid] += entry.requests
                 self._odd[entry.pid] += 0 if _plausible(entry, self._plans[entry.pid]) else entry.requests
                 _count(part, entry, self._plans[entry.pid])
+        cut = [map_ for map_, entries in printed.items() if entries >= self._limits.printed]
         for part in parts.values():
-            part.map_entries = len(raw.entries)
+            part.map_entries = max(printed.values(), default=0)
             part.map_total = sum(raw.totals.values())
             part.map_listed = listed
-            part.smallest = smallest
+            part.smallest = max((smallest[map_] for map_ in cut), default=0)
         return parts
 
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from secrets import token_hex
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.discovery import set_words
@@ -95,7 +96,8 @@ class HostTrace:
         self._on_start = on_start
         self._on_slice = on_slice
         self._records = RecordReader()
-        self._parser = OutputParser(layout.piece, layout.pieces)
+        self._nonce = token_hex(4)
+        self._parser = OutputParser(layout.piece, layout.pieces, self._nonce)
         self._slicer = Slicer({pid: plan for pid, (_, plan) in self._plans.items()}, settings, bucket_s)
         self._attached: int | None = None
         self._seen: dict[str, list[bytes]] = {}
@@ -105,7 +107,7 @@ class HostTrace:
     @property
     def program(self) -> str:
         """The bpftrace program's text."""
-        return program(self._sites, self._layout, self._settings)
+        return program(self._sites, self._layout, self._settings, self._nonce)
 
     @property
     def limits(self) -> Limits:

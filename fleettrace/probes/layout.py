@@ -1,7 +1,9 @@
-"""How long a string each version of bpftrace can hold, and what that means for keys of up to 250 bytes.
+"""How a key of up to 250 bytes goes into a map of any version of bpftrace.
 
-With BPFTRACE_STRLEN=S, str(p, n) gives at most S - 1 bytes. Old versions refuse an S over 200 (BPF's stack has 512
-bytes), so there a key is read as two strings, which stand side by side in the map's key.
+Old versions refuse strings over 200 bytes (BPF's stack has 512), and the time a probe takes grows with the size of the
+map's key, whatever the length of memcached's. So short keys, which are the rule, go into one string of a map of their
+own, and long ones into several strings side by side in a second map. With BPFTRACE_STRLEN=S, a string has at most S - 1
+bytes.
 """
 
 from __future__ import annotations
@@ -17,31 +19,25 @@ _SHORT_STR = (0, 23, 0)
 
 
 def key_layout(version: Version, *, one_string: bool = False) -> KeyLayout:
-    """The layout for the bpftrace of this version; with `one_string` in one piece, though it be shorter."""
+    """The layout for the bpftrace of this version; with `one_string`, one that gives a whole line as much as it can."""
     plus_one = version >= _SHORT_STR
-    if plus_one:
-        return KeyLayout(piece=255, pieces=1, strlen=256, plus_one=True)
     if one_string:
-        return KeyLayout(piece=199, pieces=1, strlen=200, plus_one=False)
-    return KeyLayout(piece=127, pieces=2, strlen=128, plus_one=False)
+        return KeyLayout(piece=199, pieces=1, strlen=200, plus_one=plus_one)
+    return KeyLayout(piece=71, pieces=4, strlen=72, plus_one=plus_one)
 
 
-def key_expression(layout: KeyLayout, pointer: str, length: str) -> str:
-    """The bpftrace expression for a key of `length` bytes at `pointer`, as one or more parts of a map's key.
+def key_expression(layout: KeyLayout, pieces: int, *, ends_with_nul: bool = False) -> str:
+    """The bpftrace expression for a key of `$length` bytes at `$key`, as that many parts of a map's key.
 
-    No string is asked to go past the key's end: what is behind it is not ours to read. A length of "0" stands for a
-    text that ends with a NUL of its own; it is read as one string, for only that stops there.
+    No string is asked to go past the key's end: what is behind it is not ours to read. A text that `ends_with_nul` is
+    read as one string whatever its length, for only that stops there.
     """
-    if length == "0":
-        return f"str({pointer})"
-    parts = []
-    for index in range(layout.pieces):
+    if ends_with_nul:
+        return "str($key)"
+    more = 1 if layout.plus_one else 0
+    parts = ["str($key, $length + 1)" if more else "str($key, $length)"]
+    for index in range(1, pieces):
         start = index * layout.piece
-        if start == 0:
-            want = f"{length} + 1" if layout.plus_one else length
-            parts.append(f"str({pointer}, {want})")
-        else:
-            rest = f"{length} - {start - 1}" if layout.plus_one else f"{length} - {start}"
-            none = 1 if layout.plus_one else 0
-            parts.append(f"str({pointer} + {start}, {length} > {start} ? {rest} : {none})")
+        rest = f"$length - {start - more}" if start != more else "$length"
+        parts.append(f"str($key + {start}, $length > {start} ? {rest} : {more})")
     return ", ".join(parts)

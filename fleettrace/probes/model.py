@@ -23,11 +23,12 @@ class Rung(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeyLayout:
-    """How a key is spread over the strings of a map's key, because old versions of bpftrace have short strings."""
+    """How keys are spread over strings in maps (see layout.py)."""
 
     piece: int
-    """Bytes of the key in each string."""
+    """Bytes of a key in each string, and of the longest key that counts as short."""
     pieces: int
+    """Strings of a long key."""
     strlen: int
     """What BPFTRACE_STRLEN has to be for that."""
     plus_one: bool

@@ -15,6 +15,8 @@ from fleettrace.resources import resource_dir
 __all__ = ["Site", "program", "uprobe_count"]
 
 _COMMENT = re.compile(r"/\*.*?\*/\n?", re.DOTALL)
+_MAP = re.compile(r"@(\w+)")
+_MARK = re.compile(r'"#')
 _WORD = re.compile(r"\$\{(\w+)\}")
 _POINT = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 INTERVALS = 3
@@ -39,11 +41,16 @@ def _filled(name: str, **values: object) -> str:
     return _WORD.sub(lambda found: str(values[found[1]]), _template(name))
 
 
-def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings) -> str:
-    """One program for all of a host's binaries. Raises `ValueError` for a point that is not a symbol's name."""
+def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, nonce: str = "NONCE") -> str:
+    """One program for all of a host's binaries. Raises `ValueError` for a point that is not a symbol's name.
+
+    `nonce` (letters and digits) goes into every name and mark that is printed: no key that a client chooses can then
+    pass for the program's own output.
+    """
     parts = [_probe(site, layout) for site in sites]
     parts.append(_filled("slices", slice_ms=settings.slice_ms, length_ms=settings.length_ms, printed=settings.printed))
-    return "\n".join(parts)
+    text = "\n".join(parts)
+    return _MARK.sub(rf'"#{nonce} ', _MAP.sub(rf"@\1_{nonce}", text))
 
 
 def uprobe_count(sites: Sequence[Site]) -> int:
@@ -55,13 +62,16 @@ def _probe(site: Site, layout: KeyLayout) -> str:
     if not _POINT.fullmatch(site.plan.point):
         raise ValueError(f"not the name of a function: {site.plan.point!r}")
     plan = site.plan
+    ends_with_nul = plan.length == "0"
     return _filled(
         plan.rung.value,
         pid=site.pids[0],
         point=plan.point,
         pids=" || ".join(f"pid == {pid}" for pid in site.pids),
-        caller=plan.tagging.caller,
-        tag=plan.tagging.expression,
+        pointer=plan.pointer,
         length=plan.length,
-        key=key_expression(layout, plan.pointer, plan.length),
+        tagging=plan.tagging.statements,
+        short=layout.piece,
+        key=key_expression(layout, 1, ends_with_nul=ends_with_nul),
+        long_key=key_expression(layout, layout.pieces, ends_with_nul=ends_with_nul),
     )

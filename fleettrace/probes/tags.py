@@ -22,21 +22,19 @@ _UNKNOWN = 0
 
 @dataclass(frozen=True, slots=True)
 class Tagging:
-    """How the tag comes about: `$caller` is set to `caller`, then the tag is `expression`.
+    """How the tag comes about: the statements that set `$tag`, a number.
 
     `ops` has the op of each tag, None for one that is not known; it is None itself where no call site tells.
     """
 
-    caller: str = "0"
-    expression: str = "0"
+    statements: str = "$tag = 0;"
     ops: tuple[str | None, ...] | None = None
 
 
 def tagging(analysis: BinaryAnalysis, spot: Spot) -> Tagging:
     """The tagging for a probe at `spot`."""
     address = _return_address(analysis.machine, spot)
-    known = [site for site in analysis.call_sites if site.operation is not None or site.fetch is not None]
-    if address is None or not known:
+    if address is None:
         return Tagging()
     tags: list[str | None] = [None]
     by_bits: dict[int, str] = {}
@@ -45,11 +43,17 @@ def tagging(analysis: BinaryAnalysis, spot: Spot) -> Tagging:
         value = _value(site, tags)
         # Two call sites that look the same from here and differ in what they mean: neither tells.
         by_bits[bits] = value if by_bits.get(bits, value) == value else str(_UNKNOWN)
-    expression = str(_UNKNOWN)
-    for bits, value in reversed(by_bits.items()):
+    by_value: dict[str, list[str]] = {}
+    for bits, value in by_bits.items():
         if value != str(_UNKNOWN):
-            expression = f"$caller == {bits:#x} ? {value} : ({expression})"
-    return Tagging(f"{address} & {_PAGE_BITS:#x}", expression, tuple(tags))
+            by_value.setdefault(value, []).append(f"$caller == {bits:#x}")
+    if not by_value:
+        return Tagging()
+    # Branches, not conditional expressions: bpftrace 0.23.2 crashes on nested ones.
+    branches = [f"if ({' || '.join(tests)}) {{ $tag = {value}; }}" for value, tests in by_value.items()]
+    return Tagging(
+        f"$caller = {address} & {_PAGE_BITS:#x};\n\t$tag = {_UNKNOWN};\n\t" + "\n\telse ".join(branches), tuple(tags)
+    )
 
 
 def _return_address(machine: Machine, spot: Spot) -> str | None:

@@ -1,7 +1,8 @@
 """From what the kernel's map held over one slice to a summary whose bounds hold.
 
 A slice's map has one entry per (key, tag), where a tag is the kind of request. Only the largest entries of the map
-are printed, and a full map takes no new entry: what both hide is bounded here, from the exact total.
+are printed, and a full map takes no new entry: what both hide is bounded here, from the exact total. A slice may have
+two maps, for short and for long keys; every key belongs into one of them.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ class SliceCounts:
     """Requests in the slice, from the scalar: exact."""
     counts: dict[tuple[Key, int], int] = field(default_factory=dict)
     map_entries: int = 0
-    """Entries that the whole map printed, those of other instances included."""
+    """Entries that the map printed, those of other instances included; of two maps, the one with more."""
     map_total: int = 0
     """Requests of every instance that shares the map."""
     map_listed: int = 0
     """Requests in all the printed entries."""
     smallest: int = 0
-    """The smallest entry printed, of any instance."""
+    """The smallest entry printed by a map that was cut off, of any instance; of two such maps, the larger."""
     everything: bool = False
     """The map was printed whole (a trace stopped early prints without a limit)."""
 

@@ -1,0 +1,109 @@
+"""Whatever a key holds and however the output is cut into chunks, what was counted is what is read."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fleettrace.node.output import Attached, Entry, Event, Noise, OutputParser, RawSlice, Started
+from tests.node.bpftrace_text import LAYOUTS, Printed, chunked, entries, entry_of, keys, render
+
+FRUGAL = settings(max_examples=60, deadline=None)
+layouts = st.sampled_from(LAYOUTS)
+cuts = st.lists(st.integers(0, 100_000), max_size=12)
+totals = st.dictionaries(st.integers(1, 4_194_304), st.integers(0, 2**63), max_size=3)
+garbage = st.binary(max_size=200) | st.lists(
+    st.sampled_from([b"@a[30064771075, ", b"@c[9, ", b"@na[", b"]: 3\n", b"#slice a ", b"#end\n", b"1", b"\n", b"x"])
+).map(b"".join)
+
+
+def parse(text: bytes, layout: tuple[int, int], at: list[int]) -> list[Event]:
+    parser = OutputParser(*layout)
+    events = [event for chunk in chunked(text, at) for event in parser.feed(chunk)]
+    return events + parser.finish()
+
+
+@FRUGAL
+@given(layouts, cuts, st.data())
+def test_what_was_counted_is_what_is_read(layout: tuple[int, int], at: list[int], data: st.DataObject) -> None:
+    some = st.lists(entries(layout[0]), max_size=5)
+    printed = data.draw(
+        st.lists(st.builds(Printed, st.sampled_from("ab"), st.integers(1, 2**63), totals, some), max_size=4)
+    )
+    events = parse(render(printed, *layout), layout, at)
+    assert events == [RawSlice(one.name, one.end_ns, dict(one.totals), list(one.entries)) for one in printed]
+
+
+@given(garbage, layouts, cuts)
+def test_no_output_is_too_odd_and_chunks_make_no_difference(
+    text: bytes, layout: tuple[int, int], at: list[int]
+) -> None:
+    assert parse(text, layout, at) == parse(text, layout, [])
+
+
+@FRUGAL
+@given(keys, keys, layouts, cuts)
+def test_a_key_with_a_nul_is_known_up_to_there_at_the_most(
+    before: bytes, after: bytes, layout: tuple[int, int], at: list[int]
+) -> None:
+    key = (before[:248] + b"\0" + after)[:250]
+    [read] = parse(render([Printed("a", 9, {}, [entry_of(7, 0, key, 3, layout[0])])], *layout), layout, at)
+    assert isinstance(read, RawSlice)
+    [found] = read.entries
+    assert (found.pid, found.tag, found.length, found.requests) == (7, 0, len(key), 3)
+    assert key.partition(b"\0")[0].startswith(found.data)
+
+
+@FRUGAL
+@given(layouts, totals, cuts, st.data())
+def test_a_map_printed_at_an_early_end_is_a_slice_without_an_end(
+    layout: tuple[int, int], sums: dict[int, int], at: list[int], data: st.DataObject
+) -> None:
+    some = data.draw(st.lists(entries(layout[0]), min_size=1, max_size=5))
+    text = b"\n\n@busy[0]: 1\n" + render([Printed("b", None, sums, some)], *layout) + b"@now: 77\n@w: 2\n"
+    parser = OutputParser(*layout)
+    events = [event for chunk in chunked(text, at) for event in parser.feed(chunk)] + parser.finish()
+    assert events == [RawSlice("b", None, sums, some)]
+    assert parser.now_ns == 77
+
+
+@FRUGAL
+@given(layouts, st.data())
+def test_output_that_breaks_off_loses_only_what_was_not_printed(layout: tuple[int, int], data: st.DataObject) -> None:
+    some = data.draw(st.lists(entries(layout[0]), min_size=2, max_size=5))
+    text = render([Printed("a", 5, {}, some)], *layout)
+    cut = parse(text[: data.draw(st.integers(0, len(text)))], layout, [])
+    read = [entry for event in cut if isinstance(event, RawSlice) for entry in event.entries]
+    assert read[:-1] == some[: max(0, len(read) - 1)]
+
+
+@pytest.mark.parametrize(
+    ("words", "probes"),
+    [(b"Attaching 4 probes...\n", 4), (b"Attached 4 probes\n", 4), (b"Attaching 1 probe...\n", 1)],
+)
+def test_the_number_of_probes_is_read_from_old_and_new_versions(words: bytes, probes: int) -> None:
+    assert parse(words, LAYOUTS[0], []) == [Attached(probes)]
+
+
+def test_the_start_of_counting_is_told_with_its_time() -> None:
+    assert parse(b"#start 123456789\n", LAYOUTS[0], [3]) == [Started(123456789)]
+
+
+def test_bpftraces_own_words_are_kept_apart() -> None:
+    words = b"ERROR: Could not resolve symbol: /proc/1/exe:nope"
+    assert parse(words + b"\n", LAYOUTS[0], []) == [Noise(words)]
+
+
+def test_a_line_of_the_ascii_protocol_ends_where_it_ends() -> None:
+    text = b"#slice a 5\n@a[%d, get a]: 7 b]: 3\n@a[%d, set ]: 9]: 1\n#end\n" % (7 << 32, 7 << 32)
+    [read] = parse(text, (199, 1), [20, 30])
+    assert isinstance(read, RawSlice)
+    assert read.entries == [Entry(7, 0, 0, b"get a]: 7 b", 3, False), Entry(7, 0, 0, b"set ]: 9", 1, False)]
+
+
+def test_a_line_without_end_takes_no_memory_without_end() -> None:
+    parser = OutputParser(*LAYOUTS[0])
+    for _ in range(1000):
+        parser.feed(b"x" * 1000)
+    assert len(parser._buffer) < 100_000
