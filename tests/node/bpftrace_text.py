@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from fleettrace.node.output import Entry
 from fleettrace.probes.layout import key_layout
 
-__all__ = ["LAYOUTS", "Printed", "chunked", "entries", "entry_of", "keys", "render"]
+__all__ = ["LAYOUTS", "NONCE", "Printed", "chunked", "entries", "entry_of", "keys", "render"]
 
 LAYOUTS = tuple({(one.piece, one.pieces) for one in (key_layout((0, 17, 0)), key_layout((0, 23, 2)))})
 """(bytes a string, strings of a long key) of old and new versions."""
+NONCE = "k3Xq"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +39,26 @@ def line_of(name: str, entry: Entry, piece: int, pieces: int) -> bytes:
     about = entry.pid << 32 | entry.tag << 16 | entry.length
     count = pieces if entry.long else 1
     strings = [entry.data[index * piece : (index + 1) * piece].partition(b"\0")[0] for index in range(count)]
-    return b"@%b[%d, %b]: %d\n" % (place, about, b", ".join(strings), entry.requests)
+    return b"@%b_%b[%d, %b]: %d\n" % (place, NONCE.encode(), about, b", ".join(strings), entry.requests)
 
 
 def render(slices: Iterable[Printed], piece: int, pieces: int) -> bytes:
     """The text of these slices."""
     lines = []
+    nonce = NONCE.encode()
     for one in slices:
         if one.end_ns is not None:
-            lines.append(b"#slice %b %d\n" % (one.name.encode(), one.end_ns))
-        lines += [b"@n%b[%d]: %d\n" % (one.name.encode(), pid, total) for pid, total in one.totals.items()]
+            lines.append(b"#%b slice %b %d\n" % (nonce, one.name.encode(), one.end_ns))
+        lines += [b"@n%b_%b[%d]: %d\n" % (one.name.encode(), nonce, pid, total) for pid, total in one.totals.items()]
         lines.append(b"\n")
         lines += [line_of(one.name, entry, piece, pieces) for entry in one.entries]
         lines.append(b"\n")
         if one.end_ns is not None:
-            lines.append(b"#end\n")
+            lines.append(b"#%b end\n" % nonce)
     return b"".join(lines)
 
 
-# Pieces of the output's own grammar, so that generated keys are as misleading as they can be.
+# Pieces of the output's own grammar, so that generated keys are as misleading as they can be without the nonce.
 _TRAPS = st.sampled_from(
     [
         b"]: 7",

@@ -7,19 +7,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleettrace.node.output import Attached, Entry, Event, Noise, OutputParser, RawSlice, Started
-from tests.node.bpftrace_text import LAYOUTS, Printed, chunked, entries, entry_of, keys, render
+from tests.node.bpftrace_text import LAYOUTS, NONCE, Printed, chunked, entries, entry_of, keys, render
 
 FRUGAL = settings(max_examples=60, deadline=None)
 layouts = st.sampled_from(LAYOUTS)
 cuts = st.lists(st.integers(0, 100_000), max_size=12)
 totals = st.dictionaries(st.integers(1, 4_194_304), st.integers(0, 2**63), max_size=3)
 garbage = st.binary(max_size=200) | st.lists(
-    st.sampled_from([b"@a[30064771075, ", b"@c[9, ", b"@na[", b"]: 3\n", b"#slice a ", b"#end\n", b"1", b"\n", b"x"])
+    st.sampled_from(
+        [
+            b"@a_k3Xq[30064771075, ",
+            b"@c_k3Xq[9, ",
+            b"@na_k3Xq[",
+            b"]: 3\n",
+            b"#k3Xq slice a ",
+            b"#k3Xq end\n",
+            b"1",
+            b"\n",
+        ]
+    )
 ).map(b"".join)
 
 
 def parse(text: bytes, layout: tuple[int, int], at: list[int]) -> list[Event]:
-    parser = OutputParser(*layout)
+    parser = OutputParser(*layout, NONCE)
     events = [event for chunk in chunked(text, at) for event in parser.feed(chunk)]
     return events + parser.finish()
 
@@ -61,8 +72,10 @@ def test_a_map_printed_at_an_early_end_is_a_slice_without_an_end(
     layout: tuple[int, int], sums: dict[int, int], at: list[int], data: st.DataObject
 ) -> None:
     some = data.draw(st.lists(entries(layout[0]), min_size=1, max_size=5))
-    text = b"\n\n@busy[0]: 1\n" + render([Printed("b", None, sums, some)], *layout) + b"@now: 77\n@w: 2\n"
-    parser = OutputParser(*layout)
+    text = (
+        b"\n\n@busy_k3Xq[0]: 1\n" + render([Printed("b", None, sums, some)], *layout) + b"@now_k3Xq: 77\n@w_k3Xq: 2\n"
+    )
+    parser = OutputParser(*layout, NONCE)
     events = [event for chunk in chunked(text, at) for event in parser.feed(chunk)] + parser.finish()
     assert events == [RawSlice("b", None, sums, some)]
     assert parser.now_ns == 77
@@ -87,7 +100,7 @@ def test_the_number_of_probes_is_read_from_old_and_new_versions(words: bytes, pr
 
 
 def test_the_start_of_counting_is_told_with_its_time() -> None:
-    assert parse(b"#start 123456789\n", LAYOUTS[0], [3]) == [Started(123456789)]
+    assert parse(b"#k3Xq start 123456789\n", LAYOUTS[0], [3]) == [Started(123456789)]
 
 
 def test_bpftraces_own_words_are_kept_apart() -> None:
@@ -96,14 +109,19 @@ def test_bpftraces_own_words_are_kept_apart() -> None:
 
 
 def test_a_line_of_the_ascii_protocol_ends_where_it_ends() -> None:
-    text = b"#slice a 5\n@a[%d, get a]: 7 b]: 3\n@a[%d, set ]: 9]: 1\n#end\n" % (7 << 32, 7 << 32)
+    text = b"#k3Xq slice a 5\n@a_k3Xq[%d, get a]: 7 b]: 3\n@a_k3Xq[%d, set ]: 9]: 1\n#k3Xq end\n" % (7 << 32, 7 << 32)
     [read] = parse(text, (199, 1), [20, 30])
     assert isinstance(read, RawSlice)
     assert read.entries == [Entry(7, 0, 0, b"get a]: 7 b", 3, False), Entry(7, 0, 0, b"set ]: 9", 1, False)]
 
 
+def test_without_the_nonce_nothing_counts() -> None:
+    text = b"@a[%d, key]: 3\n@na[7]: 3\n#start 5\n#XXXX slice a 5\n@a_XXXX[%d, key]: 3\n" % (7 << 32 | 3, 7 << 32 | 3)
+    assert all(isinstance(event, Noise) for event in parse(text, LAYOUTS[0], []))
+
+
 def test_a_line_without_end_takes_no_memory_without_end() -> None:
-    parser = OutputParser(*LAYOUTS[0])
+    parser = OutputParser(*LAYOUTS[0], NONCE)
     for _ in range(1000):
         parser.feed(b"x" * 1000)
     assert len(parser._buffer) < 100_000
