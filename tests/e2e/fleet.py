@@ -40,6 +40,8 @@ FAILING = {
     "flood": ("trace-failed", "output-limit", "printed more than"),
 }
 """Of each host that fails: its state, its code (empty: several are right), and words of its message."""
+LENGTHS = (3, 70, 71, 72, 73, 126, 127, 128, 129, 141, 142, 143, 144, 198, 199, 200, 212, 213, 214, 215, 249, 250)
+"""Key lengths about the ends of bpftrace's strings, which a longer key is spread over."""
 FLEET = (
     HostSpec("plain"),
     HostSpec("two", two()),
@@ -75,8 +77,15 @@ def plan_for(place: Place, *, commands: int = 600, hostile: bool = True) -> list
         hostile_share=0.3 if hostile else 0.0,
         multiget=8,
     )
+    borders = tuple(b"%d:" % length + b"x" * (length - len(b"%d:" % length)) for length in LENGTHS)
     hundred = tuple(f"{place.host}:{place.port}:{number}".encode() for number in range(1, 40, 2)) * 5
-    return [*plan(profile, place.port, commands), Command("get", hundred), Command("gat", hundred)]
+    return [
+        *plan(profile, place.port, commands),
+        Command("get", hundred),
+        Command("gat", hundred),
+        Command("get", borders),
+        Command("set", borders[-1:]),
+    ]
 
 
 def key_of(shown: Any) -> bytes:
