@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from fleettrace import __version__
-from fleettrace.cli.values import count, duration, share
+from fleettrace.cli.values import cores, count, duration, share
 from fleettrace.errors import ConfigError
 
 __all__ = ["parse"]
@@ -123,6 +123,13 @@ def _trace_options(options: _Options) -> None:
         "auto",
         "RUNG",
         "auto, or the rung to use: item, usdt, command, syscall, watch",
+    )
+    options.value(
+        "--max-cost",
+        cores,
+        "50%",
+        "SHARE",
+        "of a core, that tracing may take from a memcached; where it would take more, the window is shortened",
     )
 
 

@@ -63,6 +63,7 @@ def _settings(arguments: argparse.Namespace, trace: bool) -> SweepSettings:
         forks=arguments.forks,
         probe=None if arguments.probe == "auto" else Rung(arguments.probe),
         trace=trace,
+        max_cost=arguments.max_cost,
         deadline_s=arguments.deadline,
         # At most 60 buckets in a course, so that a long window does not make every key's course long.
         bucket_s=max(1.0, arguments.duration / 60),

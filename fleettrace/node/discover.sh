@@ -35,6 +35,8 @@ describe_node() {
     record arch "$(uname -m)"
     record uid "$(id -u)"
     record cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null || grep -c '^processor' /proc/cpuinfo)"
+    record possible "$(cat /sys/devices/system/cpu/possible 2>/dev/null)"
+    record netns "$(readlink /proc/self/ns/net)"
     record ticks "$(getconf CLK_TCK 2>/dev/null || echo 100)"
     record lockdown "$(cat /sys/kernel/security/lockdown 2>/dev/null)"
     if [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ]; then record tracefs yes; else record tracefs no; fi
@@ -56,13 +58,13 @@ is_memcached() {
     grep -q -e "$mark1" "/proc/$1/exe" 2>/dev/null && grep -q -e "$mark2" "/proc/$1/exe" 2>/dev/null
 }
 
-# The TCP ports that process $1 listens on, in hexadecimal, by way of its sockets' inodes.
-ports_of() {
+# The addresses and TCP ports that process $1 listens on, as /proc/net/tcp has them, by way of its sockets' inodes.
+listens_of() {
     { cat "/proc/$1/net/tcp" "/proc/$1/net/tcp6" 2>/dev/null; ls -l "/proc/$1/fd" 2>/dev/null; } | awk '
-        $4 == "0A" && NF > 9 { n = split($2, part, ":"); port[$10] = part[n]; next }
+        $4 == "0A" && NF > 9 { listens[$10] = $2; next }
         match($0, /socket:\[[0-9]+\]$/) {
             inode = substr($0, RSTART + 8, RLENGTH - 9)
-            if (inode in port && !(port[inode] in seen)) { seen[port[inode]] = 1; printf "%s ", port[inode] }
+            if (inode in listens && !(listens[inode] in seen)) { seen[listens[inode]] = 1; printf "%s ", listens[inode] }
         }'
 }
 
@@ -84,7 +86,8 @@ describe_process() {
     record uid "$uid"
     record user "$(awk -F : -v uid="$uid" '$3 == uid { print $1; exit }' /etc/passwd 2>/dev/null)"
     record cgroup "$(cat "/proc/$pid/cgroup" 2>/dev/null)"
-    record ports "$(ports_of "$pid")"
+    record netns "$(readlink "/proc/$pid/ns/net" 2>/dev/null)"
+    record listens "$(listens_of "$pid")"
 }
 
 describe_binary() {

@@ -6,10 +6,11 @@ import re
 import shlex
 from collections.abc import Sequence
 from importlib.resources import files
+from ipaddress import IPv4Address, IPv6Address
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.containers import container_of, named, names_by_id
-from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeBinary, NodeFacts
+from fleettrace.node.model import Bpftrace, Discovery, Endpoint, Instance, NodeBinary, NodeFacts
 from fleettrace.node.records import Record, read_records
 from fleettrace.summary.run import Container
 from fleettrace.transport.interface import Connection, Limits, Stream
@@ -88,6 +89,8 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
         tracefs=node["tracefs"] == b"yes",
         timeout=node["timeout"] == b"yes",
         unshare=node["unshare"] == b"yes",
+        possible_cpus=max(int(node["cpus"]), *(int(last) + 1 for last in re.findall(rb"\d+", node["possible"]) or [0])),
+        netns=node["netns"].decode("utf-8", "replace"),
     )
 
 
@@ -101,8 +104,9 @@ def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> t
                 inode.decode("ascii"), int(group["size"]), bytes.fromhex(group["head"].decode("ascii"))
             )
             continue
-        if "ports" not in group:
+        if "listens" not in group:
             continue  # the process ended while it was described
+        endpoints = [_endpoint(word) for word in group["listens"].decode("ascii").split()]
         instances.append(
             Instance(
                 pid=int(group["process"]),
@@ -112,8 +116,21 @@ def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> t
                 user=group.get("user", b"").decode("utf-8", "replace")
                 or group.get("uid", b"").decode("ascii", "replace")
                 or None,
-                ports=tuple(sorted({int(port, 16) for port in group["ports"].split()})),
+                ports=tuple(sorted({endpoint.port for endpoint in endpoints})),
                 container=named(container_of(group["cgroup"].decode("utf-8", "replace")), known),
+                endpoints=tuple(sorted(set(endpoints), key=lambda endpoint: (":" in endpoint.address, endpoint))),
+                netns=group["netns"].decode("utf-8", "replace"),
             )
         )
     return tuple(sorted(instances, key=lambda instance: instance.pid))
+
+
+def _endpoint(word: str) -> Endpoint:
+    """From `ADDRESS:PORT` of /proc/net/tcp or tcp6: the address is one word of 32 bits or four, each printed as a
+    number of a little-endian machine (net/ipv4/tcp_ipv4.c, get_tcp4_sock), which x86-64 and aarch64 are."""
+    address, _, port = word.partition(":")
+    octets = b"".join(bytes.fromhex(address[i : i + 8])[::-1] for i in range(0, len(address), 8))
+    where = IPv4Address(octets) if len(octets) == 4 else IPv6Address(octets)
+    if where.is_unspecified:
+        return Endpoint("127.0.0.1" if where.version == 4 else "::1", int(port, 16))
+    return Endpoint(str(where), int(port, 16))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from fleettrace.summary.run import Container
 
-__all__ = ["Bpftrace", "Discovery", "Instance", "NodeBinary", "NodeFacts"]
+__all__ = ["Bpftrace", "Discovery", "Endpoint", "Instance", "NodeBinary", "NodeFacts"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,6 +39,10 @@ class NodeFacts:
     tracefs: bool
     timeout: bool
     unshare: bool
+    possible_cpus: int = 1
+    """CPUs that the kernel is prepared for, at least `cpus`: a per-CPU map of BPF has a place for each of them."""
+    netns: str = ""
+    """The network namespace of the session itself, as readlink(1) prints /proc/self/ns/net."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,15 @@ class NodeBinary:
     size: int
     head: bytes
     """Its first 4,096 bytes: the ELF header, the program headers and, as a rule, the build id."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """Where a process listens for TCP, as one connects to it from inside its network namespace."""
+
+    address: str
+    """A numeric address; the loopback's for a socket that listens on every address."""
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +79,10 @@ class Instance:
     user: str | None
     ports: tuple[int, ...]
     container: Container | None
+    endpoints: tuple[Endpoint, ...] = ()
+    """IPv4 first."""
+    netns: str = ""
+    """Its network namespace, comparable with `NodeFacts.netns`; empty when it could not be read."""
 
     @property
     def id(self) -> str:

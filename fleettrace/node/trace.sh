@@ -2,7 +2,8 @@
 #
 # POSIX sh. Set before it: $program (the program's text), $seconds (the bound), $pids (the traced processes), $strings
 # and $entries (bpftrace's limits), $overlays (lines `PID HEX...`: symbol files for this trace only, in printf's octal
-# form), and as arguments the words of the command that runs bpftrace.
+# form), and as arguments the words of the command that runs bpftrace. Stands behind looking.sh, which looks at the
+# memcacheds from before the trace until after it.
 #
 # Three bounds hold, each on its own: the program ends itself, timeout(1) interrupts and then kills bpftrace, and the
 # watchdog interrupts it at once when standard input ends, that is when the controller, its connection or the session is
@@ -42,8 +43,19 @@ inside='
     shift
     exec "$@"'
 
+# CPU time of this shell and of the children it waited for, in two lines. In a substitution it would be the subshell's.
+spent() {
+    printf 'times-%s\0' "$1"
+    times
+    printf '\0'
+}
+
 exec 3<&0 </dev/null
 processes before
+# The clocks of the looks and of bpftrace, which a suspended machine has put apart (clock_gettime(2)), side by side.
+record clocks "$(cut -d ' ' -f 1 /proc/uptime) $(sed -n 's/^now at \([0-9]*\) nsecs$/\1/p; 3q' /proc/timer_list 2>/dev/null)"
+look 100000 "$((seconds * 100))"
+spent before
 record trace ''
 
 if unshare -m true 2>/dev/null; then
@@ -71,7 +83,10 @@ kill "$watchdog" $bound 2>/dev/null
 wait "$watchdog" 2>/dev/null
 
 printf '\0'
+spent after
 record status "$status"
-record times "$(times | tail -n 1)"
 processes after
+kill $lookers 2>/dev/null
+look 1 100
+gather 2
 record end ''

@@ -13,7 +13,9 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.discovery import set_words
 from fleettrace.node.model import Instance
 from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlice, Started
+from fleettrace.node.rates import assignments
 from fleettrace.node.records import Record, RecordReader
+from fleettrace.node.sampling import Look, LookReader, in_order
 from fleettrace.node.slicing import Slicer
 from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
 from fleettrace.probes.program import Site, program, uprobe_count
@@ -27,6 +29,9 @@ STARTUP_S = 60.0
 MAX_OUTPUT = 1 << 28
 """Bytes that one trace may print: 2,000 entries of 300 bytes a second for five minutes, and some."""
 _WORDS_KEPT = 8192
+_DENSE_S = 0.2
+_SAME_CLOCK_NS = 50_000_000
+"""Two clocks that are no farther apart were only read one after the other."""
 
 _HARMLESS = (
     # bpftrace raises its own limit for locked memory, and says ERROR where that is forbidden; it works all the same.
@@ -47,10 +52,9 @@ def sites_of(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[Site]:
 
 @dataclass(frozen=True, slots=True)
 class TracedProcess:
-    """A traced process before or after the trace: when it started, and the CPU it has used, both in clock ticks."""
+    """A traced process before or after the trace: when it started, in clock ticks."""
 
     start: int
-    cpu_ticks: int
 
 
 @dataclass(slots=True)
@@ -67,15 +71,20 @@ class TraceEnd:
     """The pids that are still the processes they were."""
     implausible: set[int]
     """The pids whose keys cannot be memcached's: the probe sits in the wrong place, and nothing it read counts."""
-    before: dict[int, TracedProcess] = field(default_factory=dict)
-    after: dict[int, TracedProcess] = field(default_factory=dict)
+    start_ns: int = 0
+    """When the counting began, by the node's monotonic clock."""
+    looks: dict[int, list[Look]] = field(default_factory=dict)
+    """By pid, in order, on the same clock."""
     tracer_cpu_s: float | None = None
     words: str = ""
     """What bpftrace said that was no part of the program's output."""
 
 
 class HostTrace:
-    """One trace: its script, and the state of reading it. `on_start` and `on_slice` hear as things happen."""
+    """One trace: its script, and the state of reading it. `on_start` and `on_slice` hear as things happen.
+
+    `places` are the memcacheds to look at meanwhile, as `rates.look_at` writes them; `looks` is what was seen before.
+    """
 
     def __init__(
         self,
@@ -85,6 +94,8 @@ class HostTrace:
         settings: TraceSettings,
         *,
         bucket_s: float = 1.0,
+        places: str = "",
+        looks: Sequence[Look] = (),
         on_start: Callable[[], None] = lambda: None,
         on_slice: Callable[[Mapping[int, Summary]], None] = lambda _: None,
     ) -> None:
@@ -93,9 +104,13 @@ class HostTrace:
         self._sites = sites_of(plans)
         self._layout = layout
         self._settings = settings
+        self._places = places
+        self._early_looks = looks
         self._on_start = on_start
         self._on_slice = on_slice
         self._records = RecordReader()
+        self._looks = LookReader()
+        self._start_ns = 0
         self._nonce = token_hex(4)
         self._parser = OutputParser(layout.piece, layout.pieces, self._nonce)
         self._slicer = Slicer({pid: plan for pid, (_, plan) in self._plans.items()}, settings, bucket_s)
@@ -128,9 +143,16 @@ class HostTrace:
             "entries": str(self._settings.entries),
             "overlays": self._overlays(),
         }
-        assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+        own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
         text = files("fleettrace.node").joinpath("trace.sh").read_text("utf-8")
-        return (set_words(self._bpftrace) + assignments + text).encode()
+        looking = assignments(self._timing, self._places)
+        return (set_words(self._bpftrace) + own + looking + text).encode()
+
+    @property
+    def _timing(self) -> str:
+        """How often to look (see stats.sh): some sixty times, most of them where the window begins and ends."""
+        sparse = max(1.0, self._settings.duration_s / 36)
+        return f"{_DENSE_S} {sparse:.2f} {sparse * 100:.0f} {self._settings.duration_s * 100:.0f}"
 
     def _overlays(self) -> str:
         lines = []
@@ -158,8 +180,9 @@ class HostTrace:
 
     def _take(self, chunk: Chunk) -> None:
         if chunk.stream is Stream.ERR:
+            words = self._looks.feed(chunk.data)
             if len(self._words) < _WORDS_KEPT:
-                self._words += chunk.data
+                self._words += words
             return
         for item in self._records.feed(chunk.data):
             if isinstance(item, Record):
@@ -173,6 +196,7 @@ class HostTrace:
                 case Attached(probes):
                     self._attached = probes
                 case Started(ns):
+                    self._start_ns = self._start_ns or ns
                     self._slicer.start(ns)
                     self._on_start()
                 case RawSlice():
@@ -208,8 +232,8 @@ class HostTrace:
             summaries=self._slicer.summaries,
             alive=alive,
             implausible=self._slicer.implausible,
-            before=before,
-            after=after,
+            start_ns=self._start_ns,
+            looks=self._looks_by_pid(),
             tracer_cpu_s=self._tracer_cpu(),
             words=str(broken) if broken is not None else self._said().removeprefix(": "),
         )
@@ -220,14 +244,19 @@ class HostTrace:
             # PID, a blank, and /proc/PID/stat, whose second field may hold anything between its parentheses.
             fields = value.rpartition(b")")[2].split()
             if len(fields) > 19:
-                cpu = int(fields[11]) + int(fields[12])
-                processes[int(value.split()[0])] = TracedProcess(start=int(fields[19]), cpu_ticks=cpu)
+                processes[int(value.split()[0])] = TracedProcess(start=int(fields[19]))
         return processes
 
+    def _looks_by_pid(self) -> dict[int, list[Look]]:
+        clocks = re.fullmatch(rb"(\d+)\.(\d\d) (\d+)", (self._seen.get("clocks") or [b""])[-1])
+        offset = int(clocks[1] + clocks[2]) * 10_000_000 - int(clocks[3]) if clocks else 0
+        looks = [*self._early_looks, *self._looks.looks]
+        return {pid: in_order(looks, pid, offset if abs(offset) > _SAME_CLOCK_NS else 0) for pid in self._plans}
+
     def _tracer_cpu(self) -> float | None:
-        """The CPU seconds of bpftrace and what started it: the second line of `times`, user and system time."""
-        found = re.findall(rb"(\d+)m([\d.]+)s", (self._seen.get("times") or [b""])[-1])
-        return sum(int(minutes) * 60 + float(seconds) for minutes, seconds in found) if found else None
+        """The CPU seconds of bpftrace and what started it; None where the trace did not come to its end."""
+        before, after = (_children_s((self._seen.get(f"times-{when}") or [b""])[-1]) for when in ("before", "after"))
+        return None if before is None or after is None else after - before
 
     def _said(self) -> str:
         """bpftrace's own words, for an error message."""
@@ -237,3 +266,9 @@ class HostTrace:
         if telling:
             return ": " + b" / ".join(telling[:3]).decode("utf-8", "replace")[:400]
         return f" (it said nothing; exit status {status})" if status != "0" else ""
+
+
+def _children_s(times: bytes) -> float | None:
+    """The second line of `times`: user and system time of a shell's children, in seconds."""
+    found = re.findall(rb"(\d+)m([\d.]+)s", times.partition(b"\n")[2])
+    return sum(int(minutes) * 60 + float(seconds) for minutes, seconds in found) if found else None

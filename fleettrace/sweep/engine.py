@@ -116,6 +116,7 @@ class Sweep:
     def _take(self, result: RunResult, arrived: Event | HostOutcome | Reason | None) -> None:
         if isinstance(arrived, HostOutcome):
             result.hosts.append(arrived.result)
+            result.warnings.extend(arrived.warnings)
             result.fleet.add_host(self.info.id, arrived.result.host, arrived.summaries)
             self.listener(HostFinished(arrived.result.host, arrived.result.state, arrived.result))
         elif isinstance(arrived, Reason):

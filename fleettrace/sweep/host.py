@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import look_around
-from fleettrace.node.model import Bpftrace
+from fleettrace.node.model import Discovery, Instance
 from fleettrace.node.planning import Planned, check_able, plan_instances
+from fleettrace.node.rates import Busyness, look_at, look_twice
 from fleettrace.node.tracing import HostTrace, TraceEnd
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import Rung, TraceSettings
-from fleettrace.summary.run import Failure, HostResult
+from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
+from fleettrace.summary.run import Failure, HostResult, Warn
+from fleettrace.sweep.cost import MIN_WINDOW_S, Prediction, affordable_window, sized
 from fleettrace.sweep.events import Event, HostProgressed, HostStarted, Phase, SliceArrived
 from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
 from fleettrace.sweep.settings import HostTask, SweepSettings
@@ -60,25 +62,88 @@ class HostSweep:
             return outcome_of_plan(task.name, planned)
         self.stop.check()
         self.tell(HostProgressed(task.name, Phase.ATTACH))
-        assert found.facts.bpftrace is not None  # check_able
-        end = self._trace(task, connection, found.facts.bpftrace, planned)
-        return outcome_of_trace(task.name, planned, end, self.settings, self.stop.reason)
+        traced = _Traced.of(task, connection, found, planned)
+        busy = self._busyness(traced)
+        bounds, warnings = self._bounds(traced, busy)
+        end = self._trace(traced, bounds, busy, heard=True)
+        outcome = outcome_of_trace(task.name, planned, end, self.settings, self.stop.reason)
+        outcome.warnings.extend(warnings)
+        return outcome
 
-    def _trace(self, task: HostTask, connection: Connection, bpftrace: Bpftrace, planned: list[Planned]) -> TraceEnd:
-        plans = [(each.instance, each.plan) for each in planned if each.plan is not None]
-        names = {instance.pid: instance.id for instance, _ in plans}
-        one_string = any(plan.rung is Rung.COMMAND for _, plan in plans)
-        trace = HostTrace(
-            task.bpftrace,
-            plans,
-            key_layout((bpftrace.major, bpftrace.minor, bpftrace.patch), one_string=one_string),
-            self.bounds,
-            bucket_s=self.settings.bucket_s,
-            on_start=lambda: self.tell(HostProgressed(task.name, Phase.TRACE)),
-            on_slice=lambda parts: self.tell(
-                SliceArrived(task.name, {names[pid]: summary for pid, summary in parts.items()})
-            ),
+    def _busyness(self, traced: _Traced) -> Busyness:
+        """How many requests a second each instance gets: as it says itself, else as a trace of a second counts."""
+        busy = look_twice(traced.connection, traced.found.facts, [instance for instance, _ in traced.plans])
+        silent = [(one, plan) for one, plan in traced.plans if one.pid not in busy.rates and plan.verdict.cost]
+        if not silent or self.bounds.duration_s <= MIN_WINDOW_S:
+            return busy
+        self.stop.check()
+        bounds = sized(replace(self.bounds, duration_s=MIN_WINDOW_S, printed=1), None, traced.layout, traced.cpus)
+        end = self._trace(replace(traced, plans=silent), bounds, Busyness(), heard=False)
+        counted = {pid: one.total / end.window_s for pid, one in end.summaries.items() if end.window_s}
+        return replace(busy, rates={**busy.rates, **counted})
+
+    def _bounds(self, traced: _Traced, busy: Busyness) -> tuple[TraceSettings, list[Warn]]:
+        """The bounds of the trace of this host, and what is to be said of them."""
+        known = [busy.rates[one.pid] for one, _ in traced.plans if one.pid in busy.rates]
+        rate = sum(known) if len(known) == len(traced.plans) else None
+        bounds = sized(self.bounds, rate, traced.layout, traced.cpus)
+        predictions = [
+            Prediction(busy.rates[one.pid], plan.verdict.cost)
+            for one, plan in traced.plans
+            if one.pid in busy.rates and plan.verdict.cost is not None
+        ]
+        window = affordable_window(bounds.duration_s, self.settings.max_cost, predictions)
+        if window == bounds.duration_s:
+            return bounds, []
+        worst = max(predictions, key=lambda prediction: prediction.cores)
+        message = (
+            f"traced for {window:.3g} s instead of {bounds.duration_s:g} s: at {worst.rate:,.0f} requests/s a probe of "
+            f"about {worst.cost_us:g} us takes {worst.cores:.2%} of a core, and --max-cost is "
+            f"{self.settings.max_cost:.2%}"
         )
-        execution = connection.start(trace.script(), trace.limits)
-        self.stop.tracing(connection, execution)
+        return replace(bounds, duration_s=window), [Warn("window-shortened", message, traced.task.name)]
+
+    def _trace(self, traced: _Traced, bounds: TraceSettings, busy: Busyness, *, heard: bool) -> TraceEnd:
+        """Trace them. Only if `heard`, the sweep's listener hears of it."""
+        name = traced.task.name
+        names = {instance.pid: instance.id for instance, _ in traced.plans}
+        tell = self.tell if heard else lambda _event: None
+        trace = HostTrace(
+            traced.task.bpftrace,
+            traced.plans,
+            traced.layout,
+            bounds,
+            bucket_s=self.settings.bucket_s,
+            places=look_at(traced.found.facts, [instance for instance, _ in traced.plans], busy.places),
+            looks=busy.looks,
+            on_start=lambda: tell(HostProgressed(name, Phase.TRACE)),
+            on_slice=lambda parts: tell(SliceArrived(name, {names[pid]: summary for pid, summary in parts.items()})),
+        )
+        execution = traced.connection.start(trace.script(), trace.limits)
+        self.stop.tracing(traced.connection, execution)
         return trace.read(execution)
+
+
+@dataclass(frozen=True, slots=True)
+class _Traced:
+    """What is traced on a host, and by what means."""
+
+    task: HostTask
+    connection: Connection
+    found: Discovery
+    plans: Sequence[tuple[Instance, ProbePlan]]
+    layout: KeyLayout
+
+    @classmethod
+    def of(cls, task: HostTask, connection: Connection, found: Discovery, planned: Sequence[Planned]) -> _Traced:
+        """Those that have a plan."""
+        plans = [(each.instance, each.plan) for each in planned if each.plan is not None]
+        one_string = any(plan.rung is Rung.COMMAND for _, plan in plans)
+        bpftrace = found.facts.bpftrace
+        assert bpftrace is not None  # check_able
+        layout = key_layout((bpftrace.major, bpftrace.minor, bpftrace.patch), one_string=one_string)
+        return cls(task, connection, found, plans, layout)
+
+    @property
+    def cpus(self) -> int:
+        return self.found.facts.possible_cpus

@@ -10,7 +10,8 @@ from fleettrace.node.planning import Planned
 from fleettrace.node.tracing import TraceEnd
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
-from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict
+from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, Warn
+from fleettrace.sweep.cost import costs_of, coverage_of
 from fleettrace.sweep.settings import SweepSettings
 from fleettrace.sweep.stop import Reason
 
@@ -24,6 +25,7 @@ class HostOutcome:
     result: HostResult
     summaries: dict[str, Summary] = field(default_factory=dict)
     """By instance id."""
+    warnings: list[Warn] = field(default_factory=list)
 
 
 def outcome_of_plan(host: str, planned: Sequence[Planned]) -> HostOutcome:
@@ -67,6 +69,7 @@ def outcome_of_trace(
                 f"memcached (pid {pid}) ended during the trace; what it served before is counted, what a "
                 "successor served is not",
             )
+    _bill(instances, end)
     state = _common_state(instances)
     result = HostResult(host, state, _common_failure(instances, state), instances)
     whole = Summary()
@@ -75,6 +78,15 @@ def outcome_of_trace(
     result.top = hottest(whole, settings.top_per_host)
     result.course = list(whole.course)
     return HostOutcome(result, summaries)
+
+
+def _bill(instances: Sequence[InstanceResult], end: TraceEnd) -> None:
+    """What each instance's trace saw of its traffic, and cost it."""
+    traced = {each.pid: each.requests for each in instances if each.requests is not None}
+    coverage = {pid: coverage_of(end, pid, requests) for pid, requests in traced.items()}
+    costs = costs_of(end, traced, coverage)
+    for each in instances:
+        each.coverage, each.cost = coverage.get(each.pid), costs.get(each.pid)
 
 
 def _cut(end: TraceEnd, settings: SweepSettings, stopped: Reason | None) -> tuple[HostState, Failure] | None:

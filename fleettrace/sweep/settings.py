@@ -37,6 +37,8 @@ class SweepSettings:
     """None: the best rung of each binary."""
     trace: bool = True
     """False: log in, find instances, plan probes, and stop there (`fleettrace check`)."""
+    max_cost: float = 0.5
+    """The part of one core that a probe may take from an instance. Where it takes more, the window is shortened."""
     deadline_s: float | None = 300.0
     top_per_host: int = 100
     """Keys of each host kept for the report, beside those that went into the fleet's summary."""

@@ -1,0 +1,89 @@
+"""How busy each memcached is before it is traced: two looks at its own counters, a fraction of a second apart."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from fleettrace.errors import HostError
+from fleettrace.node.model import Endpoint, Instance, NodeFacts
+from fleettrace.node.sampling import Look, LookReader, in_order
+from fleettrace.transport.interface import Connection, Limits, Stream
+
+__all__ = ["Busyness", "Places", "assignments", "look_at", "look_twice"]
+
+_APART_S = 0.3
+_LIMITS = Limits(seconds=6, max_bytes=1 << 20)
+_SCRIPT = """
+exec 3<&0 </dev/null
+look 2 500
+gather 4
+"""
+
+Places = Mapping[int, Endpoint | None]
+"""Where each memcached, by pid, can be asked for its counters; None where it cannot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Busyness:
+    """What is known before the trace."""
+
+    places: Places = field(default_factory=dict)
+    rates: Mapping[int, float] = field(default_factory=dict)
+    """Requests a second by pid, of those that could be asked."""
+    looks: Sequence[Look] = ()
+
+
+def look_at(facts: NodeFacts, instances: Sequence[Instance], places: Places) -> str:
+    """The memcacheds to look at as looking.sh wants them: a line for each network namespace."""
+    lines: dict[str, list[str]] = {}
+    for instance in instances:
+        place = places.get(instance.pid)
+        inside = instance.netns in ("", facts.netns) or place is None
+        words = lines.setdefault("-" if inside else instance.netns, [] if inside else [str(instance.pid)])
+        words.append(f"{instance.pid}/{place.address}/{place.port}" if place else f"{instance.pid}/-/-")
+    return "\n".join(" ".join([*(["-"] if netns == "-" else []), *words]) for netns, words in lines.items())
+
+
+def assignments(timing: str, places: str) -> str:
+    """Lines of sh that set what looking.sh wants set, and looking.sh itself."""
+    folder = files("fleettrace.node")
+    variables = {"looker": folder.joinpath("stats.sh").read_text("utf-8"), "timing": timing, "places": places}
+    lines = [f"{name}={shlex.quote(value)}\n" for name, value in variables.items()]
+    return "".join(lines) + folder.joinpath("looking.sh").read_text("utf-8")
+
+
+def look_twice(connection: Connection, facts: NodeFacts, instances: Sequence[Instance]) -> Busyness:
+    """Ask each memcached how busy it is. Raises nothing: who does not answer in time is not known."""
+    places = {one.pid: one.endpoints[0] for one in instances if one.endpoints}
+    if not places:
+        return Busyness()
+    asked = [one for one in instances if one.pid in places]
+    script = assignments(f"{_APART_S} 1 100 0", look_at(facts, asked, places)) + _SCRIPT
+    reader = LookReader()
+    try:
+        execution = connection.start(script.encode(), _LIMITS)
+        try:
+            for chunk in execution:
+                if chunk.stream is Stream.ERR:
+                    reader.feed(chunk.data)
+        finally:
+            execution.close()
+    except HostError:
+        return Busyness()
+    return _busyness(places, reader.looks)
+
+
+def _busyness(places: Places, looks: Sequence[Look]) -> Busyness:
+    rates, answering = {}, {}
+    for pid, place in places.items():
+        told = [look for look in in_order(looks, pid) if look.requests is not None]
+        if len(told) < 2:
+            continue
+        first, last = told[0], told[-1]
+        more, ns = (last.requests or 0) - (first.requests or 0), last.ns - first.ns
+        if more >= 0 and ns > 0:
+            rates[pid], answering[pid] = more * 1e9 / ns, place
+    return Busyness(answering, rates, tuple(looks))

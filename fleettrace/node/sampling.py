@@ -1,0 +1,142 @@
+"""Looks at memcached's own counters and CPU time: how they arrive from a node, and what they say of a span of time.
+
+A look says what was at one moment; the window of a trace begins and ends between two looks. What a counter was there is
+interpolated, and how far that may be off is read from the looks themselves: no farther than the looks on either side
+allow, and no farther than interpolation misses the looks near by.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+__all__ = ["Look", "LookReader", "Span", "counted", "cpu_between", "in_order"]
+
+_LOOK = re.compile(rb"(\d{1,10}) (\d{1,15}) (\d{1,15}) (\d{1,19}) (\d{1,19}|-)")
+_LONGEST = 96
+"""Bytes in the longest look; more after a NUL is no look."""
+_CENTISECOND_NS = 10_000_000
+_SLOW_NS = 150_000_000
+"""An answer that took longer says what was counted at a moment that is not known well enough."""
+_NEAR = 4
+"""Looks on either side of an edge that show how steady the traffic is there."""
+KEPT = 4096
+"""Looks taken from one node at the most: 60 and some of each of 50 memcacheds."""
+
+
+class Look(NamedTuple):
+    """One memcached at one moment."""
+
+    pid: int
+    ns: int
+    """Since boot, on the clock of /proc/uptime; to 10 ms."""
+    cpu_ns: int | None
+    """CPU time it has used, all threads together; None where the kernel does not say."""
+    requests: int | None
+    """Requests naming one key that it has counted so far; None where it could not be asked."""
+
+
+class Span(NamedTuple):
+    """A least and a greatest number, between which the true one lies."""
+
+    least: int
+    greatest: int
+
+    def nearest(self, number: int) -> int:
+        """The number of the span that is nearest to `number`."""
+        return min(max(number, self.least), self.greatest)
+
+
+class LookReader:
+    """Takes looks out of a node's standard error, where they stand between NULs among other words."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self.looks: list[Look] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the looks in `data`; gives the other words."""
+        self._buffer += data
+        words = bytearray()
+        while True:
+            before, opened, rest = self._buffer.partition(b"\0")
+            words += before
+            inside, closed, behind = rest.partition(b"\0")
+            if not opened or (not closed and len(inside) <= _LONGEST):
+                self._buffer = opened + rest
+                return bytes(words)
+            look = _look(inside) if closed else None
+            if look is None:
+                self._buffer = rest
+            else:
+                self._buffer = behind
+                if len(self.looks) < KEPT:
+                    self.looks.append(look)
+
+
+def _look(text: bytes) -> Look | None:
+    found = _LOOK.fullmatch(text)
+    if found is None:
+        return None
+    before, after, cpu = (int(found[index]) for index in (2, 3, 4))
+    taken = (after - before) * _CENTISECOND_NS
+    requests = None if found[5] == b"-" or not 0 <= taken <= _SLOW_NS else int(found[5])
+    return Look(int(found[1]), before * _CENTISECOND_NS + taken // 2, cpu or None, requests)
+
+
+def in_order(looks: Iterable[Look], pid: int, offset_ns: int = 0) -> list[Look]:
+    """One process's looks by time, on a clock that lags `offset_ns` behind."""
+    return sorted((look._replace(ns=look.ns - offset_ns) for look in looks if look.pid == pid), key=lambda one: one.ns)
+
+
+def counted(looks: Sequence[Look], start_ns: int, end_ns: int) -> Span | None:
+    """How many requests memcached counted in a span of time: as closely as its looks, in order, tell.
+
+    None when they do not reach around the span, or when the counter went back: somebody reset it.
+    """
+    series = [(look.ns, look.requests) for look in looks if look.requests is not None]
+    first, last = _at(series, start_ns), _at(series, end_ns)
+    if first is None or last is None:
+        return None
+    return Span(max(0, last.least - first.greatest), last.greatest - first.least)
+
+
+def cpu_between(looks: Sequence[Look], start_ns: int, end_ns: int) -> int | None:
+    """Nanoseconds of CPU that the process used in a span of time, about; None when its looks, in order, do not tell."""
+    series = [(look.ns, look.cpu_ns) for look in looks if look.cpu_ns is not None]
+    first, last = _interpolated(series, start_ns), _interpolated(series, end_ns)
+    if first is None or last is None or last < first:
+        return None
+    return round(last - first)
+
+
+_Series = Sequence[tuple[int, int]]
+
+
+def _at(series: _Series, ns: int) -> Span | None:
+    """What the counter was at a moment between two looks."""
+    value = _interpolated(series, ns)
+    if value is None or any(later[1] < earlier[1] for earlier, later in pairwise(series)):
+        return None
+    after = next(index for index, look in enumerate(series) if look[0] >= ns)
+    low, high = series[max(0, after - 1)][1], series[after][1]
+    near = series[max(0, after - 1 - _NEAR) : after + 1 + _NEAR]
+    misses = [
+        abs(middle[1] - (_interpolated((left, right), middle[0]) or 0))
+        for left, middle, right in zip(near, near[1:], near[2:], strict=False)
+    ]
+    doubt = max(misses) if len(misses) > 1 else high - low
+    return Span(max(low, int(value - doubt)), min(high, int(value + doubt) + 1))
+
+
+def _interpolated(series: _Series, ns: int) -> float | None:
+    """The value at a moment, on the straight line between the two looks around it."""
+    if not series or not series[0][0] <= ns <= series[-1][0]:
+        return None
+    after = next(index for index, look in enumerate(series) if look[0] >= ns)
+    if series[after][0] == ns or after == 0:
+        return series[after][1]
+    (left_ns, left), (right_ns, right) = series[after - 1], series[after]
+    return left + (right - left) * (ns - left_ns) / (right_ns - left_ns)

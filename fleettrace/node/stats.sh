@@ -1,0 +1,157 @@
+# Look at memcacheds again and again: what they count themselves, and the CPU time they used.
+#
+# bash, or POSIX sh with nc, socat or perl. bash keeps one connection to each memcached and starts no process between two
+# looks. Arguments:
+#   $1 $2 $3  the pause between two looks: where the traced window begins and ends, and in between, both in seconds; and
+#             the latter in hundredths of a second
+#   $4        the window's length in hundredths of a second
+#   $5 $6     how many looks at the most, and for how many hundredths of a second
+#   $7        the parent, to live as long as
+#   the rest  PID/ADDRESS/PORT, with a port of `-` where memcached cannot be asked
+#
+# Each look is one write to descriptor 4 of `NUL PID UPTIME UPTIME CPU REQUESTS NUL`: hundredths of a second since boot
+# before and after the look; nanoseconds of CPU; and the requests naming one key that memcached has counted, `-` where
+# it did not say. A write is shorter than a pipe's 4,096 bytes, so it stands in one piece among another writer's words.
+# What memcached answers is taken for digits or not at all.
+
+dense=$1 sparse=$2 sparse_cs=$3 window=$4 looks=$5 limit=$6 session=$7
+shift 7
+nl='
+'
+cr=$(printf '\r')
+tab=$(printf '\t')
+# How long after bpftrace's start the counting may begin: looks are dense that long. In hundredths of a second.
+begins=400
+# How much earlier than the window's length after bpftrace's start it cannot end.
+early=40
+trap '' PIPE
+
+uptime() {
+    read -r now _ </proc/uptime
+    now=${now%.*}${now#*.}
+}
+
+# CPU time of process $1, all its threads together (proc(5) has it in ticks of 10 ms only).
+cpu_of() {
+    cpu=0
+    for task in "/proc/$1/task"/*/schedstat; do
+        read -r ran _ <"$task" && cpu=$((cpu + ran))
+    done 2>/dev/null
+}
+
+# Whether our parent is still that: a process that has ended has a place in /proc until somebody asks how.
+wanted() {
+    read -r stat <"/proc/$$/stat"
+    stat=${stat##*") "}
+    stat=${stat#* }
+    [ "${stat%% *}" = "$session" ]
+}
+
+bounded() {
+    if command -v timeout >/dev/null 2>&1; then timeout "$@"; else shift; "$@"; fi
+}
+
+# Standard input to address $1, port $2, and the answer to standard output.
+talk() {
+    if command -v nc >/dev/null 2>&1; then bounded 1 nc "$1" "$2"
+    elif busybox nc --help >/dev/null 2>&1; then bounded 1 busybox nc "$1" "$2"
+    elif command -v socat >/dev/null 2>&1; then
+        case $1 in *:*) set -- "[$1]" "$2" ;; esac
+        bounded 1 socat -t 1 - "TCP:$1:$2"
+    else
+        bounded 1 perl -MIO::Socket::IP -e 'alarm 1; $s = IO::Socket::IP->new(PeerHost => $ARGV[0],
+            PeerPort => $ARGV[1]) or exit 1; print $s <STDIN>; $s->flush; print while <$s>' "$1" "$2"
+    fi
+}
+
+# What the memcached at address $2, port $3 says to `stats`, into $all; $1 is the name of the connection kept to it.
+if [ -n "${BASH_VERSION-}" ]; then
+    answer() {
+        all=
+        eval "socket=\${socket_$1-}"
+        if [ -z "$socket" ]; then
+            eval "exec {socket}<>/dev/tcp/$2/$3" || return
+            eval "socket_$1=$socket"
+        fi
+        tries=0
+        if printf 'stats\r\n' 1>&"$socket"; then
+            # Not line by line, which would be a system call for each byte.
+            while [ "$tries" -lt 25 ]; do
+                IFS= read -r -N 16384 -t 0.02 -u "$socket" part
+                status=$?
+                all=$all$part
+                case $all in *"${nl}END$cr$nl") return ;; '' | STAT*) ;; *) break ;; esac
+                [ "$status" -gt 128 ] || break
+                tries=$((tries + 1))
+            done
+        fi
+        # An answer that comes late would be taken for the next one.
+        all=
+        eval "exec $socket>&-; socket_$1="
+    }
+    pause() {
+        IFS= read -r -t "$1" -u 3 _
+        [ $? -ne 1 ] || exit 0
+    }
+else
+    answer() {
+        all=$(printf 'stats\r\nquit\r\n' | talk "$2" "$3" 2>/dev/null | head -c 16384 | tr -d '\0')
+        case $all in *"${nl}END$cr") ;; *) all= ;; esac
+    }
+    pause() {
+        { sleep "$1" || sleep 1; } 3<&- 4>&- &
+        nap=$!
+        trap 'kill "$nap" 2>/dev/null; exit' TERM
+        wait "$nap"
+    }
+fi
+
+# The sum of the counters in $all into $sum.
+add_up() {
+    sum=- total=0 known=0 name=
+    set -f
+    IFS=" $nl$cr"
+    for word in $all; do
+        # Each request naming one key is in exactly one of these, from 1.4.15 to 1.6.45 and in all three protocols: gat
+        # and its kin in cmd_touch and not in cmd_get; cas and the other stores in cmd_set. In none of them: incr and
+        # decr of a value that is no number, and meta commands that create an item on a miss, mark one as stale or do not
+        # match its CAS.
+        case $name in
+        cmd_get | cmd_set | cmd_touch | delete_hits | delete_misses | incr_hits | incr_misses | decr_hits | decr_misses)
+            case $word in '' | *[!0-9]* | 0?* | ??????????????????*) known=0; break ;; esac
+            total=$((total + word)) known=$((known + 1))
+            ;;
+        esac
+        name=$word
+    done
+    set +f
+    IFS=" $tab$nl"
+    [ "$known" -lt 2 ] || sum=$total
+}
+
+uptime
+began=$now
+while :; do
+    number=0
+    for place; do
+        number=$((number + 1))
+        pid=${place%%/*}
+        port=${place##*/}
+        address=${place#*/}
+        address=${address%/*}
+        uptime
+        before=$now
+        cpu_of "$pid"
+        sum=-
+        if [ "$port" != - ]; then
+            answer "$number" "$address" "$port"
+            add_up
+        fi
+        uptime
+        printf '\0%s %s %s %s %s\0' "$pid" "$before" "$now" "$cpu" "$sum" >&4 || exit 0
+    done
+    looks=$((looks - 1))
+    age=$((now - began))
+    [ "$looks" -gt 0 ] && [ "$age" -lt "$limit" ] && wanted || exit 0
+    if [ "$age" -lt "$begins" ] || [ $((age + sparse_cs)) -gt $((window - early)) ]; then pause "$dense"; else pause "$sparse"; fi
+done

@@ -1,0 +1,257 @@
+"""What the node's own shell reads from real memcacheds is what they were sent, and its processes end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.load import Client
+from fleettrace.lab.memcached import DEBIAN
+from fleettrace.lab.protocol import Command
+from fleettrace.lab.specs import HostSpec, container
+from fleettrace.lab.system import wait_until
+from fleettrace.lab.truth import OP_OF_VERB, Place
+from fleettrace.node.discovery import look_around
+from fleettrace.node.model import Discovery, Endpoint, Instance
+from fleettrace.node.rates import assignments, look_at, look_twice
+from fleettrace.node.sampling import Look, LookReader
+from fleettrace.transport.interface import Limits, Stream, Target
+from fleettrace.transport.local import LocalConnection, LocalTransport
+
+pytestmark = pytest.mark.lab
+
+ONCE = "\nexec 3<&0 </dev/null\nlook 1 500\ngather 4\n"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab([HostSpec("one"), HostSpec("contained", container())]) as made:
+        yield made
+
+
+@pytest.fixture
+def connection() -> Iterator[LocalConnection]:
+    made = LocalTransport().connect(Target("here"))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def instance_of(found: Discovery, pid: int) -> Instance:
+    return next(one for one in found.instances if one.pid == pid)
+
+
+def look_once(connection: LocalConnection, found: Discovery, instance: Instance, *, shell: str = "") -> list[Look]:
+    places = {instance.pid: instance.endpoints[0]}
+    script = assignments("0.1 1 100 0", look_at(found.facts, [instance], places))
+    if shell:
+        script = script.replace("looking=bash;", f"looking={shell};")
+    reader = LookReader()
+    execution = connection.start((script + ONCE).encode(), Limits(seconds=20, max_bytes=1 << 16))
+    said = b"".join(reader.feed(chunk.data) for chunk in execution if chunk.stream is Stream.ERR)
+    assert said == b""
+    return reader.looks
+
+
+@pytest.mark.parametrize("name", ["one", "contained"])
+def test_an_instance_is_asked_inside_its_own_network(lab: Lab, connection: LocalConnection, name: str) -> None:
+    host = lab.hosts[name]
+    found = look_around(connection, ["true"], "host")
+    instance = instance_of(found, host.pids[11211])
+    assert instance.netns not in ("", found.facts.netns)
+    assert instance.endpoints == (Endpoint("127.0.0.1", 11211),)
+    before = look_once(connection, found, instance)[0]
+    lab.send({Place(name, 11211): [Command("get", (b"a", b"b", b"a"))] * 23})
+    after = look_once(connection, found, instance)[0]
+    assert before.requests is not None
+    assert after.requests == before.requests + 69
+    assert after.cpu_ns is not None
+    assert before.cpu_ns is not None
+    assert after.cpu_ns >= before.cpu_ns > 0
+    assert after.ns > before.ns
+
+
+@pytest.mark.parametrize("verb", sorted(OP_OF_VERB))
+def test_every_command_is_counted_once_for_each_key(lab: Lab, connection: LocalConnection, verb: str) -> None:
+    host = lab.hosts["one"]
+    found = look_around(connection, ["true"], "host")
+    instance = instance_of(found, host.pids[11211])
+    with Client(Place("one", 11211), host.address) as client:
+        client.send([Command("set", (b"there",), b"5")])
+        before = look_once(connection, found, instance)[0].requests
+        client.send([Command(verb, (b"there",), b"5"), Command(verb, (b"absent",), b"5")] * 23)
+        after = look_once(connection, found, instance)[0].requests
+        client.send([Command("delete", (b"absent",))])
+    assert before is not None
+    assert after == before + 46
+
+
+@pytest.mark.parametrize("tool", ["busybox nc", "perl"])
+def test_a_node_without_bash_reads_the_same(lab: Lab, connection: LocalConnection, tool: str) -> None:
+    if shutil.which(tool.split()[0]) is None:
+        pytest.skip(f"no {tool} here")
+    found = look_around(connection, ["true"], "host")
+    instance = instance_of(found, lab.hosts["one"].pids[11211])
+    with_bash, without = look_once(connection, found, instance), look_once(connection, found, instance, shell="sh")
+    assert without[0].requests == with_bash[0].requests is not None
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """A server on the loopback that gives everybody this answer; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(100)
+                    connection.sendall(answer)
+                    connection.settimeout(3)
+                    try:
+                        connection.recv(100)
+                    except OSError:
+                        continue
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+
+
+SOUND = b"STAT cmd_get 3\r\nSTAT cmd_set 4\r\nSTAT cmd_touch 5\r\nSTAT get_hits 9\r\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+@pytest.mark.parametrize(
+    ("answer", "requests"),
+    [
+        (SOUND + b"END\r\n", 12),
+        (SOUND, None),
+        (b"", None),
+        (b"ERROR\r\n", None),
+        (b"\x15\x03\x01\x00\x02\x02\x0a", None),
+        (b"STAT cmd_get 3\r\nSTAT cmd_set $(touch /tmp/never)\r\nEND\r\n", None),
+        (b"STAT cmd_get 3\r\nSTAT cmd_set a[$(id)]\r\nEND\r\n", None),
+        (b"STAT cmd_get 08\r\nSTAT cmd_set 4\r\nEND\r\n", None),
+        (b"STAT cmd_get -3\r\nSTAT cmd_set 4\r\nEND\r\n", None),
+        (b"STAT cmd_get " + b"9" * 40 + b"\r\nSTAT cmd_set 4\r\nEND\r\n", None),
+        (b"STAT * /*\r\n" + SOUND + b"END\r\n", 12),
+        (b"STAT cmd_get 3\r\nEND\r\n", None),
+        (b"x" * 2_000_000, None),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_an_answer_is_digits_or_nothing(
+    connection: LocalConnection, answer: bytes, requests: int | None, shell: str
+) -> None:
+    found = look_around(connection, ["true"], "host")
+    me = subprocess.Popen(["sleep", "60"])
+    try:
+        with answering(answer) as port:
+            places = {me.pid: Endpoint("127.0.0.1", port)}
+            script = assignments("0.1 1 100 0", f"- {me.pid}/127.0.0.1/{places[me.pid].port}")
+            script = script.replace("looking=bash;", f"looking={shell};")
+            reader = LookReader()
+            execution = connection.start((script + ONCE).encode(), Limits(seconds=20, max_bytes=1 << 16))
+            said = b"".join(reader.feed(chunk.data) for chunk in execution)
+    finally:
+        me.kill()
+        me.wait()
+    assert said == b""
+    assert [(look.pid, look.requests) for look in reader.looks] == [(me.pid, requests)]
+    assert found.facts.possible_cpus >= found.facts.cpus
+    assert not Path("/tmp/never").exists()
+
+
+@contextmanager
+def memcached(*options: str) -> Iterator[int]:
+    """A memcached of this machine's, by its pid."""
+    process = subprocess.Popen([str(DEBIAN), "-u", "root", "-U", "0", *options], stderr=subprocess.DEVNULL)
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.8.7", "::1", "0.0.0.0", "::"])
+def test_an_instance_is_asked_where_it_listens(connection: LocalConnection, address: str) -> None:
+    port = free_port()
+    with memcached("-p", str(port), "-l", f"[{address}]" if ":" in address else address) as pid:
+        wait_until(lambda: instance_of(look_around(connection, ["true"], "host"), pid).endpoints, "nobody listens")
+        found = look_around(connection, ["true"], "host")
+        busy = look_twice(connection, found.facts, [instance_of(found, pid)])
+    assert set(busy.rates) == {pid}
+
+
+@pytest.mark.parametrize("way", ["binary", "unix", "frozen"])
+def test_who_cannot_be_asked_is_not_known_and_holds_nobody_up(
+    connection: LocalConnection, tmp_path: Path, way: str
+) -> None:
+    port = str(free_port())
+    listening = ["-s", str(tmp_path / "socket")] if way == "unix" else ["-l", "127.0.0.1", "-p", port]
+    with memcached(*listening, *(["-B", "binary"] if way == "binary" else [])) as pid:
+        time.sleep(0.5)
+        found = look_around(connection, ["true"], "host")
+        if way == "frozen":
+            os.kill(pid, signal.SIGSTOP)
+        begun = time.monotonic()
+        busy = look_twice(connection, found.facts, [instance_of(found, pid)])
+    assert not busy.rates
+    assert not busy.places
+    assert time.monotonic() - begun < 4
+
+
+def lookers(place: str) -> list[str]:
+    """The processes that look at a place."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"fleettrace-looker" in words and place.encode() in words:
+            found.append(folder.name)
+    return found
+
+
+@pytest.mark.parametrize("shell", ["bash", "sh"])
+@pytest.mark.parametrize("way", ["session", "shell"])
+def test_the_looks_end_with_the_session_and_with_the_script(connection: LocalConnection, shell: str, way: str) -> None:
+    mine = "424242424/-/-"
+    script = assignments("0.1 1 100 0", f"- {mine}").replace("looking=bash;", f"looking={shell};")
+    script += "\nexec 3<&0 </dev/null\nlook 100000 100000\nsleep 1\necho there\n"
+    script += "kill -KILL $$\n" if way == "shell" else "while read -r _ <&3; do :; done\n"
+    execution = connection.start(script.encode(), Limits(seconds=30, max_bytes=1 << 20))
+    output = iter(execution)
+    while b"there" not in next(output).data:
+        pass
+    if way == "session":
+        assert lookers(mine)
+    execution.stop()
+    wait_until(lambda: not lookers(mine), "the looks go on", seconds=3.0)
+    execution.close()
