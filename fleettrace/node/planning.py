@@ -10,13 +10,16 @@ from fleettrace.binary.elf import BinaryError
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.fetch import fetch_binary
-from fleettrace.node.model import Discovery, Instance, NodeFacts
+from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.probes.ladder import UnsupportedError, choose
 from fleettrace.probes.model import ProbePlan, Rung
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Connection
 
 __all__ = ["Planned", "check_able", "plan_instances"]
+
+_OLDEST = Bpftrace(0, 11, 0)
+"""The oldest release whose text output was seen to carry every key (0.11.3 of that series)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,13 @@ def check_able(found: Discovery) -> None:
             "no-bpftrace",
             f"bpftrace does not run there{said}: install the package `bpftrace`, "
             "or set `fleettrace_bpftrace` to the command that runs it",
+        )
+    if facts.bpftrace < _OLDEST:
+        raise HostError(
+            HostState.NO_BPFTRACE,
+            "bpftrace-too-old",
+            f"its bpftrace is {facts.bpftrace}, and {_OLDEST} is the oldest that can run the programs: upgrade the "
+            "package `bpftrace`, or set `fleettrace_bpftrace` to the command that runs a newer one",
         )
     if facts.lockdown == "confidentiality":
         raise HostError(

@@ -36,6 +36,7 @@ FAILING = {
     "wrong-password": ("become-failed", "become-wrong-password", "ansible_become_password"),
     "no-password": ("become-failed", "become-password-required", "ansible_become_password"),
     "bare": ("no-bpftrace", "no-bpftrace", "fleettrace_bpftrace"),
+    "old": ("no-bpftrace", "bpftrace-too-old", "0.9.4"),
     "broken": ("trace-failed", "attach-failed", "a stand-in that never attaches"),
     "flood": ("trace-failed", "output-limit", "printed more than"),
 }
@@ -62,6 +63,7 @@ FLEET = (
     HostSpec("wrong-password", (), login=Login.SUDO_WRONG_PASSWORD),
     HostSpec("no-password", (), login=Login.SUDO_NO_PASSWORD),
     HostSpec("bare", bpftrace=Bpftrace.ABSENT),
+    HostSpec("old", bpftrace=Bpftrace.OLD),
     HostSpec("broken", bpftrace=Bpftrace.BROKEN),
     HostSpec("flood", bpftrace=Bpftrace.FLOOD),
 )
