@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fleettrace.cli.secrets import secret
@@ -36,7 +37,9 @@ def find_inventory(arguments: argparse.Namespace) -> Inventory:
 
 def selected(arguments: argparse.Namespace) -> Selection:
     """The hosts that the pattern and the limit select, in the inventory's order. Raises `ConfigError`."""
-    return select(find_inventory(arguments), arguments.hosts, arguments.limit)
+    inventory = find_inventory(arguments)
+    selection = select(inventory, arguments.hosts, arguments.limit)
+    return replace(selection, warnings=(*inventory.warnings, *selection.warnings))
 
 
 class Transports:
@@ -71,7 +74,7 @@ def tasks_of(hosts: Sequence[Host], arguments: argparse.Namespace, transports: T
 
 def warnings_of(selection: Selection) -> list[Warn]:
     """What the pattern names and the inventory lacks, and what the inventory asks for and fleettrace does not do."""
-    unmatched = [Warn("pattern", warning) for warning in selection.warnings]
+    unmatched = [Warn("inventory", warning) for warning in selection.warnings]
     return unmatched + [
         Warn("inventory", warning, host.name) for host in selection.hosts for warning in host_settings(host).warnings
     ]
