@@ -1,0 +1,143 @@
+"""One machine with a memcached of every build, traced by every bpftrace at the same time, while it gets its traffic."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.memcached import OPTIONS, read_stats
+from fleettrace.lab.namespaces import enter
+from fleettrace.lab.specs import HostSpec, InstanceSpec
+from fleettrace.lab.system import wait_until
+from fleettrace.lab.truth import Place, Truth
+from fleettrace.node.binaries import BinaryCatalog
+from fleettrace.probes.model import TraceSettings
+from fleettrace.summary.counts import Summary
+from fleettrace.summary.run import InstanceResult
+from fleettrace.sweep.events import Event, HostProgressed, Phase
+from fleettrace.sweep.host import HostSweep
+from fleettrace.sweep.outcome import HostOutcome
+from fleettrace.sweep.settings import HostTask, SweepSettings
+from fleettrace.sweep.stop import Reason, Stop
+from fleettrace.transport.interface import Target
+from fleettrace.transport.local import LocalTransport
+from tests.binary.builds import build
+from tests.matrix.roots import RELEASES, bpftrace_of, bpftrace_version, memcached_of
+from tests.matrix.traffic import plan
+
+__all__ = ["BUILDS", "Matrix", "Traced"]
+
+_COMPILED = {"plain": 11213, "cf-protection": 11214, "lto": 11215, "dtrace": 11216, "proxy": 11217}
+_PACKAGED = {"bookworm": 11211, "trixie": 11212, "sid": 11218}
+BUILDS = {f"debian {release}": port for release, port in _PACKAGED.items()} | _COMPILED
+"""Every memcached, and its port."""
+_WINDOW_S = 120.0
+"""Stopped as soon as the traffic is over; a machine that is very slow has this long."""
+_BOUNDS = TraceSettings(_WINDOW_S, printed=20_000)
+"""A slice may hold the keys of all instances at once, and here everything is to be printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What one bpftrace gave of one memcached."""
+
+    result: InstanceResult
+    summary: Summary | None
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The whole matrix."""
+
+    truth: dict[str, Truth]
+    """By build: what it was sent."""
+    versions: dict[str, str]
+    """By release: what its bpftrace calls itself."""
+    traced: dict[tuple[str, str], Traced]
+    """By release and build."""
+
+
+@pytest.fixture(scope="session")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    compiled = tuple(InstanceSpec(port, binary=build(name), copy=name) for name, port in _COMPILED.items())
+    with Lab([HostSpec("node", compiled)]) as lab, ExitStack() as packaged:
+        pids = lab.hosts["node"].pids
+        for release, port in _PACKAGED.items():
+            pids[port] = packaged.enter_context(_packaged(lab, release, port))
+        truth, outcomes = _trace_all(lab, pids, tmp_path_factory.mktemp("analyses"))
+        versions = {release: bpftrace_version(release, lab.private) for release in RELEASES}
+    traced = {}
+    for release, outcome in outcomes.items():
+        assert len(outcome.result.instances) == len(BUILDS), outcome.result.error
+        by_port = {port: one for one in outcome.result.instances for port in one.ports}
+        for name, port in BUILDS.items():
+            [summary] = [
+                summary
+                for instance, summary in outcome.summaries.items()
+                if instance.startswith(f"{by_port[port].pid}@")
+            ] or [None]
+            traced[release, name] = Traced(by_port[port], summary)
+    by_build = {
+        name: Truth({place: counts for place, counts in truth.counts.items() if place.port == port})
+        for name, port in BUILDS.items()
+    }
+    return Matrix(by_build, versions, traced)
+
+
+@contextmanager
+def _packaged(lab: Lab, release: str, port: int) -> Iterator[int]:
+    """The release's memcached on the host; its pid."""
+    host = lab.hosts["node"]
+    words = [*enter(host.namespace), *memcached_of(release), "-p", str(port), *OPTIONS]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_until(lambda: _answers(host.address, port), f"memcached of {release} does not start")
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def _answers(address: str, port: int) -> bool:
+    try:
+        return bool(read_stats(address, port)["pid"])
+    except OSError:
+        return False
+
+
+def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, dict[str, HostOutcome]]:
+    """Trace with every release's bpftrace at once, send the traffic, and stop."""
+    stop, catalog = Stop(), BinaryCatalog(analyses)
+    tracing = {release: threading.Event() for release in RELEASES}
+
+    def tell(event: Event) -> None:
+        if isinstance(event, HostProgressed) and event.phase is Phase.TRACE:
+            tracing[event.host].set()
+
+    sweep = HostSweep(SweepSettings(_WINDOW_S, max_cost=1e9), _BOUNDS, catalog, stop, tell)
+    wanted = set(pids.values())
+
+    def trace(release: str) -> HostOutcome:
+        words = (bpftrace_of(release, lab.private),)
+        task = HostTask(release, Target(release), LocalTransport(), words, wanted=lambda one: one.pid in wanted)
+        try:
+            return sweep.run(task)
+        finally:
+            tracing[release].set()  # whether it traced or failed
+
+    with ThreadPoolExecutor(max_workers=len(RELEASES)) as pool:
+        running = {release: pool.submit(trace, release) for release in RELEASES}
+        try:
+            for event in tracing.values():
+                assert event.wait(90)
+            truth = lab.send({Place("node", port): plan(port) for port in pids})
+        finally:
+            stop.request(Reason.INTERRUPTED)
+        return truth, {release: future.result() for release, future in running.items()}

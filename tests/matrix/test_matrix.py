@@ -1,0 +1,60 @@
+"""Exact counts, and what was done, of every key: each build of memcached, each bpftrace, each protocol."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from fleettrace.probes.model import Rung
+from fleettrace.summary.key import Key
+from tests.matrix.conftest import BUILDS, Matrix
+from tests.matrix.roots import RELEASES
+from tests.matrix.traffic import Protocol, protocol_of
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+cells = pytest.mark.parametrize("release", RELEASES)
+builds = pytest.mark.parametrize("name", BUILDS)
+
+
+@cells
+@builds
+@pytest.mark.parametrize("protocol", Protocol)
+def test_every_key_and_what_was_done_with_it_is_the_truth(
+    matrix: Matrix, release: str, name: str, protocol: Protocol
+) -> None:
+    summary = matrix.traced[release, name].summary
+    assert summary is not None, matrix.traced[release, name].result.error
+    truth = {slot: count for slot, count in matrix.truth[name].by_op().items() if protocol_of(slot[0]) is protocol}
+    assert len(truth) > 250
+    counted = Counter(
+        {
+            (key.data, op): count
+            for key, known in summary.keys.items()
+            if protocol_of(key.data) is protocol
+            for op, count in (known.ops or {"unknown": known.requests}).items()
+        }
+    )
+    assert counted == truth
+
+
+@cells
+@builds
+def test_nothing_but_the_truth_was_counted(matrix: Matrix, release: str, name: str) -> None:
+    summary = matrix.traced[release, name].summary
+    assert summary is not None
+    by_key = matrix.truth[name].by_key()
+    assert {key: known.requests for key, known in summary.keys.items()} == {
+        Key.whole(key): count for key, count in by_key.items()
+    }
+    assert (summary.total, summary.absent) == (by_key.total(), 0)
+
+
+@cells
+@builds
+def test_the_best_rung_is_chosen_at_the_cheapest_place(matrix: Matrix, release: str, name: str) -> None:
+    probe = matrix.traced[release, name].result.probe
+    assert (probe.rung, probe.exact) == (Rung.ITEM.value, True)
+    assert probe.cost is not None
+    assert probe.cost < 5
