@@ -1,0 +1,144 @@
+"""What a run saw of the traffic and what it cost, held against memcached's own counters and the kernel's."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.load import Flow
+from fleettrace.lab.profile import WEB
+from fleettrace.lab.system import wait_until
+from fleettrace.lab.truth import Place
+from fleettrace.sweep.cost import MAP_MEMORY
+from tests.e2e.command import Command, Done, on_lab, run
+from tests.e2e.conftest import BigSweep
+from tests.e2e.fleet import TRACED, plan_for
+
+pytestmark = pytest.mark.lab
+
+GONE_WITHIN_S = 5.0
+
+
+def instances(done: Done, host: str) -> list[Any]:
+    found: list[Any] = done.host(host)["instances"]
+    return found
+
+
+def lookers(lab: Lab, host: str) -> list[int]:
+    """The processes of a host that look at its memcacheds."""
+    found = []
+    for one in lab.hosts[host].processes():
+        try:
+            command = Path(f"/proc/{one.pid}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"fleettrace-looker" in command:
+            found.append(one.pid)
+    return found
+
+
+@pytest.mark.parametrize("name", TRACED)
+def test_memcacheds_own_count_is_the_traced_one(big_sweep: BigSweep, name: str) -> None:
+    for instance in instances(big_sweep.done, name):
+        # What memcached looks up and does not count: arithmetic on a value that is no number.
+        assert instance["coverage"]["traced"] == instance["requests"]
+        assert 1 <= instance["coverage"]["share"] < 1.02
+
+
+def test_an_instance_that_was_not_asked_for_is_not_counted(lab: Lab, tmp_path: Path) -> None:
+    inventory = yaml.safe_load(lab.inventory.read_text())
+    inventory["all"]["hosts"]["two"]["fleettrace_instances"] = [11212]
+    chosen = tmp_path / "inventory.yaml"
+    chosen.write_text(yaml.safe_dump(inventory))
+    options = ["-i", str(chosen), "--ssh-config", str(lab.ssh_config), "--hosts", "two", "--duration", "4s"]
+    with Command(["run", *options, "--output", "json", "-v"]) as command:
+        command.wait_for_trace("two")
+        plans = {Place("two", port): plan_for(Place("two", port), hostile=False) for port in (11211, 11212)}
+        truth = lab.send(plans)
+        done = command.finish()
+    [instance] = instances(done, "two")
+    assert instance["ports"] == [11212]
+    assert instance["requests"] == truth.total("two", 11212)
+    assert instance["coverage"]["counted"] <= instance["requests"] <= instance["coverage"]["counted"] * 1.02
+
+
+def test_steady_traffic_is_covered_and_has_its_price(lab: Lab) -> None:
+    place = Place("plain", 11211)
+    load = lab.start_load([Flow(place, lab.hosts["plain"].address, WEB, 8000)], 60)
+    try:
+        done = run("run", *on_lab(lab, "--hosts", "plain", "--duration", "4s", "--output", "json"))
+    finally:
+        load.stop()
+    [instance] = instances(done, "plain")
+    assert instance["coverage"]["share"] == pytest.approx(1, abs=0.01)
+    assert 1 < instance["cost"]["during_us"] < 200
+    assert 0 < instance["cost"]["tracer_cpu_s"] < 60
+    assert done.report["totals"]["tracer_cpu_s"] == pytest.approx(instance["cost"]["tracer_cpu_s"])
+
+
+def test_a_probe_that_is_too_dear_is_in_place_for_less_time(lab: Lab) -> None:
+    place = Place("plain", 11211)
+    load = lab.start_load([Flow(place, lab.hosts["plain"].address, WEB, 2000)], 60)
+    options = ["--hosts", "plain,empty", "--duration", "30s", "--max-cost", "0.05%", "--output", "json"]
+    try:
+        done = run("run", *on_lab(lab, *options))
+    finally:
+        load.stop()
+    host = done.host("plain")
+    [instance] = host["instances"]
+    assert (host["state"], host["error"]) == ("ok", None)
+    assert 1 <= instance["window_s"] < 8
+    assert instance["requests"] > 0
+    [warning] = [one for one in done.report["warnings"] if one["code"] == "window-shortened"]
+    assert warning["host"] == "plain"
+    told = re.fullmatch(
+        r"traced for ([\d.]+) s instead of 30 s: at ([\d,]+) requests/s a probe of about [\d.]+ us takes "
+        r"([\d.]+)% of a core, and --max-cost is 0.05%",
+        warning["message"],
+    )
+    assert told, warning
+    assert float(told[1]) == pytest.approx(instance["window_s"], rel=0.1)
+    assert float(told[2].replace(",", "")) == pytest.approx(2000, rel=0.5)
+
+
+def test_the_maps_stay_within_their_memory(lab: Lab) -> None:
+    with Command(["run", *on_lab(lab, "--hosts", "plain", "--duration", "60s", "-v")]) as command:
+        command.wait_for_trace("plain")
+        [tracer] = [one.pid for one in lab.hosts["plain"].processes("bpftrace")]
+        fdinfo = [path.read_text() for path in Path(f"/proc/{tracer}/fdinfo").iterdir()]
+        command.signal(signal.SIGINT)
+        command.finish()
+    maps = [int(found[1]) for text in fdinfo if "map_type" in text and (found := re.search(r"memlock:\t(\d+)", text))]
+    assert len(maps) >= 5
+    assert 0 < sum(maps) <= MAP_MEMORY
+
+
+@pytest.mark.parametrize("end", ["whole", "killed"])
+def test_nobody_goes_on_looking(lab: Lab, end: str) -> None:
+    options = ["--hosts", "two", "--duration", "2s" if end == "whole" else "60s", "--output", "json", "-v"]
+    with Command(["run", *on_lab(lab, *options)]) as command:
+        command.wait_for_trace("two")
+        assert len(lookers(lab, "two")) == 1
+        if end == "whole":
+            assert command.finish().status == 0
+            assert lookers(lab, "two") == []
+        else:
+            command.signal(signal.SIGKILL)
+            wait_until(lambda: not lookers(lab, "two"), "somebody goes on looking", seconds=GONE_WITHIN_S)
+
+
+def test_a_memcached_that_is_restarted_has_no_coverage(lab: Lab) -> None:
+    instance = lab.hosts["victim"].instance()
+    with Command(["run", *on_lab(lab, "--hosts", "victim", "--duration", "4s", "--output", "json", "-v")]) as command:
+        command.wait_for_trace("victim")
+        instance.stop()
+        instance.start()
+        done = command.finish()
+    [shown] = instances(done, "victim")
+    assert (shown["state"], shown["coverage"]) == ("partial", None)

@@ -1,0 +1,136 @@
+"""The window that is affordable, the maps that fit, and the bill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleettrace.node.sampling import Look
+from fleettrace.node.tracing import TraceEnd
+from fleettrace.probes.layout import key_layout
+from fleettrace.probes.model import TraceSettings
+from fleettrace.summary.run import Cost, Coverage
+from fleettrace.sweep.cost import (
+    LEAST_ENTRIES,
+    MAP_MEMORY,
+    MIN_WINDOW_S,
+    SHORTEST_SLICE_MS,
+    Prediction,
+    affordable_window,
+    costs_of,
+    coverage_of,
+    map_bytes,
+    sized,
+)
+
+SECOND = 1_000_000_000
+PID = 7
+LAYOUTS = [key_layout((0, 17, 0)), key_layout((0, 23, 0)), key_layout((0, 17, 0), one_string=True)]
+RATES = st.floats(0, 2_000_000)
+CPUS = st.integers(1, 1024)
+
+
+def end_of(
+    looks: Sequence[Look], *, whole: bool = True, alive: bool = True, window_s: float = 10.0, start_s: float = 5.0
+) -> TraceEnd:
+    return TraceEnd(
+        whole=whole,
+        window_s=window_s,
+        summaries={},
+        alive={PID} if alive else set(),
+        implausible=set(),
+        start_ns=round(start_s * SECOND),
+        looks={PID: list(looks)},
+        tracer_cpu_s=0.5,
+    )
+
+
+def busy_looks(before_us: int, during_us: int, rate: int = 10_000) -> list[Look]:
+    """A look a second for 20 s; from the fifth second on each request costs `during_us`."""
+    cpu = [min(second, 5) * before_us + max(0, second - 5) * during_us for second in range(20)]
+    return [Look(PID, second * SECOND, 1 + cpu[second] * rate * 1000, second * rate) for second in range(20)]
+
+
+def test_a_probe_that_is_affordable_leaves_the_window_alone() -> None:
+    assert affordable_window(10, 0.5, []) == 10
+    assert affordable_window(10, 0.5, [Prediction(100_000, 2.8)]) == 10
+    assert affordable_window(0.5, 0.5, [Prediction(1_000_000, 20)]) == 0.5
+
+
+def test_the_dearest_instance_shortens_the_window() -> None:
+    assert affordable_window(10, 0.5, [Prediction(50_000, 20), Prediction(10, 20)]) == pytest.approx(5)
+    assert affordable_window(10, 2.0, [Prediction(50_000, 20)]) == 10
+
+
+@given(st.floats(1, 3600), st.floats(0.001, 64), st.lists(st.builds(Prediction, RATES, st.floats(0, 50)), max_size=4))
+def test_every_host_is_traced_for_a_second_and_never_longer_than_asked(
+    duration: float, max_cost: float, predictions: list[Prediction]
+) -> None:
+    window = affordable_window(duration, max_cost, predictions)
+    assert MIN_WINDOW_S <= window <= duration
+    if window > MIN_WINDOW_S:
+        assert all(one.cores * window <= max_cost * duration * 1.000001 for one in predictions)
+
+
+@given(st.one_of(st.none(), RATES), CPUS, st.sampled_from(LAYOUTS), st.sampled_from([1000, 500]))
+def test_the_maps_stay_within_their_memory(rate: float | None, cpus: int, layout: object, slice_ms: int) -> None:
+    assert layout in LAYOUTS
+    layout = LAYOUTS[LAYOUTS.index(layout)]
+    bounds = sized(TraceSettings(10, slice_ms=slice_ms), rate, layout, cpus)
+    assert bounds.entries >= 1
+    assert bounds.entries * map_bytes(layout, cpus) <= MAP_MEMORY
+    assert SHORTEST_SLICE_MS <= bounds.slice_ms <= slice_ms
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@given(rate=st.floats(0, 60_000))
+def test_a_slice_of_keys_that_are_all_different_fits(layout: object, rate: float) -> None:
+    layout = LAYOUTS[LAYOUTS.index(layout)]  # type: ignore[arg-type]
+    bounds = sized(TraceSettings(10), rate, layout, 4)
+    assert bounds.entries >= min(LEAST_ENTRIES, rate * bounds.slice_ms / 1000)
+
+
+def test_a_machine_with_many_cpus_gets_fewer_entries_and_shorter_slices() -> None:
+    small, large = (sized(TraceSettings(10), 15_000, LAYOUTS[0], cpus) for cpus in (2, 256))
+    assert small.entries > large.entries
+    assert small.slice_ms == 1000 > large.slice_ms
+
+
+def test_the_coverage_is_what_memcached_counted_itself() -> None:
+    assert coverage_of(end_of(busy_looks(5, 8)), PID, 100_000) == Coverage(100_000, 100_000)
+    lossy = coverage_of(end_of(busy_looks(5, 8)), PID, 90_000)
+    assert lossy is not None
+    assert lossy.share == pytest.approx(0.9, abs=0.001)
+
+
+def test_the_coverage_of_a_process_that_ended_or_was_not_asked_is_not_known() -> None:
+    assert coverage_of(end_of(busy_looks(5, 8), alive=False), PID, 1) is None
+    assert coverage_of(end_of([]), PID, 1) is None
+    assert coverage_of(end_of(busy_looks(5, 8), window_s=100), PID, 1) is None
+
+
+def test_a_trace_that_was_stopped_may_have_gone_on_for_a_moment() -> None:
+    looks = busy_looks(5, 8)
+    assert coverage_of(end_of(looks, whole=False), PID, 101_000) == Coverage(101_000, 101_000)
+
+
+def test_the_bill_says_what_a_request_cost_before_and_during_the_trace() -> None:
+    end = end_of(busy_looks(5, 8))
+    cost = costs_of(end, {PID: 100_000}, {PID: Coverage(100_000, 100_000)})[PID]
+    assert cost.before_us == pytest.approx(5)
+    assert cost.during_us == pytest.approx(8)
+    assert cost.tracer_cpu_s == 0.5
+
+
+def test_too_little_traffic_has_no_cost() -> None:
+    end = end_of(busy_looks(5, 8, rate=10))
+    assert costs_of(end, {PID: 100}, {}) == {PID: Cost(None, None, 0.5)}
+
+
+def test_the_tracers_cpu_is_told_once_for_all_instances() -> None:
+    costs = costs_of(end_of([]), {PID: 300, 8: 100}, {})
+    assert [cost.tracer_cpu_s for cost in costs.values()] == [0.375, 0.125]
+    assert sum(cost.tracer_cpu_s or 0 for cost in costs_of(end_of([]), {PID: 0, 8: 0}, {}).values()) == 0.5
