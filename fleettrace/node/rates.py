@@ -14,7 +14,7 @@ from fleettrace.transport.interface import Connection, Limits, Stream
 
 __all__ = ["Busyness", "Places", "assignments", "look_at", "look_twice"]
 
-_APART_S = 0.3
+_APART_S = 0.25
 _LIMITS = Limits(seconds=6, max_bytes=1 << 20)
 _SCRIPT = """
 exec 3<&0 </dev/null

@@ -65,6 +65,7 @@ class HostSweep:
         traced = _Traced.of(task, connection, found, planned)
         busy = self._busyness(traced)
         bounds, warnings = self._bounds(traced, busy)
+        self.stop.check()
         end = self._trace(traced, bounds, busy, heard=True)
         outcome = outcome_of_trace(task.name, planned, end, self.settings, self.stop.reason)
         outcome.warnings.extend(warnings)
