@@ -1,0 +1,107 @@
+"""One memcached on this machine, reached without ssh: for what depends on the binary and not on the way to it."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleettrace.lab.build import memcached_binary
+from fleettrace.lab.load import Client
+from fleettrace.lab.memcached import read_stats
+from fleettrace.lab.protocol import Command as Request
+from fleettrace.lab.system import wait_until
+from fleettrace.lab.truth import Place, Truth
+from tests.binary.builds import extra_binaries
+from tests.e2e.command import Command, Done
+
+__all__ = ["Served", "binary", "names", "served"]
+
+ADDRESS = "127.0.0.1"
+
+
+def names() -> list[str]:
+    """What `binary` knows: `built`, and the unstripped ones that somebody put into the tests' cache."""
+    return ["built", *sorted(_extra())]
+
+
+def binary(name: str) -> Path:
+    """An unstripped memcached; `built` is built on first use."""
+    return _extra()[name] if name != "built" else memcached_binary()
+
+
+def _extra() -> dict[str, Path]:
+    found = {path.parent.name: path for path in extra_binaries()}
+    return {name: path for name, path in found.items() if re.fullmatch(r"1\.\d+\.\d+-plain", name)}
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A memcached that runs."""
+
+    pid: int
+    port: int
+    inventory: Path
+
+    def trace(self, requests: Sequence[Request], *options: str, seconds: int = 3) -> tuple[Done, Truth]:
+        """Trace it as JSON while the requests are carried out: the command's end, and the truth."""
+        arguments = [
+            "run",
+            "-i",
+            str(self.inventory),
+            "--duration",
+            f"{seconds}s",
+            "--top",
+            "100000",
+            "--output",
+            "json",
+            "-v",
+        ]
+        with Command([*arguments, *options]) as command:
+            command.wait_for_trace("here")
+            truth = self.send(requests)
+            assert not command.said("here: ok"), "the traffic outlasted the window"
+            return command.finish(), truth
+
+    def send(self, requests: Sequence[Request]) -> Truth:
+        """Carry the requests out."""
+        with Client(Place("here", self.port), ADDRESS) as client:
+            client.send(requests)
+            return client.truth
+
+    def stats(self) -> dict[str, str]:
+        """What memcached says of itself."""
+        return read_stats(ADDRESS, self.port)
+
+
+@contextmanager
+def served(folder: Path, binary: Path, *options: str) -> Iterator[Served]:
+    """Run `binary` with more `options`; files go into `folder`."""
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [str(binary), "-u", "nobody", "-l", ADDRESS, "-p", str(port), "-t", "2", "-m", "64", *options],
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        wait_until(lambda: _answers(port), f"memcached on port {port} does not start")
+        inventory = folder / "inventory.yaml"
+        inventory.write_text(
+            f"all: {{hosts: {{here: {{ansible_connection: local, fleettrace_instances: [{port}]}}}}}}\n"
+        )
+        yield Served(server.pid, port, inventory)
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return bool(read_stats(ADDRESS, port)["pid"])
+    except OSError:
+        return False
