@@ -16,7 +16,8 @@ may hold any byte but NUL, newlines and `]: 7` included. It ends where `]: N` st
 program can have printed, which the nonce tells: no client can choose a key that passes for more than a key. Whether all
 of it came through, its length says, which is memcached's own; a length of 0 marks a line of the ascii protocol. When
 bpftrace is stopped early it prints the maps as they are, with no `last`; the time of the end is then `@now`, which the
-program keeps to within 100 ms.
+program keeps to within 100 ms. Stopped while it prints a slice, it prints that slice's maps once more, and once more
+too when it has not come to clear them: `@w` says which map was being filled (odd: @a, even: @b).
 """
 
 from __future__ import annotations
@@ -77,6 +78,9 @@ class RawSlice:
     end_ns: int | None
     totals: dict[int, int] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
+    whole: bool = field(default=False, compare=False)
+    """The program printed it to its end, the largest entries of each map; else it is what was printed at an early end,
+    which is all of it, or a part."""
 
     @property
     def empty(self) -> bool:
@@ -101,6 +105,7 @@ class OutputParser:
         self._opening = re.compile(rb"@([abcd])_%b\[(\d+), " % own)
         self._total = re.compile(rb"@n([ab])_%b\[(\d+)\]: (\d+)$" % own)
         self._now = re.compile(rb"@now_%b: (\d+)$" % own)
+        self._filled = re.compile(rb"@w_%b: (\d+)$" % own)
         self._mark = re.compile(rb"#%b (start|slice|last|end)(?: ([ab]))?(?: (\d+))?$" % own)
         ours = rb"(?:@[a-z]+_%b[\[:]|#%b )" % (own, own)
         self._map_line = re.compile(rb"@[a-z]+_%b[\[:]" % own)
@@ -108,6 +113,12 @@ class OutputParser:
         self._last_tail = re.compile(rb"\]: (\d+)\n(?=\n*(?:%b|\Z))" % ours)
         self._buffer = b""
         self._open: RawSlice | None = None
+        self._shown: dict[tuple[bytes, bytes], int] = {}
+        """Where each entry of the open slice stands in it, by how it was shown."""
+        self._last = False
+        """Whether the open slice, or the one before, is the trace's last one."""
+        self._printed = ""
+        """The map of the last slice that was printed to its end, until it is filled again."""
         self._loose: dict[str, RawSlice] = {}
         self.now_ns: int | None = None
         """The node's clock at the end of the trace, once `@now` was printed."""
@@ -122,6 +133,8 @@ class OutputParser:
         if self._buffer and not self._buffer.endswith(b"\n"):
             self._buffer += b"\n"
         events = self._drain(final=True)
+        # What was printed and not cleared yet is no second slice.
+        self._loose.pop(self._printed, None)
         for part in [self._open, *self._loose.values()]:
             if part is not None and not part.empty:
                 events.append(part)
@@ -162,7 +175,13 @@ class OutputParser:
         key = shown if length == 0 or pieces == 1 else self._join(shown, length, pieces)
         long = _LONG.get(head[1])
         entry = Entry(about >> 32, about >> 16 & 0xFFFF, length, key, int(found[1]), long is not None)
-        self._slice(long or head[1].decode()).entries.append(entry)
+        into = self._slice(long or head[1].decode())
+        if into is self._open:
+            # Printed again by a bpftrace that was stopped meanwhile: the same entry, and its last count.
+            place = self._shown.setdefault((head[0], shown), len(into.entries))
+            into.entries[place : place + 1] = [entry]
+        else:
+            into.entries.append(entry)
         return found.end()
 
     def _join(self, shown: bytes, length: int, pieces: int) -> bytes:
@@ -191,6 +210,9 @@ class OutputParser:
             self._slice(total[1].decode()).totals[int(total[2])] = int(total[3])
         elif now := self._now.match(line):
             self.now_ns = int(now[1])
+        elif filled := self._filled.match(line):
+            if self._printed == "ba"[int(filled[1]) % 2] and not self._last:
+                self._printed = ""
         elif attached := _ATTACHED.match(line):
             events.append(Attached(int(attached[1])))
         elif not self._map_line.match(line):
@@ -202,10 +224,12 @@ class OutputParser:
             events.append(Started(ns))
             return
         if self._open is not None:
+            self._open.whole = word == b"end"
+            self._printed = self._open.map
             events.append(self._open)
             self._open = None
         if word in (b"slice", b"last"):
-            self._open = RawSlice(name, ns)
+            self._open, self._shown, self._last = RawSlice(name, ns), {}, word == b"last"
 
 
 def _cut(shown: bytes, sizes: list[int]) -> list[bytes] | None:

@@ -79,7 +79,7 @@ class Slicer:
 
     def _parts(self, raw: RawSlice, index: int, start: int, end: int) -> dict[int, SliceCounts]:
         parts = {
-            pid: SliceCounts(index, start, end, raw.totals.get(pid, 0), everything=raw.end_ns is None)
+            pid: SliceCounts(index, start, end, raw.totals.get(pid, 0), everything=not raw.whole)
             for pid in self._plans
         }
         listed = 0

@@ -3,14 +3,14 @@
 Old versions refuse strings over 200 bytes (BPF's stack has 512), and the time a probe takes grows with the size of the
 map's key, whatever the length of memcached's. So short keys, which are the rule, go into one string of a map of their
 own, and long ones into several strings side by side in a second map. With BPFTRACE_STRLEN=S, a string has at most S - 1
-bytes.
+bytes, or S (seen in 0.27.1): so no string is left to be cut by that limit.
 """
 
 from __future__ import annotations
 
 from fleettrace.probes.model import KeyLayout
 
-__all__ = ["key_expression", "key_layout"]
+__all__ = ["key_expression", "key_layout", "key_sizes"]
 
 Version = tuple[int, int, int]
 
@@ -29,15 +29,33 @@ def key_layout(version: Version, *, one_string: bool = False) -> KeyLayout:
 def key_expression(layout: KeyLayout, pieces: int, *, ends_with_nul: bool = False) -> str:
     """The bpftrace expression for a key of `$length` bytes at `$key`, as that many parts of a map's key.
 
-    No string is asked to go past the key's end: what is behind it is not ours to read. A text that `ends_with_nul` is
-    read as one string whatever its length, for only that stops there.
+    One part is for a short key. Several are for a long one, and need the variables of `key_sizes`. No string is asked
+    to go past the key's end: what is behind it is not ours to read. A text that `ends_with_nul` is read as one string
+    whatever its length, for only that stops there.
     """
     if ends_with_nul:
         return "str($key)"
-    more = 1 if layout.plus_one else 0
-    parts = ["str($key, $length + 1)" if more else "str($key, $length)"]
-    for index in range(1, pieces):
-        start = index * layout.piece
+    more = _more(layout)
+    if pieces == 1:
+        return "str($key, $length + 1)" if more else "str($key, $length)"
+    most = layout.piece + more
+    rest = [
+        f"str($key + {number * layout.piece}, $n{number} > {most} ? {most} : $n{number})" for number in range(1, pieces)
+    ]
+    return ", ".join([f"str($key, {most})", *rest])
+
+
+def key_sizes(layout: KeyLayout) -> str:
+    """The bpftrace statements that set what the parts of a long key are asked for, `$n1` and so on: all that is left of
+    the key there, which may be more than the part holds. (bpftrace 0.23.2 crashes on a conditional inside another.)"""
+    more = _more(layout)
+    statements = []
+    for number in range(1, layout.pieces):
+        start = number * layout.piece
         rest = f"$length - {start - more}" if start != more else "$length"
-        parts.append(f"str($key + {start}, $length > {start} ? {rest} : {more})")
-    return ", ".join(parts)
+        statements.append(f"$n{number} = $length > {start} ? {rest} : {more};")
+    return " ".join(statements)
+
+
+def _more(layout: KeyLayout) -> int:
+    return 1 if layout.plus_one else 0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from fleettrace.probes.layout import key_expression
+from fleettrace.probes.layout import key_expression, key_sizes
 from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
 from fleettrace.resources import resource_dir
 
@@ -73,5 +73,6 @@ def _probe(site: Site, layout: KeyLayout) -> str:
         tagging=plan.tagging.statements,
         short=layout.piece,
         key=key_expression(layout, 1, ends_with_nul=ends_with_nul),
+        sizes=key_sizes(layout),
         long_key=key_expression(layout, layout.pieces, ends_with_nul=ends_with_nul),
     )

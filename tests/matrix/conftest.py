@@ -79,11 +79,8 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
         assert len(outcome.result.instances) == len(BUILDS), outcome.result.error
         by_port = {port: one for one in outcome.result.instances for port in one.ports}
         for name, port in BUILDS.items():
-            [summary] = [
-                summary
-                for instance, summary in outcome.summaries.items()
-                if instance.startswith(f"{by_port[port].pid}@")
-            ] or [None]
+            pid = f"{by_port[port].pid}@"
+            summary = next((one for instance, one in outcome.summaries.items() if instance.startswith(pid)), None)
             traced[release, name] = Traced(by_port[port], summary)
     by_build = {
         name: Truth({place: counts for place, counts in truth.counts.items() if place.port == port})

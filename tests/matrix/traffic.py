@@ -63,7 +63,9 @@ def plan(place: int) -> list[Command]:
         for number, verb in enumerate(verbs):
             commands += [Command(verb, (keys[number * 7],), b"10")] * 23
             # The same key by several verbs, on a key that is there (or so for as long as nobody deletes it).
-            commands += [Command(verb, (key,), b"10") for key in (keys[70], keys[71], keys[249]) for _ in range(number + 2)]
+            commands += [
+                Command(verb, (key,), b"10") for key in (keys[70], keys[71], keys[249]) for _ in range(number + 2)
+            ]
     # One byte, each there is; those that open another protocol's keys are theirs.
     commands += [Command("bget", (bytes([byte]),)) for byte in _ANY if protocol_of(bytes([byte])) is Protocol.BINARY]
     return commands
