@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from collections.abc import Sequence
+from functools import partial
 
 from fleettrace.cli.fleet import Transports, selected, tasks_of, warnings_of
-from fleettrace.cli.output import check_writable, write_file_or_stdout, write_report
+from fleettrace.cli.output import Wishes, wishes, write_file_or_stdout
 from fleettrace.cli.sweeping import sweep_and_report
 from fleettrace.report.escape import escape_text
 from fleettrace.report.folding import fold
+from fleettrace.report.interface import Output
 from fleettrace.summary.run import HostResult, InstanceResult, RunResult
 
 __all__ = ["command"]
@@ -17,23 +21,28 @@ __all__ = ["command"]
 
 def command(arguments: argparse.Namespace) -> int:
     """Run it; gives the exit code."""
-    check_writable(arguments.out)
+    wanted = wishes(arguments)
     selection = selected(arguments)
     transports = Transports()
     try:
         tasks = tasks_of(selection.hosts, arguments, transports)
         return sweep_and_report(
-            arguments, tasks, pattern=arguments.hosts, trace=False, warnings=warnings_of(selection), write=_write
+            arguments,
+            tasks,
+            pattern=arguments.hosts,
+            trace=False,
+            write=partial(_write, wanted),
+            warnings=warnings_of(selection),
         )
     finally:
         transports.close()
 
 
-def _write(arguments: argparse.Namespace, result: RunResult) -> None:
-    if arguments.output != "table":
-        write_report(arguments, result)
+def _write(wanted: Wishes, result: RunResult, _patterns: Sequence[re.Pattern[bytes]]) -> None:
+    if wanted.output is not Output.TABLE:
+        wanted.write(result)
         return
-    write_file_or_stdout(arguments.out, "".join(f"{line}\n" for line in _lines(result)))
+    write_file_or_stdout(wanted.out, "".join(f"{line}\n" for line in _lines(result)))
     for warning in result.warnings:
         print(f"fleettrace: {escape_text(warning.message)}", file=sys.stderr)
 

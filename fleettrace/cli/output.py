@@ -5,16 +5,70 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import shutil
+import stat
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fleettrace.errors import ConfigError
 from fleettrace.report.build import build_report
 from fleettrace.report.interface import FormatOptions, Output
+from fleettrace.report.model import Report
 from fleettrace.summary.run import RunResult
 
-__all__ = ["check_writable", "write_file", "write_file_or_stdout", "write_report"]
+__all__ = ["Wishes", "check_writable", "wishes", "write_file", "write_file_or_stdout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How the report is wanted: checked before the sweep is paid for."""
+
+    output: Output
+    out: str | None
+    html: str | None
+    top: int
+    prometheus_keys: bool
+    colour: bool
+
+    def write(self, result: RunResult, patterns: Sequence[re.Pattern[bytes]] = ()) -> None:
+        """Write the report of `result`, in every format that is wanted. `patterns` are families of the user's own.
+        Raises `ConfigError`."""
+        report = build_report(result, top=self.top, patterns=patterns)
+        if self.html is not None:
+            write_file(Path(self.html), _text(report, Output.HTML, FormatOptions()))
+        # Only the table is read where it is written; the other formats are UTF-8 by their definition.
+        to_people = self.out is None and self.output is Output.TABLE
+        encoding = sys.stdout.encoding or "ascii" if to_people else "utf-8"
+        write_file_or_stdout(self.out, _text(report, self.output, self._options(encoding)), encoding)
+
+    def _options(self, encoding: str) -> FormatOptions:
+        to_terminal = self.out is None and sys.stdout.isatty()
+        return FormatOptions(
+            width=shutil.get_terminal_size().columns if to_terminal else None,
+            colour=to_terminal and self.colour,
+            unicode=encoding.lower().replace("-", "") == "utf8",
+            prometheus_keys=self.prometheus_keys,
+        )
+
+
+def wishes(arguments: argparse.Namespace) -> Wishes:
+    """What the options ask for. Raises `ConfigError` for what cannot be had together, or cannot be written."""
+    output = Output(arguments.output)
+    html = getattr(arguments, "html", None)
+    keys = getattr(arguments, "prometheus_keys", False)
+    check_writable(arguments.out)
+    check_writable(html)
+    if html is not None and arguments.out is not None and Path(html).absolute() == Path(arguments.out).absolute():
+        raise ConfigError(f"-o and --html both name {html}: one would replace the other")
+    if keys and output is not Output.PROMETHEUS:
+        raise ConfigError(f"--prometheus-keys with --output {output}: it is for --output prometheus")
+    if output is Output.HTML and arguments.out is None and sys.stdout.isatty():
+        raise ConfigError("--output html is a page, not for a terminal: name a file with -o, or use --html FILE")
+    colour = not arguments.no_color and not os.environ.get("NO_COLOR")
+    return Wishes(output, arguments.out, html, arguments.top, keys, colour)
 
 
 def check_writable(path: str | None) -> None:
@@ -28,38 +82,36 @@ def check_writable(path: str | None) -> None:
         raise ConfigError(f"cannot write {path}: check its permissions and that it is no folder")
 
 
-def write_report(arguments: argparse.Namespace, result: RunResult) -> None:
-    """Write the report of `result` as the options ask."""
-    report = build_report(result, top=arguments.top)
-    to_terminal = arguments.out is None and sys.stdout.isatty()
-    encoding = (sys.stdout.encoding or "ascii").lower() if arguments.out is None else "utf-8"
-    formatter = Output(arguments.output).formatter(
-        FormatOptions(
-            width=shutil.get_terminal_size().columns if to_terminal else None,
-            colour=to_terminal and not arguments.no_color and not os.environ.get("NO_COLOR"),
-            unicode=encoding.replace("-", "") == "utf8",
-        )
-    )
-    text = io.StringIO()
-    formatter.write(report, text)
-    write_file_or_stdout(arguments.out, text.getvalue())
+def _text(report: Report, output: Output, options: FormatOptions) -> str:
+    text = io.StringIO(newline="")
+    output.formatter(options).write(report, text)
+    return text.getvalue()
 
 
-def write_file_or_stdout(path: str | None, text: str) -> None:
-    """Write `text` to the file, or to stdout where none is named. Raises `ConfigError`."""
+def write_file_or_stdout(path: str | None, text: str, encoding: str = "utf-8") -> None:
+    """Write `text` to the file, or to stdout in `encoding` where none is named. Raises `ConfigError`."""
     if path is not None:
         write_file(Path(path), text)
         return
-    sys.stdout.write(text)
+    sys.stdout.flush()
+    # As bytes: a stream in some other encoding would fail at the first odd name, and lines that end in CR LF change.
+    sys.stdout.buffer.write(text.encode(encoding, "backslashreplace"))
     sys.stdout.flush()
 
 
 def write_file(path: Path, text: str) -> None:
-    """Put `text` at `path` in one step: readers see the old file or the new one. Raises `ConfigError`."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    """Put `text` at `path` in one step: readers see the old file or the new one, and nobody's links, permissions or
+    devices (`/dev/null`, a pipe) are replaced. Raises `ConfigError`."""
+    place = path.resolve()
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
+        if place.exists() and not place.is_file() and not place.is_dir():
+            place.write_text(text, "utf-8")
+            return
         draft.write_text(text, "utf-8")
-        draft.replace(path)
+        if place.is_file():
+            draft.chmod(stat.S_IMODE(place.stat().st_mode))
+        draft.replace(place)
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise ConfigError(f"cannot write {path}: {error.strerror}") from error

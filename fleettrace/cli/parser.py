@@ -11,15 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from fleettrace import __version__
-from fleettrace.cli.values import cores, count, duration, share
+from fleettrace.cli.values import cores, count, duration, regex, share
 from fleettrace.errors import ConfigError
 
-__all__ = ["parse"]
+__all__ = ["FORMATS", "REDACTIONS", "parse"]
 
 _DESCRIPTION = "The hot keys of a whole memcached fleet, counted exactly with bpftrace over SSH."
 _EPILOG = """\
 exit codes: 0 all traced, 1 a rule found something, 2 usage or configuration, 3 some hosts failed, 4 too many did or
 there is nothing to report, 5 deadline reached, 75 another run holds the lock, 130/143 interrupted"""
+
+# The names of `report.interface.Output` and `report.redact.Redact`, which it would take time to import for `--help`.
+FORMATS = ("table", "json", "csv", "prometheus", "markdown", "html")
+REDACTIONS = ("hash", "template", "drop")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,6 +56,34 @@ class _Options:
             help=(text + shown).replace("%", "%%"),
         )
 
+    def values(self, flag: str, read: Callable[[str], Any], metavar: str, text: str) -> None:
+        """An option that may be given several times; its variable holds one value on each line."""
+        variable = _variable(flag)
+        given = self._environ.get(variable, "").splitlines()
+        self._parser.add_argument(
+            flag,
+            type=_named(read, flag),
+            action=_Collect,
+            default=[_read(read, line, variable) for line in given if line],
+            metavar=metavar,
+            help=text,
+        )
+
+    def choice(self, flag: str, names: Sequence[str], text: str) -> None:
+        """An option that may stand alone, for the first of `names`. Its variable may be 1 or 0 as a switch's."""
+        variable = _variable(flag)
+        switches = {"": None, **dict.fromkeys(("0", "no", "false")), **dict.fromkeys(("1", "yes", "true"), names[0])}
+        given = self._environ.get(variable, "").lower()
+        self._parser.add_argument(
+            flag,
+            nargs="?",
+            const=names[0],
+            type=_named(_choice(*names), flag),
+            default=switches[given] if given in switches else _read(_choice(*names), given, variable),
+            metavar="|".join(names),
+            help=text,
+        )
+
     def switch(self, flag: str, text: str, *, short: str = "") -> None:
         """An option without a value."""
         given = self._environ.get(_variable(flag), "")
@@ -64,6 +96,14 @@ class _Options:
             default=given.lower() in ("1", "yes", "true"),
             help=text,
         )
+
+
+class _Collect(argparse.Action):
+    """Collects the values of an option; the first on the command line puts those of the variable aside."""
+
+    def __call__(self, _parser: Any, namespace: argparse.Namespace, values: Any, _option: str | None = None) -> None:
+        known = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, [values] if known is self.default else [*known, values])
 
 
 def _variable(flag: str) -> str:
@@ -135,6 +175,33 @@ def _trace_options(options: _Options) -> None:
 
 def _output_options(options: _Options) -> None:
     options.value("--top", count, "20", "N", "keys to report")
+    shown = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+    options.value("--output", _choice(*FORMATS), "table", "FORMAT", shown)
+    options.value("--out", str, None, "FILE", "write the report there, in one step, instead of to stdout", short="-o")
+    options.value("--html", str, None, "FILE", "write the report there as a page too, beside the other output")
+    options.switch("--prometheus-keys", "the keys as labels too, with --output prometheus")
+    options.switch("--no-color", "no colour, also with NO_COLOR set")
+
+
+def _name_options(options: _Options) -> None:
+    options.values(
+        "--template",
+        regex,
+        "REGEX",
+        "a family of keys of your own, before those that are found: its groups vary. May be repeated",
+    )
+    options.choice(
+        "--redact",
+        REDACTIONS,
+        "pseudonyms for keys (hash), for their parts that vary (template), or no keys at all (drop)",
+    )
+    options.value(
+        "--redact-key-file", str, None, "FILE", "the secret behind the pseudonyms, else in FLEETTRACE_REDACT_KEY"
+    )
+
+
+def _check_output_options(options: _Options) -> None:
+    options.value("--top", count, "20", "N", "keys to report")
     options.value("--output", _choice("table", "json"), "table", "FORMAT", "table or json")
     options.value("--out", str, None, "FILE", "write the report there instead of stdout", short="-o")
     options.switch("--no-color", "no colour, also with NO_COLOR set")
@@ -148,11 +215,14 @@ def _word_options(options: _Options) -> None:
 _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
     "run": (
         "sweep now and report",
-        (_inventory_options, _trace_options, _output_options, _connection_options, _word_options),
+        (
+            *(_inventory_options, _trace_options, _output_options, _name_options),
+            *(_connection_options, _word_options),
+        ),
     ),
     "check": (
         "log in everywhere, find instances, plan probes, trace nothing",
-        (_inventory_options, _trace_options, _output_options, _connection_options, _word_options),
+        (_inventory_options, _trace_options, _check_output_options, _connection_options, _word_options),
     ),
     "plan": (
         "which hosts, which program, what command line; no connection",
@@ -161,7 +231,7 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
     "hosts": ("what a pattern selects, with its variables", (_inventory_options, _word_options)),
     "demo": (
         "a fleet on this machine, traced for real",
-        (_trace_options, _output_options, _connection_options, _word_options),
+        (_trace_options, _output_options, _name_options, _connection_options, _word_options),
     ),
 }
 

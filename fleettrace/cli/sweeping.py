@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -13,18 +14,23 @@ from types import FrameType
 
 from fleettrace import __version__
 from fleettrace.cli.exit_code import exit_code
-from fleettrace.cli.output import write_report
 from fleettrace.cli.progress import progress
+from fleettrace.cli.redaction import Redaction
 from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
 from fleettrace.probes.model import Rung
 from fleettrace.summary.run import RunInfo, RunResult, Warn
 from fleettrace.sweep.engine import Sweep
+from fleettrace.sweep.events import Event, Listener, ignore
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.stop import Reason
 
-__all__ = ["colour_wanted", "sweep_and_report"]
+__all__ = ["Write", "colour_wanted", "sweep_and_report"]
 
 _SIGNALS = {signal.SIGINT: Reason.INTERRUPTED, signal.SIGTERM: Reason.TERMINATED, signal.SIGHUP: Reason.TERMINATED}
+_AS_THEY_ARE = Redaction()
+
+Write = Callable[[RunResult, Sequence[re.Pattern[bytes]]], None]
+"""Writes the report of a run, in which the patterns are families of the user's own."""
 
 
 def sweep_and_report(
@@ -33,17 +39,24 @@ def sweep_and_report(
     *,
     pattern: str,
     trace: bool = True,
+    write: Write,
+    redaction: Redaction = _AS_THEY_ARE,
     warnings: Sequence[Warn] = (),
-    write: Callable[[argparse.Namespace, RunResult], None] = write_report,
+    listener: Listener = ignore,
 ) -> int:
-    """Sweep the hosts, write the report, and give the exit code."""
+    """Sweep the hosts, write the report, and give the exit code. `listener` hears of it beside the progress."""
     info = RunInfo(_run_id(), datetime.now(UTC), pattern, arguments.duration, __version__)
-    listener = progress(quiet=arguments.quiet, verbose=arguments.verbose, color=colour_wanted(arguments))
-    sweep = Sweep(tasks, _settings(arguments, trace), info, BinaryCatalog(default_cache_dir()), listener)
+    shown = progress(quiet=arguments.quiet, verbose=arguments.verbose, color=colour_wanted(arguments))
+
+    def tell(event: Event) -> None:
+        shown(event)
+        listener(event)
+
+    sweep = Sweep(tasks, _settings(arguments, trace), info, BinaryCatalog(default_cache_dir()), tell)
     with _stopped_by_signals(sweep):
         result = sweep.run()
     result.warnings.extend(warnings)
-    write(arguments, result)
+    write(*redaction.apply(result))
     return exit_code(result, sweep.stop.reason, arguments.min_ok, traced=trace)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["cores", "count", "duration", "share"]
+__all__ = ["cores", "count", "duration", "regex", "share"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -45,3 +45,11 @@ def count(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,7}", text) or not 0 < int(text) <= 1_000_000:
         raise ValueError(f"{text!r} is not a number of things: expected a whole number from 1 to 1000000")
     return int(text)
+
+
+def regex(text: str) -> re.Pattern[bytes]:
+    """A regular expression over the bytes of keys."""
+    try:
+        return re.compile(text.encode("utf-8", "surrogateescape"))
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None

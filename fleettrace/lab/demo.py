@@ -5,14 +5,15 @@ One key is hot on one host, one is warm everywhere, one family is hot with no ho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.load import BackgroundLoad, Flow
-from fleettrace.lab.profile import WEB
+from fleettrace.lab.profile import WEB, Profile
 from fleettrace.lab.specs import HostSpec, Reach, container, two
+from fleettrace.lab.truth import Truth
 
 __all__ = ["FAMILY", "FLEET", "HOT", "HOT_HOST", "LATE", "WARM", "Demo", "demo_lab"]
 
@@ -26,43 +27,61 @@ FLEET = (
     HostSpec("cache-007", reach=Reach.DOWN),
 )
 HOT, HOT_HOST = b"product:4711:stock", "cache-002"
-"""Hot on one host: a third of that host's requests."""
+"""Hot on one host: two thirds of that host's requests, which has three times the traffic of an instance by it."""
 WARM = b"config:feature-flags"
 """Warm on every host."""
 FAMILY = "session:{n}:cart"
-"""A family with a fifth of all requests, none of its 3,000 members with more than a few."""
+"""A family with a sixth of all requests, none of its 3,000 members with more than a few."""
 LATE = b"news:breaking"
 """Appears late, everywhere at once."""
+_LATE_SHARE = 0.2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Demo:
-    """The demo's fleet and the load on it. `load.stop()` gives the truth."""
+    """The demo's fleet and the load on it."""
 
     lab: Lab
-    load: BackgroundLoad
+    _flows: Sequence[Flow]
+    _seconds: float
+    _seed: int
+    _loads: list[BackgroundLoad] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Begin the traffic."""
+        self._loads.append(self.lab.start_load(self._flows, self._seconds, seed=self._seed))
+
+    def begin_late(self) -> None:
+        """Let the late key appear, on top of the traffic."""
+        news = Profile(verbs={"get": 1}, families=(), keys=0, hot={LATE: 1.0})
+        flows = [replace(flow, profile=news, rate=_LATE_SHARE * flow.rate) for flow in self._flows]
+        self._loads.append(self.lab.start_load(flows, self._seconds, seed=self._seed))
+
+    def stop(self) -> Truth:
+        """End the traffic; gives what was asked for."""
+        truth = Truth()
+        for load in self._loads:
+            truth.update(load.stop())
+        return truth
+
+    @property
+    def errors(self) -> list[str]:
+        """What went wrong with the traffic; complete once it has ended."""
+        return [error for load in self._loads for error in load.errors]
 
 
 @contextmanager
-def demo_lab(*, seconds: float = 60.0, rate: float = 500.0, late_at: float = 8.0, seed: int = 1) -> Iterator[Demo]:
-    """The demo's fleet with about `rate` requests per second on each instance, for `seconds` at the most.
-
-    The late key appears `late_at` seconds after the traffic has begun. Leaving the block ends traffic and fleet.
-    Raises `FleettraceError`.
+def demo_lab(*, seconds: float = 60.0, rate: float = 500.0, seed: int = 1) -> Iterator[Demo]:
+    """The demo's fleet with about `rate` requests per second on each instance, for `seconds` at the most, but for the
+    late key, which appears when it is told to. Leaving the block ends traffic and fleet. Raises `FleettraceError`.
     """
-    common = replace(
-        WEB,
-        hot={WARM: 0.04},
-        late={LATE: 0.15},
-        late_after=min(1.0, late_at / seconds),
-        hot_family=FAMILY,
-        hot_family_share=0.2,
-        hot_family_keys=3000,
-    )
-    hot = replace(common, hot={WARM: 0.04, HOT: 0.33})
+    common = replace(WEB, hot={WARM: 0.05}, hot_family=FAMILY, hot_family_share=0.25, hot_family_keys=3000)
+    hot = replace(common, hot={WARM: 0.05 / 3, HOT: 2 / 3}, hot_family_share=0.25 / 3)
     with Lab(FLEET) as lab:
         flows = [
-            Flow(place, lab.hosts[place.host].address, hot if place.host == HOT_HOST else common, rate)
+            Flow(place, lab.hosts[place.host].address, *((hot, 3 * rate) if place.host == HOT_HOST else (common, rate)))
             for place in lab.places()
         ]
-        yield Demo(lab, lab.start_load(flows, seconds, seed=seed))
+        demo = Demo(lab, flows, seconds, seed)
+        demo.begin()
+        yield demo

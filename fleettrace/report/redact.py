@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
@@ -17,13 +18,16 @@ from fleettrace.report.templates import Templates
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunResult
 
-__all__ = ["SECRET_MIN", "Redact", "Redactor", "redact"]
+__all__ = ["SECRET_MIN", "Redact", "Redactor", "kept_families", "redact"]
 
 SECRET_MIN = 16
 """Bytes in the shortest secret that is taken: a shorter one can be tried out."""
 
 _DIGITS = 16
 """Hexadecimal digits of a pseudonym: of a million names two are the same with a chance of 3 in 10**8."""
+
+_FAMILIES = 200
+"""Families of the user's own that are found again in redacted keys."""
 
 _PART = re.compile(r"\{\{|\}\}|\{\}|\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|([nrt\\]))|[^{}\\]+")
 _NAMED = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
@@ -55,6 +59,15 @@ def redact(run: RunResult, how: Redact, secret: bytes, patterns: tuple[re.Patter
     rename = Redactor(secret, families).key
     hosts = [replace(host, top=[(rename(key), requests) for key, requests in host.top]) for host in run.hosts]
     return replace(run, hosts=hosts, fleet=run.fleet.renamed(rename))
+
+
+def kept_families(run: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> tuple[re.Pattern[bytes], ...]:
+    """The families that the user's `patterns` make of the keys of `run`, as patterns that find them again when the run
+    was redacted family by family: what a pattern says of the parts that vary need not hold for their pseudonyms."""
+    counts = {key.data: 1 for key in run.fleet.keys if not key.truncated}
+    families = Templates(patterns, {}).tally(counts)[:_FAMILIES] if patterns else []
+    matchers = [matcher for family in families if (matcher := _matcher(family.pattern)) is not None]
+    return tuple(re.compile(rb"\A%b\Z" % matcher.pattern, re.DOTALL) for matcher in matchers)
 
 
 class Redactor:

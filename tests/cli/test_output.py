@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import os
+import re
+import stat
+import sys
 from pathlib import Path
 
 import pytest
 
-from fleettrace.cli.output import check_writable, write_file
+from fleettrace.cli.output import check_writable, wishes, write_file
+from fleettrace.cli.parser import FORMATS, parse
 from fleettrace.errors import ConfigError
+from fleettrace.report.interface import Output
+from tests.report.examples import realistic
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path: Path) -> None:
@@ -34,3 +44,78 @@ def test_a_place_that_cannot_be_written_is_found_out_before(tmp_path: Path) -> N
         check_writable(str(tmp_path / "nowhere/report.json"))
     with pytest.raises(ConfigError, match="it is no folder"):
         check_writable(str(tmp_path))
+
+
+def test_links_permissions_and_devices_stay(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.write_text("old")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    write_file(link, "new")
+    assert (link.is_symlink(), real.read_text(), stat.S_IMODE(real.stat().st_mode)) == (True, "new", 0o640)
+    write_file(Path("/dev/null"), "new")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_every_format_has_its_word() -> None:
+    assert list(FORMATS) == [output.value for output in Output]
+
+
+@pytest.mark.parametrize("output", FORMATS)
+def test_a_file_and_a_pipe_get_the_same_bytes_in_every_format(
+    output: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    place = tmp_path / "report"
+    wishes(parse(["run", "--output", output, "-o", str(place)], {})).write(realistic())
+    wishes(parse(["run", "--output", output], {})).write(realistic())
+    assert place.read_bytes() == capfdbinary.readouterr().out
+
+
+def test_lines_of_csv_end_as_the_standard_says(tmp_path: Path) -> None:
+    place = tmp_path / "report.csv"
+    wishes(parse(["run", "--output", "csv", "-o", str(place)], {})).write(realistic())
+    data = place.read_bytes()
+    assert data.count(b"\n") == data.count(b"\r\n") > 10
+    assert len(list(csv.DictReader(io.StringIO(data.decode(), newline="")))) > 10
+
+
+def test_a_page_comes_beside_the_main_output(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    page = tmp_path / "page.html"
+    wishes(parse(["run", "--output", "json", "--html", str(page)], {})).write(realistic())
+    assert page.read_text().startswith("<!doctype html>")
+    assert json.loads(capfdbinary.readouterr().out)["schema"] == "fleettrace/report/1"
+
+
+def test_keys_become_labels_by_choice(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    wishes(parse(["run", "--output", "prometheus"], {})).write(realistic())
+    assert b"user:1:profile" not in capfdbinary.readouterr().out
+    wishes(parse(["run", "--output", "prometheus", "--prometheus-keys"], {})).write(realistic())
+    assert b'key="user:1:profile"' in capfdbinary.readouterr().out
+
+
+def test_a_terminal_that_knows_ascii_only_gets_no_error(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    with os.fdopen(os.dup(1), "w", encoding="ascii") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        wishes(parse(["run"], {})).write(realistic())
+    assert capfdbinary.readouterr().out.isascii()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--html", "/nowhere/page.html"], "there is no folder /nowhere"),
+        (["--html", "report", "-o", "./report"], "-o and --html both name report"),
+        (["--prometheus-keys"], "--prometheus-keys with --output table: it is for --output prometheus"),
+    ],
+)
+def test_what_cannot_be_had_together_is_one_clear_line(options: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        wishes(parse(["run", *options], {}))
+
+
+def test_a_page_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(ConfigError, match="name a file with -o, or use --html FILE"):
+        wishes(parse(["run", "--output", "html"], {}))
