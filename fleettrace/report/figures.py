@@ -106,15 +106,15 @@ def since(mark: Mark | None, *, short: bool = False) -> str:
     return f"{mark.kind.value}{', from' if mark.kind.value == 'late' else ' at'} {mark.at_s:g} s"
 
 
-def ops_mix(ops: dict[str, int] | None) -> str:
-    """The kinds of request, most first: `get 99% set 1%`."""
+def ops_mix(ops: dict[str, int] | None, most: int | None = None) -> str:
+    """The kinds of request, most first and at `most` so many: `get 99% set 1%`."""
     if ops is None:
         return UNKNOWN
     total = sum(ops.values())
     if not total:
         return ""
     known = sorted(((count, op) for op, count in ops.items() if count), key=lambda item: (-item[0], item[1]))
-    return " ".join(f"{_OP_SHORT.get(op, op)} {percent(count / total, 0)}" for count, op in known)
+    return " ".join(f"{_OP_SHORT.get(op, op)} {percent(count / total, 0)}" for count, op in known[:most])
 
 
 def spread_words(row: KeyRow) -> str:

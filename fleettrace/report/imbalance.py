@@ -3,7 +3,8 @@
 The load of a host is its rate against the mean of the hosts that were traced. For a host well over the mean every key,
 and every family of keys, is asked: where would the load be if the whole fleet had never been asked for it? The one
 that brings the host nearest to the mean is the cause. A key that is as hot everywhere moves the mean with it and
-explains nothing, which is right.
+explains nothing, which is right. Nor is a host hot that merely runs more instances than the others: where none of them
+is over the mean of an instance, that is said instead.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class CauseKind(StrEnum):
 
     KEY = "key"
     TEMPLATE = "template"
+    INSTANCES = "instances"
+    """It runs more instances than other hosts do, each about as busy as theirs."""
     NEITHER = "neither"
     """Many keys of many families: more traffic in general, or more keys than the others have."""
 
@@ -57,7 +60,8 @@ class Cause(NamedTuple):
     key: Key | None
     template: str | None
     load_without: float | None
-    """Times the mean that the host would be at without the key or family; None when neither is the cause."""
+    """Times the mean that the host would be at without the key or family, or that it is at by instance; None when
+    nothing is the cause."""
 
 
 class Families(Protocol):
@@ -104,11 +108,20 @@ def find_causes(
     by_name = {host.host: host for host in hosts}
     counts = _counts_by_host([by_name[host] for host in hot], fleet)
     known = family_requests if families is not None and family_requests is not None else {}
+    by_instance = _loads_by_instance(hosts)
     causes = {}
     for host in hot:
         sums = _family_sums(counts[host], families, known)
-        causes[host] = _cause(by_name[host], counts[host], rates, fleet, sums)
+        causes[host] = _cause(by_name[host], counts[host], rates, fleet, sums, by_instance[host])
     return causes
+
+
+def _loads_by_instance(hosts: Sequence[HostResult]) -> dict[str, float]:
+    """Each host's rate by instance as a multiple of the fleet's rate by instance."""
+    instances = {host.host: sum(one.requests is not None for one in host.instances) for host in hosts}
+    rates = {host.host: host.rate for host in hosts if host.rate is not None}
+    mean = sum(rates.values()) / sum(instances[host] for host in rates) if rates else 0.0
+    return {host: rate / instances[host] / mean for host, rate in rates.items()} if mean else {}
 
 
 def _counts_by_host(hosts: Sequence[HostResult], fleet: FleetSummary) -> dict[str, dict[Key, int]]:
@@ -129,6 +142,7 @@ def _cause(
     rates: Mapping[str, float],
     fleet: FleetSummary,
     families: Mapping[str, tuple[int, int]],
+    by_instance: float,
 ) -> Cause:
     rate, everything = rates[host.host], sum(rates.values())
     load = rate * len(rates) / everything
@@ -151,7 +165,11 @@ def _cause(
     named = key
     if template is not None and (key is None or abs(template[1] - 1) + _KEY_FIRST * excess < abs(key[1] - 1)):
         named = template
-    if named is None or abs(named[1] - 1) > (1 - _EXPLAINS) * excess:
+    left = excess if named is None else abs(named[1] - 1)
+    unexplained = (1 - _EXPLAINS) * excess
+    if load > by_instance and by_instance - 1 <= unexplained and abs(by_instance - 1) + _KEY_FIRST * excess < left:
+        return Cause(CauseKind.INSTANCES, None, None, by_instance)
+    if named is None or left > unexplained:
         return Cause(CauseKind.NEITHER, None, None, None)
     best, load_without = named
     kind = CauseKind.KEY if best.key is not None else CauseKind.TEMPLATE

@@ -105,7 +105,6 @@ def _facts(report: Report) -> list[Text]:
     if totals.coverage is not None and totals.coverage.share is not None:
         share = totals.coverage.share
         facts.append(Text(f"coverage {percent(share, 2)}", "" if share >= _FULL else "bold yellow"))
-    facts.append(Text(f"{totals.certified} of {plural(len(report.keys), 'key')} certified"))
     if totals.missing:
         facts.append(Text(f"missing: {escape_text(fold(totals.missing))}", "bold yellow"))
     return facts

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fleettrace.errors import HostState
+from fleettrace.report.course import Mark
 from fleettrace.report.escape import escape_key, escape_text, shorten
-from fleettrace.report.figures import bar, percent, plural, rate, times
+from fleettrace.report.figures import bar, percent, plural, rate, since, times
 from fleettrace.report.folding import fold
-from fleettrace.report.imbalance import HOT, Cause
+from fleettrace.report.imbalance import HOT, Cause, CauseKind
 from fleettrace.report.model import HostRow, Report
 from fleettrace.report.table_grid import Column, Name, Screen, grid, heading
 
@@ -37,7 +38,10 @@ def hosts_part(report: Report, screen: Screen) -> list[RenderableType]:
     """The lines of the hosts."""
     shown, others, untraced = split_hosts(report.hosts)
     lines: list[RenderableType] = [heading("hosts", _remark(report))]
-    lines.extend(_cause_line(row, screen) for row in shown if row.cause is not None)
+    marks = {row.key: row.mark for row in report.keys}
+    for row in shown:
+        if row.cause is not None:
+            lines += _cause_lines(row, None if row.cause.key is None else marks.get(row.cause.key), screen)
     if shown:
         lines.append(_grid(shown, screen))
     if others:
@@ -61,6 +65,8 @@ def cause_words(cause: Cause) -> tuple[str, str, str]:
         return "without ", escape_key(cause.key.data), f" it would be at {times(cause.load_without)}"
     if cause.template is not None:
         return "without the family ", escape_text(cause.template), f" it would be at {times(cause.load_without)}"
+    if cause.kind is CauseKind.INSTANCES:
+        return f"it runs more instances than others: by instance it is at {times(cause.load_without)}", "", ""
     return "no single key or family makes it so: many keys are busier here, or it holds more of them", "", ""
 
 
@@ -125,18 +131,23 @@ def _instances(row: HostRow) -> str:
     return escape_text("; ".join(names))
 
 
-def _cause_line(row: HostRow, screen: Screen) -> Text:
+def _cause_lines(row: HostRow, mark: Mark | None, screen: Screen) -> list[RenderableType]:
+    """Which host, and what makes it hot, with since when: on one line, or the cause on a line of its own."""
     from rich.padding import Padding
     from rich.text import Text
 
     assert row.cause is not None
     before, name, after = cause_words(row.cause)
-    lead = f"{escape_text(row.host)} is at {times(row.load)} the mean; {before}"
-    room = None if screen.width is None else max(screen.width - len(lead) - len(after) - 4, 16)
-    fitted = name if room is None else shorten(name, room, screen.ellipsis)
     arrow = "->" if screen.ascii_only else "→"
-    line = Text.assemble((f"{arrow} ", "bold red"), lead, (fitted, "bold"), after)
-    return Padding(line, (0, 0, 0, 2))  # type: ignore[return-value]
+    lead = Text.assemble((f"{arrow} ", "bold red"), f"{escape_text(row.host)} is at {times(row.load)} the mean;")
+    when = f" ({since(mark)})" if mark is not None else ""
+    indent = 2 + len(arrow) + 1
+    room = None if screen.width is None else screen.width - indent
+    fitted = name if room is None else shorten(name, max(room - len(before + when + after), 16), screen.ellipsis)
+    cause = Text.assemble(before, (fitted, "bold"), (when, "yellow"), after)
+    if screen.width is None or 2 + lead.cell_len + 1 + cause.cell_len <= screen.width:
+        return [Padding(lead.append(" ").append_text(cause), (0, 0, 0, 2))]
+    return [Padding(lead, (0, 0, 0, 2)), Padding(cause, (0, 0, 0, indent))]
 
 
 def _others_line(rows: Sequence[HostRow], screen: Screen) -> RenderableType:

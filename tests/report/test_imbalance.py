@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -91,6 +92,24 @@ def test_more_of_everything_has_no_cause_in_one_key_or_family(hosts: int, seed: 
     cause = cause_of(run_of(keys), "cache-002")
     assert cause is not None
     assert cause.kind is CauseKind.NEITHER
+
+
+@settings(max_examples=20)
+@given(hosts=st.integers(4, 40), seed=st.integers(0, 10_000), instances=st.integers(2, 5))
+def test_a_host_that_runs_more_instances_is_not_called_hot_by_a_key(hosts: int, seed: int, instances: int) -> None:
+    keys, rng = fleet(hosts, seed, 0)
+    run = run_of(keys)
+    several = [base_keys(rng, 10_000, 0) for _ in range(instances)]
+    add_host(run, "many", {key: known for one in several for key, known in one.items()}, top=50)
+    whole = run.hosts[-1].instances.pop()
+    assert whole.requests is not None
+    parts = [replace(whole, pid=pid, requests=whole.requests // instances) for pid in range(instances)]
+    run.hosts[-1].instances.extend(parts)
+    cause = cause_of(run, "many")
+    if cause is not None:
+        assert cause.kind is CauseKind.INSTANCES
+        assert cause.load_without == pytest.approx(1.0, abs=0.3)
+    assert cause is not None or instances == 2
 
 
 @settings(max_examples=20)

@@ -53,6 +53,15 @@ def test_the_hot_host_its_cause_and_the_missing_are_on_the_first_screen() -> Non
     assert "config:feature-flags" in first
 
 
+def test_a_cause_that_is_too_long_for_its_line_has_one_of_its_own() -> None:
+    run = small()
+    name = b"a-service-with-a-long-name:its-object:0123456789"
+    add_host(run, "cache-003", {name: count([0] * 7 + [9_000] * 3)}, unlisted=500)
+    cause = r"without a-serv\S+456789 \(late, from 7 s\) it would be at [\d.]+x"
+    assert re.search(rf"\n  → cache-003 is at [\d.]+x the mean;\n    {cause}\n", screen(run, 80))
+    assert re.search(rf"\n  → cache-003 is at [\d.]+x the mean; {cause}\n", screen(run, 140))
+
+
 def test_late_and_burst_are_marked_with_since_when() -> None:
     text = screen(realistic(), 140)
     assert re.search(r"promo:.*late, from 7 s", text)

@@ -207,6 +207,7 @@
     const without = cause.load_without == null ? "" : " it would be at " + times(cause.load_without);
     if (cause.key != null) return ["without ", name(cause.key), without];
     if (cause.template != null) return ["without the family ", name(cause.template), without];
+    if (cause.kind === "instances") return [`it runs more instances than others: by instance it is at ${times(cause.load_without)}`];
     return ["no single key or family makes it so: many keys are busier here"];
   };
 
