@@ -1,26 +1,43 @@
-"""The sweep: a few threads that take hosts from a queue, and one that tells what happens and merges what comes.
+"""The sweep: wave by wave a few threads take hosts in turn, and one tells what happens and merges what comes.
 
 A host's summaries go into the fleet's as they arrive and are let go, so memory does not grow with the hosts' data.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from fleettrace.errors import HostState
+from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.probes.model import TraceSettings
 from fleettrace.summary.run import Failure, HostResult, RunInfo, RunResult
-from fleettrace.sweep.events import Event, HostFinished, Listener, RunFinished, RunStarted, StopRequested, ignore
+from fleettrace.sweep.events import (
+    Event,
+    HostFinished,
+    HostRetried,
+    HostsSkipped,
+    HostStarted,
+    InstanceFinished,
+    Listener,
+    RunFinished,
+    RunStarted,
+    StopRequested,
+    WaveFinished,
+    WaveStarted,
+    ignore,
+)
 from fleettrace.sweep.host import HostSweep
+from fleettrace.sweep.inbox import Inbox
 from fleettrace.sweep.outcome import HostOutcome
+from fleettrace.sweep.retry import pause_s
 from fleettrace.sweep.settings import HostTask, SweepSettings, printed_entries
 from fleettrace.sweep.stop import Reason, Stop
+from fleettrace.sweep.turns import Turn, Turns
+from fleettrace.sweep.waves import excess, in_waves
 
 __all__ = ["GRACE_S", "Sweep"]
 
@@ -36,7 +53,7 @@ kills bpftrace 10 s after it was interrupted."""
 
 @dataclass(slots=True)
 class Sweep:
-    """One run over many hosts. `run` does it; `order_stop` ends it early, from anywhere."""
+    """One run over many hosts. `run` does it, once; `order_stop` ends it early, from anywhere."""
 
     tasks: Sequence[HostTask]
     settings: SweepSettings
@@ -45,19 +62,27 @@ class Sweep:
     listener: Listener = ignore
     clock: Callable[[], float] = time.monotonic
     stop: Stop = field(default_factory=Stop)
-    _arrived: queue.SimpleQueue[Event | HostOutcome | Reason] = field(default_factory=queue.SimpleQueue)
+    _arrived: Inbox = field(default_factory=Inbox)
+    _turns: Turns = field(default_factory=Turns)
+    _threads: int = 0
+    _awaited: set[str] = field(default_factory=set)
+    """The hosts of the wave that are not done."""
+    _failed: int = 0
+    """Hosts that were begun and are not sound."""
+    _began: float = 0.0
+    _stopped: float | None = None
+    """When the stop was told of."""
+    _idle: int = 0
+    """Polls without an event since then."""
 
     def run(self) -> RunResult:
         """Sweep all hosts. Raises nothing that a host did: every host is in the result, with its state."""
         result = RunResult(self.info)
+        self._began = self.clock()
         self.listener(RunStarted(self.info.id, len(self.tasks), self.settings.duration_s))
-        waiting: queue.SimpleQueue[HostTask] = queue.SimpleQueue()
-        for task in self.tasks:
-            waiting.put(task)
-        host_sweep = self._host_sweep()
-        for number in range(min(self.settings.forks, len(self.tasks))):
-            threading.Thread(target=self._work, args=(host_sweep, waiting), name=f"sweep-{number}", daemon=True).start()
-        self._collect(result, len(self.tasks))
+        self._sweep_waves(result, in_waves(self.tasks, self.settings.serial))
+        self._turns.close()
+        self._arrived.close(self._threads)
         order = {task.name: position for position, task in enumerate(self.tasks)}
         result.hosts.sort(key=lambda host: order[host.host])
         self.info.finished = datetime.now(UTC)
@@ -71,54 +96,105 @@ class Sweep:
         """
         self._arrived.put(reason)
 
+    def _sweep_waves(self, result: RunResult, waves: Sequence[Sequence[HostTask]]) -> None:
+        host_sweep = self._host_sweep()
+        begun = 0
+        for number, wave in enumerate(waves, 1):
+            self.listener(WaveStarted(number, len(waves), len(wave)))
+            begun += len(wave)
+            failed_before = self._failed
+            self._begin(host_sweep, wave)
+            why: str | None = None
+            while self._awaited:
+                self._listen(result)
+                if why is None and self.stop.reason is None:
+                    why = excess(self._failed, begun, number, len(waves), self.settings.max_fail)
+                    if why is not None:
+                        self._skip(result, number, waves, why)
+            self.listener(WaveFinished(number, len(waves), self._failed - failed_before))
+            if why is not None:
+                return
+            if self.stop.reason is not None:
+                later = [task.name for one in waves[number:] for task in one]
+                self._leave(result, later, self.stop.error())
+                return
+
     def _host_sweep(self) -> HostSweep:
         bounds = TraceSettings(self.settings.duration_s, printed=printed_entries(len(self.tasks)))
         return HostSweep(self.settings, bounds, self.catalog, self.stop, self._arrived.put)
 
-    def _work(self, host_sweep: HostSweep, waiting: queue.SimpleQueue[HostTask]) -> None:
-        while True:
-            try:
-                task = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                self._arrived.put(host_sweep.run(task))
-            except Exception as error:
-                # A mistake of ours with one host must not cost the others' numbers.
-                failure = Failure("internal", f"a mistake in fleettrace itself, please report it: {error!r}")
-                self._arrived.put(HostOutcome(HostResult(task.name, HostState.TRACE_FAILED, failure)))
+    def _begin(self, host_sweep: HostSweep, wave: Sequence[HostTask]) -> None:
+        """Let the hosts of a wave be taken, by as many threads as there are hosts, at most `forks`."""
+        self._awaited = {task.name for task in wave}
+        self._turns.add(Turn(task) for task in wave)
+        while self._threads < min(self.settings.forks, len(wave)):
+            name = f"sweep-{self._threads}"
+            threading.Thread(target=self._work, args=(host_sweep,), name=name, daemon=True).start()
+            self._threads += 1
 
-    def _collect(self, result: RunResult, hosts: int) -> None:
-        """Tell the events and merge the outcomes until every host is done, or given up after a stop."""
-        began = self.clock()
-        stopped: float | None = None
-        idle = 0
-        while len(result.hosts) < hosts:
-            try:
-                arrived = self._arrived.get(timeout=POLL_S)
-            except queue.Empty:
-                arrived = None
-            self._take(result, arrived)
-            now = self.clock()
-            if self.settings.deadline_s is not None and now - began > self.settings.deadline_s:
-                self.stop.request(Reason.DEADLINE)
-            if self.stop.reason is None:
-                continue
-            if stopped is None:
-                stopped = now
-                self.listener(StopRequested(self.stop.reason))
-            idle = 0 if arrived is not None or self.stop.busy else idle + 1
-            if idle > IDLE_POLLS or now - stopped > 2 * GRACE_S:
-                self._abandon(result)
-            elif now - stopped > GRACE_S:
-                self.stop.give_up()
+    def _work(self, host_sweep: HostSweep) -> None:
+        """What one thread does: a host's turn after another's."""
+        while (turn := self._turns.take()) is not None:
+            outcome = self._swept(host_sweep, turn)
+            if outcome is not None:
+                self._arrived.put(outcome)
+            # Nothing of the host is held while this thread waits for the next one.
+            del turn, outcome
+
+    def _swept(self, host_sweep: HostSweep, turn: Turn) -> HostOutcome | None:
+        """What a host's turn came to; None where it will have another."""
+        task = turn.task
+        if turn.failed is not None and self.stop.reason is not None:
+            return turn.failed
+        if turn.failed is None and self.stop.reason is None:
+            self._arrived.put(HostStarted(task.name))
+        try:
+            outcome = host_sweep.run(task)
+        except Exception as error:
+            # A mistake of ours with one host must not cost the others' numbers.
+            failure = Failure("internal", f"a mistake in fleettrace itself, please report it: {error!r}")
+            return HostOutcome(HostResult(task.name, HostState.TRACE_FAILED, failure))
+        failed = outcome.result.error
+        if not outcome.curable or failed is None:
+            return outcome
+        if turn.attempt <= self.settings.retries:
+            pause = pause_s(turn.attempt)
+            self._arrived.put(HostRetried(task.name, turn.attempt, failed, pause))
+            self._turns.add([Turn(task, turn.attempt + 1, outcome)], pause)
+            return None
+        if turn.attempt > 1:
+            outcome.result.error = replace(failed, message=f"{failed.message} ({turn.attempt} attempts)")
+        return outcome
+
+    def _listen(self, result: RunResult) -> None:
+        """Wait a moment for something to arrive, and see whether the sweep is to end."""
+        arrived = self._arrived.get(POLL_S)
+        self._take(result, arrived)
+        now = self.clock()
+        if self.settings.deadline_s is not None and now - self._began > self.settings.deadline_s:
+            self.stop.request(Reason.DEADLINE)
+        if self.stop.reason is None:
+            return
+        if self._stopped is None:
+            self._stopped = now
+            self._turns.hurry()
+            self.listener(StopRequested(self.stop.reason))
+        self._idle = 0 if arrived is not None or self.stop.busy else self._idle + 1
+        if self._idle > IDLE_POLLS or now - self._stopped > 2 * GRACE_S:
+            # Those that are still being logged in to, and those that do not even answer to the closing of their
+            # connection, have nothing to give.
+            self._leave(result, list(self._awaited), self.stop.error())
+        elif now - self._stopped > GRACE_S:
+            self.stop.give_up()
 
     def _take(self, result: RunResult, arrived: Event | HostOutcome | Reason | None) -> None:
         if isinstance(arrived, HostOutcome):
-            result.hosts.append(arrived.result)
-            result.warnings.extend(arrived.warnings)
-            result.fleet.add_host(self.info.id, arrived.result.host, arrived.summaries)
-            self.listener(HostFinished(arrived.result.host, arrived.result.state, arrived.result))
+            host = arrived.result
+            if host.host in self._awaited:
+                self._failed += not host.complete
+                result.warnings.extend(arrived.warnings)
+                result.fleet.add_host(self.info.id, host.host, arrived.summaries)
+                self._done(result, host)
         elif isinstance(arrived, Reason):
             if self.stop.reason is not None:
                 self.stop.give_up()
@@ -126,11 +202,21 @@ class Sweep:
         elif arrived is not None:
             self.listener(arrived)
 
-    def _abandon(self, result: RunResult) -> None:
-        """Report the hosts that have nothing to give: those that are still being logged in to, and those that do not
-        even answer to the closing of their connection."""
-        done = {host.host for host in result.hosts}
-        error = self.stop.error()
-        for task in self.tasks:
-            if task.name not in done:
-                result.hosts.append(HostResult(task.name, error.state, Failure(error.code, error.message)))
+    def _done(self, result: RunResult, host: HostResult) -> None:
+        self._awaited.discard(host.host)
+        result.hosts.append(host)
+        for instance in host.instances:
+            self.listener(InstanceFinished(host.host, instance))
+        self.listener(HostFinished(host.host, host.state, host))
+
+    def _skip(self, result: RunResult, number: int, waves: Sequence[Sequence[HostTask]], why: str) -> None:
+        """Leave the hosts alone that were not begun: of this wave, and all of those behind it."""
+        names = [task.name for wave in ([*self._turns.withdraw()], *waves[number:]) for task in wave]
+        if names:
+            self.listener(HostsSkipped(number, len(names), why))
+        self._leave(result, names, HostError(HostState.SKIPPED, "max-fail", f"not begun: {why}"))
+
+    def _leave(self, result: RunResult, names: Iterable[str], error: HostError) -> None:
+        """Report hosts that nothing more is expected of."""
+        for name in names:
+            self._done(result, HostResult(name, error.state, Failure(error.code, error.message)))

@@ -11,13 +11,17 @@ from enum import StrEnum
 
 from fleettrace.errors import HostState
 from fleettrace.summary.counts import Summary
-from fleettrace.summary.run import HostResult, RunResult
+from fleettrace.summary.run import Failure, HostResult, InstanceResult, RunResult
 
 __all__ = [
     "Event",
     "HostFinished",
     "HostProgressed",
+    "HostRetried",
     "HostStarted",
+    "HostsSkipped",
+    "InstanceFinished",
+    "InstanceStarted",
     "Listener",
     "Phase",
     "RunFinished",
@@ -27,6 +31,7 @@ __all__ = [
     "WaveFinished",
     "WaveStarted",
     "ignore",
+    "together",
 ]
 
 
@@ -83,11 +88,37 @@ class HostProgressed:
 
 
 @dataclass(frozen=True, slots=True)
+class HostRetried:
+    """A login failed in a way that may pass, and will be tried again in `pause_s` seconds. Attempts count from 1."""
+
+    host: str
+    attempt: int
+    failure: Failure
+    pause_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStarted:
+    """Requests of one memcached process are being counted."""
+
+    host: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
 class SliceArrived:
-    """A slice of a host, by instance."""
+    """A slice of a host, by instance; where the listeners are slow, several slices in one."""
 
     host: str
     slices: Mapping[str, Summary]
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFinished:
+    """What became of one memcached process; told before its host is done."""
+
+    host: str
+    result: InstanceResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +128,15 @@ class HostFinished:
     host: str
     state: HostState
     result: HostResult
+
+
+@dataclass(frozen=True, slots=True)
+class HostsSkipped:
+    """Too many hosts failed: those that were not begun are left alone. Each is told of as a host that is done."""
+
+    wave: int
+    hosts: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +159,12 @@ Event = (
     | WaveFinished
     | HostStarted
     | HostProgressed
+    | HostRetried
+    | InstanceStarted
     | SliceArrived
+    | InstanceFinished
     | HostFinished
+    | HostsSkipped
     | StopRequested
     | RunFinished
 )
@@ -130,3 +174,16 @@ Listener = Callable[[Event], None]
 
 def ignore(_event: Event) -> None:
     """The listener that hears nothing."""
+
+
+def together(*listeners: Listener) -> Listener:
+    """One listener for several, in this order."""
+    heard = [listener for listener in listeners if listener is not ignore]
+    if not heard:
+        return ignore
+
+    def tell(event: Event) -> None:
+        for listener in heard:
+            listener(event)
+
+    return tell

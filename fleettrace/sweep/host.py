@@ -16,8 +16,9 @@ from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
 from fleettrace.summary.run import Failure, HostResult, Warn
 from fleettrace.sweep.cost import MIN_WINDOW_S, Prediction, affordable_window, sized
-from fleettrace.sweep.events import Event, HostProgressed, HostStarted, Phase, SliceArrived
+from fleettrace.sweep.events import Event, HostProgressed, InstanceStarted, Phase, SliceArrived, ignore
 from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
+from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.stop import Stop
 from fleettrace.transport.interface import Connection
@@ -39,15 +40,19 @@ class HostSweep:
         """Sweep one host."""
         try:
             self.stop.check()
-            self.tell(HostStarted(task.name))
             self.tell(HostProgressed(task.name, Phase.CONNECT))
-            connection = task.transport.connect(task.target)
+            try:
+                connection = task.transport.connect(task.target)
+            except HostError as error:
+                if self.stop.reason is None and curable(error):
+                    return replace(_failed(task, error), curable=True)
+                raise
             with self.stop.watch(connection):
                 return self._sweep(task, connection)
         except HostError as error:
             # A connection that the stop closed fails in some way of its own: what counts is why it was closed.
             told = error if self.stop.reason is None else self.stop.error()
-            return HostOutcome(HostResult(task.name, told.state, Failure(told.code, told.message)))
+            return _failed(task, told)
 
     def _sweep(self, task: HostTask, connection: Connection) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.DISCOVER))
@@ -108,7 +113,13 @@ class HostSweep:
         """Trace them. Only if `heard`, the sweep's listener hears of it."""
         name = traced.task.name
         names = {instance.pid: instance.id for instance, _ in traced.plans}
-        tell = self.tell if heard else lambda _event: None
+        tell = self.tell if heard else ignore
+
+        def started() -> None:
+            tell(HostProgressed(name, Phase.TRACE))
+            for pid in names:
+                tell(InstanceStarted(name, pid))
+
         trace = HostTrace(
             traced.task.bpftrace,
             traced.plans,
@@ -117,12 +128,16 @@ class HostSweep:
             bucket_s=self.settings.bucket_s,
             places=look_at(traced.found.facts, [instance for instance, _ in traced.plans], busy.places),
             looks=busy.looks,
-            on_start=lambda: tell(HostProgressed(name, Phase.TRACE)),
+            on_start=started,
             on_slice=lambda parts: tell(SliceArrived(name, {names[pid]: summary for pid, summary in parts.items()})),
         )
         execution = traced.connection.start(trace.script(), trace.limits)
         self.stop.tracing(traced.connection, execution)
         return trace.read(execution)
+
+
+def _failed(task: HostTask, error: HostError) -> HostOutcome:
+    return HostOutcome(HostResult(task.name, error.state, Failure(error.code, error.message)))
 
 
 @dataclass(frozen=True, slots=True)

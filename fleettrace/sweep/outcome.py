@@ -26,6 +26,8 @@ class HostOutcome:
     summaries: dict[str, Summary] = field(default_factory=dict)
     """By instance id."""
     warnings: list[Warn] = field(default_factory=list)
+    curable: bool = False
+    """The login failed, nothing was begun on the host, and another try may succeed."""
 
 
 def outcome_of_plan(host: str, planned: Sequence[Planned]) -> HostOutcome:

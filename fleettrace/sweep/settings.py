@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fleettrace.node.model import Instance
 from fleettrace.probes.model import Rung
+from fleettrace.sweep.waves import WaveSize
 from fleettrace.transport.interface import Target, Transport
 
 __all__ = ["HostTask", "SweepSettings", "printed_entries"]
@@ -33,6 +34,12 @@ class SweepSettings:
 
     duration_s: float = 10.0
     forks: int = 64
+    serial: tuple[WaveSize, ...] = ()
+    """The sizes of the waves; none: all hosts in one."""
+    max_fail: float | None = None
+    """The share of the hosts begun that may fail; past it no further host is begun. None: see `waves.excess`."""
+    retries: int = 2
+    """How often a login that failed is tried again, where that can help."""
     probe: Rung | None = None
     """None: the best rung of each binary."""
     trace: bool = True

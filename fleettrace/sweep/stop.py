@@ -19,7 +19,6 @@ class Reason(StrEnum):
     INTERRUPTED = "interrupted"
     TERMINATED = "terminated"
     DEADLINE = "deadline"
-    FAILURES = "failures"
 
 
 class Stop:
@@ -91,8 +90,6 @@ class Stop:
         """What became of a host that was not traced when the sweep ended."""
         if self._reason is Reason.DEADLINE:
             return HostError(HostState.TIMEOUT, "deadline", "the run's deadline came before the trace was done")
-        if self._reason is Reason.FAILURES:
-            return HostError(HostState.SKIPPED, "max-fail", "too many hosts failed before it was this one's turn")
         return HostError(HostState.INTERRUPTED, "interrupted", "the run was interrupted before the trace was done")
 
 

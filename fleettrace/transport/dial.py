@@ -87,6 +87,8 @@ def _resolve(host: str, port: int, deadline: float) -> list[_Address]:
             answer = box.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             raise _failed("dns-timeout", "the name was not resolved in time: is the name server up?") from None
+    if isinstance(answer, socket.gaierror) and answer.errno == socket.EAI_AGAIN:
+        raise _failed("dns-timeout", f"the name {host} could not be asked for: is the name server up?")
     if isinstance(answer, OSError):
         raise _failed("dns-failed", f"the name {host} cannot be resolved ({answer.strerror}): set `ansible_host`")
     return answer

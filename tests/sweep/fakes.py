@@ -84,6 +84,10 @@ class FakeTransport:
 
     refused: dict[str, HostError] = field(default_factory=dict)
     """Hosts that cannot be logged in to, and why."""
+    lets_in_after: dict[str, int] = field(default_factory=dict)
+    """How many logins such a host refuses before it takes one."""
+    breaks: dict[str, HostError] = field(default_factory=dict)
+    """Hosts whose scripts end in this."""
     stuck_logins: frozenset[str] = frozenset()
     """Hosts whose login never ends."""
     held: frozenset[str] = frozenset()
@@ -99,7 +103,8 @@ class FakeTransport:
 
     def connect(self, target: Target) -> FakeConnection:
         self.note(target.name, "connect")
-        if target.name in self.refused:
+        patience = self.lets_in_after.get(target.name)
+        if target.name in self.refused and (patience is None or self.log.count((target.name, "connect")) <= patience):
             raise self.refused[target.name]
         if target.name in self.stuck_logins:
             time.sleep(3600)
@@ -126,6 +131,8 @@ class FakeTransport:
 
     def wait(self, name: str) -> None:
         time.sleep(self.slow_s)
+        if name in self.breaks:
+            raise self.breaks[name]
         while name in self.held:
             if name in self.closed:
                 raise HostError(HostState.UNREACHABLE, "connection-closed", "the connection is closed")

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
+from collections import Counter
 
 import pytest
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.summary.run import RunResult
+from fleettrace.summary.counts import Summary
+from fleettrace.summary.run import HostResult, RunResult
 from fleettrace.sweep import engine
-from fleettrace.sweep.events import Event, HostFinished, HostStarted, RunFinished, RunStarted, StopRequested
-from fleettrace.sweep.settings import SweepSettings, printed_entries
+from fleettrace.sweep.events import (
+    Event,
+    HostFinished,
+    HostsSkipped,
+    HostStarted,
+    RunFinished,
+    RunStarted,
+    StopRequested,
+    WaveFinished,
+    WaveStarted,
+)
+from fleettrace.sweep.host import HostSweep
+from fleettrace.sweep.inbox import OUTCOMES
+from fleettrace.sweep.outcome import HostOutcome
+from fleettrace.sweep.settings import HostTask, SweepSettings, printed_entries
 from fleettrace.sweep.stop import Reason
+from fleettrace.sweep.waves import serial
 from tests.sweep.fakes import FakeTransport, sweep_of
 
 NAMES = [f"cache-{number:03}" for number in range(20)]
+DENIED = HostError(HostState.AUTH_FAILED, "auth-failed", "login refused")
 
 
 def states(result: RunResult) -> dict[str, HostState]:
@@ -80,7 +98,6 @@ def test_a_garbled_answer_is_the_hosts_own_failure() -> None:
         (Reason.INTERRUPTED, HostState.INTERRUPTED, "interrupted"),
         (Reason.TERMINATED, HostState.INTERRUPTED, "interrupted"),
         (Reason.DEADLINE, HostState.TIMEOUT, "deadline"),
-        (Reason.FAILURES, HostState.SKIPPED, "max-fail"),
     ],
 )
 def test_a_stop_names_its_reason_at_every_host_that_is_not_done(reason: Reason, state: HostState, code: str) -> None:
@@ -121,6 +138,88 @@ def test_every_connection_is_closed() -> None:
     transport = FakeTransport()
     sweep_of(transport, NAMES, SweepSettings(forks=5), []).run()
     assert transport.closed == set(NAMES)
+
+
+def test_a_wave_begins_when_the_one_before_is_done() -> None:
+    heard: list[Event] = []
+    sweep = sweep_of(FakeTransport(), NAMES[:7], SweepSettings(forks=4, serial=serial("1,3")), heard)
+    assert [host.host for host in sweep.run().hosts] == NAMES[:7]
+    told = [event for event in heard if isinstance(event, WaveStarted | HostStarted | HostFinished | WaveFinished)]
+    at_work: list[str] = []
+    sizes = []
+    for event in told:
+        match event:
+            case WaveStarted(_, _, hosts):
+                assert not at_work
+                sizes.append(hosts)
+            case HostStarted(host):
+                at_work.append(host)
+            case HostFinished(host):
+                at_work.remove(host)
+    assert sizes == [1, 3, 3]
+    assert [event.failed for event in told if isinstance(event, WaveFinished)] == [0, 0, 0]
+
+
+def test_a_canary_that_fails_spares_the_rest() -> None:
+    transport, heard = FakeTransport(refused={NAMES[0]: DENIED}), list[Event]()
+    sweep = sweep_of(transport, NAMES[:5], SweepSettings(serial=serial("1,100%")), heard)
+    result = sweep.run()
+    assert states(result) == {NAMES[0]: HostState.AUTH_FAILED, **dict.fromkeys(NAMES[1:5], HostState.SKIPPED)}
+    assert {host.error.message for host in result.hosts[1:] if host.error} == {
+        "not begun: 1 of 1 host of the first wave failed"
+    }
+    assert {name for name, _ in transport.log} == {NAMES[0]}
+    assert [event.hosts for event in heard if isinstance(event, HostsSkipped)] == [4]
+    assert sorted(event.host for event in heard if isinstance(event, HostFinished)) == NAMES[:5]
+
+
+def test_a_failure_in_a_later_wave_costs_no_other_host() -> None:
+    transport = FakeTransport(refused={NAMES[2]: DENIED})
+    result = sweep_of(transport, NAMES[:5], SweepSettings(serial=serial("1,2")), []).run()
+    assert [host.host for host in result.hosts if not host.complete] == [NAMES[2]]
+
+
+def test_past_max_fail_no_further_host_is_begun_and_those_at_work_are_finished() -> None:
+    refused = dict.fromkeys(NAMES[:3], DENIED)
+    transport = FakeTransport(refused=refused, slow_s=0.2)
+    result = sweep_of(transport, NAMES, SweepSettings(forks=5, max_fail=0.1), []).run()
+    counted = Counter(states(result).values())
+    assert counted[HostState.AUTH_FAILED] == 3
+    assert 2 <= counted[HostState.NO_INSTANCES] < 17
+    assert counted[HostState.SKIPPED] == 17 - counted[HostState.NO_INSTANCES]
+    begun = {name for name, _ in transport.log}
+    assert {name for name, state in states(result).items() if state is HostState.SKIPPED} == set(NAMES) - begun
+
+
+def test_a_stop_leaves_the_later_waves_alone() -> None:
+    transport = FakeTransport(held=frozenset(NAMES[:1]))
+    sweep = sweep_of(transport, NAMES[:4], SweepSettings(serial=serial("1"), deadline_s=0.3), [])
+    assert set(states(sweep.run()).values()) == {HostState.TIMEOUT}
+    assert {name for name, _ in transport.log} == {NAMES[0]}
+
+
+def test_what_a_host_gave_is_merged_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[weakref.ref[Big]] = []
+    most = 0
+
+    class Big(Summary):
+        __slots__ = ("__weakref__",)
+
+    def traced(_sweep: HostSweep, task: HostTask) -> HostOutcome:
+        nonlocal most
+        summary = Big(total=1)
+        alive.append(weakref.ref(summary))
+        most = max(most, sum(one() is not None for one in alive))
+        return HostOutcome(HostResult(task.name, HostState.OK), {"1@1": summary})
+
+    monkeypatch.setattr(HostSweep, "run", traced)
+    names = [f"cache-{number}" for number in range(300)]
+    sweep = sweep_of(FakeTransport(), names, SweepSettings(forks=4), [])
+    sweep.listener = lambda _event: time.sleep(0.001)
+    result = sweep.run()
+    assert result.fleet.total == 300
+    assert most <= 4 + OUTCOMES + 2
+    assert [one() for one in alive if one() is not None] == []
 
 
 @pytest.mark.parametrize(("hosts", "entries"), [(0, 2000), (1, 2000), (100, 1000), (10_000, 200)])
