@@ -110,7 +110,6 @@ class OutputParser:
         ours = rb"(?:@[a-z]+_%b[\[:]|#%b )" % (own, own)
         self._map_line = re.compile(rb"@[a-z]+_%b[\[:]" % own)
         self._tail = re.compile(rb"\]: (\d+)\n(?=\n*%b)" % ours)
-        self._last_tail = re.compile(rb"\]: (\d+)\n(?=\n*(?:%b|\Z))" % ours)
         self._buffer = b""
         self._open: RawSlice | None = None
         self._shown: dict[tuple[bytes, bytes], int] = {}
@@ -126,27 +125,26 @@ class OutputParser:
     def feed(self, data: bytes) -> list[Event]:
         """What `data` completes. Never raises: what cannot be understood is `Noise`."""
         self._buffer += data
-        return self._drain(final=False)
+        return self._drain()
 
     def finish(self) -> list[Event]:
-        """What is left at the end of the output; a slice that was never closed counts as one cut short."""
-        if self._buffer and not self._buffer.endswith(b"\n"):
-            self._buffer += b"\n"
-        events = self._drain(final=True)
+        """What is left at the end of the output; a slice that was never closed counts as one cut short.
+
+        Where the output broke off, what has no end or nothing behind it is left out: half a number is a number too.
+        """
+        self._buffer = b""
         # What was printed and not cleared yet is no second slice.
         self._loose.pop(self._printed, None)
-        for part in [self._open, *self._loose.values()]:
-            if part is not None and not part.empty:
-                events.append(part)
+        parts: list[Event] = [part for part in (self._open, *self._loose.values()) if part and not part.empty]
         self._open, self._loose = None, {}
-        return events
+        return parts
 
-    def _drain(self, *, final: bool) -> list[Event]:
+    def _drain(self) -> list[Event]:
         events: list[Event] = []
         buffer, position = self._buffer, 0
         while position < len(buffer):
             if head := self._opening.match(buffer, position):
-                end = self._entry(buffer, head, final)
+                end = self._entry(buffer, head)
                 if end is None:
                     break
                 if end > 0:
@@ -163,14 +161,14 @@ class OutputParser:
         self._buffer = buffer[position:]
         return events
 
-    def _entry(self, buffer: bytes, head: re.Match[bytes], final: bool) -> int | None:
+    def _entry(self, buffer: bytes, head: re.Match[bytes]) -> int | None:
         """Read the entry that begins with `head`: where the next item begins, None for more data needed, 0 for none."""
         start, about = head.end(), int(head[2])
         length, pieces = about & 0xFFFF, self._pieces if head[1] in _LONG else 1
         longest = _LINE_MAX if length == 0 else self._piece * pieces + len(_JOINT) * (pieces - 1)
-        found = (self._last_tail if final else self._tail).search(buffer, start, start + longest + _TAIL_MAX)
+        found = self._tail.search(buffer, start, start + longest + _TAIL_MAX)
         if found is None:
-            return None if len(buffer) < start + longest + _TAIL_MAX and not final else 0
+            return None if len(buffer) < start + longest + _TAIL_MAX else 0
         shown = buffer[start : found.start()]
         key = shown if length == 0 or pieces == 1 else self._join(shown, length, pieces)
         long = _LONG.get(head[1])

@@ -125,3 +125,10 @@ def test_a_line_without_end_takes_no_memory_without_end() -> None:
     for _ in range(1000):
         parser.feed(b"x" * 1000)
     assert len(parser._buffer) < 100_000
+
+
+def test_output_that_broke_off_gives_no_half_number() -> None:
+    text = f"#{NONCE} start 1\n#{NONCE} slice a 2\n@na_{NONCE}[7]: 12\n@a_{NONCE}[{7 << 32 | 1}, k]: 1".encode()
+    parser = OutputParser(71, 4, NONCE)
+    events = parser.feed(text) + parser.finish()
+    assert [event.entries for event in events if isinstance(event, RawSlice)] == [[]]
