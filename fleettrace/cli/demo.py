@@ -29,7 +29,7 @@ def command(arguments: argparse.Namespace) -> int:
     with demo_lab(seconds=arguments.duration + 60) as demo:
         arguments.inventory = str(demo.lab.inventory)
         arguments.ssh_config = str(demo.lab.ssh_config)
-        arguments.hosts, arguments.limit = "cache-*", None
+        arguments.hosts, arguments.limit, arguments.shard = "cache-*", None, None
         _say(arguments, f"fleettrace run -i {arguments.inventory} --hosts 'cache-*' --duration {arguments.duration:g}s")
         with _late(demo, arguments.duration) as listener:
             code = run.trace(arguments, hidden, wanted, listener)

@@ -13,6 +13,7 @@ from fleettrace.inventory.load import default_sources, load_inventory
 from fleettrace.inventory.model import Host, Inventory
 from fleettrace.inventory.pattern import Selection, select
 from fleettrace.inventory.settings import HostSettings, host_settings
+from fleettrace.inventory.shard import stable_shard
 from fleettrace.node.model import Instance
 from fleettrace.summary.run import Warn
 from fleettrace.sweep.settings import HostTask
@@ -36,10 +37,11 @@ def find_inventory(arguments: argparse.Namespace) -> Inventory:
 
 
 def selected(arguments: argparse.Namespace) -> Selection:
-    """The hosts that the pattern and the limit select, in the inventory's order. Raises `ConfigError`."""
+    """The hosts that the pattern, the limit and the shard select, in the inventory's order. Raises `ConfigError`."""
     inventory = find_inventory(arguments)
     selection = select(inventory, arguments.hosts, arguments.limit)
-    return replace(selection, warnings=(*inventory.warnings, *selection.warnings))
+    hosts = selection.hosts if arguments.shard is None else stable_shard(selection.hosts, arguments.shard)
+    return replace(selection, hosts=hosts, warnings=(*inventory.warnings, *selection.warnings))
 
 
 class Transports:

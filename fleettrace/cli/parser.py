@@ -145,6 +145,7 @@ def _inventory_options(options: _Options) -> None:
     )
     options.value("--hosts", str, "all", "PATTERN", "which hosts: Ansible's host patterns")
     options.value("--limit", str, None, "PATTERN|@FILE", "of those, only these")
+    options.value("--shard", str, None, "K/N", "of those, part K of N by their names: one part for each controller")
 
 
 def _connection_options(options: _Options) -> None:
@@ -152,7 +153,7 @@ def _connection_options(options: _Options) -> None:
     options.value("--ssh-config", str, None, "FILE", "read instead of ~/.ssh/config")
     options.value("--connect-timeout", duration, "10s", "TIME", "for a login, all of it")
     options.value("--deadline", duration, "5m", "TIME", "for the whole run; what is collected by then is reported")
-    options.value("--min-ok", share, "50%", "SHARE", "hosts that must succeed for exit code 3 instead of 4")
+    _min_ok_option(options)
 
 
 def _trace_options(options: _Options) -> None:
@@ -207,6 +208,14 @@ def _check_output_options(options: _Options) -> None:
     options.switch("--no-color", "no colour, also with NO_COLOR set")
 
 
+def _save_options(options: _Options) -> None:
+    options.value("--save", str, None, "FILE", "keep the run there, for `fleettrace report` and `fleettrace merge`")
+
+
+def _min_ok_option(options: _Options) -> None:
+    options.value("--min-ok", share, "50%", "SHARE", "hosts that must succeed for exit code 3 instead of 4")
+
+
 def _word_options(options: _Options) -> None:
     options.switch("--quiet", "only errors on stderr", short="-q")
     options.switch("--verbose", "more on stderr", short="-v")
@@ -217,7 +226,7 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
         "sweep now and report",
         (
             *(_inventory_options, _trace_options, _output_options, _name_options),
-            *(_connection_options, _word_options),
+            *(_save_options, _connection_options, _word_options),
         ),
     ),
     "check": (
@@ -229,6 +238,11 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
         (_inventory_options, _trace_options, _connection_options, _word_options),
     ),
     "hosts": ("what a pattern selects, with its variables", (_inventory_options, _word_options)),
+    "report": ("render a kept run again", (_output_options, _name_options, _word_options)),
+    "merge": (
+        "one report of many run files",
+        (_output_options, _name_options, _save_options, _min_ok_option, _word_options),
+    ),
     "demo": (
         "a fleet on this machine, traced for real",
         (_trace_options, _output_options, _name_options, _connection_options, _word_options),
@@ -251,6 +265,10 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argpa
         options = _Options(command, environ)
         for group in groups:
             group(options)
+        if name == "report":
+            command.add_argument("file", metavar="FILE", help="what `fleettrace run --save FILE` wrote")
+        if name == "merge":
+            command.add_argument("files", nargs="+", metavar="FILE", help="what `fleettrace run --save FILE` wrote")
         if name == "hosts":
             command.add_argument("pattern", nargs="?", default=None, metavar="PATTERN", help="the same as --hosts")
     return parser.parse_args(argv)

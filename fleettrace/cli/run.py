@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from fleettrace.cli.fleet import Transports, selected, tasks_of, warnings_of
 from fleettrace.cli.output import Wishes, wishes
 from fleettrace.cli.redaction import Redaction, redaction
-from fleettrace.cli.sweeping import sweep_and_report
-from fleettrace.sweep.events import Listener, ignore
+from fleettrace.cli.saving import Saver, saver
+from fleettrace.cli.sweeping import Write, sweep_and_report
+from fleettrace.errors import ConfigError
+from fleettrace.summary.run import RunResult
+from fleettrace.sweep.events import Listener, ignore, together
 
 __all__ = ["command", "trace"]
 
@@ -19,19 +25,37 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 def trace(arguments: argparse.Namespace, hidden: Redaction, wanted: Wishes, listener: Listener = ignore) -> int:
-    """Trace the hosts that are selected and report as it is wanted; gives the exit code."""
+    """Trace the hosts that are selected, report and keep it as it is wanted; gives the exit code."""
     selection = selected(arguments)
-    transports = Transports()
-    try:
+    with ExitStack() as stack:
+        transports = Transports()
+        stack.callback(transports.close)
         tasks = tasks_of(selection.hosts, arguments, transports)
+        kept = saver(arguments, hidden)
+        if kept is not None:
+            stack.enter_context(kept).order([task.name for task in tasks])
         return sweep_and_report(
             arguments,
             tasks,
             pattern=arguments.hosts,
-            write=wanted.write,
+            write=wanted.write if kept is None else _write_both(wanted.write, kept),
             redaction=hidden,
             warnings=warnings_of(selection),
-            listener=listener,
+            listener=listener if kept is None else together(listener, kept),
         )
-    finally:
-        transports.close()
+
+
+def _write_both(write: Write, kept: Saver) -> Write:
+    """Finish the run file, and write the report even where that fails."""
+
+    def write_both(result: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> None:
+        failed: ConfigError | None = None
+        try:
+            kept.finish(result)
+        except ConfigError as error:
+            failed = error
+        write(result, patterns)
+        if failed is not None:
+            raise failed
+
+    return write_both

@@ -82,7 +82,7 @@ class Sweep:
         self.listener(RunStarted(self.info.id, len(self.tasks), self.settings.duration_s))
         self._sweep_waves(result, in_waves(self.tasks, self.settings.serial))
         self._turns.close()
-        self._arrived.close(self._threads)
+        self._arrived.close()
         order = {task.name: position for position, task in enumerate(self.tasks)}
         result.hosts.sort(key=lambda host: order[host.host])
         self.info.finished = datetime.now(UTC)
@@ -135,11 +135,9 @@ class Sweep:
     def _work(self, host_sweep: HostSweep) -> None:
         """What one thread does: a host's turn after another's."""
         while (turn := self._turns.take()) is not None:
-            outcome = self._swept(host_sweep, turn)
-            if outcome is not None:
-                self._arrived.put(outcome)
+            self._swept(host_sweep, turn)
             # Nothing of the host is held while this thread waits for the next one.
-            del turn, outcome
+            del turn
 
     def _swept(self, host_sweep: HostSweep, turn: Turn) -> HostOutcome | None:
         """What a host's turn came to; None where it will have another."""
@@ -194,7 +192,7 @@ class Sweep:
                 self._failed += not host.complete
                 result.warnings.extend(arrived.warnings)
                 result.fleet.add_host(self.info.id, host.host, arrived.summaries)
-                self._done(result, host)
+                self._done(result, arrived)
         elif isinstance(arrived, Reason):
             if self.stop.reason is not None:
                 self.stop.give_up()
@@ -202,12 +200,13 @@ class Sweep:
         elif arrived is not None:
             self.listener(arrived)
 
-    def _done(self, result: RunResult, host: HostResult) -> None:
+    def _done(self, result: RunResult, outcome: HostOutcome) -> None:
+        host = outcome.result
         self._awaited.discard(host.host)
         result.hosts.append(host)
         for instance in host.instances:
             self.listener(InstanceFinished(host.host, instance))
-        self.listener(HostFinished(host.host, host.state, host))
+        self.listener(HostFinished(host.host, host.state, host, outcome.summaries, outcome.warnings))
 
     def _skip(self, result: RunResult, number: int, waves: Sequence[Sequence[HostTask]], why: str) -> None:
         """Leave the hosts alone that were not begun: of this wave, and all of those behind it."""
@@ -219,4 +218,4 @@ class Sweep:
     def _leave(self, result: RunResult, names: Iterable[str], error: HostError) -> None:
         """Report hosts that nothing more is expected of."""
         for name in names:
-            self._done(result, HostResult(name, error.state, Failure(error.code, error.message)))
+            self._done(result, HostOutcome(HostResult(name, error.state, Failure(error.code, error.message))))

@@ -5,13 +5,13 @@ All events are delivered from one thread, in order for each host.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fleettrace.errors import HostState
 from fleettrace.summary.counts import Summary
-from fleettrace.summary.run import Failure, HostResult, InstanceResult, RunResult
+from fleettrace.summary.run import Failure, HostResult, InstanceResult, RunResult, Warn
 
 __all__ = [
     "Event",
@@ -123,11 +123,14 @@ class InstanceFinished:
 
 @dataclass(frozen=True, slots=True)
 class HostFinished:
-    """A host is done, one way or the other."""
+    """A host is done, one way or the other. A listener that keeps the summaries keeps all of the fleet's data."""
 
     host: str
     state: HostState
     result: HostResult
+    summaries: Mapping[str, Summary] = field(default_factory=dict)
+    """By instance id."""
+    warnings: Sequence[Warn] = ()
 
 
 @dataclass(frozen=True, slots=True)
