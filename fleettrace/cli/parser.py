@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from fleettrace import __version__
 from fleettrace.cli.values import cores, count, duration, regex, share
 from fleettrace.errors import ConfigError
+from fleettrace.sweep.waves import serial
 
 __all__ = ["FORMATS", "REDACTIONS", "parse"]
 
@@ -150,6 +151,16 @@ def _inventory_options(options: _Options) -> None:
 
 def _connection_options(options: _Options) -> None:
     options.value("--forks", count, "64", "N", "hosts at once")
+    options.value(
+        "--serial",
+        serial,
+        None,
+        "SIZES",
+        "hosts of each wave, in numbers or percentages, such as 1,10%,100%: the rest is left alone if one of the first "
+        "wave fails",
+    )
+    options.value("--max-fail", share, None, "SHARE", "of the hosts begun, that may fail before the rest is left alone")
+    options.value("--retries", retries, "2", "N", "new tries of a login that failed in a way that may pass")
     options.value("--ssh-config", str, None, "FILE", "read instead of ~/.ssh/config")
     options.value("--connect-timeout", duration, "10s", "TIME", "for a login, all of it")
     options.value("--deadline", duration, "5m", "TIME", "for the whole run; what is collected by then is reported")

@@ -12,11 +12,14 @@ from fleettrace.sweep.events import (
     Event,
     HostFinished,
     HostProgressed,
+    HostRetried,
+    HostsSkipped,
     Listener,
     Phase,
     RunFinished,
     RunStarted,
     StopRequested,
+    WaveStarted,
     ignore,
 )
 
@@ -48,8 +51,18 @@ class _Lines:
         match event:
             case RunStarted(_, hosts, seconds):
                 self._say(f"{hosts} {'host' if hosts == 1 else 'hosts'}, a window of {seconds:g} s")
+            case WaveStarted(wave, waves, hosts) if waves > 1:
+                self._say(f"wave {wave} of {waves}: {hosts} {'host' if hosts == 1 else 'hosts'}")
             case HostProgressed(host, phase) if self._verbose:
                 self._say(f"{host}: {phase}")
+            case HostRetried(host, attempt, failure, pause) if self._verbose:
+                words = escape_text(failure.message)
+                self._say(f"{host}: attempt {attempt} failed, the next one in {pause:.1f} s: {words}")
+            case HostsSkipped(_, hosts, reason):
+                self._say(f"{hosts} {'host' if hosts == 1 else 'hosts'} skipped: {reason}")
+            case HostFinished(_, HostState.SKIPPED, _):
+                # Told of together, for they may be thousands.
+                pass
             case HostFinished(host, state, result):
                 if state not in (HostState.OK, HostState.NO_INSTANCES):
                     self._say(f"{host}: {state}: {escape_text(result.error.message) if result.error else ''}")
@@ -71,6 +84,7 @@ class _Live:
         self._phases: dict[str, Phase] = {}
         self._done: Counter[HostState] = Counter()
         self._hosts = 0
+        self._wave = ""
         self._status: Status | None = None
         self._stopping = False
 
@@ -83,8 +97,12 @@ class _Live:
                 console = Console(file=self._stream, no_color=not self._color, highlight=False)
                 self._status = console.status(self._line(), spinner="dots")
                 self._status.start()
+            case WaveStarted(wave, waves, _) if waves > 1:
+                self._wave = f"wave {wave} of {waves}: "
             case HostProgressed(host, phase):
                 self._phases[host] = phase
+            case HostRetried(host):
+                self._phases.pop(host, None)
             case HostFinished(host, state, _):
                 self._phases.pop(host, None)
                 self._done[state] += 1
@@ -105,4 +123,4 @@ class _Live:
             number for state, number in self._done.items() if state not in (HostState.OK, HostState.NO_INSTANCES)
         )
         parts += [f"{failed} failed"] if failed else []
-        return f"stopping: {', '.join(parts)}" if self._stopping else ", ".join(parts)
+        return f"{'stopping: ' if self._stopping else ''}{self._wave}{', '.join(parts)}"

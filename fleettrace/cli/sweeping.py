@@ -20,7 +20,7 @@ from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
 from fleettrace.probes.model import Rung
 from fleettrace.summary.run import RunInfo, RunResult, Warn
 from fleettrace.sweep.engine import Sweep
-from fleettrace.sweep.events import Event, Listener, ignore
+from fleettrace.sweep.events import Listener, ignore, together
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.stop import Reason
 
@@ -47,12 +47,8 @@ def sweep_and_report(
     """Sweep the hosts, write the report, and give the exit code. `listener` hears of it beside the progress."""
     info = RunInfo(_run_id(), datetime.now(UTC), pattern, arguments.duration, __version__)
     shown = progress(quiet=arguments.quiet, verbose=arguments.verbose, color=colour_wanted(arguments))
-
-    def tell(event: Event) -> None:
-        shown(event)
-        listener(event)
-
-    sweep = Sweep(tasks, _settings(arguments, trace), info, BinaryCatalog(default_cache_dir()), tell)
+    heard = together(shown, listener)
+    sweep = Sweep(tasks, _settings(arguments, trace), info, BinaryCatalog(default_cache_dir()), heard)
     with _stopped_by_signals(sweep):
         result = sweep.run()
     result.warnings.extend(warnings)
@@ -74,6 +70,9 @@ def _settings(arguments: argparse.Namespace, trace: bool) -> SweepSettings:
     return SweepSettings(
         duration_s=arguments.duration,
         forks=arguments.forks,
+        serial=arguments.serial or (),
+        max_fail=arguments.max_fail,
+        retries=arguments.retries,
         probe=None if arguments.probe == "auto" else Rung(arguments.probe),
         trace=trace,
         max_cost=arguments.max_cost,

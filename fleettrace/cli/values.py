@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["cores", "count", "duration", "regex", "share"]
+__all__ = ["cores", "count", "duration", "regex", "retries", "share"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -44,6 +44,13 @@ def count(text: str) -> int:
     """A whole number from 1 on."""
     if not re.fullmatch(r"[0-9]{1,7}", text) or not 0 < int(text) <= 1_000_000:
         raise ValueError(f"{text!r} is not a number of things: expected a whole number from 1 to 1000000")
+    return int(text)
+
+
+def retries(text: str) -> int:
+    """A whole number from 0 to 10."""
+    if not re.fullmatch(r"[0-9]|10", text):
+        raise ValueError(f"{text!r} is not a number of retries: expected a whole number from 0 to 10")
     return int(text)
 
 

@@ -135,9 +135,12 @@ class Sweep:
     def _work(self, host_sweep: HostSweep) -> None:
         """What one thread does: a host's turn after another's."""
         while (turn := self._turns.take()) is not None:
-            self._swept(host_sweep, turn)
-            # Nothing of the host is held while this thread waits for the next one.
-            del turn
+            outcome = self._swept(host_sweep, turn)
+            dealt_with = None if outcome is None else self._arrived.leave(outcome)
+            # Nothing of the host is held here while this thread waits.
+            del turn, outcome
+            if dealt_with is not None:
+                dealt_with.wait()
 
     def _swept(self, host_sweep: HostSweep, turn: Turn) -> HostOutcome | None:
         """What a host's turn came to; None where it will have another."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-
 from fleettrace.errors import HostState
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import HostResult
 from fleettrace.sweep.events import Event, HostStarted, SliceArrived
-from fleettrace.sweep.inbox import OUTCOMES, Inbox
+from fleettrace.sweep.inbox import Inbox
 from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.stop import Reason
 
@@ -50,26 +48,26 @@ def test_a_slice_that_was_heard_of_is_not_told_again() -> None:
 def test_the_order_of_a_hosts_events_is_kept() -> None:
     inbox, outcome = Inbox(), HostOutcome(HostResult("a", HostState.OK))
     started, arrived = HostStarted("a"), slice_of("a", 1)
-    for item in (started, arrived, outcome):
-        inbox.put(item)
+    inbox.put(started)
+    inbox.put(arrived)
+    inbox.leave(outcome)
     assert emptied(inbox) == [started, arrived, outcome]
 
 
-def test_threads_wait_while_many_outcomes_lie_there() -> None:
-    inbox, left = Inbox(), threading.Semaphore(0)
+def test_an_outcome_is_dealt_with_when_the_next_thing_is_asked_for() -> None:
+    inbox = Inbox()
+    first, second = (inbox.leave(HostOutcome(HostResult(name, HostState.OK))) for name in "ab")
+    assert inbox.get(0) is not None
+    assert not first.is_set()
+    assert inbox.get(0) is not None
+    assert (first.is_set(), second.is_set()) == (True, False)
+    assert inbox.get(0) is None
+    assert second.is_set()
 
-    def leave() -> None:
-        inbox.put(HostOutcome(HostResult("a", HostState.OK)))
-        left.release()
 
-    threads = [threading.Thread(target=leave, daemon=True) for _ in range(OUTCOMES + 3)]
-    for thread in threads:
-        thread.start()
-    assert all(left.acquire(timeout=5) for _ in range(OUTCOMES))
-    assert not left.acquire(timeout=0.1)
-    assert inbox.get(1) is not None
-    assert left.acquire(timeout=5)
-    inbox.close(len(threads))
-    for thread in threads:
-        thread.join(5)
-        assert not thread.is_alive()
+def test_nobody_waits_for_a_closed_one() -> None:
+    inbox = Inbox()
+    before = [inbox.leave(HostOutcome(HostResult(name, HostState.OK))) for name in "abc"]
+    inbox.get(0)
+    inbox.close()
+    assert all(one.is_set() for one in [*before, inbox.leave(HostOutcome(HostResult("d", HostState.OK)))])

@@ -100,6 +100,8 @@ def running_sshd(folder: Path, user: str, *extra: str) -> Iterator[Sshd]:
     (folder / "sshd_config").write_text(
         "\n".join(
             [
+                # Of these sshd takes the last line, of everything else the first.
+                "MaxStartups 200",
                 *extra,
                 f"Port {port}",
                 "ListenAddress 127.0.0.1",
@@ -111,7 +113,6 @@ def running_sshd(folder: Path, user: str, *extra: str) -> Iterator[Sshd]:
                 "PasswordAuthentication no",
                 "KbdInteractiveAuthentication no",
                 "PermitRootLogin yes",
-                "MaxStartups 200",
                 "",
             ]
         )

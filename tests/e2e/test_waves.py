@@ -1,0 +1,86 @@
+"""Waves on real hosts: a canary that fails spares the rest, and a full sshd gets its logins a little later."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleettrace.lab.fleet import Lab
+from tests.e2e.command import on_lab, run
+from tests.transport.sshd import running_sshd
+
+pytestmark = pytest.mark.lab
+
+SHORT = ("--duration", "1s", "--output", "json")
+HOSTS = 12
+
+
+def test_a_canary_that_fails_spares_the_rest(lab: Lab) -> None:
+    options = ["--hosts", "closed,plain,two", "--serial", "1,100%", "--retries", "0"]
+    done = run("run", *on_lab(lab, *options, *SHORT))
+    assert done.status == 4
+    hosts = {host["host"]: host for host in done.report["hosts"]}
+    assert {name: host["state"] for name, host in hosts.items()} == {
+        "closed": "unreachable",
+        "plain": "skipped",
+        "two": "skipped",
+    }
+    assert hosts["plain"]["error"]["message"] == "not begun: 1 of 1 host of the first wave failed"
+    assert done.err.count("2 hosts skipped: ") == 1
+
+
+def test_waves_that_go_well_are_one_report(lab: Lab) -> None:
+    done = run("run", *on_lab(lab, "--hosts", "plain,two,empty", "--serial", "1,100%", *SHORT))
+    assert done.status == 0
+    assert [(host["host"], host["state"]) for host in done.report["hosts"]] == [
+        ("plain", "ok"),
+        ("two", "ok"),
+        ("empty", "no-instances"),
+    ]
+    assert "fleettrace: wave 2 of 2: 2 hosts" in done.err
+
+
+def test_past_max_fail_the_rest_is_spared(lab: Lab) -> None:
+    options = ["--hosts", "closed,plain,two", "--forks", "1", "--max-fail", "0", "--retries", "0"]
+    done = run("run", *on_lab(lab, *options, *SHORT))
+    assert done.status == 4
+    assert [host["state"] for host in done.report["hosts"]] == ["unreachable", "skipped", "skipped"]
+    assert "and --max-fail is 0%" in done.host("two")["error"]["message"]
+
+
+@pytest.fixture(scope="module")
+def full_sshd() -> Iterator[Path]:
+    """An inventory of many names for one sshd that has room for two logins at once."""
+    with tempfile.TemporaryDirectory(prefix="fleettrace-full-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with running_sshd(folder / "sshd", "root", "MaxStartups 2:100:2") as sshd:
+            host = {
+                "ansible_host": "127.0.0.1",
+                "ansible_port": sshd.port,
+                "ansible_user": "root",
+                "ansible_ssh_private_key_file": str(sshd.key_file),
+                "fleettrace_scope": "netns",
+                "fleettrace_instances": [1],
+            }
+            inventory = folder / "inventory.yaml"
+            inventory.write_text(json.dumps({"all": {"hosts": {f"cache-[01:{HOSTS}]": host}}}))
+            (folder / "config").write_text(f"Host *\n  UserKnownHostsFile {sshd.known_hosts}\n")
+            yield inventory
+
+
+def check(inventory: Path, retries: int) -> list[str]:
+    """Look at all hosts at once; the states they are in."""
+    options = ["-i", str(inventory), "--ssh-config", str(inventory.with_name("config")), "--output", "json"]
+    done = run("check", *options, "--forks", str(HOSTS), "--retries", str(retries))
+    assert {host["error"]["code"] for host in done.report["hosts"] if host["error"]} <= {"banner-closed"}
+    return [host["state"] for host in done.report["hosts"]]
+
+
+def test_connections_that_a_full_sshd_drops_are_tried_again(full_sshd: Path) -> None:
+    assert "unreachable" in check(full_sshd, 0), "sshd dropped nothing, so this test shows nothing"
+    assert check(full_sshd, 10) == ["no-instances"] * HOSTS
