@@ -13,13 +13,14 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from fleettrace.lab.build import codename
-from fleettrace.lab.packages import Package, require
+from fleettrace.lab.build import VARIANTS, build, codename
+from fleettrace.lab.packages import BUILD, Package, require
 from fleettrace.lab.system import file_lock, run
 from tests.binary.builds import cache
 
-__all__ = ["RELEASES", "bpftrace_of", "bpftrace_version", "memcached_of", "root"]
+__all__ = ["RELEASES", "bpftrace_of", "bpftrace_version", "compiled", "memcached_of", "root"]
 
 RELEASES = ("bookworm", "trixie", "sid")
 """Debian 12, Debian 13, and whatever is newest."""
@@ -73,6 +74,43 @@ def memcached_of(release: str) -> list[str]:
     where = root(release)
     inside = [] if where == Path("/") else ["chroot", str(where)]
     return [*inside, "/usr/bin/memcached"]
+
+
+def compiled(release: str) -> Path:
+    """The release's memcached, built here from its source package, with symbols.
+
+    Raises `FleettraceError` when the source cannot be had or does not compile.
+    """
+    require(BUILD, "building memcached")
+    folder = cache() / f"compiled-{release}"
+    binary = folder / "plain" / "memcached"
+    if not binary.exists():
+        with file_lock(cache() / f"compiled-{release}.lock"), TemporaryDirectory(dir=cache()) as scratch:
+            if not binary.exists():
+                folder.mkdir(exist_ok=True)
+                build(_source(release, Path(scratch)), VARIANTS["plain"], binary)
+    return binary
+
+
+def _source(release: str, scratch: Path) -> Path:
+    """The source tree of the release's memcached below `scratch`; this machine's apt stays as it is."""
+    (scratch / "lists/partial").mkdir(parents=True)
+    (scratch / "archives/partial").mkdir(parents=True)
+    keys = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
+    (scratch / "sources.list").write_text(f"deb-src {keys} {_mirror()} {release} main\n")
+    options = {
+        "Dir::Etc::sourcelist": scratch / "sources.list",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::State::lists": scratch / "lists",
+        "Dir::Cache": scratch,
+        "APT::Sandbox::User": "root",
+    }
+    apt = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in options.items())]
+    run([*apt, "update"], seconds=300)
+    # The upstream tarball alone, whose hash the signed index has: Debian changes nothing that matters here.
+    run([*apt, "source", "--tar-only", "memcached"], cwd=scratch, seconds=300)
+    run(["tar", "-xf", next(scratch.glob("memcached_*.orig.tar.*"))], cwd=scratch)
+    return next(tree for tree in scratch.glob("memcached-*") if tree.is_dir())
 
 
 def _whole(folder: Path) -> bool:

@@ -1,0 +1,120 @@
+"""Nothing of what memcached stores is ever read: no rung, no bpftrace and no output shows a byte of a value.
+
+From memcached 1.6.40 on a command line does not end with a NUL: whoever reads on gets what other requests left in the
+buffer, their values included.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.load import Client
+from fleettrace.lab.memcached import OPTIONS, read_stats
+from fleettrace.lab.namespaces import enter
+from fleettrace.lab.protocol import Command as Request
+from fleettrace.lab.specs import HostSpec, InstanceSpec
+from fleettrace.lab.system import wait_until
+from fleettrace.lab.truth import Place
+from fleettrace.probes.model import Rung
+from tests.e2e.command import Command, on_lab
+from tests.e2e.fleet import key_of
+from tests.matrix.roots import bpftrace_of, compiled, memcached_of
+
+pytestmark = pytest.mark.lab
+
+SECRET = b"\xa7SECRET-ssn=123-45-6789\xa7" * 40
+RELEASES = ("bookworm", "sid")
+"""Whose bpftrace traces: Debian 12's and the newest."""
+COMPILED, PACKAGED = 11211, 11212
+KEYS = [b"%d:" % length + b"x" * (length - len(b"%d:" % length)) for length in (3, 20, 70, 71, 72, 143, 199, 213, 250)]
+BATCHES = [
+    [Request(store, (key,), SECRET) for key in KEYS] + [Request(fetch, (b"nope",)), Request(fetch, (KEYS[0],))]
+    for store, fetch in (("set", "get"), ("set", "gets"), ("append", "get"), ("ms", "mg"), ("bset", "bget"))
+] + [
+    [Request("set", (b"n",), SECRET), Request(verb, (b"nope",), b"10"), Request(verb, (b"n",), b"10")]
+    for verb in ("delete", "incr", "decr", "touch", "gat", "md", "ma", "bdelete", "bincr", "btouch")
+]
+SENT = {key for batch in BATCHES for request in batch for key in request.keys}
+ALWAYS = ("auto", Rung.ITEM, Rung.COMMAND)
+"""The rungs that this memcached can be traced on; others are tried, too."""
+
+_OVERHEARD = """#!/bin/bash
+exec {command} "$@" > >(tee -i -a {log}) 2> >(tee -i -a {log} >&2)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where each host's bpftrace is, and what it ever said."""
+    made = tmp_path_factory.mktemp("overheard")
+    for release in RELEASES:
+        command, log = bpftrace_of(release, made), log_of(made, release)
+        script = made / release
+        script.write_text(_OVERHEARD.format(command=shlex.quote(command), log=shlex.quote(str(log))))
+        script.chmod(0o755)
+    return made
+
+
+def log_of(folder: Path, release: str) -> Path:
+    return folder / f"{release}.log"
+
+
+@pytest.fixture(scope="module")
+def lab(folder: Path) -> Iterator[Lab]:
+    instance = InstanceSpec(COMPILED, binary=compiled("sid"), options=("-t", "1"))
+    hosts = [
+        HostSpec(release, (instance,), variables={"fleettrace_bpftrace": str(folder / release)}) for release in RELEASES
+    ]
+    with Lab(hosts) as made, ExitStack() as packaged:
+        for host in made.hosts.values():
+            words = [*enter(host.namespace), *memcached_of("sid"), "-p", str(PACKAGED), *OPTIONS]
+            process = packaged.enter_context(subprocess.Popen(words, stdin=subprocess.DEVNULL))
+            packaged.callback(process.kill)
+            wait_until(partial(answers, host.address), f"memcached on {host.name} does not start")
+        yield made
+
+
+def answers(address: str) -> bool:
+    try:
+        return bool(read_stats(address, PACKAGED))
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("rung", ["auto", *Rung])
+def test_no_byte_of_a_value_is_in_any_output(lab: Lab, folder: Path, rung: str) -> None:
+    options = ["--duration", "60s", "--top", "100000", "--output", "json", "-v", "--probe", rung]
+    with Command(["run", *on_lab(lab), *options]) as command:
+        try:
+            command.wait_for_trace(*RELEASES)
+        except AssertionError:
+            if rung in ALWAYS:
+                raise
+            assert command.finish().err.count(": unsupported: ") == len(RELEASES)
+            pytest.skip(f"this memcached cannot be traced by the rung `{rung}`")
+        for name, host in lab.hosts.items():
+            for port in (COMPILED, PACKAGED):
+                with Client(Place(name, port), host.address) as client:
+                    for batch in BATCHES * 7:
+                        client.send(batch)
+        command.signal(signal.SIGINT)
+        done = command.finish()
+    report = json.loads(done.out)
+    assert report["totals"]["requests"] > 500
+    for row in report["keys"]:
+        assert key_of(row) in SENT or (row["truncated"] and any(key.startswith(key_of(row)) for key in SENT))
+    said = [log_of(folder, release).read_bytes() for release in RELEASES]
+    assert all(b"@n" in one for one in said)
+    for output in (*said, done.out, done.err.encode()):
+        for trace in (b"SECRET", b"ssn=", b"123-45", b"-6789", b"\xa7", b"u00a7"):
+            assert trace not in output
