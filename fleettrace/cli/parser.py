@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from fleettrace import __version__
-from fleettrace.cli.values import cores, count, duration, regex, share
+from fleettrace.cli.values import cores, count, duration, ops, regex, retries, share
 from fleettrace.errors import ConfigError
 from fleettrace.sweep.waves import serial
 
@@ -176,6 +176,10 @@ def _trace_options(options: _Options) -> None:
         "RUNG",
         "auto, or the rung to use: item, usdt, command, syscall, watch",
     )
+    options.value("--ops", ops, None, "OP,...", "count only get, set (all stores), delete, arith, touch or other")
+    options.switch("--misses", "count misses by key too; a return probe, which about doubles the cost")
+    options.switch("--sizes", "add up the bytes of the values written, by key; a second probe, on writes only")
+    options.value("--script", str, None, "FILE.bt", "run this bpftrace program instead (see docs/scripts.md)")
     options.value(
         "--max-cost",
         cores,

@@ -6,10 +6,11 @@ import argparse
 import shlex
 
 from fleettrace.cli.fleet import Transports, selected, tasks_of
+from fleettrace.cli.wishes import wish_of
 from fleettrace.errors import ConfigError
 from fleettrace.probes.ladder import UnsupportedError, preview
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import Rung, TraceSettings
+from fleettrace.probes.model import TraceSettings
 from fleettrace.probes.program import Site, program
 from fleettrace.report.escape import escape_text
 from fleettrace.sweep.settings import HostTask, printed_entries
@@ -28,11 +29,11 @@ def command(arguments: argparse.Namespace) -> int:
     print(f"# {hosts}, {min(arguments.forks, len(tasks))} at a time, {arguments.duration:g} s each")
     for task in tasks:
         print(escape_text(f"{task.name}: {_how(task)}: {shlex.join(task.bpftrace)} -e PROGRAM"))
-    rung = Rung.ITEM if arguments.probe == "auto" else Rung(arguments.probe)
+    wish = wish_of(arguments)
     try:
-        assumed = preview(rung)
+        assumed = preview(wish)
     except UnsupportedError as error:
-        raise ConfigError(f"--probe {rung}: {error}") from None
+        raise ConfigError(f"--probe {arguments.probe}: {error}") from None
     bounds = TraceSettings(arguments.duration, printed=printed_entries(len(tasks)))
     print("\n# PROGRAM, as it is where one memcached with symbols runs as pid 4711 under bpftrace before 0.23:")
     print("# `fleettrace check` looks at the binaries and says which probe each one gets")

@@ -16,8 +16,8 @@ from fleettrace import __version__
 from fleettrace.cli.exit_code import exit_code
 from fleettrace.cli.progress import progress
 from fleettrace.cli.redaction import Redaction
+from fleettrace.cli.wishes import wish_of
 from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
-from fleettrace.probes.model import Rung
 from fleettrace.summary.run import RunInfo, RunResult, Warn
 from fleettrace.sweep.engine import Sweep
 from fleettrace.sweep.events import Listener, ignore, together
@@ -73,7 +73,7 @@ def _settings(arguments: argparse.Namespace, trace: bool) -> SweepSettings:
         serial=arguments.serial or (),
         max_fail=arguments.max_fail,
         retries=arguments.retries,
-        probe=None if arguments.probe == "auto" else Rung(arguments.probe),
+        wish=wish_of(arguments),
         trace=trace,
         max_cost=arguments.max_cost,
         deadline_s=arguments.deadline,

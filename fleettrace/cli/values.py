@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["cores", "count", "duration", "regex", "retries", "share"]
+__all__ = ["cores", "count", "duration", "ops", "regex", "retries", "share"]
 
+OPS = ("get", "set", "delete", "arith", "touch", "other")
+"""As in fleettrace/summary/counts.py, which the command line's help need not load."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -60,3 +62,12 @@ def regex(text: str) -> re.Pattern[bytes]:
         return re.compile(text.encode("utf-8", "surrogateescape"))
     except re.error as error:
         raise ValueError(f"{text!r} is no regular expression: {error}") from None
+
+
+def ops(text: str) -> frozenset[str]:
+    """Kinds of request from `get,set`."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in OPS:
+            raise ValueError(f"{name!r} is no kind of request: expected some of {','.join(OPS)}")
+    return frozenset(names)

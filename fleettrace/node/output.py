@@ -10,6 +10,7 @@ A program prints text (JSON output loses keys, see docs/probes.md), NONCE being 
     @c_NONCE[ABOUT, KEY, KEY...]: N    and of @c (@d, when the slice is b's) those with a long one, in pieces
     #NONCE end                         that was all of the slice
     #NONCE last a|b NS                 like `slice`, for the slice that the end of the trace cut short
+    @m_NONCE[ABOUT, KEY, KEY...]: N    misses by key, and @v: bytes written; kept for the whole window, printed once
 
 ABOUT is one number, process id << 32 | kind of request << 16 | length of the key, to keep the map's key small. A key
 may hold any byte but NUL, newlines and `]: 7` included. It ends where `]: N` stands before something that only the
@@ -30,6 +31,8 @@ __all__ = ["Attached", "Entry", "Noise", "OutputParser", "RawSlice", "Started"]
 
 _LONG = {b"c": "a", b"d": "b"}
 """The maps of long keys, and the slice each belongs to."""
+_KEPT = {b"m": "misses", b"v": "bytes"}
+"""The maps of the whole window, whose keys stand in pieces too, and what they hold."""
 _ATTACHED = re.compile(rb"Attach(?:ing|ed) (\d+) probes?")
 
 _JOINT = b", "
@@ -102,13 +105,13 @@ class OutputParser:
         self._piece = piece
         self._pieces = pieces
         own = re.escape(nonce.encode())
-        self._opening = re.compile(rb"@([abcd])_%b\[(\d+), " % own)
+        self._opening = re.compile(rb"@([abcdmv])_%b\[(\d+), " % own)
         self._total = re.compile(rb"@n([ab])_%b\[(\d+)\]: (\d+)$" % own)
         self._now = re.compile(rb"@now_%b: (\d+)$" % own)
         self._filled = re.compile(rb"@w_%b: (\d+)$" % own)
         self._mark = re.compile(rb"#%b (start|slice|last|end)(?: ([ab]))?(?: (\d+))?$" % own)
-        ours = rb"(?:@[a-z]+_%b[\[:]|#%b )" % (own, own)
-        self._map_line = re.compile(rb"@[a-z]+_%b[\[:]" % own)
+        ours = rb"(?:@\w+_%b[\[:]|#%b )" % (own, own)
+        self._map_line = re.compile(rb"@\w+_%b[\[:]" % own)
         self._tail = re.compile(rb"\]: (\d+)\n(?=\n*%b)" % ours)
         self._buffer = b""
         self._open: RawSlice | None = None
@@ -121,6 +124,7 @@ class OutputParser:
         self._loose: dict[str, RawSlice] = {}
         self.now_ns: int | None = None
         """The node's clock at the end of the trace, once `@now` was printed."""
+        self._kept: dict[str, dict[tuple[bytes, bytes], Entry]] = {what: {} for what in _KEPT.values()}
 
     def feed(self, data: bytes) -> list[Event]:
         """What `data` completes. Never raises: what cannot be understood is `Noise`."""
@@ -138,6 +142,10 @@ class OutputParser:
         parts: list[Event] = [part for part in (self._open, *self._loose.values()) if part and not part.empty]
         self._open, self._loose = None, {}
         return parts
+
+    def kept(self, what: str) -> list[Entry]:
+        """The entries of a map of the whole window: `misses` or `bytes`."""
+        return list(self._kept[what].values())
 
     def _drain(self) -> list[Event]:
         events: list[Event] = []
@@ -164,7 +172,7 @@ class OutputParser:
     def _entry(self, buffer: bytes, head: re.Match[bytes]) -> int | None:
         """Read the entry that begins with `head`: where the next item begins, None for more data needed, 0 for none."""
         start, about = head.end(), int(head[2])
-        length, pieces = about & 0xFFFF, self._pieces if head[1] in _LONG else 1
+        length, pieces = about & 0xFFFF, self._pieces if head[1] in _LONG or head[1] in _KEPT else 1
         longest = _LINE_MAX if length == 0 else self._piece * pieces + len(_JOINT) * (pieces - 1)
         found = self._tail.search(buffer, start, start + longest + _TAIL_MAX)
         if found is None:
@@ -173,6 +181,10 @@ class OutputParser:
         key = shown if length == 0 or pieces == 1 else self._join(shown, length, pieces)
         long = _LONG.get(head[1])
         entry = Entry(about >> 32, about >> 16 & 0xFFFF, length, key, int(found[1]), long is not None)
+        if kept := _KEPT.get(head[1]):
+            # Printed again by a bpftrace that was stopped meanwhile: the last count is right.
+            self._kept[kept][head[0], shown] = entry
+            return found.end()
         into = self._slice(long or head[1].decode())
         if into is self._open:
             # Printed again by a bpftrace that was stopped meanwhile: the same entry, and its last count.

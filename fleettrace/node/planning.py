@@ -12,7 +12,7 @@ from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.probes.ladder import UnsupportedError, choose
-from fleettrace.probes.model import ProbePlan, Rung
+from fleettrace.probes.model import ProbePlan, Wish
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Connection
 
@@ -70,7 +70,7 @@ def plan_instances(
     catalog: BinaryCatalog,
     facts: NodeFacts,
     instances: Sequence[Instance],
-    forced: Rung | None,
+    wish: Wish,
 ) -> list[Planned]:
     """A plan for each instance; every real inode is looked at once. Raises `HostError` when the connection breaks."""
     by_inode: dict[str, BinaryAnalysis | Failure] = {}
@@ -79,7 +79,7 @@ def plan_instances(
         inode = instance.binary.inode
         if inode not in by_inode:
             by_inode[inode] = _analysis(connection, catalog, instance)
-        planned.append(_planned(instance, by_inode[inode], facts, forced))
+        planned.append(_planned(instance, by_inode[inode], facts, wish))
     return planned
 
 
@@ -94,11 +94,11 @@ def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance
         return Failure(error.code, error.message)
 
 
-def _planned(instance: Instance, analysis: BinaryAnalysis | Failure, facts: NodeFacts, forced: Rung | None) -> Planned:
+def _planned(instance: Instance, analysis: BinaryAnalysis | Failure, facts: NodeFacts, wish: Wish) -> Planned:
     if isinstance(analysis, Failure):
         return Planned(instance, failure=analysis)
     try:
-        plan, failure = choose(analysis, forced, overlay_works=facts.unshare), None
+        plan, failure = choose(analysis, wish, overlay_works=facts.unshare), None
     except UnsupportedError as error:
         plan, failure = None, Failure("unsupported", f"no way to trace this memcached: {error}")
     return Planned(instance, plan, failure, analysis.version, analysis.build_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from fleettrace.node.lines import requests_of_line
 from fleettrace.node.output import Entry, RawSlice
@@ -26,10 +26,13 @@ class Slicer:
         self._limits = MapLimits(
             settings.entries, settings.printed, max(len(_tags(plan) or (None,)) for plan in plans.values())
         )
+        self._printed_once = min(settings.printed_once, settings.entries)
         self._listed = dict.fromkeys(plans, 0)
         self._odd = dict.fromkeys(plans, 0)
         self.summaries: dict[int, Summary] = {pid: Summary() for pid in plans}
         self.slices = 0
+        self.overfull = False
+        """The map of a program of the user's own was full: how many requests it left out, nobody knows."""
 
     def start(self, ns: int) -> None:
         """Counting has begun."""
@@ -74,13 +77,36 @@ class Slicer:
         for pid, part in parts.items():
             plan = self._plans[pid]
             summaries[pid] = summarise(part, self._limits, bucket, _op_of(plan))
+            _allow_for_unknown(summaries[pid], part.unknown)
             self.summaries[pid].add(summaries[pid])
         return summaries
 
+    def finish(self, misses: Sequence[Entry], sizes: Sequence[Entry]) -> None:
+        """The maps of the whole window. A key that such a map does not list has none; when the map was full or cut off,
+        that is not known."""
+        for pid, plan in self._plans.items():
+            counts = self.summaries[pid].keys
+            if plan.misses is not None:
+                found, rest = self._kept(pid, misses)
+                for key, count in counts.items():
+                    count.misses = found.get(key, rest)
+            if plan.sizes is not None or (plan.script is not None and plan.script.bytes is not None):
+                found, rest = self._kept(pid, sizes)
+                for key, count in counts.items():
+                    count.value_bytes = found.get(key, rest)
+
+    def _kept(self, pid: int, entries: Sequence[Entry]) -> tuple[dict[Key, int], int | None]:
+        """By key, and for the keys that are not listed."""
+        found: dict[Key, int] = {}
+        for entry in entries:
+            if entry.pid == pid:
+                key = Key(entry.data, max(entry.length, len(entry.data)))
+                found[key] = found.get(key, 0) + entry.requests
+        return found, 0 if len(entries) < self._printed_once else None
+
     def _parts(self, raw: RawSlice, index: int, start: int, end: int) -> dict[int, SliceCounts]:
         parts = {
-            pid: SliceCounts(index, start, end, raw.totals.get(pid, 0), everything=not raw.whole)
-            for pid in self._plans
+            pid: SliceCounts(index, start, end, raw.totals.get(pid, 0), everything=not raw.whole) for pid in self._plans
         }
         listed = 0
         # By map: how many of its entries were printed, and the smallest of them.
@@ -95,6 +121,11 @@ class Slicer:
                 self._listed[entry.pid] += entry.requests
                 self._odd[entry.pid] += 0 if _plausible(entry, self._plans[entry.pid]) else entry.requests
                 _count(part, entry, self._plans[entry.pid])
+        for pid, part in parts.items():
+            if self._plans[pid].script is not None:
+                # Its own map is all there is to go by, so what it does not show was not there unless it was full.
+                part.total = sum(part.counts.values())
+                self.overfull |= len(raw.entries) >= self._printed_once
         cut = [map_ for map_, entries in printed.items() if entries >= self._limits.printed]
         for part in parts.values():
             part.map_entries = max(printed.values(), default=0)
@@ -110,14 +141,28 @@ def _plausible(entry: Entry, plan: ProbePlan) -> bool:
     return 0 < entry.length <= KEY_MAX_LENGTH and len(entry.data) == entry.length
 
 
+def _allow_for_unknown(summary: Summary, unknown: int) -> None:
+    """Requests of a kind that is not known, where only some kinds are wanted, may be any key's."""
+    summary.absent += unknown
+
+
 def _count(part: SliceCounts, entry: Entry, plan: ProbePlan) -> None:
     if plan.rung is not Rung.COMMAND:
+        known = plan.tagging.ops
+        if (
+            plan.ops is not None
+            and known is not None
+            and (known[entry.tag] if entry.tag < len(known) else None) is None
+        ):
+            part.total -= entry.requests
+            part.unknown += entry.requests
+            return
         slot = (Key(entry.data, max(entry.length, len(entry.data))), entry.tag)
         part.counts[slot] = part.counts.get(slot, 0) + entry.requests
         return
     # One line may be several requests or none: the total, counted in lines, is corrected by as much.
     cut = len(entry.data) < entry.length if entry.length else len(entry.data) >= _LINE_STRING
-    requests = list(requests_of_line(entry.data, cut))
+    requests = [(key, op) for key, op in requests_of_line(entry.data, cut) if plan.ops is None or op in plan.ops]
     part.total += entry.requests * (len(requests) - 1)
     for key, op in requests:
         slot = (key, _LINE_TAGS[op])

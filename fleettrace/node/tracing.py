@@ -75,6 +75,8 @@ class TraceEnd:
     """When the counting began, by the node's monotonic clock."""
     looks: dict[int, list[Look]] = field(default_factory=dict)
     """By pid, in order, on the same clock."""
+    overfull: bool = False
+    """The map of a program of the user's own was full."""
     tracer_cpu_s: float | None = None
     words: str = ""
     """What bpftrace said that was no part of the program's output."""
@@ -208,7 +210,7 @@ class HostTrace:
     def _check(self, broken: HostError | None) -> None:
         """Raise unless something was traced."""
         want = uprobe_count(self._sites)
-        if self._attached is not None and self._attached != want:
+        if want is not None and self._attached is not None and self._attached != want:
             raise HostError(
                 HostState.TRACE_FAILED,
                 "probes-missing",
@@ -223,6 +225,7 @@ class HostTrace:
         raise HostError(HostState.TRACE_FAILED, "attach-failed", f"bpftrace did not start to trace{self._said()}")
 
     def _end(self, broken: HostError | None) -> TraceEnd:
+        self._slicer.finish(self._parser.kept("misses"), self._parser.kept("bytes"))
         before, after = self._processes("process-before"), self._processes("process-after")
         reported = "end" in self._seen
         alive = {pid for pid in self._plans if not reported or (pid in after and after[pid].start == before[pid].start)}
@@ -234,6 +237,7 @@ class HostTrace:
             implausible=self._slicer.implausible,
             start_ns=self._start_ns,
             looks=self._looks_by_pid(),
+            overfull=self._slicer.overfull,
             tracer_cpu_s=self._tracer_cpu(),
             words=str(broken) if broken is not None else self._said().removeprefix(": "),
         )

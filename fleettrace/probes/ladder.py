@@ -3,137 +3,194 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 
-from fleettrace.binary.analysis import BinaryAnalysis, Found, Point
-from fleettrace.binary.cheapest import Cost, Spot, predicted_microseconds
-from fleettrace.binary.overlay import overlay
-from fleettrace.probes.model import Overlay, ProbePlan, Rung
+from fleettrace.binary.analysis import BinaryAnalysis, Point
+from fleettrace.binary.cheapest import Spot, predicted_microseconds
+from fleettrace.probes.model import ProbePlan, Rung, Wish
+from fleettrace.probes.places import MAIN, Places, find_places, place
+from fleettrace.probes.script import alternatives
 from fleettrace.probes.tags import tagging
 from fleettrace.summary.run import ProbeVerdict
 
 __all__ = ["UnsupportedError", "choose", "preview"]
 
-OVERLAY_NAME = "fleettrace_point"
-"""The symbol that an overlay gives to the probed instruction."""
-_WORDS = {Cost.EMULATED: "is emulated by the kernel", Cost.STEPPED: "is single-stepped"}
-_BY_NAME = (Found.SYMTAB, Found.DYNSYM)
-"""Where bpftrace finds a symbol by itself."""
 _LINE_HAS_LENGTH = (1, 6, 40)
 """From here on process_command_ascii's line has no NUL at its end, and its third argument is the length."""
+_RETURN, _ALLOC = "fleettrace_return", "fleettrace_alloc"
+"""The symbols that an overlay gives to the other probes' instructions."""
 
 
 class UnsupportedError(Exception):
     """No rung works for the binary; the text says why for each."""
 
 
-def choose(analysis: BinaryAnalysis, forced: Rung | None = None, *, overlay_works: bool = True) -> ProbePlan:
-    """The plan for one binary; with `forced`, on that rung or none. Raises `UnsupportedError`.
+def choose(analysis: BinaryAnalysis, wish: Wish = Wish(), *, overlay_works: bool = True) -> ProbePlan:  # noqa: B008
+    """The plan for one binary, on the best rung that works and that gives what is wished for. Raises
+    `UnsupportedError`.
 
     `overlay_works` says whether the node can give bpftrace a symbol of its own (it needs unshare(1)).
     """
-    reasons: list[str] = []
-    for rung, attempt in ((Rung.ITEM, _item), (Rung.COMMAND, _command)):
-        if forced not in (None, rung):
-            continue
-        outcome = attempt(analysis, overlay_works)
+    if wish.script is not None:
+        outcome = _script(analysis, wish, overlay_works)
         if isinstance(outcome, ProbePlan):
             return outcome
+        raise UnsupportedError(f"{wish.script.name}: {outcome}")
+    reasons: list[str] = []
+    for rung, attempt in _LADDER.items():
+        if wish.rung not in (None, rung):
+            continue
+        outcome = attempt(analysis, wish, overlay_works)
+        if isinstance(outcome, ProbePlan):
+            return _with_reasons(outcome, reasons)
         reasons.append(f"{rung}: {outcome}")
     if not reasons:
-        raise UnsupportedError(f"the rung `{forced}` cannot trace this binary")
+        raise UnsupportedError(f"the rung `{wish.rung}` cannot trace this binary")
     raise UnsupportedError("; ".join(reasons))
 
 
-def preview(rung: Rung) -> ProbePlan:
-    """The plan for a binary that nobody has looked at yet: unstripped, its function's first instruction a cheap one.
+def _with_reasons(plan: ProbePlan, reasons: Sequence[str]) -> ProbePlan:
+    """The plan, its verdict saying why not on a better rung."""
+    if not reasons:
+        return plan
+    return replace(plan, verdict=replace(plan.verdict, why=f"{plan.verdict.why}; not {'; not '.join(reasons)}"))
+
+
+def preview(wish: Wish = Wish()) -> ProbePlan:  # noqa: B008
+    """The plan for a binary that nobody has looked at yet: unstripped, its functions' first instructions cheap ones.
 
     Raises `UnsupportedError` for a rung without a program.
     """
     why = "not looked at"
+    rung = wish.rung or Rung.ITEM
+    if wish.script is not None:
+        names = {text: alternatives(text)[0] for text in wish.script.points}
+        verdict = ProbeVerdict(Rung.SCRIPT, exact=True, why=why)
+        return ProbePlan(Rung.SCRIPT, "", verdict, pointer="", length="", script=wish.script, names=names)
     if rung is Rung.ITEM:
-        return ProbePlan(rung, "do_item_get", ProbeVerdict(rung, True, why=why), pointer="arg0", length="arg1")
+        plan = ProbePlan(rung, "do_item_get", ProbeVerdict(rung, True, why=why), pointer="arg0", length="arg1")
+        misses, sizes = "do_item_get" if wish.misses else None, "item_alloc" if wish.sizes else None
+        return replace(plan, misses=misses, sizes=sizes)
     if rung is Rung.COMMAND:
         verdict = ProbeVerdict(rung, False, why=why)
-        return ProbePlan(rung, "process_command_ascii", verdict, pointer="arg1", length="0")
+        return ProbePlan(rung, "process_command_ascii", verdict, pointer="arg1", length="0", ops=wish.ops)
     raise UnsupportedError(f"the rung `{rung}` has no program")
 
 
-def _item(analysis: BinaryAnalysis, overlay_works: bool) -> ProbePlan | str:
+def _item(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePlan | str:
     point = analysis.point("do_item_get")
     if point is None:
         return f"do_item_get: {analysis.missing.get('do_item_get', 'not found')}"
-    placed = _place(analysis, point, overlay_works)
+    wanted = {MAIN: (point, place(point))}
+    if wish.misses:
+        wanted[_RETURN] = (point, place(point, returns=True))
+    alloc = analysis.point("item_alloc") or analysis.point("do_item_alloc") if wish.sizes else None
+    if alloc is not None:
+        wanted[_ALLOC] = (alloc, place(alloc))
+    placed = find_places(analysis, wanted, overlay_works)
     if isinstance(placed, str):
         return placed
-    return ProbePlan(
+    told = tagging(analysis, placed.places[MAIN].spot)
+    if wish.ops is not None and told.ops is None:
+        return "what kind a request is (--ops) cannot be told in this binary"
+    verdict = _verdict(Rung.ITEM, analysis, point, placed, exact=True)
+    # A store of a new key finds nothing either: where stores cannot be told, neither can misses.
+    misses = placed.places[_RETURN].name if wish.misses and told.ops is not None else None
+    sizes = placed.places[_ALLOC].name if alloc is not None and (wish.ops is None or "set" in wish.ops) else None
+    plan = ProbePlan(
         Rung.ITEM,
-        placed.name,
-        placed.verdict(Rung.ITEM, analysis, point, exact=True),
+        placed.places[MAIN].name,
+        verdict,
         pointer="arg0",
         length="arg1",
         overlay=placed.overlay,
-        tagging=tagging(analysis, placed.spot),
+        tagging=told,
+        ops=wish.ops,
+        misses=misses,
+        sizes=sizes,
     )
+    return replace(plan, verdict=_with_extras(verdict, plan, wish, analysis, placed))
 
 
-def _command(analysis: BinaryAnalysis, overlay_works: bool) -> ProbePlan | str:
+def _with_extras(
+    verdict: ProbeVerdict, plan: ProbePlan, wish: Wish, analysis: BinaryAnalysis, placed: Places
+) -> ProbeVerdict:
+    """The verdict with what the other probes cost, or why they are not there."""
+    cost, why = verdict.cost, [verdict.why]
+    if plan.misses is not None:
+        more = predicted_microseconds(analysis.machine, placed.places[_RETURN].spot.cost)
+        cost = None if cost is None or more is None else cost + more
+        why.append("and a return probe for misses" + ("" if more is None else f", {more:g} us of the cost"))
+    elif wish.misses:
+        why.append("no misses, for a store of a new key cannot be told from one")
+    if plan.sizes is not None:
+        each = predicted_microseconds(analysis.machine, placed.places[_ALLOC].spot.cost)
+        why.append("and a probe for sizes" + ("" if each is None else f", {each:g} us a write"))
+    elif wish.sizes and (wish.ops is None or "set" in wish.ops):
+        why.append(f"no sizes: {analysis.missing.get('item_alloc', 'item_alloc was not found')}")
+    return replace(verdict, cost=cost, why="; ".join(why))
+
+
+def _command(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePlan | str:
     point = analysis.point("process_command_ascii") or analysis.point("process_command")
     if point is None:
         return f"process_command: {analysis.missing.get('process_command', 'not found')}"
-    placed = _place(analysis, point, overlay_works)
+    placed = find_places(analysis, {MAIN: (point, place(point))}, overlay_works)
     if isinstance(placed, str):
         return placed
     version = _version(analysis.version)
     if version is None:
         return "the binary does not say its version, so whether a line's end is marked is not known"
-    verdict = placed.verdict(Rung.COMMAND, analysis, point, exact=False)
+    verdict = _verdict(Rung.COMMAND, analysis, point, placed, exact=False)
     length = "arg2" if version >= _LINE_HAS_LENGTH else "0"
-    return ProbePlan(Rung.COMMAND, placed.name, verdict, pointer="arg1", length=length, overlay=placed.overlay)
+    name = placed.places[MAIN].name
+    return ProbePlan(Rung.COMMAND, name, verdict, pointer="arg1", length=length, overlay=placed.overlay, ops=wish.ops)
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """Where the probe of a function goes, by what name."""
+def _script(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePlan | str:
+    script = wish.script
+    assert script is not None
+    wanted: dict[str, tuple[Point, Spot]] = {}
+    named: dict[str, str] = {}
+    for number, text in enumerate(script.points):
+        found = [point for name in alternatives(text) if (point := analysis.point(name)) is not None]
+        if not found:
+            return "; ".join(f"{name}: {analysis.missing.get(name, 'not found')}" for name in alternatives(text))
+        named[text] = f"fleettrace_point_{number}"
+        wanted[named[text]] = (found[0], place(found[0], returns=text.startswith("return:")))
+    placed = find_places(analysis, wanted, overlay_works) if wanted else Places({}, None)
+    if isinstance(placed, str):
+        return placed
+    verdict = ProbeVerdict(
+        Rung.SCRIPT.value,
+        exact=True,
+        symbol=", ".join(dict.fromkeys(point.symbol or point.function for point, _ in wanted.values())) or None,
+        overlay=placed.overlay is not None,
+        why=f"the program {script.name}",
+    )
+    names = {text: placed.places[name].name for text, name in named.items()}
+    return ProbePlan(
+        Rung.SCRIPT, "", verdict, pointer="", length="", overlay=placed.overlay, script=script, names=names
+    )
 
-    name: str
-    spot: Spot
-    overlay: Overlay | None
-    why: str
 
-    def verdict(self, rung: Rung, analysis: BinaryAnalysis, point: Point, *, exact: bool) -> ProbeVerdict:
-        """What the report says of it."""
-        return ProbeVerdict(
-            rung=rung.value,
-            exact=exact,
-            symbol=point.symbol or point.function,
-            offset=self.spot.offset,
-            overlay=self.overlay is not None,
-            cost=predicted_microseconds(analysis.machine, self.spot.cost),
-            why=self.why,
-        )
+_LADDER = {Rung.ITEM: _item, Rung.COMMAND: _command}
+"""Best first."""
 
 
-def _place(analysis: BinaryAnalysis, point: Point, overlay_works: bool) -> _Placed | str:
-    """The cheapest place in a function that this node's bpftrace can be led to, or why there is none."""
-    by_name = point.symbol is not None and point.found in _BY_NAME
-    if by_name and point.symbol is not None and point.cheapest.address == point.entry.address:
-        how = "at its entry, by its symbol"
-        return _Placed(
-            point.symbol, point.entry, None, f"{how}: `{point.entry.instruction}` {_WORDS[point.entry.cost]}"
-        )
-    if overlay_works and analysis.build_id is not None:
-        elf = overlay(analysis.build_id, analysis.machine, {OVERLAY_NAME: point.cheapest})
-        found = "located in the code" if point.found is Found.LOCATED else f"by its {point.found}"
-        why = f"{found}, at `{point.cheapest.instruction}`, which {_WORDS[point.cheapest.cost]}"
-        if point.cheapest.address != point.entry.address:
-            why += f"; its first instruction, `{point.entry.instruction}`, {_WORDS[point.entry.cost]}"
-        return _Placed(OVERLAY_NAME, point.cheapest, Overlay(elf), why)
-    lacking = "the binary has no build id" if analysis.build_id is None else "unshare(1) does not work there"
-    if by_name and point.symbol is not None:
-        why = f"at its entry, by its symbol, though `{point.entry.instruction}` {_WORDS[point.entry.cost]}: {lacking}"
-        return _Placed(point.symbol, point.entry, None, why)
-    return f"{point.function} is known from its {point.found} alone, and a symbol overlay is not possible: {lacking}"
+def _verdict(rung: Rung, analysis: BinaryAnalysis, point: Point, placed: Places, *, exact: bool) -> ProbeVerdict:
+    """What the report says of a rung's main probe."""
+    main = placed.places[MAIN]
+    return ProbeVerdict(
+        rung=rung.value,
+        exact=exact,
+        symbol=point.symbol or point.function,
+        offset=main.spot.offset,
+        overlay=placed.overlay is not None,
+        cost=predicted_microseconds(analysis.machine, main.spot.cost),
+        why=main.why,
+    )
 
 
 def _version(text: str | None) -> tuple[int, int, int] | None:

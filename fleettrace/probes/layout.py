@@ -26,10 +26,11 @@ def key_layout(version: Version, *, one_string: bool = False) -> KeyLayout:
     return KeyLayout(piece=71, pieces=4, strlen=72, plus_one=plus_one)
 
 
-def key_expression(layout: KeyLayout, pieces: int, *, ends_with_nul: bool = False) -> str:
+def key_expression(layout: KeyLayout, pieces: int, *, ends_with_nul: bool = False, any_length: bool = False) -> str:
     """The bpftrace expression for a key of `$length` bytes at `$key`, as that many parts of a map's key.
 
-    One part is for a short key. Several are for a long one, and need the variables of `key_sizes`. No string is asked
+    One part is for a short key. Several are for a long one, or for one of `any_length`, and need the variables of
+    `key_sizes`. No string is asked
     to go past the key's end: what is behind it is not ours to read. A text that `ends_with_nul` is read as one string
     whatever its length, for only that stops there.
     """
@@ -42,7 +43,8 @@ def key_expression(layout: KeyLayout, pieces: int, *, ends_with_nul: bool = Fals
     rest = [
         f"str($key + {number * layout.piece}, $n{number} > {most} ? {most} : $n{number})" for number in range(1, pieces)
     ]
-    return ", ".join([f"str($key, {most})", *rest])
+    first = f"$length > {layout.piece} ? {most} : {'$length + 1' if more else '$length'}" if any_length else str(most)
+    return ", ".join([f"str($key, {first})", *rest])
 
 
 def key_sizes(layout: KeyLayout) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fleettrace.probes.tags import Tagging
 from fleettrace.summary.run import ProbeVerdict
 
-__all__ = ["KeyLayout", "Overlay", "ProbePlan", "Rung", "TraceSettings"]
+__all__ = ["KeyLayout", "Overlay", "ProbePlan", "Rung", "Script", "TraceSettings", "Wish"]
 
 
 class Rung(StrEnum):
@@ -19,6 +20,8 @@ class Rung(StrEnum):
     COMMAND = "command"
     SYSCALL = "syscall"
     WATCH = "watch"
+    SCRIPT = "script"
+    """Not a rung to fall to: a program of the user's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,35 @@ class Overlay:
 
 
 @dataclass(frozen=True, slots=True)
+class Script:
+    """A program of the user's own (see script.py)."""
+
+    name: str
+    """The name of its file."""
+    text: str = field(repr=False)
+    """Without comments; its words are not filled in yet."""
+    counts: str
+    """The map of the requests by key, and that of the bytes by key, if it has one: without the `@`."""
+    bytes: str | None = None
+    points: tuple[str, ...] = ()
+    """What stands in its `${point:...}` and `${return:...}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user wants of every probe."""
+
+    rung: Rung | None = None
+    """None: the best that works."""
+    ops: frozenset[str] | None = None
+    """Only requests of these kinds; None: of every kind."""
+    misses: bool = False
+    sizes: bool = False
+    """The bytes of the values written."""
+    script: Script | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ProbePlan:
     """How one binary is traced."""
 
@@ -61,6 +93,14 @@ class ProbePlan:
     overlay: Overlay | None = None
     tagging: Tagging = field(default_factory=Tagging)
     """How the kind of request is told."""
+    ops: frozenset[str] | None = None
+    """Count only requests of these kinds."""
+    misses: str | None = None
+    """What the probe for misses is attached to, and the one for the sizes of values; None: there is none."""
+    sizes: str | None = None
+    script: Script | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    """The symbols for the points of a script."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +113,11 @@ class TraceSettings:
     """Entries printed of each slice: the largest ones. What is cut off is bounded in the report (`absent`)."""
     entries: int = 65536
     """Entries each of the two maps takes. A slice rarely has more distinct keys; when it has, the bounds say so."""
+
+    @property
+    def printed_once(self) -> int:
+        """Entries printed of a map that is kept from the first slice to the last."""
+        return 10 * self.printed
 
     @property
     def length_ms(self) -> int:

@@ -4,12 +4,13 @@ process ids, which are numbers; symbol names are those of our own lists and are 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from fleettrace.probes.layout import key_expression, key_sizes
 from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
+from fleettrace.probes.script import fill, probe_count
 from fleettrace.resources import resource_dir
 
 __all__ = ["Site", "program", "uprobe_count"]
@@ -21,6 +22,8 @@ _WORD = re.compile(r"\$\{(\w+)\}")
 _POINT = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 INTERVALS = 3
 """Interval probes in bpftrace/slices.bt: bpftrace counts them among those it attaches."""
+ONCE = 2
+"""Those in bpftrace/once.bt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +50,109 @@ def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, n
     `nonce` (letters and digits) goes into every name and mark that is printed: no key that a client chooses can then
     pass for the program's own output.
     """
-    parts = [_probe(site, layout) for site in sites]
-    parts.append(_filled("slices", slice_ms=settings.slice_ms, length_ms=settings.length_ms, printed=settings.printed))
+    parts = [part for site in sites for part in _probes(site, layout)]
+    if any(site.plan.script is not None for site in sites):
+        parts.append(_filled("once", length_ms=settings.length_ms, printed=settings.printed_once))
+    else:
+        kept = {"m": any(site.plan.misses for site in sites), "v": any(site.plan.sizes for site in sites)}
+        finish = [f"print(@{name}, {settings.printed_once});\n\tclear(@{name});" for name, used in kept.items() if used]
+        parts.append(
+            _filled(
+                "slices",
+                slice_ms=settings.slice_ms,
+                length_ms=settings.length_ms,
+                printed=settings.printed,
+                finish="\n\t".join(finish),
+            )
+        )
     text = "\n".join(parts)
     return _MARK.sub(rf'"#{nonce} ', _MAP.sub(rf"@\1_{nonce}", text))
 
 
-def uprobe_count(sites: Sequence[Site]) -> int:
-    """How many probes bpftrace has to say it attaches for the program to be whole."""
-    return len(sites) + INTERVALS
+def uprobe_count(sites: Sequence[Site]) -> int | None:
+    """How many probes bpftrace has to say it attaches for the program to be whole; None where only it can know."""
+    total = 0
+    for site in sites:
+        plan = site.plan
+        if plan.script is None:
+            total += 1 + (plan.misses is not None) + (plan.sizes is not None)
+            continue
+        own = probe_count(plan.script)
+        if own is None:
+            return None
+        total += own
+    return total + (ONCE if any(site.plan.script is not None for site in sites) else INTERVALS)
 
 
-def _probe(site: Site, layout: KeyLayout) -> str:
-    if not _POINT.fullmatch(site.plan.point):
-        raise ValueError(f"not the name of a function: {site.plan.point!r}")
+def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
+    """The probes on one binary."""
     plan = site.plan
+    pids = " || ".join(f"pid == {pid}" for pid in site.pids)
+    if plan.script is not None:
+        words = {text: _checked(name) for text, name in plan.names.items()}
+        about = "((uint64)pid << 32) | (($length > 65535 ? 65535 : $length) & 0xffff)"
+        yield fill(
+            plan.script,
+            words
+            | {
+                "exe": f"/proc/{site.pids[0]}/exe",
+                "pids": f"({pids}) && @w == 1",
+                "key": f"{about}, {_any_key(layout)}",
+                "sizes": key_sizes(layout),
+            },
+        )
+        return
     ends_with_nul = plan.length == "0"
-    return _filled(
-        plan.rung.value,
-        pid=site.pids[0],
-        point=plan.point,
-        pids=" || ".join(f"pid == {pid}" for pid in site.pids),
-        pointer=plan.pointer,
-        length=plan.length,
-        tagging=plan.tagging.statements,
+    where = {"pid": site.pids[0], "pids": pids}
+    any_key = {"sizes": key_sizes(layout), "any_key": _any_key(layout)}
+    count = _filled(
+        "count",
         short=layout.piece,
         key=key_expression(layout, 1, ends_with_nul=ends_with_nul),
         sizes=key_sizes(layout),
         long_key=key_expression(layout, layout.pieces, ends_with_nul=ends_with_nul),
+        wanted=_wanted(plan),
+        remember=_remember(plan),
     )
+    yield _filled(
+        plan.rung.value,
+        **where,
+        point=_checked(plan.point),
+        pointer=plan.pointer,
+        length=plan.length,
+        tagging=plan.tagging.statements,
+        count=count,
+    )
+    if plan.misses is not None:
+        yield _filled("misses", **where, point=_checked(plan.misses), **any_key)
+    if plan.sizes is not None:
+        yield _filled("sizes", **where, point=_checked(plan.sizes), **any_key)
+
+
+def _any_key(layout: KeyLayout) -> str:
+    return key_expression(layout, layout.pieces, any_length=True)
+
+
+def _checked(point: str) -> str:
+    if not _POINT.fullmatch(point):
+        raise ValueError(f"not the name of a function: {point!r}")
+    return point
+
+
+def _wanted(plan: ProbePlan) -> str:
+    """The condition that leaves out other kinds of request, where the kernel knows the kind. A kind that is not known
+    may be one of those wanted: it is counted, and the report's bounds have room for it."""
+    known = plan.tagging.ops
+    if plan.ops is None or known is None:
+        return ""
+    tags = [tag for tag, op in enumerate(known) if op is None or op in plan.ops]
+    return f" && ({' || '.join(f'$tag == {tag}' for tag in tags)})"
+
+
+def _remember(plan: ProbePlan) -> str:
+    """What the return probe for misses is told of a request that may be one."""
+    known = plan.tagging.ops
+    if plan.misses is None or known is None:
+        return ""
+    tags = [tag for tag, op in enumerate(known) if op not in (None, "set")]
+    return f"if ({' || '.join(f'$tag == {tag}' for tag in tags)}) {{ @p[tid] = $key; @l[tid] = $about; }}"

@@ -48,6 +48,8 @@ class SliceCounts:
     """Requests in all the printed entries."""
     smallest: int = 0
     """The smallest entry printed by a map that was cut off, of any instance; of two such maps, the larger."""
+    unknown: int = 0
+    """Requests left out of `total` because they may not be of a kind that is wanted."""
     everything: bool = False
     """The map was printed whole (a trace stopped early prints without a limit)."""
 

@@ -66,8 +66,9 @@ def affordable_window(duration_s: float, max_cost: float, predictions: Sequence[
     return min(duration_s, max(MIN_WINDOW_S, duration_s * max_cost / worst))
 
 
-def map_bytes(layout: KeyLayout, cpus: int) -> int:
-    """Kernel memory for each entry that bpftrace's maps are given, all the program's maps together.
+def map_bytes(layout: KeyLayout, cpus: int, kept: int = 0) -> int:
+    """Kernel memory for each entry that bpftrace's maps are given, all the program's maps together; `kept` of them, by
+    long keys, are there for misses and sizes.
 
     Linux allocates a hash map's elements when it is made (kernel/bpf/hashtab.c): 48 bytes of its own, the key, a
     pointer and for each possible CPU the 8 bytes of a count; and buckets of 16 bytes, up to two for an entry.
@@ -76,16 +77,16 @@ def map_bytes(layout: KeyLayout, cpus: int) -> int:
     by_short_key = each + 24 + layout.strlen
     by_long_key = each + 24 + layout.strlen * layout.pieces
     by_pid = each + 8
-    return 2 * (by_short_key + by_long_key + by_pid) + by_pid
+    return 2 * (by_short_key + by_long_key + by_pid) + by_pid + kept * (by_long_key + by_pid)
 
 
-def sized(settings: TraceSettings, rate: float | None, layout: KeyLayout, cpus: int) -> TraceSettings:
+def sized(settings: TraceSettings, rate: float | None, layout: KeyLayout, cpus: int, kept: int = 0) -> TraceSettings:
     """The settings with maps that a slice's keys rarely fill, at `rate` requests a second (None: not known).
 
     A slice cannot have more keys than requests; twice as many have room, within `MAP_MEMORY`. Where memory does not
     allow for that, slices are shorter.
     """
-    affordable = MAP_MEMORY // map_bytes(layout, cpus)
+    affordable = MAP_MEMORY // map_bytes(layout, cpus, kept)
     if rate is None:
         return replace(settings, entries=min(settings.entries, affordable))
     slice_s = settings.slice_ms / 1000

@@ -62,7 +62,7 @@ class HostSweep:
             return HostOutcome(HostResult(task.name, HostState.NO_INSTANCES))
         check_able(found)
         self.tell(HostProgressed(task.name, Phase.PLAN))
-        planned = plan_instances(connection, self.catalog, found.facts, instances, self.settings.probe)
+        planned = plan_instances(connection, self.catalog, found.facts, instances, self.settings.wish)
         if not self.settings.trace or not any(each.plan for each in planned):
             return outcome_of_plan(task.name, planned)
         self.stop.check()
@@ -83,7 +83,9 @@ class HostSweep:
         if not silent or self.bounds.duration_s <= MIN_WINDOW_S:
             return busy
         self.stop.check()
-        bounds = sized(replace(self.bounds, duration_s=MIN_WINDOW_S, printed=1), None, traced.layout, traced.cpus)
+        bounds = sized(
+            replace(self.bounds, duration_s=MIN_WINDOW_S, printed=1), None, traced.layout, traced.cpus, traced.kept
+        )
         end = self._trace(replace(traced, plans=silent), bounds, Busyness(), heard=False)
         counted = {pid: one.total / end.window_s for pid, one in end.summaries.items() if end.window_s}
         return replace(busy, rates={**busy.rates, **counted})
@@ -92,7 +94,7 @@ class HostSweep:
         """The bounds of the trace of this host, and what is to be said of them."""
         known = [busy.rates[one.pid] for one, _ in traced.plans if one.pid in busy.rates]
         rate = sum(known) if len(known) == len(traced.plans) else None
-        bounds = sized(self.bounds, rate, traced.layout, traced.cpus)
+        bounds = sized(self.bounds, rate, traced.layout, traced.cpus, traced.kept)
         predictions = [
             Prediction(busy.rates[one.pid], plan.verdict.cost)
             for one, plan in traced.plans
@@ -163,3 +165,9 @@ class _Traced:
     @property
     def cpus(self) -> int:
         return self.found.facts.possible_cpus
+
+    @property
+    def kept(self) -> int:
+        """Maps of the whole window: of misses and of sizes."""
+        plans = [plan for _, plan in self.plans]
+        return any(plan.misses for plan in plans) + any(plan.sizes for plan in plans)

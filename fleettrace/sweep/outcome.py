@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field, replace
 
 from fleettrace.errors import HostState
 from fleettrace.node.planning import Planned
@@ -64,6 +64,13 @@ def outcome_of_trace(
         instance.absent = summary.absent
         if cut is not None:
             instance.state, instance.error = cut
+        elif end.overfull and each.plan.script is not None:
+            instance.state = HostState.PARTIAL
+            instance.error = Failure(
+                "map-full",
+                f"the map @{each.plan.script.counts} of {each.plan.script.name} was full, so keys that came late are "
+                "missing: count fewer keys in it, or trace for a shorter time",
+            )
         elif pid not in end.alive:
             instance.state = HostState.PARTIAL
             instance.error = Failure(
@@ -71,7 +78,7 @@ def outcome_of_trace(
                 f"memcached (pid {pid}) ended during the trace; what it served before is counted, what a "
                 "successor served is not",
             )
-    _bill(instances, end)
+    _bill(instances, end, comparable={each.instance.pid for each in planned if _comparable(each)})
     state = _common_state(instances)
     result = HostResult(host, state, _common_failure(instances, state), instances)
     whole = Summary()
@@ -82,13 +89,23 @@ def outcome_of_trace(
     return HostOutcome(result, summaries)
 
 
-def _bill(instances: Sequence[InstanceResult], end: TraceEnd) -> None:
+def _comparable(planned: Planned) -> bool:
+    """Whether what was traced is what memcached counts: every request."""
+    plan = planned.plan
+    return plan is not None and plan.ops is None and plan.script is None
+
+
+def _bill(instances: Sequence[InstanceResult], end: TraceEnd, comparable: Set[int]) -> None:
     """What each instance's trace saw of its traffic, and cost it."""
     traced = {each.pid: each.requests for each in instances if each.requests is not None}
     coverage = {pid: coverage_of(end, pid, requests) for pid, requests in traced.items()}
     costs = costs_of(end, traced, coverage)
     for each in instances:
         each.coverage, each.cost = coverage.get(each.pid), costs.get(each.pid)
+        if each.pid not in comparable:
+            if each.coverage is None and each.cost is not None:
+                each.cost = replace(each.cost, during_us=None)
+            each.coverage = None
 
 
 def _cut(end: TraceEnd, settings: SweepSettings, stopped: Reason | None) -> tuple[HostState, Failure] | None:

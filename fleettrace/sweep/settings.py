@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fleettrace.node.model import Instance
-from fleettrace.probes.model import Rung
+from fleettrace.probes.model import Wish
 from fleettrace.sweep.waves import WaveSize
 from fleettrace.transport.interface import Target, Transport
 
@@ -40,8 +40,8 @@ class SweepSettings:
     """The share of the hosts begun that may fail; past it no further host is begun. None: see `waves.excess`."""
     retries: int = 2
     """How often a login that failed is tried again, where that can help."""
-    probe: Rung | None = None
-    """None: the best rung of each binary."""
+    wish: Wish = field(default_factory=Wish)
+    """What every probe is to give."""
     trace: bool = True
     """False: log in, find instances, plan probes, and stop there (`fleettrace check`)."""
     max_cost: float = 0.5

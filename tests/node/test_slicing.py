@@ -5,7 +5,7 @@ from __future__ import annotations
 from fleettrace.node.output import Entry, RawSlice
 from fleettrace.node.slicing import Slicer
 from fleettrace.probes.ladder import preview
-from fleettrace.probes.model import Rung, TraceSettings
+from fleettrace.probes.model import Rung, TraceSettings, Wish
 from fleettrace.summary.key import Key
 
 SECOND = 1_000_000_000
@@ -16,7 +16,7 @@ def entry(pid: int, key: bytes, requests: int) -> Entry:
 
 
 def slicer(*pids: int, printed: int = 200, rung: Rung = Rung.ITEM) -> Slicer:
-    made = Slicer(dict.fromkeys(pids, preview(rung)), TraceSettings(2.0, printed=printed), 1.0)
+    made = Slicer(dict.fromkeys(pids, preview(Wish(rung))), TraceSettings(2.0, printed=printed), 1.0)
     made.start(100 * SECOND)
     return made
 

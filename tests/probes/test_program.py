@@ -9,7 +9,7 @@ import pytest
 
 from fleettrace.probes.ladder import UnsupportedError, preview
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import Rung, TraceSettings
+from fleettrace.probes.model import Rung, TraceSettings, Wish
 from fleettrace.probes.program import Site, program, uprobe_count
 
 LAYOUT = key_layout((0, 17, 0))
@@ -18,7 +18,7 @@ SETTINGS = TraceSettings(10.0, printed=345)
 
 @pytest.fixture(params=[Rung.ITEM, Rung.COMMAND])
 def text(request: pytest.FixtureRequest) -> str:
-    return program([Site(preview(request.param), (11, 12))], LAYOUT, SETTINGS)
+    return program([Site(preview(Wish(request.param)), (11, 12))], LAYOUT, SETTINGS)
 
 
 def test_every_word_is_filled_in_and_no_comment_is_sent(text: str) -> None:
@@ -48,7 +48,7 @@ def test_begin_and_end_are_done_without(text: str) -> None:
 
 
 def test_each_binary_has_a_probe_and_all_are_counted() -> None:
-    sites = [Site(preview(Rung.ITEM), (11,)), Site(preview(Rung.ITEM), (21, 22))]
+    sites = [Site(preview(Wish(Rung.ITEM)), (11,)), Site(preview(Wish(Rung.ITEM)), (21, 22))]
     text = program(sites, LAYOUT, SETTINGS)
     assert len(re.findall(r"^uprobe:", text, re.MULTILINE)) == 2
     assert len(re.findall(r"^(uprobe|interval):", text, re.MULTILINE)) == uprobe_count(sites)
@@ -57,10 +57,10 @@ def test_each_binary_has_a_probe_and_all_are_counted() -> None:
 @pytest.mark.parametrize("point", ["", "a b", "x{", "do_item_get\n", "system(", "a/b", "0x167e0", "do-it"])
 def test_what_is_no_functions_name_is_refused(point: str) -> None:
     with pytest.raises(ValueError, match="not the name of a function"):
-        program([Site(replace(preview(Rung.ITEM), point=point), (1,))], LAYOUT, SETTINGS)
+        program([Site(replace(preview(Wish(Rung.ITEM)), point=point), (1,))], LAYOUT, SETTINGS)
 
 
 @pytest.mark.parametrize("rung", [Rung.USDT, Rung.SYSCALL, Rung.WATCH])
 def test_a_rung_without_a_program_says_so(rung: Rung) -> None:
     with pytest.raises(UnsupportedError, match=f"`{rung}` has no program"):
-        preview(rung)
+        preview(Wish(rung))

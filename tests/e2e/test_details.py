@@ -1,0 +1,76 @@
+"""What is told of each key beside its requests: of which kind they were, misses, and the bytes written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleettrace.lab.build import memcached_binary
+from fleettrace.lab.protocol import Command
+from tests.e2e.fleet import keys_of
+from tests.e2e.local import Served, served
+
+pytestmark = pytest.mark.lab
+
+LONG = b"long:" + b"x" * 200
+
+
+@pytest.fixture
+def memcached(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path, memcached_binary()) as running:
+        yield running
+
+
+def traffic() -> list[Command]:
+    return [
+        *[Command("set", (b"a",), b"v" * 1000)] * 23,
+        *[Command("get", (b"a",))] * 29,
+        *[Command("get", (b"gone", b"a", b"gone", LONG))] * 11,
+        *[Command("set", (LONG,), b"12345")] * 3,
+        *[Command("incr", (LONG,), b"1"), Command("incr", (b"gone",), b"1"), Command("delete", (b"gone",))] * 7,
+        *[Command("bset", (b"bin ary",), b"x" * 17), Command("bget", (b"bin ary",)), Command("bget", (b"no",))] * 5,
+        *[Command("ms", (b"meta",), b"123"), Command("mg", (b"meta",)), Command("mg", (b"none",))] * 2,
+    ]
+
+
+def test_only_the_kinds_asked_for_are_counted(memcached: Served) -> None:
+    done, truth = memcached.trace(traffic(), "--ops", "set,arith")
+    ops = Counter({(row["key"].encode(), op): n for row in done.report["keys"] for op, n in row["ops"].items() if n})
+    assert ops == Counter({slot: n for slot, n in truth.by_op().items() if slot[1] in ("set", "arith")})
+    [instance] = done.host("here")["instances"]
+    assert instance["requests"] == ops.total()
+    assert instance["absent"] == 0
+    assert done.report["warnings"] == []
+
+
+def test_misses_are_by_key_and_a_store_is_none(memcached: Served) -> None:
+    done, truth = memcached.trace(traffic(), "--misses")
+    assert keys_of(done.report["keys"]) == truth.by_key()
+    misses = {row["key"].encode(): row["misses"] for row in done.report["keys"]}
+    assert {key: count for key, count in misses.items() if count} == {
+        b"gone": 11 * 2 + 7 + 7,
+        LONG: 11,
+        b"no": 5,
+        b"none": 2,
+    }
+    assert set(misses.values()) >= {0}
+    assert all(row["value_bytes"] is None for row in done.report["keys"])
+    assert "return probe" in done.host("here")["instances"][0]["probe"]["why"]
+
+
+def test_the_bytes_written_are_by_key(memcached: Served) -> None:
+    done, truth = memcached.trace(traffic(), "--sizes", "--ops", "set,get")
+    counted = keys_of(done.report["keys"])
+    assert counted[b"a"] == truth.by_key()[b"a"]
+    written = {row["key"].encode(): row["value_bytes"] for row in done.report["keys"]}
+    assert {key: size for key, size in written.items() if size} == {
+        b"a": 23 * 1000,
+        LONG: 3 * 5,
+        b"bin ary": 5 * 17,
+        b"meta": 2 * 3,
+    }
+    assert written[b"no"] == 0
+    assert all(row["misses"] is None for row in done.report["keys"])
