@@ -10,6 +10,7 @@ from functools import partial
 
 from fleettrace.cli.fleet import Transports, selected, tasks_of, warnings_of
 from fleettrace.cli.output import Wishes, wishes, write_file_or_stdout
+from fleettrace.cli.progress import troubles
 from fleettrace.cli.sweeping import sweep_and_report
 from fleettrace.report.escape import escape_text
 from fleettrace.report.folding import fold
@@ -33,6 +34,7 @@ def command(arguments: argparse.Namespace) -> int:
             trace=False,
             write=partial(_write, wanted),
             warnings=warnings_of(selection),
+            listener=troubles(quiet=arguments.quiet),
         )
     finally:
         transports.close()

@@ -227,12 +227,16 @@ def _save_options(options: _Options) -> None:
     options.value("--save", str, None, "FILE", "keep the run there, for `fleettrace report` and `fleettrace merge`")
 
 
+def _log_options(options: _Options) -> None:
+    options.value("--log", str, None, "FILE", "add a line of JSON there for everything that happens")
+
+
 def _min_ok_option(options: _Options) -> None:
     options.value("--min-ok", share, "50%", "SHARE", "hosts that must succeed for exit code 3 instead of 4")
 
 
 def _word_options(options: _Options) -> None:
-    options.switch("--quiet", "only errors on stderr", short="-q")
+    options.switch("--quiet", "on stderr only what went wrong", short="-q")
     options.switch("--verbose", "more on stderr", short="-v")
 
 
@@ -241,12 +245,15 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
         "sweep now and report",
         (
             *(_inventory_options, _trace_options, _output_options, _name_options),
-            *(_save_options, _connection_options, _word_options),
+            *(_save_options, _connection_options, _log_options, _word_options),
         ),
     ),
     "check": (
         "log in everywhere, find instances, plan probes, trace nothing",
-        (_inventory_options, _trace_options, _check_output_options, _connection_options, _word_options),
+        (
+            *(_inventory_options, _trace_options, _check_output_options),
+            *(_connection_options, _log_options, _word_options),
+        ),
     ),
     "plan": (
         "which hosts, which program, what command line; no connection",
@@ -260,7 +267,7 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
     ),
     "demo": (
         "a fleet on this machine, traced for real",
-        (_trace_options, _output_options, _name_options, _connection_options, _word_options),
+        (_trace_options, _output_options, _name_options, _connection_options, _log_options, _word_options),
     ),
 }
 

@@ -1,4 +1,4 @@
-"""What a person is told while a sweep runs: one live line on a terminal, plain lines elsewhere, nothing with -q."""
+"""What a person is told of a sweep: a live line on a terminal, plain lines elsewhere, with -q only what went wrong."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from fleettrace.errors import HostState
 from fleettrace.report.escape import escape_text
+from fleettrace.report.folding import fold
 from fleettrace.sweep.events import (
     Event,
     HostFinished,
@@ -26,7 +27,7 @@ from fleettrace.sweep.events import (
 if TYPE_CHECKING:
     from rich.status import Status
 
-__all__ = ["progress"]
+__all__ = ["progress", "troubles"]
 
 _STOPPING = "stopping: waiting for the traces to print what they have; once more to give up"
 
@@ -38,6 +39,21 @@ def progress(*, quiet: bool, verbose: bool, color: bool, stream: TextIO = sys.st
     if stream.isatty() and not verbose:
         return _Live(stream, color)
     return _Lines(stream, verbose)
+
+
+def troubles(*, quiet: bool, stream: TextIO = sys.stderr) -> Listener:
+    """With `quiet`: nothing when all is well, in the end a line for each thing that is not, which cron then mails."""
+
+    def tell(event: Event) -> None:
+        if not isinstance(event, RunFinished):
+            return
+        told: dict[tuple[HostState, str], list[str]] = {}
+        for host in event.result.incomplete_hosts:
+            told.setdefault((host.state, host.error.message if host.error else ""), []).append(host.host)
+        for (state, message), names in told.items():
+            print(f"fleettrace: {escape_text(f'{fold(names)}: {state}: {message}')}", file=stream, flush=True)
+
+    return tell if quiet else ignore
 
 
 class _Lines:

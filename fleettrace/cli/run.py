@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from fleettrace.cli.fleet import Transports, selected, tasks_of, warnings_of
 from fleettrace.cli.output import Wishes, wishes
+from fleettrace.cli.progress import troubles
 from fleettrace.cli.redaction import Redaction, redaction
 from fleettrace.cli.saving import Saver, saver
 from fleettrace.cli.sweeping import Write, sweep_and_report
@@ -21,11 +22,18 @@ __all__ = ["command", "trace"]
 
 def command(arguments: argparse.Namespace) -> int:
     """Run it; gives the exit code."""
-    return trace(arguments, redaction(arguments), wishes(arguments))
+    return trace(arguments, redaction(arguments), wishes(arguments), troubles(quiet=arguments.quiet))
 
 
-def trace(arguments: argparse.Namespace, hidden: Redaction, wanted: Wishes, listener: Listener = ignore) -> int:
-    """Trace the hosts that are selected, report and keep it as it is wanted; gives the exit code."""
+def trace(
+    arguments: argparse.Namespace,
+    hidden: Redaction,
+    wanted: Wishes,
+    listener: Listener = ignore,
+    display: Listener | None = None,
+) -> int:
+    """Trace the hosts that are selected, report and keep it as it is wanted; gives the exit code. `listener` hears of
+    it beside the progress, `display` in its place."""
     selection = selected(arguments)
     with ExitStack() as stack:
         transports = Transports()
@@ -42,6 +50,7 @@ def trace(arguments: argparse.Namespace, hidden: Redaction, wanted: Wishes, list
             redaction=hidden,
             warnings=warnings_of(selection),
             listener=listener if kept is None else together(listener, kept),
+            display=display,
         )
 
 

@@ -8,8 +8,9 @@ import re
 import signal
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 
 from fleettrace import __version__
@@ -21,6 +22,7 @@ from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
 from fleettrace.summary.run import RunInfo, RunResult, Warn
 from fleettrace.sweep.engine import Sweep
 from fleettrace.sweep.events import Listener, ignore, together
+from fleettrace.sweep.log import EventLog
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.stop import Reason
 
@@ -43,15 +45,23 @@ def sweep_and_report(
     redaction: Redaction = _AS_THEY_ARE,
     warnings: Sequence[Warn] = (),
     listener: Listener = ignore,
+    display: Listener | None = None,
 ) -> int:
-    """Sweep the hosts, write the report, and give the exit code. `listener` hears of it beside the progress."""
+    """Sweep the hosts, write the report, and give the exit code. `listener` hears of it beside the progress, `display`
+    in its place."""
     info = RunInfo(_run_id(), datetime.now(UTC), pattern, arguments.duration, __version__)
-    shown = progress(quiet=arguments.quiet, verbose=arguments.verbose, color=colour_wanted(arguments))
-    heard = together(shown, listener)
-    sweep = Sweep(tasks, _settings(arguments, trace), info, BinaryCatalog(default_cache_dir()), heard)
-    with _stopped_by_signals(sweep):
-        result = sweep.run()
+    shown = display
+    if shown is None:
+        shown = progress(quiet=arguments.quiet, verbose=arguments.verbose, color=colour_wanted(arguments))
+    with ExitStack() as stack:
+        log = None if arguments.log is None else stack.enter_context(EventLog(Path(arguments.log)))
+        heard = together(shown, ignore if log is None else log, listener)
+        sweep = Sweep(tasks, _settings(arguments, trace), info, BinaryCatalog(default_cache_dir()), heard)
+        with _stopped_by_signals(sweep):
+            result = sweep.run()
     result.warnings.extend(warnings)
+    if log is not None and log.failed is not None:
+        result.warnings.append(Warn("log-incomplete", log.failed))
     write(*redaction.apply(result))
     return exit_code(result, sweep.stop.reason, arguments.min_ok, traced=trace)
 
