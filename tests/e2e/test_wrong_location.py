@@ -1,0 +1,84 @@
+"""A probe that sits on the wrong function is caught by what it reads, and nothing of it is reported."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleettrace.binary.analysis import ANALYSIS, BinaryAnalysis, Found, Point, analyse
+from fleettrace.binary.cheapest import cheapest_spot, entry_spot
+from fleettrace.binary.elf import parse
+from fleettrace.binary.functions import read_functions
+from fleettrace.binary.symbols import function_symbols, named
+from fleettrace.lab.build import memcached_binary
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.specs import HostSpec, InstanceSpec
+from fleettrace.lab.truth import Place
+from tests.e2e.command import Command, Done, on_lab
+from tests.e2e.fleet import keys_of, plan_for
+
+pytestmark = pytest.mark.lab
+
+WRONG, RIGHT = Place("node", 11211), Place("node", 11212)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    instances = (InstanceSpec(WRONG.port), InstanceSpec(RIGHT.port, variant="cf-protection"))
+    with Lab([HostSpec("node", instances)]) as made:
+        yield made
+
+
+def misled(binary: bytes, function: str) -> BinaryAnalysis:
+    """What is known of a binary, had `function` been taken for do_item_get."""
+    found, elf = analyse(binary), parse(binary)
+    symbols = function_symbols(elf)
+    where = read_functions(elf, symbols).starting(named(symbols, function)[0].address)
+    assert where is not None
+    entry, cheapest, offset = entry_spot(elf, where), cheapest_spot(elf, where, 5), elf.offset_of(where.start)
+    assert entry is not None
+    assert cheapest is not None
+    assert offset is not None
+    point = Point(
+        "do_item_get", None, Found.LOCATED, where.start, offset, where.end - where.start, entry, cheapest, ("a test",)
+    )
+    points = tuple(point if one.function == "do_item_get" else one for one in found.points)
+    return replace(found, points=points)
+
+
+def sweep(lab: Lab, cache: Path, function: str) -> Done:
+    """A run that believes `function` to be do_item_get in one of the two memcacheds, under traffic."""
+    analysis = misled(memcached_binary("plain").read_bytes(), function)
+    kept = cache / "fleettrace/binaries" / f"{analysis.build_id}-{ANALYSIS}.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps(analysis.to_dict()))
+    options = ["--duration", "60s", "--top", "100000", "--output", "json", "-v"]
+    with Command(["run", *on_lab(lab), *options], variables={"XDG_CACHE_HOME": str(cache)}) as command:
+        command.wait_for_trace("node")
+        for _ in range(3):
+            lab.send({place: plan_for(place) for place in (WRONG, RIGHT)})
+        command.signal(signal.SIGINT)
+        return command.finish()
+
+
+@pytest.mark.parametrize("function", ["process_command_ascii", "conn_set_state", "do_item_link"])
+def test_a_wrong_function_is_caught_by_what_it_is_given(lab: Lab, tmp_path: Path, function: str) -> None:
+    done = sweep(lab, tmp_path, function)
+    host = done.host("node")
+    by_port = {instance["ports"][0]: instance for instance in host["instances"]}
+    assert by_port[WRONG.port]["state"] == "trace-failed"
+    assert by_port[WRONG.port]["error"]["code"] == "implausible-keys"
+    assert by_port[WRONG.port]["requests"] is None
+    assert by_port[RIGHT.port]["requests"] > 0
+    assert host["requests"] == by_port[RIGHT.port]["requests"] == keys_of(done.report["keys"]).total()
+    assert not [key for key in keys_of(done.report["keys"]) if b":%d:" % WRONG.port in key]
+
+
+def test_a_probe_that_sees_nothing_is_not_taken_for_no_traffic(lab: Lab, tmp_path: Path) -> None:
+    done = sweep(lab, tmp_path, "do_item_linktail_q")
+    assert {warning["code"] for warning in done.report["warnings"]} & {"coverage-low", "implausible-keys"}
