@@ -1,1 +1,1 @@
-
+"""Sweeps and audits written down in YAML. Empty: nothing is written down yet."""
