@@ -15,16 +15,17 @@ from fleettrace.cli.values import cores, count, duration, ops, regex, retries, s
 from fleettrace.errors import ConfigError
 from fleettrace.sweep.waves import serial
 
-__all__ = ["FORMATS", "REDACTIONS", "parse"]
+__all__ = ["FORMATS", "HOST_KEYS", "REDACTIONS", "parse"]
 
 _DESCRIPTION = "The hot keys of a whole memcached fleet, counted exactly with bpftrace over SSH."
 _EPILOG = """\
 exit codes: 0 all traced, 1 a rule found something, 2 usage or configuration, 3 some hosts failed, 4 too many did or
 there is nothing to report, 5 deadline reached, 75 another run holds the lock, 130/143 interrupted"""
 
-# The names of `report.interface.Output` and `report.redact.Redact`, which it would take time to import for `--help`.
+# The names of `report.interface.Output`, `report.redact.Redact` and `transport.interface.HostKeyPolicy`, which it would take time to import for `--help`.
 FORMATS = ("table", "json", "csv", "prometheus", "markdown", "html")
 REDACTIONS = ("hash", "template", "drop")
+HOST_KEYS = ("strict", "accept-new")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -161,14 +162,21 @@ def _connection_options(options: _Options) -> None:
     )
     options.value("--max-fail", share, None, "SHARE", "of the hosts begun, that may fail before the rest is left alone")
     options.value("--retries", retries, "2", "N", "new tries of a login that failed in a way that may pass")
+    options.value(
+        "--host-key",
+        _choice(*HOST_KEYS),
+        HOST_KEYS[0],
+        "POLICY",
+        "strict, or accept-new: write an unknown host's key to known_hosts; one that changed is refused either way",
+    )
     options.value("--ssh-config", str, None, "FILE", "read instead of ~/.ssh/config")
     options.value("--connect-timeout", duration, "10s", "TIME", "for a login, all of it")
     options.value("--deadline", duration, "5m", "TIME", "for the whole run; what is collected by then is reported")
     _min_ok_option(options)
 
 
-def _trace_options(options: _Options) -> None:
-    options.value("--duration", duration, "10s", "TIME", "how long to trace")
+def _trace_options(options: _Options, *, window: str = "10s") -> None:
+    options.value("--duration", duration, window, "TIME", "how long to trace")
     options.value(
         "--probe",
         _choice("auto", "item", "usdt", "command", "syscall", "watch"),
@@ -216,6 +224,10 @@ def _name_options(options: _Options) -> None:
     )
 
 
+def _live_trace_options(options: _Options) -> None:
+    _trace_options(options, window="60s")
+
+
 def _check_output_options(options: _Options) -> None:
     options.value("--top", count, "20", "N", "keys to report")
     options.value("--output", _choice("table", "json"), "table", "FORMAT", "table or json")
@@ -225,6 +237,10 @@ def _check_output_options(options: _Options) -> None:
 
 def _save_options(options: _Options) -> None:
     options.value("--save", str, None, "FILE", "keep the run there, for `fleettrace report` and `fleettrace merge`")
+
+
+def _ask_options(options: _Options) -> None:
+    options.switch("--ask-become-pass", "ask once for the password of sudo, for hosts that have none", short="-K")
 
 
 def _log_options(options: _Options) -> None:
@@ -245,14 +261,21 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
         "sweep now and report",
         (
             *(_inventory_options, _trace_options, _output_options, _name_options),
-            *(_save_options, _connection_options, _log_options, _word_options),
+            *(_save_options, _connection_options, _ask_options, _log_options, _word_options),
+        ),
+    ),
+    "top": (
+        "the same as run, live",
+        (
+            *(_inventory_options, _live_trace_options, _output_options, _name_options),
+            *(_save_options, _connection_options, _ask_options, _log_options, _word_options),
         ),
     ),
     "check": (
         "log in everywhere, find instances, plan probes, trace nothing",
         (
             *(_inventory_options, _trace_options, _check_output_options),
-            *(_connection_options, _log_options, _word_options),
+            *(_connection_options, _ask_options, _log_options, _word_options),
         ),
     ),
     "plan": (
@@ -267,7 +290,7 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
     ),
     "demo": (
         "a fleet on this machine, traced for real",
-        (_trace_options, _output_options, _name_options, _connection_options, _log_options, _word_options),
+        (_trace_options, _output_options, _name_options, _connection_options, _ask_options, _log_options, _word_options),
     ),
 }
 

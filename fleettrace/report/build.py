@@ -20,7 +20,7 @@ from fleettrace.summary.counts import KeyCount
 from fleettrace.summary.fleet import Ranked
 from fleettrace.summary.run import Coverage, HostResult, InstanceResult, RunResult, Warn
 
-__all__ = ["build_report"]
+__all__ = ["build_report", "bytes_out"]
 
 _ONE_HOST = 0.9
 """Part of a key's requests on its hottest host from which on the key is called one host's."""
@@ -115,7 +115,7 @@ def _key_row(
         ops=None if known.ops is None else dict(known.ops),
         misses=known.misses,
         value_bytes=known.value_bytes,
-        bytes_out=_bytes_out(known),
+        bytes_out=bytes_out(known),
         hosts=ranked.hosts,
         spread=_spread(ranked, traced),
         top_host=top_host if ranked.top_host else None,
@@ -124,7 +124,7 @@ def _key_row(
     )
 
 
-def _bytes_out(known: KeyCount) -> int | None:
+def bytes_out(known: KeyCount) -> int | None:
     """Bytes sent to clients, from the mean size written in the window; None where no write was seen."""
     if known.ops is None or known.value_bytes is None:
         return None

@@ -73,7 +73,7 @@ def test_a_pattern_may_follow_hosts_directly() -> None:
     assert parse(["hosts", "cache-*"], {}).pattern == "cache-*"
 
 
-@pytest.mark.parametrize("command", ["run", "check", "plan", "hosts", "demo"])
+@pytest.mark.parametrize("command", ["run", "top", "check", "plan", "hosts", "demo"])
 def test_every_command_explains_its_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parse([command, "--help"], {})
