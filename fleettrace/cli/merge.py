@@ -25,6 +25,6 @@ def command(arguments: argparse.Namespace) -> int:
     merged = read_merged([Path(name) for name in arguments.files])
     if arguments.save is not None:
         save_merged(merged, Path(arguments.save))
-    result = run_result(merged)
+    result = run_result(merged, top=arguments.top)
     wanted.write(*hidden.apply(result))
     return exit_code(result, None, arguments.min_ok)

@@ -16,5 +16,5 @@ __all__ = ["command"]
 def command(arguments: argparse.Namespace) -> int:
     """Run it; gives the exit code, which says nothing of the hosts: they have been reported before."""
     hidden, wanted = redaction(arguments), wishes(arguments)
-    wanted.write(*hidden.apply(run_result(read_merged([Path(arguments.file)]))))
+    wanted.write(*hidden.apply(run_result(read_merged([Path(arguments.file)]), top=arguments.top)))
     return 0

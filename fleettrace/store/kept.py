@@ -13,6 +13,7 @@ from datetime import datetime
 from operator import attrgetter
 
 from fleettrace.errors import HostState
+from fleettrace.store.hottest import hottest_fleet
 from fleettrace.store.merging import Merged, preference
 from fleettrace.store.reading import Counted, HostRecord
 from fleettrace.summary.counts import Summary, add_known
@@ -24,24 +25,58 @@ __all__ = ["fleet_parts", "run_result", "without_counts"]
 _TOP_PER_HOST = 100
 """As many as a sweep keeps (`SweepSettings.top_per_host`)."""
 
+_MOST_ROWS = 300_000
+"""Rows whose keys are all held in memory at once: up to a kilobyte each, with their courses."""
 
-def run_result(merged: Merged) -> RunResult:
-    """The run as it was when the files were written, of several runs one that spans them all."""
+_OTHERS = 100_000
+"""Keys beside the hottest that a summary of more rows has: as many as families are looked for among."""
+
+
+def run_result(merged: Merged, *, top: int = 20, most_rows: int = _MOST_ROWS) -> RunResult:
+    """The run as it was when the files were written, of several runs one that spans them all.
+
+    Of more than `most_rows` rows the summary is exact for the `top` hottest keys, short of others, bounded in memory;
+    a warning says so.
+    """
     result = without_counts(merged)
-    courses = len({info.bucket_s for info in merged.runs.values()}) <= 1
+    courses = _share_buckets(merged)
+    parts = list(fleet_parts(merged))
+    if merged.rows > most_rows:
+        result.fleet = hottest_fleet(result.info.id, parts, top, others=_OTHERS, course=courses)
+        result.warnings.append(
+            Warn(
+                "merged-hottest",
+                f"of {merged.rows:,} rows families and distinct keys are counted among the hottest of each instance "
+                f"only, so at least so many there are; the {top} hottest keys, their bounds and all totals are exact",
+            )
+        )
+    else:
+        for host, instances in parts:
+            result.fleet.add_host(result.info.id, host, _summaries(instances, courses))
+    together = {host for host, records in _by_host(merged).items() if len(records) > 1}
     places = {host.host: host for host in result.hosts}
-    for host, parts in fleet_parts(merged):
-        summaries = {name: counted.summary() for name, counted in parts}
-        if not courses:
-            for summary in summaries.values():
-                _forget_course(summary)
-        result.fleet.add_host(result.info.id, host, summaries)
-        if _put_together(merged, host):
+    for host, instances in parts:
+        if host in together:
             whole = Summary()
-            for summary in summaries.values():
+            for summary in _summaries(instances, courses).values():
                 whole.add(summary)
             places[host].top, places[host].course = hottest(whole, _TOP_PER_HOST), whole.course
     return result
+
+
+def _summaries(instances: Iterable[tuple[str, Counted]], courses: bool) -> dict[str, Summary]:
+    summaries = {name: counted.summary() for name, counted in instances}
+    if not courses:
+        for summary in summaries.values():
+            summary.course = []
+            for count in summary.keys.values():
+                count.course = []
+    return summaries
+
+
+def _share_buckets(merged: Merged) -> bool:
+    """Whether the runs' courses can be added: a bucket is as long in each."""
+    return len({info.bucket_s for info in merged.runs.values()}) <= 1
 
 
 def without_counts(merged: Merged) -> RunResult:
@@ -53,7 +88,7 @@ def without_counts(merged: Merged) -> RunResult:
         *dict.fromkeys(warn for name in _in_order(by_host) for each in by_host[name] for warn in each.warnings),
         *sorted(merged.warnings, key=lambda warn: (warn.code, warn.host or "", warn.message)),
     ]
-    if len({run.bucket_s for run in merged.runs.values()}) > 1:
+    if not _share_buckets(merged):
         warnings.append(Warn("courses-differ", "the runs' courses have buckets of different lengths: none is shown"))
         for host in hosts:
             host.course = []
@@ -86,11 +121,6 @@ def _runs_in_order(merged: Merged) -> list[str]:
 def _in_order(by_host: dict[str, list[HostRecord]]) -> list[str]:
     """One run's hosts in its order; those of several runs by their places, and hosts in the same place by name."""
     return sorted(by_host, key=lambda host: (min(each.document["place"] for each in by_host[host]), host))
-
-
-def _put_together(merged: Merged, host: str) -> bool:
-    """Whether more than one record is behind the host."""
-    return sum(len(merged.records.get((run, host), ())) for run in merged.runs) > 1
 
 
 def _chosen(records: Sequence[HostRecord]) -> list[tuple[str, str, Counted]]:
@@ -172,9 +202,3 @@ def _one_run(runs: Sequence[RunInfo]) -> RunInfo:
         bucket_s=max(run.bucket_s for run in runs),
         finished=max(ended) if len(ended) == len(runs) else None,
     )
-
-
-def _forget_course(summary: Summary) -> None:
-    summary.course = []
-    for count in summary.keys.values():
-        count.course = []

@@ -64,6 +64,8 @@ def merge(files: Iterable[RunFile]) -> Merged:
         for record in file.hosts:
             found.setdefault((record.run, record.host), {}).setdefault(record.digest, record)
         warnings.update(file.warnings)
+    if not runs:
+        raise ConfigError("none of the files describes a run: there is nothing to report")
     for run, host in found:
         if run not in runs:
             raise ConfigError(f"{host} is of the run {run}, which none of the files describes")

@@ -1,0 +1,164 @@
+"""Random fleets and windows of their traffic: skewed, bursty, with memory, of several lengths, with hosts that failed
+and with keys that were cut off. What is drawn is known, so that what a comparison says of it can be held against it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from math import exp, log, sqrt
+
+from fleettrace.errors import HostState
+from fleettrace.store.history_model import KeptRun, KeptTemplate, keep
+from fleettrace.summary.counts import KeyCount, Summary
+from fleettrace.summary.fleet import hottest
+from fleettrace.summary.key import Key
+from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, RunInfo, RunResult
+
+__all__ = ["Fleet", "random_fleet", "window"]
+
+_STARTED = datetime(2026, 9, 21, 3, 0, 0, tzinfo=UTC)
+_TOP_PER_HOST = 100
+_EXACT = ProbeVerdict("item", True, "do_item_get", 0)
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What the traffic of a fleet is like."""
+
+    hosts: int
+    rate: float
+    """Requests per second of all hosts."""
+    weights: tuple[float, ...]
+    """Each key's part of the traffic, the hottest first; they need not sum up to anything."""
+    places: tuple[int, ...]
+    """The host that each key is on; -1: on all."""
+    bursts: tuple[float, ...]
+    """Each key's relative standard deviation from one second to the next, beside the counting noise."""
+    memory: float = 0.0
+    """How much of it goes on into the next second."""
+    swing: float = 0.0
+    """The same of the whole fleet's rate."""
+    printed: int = 10_000
+    """Keys that a host lists in a second."""
+    names: tuple[bytes, ...] = field(default=())
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Their names."""
+        return tuple(map(Key.whole, self.names or (b"user:%d:profile" % n for n in range(len(self.weights)))))
+
+
+def random_fleet(rng: random.Random, *, keys: int = 400, rate: float | None = None) -> Fleet:
+    """A fleet of up to a dozen hosts."""
+    hosts = rng.randint(1, 12)
+    skew = rng.uniform(0.7, 1.2)
+    most = rng.choice([0.0, 0.1, 0.3, 0.5])
+    return Fleet(
+        hosts=hosts,
+        rate=rate or rng.choice([5e3, 5e4, 3e5]),
+        weights=tuple((rank + 1) ** -skew for rank in range(keys)),
+        places=tuple(rng.randrange(hosts) if rng.random() < 0.9 else -1 for _ in range(keys)),
+        bursts=tuple(rng.choice([0.0, 0.0, most / 3, most]) for _ in range(keys)),
+        memory=rng.choice([0.0, 0.3, 0.6]),
+        swing=rng.choice([0.0, 0.05, 0.15]),
+        printed=rng.choice([10_000, 10_000, keys // (2 * hosts) + 20]),
+    )
+
+
+def window(
+    fleet: Fleet,
+    rng: random.Random,
+    *,
+    seconds: int = 10,
+    failed: Sequence[int] = (),
+    times: Mapping[int, float] | None = None,
+    places: Mapping[int, int] | None = None,
+    name: str = "run",
+    after: timedelta = timedelta(0),
+) -> KeptRun:
+    """A window of traffic, as it is kept.
+
+    Hosts in `failed` cannot be reached; the rate of key n is `times[n]` of the usual one, and it is on host
+    `places[n]`.
+    """
+    swing = _wander(rng, fleet.swing, fleet.memory, seconds)
+    rates = [fleet.rate * weight / sum(fleet.weights) for weight in fleet.weights]
+    rates = [rate * (times or {}).get(index, 1.0) for index, rate in enumerate(rates)]
+    counts: list[dict[Key, list[int]]] = [{} for _ in range(fleet.hosts)]
+    for index, (key, rate) in enumerate(zip(fleet.keys, rates, strict=True)):
+        burst = _wander(rng, fleet.bursts[index], fleet.memory, seconds)
+        place = (places or {}).get(index, fleet.places[index])
+        on = range(fleet.hosts) if place < 0 else (place,)
+        for host in on:
+            means = [rate * burst[second] * swing[second] / len(on) for second in range(seconds)]
+            counts[host][key] = [_poisson(rng, mean) for mean in means]
+    started = _STARTED + after
+    run = RunResult(RunInfo(name, started, "all", seconds, "0.1.0", 1.0, started + timedelta(seconds=seconds)))
+    for host in range(fleet.hosts):
+        if host in failed:
+            run.hosts.append(HostResult(f"cache-{host}", HostState.UNREACHABLE, Failure("connect", "no route")))
+        else:
+            _add(run, f"cache-{host}", _summary(counts[host], seconds, fleet.printed), seconds)
+    return keep(run, [_family(run)])
+
+
+def _summary(counts: Mapping[Key, list[int]], seconds: int, printed: int) -> Summary:
+    """A host's summary over slices of a second, of each of which the `printed` largest counts are listed."""
+    whole = Summary()
+    for second in range(seconds):
+        here = sorted(((course[second], key) for key, course in counts.items() if course[second]), reverse=True)
+        total = sum(count for count, _ in here)
+        left_out = sum(count for count, _ in here[printed:])
+        absent = min(left_out, here[printed - 1][0]) if left_out else 0
+        pad = [0] * second
+        keys = {key: KeyCount(count, absent, course=[*pad, count]) for count, key in here[:printed]}
+        whole.add(Summary(total, absent, keys, [*pad, total]))
+    return whole
+
+
+def _add(run: RunResult, host: str, summary: Summary, seconds: int) -> None:
+    instance = InstanceResult(1, HostState.OK, "/usr/bin/memcached", _EXACT, ports=(11211,), window_s=seconds)
+    instance.requests, instance.absent = summary.total, summary.absent
+    run.fleet.add_host(run.info.id, host, {"1": summary})
+    run.hosts.append(
+        HostResult(host, HostState.OK, None, [instance], hottest(summary, _TOP_PER_HOST), list(summary.course))
+    )
+
+
+def _family(run: RunResult) -> KeptTemplate:
+    """The family of all keys but the ten hottest ones."""
+    course = [0] * len(run.fleet.course)
+    requests = members = 0
+    for key, known in run.fleet.keys.items():
+        if known.count is not None and len(key.data) > len(b"user:9:profile"):
+            members += 1
+            requests += known.count.requests
+            for second, count in enumerate(known.count.course):
+                course[second] += count
+    return KeptTemplate("user:{}:profile", requests, members, None, tuple(course))
+
+
+def _wander(rng: random.Random, deviation: float, memory: float, seconds: int) -> list[float]:
+    """Multiples of a rate around 1: log-normal, each second remembering a part of the last one's logarithm."""
+    if not deviation:
+        return [1.0] * seconds
+    variance = log(1 + deviation**2)
+    value = rng.gauss(0, 1)
+    multiples = []
+    for _ in range(seconds):
+        multiples.append(exp(sqrt(variance) * value - variance / 2))
+        value = memory * value + sqrt(1 - memory**2) * rng.gauss(0, 1)
+    return multiples
+
+
+def _poisson(rng: random.Random, mean: float) -> int:
+    """A Poisson number; from 50 on the normal distribution is as good."""
+    if mean > 50:
+        return max(0, round(rng.gauss(mean, sqrt(mean))))
+    number, product, least = 0, rng.random(), exp(-mean)
+    while product > least:
+        number += 1
+        product *= rng.random()
+    return number
