@@ -11,6 +11,7 @@ from functools import partial
 from fleettrace.cli.fleet import Transports, selected, tasks_of, warnings_of
 from fleettrace.cli.output import Wishes, wishes, write_file_or_stdout
 from fleettrace.cli.progress import troubles
+from fleettrace.cli.secrets import asked_password
 from fleettrace.cli.sweeping import sweep_and_report
 from fleettrace.report.escape import escape_text
 from fleettrace.report.folding import fold
@@ -26,7 +27,7 @@ def command(arguments: argparse.Namespace) -> int:
     selection = selected(arguments)
     transports = Transports()
     try:
-        tasks = tasks_of(selection.hosts, arguments, transports)
+        tasks = tasks_of(selection.hosts, arguments, transports, asked_password(arguments))
         return sweep_and_report(
             arguments,
             tasks,

@@ -17,7 +17,7 @@ from fleettrace.inventory.shard import stable_shard
 from fleettrace.node.model import Instance
 from fleettrace.summary.run import Warn
 from fleettrace.sweep.settings import HostTask
-from fleettrace.transport.interface import Become, Target, Transport
+from fleettrace.transport.interface import Become, HostKeyPolicy, Target, Transport
 
 __all__ = ["Transports", "find_inventory", "selected", "tasks_of", "warnings_of"]
 
@@ -69,9 +69,11 @@ class Transports:
             transport.close()
 
 
-def tasks_of(hosts: Sequence[Host], arguments: argparse.Namespace, transports: Transports) -> list[HostTask]:
-    """One task for each host. Raises `ConfigError`."""
-    return [_task(host, arguments, transports) for host in hosts]
+def tasks_of(
+    hosts: Sequence[Host], arguments: argparse.Namespace, transports: Transports, become_password: str | None = None
+) -> list[HostTask]:
+    """One task for each host; `become_password` is for those whose inventory has none. Raises `ConfigError`."""
+    return [_task(host, arguments, transports, become_password) for host in hosts]
 
 
 def warnings_of(selection: Selection) -> list[Warn]:
@@ -82,11 +84,11 @@ def warnings_of(selection: Selection) -> list[Warn]:
     ]
 
 
-def _task(host: Host, arguments: argparse.Namespace, transports: Transports) -> HostTask:
+def _task(host: Host, arguments: argparse.Namespace, transports: Transports, become_password: str | None) -> HostTask:
     settings = host_settings(host)
     return HostTask(
         name=host.name,
-        target=_target(settings, arguments),
+        target=_target(settings, arguments, become_password),
         transport=transports.get(settings.connection.value),
         bpftrace=settings.bpftrace,
         scope=settings.scope.value,
@@ -94,9 +96,10 @@ def _task(host: Host, arguments: argparse.Namespace, transports: Transports) -> 
     )
 
 
-def _target(settings: HostSettings, arguments: argparse.Namespace) -> Target:
+def _target(settings: HostSettings, arguments: argparse.Namespace, become_password: str | None) -> Target:
     # Unless the inventory says no, scripts run as root: the transport leaves sudo out where the user is root already.
-    become = None if settings.become is False else Become(secret(settings.become_password))
+    own = secret(settings.become_password)
+    become = None if settings.become is False else Become(become_password if own is None else own)
     return Target(
         name=settings.name,
         address=settings.address,
@@ -106,6 +109,7 @@ def _target(settings: HostSettings, arguments: argparse.Namespace) -> Target:
         password=secret(settings.password),
         become=become,
         connect_timeout=arguments.connect_timeout,
+        host_key=HostKeyPolicy(arguments.host_key),
         proxy_jump=settings.proxy_jump,
         ssh_config=None if arguments.ssh_config is None else Path(arguments.ssh_config),
     )

@@ -22,7 +22,8 @@ _EPILOG = """\
 exit codes: 0 all traced, 1 a rule found something, 2 usage or configuration, 3 some hosts failed, 4 too many did or
 there is nothing to report, 5 deadline reached, 75 another run holds the lock, 130/143 interrupted"""
 
-# The names of `report.interface.Output`, `report.redact.Redact` and `transport.interface.HostKeyPolicy`, which it would take time to import for `--help`.
+# The names of `report.interface.Output`, `report.redact.Redact` and `transport.interface.HostKeyPolicy`, which it would
+# take time to import for `--help`.
 FORMATS = ("table", "json", "csv", "prometheus", "markdown", "html")
 REDACTIONS = ("hash", "template", "drop")
 HOST_KEYS = ("strict", "accept-new")
@@ -239,11 +240,8 @@ def _save_options(options: _Options) -> None:
     options.value("--save", str, None, "FILE", "keep the run there, for `fleettrace report` and `fleettrace merge`")
 
 
-def _ask_options(options: _Options) -> None:
-    options.switch("--ask-become-pass", "ask once for the password of sudo, for hosts that have none", short="-K")
-
-
-def _log_options(options: _Options) -> None:
+def _session_options(options: _Options) -> None:
+    options.switch("--ask-become-pass", "ask once for sudo's password, for hosts whose inventory has none", short="-K")
     options.value("--log", str, None, "FILE", "add a line of JSON there for everything that happens")
 
 
@@ -261,21 +259,21 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
         "sweep now and report",
         (
             *(_inventory_options, _trace_options, _output_options, _name_options),
-            *(_save_options, _connection_options, _ask_options, _log_options, _word_options),
+            *(_save_options, _connection_options, _session_options, _word_options),
         ),
     ),
     "top": (
         "the same as run, live",
         (
             *(_inventory_options, _live_trace_options, _output_options, _name_options),
-            *(_save_options, _connection_options, _ask_options, _log_options, _word_options),
+            *(_save_options, _connection_options, _session_options, _word_options),
         ),
     ),
     "check": (
         "log in everywhere, find instances, plan probes, trace nothing",
         (
             *(_inventory_options, _trace_options, _check_output_options),
-            *(_connection_options, _ask_options, _log_options, _word_options),
+            *(_connection_options, _session_options, _word_options),
         ),
     ),
     "plan": (
@@ -290,7 +288,7 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
     ),
     "demo": (
         "a fleet on this machine, traced for real",
-        (_trace_options, _output_options, _name_options, _connection_options, _ask_options, _log_options, _word_options),
+        (_trace_options, _output_options, _name_options, _connection_options, _session_options, _word_options),
     ),
 }
 

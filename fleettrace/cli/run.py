@@ -12,6 +12,7 @@ from fleettrace.cli.output import Wishes, wishes
 from fleettrace.cli.progress import troubles
 from fleettrace.cli.redaction import Redaction, redaction
 from fleettrace.cli.saving import Saver, saver
+from fleettrace.cli.secrets import asked_password
 from fleettrace.cli.sweeping import Write, sweep_and_report
 from fleettrace.errors import ConfigError
 from fleettrace.summary.run import RunResult
@@ -38,7 +39,7 @@ def trace(
     with ExitStack() as stack:
         transports = Transports()
         stack.callback(transports.close)
-        tasks = tasks_of(selection.hosts, arguments, transports)
+        tasks = tasks_of(selection.hosts, arguments, transports, asked_password(arguments))
         kept = saver(arguments, hidden)
         if kept is not None:
             stack.enter_context(kept).order([task.name for task in tasks])

@@ -1,15 +1,18 @@
-"""Secrets that the inventory does not hold itself: a command on the controller prints them."""
+"""Secrets that the inventory does not hold itself: a command on the controller prints them, or a person is asked."""
 
 from __future__ import annotations
 
+import argparse
+import getpass
 import shlex
 import subprocess
+import sys
 from functools import cache
 
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.settings import SecretCommand
 
-__all__ = ["secret"]
+__all__ = ["asked_password", "secret"]
 
 _TIMEOUT_S = 60
 
@@ -17,6 +20,21 @@ _TIMEOUT_S = 60
 def secret(value: str | SecretCommand | None) -> str | None:
     """The secret itself: as it is, or the first line that its command prints. Raises `ConfigError`."""
     return _printed(value.command) if isinstance(value, SecretCommand) else value
+
+
+def asked_password(arguments: argparse.Namespace) -> str | None:
+    """With `--ask-become-pass`, what a person types when asked, once and without an echo. Raises `ConfigError`."""
+    if not arguments.ask_become_pass:
+        return None
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            "--ask-become-pass asks on a terminal, and standard input is none: set `ansible_become_password` in the "
+            "inventory, which may be a command that prints it (`{cmd: ...}`)"
+        )
+    try:
+        return getpass.getpass("BECOME password: ", sys.stderr)
+    except EOFError:
+        raise ConfigError("--ask-become-pass: no password was typed") from None
 
 
 @cache

@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Become", "Chunk", "Connection", "Execution", "Limits", "Stream", "Target", "Transport"]
+__all__ = ["Become", "Chunk", "Connection", "Execution", "HostKeyPolicy", "Limits", "Stream", "Target", "Transport"]
 
 
 class Stream(StrEnum):
@@ -50,6 +50,14 @@ class Become:
     password: str | None = field(default=None, repr=False)
 
 
+class HostKeyPolicy(StrEnum):
+    """What to do about a host whose key is not known. A key that changed or was revoked is refused by each."""
+
+    STRICT = "strict"
+    ACCEPT_NEW = "accept-new"
+    """Believe it this once and write it down, as OpenSSH's `StrictHostKeyChecking accept-new` does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where and as whom to log in. `None` leaves the choice to `~/.ssh/config`, then to SSH's own defaults."""
@@ -67,6 +75,8 @@ class Target:
     """Seconds for TCP, key exchange and authentication together."""
     known_hosts: Path | None = None
     """Read instead of the user's and the system's known_hosts files."""
+    host_key: HostKeyPolicy = HostKeyPolicy.STRICT
+    """For the bastions on the way, too."""
     proxy_jump: str | None = None
     ssh_config: Path | None = None
     """Read instead of `~/.ssh/config` and `/etc/ssh/ssh_config`."""

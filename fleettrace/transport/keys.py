@@ -13,7 +13,8 @@ from pathlib import Path
 import paramiko
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.transport.known_hosts import HostKey, KnownHosts
+from fleettrace.transport.interface import HostKeyPolicy
+from fleettrace.transport.known_hosts import HostKey, KnownHosts, append
 from fleettrace.transport.routes import Route
 
 __all__ = ["HostKeyCheck", "KeyRing"]
@@ -30,6 +31,7 @@ class KeyRing:
         self._lock = threading.Lock()
         self._keys: dict[tuple[Path, tuple[Path, ...]], paramiko.PKey | HostError] = {}
         self._known: dict[Path, KnownHosts] = {}
+        self._new = KnownHosts()
 
     def private_key(self, path: Path, certificates: tuple[Path, ...] = ()) -> paramiko.PKey:
         """The key in a file, with the certificate beside it (`-cert.pub`) or one of `certificates`.
@@ -55,7 +57,25 @@ class KeyRing:
             for path in route.known_hosts:
                 if path not in self._known:
                     self._known[path] = KnownHosts.read(path)
-        return [key for path in route.known_hosts for key in self._known[path].lookup(route.host_key_name)]
+            return self._lookup(route)
+
+    def _lookup(self, route: Route) -> list[HostKey]:
+        files = [*(self._known[path] for path in route.known_hosts), self._new]
+        return [key for file in files for key in file.lookup(route.host_key_name)]
+
+    def learn(self, route: Route, type_: str, key: str) -> list[HostKey]:
+        """Write down the key of a host that none was known of, and know it for the rest of the run.
+
+        Gives what is known of the host then: another thread may have learned a key of it meanwhile, and then nothing is
+        written. `host_keys` was asked before. Raises OSError.
+        """
+        with self._lock:
+            if any(not entry.marker for entry in self._lookup(route)):
+                return self._lookup(route)
+            if route.new_keys is not None:
+                append(route.new_keys, route.host_key_name, type_, key, hashed=route.hashed_names)
+            self._new.learn(route.host_key_name, type_, key, f"{route.new_keys}:new")
+            return self._lookup(route)
 
 
 def _load(path: Path, certificates: tuple[Path, ...]) -> paramiko.PKey:
@@ -87,11 +107,12 @@ def _load(path: Path, certificates: tuple[Path, ...]) -> paramiko.PKey:
 
 
 class HostKeyCheck(paramiko.MissingHostKeyPolicy):
-    """Accepts a host whose key stands in known_hosts, refuses every other."""
+    """Accepts a host whose key stands in known_hosts; one of whom none does, where that is wanted; and no other."""
 
-    def __init__(self, route: Route, known: list[HostKey]) -> None:
+    def __init__(self, route: Route, keys: KeyRing) -> None:
         self._route = route
-        self._known = known
+        self._keys = keys
+        self._known = keys.host_keys(route)
 
     def preferred(self, types: tuple[str, ...]) -> tuple[str, ...]:
         """Host key types to ask for: those that are known first, so that a host with several shows a known one."""
@@ -111,7 +132,22 @@ class HostKeyCheck(paramiko.MissingHostKeyPolicy):
         print_ = f"{offered[0]} {_fingerprint(offered[1])}"
         if others := [entry for entry in self._known if not entry.marker]:
             raise self._refused("host-key-changed", self._changed(print_, offered[0], others))
+        if self._route.host_key is HostKeyPolicy.ACCEPT_NEW:
+            self._learn(print_, *offered)
+            return
         raise self._refused("host-key-unknown", self._unknown(print_))
+
+    def _learn(self, print_: str, type_: str, key: str) -> None:
+        try:
+            known = self._keys.learn(self._route, type_, key)
+        except OSError as error:
+            raise self._refused(
+                "host-key-unsaved",
+                f"its new host key cannot be written to {self._route.new_keys} ({error.strerror}): correct that, for "
+                "else the next run would believe any other key as well",
+            ) from None
+        if all((entry.type, entry.base64) != (type_, key) for entry in known):
+            raise self._refused("host-key-changed", self._changed(print_, type_, known))
 
     def _changed(self, print_: str, type_: str, known: list[HostKey]) -> str:
         entry = next((entry for entry in known if entry.type == type_), known[0])
@@ -129,7 +165,7 @@ class HostKeyCheck(paramiko.MissingHostKeyPolicy):
         authority = any(entry.marker == "@cert-authority" for entry in self._known)
         return (
             f"its host key {print_} is not in {file}: if that is its key, "
-            f"`ssh-keyscan {scan}{self._route.host} >> {file}`"
+            f"`ssh-keyscan {scan}{self._route.host} >> {file}`, or --host-key accept-new"
             + (" (@cert-authority lines are not used)" if authority else "")
         )
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 import re
+import secrets
 from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path
 
-__all__ = ["HostKey", "KnownHosts"]
+__all__ = ["HostKey", "KnownHosts", "append"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,10 @@ class KnownHosts:
         for number, line in enumerate(text.splitlines(), 1):
             known._add(line.split(), f"{path}:{number}")
         return known
+
+    def learn(self, name: str, type_: str, key: str, where: str) -> None:
+        """Know a host's key from now on."""
+        self._plain.setdefault(name.lower(), []).append(HostKey(type_, key, where))
 
     def _add(self, fields: list[str], where: str) -> None:
         marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
@@ -83,6 +89,29 @@ class KnownHosts:
             if any(pattern.match(name) for pattern in wanted) and not any(pattern.match(name) for pattern in unwanted):
                 found.append(key)
         return found
+
+
+def append(path: Path, name: str, type_: str, key: str, *, hashed: bool) -> None:
+    """Add a host's key at the end of a known_hosts file, which is made if need be. Raises OSError.
+
+    One write in append mode: another run, or an ssh, that adds a key at the same time does not mix its line with this.
+    """
+    name = _hashed(name.lower()) if hashed else name.lower()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        size = os.fstat(file).st_size
+        cut = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+        line = f"{name} {type_} {key}\n".encode()
+        os.write(file, b"\n" + line if cut else line)
+    finally:
+        os.close(file)
+
+
+def _hashed(name: str) -> str:
+    salt = secrets.token_bytes(hashlib.sha1().digest_size)
+    parts = (salt, hmac.digest(salt, name.encode(), hashlib.sha1))
+    return "|1|" + "|".join(base64.b64encode(part).decode() for part in parts)
 
 
 def _pattern(word: str) -> re.Pattern[str]:

@@ -65,7 +65,7 @@ def login(route: Route, sock: Any, keys: KeyRing, deadline: float) -> Connection
 
     Raises `HostError` (`unreachable`, `host-key`, `auth-failed`); `sock` is closed then.
     """
-    check = HostKeyCheck(route, keys.host_keys(route))
+    check = HostKeyCheck(route, keys)
     links: list[Link] = []
 
     def link(sock: Any, **options: Any) -> Link:

@@ -19,7 +19,7 @@ from paramiko.config import SSHConfig, SSHConfigDict
 from paramiko.ssh_exception import ConfigParseError, CouldNotCanonicalize
 
 from fleettrace.errors import ConfigError
-from fleettrace.transport.interface import Target
+from fleettrace.transport.interface import HostKeyPolicy, Target
 
 __all__ = ["Configs", "Route", "route_of"]
 
@@ -50,6 +50,11 @@ class Route:
     hop: Route | None
     """The bastion next to the host; it may have one of its own."""
     proxy_command: str | None
+    host_key: HostKeyPolicy = HostKeyPolicy.STRICT
+    new_keys: Path | None = None
+    """Where a host's new key is written down: the user's first known_hosts file, None where there is none."""
+    hashed_names: bool = False
+    """Write the host's name as a hash there (ssh_config's HashKnownHosts)."""
     password: str | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -160,7 +165,7 @@ def _own_route(target: Target, says: SSHConfigDict, host: str) -> Route:
         port=port,
         user=target.user or says.get("user") or getpass.getuser(),
         host_key_name=says.get("hostkeyalias") or (host if port == 22 else f"[{host}]:{port}"),
-        known_hosts=_known_hosts(target, says),
+        known_hosts=(*_users_known_hosts(target, says), *_systems_known_hosts(target, says)),
         key_file=None if target.key_file is None else target.key_file.expanduser(),
         identities=tuple(Path(name).expanduser() for name in explicit or _DEFAULT_KEYS),
         certificates=_certificates(says),
@@ -168,16 +173,27 @@ def _own_route(target: Target, says: SSHConfigDict, host: str) -> Route:
         and says.get("identityagent", "").lower() != "none",
         hop=None,
         proxy_command=command,
+        host_key=target.host_key,
+        new_keys=next(iter(_users_known_hosts(target, says)), None),
+        hashed_names=says.get("hashknownhosts", "no").lower() == "yes",
         password=target.password,
     )
 
 
-def _known_hosts(target: Target, says: SSHConfigDict) -> tuple[Path, ...]:
+def _users_known_hosts(target: Target, says: SSHConfigDict) -> tuple[Path, ...]:
     if target.known_hosts is not None:
         return (target.known_hosts.expanduser(),)
-    user = says.get("userknownhostsfile", " ".join(_KNOWN_HOSTS[:2])).split()
-    system = says.get("globalknownhostsfile", " ".join(_KNOWN_HOSTS[2:])).split()
-    return tuple(Path(name).expanduser() for name in (*user, *system) if name.lower() != "none")
+    return _files(says.get("userknownhostsfile", " ".join(_KNOWN_HOSTS[:2])))
+
+
+def _systems_known_hosts(target: Target, says: SSHConfigDict) -> tuple[Path, ...]:
+    if target.known_hosts is not None:
+        return ()
+    return _files(says.get("globalknownhostsfile", " ".join(_KNOWN_HOSTS[2:])))
+
+
+def _files(names: str) -> tuple[Path, ...]:
+    return tuple(Path(name).expanduser() for name in names.split() if name.lower() != "none")
 
 
 def _certificates(says: SSHConfigDict) -> tuple[Path, ...]:
@@ -203,6 +219,7 @@ def _hop(jumps: list[str], target: Target, configs: Configs) -> Route:
         port=int(port) if port else None,
         user=user or None,
         known_hosts=target.known_hosts,
+        host_key=target.host_key,
         ssh_config=target.ssh_config,
     )
     says = configs.lookup((name,), target.ssh_config)

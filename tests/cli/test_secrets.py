@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from fleettrace.cli.secrets import secret
+from fleettrace.cli.parser import HOST_KEYS, parse
+from fleettrace.cli.secrets import asked_password, secret
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.settings import SecretCommand
+from fleettrace.transport.interface import HostKeyPolicy
 
 
 def test_a_password_of_the_inventory_is_itself() -> None:
@@ -30,3 +34,17 @@ def test_a_command_that_fails_is_named_without_its_arguments(command: str) -> No
     with pytest.raises(ConfigError, match="the command for a password") as caught:
         secret(SecretCommand(command))
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_is_asked_for_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.pipe()
+    os.close(theirs)
+    with os.fdopen(ours) as no_terminal:
+        monkeypatch.setattr(sys, "stdin", no_terminal)
+        assert asked_password(parse(["run"], {})) is None
+        with pytest.raises(ConfigError, match="asks on a terminal, and standard input is none"):
+            asked_password(parse(["run", "-K"], {}))
+
+
+def test_the_policies_are_the_transports() -> None:
+    assert list(HOST_KEYS) == [policy.value for policy in HostKeyPolicy]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.transport.known_hosts import KnownHosts
+from fleettrace.transport.known_hosts import KnownHosts, append
 
 KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIA0ZTpq+8wzaGBDHLrk3N6G0rT3pYLGp4hKq8mO0x1aB"
 OTHER = "AAAAC3NzaC1lZDI1NTE5AAAAIBBBTpq+8wzaGBDHLrk3N6G0rT3pYLGp4hKq8mO0x1aB"
@@ -61,3 +61,22 @@ def test_markers_and_places_are_kept(tmp_path: Path) -> None:
 
 def test_a_missing_file_knows_nobody(tmp_path: Path) -> None:
     assert KnownHosts.read(tmp_path / "none").lookup("web1") == []
+
+
+@pytest.mark.parametrize("hashed", [False, True], ids=["plain", "hashed"])
+@pytest.mark.parametrize("name", ["Web9", "[web9]:2222", "10.0.0.9"])
+def test_ssh_keygen_finds_what_was_added(tmp_path: Path, name: str, hashed: bool) -> None:
+    path = tmp_path / "ssh" / "known_hosts"
+    append(path, name, "ssh-ed25519", KEY, hashed=hashed)
+    # ssh asks for names in small letters, ssh-keygen as they are given.
+    assert said(path, name.lower()) == [KEY]
+    assert [key.base64 for key in KnownHosts.read(path).lookup(name)] == [KEY]
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert (name.lower() in path.read_text()) is not hashed
+
+
+def test_a_line_without_an_end_stays_one_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "known_hosts"
+    path.write_text(f"web1 ssh-ed25519 {KEY}")
+    append(path, "web2", "ssh-ed25519", OTHER, hashed=False)
+    assert path.read_text() == f"web1 ssh-ed25519 {KEY}\nweb2 ssh-ed25519 {OTHER}\n"
