@@ -1,0 +1,129 @@
+"""How likely chance alone makes one count so much larger than another. Pure.
+
+Two counts are compared by the binomial test that their sum leaves: given n = a + b events in all, those of b are
+binomial with the part of the exposure that b had. It is exact for Poisson counts, small ones included. Traffic that is
+burstier than Poisson has rates that wander: the test is then taken over all the ratios that the wandering makes of
+the true one, log-normally. And where the burstiness is itself an estimate from few slices, Student's t takes the place
+of the normal distribution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import erfc, exp, inf, lgamma, log, log1p, pi, sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+
+__all__ = ["Events", "at_most_z", "beta_part", "chance_of_ratio", "holm", "student_tail"]
+
+_LARGE = 500.0
+"""Events from which on the logarithm of a count is as good as normal."""
+
+_NORMAL = NormalDist()
+_TINY = 1e-300
+_MANY_FREEDOMS = 1000.0
+
+_NO_FINDING = 0.01
+"""A chance from which on nobody asks what it is exactly: it is one of many that are looked at."""
+
+_NODES = [(z / 2, exp(-z * z / 8) / sqrt(2 * pi) / 2) for z in range(-13, 14)]
+"""The normal distribution in half standard deviations: steps small enough to sum a smooth function to many digits."""
+
+
+class Events(NamedTuple):
+    """A count and what it was counted over: time, or other requests."""
+
+    number: float
+    exposure: float
+
+
+def chance_of_ratio(a: Events, b: Events, ratio: float, wander: float, freedom: float = inf) -> float:
+    """The chance of so many events of `b` or more beside those of `a`, when b's rate is at most `ratio` times a's.
+
+    `wander` is the relative variance of the ratio of the rates beside the counting noise, and `freedom` how many
+    degrees of freedom the estimate of it has.
+    """
+    if b.number <= 0 or a.exposure <= 0 or b.exposure <= 0:
+        return 1.0
+    counting = 1 / max(a.number, 1.0) + 1 / b.number
+    if min(a.number, b.number) > _LARGE:
+        seen = b.number / a.number / ratio * a.exposure / b.exposure
+        chance = _normal_tail(log(seen) / sqrt(counting + wander))
+    else:
+        chance = _binomial_tail(a, b, ratio)
+        if chance < _NO_FINDING and wander > 0:
+            spread = sqrt(wander)
+            chance = sum(part * _binomial_tail(a, b, ratio * exp(z * spread)) for z, part in _NODES)
+    if chance >= _NO_FINDING or wander <= 0:
+        return chance
+    # Satterthwaite: the less of the variance is estimated, the better is the whole of it known.
+    freedom *= ((counting + wander) / wander) ** 2
+    return chance if freedom >= _MANY_FREEDOMS else student_tail(at_most_z(chance), freedom)
+
+
+def _binomial_tail(a: Events, b: Events, ratio: float) -> float:
+    return beta_part(b.number, a.number + 1, ratio * b.exposure / (a.exposure + ratio * b.exposure))
+
+
+def at_most_z(chance: float) -> float:
+    """The standard deviations that a normal value is above its mean with this chance, for a chance up to a half."""
+    return -_NORMAL.inv_cdf(max(chance, _TINY))
+
+
+def _normal_tail(z: float) -> float:
+    return max(erfc(z / sqrt(2)) / 2, _TINY)
+
+
+def student_tail(t: float, freedom: float) -> float:
+    """The chance of Student's t above `t`, for t of 0 or more."""
+    return beta_part(freedom / 2, 0.5, freedom / (freedom + t * t)) / 2
+
+
+def beta_part(a: float, b: float, x: float) -> float:
+    """The regularized incomplete beta function I_x(a, b), for a and b above 0.
+
+    By its continued fraction (Abramowitz and Stegun 26.5.8), evaluated by Lentz's method on the side where it converges
+    fast.
+    """
+    if x <= 0:
+        return 0.0
+    if x >= 1:
+        return 1.0
+    front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x))
+    if x < (a + 1) / (a + b + 2):
+        return front * _fraction(a, b, x) / a
+    return 1 - front * _fraction(b, a, 1 - x) / b
+
+
+def _fraction(a: float, b: float, x: float) -> float:
+    c, d = 1.0, 1.0 / _not_zero(1 - (a + b) * x / (a + 1))
+    value = d
+    for m in range(1, 2000):
+        for step in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d = 1 / _not_zero(1 + step * d)
+            c = _not_zero(1 + step / c)
+            value *= c * d
+        if abs(c * d - 1) < 1e-12:
+            break
+    return value
+
+
+def _not_zero(value: float) -> float:
+    return value if abs(value) > _TINY else _TINY
+
+
+def holm(chances: Sequence[float], tested: int) -> list[float]:
+    """Each chance corrected for there being `tested` of them, by Holm's method.
+
+    Taking those up to a limit, the chance of any false one is at most that limit, whatever their dependence.
+    """
+    order = sorted(range(len(chances)), key=chances.__getitem__)
+    corrected = [1.0] * len(chances)
+    highest = 0.0
+    for place, index in enumerate(order):
+        highest = max(highest, min(1.0, chances[index] * max(tested - place, 1)))
+        corrected[index] = highest
+    return corrected
