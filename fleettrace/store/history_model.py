@@ -75,6 +75,8 @@ class KeptRun:
     warnings: tuple[Warn, ...] = ()
     redaction: str = ""
     """How names were replaced, and by which secret: names are the same in two runs only where this is. Empty: not."""
+    playbook: str = ""
+    """The playbook that the run was part of; empty for none."""
 
     @property
     def rate(self) -> float | None:
@@ -84,7 +86,12 @@ class KeptRun:
 
 
 def keep(
-    run: RunResult, templates: Sequence[KeptTemplate] = (), *, redaction: str = "", keys: int = KEPT_KEYS
+    run: RunResult,
+    templates: Sequence[KeptTemplate] = (),
+    *,
+    redaction: str = "",
+    playbook: str = "",
+    keys: int = KEPT_KEYS,
 ) -> KeptRun:
     """What is kept of `run`, whose families were found elsewhere."""
     fleet = run.fleet
@@ -104,6 +111,7 @@ def keep(
         templates=tuple(templates),
         warnings=tuple(run.warnings),
         redaction=redaction,
+        playbook=playbook,
     )
 
 
