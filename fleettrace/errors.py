@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-__all__ = ["ConfigError", "FleettraceError", "HostError", "HostState"]
+__all__ = ["BusyError", "ConfigError", "FleettraceError", "HostError", "HostState"]
 
 
 class FleettraceError(Exception):
@@ -27,6 +27,10 @@ class ConfigError(FleettraceError):
         self.line = line
         where = "" if self.file is None else f"{self.file}:{line}: " if line is not None else f"{self.file}: "
         super().__init__(f"{where}{message}")
+
+
+class BusyError(FleettraceError):
+    """Another run does what this one was to do (exit code 75)."""
 
 
 class HostState(StrEnum):

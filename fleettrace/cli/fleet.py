@@ -19,17 +19,22 @@ from fleettrace.summary.run import Warn
 from fleettrace.sweep.settings import HostTask
 from fleettrace.transport.interface import Become, HostKeyPolicy, Target, Transport
 
-__all__ = ["Transports", "find_inventory", "selected", "tasks_of", "warnings_of"]
+__all__ = ["Transports", "find_inventory", "inventory_source", "selected", "tasks_of", "warnings_of"]
 
 
 def find_inventory(arguments: argparse.Namespace) -> Inventory:
     """The inventory that the options, the environment or the usual places name. Raises `ConfigError`."""
+    return load_inventory(inventory_source(arguments))
+
+
+def inventory_source(arguments: argparse.Namespace) -> str:
+    """Where the inventory is. Raises `ConfigError`."""
     if arguments.inventory is not None:
-        return load_inventory(arguments.inventory)
+        return str(arguments.inventory)
     places = default_sources()
     for place in places:
         if place.exists():
-            return load_inventory(str(place))
+            return str(place)
     raise ConfigError(
         "no inventory: name one with -i FILE or FLEETTRACE_INVENTORY, or write one of "
         f"{', '.join(str(place) for place in places)} (see inventory.example.yaml)"

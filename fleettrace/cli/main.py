@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from fleettrace.cli.parser import parse
-from fleettrace.errors import ConfigError, FleettraceError
+from fleettrace.errors import BusyError, ConfigError, FleettraceError
 
 __all__ = ["entry", "main"]
 
@@ -22,6 +22,9 @@ def main(argv: Sequence[str]) -> int:
     except ConfigError as error:
         print(f"fleettrace: {error}", file=sys.stderr)
         return 2
+    except BusyError as error:
+        print(f"fleettrace: {error}", file=sys.stderr)
+        return 75  # EX_TEMPFAIL of sysexits.h: try again later
     except FleettraceError as error:
         print(f"fleettrace: {error}", file=sys.stderr)
         return 4

@@ -245,6 +245,11 @@ def _session_options(options: _Options) -> None:
     options.value("--log", str, None, "FILE", "add a line of JSON there for everything that happens")
 
 
+def _schedule_options(options: _Options) -> None:
+    options.value("--name", str, None, "NAME", "one run of a name at a time (default: the hosts that are asked for)")
+    options.value("--splay", duration, None, "TIME", "wait up to that long first, on one machine always the same time")
+
+
 def _min_ok_option(options: _Options) -> None:
     options.value("--min-ok", share, "50%", "SHARE", "hosts that must succeed for exit code 3 instead of 4")
 
@@ -259,7 +264,7 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
         "sweep now and report",
         (
             *(_inventory_options, _trace_options, _output_options, _name_options),
-            *(_save_options, _connection_options, _session_options, _word_options),
+            *(_save_options, _connection_options, _session_options, _schedule_options, _word_options),
         ),
     ),
     "top": (

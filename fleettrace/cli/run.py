@@ -12,6 +12,7 @@ from fleettrace.cli.output import Wishes, wishes
 from fleettrace.cli.progress import troubles
 from fleettrace.cli.redaction import Redaction, redaction
 from fleettrace.cli.saving import Saver, saver
+from fleettrace.cli.schedule import its_turn
 from fleettrace.cli.secrets import asked_password
 from fleettrace.cli.sweeping import Write, sweep_and_report
 from fleettrace.errors import ConfigError
@@ -40,6 +41,7 @@ def trace(
         transports = Transports()
         stack.callback(transports.close)
         tasks = tasks_of(selection.hosts, arguments, transports, asked_password(arguments))
+        stack.enter_context(its_turn(arguments))
         kept = saver(arguments, hidden)
         if kept is not None:
             stack.enter_context(kept).order([task.name for task in tasks])

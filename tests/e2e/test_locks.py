@@ -1,0 +1,77 @@
+"""Two runs at once: the second is told of the first and ends with 75, unless it is another one by its name."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fleettrace.lab.fleet import Lab
+from tests.e2e.command import Command, on_lab, run
+
+pytestmark = pytest.mark.lab
+
+
+def test_the_second_run_is_told_of_the_first(lab: Lab) -> None:
+    options = ["run", *on_lab(lab, "--hosts", "plain", "--output", "json", "-v")]
+    with Command([*options, "--duration", "60s"]) as first:
+        first.wait_for_trace("plain")
+        refused = run(*options, "--duration", "1s", "-q")
+        assert (refused.status, refused.out) == (75, b"")
+        assert f"another run of 'plain' is under way for {lab.inventory} (pid {first.pid}, since " in refused.err
+        assert "--duration 60s" in refused.err
+        named = run(*options, "--duration", "1s", "--name", "another")
+        assert (named.status, named.host("plain")["state"]) == (0, "ok")
+        first.signal(signal.SIGINT)
+        assert first.finish().status == 130
+    assert run(*options, "--duration", "1s").status == 0
+
+
+def test_a_run_that_was_killed_locks_nothing(lab: Lab) -> None:
+    options = ["run", *on_lab(lab, "--hosts", "plain", "--output", "json", "-v")]
+    with Command([*options, "--duration", "60s"]) as first:
+        first.wait_for_trace("plain")
+        first.signal(signal.SIGKILL)
+        first.finish()
+    assert run(*options, "--duration", "1s").status == 0
+
+
+def test_a_short_splay_is_waited_for_and_a_quiet_run_does_not_tell(lab: Lab, tmp_path: Path) -> None:
+    place = tmp_path / "report.json"
+    options = ["run", *on_lab(lab, "--hosts", "plain", "--duration", "1s", "--splay", "500ms", "--output", "json")]
+    quiet = run(*options, "-q", "-o", str(place))
+    assert (quiet.status, quiet.out, quiet.err) == (0, b"", "")
+    assert json.loads(place.read_text())["hosts"][0]["state"] == "ok"
+    assert "waiting 0 s of the 0.5 s of --splay" in run(*options).err
+
+
+def test_a_quiet_run_says_what_went_wrong(lab: Lab, tmp_path: Path) -> None:
+    options = on_lab(lab, "--hosts", "plain,closed,stranger", "--duration", "1s", "--retries", "0", "--min-ok", "0")
+    done = run("run", *options, "-q", "-o", str(tmp_path / "report.txt"))
+    assert done.status == 3
+    words = done.err.splitlines()
+    assert [" ".join(line.split()[:3]) for line in words] == [
+        "fleettrace: closed: unreachable:",
+        "fleettrace: stranger: auth-failed:",
+    ]
+
+
+def test_the_log_tells_the_whole_story_and_no_secret(lab: Lab, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    options = on_lab(lab, "--hosts", "password,closed", "--duration", "1s", "--retries", "1", "--log", str(log))
+    assert run("run", *options, "-q", "-o", str(tmp_path / "report.txt")).status == 3
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    told = {name: [line["event"] for line in lines if line.get("host") == name] for name in ("password", "closed")}
+    assert told["closed"] == ["host.started", "host.progressed", "host.retried", "host.progressed", "host.failed"]
+    assert [name for name in dict.fromkeys(told["password"]) if name != "host.progressed"] == [
+        "host.started",
+        "instance.started",
+        "slice.finished",
+        "instance.finished",
+        "host.finished",
+    ]
+    password = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"]["password"]["ansible_become_password"]
+    assert password not in log.read_text()
