@@ -54,23 +54,21 @@ class SliceCounts:
     """The map was printed whole (a trace stopped early prints without a limit)."""
 
 
-def entry_bounds(part: SliceCounts, limits: MapLimits) -> tuple[int, int]:
-    """The most requests that (one entry, all entries of one key) of this instance can have had without being printed.
+def hidden_bounds(part: SliceCounts, limits: MapLimits) -> tuple[int, int]:
+    """The most requests of this instance (in one entry that was not printed, in all that a full map dropped).
 
-    What was printed and what was counted differ by the remainder, and nothing unseen can exceed that. When the map
-    cannot have been full, an entry that was not printed is also no larger than the smallest that was.
+    What was printed and what was counted differ by the remainder, and nothing unseen can exceed that. An entry that the
+    cut left out is no larger than the smallest that was printed. A full map holds `capacity` entries with at least one
+    request each: what is hidden beyond that, and nothing else, can have been dropped.
     """
     remainder = part.total - sum(part.counts.values())
     if remainder <= 0:
         return 0, 0
+    if part.everything or part.map_entries < limits.printed:
+        return 0, remainder
     hidden = part.map_total - part.map_listed
-    cut = part.map_entries >= limits.printed and not part.everything
-    # A full map holds `capacity` entries, each with at least one request: fewer hidden requests than hidden entries
-    # would need means that it was not full.
-    cannot_be_full = cut and hidden < limits.capacity - part.map_entries
-    if cannot_be_full:
-        return min(remainder, part.smallest), min(remainder, part.smallest * limits.tags)
-    return remainder, remainder
+    dropped = hidden - (limits.capacity - part.map_entries)
+    return min(remainder, part.smallest), min(remainder, max(0, dropped))
 
 
 def summarise(part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable[[int], str | None] | None) -> Summary:
@@ -78,7 +76,8 @@ def summarise(part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable
 
     `op_of` names the op that a tag stands for, None for a tag it does not know; without it, ops are unknown.
     """
-    entry, absent = entry_bounds(part, limits)
+    entry, dropped = hidden_bounds(part, limits)
+    absent = min(max(0, part.total - sum(part.counts.values())), entry * limits.tags + dropped)
     pad = [0] * bucket
     keys: dict[Key, KeyCount] = {}
     tags_listed: dict[Key, int] = {}
@@ -94,6 +93,6 @@ def summarise(part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable
             known.ops = None if op is None else {**known.ops, op: known.ops.get(op, 0) + count}
     for key, known in keys.items():
         # Its other tags' entries may be among those that were not printed.
-        slack = min(absent, entry * (limits.tags - min(tags_listed[key], limits.tags)))
-        known.covered = absent - slack
+        others = limits.tags - min(tags_listed[key], limits.tags)
+        known.covered = absent - (min(absent, entry * others + dropped) if others else 0)
     return Summary(part.total, absent, keys, [*pad, part.total])

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleettrace.summary.counts import OPS, Summary
-from fleettrace.summary.slices import MapLimits, entry_bounds, summarise
+from fleettrace.summary.slices import MapLimits, hidden_bounds, summarise
 from tests.summary.kernel import Request, key, run_slice
 
 INSTANCES = 2
@@ -54,7 +54,17 @@ def test_no_bound_is_above_what_is_unaccounted_for(traffic: list[Request], bound
 def test_a_map_that_was_only_cut_hides_no_more_than_the_smallest_printed(traffic: list[Request], printed: int) -> None:
     bounds = MapLimits(capacity=1000, printed=printed, tags=TAGS)
     for part in run_slice(traffic, bounds, INSTANCES).parts.values():
-        assert entry_bounds(part, bounds)[0] <= part.smallest
+        entry, dropped = hidden_bounds(part, bounds)
+        assert entry <= part.smallest
+        assert dropped == 0
+
+
+@given(st.integers(1, 20), st.integers(0, 30))
+def test_a_full_map_can_have_dropped_no_more_than_its_own_entries_leave(printed: int, late: int) -> None:
+    bounds = MapLimits(capacity=40, printed=printed, tags=1)
+    early = [(0, number, 0) for number in range(40) for _ in range(2)]
+    summary = summaries([*early, *[(0, 99, 0)] * late], bounds, False)[0]
+    assert summary.upper(key(99)) <= 2 + 40 - printed + late
 
 
 @given(requests, limits, st.integers(0, 5))
