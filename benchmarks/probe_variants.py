@@ -1,0 +1,115 @@
+"""What each part of the probe's program costs: nanoseconds a run, as the kernel itself counts them.
+
+    python -m benchmarks.probe_variants [--rounds 3] [--seconds 2] [--build plain]
+
+The trap is left out: this is the time in the BPF program alone (sysctl kernel.bpf_stats_enabled, which is set and put
+back; the figures come from /proc/PID/fdinfo of bpftrace). One memcached worker under memcaslap, variants in turn,
+medians of the rounds. Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+from benchmarks.probe_cost import PORT, running
+from fleettrace.binary.analysis import analyse
+from fleettrace.lab.build import memcached_binary
+from fleettrace.probes.ladder import choose
+from fleettrace.probes.layout import key_layout
+from fleettrace.probes.model import TraceSettings
+from fleettrace.probes.program import Site, program
+from fleettrace.probes.tags import Tagging
+
+__all__ = ["main"]
+
+STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
+NEVER = "interval:s:3600 {{ {} = count(); {} = count(); }}"
+"""Gives a map that a variant does without the type that the printing of it needs."""
+LONG_KEYS = tuple(f'@{name}_NONCE[1, "", "", "", ""]' for name in "cd")
+ONE_MAP = "str($key, $length), str($key + 127, $length > 127 ? $length - 127 : 0)"
+
+
+def variants(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
+    """Program and string limit of each variant."""
+    exe = f"/proc/{pid}/exe"
+    plan = choose(analyse(binary.read_bytes()))
+    whole = program([Site(plan, (pid,))], key_layout((0, 17, 0)), TraceSettings(3600))
+    totals = re.compile(r"^\s*@n[ab]_NONCE\[pid\] = count\(\);\n", re.MULTILINE)
+    short = re.compile(r"if \(\$length <= 71\) \{\s*(@[ab]_NONCE)\[\$about, [^;]*\] = count\(\);\s*\} else \{[^}]*\}")
+    assert totals.search(whole) and short.search(whole) and plan.tagging.statements in whole
+    return {
+        "count only": (f"uprobe:{exe}:do_item_get {{ @ = count(); }}", 64),
+        "prototype": (f"uprobe:{exe}:process_command_ascii /pid == {pid}/ {{ @command[str(arg1)]++ }}", 64),
+        "fleettrace": (whole, 72),
+        "without ops": (whole.replace(plan.tagging.statements, Tagging().statements), 72),
+        "without exact totals": (totals.sub("", whole) + NEVER.format("@na_NONCE[0]", "@nb_NONCE[0]"), 72),
+        "one map, keys of 254 bytes": (
+            short.sub(rf"\1[$about, {ONE_MAP}] = count();", whole) + NEVER.format(*LONG_KEYS),
+            128,
+        ),
+    }
+
+
+def run_time(program_text: str, strings: int, seconds: float, settle: float) -> float | None:
+    """Nanoseconds a run of the program's busiest probe; None when it hardly ran."""
+    environment = {**os.environ, "BPFTRACE_STRLEN": str(strings), "BPFTRACE_MAP_KEYS_MAX": "65536"}
+    with running(["bpftrace", "-e", program_text], env=environment, stdin=subprocess.DEVNULL) as tracer:
+        time.sleep(settle)
+        if tracer.poll() is not None:
+            raise SystemExit(f"bpftrace ended at once with status {tracer.returncode}:\n{program_text}")
+        before = counters(tracer.pid)
+        time.sleep(seconds)
+        after = counters(tracer.pid)
+    runs = {program_id: (after[program_id][0] - ns, after[program_id][1] - n) for program_id, (ns, n) in before.items()}
+    ns, number = max(runs.values(), key=lambda pair: pair[1], default=(0, 0))
+    return ns / number if number > 1000 else None
+
+
+def counters(pid: int) -> dict[int, tuple[int, int]]:
+    """(nanoseconds, runs) of each BPF program that the process holds, by program id."""
+    found = {}
+    for info in Path(f"/proc/{pid}/fdinfo").iterdir():
+        text = info.read_text()
+        if "prog_id:" in text:
+            fields = dict(line.split(":\t") for line in text.splitlines() if ":\t" in line)
+            found[int(fields["prog_id"])] = (int(fields["run_time_ns"]), int(fields["run_cnt"]))
+    return found
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--settle", type=float, default=3, help="seconds for bpftrace to attach")
+    parser.add_argument("--build", default="plain")
+    options = parser.parse_args()
+    binary = memcached_binary(options.build)
+    enabled = STATS.read_text()
+    STATS.write_text("1")
+    try:
+        with running([str(binary), "-u", "nobody", "-l", "127.0.0.1", "-p", str(PORT), "-t", "1"]) as memcached:
+            time.sleep(0.5)
+            with running(["memcaslap", "-s", f"127.0.0.1:{PORT}", "-T", "1", "-c", "16", "-w", "1k", "-t", "36000s"]):
+                time.sleep(2)
+                times: dict[str, list[float]] = {}
+                for _ in range(options.rounds):
+                    for name, (text, strings) in variants(memcached.pid, binary).items():
+                        measured = run_time(text, strings, options.seconds, options.settle)
+                        if measured is not None:
+                            times.setdefault(name, []).append(measured)
+    finally:
+        STATS.write_text(enabled)
+    print(f"{options.build}: ns a run of the probe's program, medians of {options.rounds}")
+    for name, figures in times.items():
+        print(f"{name:28} {statistics.median(figures):8.0f}")
+
+
+if __name__ == "__main__":
+    main()
