@@ -6,12 +6,14 @@
 # print is on standard error, away from what bpftrace prints; what their tools say is nobody's business.
 look() {
     lookers=
-    if command -v bash >/dev/null 2>&1; then looking=bash; else looking=sh; fi
+    looking=sh
+    # Under sshd bash would read the user's start-up files, also for a script.
+    if command -v bash >/dev/null 2>&1; then looking='bash --norc --noprofile'; fi
     while read -r where there; do
         [ -n "$there" ] || continue
         enter=
         [ "$where" = - ] || enter="nsenter -t $where -n"
-        $enter "$looking" -c "$looker" fleettrace-looker $timing "$1" "$2" $$ $there 4>&2 2>/dev/null >/dev/null </dev/null &
+        BASH_ENV= $enter $looking -c "$looker" fleettrace-looker $timing "$1" "$2" $$ $there 4>&2 2>/dev/null >/dev/null </dev/null &
         lookers="$lookers $!"
     done <<EOF
 $places

@@ -18,8 +18,9 @@ _LOOK = re.compile(rb"(\d{1,10}) (\d{1,15}) (\d{1,15}) (\d{1,19}) (\d{1,19}|-)")
 _LONGEST = 96
 """Bytes in the longest look; more after a NUL is no look."""
 _CENTISECOND_NS = 10_000_000
-_SLOW_NS = 150_000_000
-"""An answer that took longer says what was counted at a moment that is not known well enough."""
+_SLOW_NS = 400_000_000
+"""An answer that took longer says what was counted at a moment that is not known well enough. (bash's take 20 ms; where
+a program has to be started for each, up to 200 on a busy node.)"""
 _NEAR = 4
 """Looks on either side of an edge that show how steady the traffic is there."""
 KEPT = 4096
