@@ -119,8 +119,10 @@ def _runs_in_order(merged: Merged) -> list[str]:
 
 
 def _in_order(by_host: dict[str, list[HostRecord]]) -> list[str]:
-    """One run's hosts in its order; those of several runs by their places, and hosts in the same place by name."""
-    return sorted(by_host, key=lambda host: (min(each.document["place"] for each in by_host[host]), host))
+    """One run's hosts in its order; those of several runs by name, for their places say nothing of each other."""
+    if len({record.run for records in by_host.values() for record in records}) > 1:
+        return sorted(by_host)
+    return sorted(by_host, key=lambda host: (min(record.document["place"] for record in by_host[host]), host))
 
 
 def _chosen(records: Sequence[HostRecord]) -> list[tuple[str, str, Counted]]:
