@@ -15,6 +15,7 @@ from types import FrameType
 
 from fleettrace import __version__
 from fleettrace.cli.exit_code import exit_code
+from fleettrace.cli.live.fleet import BUCKETS
 from fleettrace.cli.progress import progress
 from fleettrace.cli.redaction import Redaction
 from fleettrace.cli.wishes import wish_of
@@ -88,7 +89,7 @@ def _settings(arguments: argparse.Namespace, trace: bool) -> SweepSettings:
         max_cost=arguments.max_cost,
         deadline_s=arguments.deadline,
         # At most 60 buckets in a course, so that a long window does not make every key's course long.
-        bucket_s=max(1.0, arguments.duration / 60),
+        bucket_s=max(1.0, arguments.duration / BUCKETS),
     )
 
 

@@ -36,8 +36,8 @@ from fleettrace.sweep.events import Event, RunFinished
 
 __all__ = ["command"]
 
-_REFRESH_S = 0.5
-"""Seconds between two screens; a key press is answered at once."""
+_REFRESH_S = 1.0
+"""Seconds between two screens: slices come once a second. A key press is answered at once."""
 
 _ESCAPE_S = 0.1
 """Seconds after which an Escape is the key itself, and not the beginning of an arrow."""

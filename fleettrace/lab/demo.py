@@ -31,7 +31,7 @@ HOT, HOT_HOST = b"product:4711:stock", "cache-002"
 WARM = b"config:feature-flags"
 """Warm on every host."""
 FAMILY = "session:{n}:cart"
-"""A family with a sixth of all requests, none of its 3,000 members with more than a few."""
+"""A family with more than a quarter of all requests, none of its 3,000 members with more than a few."""
 LATE = b"news:breaking"
 """Appears late, everywhere at once."""
 _LATE_SHARE = 0.2
@@ -75,8 +75,8 @@ def demo_lab(*, seconds: float = 60.0, rate: float = 500.0, seed: int = 1) -> It
     """The demo's fleet with about `rate` requests per second on each instance, for `seconds` at the most, but for the
     late key, which appears when it is told to. Leaving the block ends traffic and fleet. Raises `FleettraceError`.
     """
-    common = replace(WEB, hot={WARM: 0.05}, hot_family=FAMILY, hot_family_share=0.25, hot_family_keys=3000)
-    hot = replace(common, hot={WARM: 0.05 / 3, HOT: 2 / 3}, hot_family_share=0.25 / 3)
+    common = replace(WEB, hot={WARM: 0.05}, hot_family=FAMILY, hot_family_share=0.4, hot_family_keys=3000)
+    hot = replace(common, hot={WARM: 0.05 / 3, HOT: 2 / 3}, hot_family_share=0.4 / 3)
     with Lab(FLEET) as lab:
         flows = [
             Flow(place, lab.hosts[place.host].address, *((hot, 3 * rate) if place.host == HOT_HOST else (common, rate)))

@@ -261,7 +261,7 @@ def test_another_size_of_the_terminal_is_used(top: Terminal) -> None:
 def test_a_slow_line_is_enough(top: Terminal) -> None:
     before = len(top.sent)
     top.read(5)
-    assert 0 < len(top.sent) - before < 5 * 4000
+    assert 0 < len(top.sent) - before < 5 * 3000
 
 
 def test_s_saves_and_q_quits_with_the_report(top: Terminal, folder: Path) -> None:

@@ -15,10 +15,13 @@ from fleettrace.summary.counts import KeyCount, Summary, add_courses
 from fleettrace.summary.key import Key
 from fleettrace.sweep.events import Event, HostFinished, HostProgressed, HostStarted, Phase, RunStarted, SliceArrived
 
-__all__ = ["RECENT_S", "LiveFleet", "LiveHost", "LiveKey"]
+__all__ = ["BUCKETS", "RECENT_S", "LiveFleet", "LiveHost", "LiveKey"]
 
 RECENT_S = 5
 """Seconds that a present rate is taken over: hosts send a slice a second, some of them a little late."""
+
+BUCKETS = 60
+"""Buckets of a course at most, as the sweep makes them; none is shorter than a second."""
 
 FLEET_KEYS = 50_000
 """Keys of the fleet that are kept, the hottest ones; twice as many for a moment. HOST_KEYS are kept of each host."""
@@ -46,6 +49,12 @@ class LiveHost:
     message: str = ""
     requests: int = 0
     recent: int = 0
+    heard_at: float | None = None
+    """When its last slice arrived, or its trace began."""
+    offset: int = 0
+    """Buckets of time that its trace began after the first host's."""
+    covered_s: float = 0.0
+    """Seconds that its recent slices are about: late or several at once, they are about the time since the last."""
     instances: set[str] = field(default_factory=set)
     keys: dict[Key, int] = field(default_factory=dict)
     course: list[int] = field(default_factory=list)
@@ -58,6 +67,7 @@ class _Second:
     at: int
     keys: dict[Key, int] = field(default_factory=dict)
     hosts: dict[str, int] = field(default_factory=dict)
+    covered_s: dict[str, float] = field(default_factory=dict)
 
 
 class LiveFleet:
@@ -99,12 +109,16 @@ class LiveFleet:
             case HostStarted(name):
                 self._host(name)
             case HostProgressed(name, phase):
-                self._host(name).phase = phase.value
-                if phase is Phase.TRACE and self.began is None:
-                    self.began = at
+                host = self._host(name)
+                host.phase = phase.value
+                if phase is Phase.TRACE:
+                    host.heard_at = at
+                    self.began = at if self.began is None else self.began
+                    host.offset = round((at - self.began) / max(self.seconds / BUCKETS, 1.0))
             case SliceArrived(name, slices):
+                self._cover(name, at)
                 for instance, part in slices.items():
-                    self._add(name, instance, part, at)
+                    self._add(name, instance, part)
             case HostFinished(name, state, result):
                 host = self._host(name)
                 host.state, host.message = state, result.error.message if result.error is not None else ""
@@ -119,15 +133,20 @@ class LiveFleet:
             for name, requests in old.hosts.items():
                 self.hosts[name].recent -= requests
                 self.recent -= requests
+            for name, seconds in old.covered_s.items():
+                self.hosts[name].covered_s -= seconds
 
-    def span(self, at: float) -> float:
-        """Seconds that the recent requests arrived in."""
-        return RECENT_S if self.began is None else min(RECENT_S, max(at - self.began, 1.0))
+    @property
+    def span_s(self) -> float:
+        """Seconds that the recent requests are about, by which a present rate is theirs."""
+        rate = sum(host.recent / max(host.covered_s, 1.0) for host in self.hosts.values())
+        return self.recent / rate if rate else 1.0
 
     @property
     def buckets(self) -> int:
-        """Buckets that the longest course has so far."""
-        return max((len(host.course) for host in self.hosts.values()), default=0)
+        """Buckets of time that are complete, on every host that was heard of lately."""
+        lately = [len(host.course) - 1 for host in self.hosts.values() if host.covered_s > 0]
+        return max(min(lately, default=0), 1)
 
     def hosts_of(self, key: Key) -> list[tuple[str, int]]:
         """The hosts that a key was counted on, the hottest first."""
@@ -137,24 +156,35 @@ class LiveFleet:
     def _host(self, name: str) -> LiveHost:
         return self.hosts.setdefault(name, LiveHost())
 
-    def _add(self, name: str, instance: str, part: Summary, at: float) -> None:
+    def _cover(self, name: str, at: float) -> None:
+        """Note that a slice arrived."""
         if not self._seconds or self._seconds[-1].at != int(at):
             self._seconds.append(_Second(int(at)))
+        host, second = self._host(name), self._seconds[-1]
+        seconds = 1.0 if host.heard_at is None else at - host.heard_at
+        host.heard_at = at
+        host.covered_s += seconds
+        second.covered_s[name] = second.covered_s.get(name, 0.0) + seconds
+
+    def _add(self, name: str, instance: str, part: Summary) -> None:
         second = self._seconds[-1]
         host = self._host(name)
         host.instances.add(instance)
         host.requests += part.total
         host.recent += part.total
-        host.course = add_courses(host.course, part.course)
+        before = [0] * host.offset
+        host.course = add_courses(host.course, [*before, *part.course])
         self.requests += part.total
         self.recent += part.total
         second.hosts[name] = second.hosts.get(name, 0) + part.total
         for key, count in part.keys.items():
+            moved = count.copy()
+            moved.course[:0] = before
             known = self.keys.get(key)
             if known is None:
-                known = self.keys[key] = LiveKey(count.copy())
+                known = self.keys[key] = LiveKey(moved)
             else:
-                known.count.add(count)
+                known.count.add(moved)
             known.recent += count.requests
             host.keys[key] = host.keys.get(key, 0) + count.requests
             second.keys[key] = second.keys.get(key, 0) + count.requests

@@ -53,7 +53,7 @@ def frame(view: LiveView, width: int, height: int, at: float, *, unicode: bool =
     head = [Line(_status(view, view.now(at)), "bold"), Line(_title(view))]
     foot = [_foot(view)]
     room = height - len(head) - len(foot)
-    body = _help(width) if view.help else _list(view, rows, room, view.now(at), paper)
+    body = _help(width) if view.help else _list(view, rows, room, paper)
     lines = [*head, *body[: max(room, 0)]]
     lines += [Line("")] * (height - len(lines) - len(foot)) + foot
     return [Line(_fitted(line.text, width), line.style) for line in lines[:height]]
@@ -64,7 +64,7 @@ def _status(view: LiveView, at: float) -> str:
     since = 0.0 if fleet.began is None else min(at - fleet.began, fleet.seconds)
     parts = [f"{since:.0f} of {fleet.seconds:g} s", f"{fleet.tracing}/{fleet.selected} hosts tracing"]
     parts += [f"{len(fleet.failed)} failed"] if fleet.failed else []
-    parts += [f"{compact(fleet.recent / fleet.span(at))} req/s", f"{compact(fleet.requests)} requests"]
+    parts += [f"{compact(fleet.recent / fleet.span_s)} req/s", f"{compact(fleet.requests)} requests"]
     parts.append(escape_text(view.pattern))  # The one part that may be long, and be cut.
     return "  ".join(parts)
 
@@ -101,7 +101,7 @@ def _wrap(words: str, width: int) -> list[str]:
     return textwrap.wrap(words, max(width - 2, 20))
 
 
-def _list(view: LiveView, rows: Sequence[Row], room: int, at: float, paper: Screen) -> list[Line]:
+def _list(view: LiveView, rows: Sequence[Row], room: int, paper: Screen) -> list[Line]:
     above = [Line(f"  {line}", "dim") for words in _remarks(view, rows) for line in _wrap(words, paper.width or 80)]
     if not rows:
         return [*above, *(Line(f"  {line}", "dim") for line in _wrap(_nothing(view), paper.width or 80))]
@@ -109,7 +109,7 @@ def _list(view: LiveView, rows: Sequence[Row], room: int, at: float, paper: Scre
     first = max(0, min(view.cursor - visible // 2, len(rows) - visible))
     shown = rows[first : first + visible]
     names = [Name(row.name) for row in shown]
-    columns = _columns(view, shown, at, paper)
+    columns = _columns(view, shown, paper)
     titles, *lines = grid(paper, columns, view.place.kind.value, names).plain.split("\n")
     marked = [
         Line(text, "reverse" if first + index == view.cursor else "") for index, text in enumerate(lines)
@@ -152,13 +152,13 @@ def _nothing(view: LiveView) -> str:
     return f"nothing counted yet: {busy or 'no host is busy'}{failed}"
 
 
-def _columns(view: LiveView, rows: Sequence[Row], at: float, paper: Screen) -> list[Column]:
+def _columns(view: LiveView, rows: Sequence[Row], paper: Screen) -> list[Column]:
     place, fleet = view.place, view.fleet
     base = _base(view)
     recent = any(row.recent is not None for row in rows)
     columns = [
         Column("requests", [whole(row.requests) for row in rows]),
-        Column("req/s", [_rate(row, fleet.span(at)) for row in rows] if recent else [""] * len(rows)),
+        Column("req/s", [_rate(row, fleet.span_s) for row in rows] if recent else [""] * len(rows)),
         Column("share", [percent(row.requests / base if base else None) for row in rows]),
     ]
     if any(row.misses is not None for row in rows):
@@ -200,7 +200,7 @@ def _on(view: LiveView, row: Row) -> str:
 
 def _course(row: Row, buckets: int, paper: Screen) -> str:
     course = (*row.course, *(0,) * (buckets - len(row.course)))
-    return sparkline(course, 20 if paper.wide else 8, ascii_only=paper.ascii_only)
+    return sparkline(course[:buckets], 20 if paper.wide else 8, ascii_only=paper.ascii_only)
 
 
 def _fitted(text: str, width: int) -> str:
