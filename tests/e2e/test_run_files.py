@@ -1,0 +1,63 @@
+"""A run that was kept says what the run said; what was not finished is not there; shards make one fleet again."""
+
+from __future__ import annotations
+
+import gzip
+import signal
+from pathlib import Path
+
+import pytest
+
+from fleettrace.lab.fleet import Lab
+from tests.e2e.command import Command, on_lab, run
+from tests.e2e.fleet import plan_for
+
+pytestmark = pytest.mark.lab
+
+HOSTS = ("plain", "two", "password")
+
+
+def test_the_report_of_a_kept_run_is_the_run_s_own(lab: Lab, tmp_path: Path) -> None:
+    kept = tmp_path / "run"
+    hosts = ["--hosts", ",".join((*HOSTS, "refused")), "--duration", "6s", "--top", "1000", "--output", "json", "-v"]
+    with Command(["run", *on_lab(lab, *hosts, "--save", str(kept))]) as command:
+        command.wait_for_trace(*HOSTS)
+        truth = lab.send({place: plan_for(place) for place in lab.places() if place.host in HOSTS})
+        done = command.finish()
+    again = run("report", str(kept), "--top", "1000", "--output", "json")
+    assert (done.status, again.status) == (3, 0)
+    assert again.report == done.report
+    assert again.report["totals"]["requests"] == sum(truth.total(host) for host in HOSTS)
+    assert list(tmp_path.iterdir()) == [kept]
+    password = lab.inventory.read_text().partition("ansible_become_password: ")[2].split()[0]
+    assert password.encode() not in gzip.decompress(kept.read_bytes())
+
+
+def test_a_killed_controller_leaves_no_run_file(lab: Lab, tmp_path: Path) -> None:
+    options = ["--hosts", "plain,empty", "--duration", "30s", "-v", "--save", str(tmp_path / "run")]
+    with Command(["run", *on_lab(lab, *options)]) as command:
+        command.wait_for(["empty: no-instances", "plain: trace"])
+        command.signal(signal.SIGKILL)
+        command.finish()
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_an_interrupted_run_collected_is_kept(lab: Lab, tmp_path: Path) -> None:
+    kept = tmp_path / "run"
+    with Command(["run", *on_lab(lab, "--hosts", "plain", "--duration", "30s", "-v", "--save", str(kept))]) as command:
+        command.wait_for_trace("plain")
+        command.signal(signal.SIGTERM)
+        assert command.finish().status == 143
+    assert run("report", str(kept), "--output", "json").host("plain")["state"] == "interrupted"
+
+
+def test_shards_merge_into_the_fleet(lab: Lab, tmp_path: Path) -> None:
+    files = [str(tmp_path / part) for part in "12"]
+    hosts = ["--hosts", ",".join((*HOSTS, "refused", "empty")), "--duration", "1s", "-q"]
+    for part, file in zip("12", files, strict=True):
+        done = run("run", *on_lab(lab, *hosts, "--shard", f"{part}/2", "--save", file, "--output", "json"))
+        assert done.status in (0, 3, 4)
+    merged = run("merge", *files, "--output", "json")
+    states = {host["host"]: host["state"] for host in merged.report["hosts"]}
+    assert merged.status == 3
+    assert states == {**dict.fromkeys(HOSTS, "ok"), "refused": "become-failed", "empty": "no-instances"}
