@@ -70,7 +70,9 @@ class Slicer:
         start = self._end_ns or self._start_ns
         end = raw.end_ns if raw.end_ns is not None else max(now_ns or 0, start)
         self._end_ns = max(start, end)
-        bucket = max(0, (start + end) // 2 - self._start_ns) // self._bucket_ns
+        # A program of the user's own prints its map once: of the course of that there is nothing to tell.
+        once = any(plan.script is not None for plan in self._plans.values())
+        bucket = 0 if once else max(0, (start + end) // 2 - self._start_ns) // self._bucket_ns
         parts = self._parts(raw, self.slices, start, end)
         self.slices += 1
         summaries = {}

@@ -26,25 +26,32 @@ def key_layout(version: Version, *, one_string: bool = False) -> KeyLayout:
     return KeyLayout(piece=71, pieces=4, strlen=72, plus_one=plus_one)
 
 
-def key_expression(layout: KeyLayout, pieces: int, *, ends_with_nul: bool = False, any_length: bool = False) -> str:
+def key_expression(
+    layout: KeyLayout, pieces: int, *, ends_with_nul: bool = False, any_length: bool = False, anywhere: bool = False
+) -> str:
     """The bpftrace expression for a key of `$length` bytes at `$key`, as that many parts of a map's key.
 
     One part is for a short key. Several are for a long one, or for one of `any_length`, and need the variables of
-    `key_sizes`. No string is asked
-    to go past the key's end: what is behind it is not ours to read. A text that `ends_with_nul` is read as one string
-    whatever its length, for only that stops there.
+    `key_sizes`. No string is asked to go past the key's end: what is behind it is not ours to read. A text that
+    `ends_with_nul` is read as one string whatever its length, for only that stops there. `anywhere` is for probes that
+    are not in a process's own code, such as tracepoints: there, new versions take an address for one of the kernel's.
     """
     if ends_with_nul:
         return "str($key)"
     more = _more(layout)
+
+    def text(start: int, size: str) -> str:
+        address = f"$key + {start}" if start else "$key"
+        # Old versions find the process's memory by themselves, and refuse uptr() of what has no type yet.
+        return f"str(uptr({address}), {size})" if anywhere and more else f"str({address}, {size})"
+
+    whole = "$length + 1" if more else "$length"
     if pieces == 1:
-        return "str($key, $length + 1)" if more else "str($key, $length)"
+        return text(0, whole)
     most = layout.piece + more
-    rest = [
-        f"str($key + {number * layout.piece}, $n{number} > {most} ? {most} : $n{number})" for number in range(1, pieces)
-    ]
-    first = f"$length > {layout.piece} ? {most} : {'$length + 1' if more else '$length'}" if any_length else str(most)
-    return ", ".join([f"str($key, {first})", *rest])
+    first = text(0, f"$length > {layout.piece} ? {most} : {whole}" if any_length else str(most))
+    rest = [text(number * layout.piece, f"$n{number} > {most} ? {most} : $n{number}") for number in range(1, pieces)]
+    return ", ".join([first, *rest])
 
 
 def key_sizes(layout: KeyLayout) -> str:

@@ -51,20 +51,20 @@ def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, n
     pass for the program's own output.
     """
     parts = [part for site in sites for part in _probes(site, layout)]
-    if any(site.plan.script is not None for site in sites):
-        parts.append(_filled("once", length_ms=settings.length_ms, printed=settings.printed_once))
+    scripts = [site.plan.script for site in sites if site.plan.script is not None]
+    kept = {
+        "c": bool(scripts),
+        "m": any(site.plan.misses for site in sites),
+        "v": any(site.plan.sizes for site in sites) or any(script.bytes for script in scripts),
+    }
+    finish = "\n\t".join(
+        f"print(@{name}, {settings.printed_once});\n\tclear(@{name});" for name, used in kept.items() if used
+    )
+    clock = {"length_ms": settings.length_ms, "finish": finish}
+    if scripts:
+        parts.append(_filled("once", **clock))
     else:
-        kept = {"m": any(site.plan.misses for site in sites), "v": any(site.plan.sizes for site in sites)}
-        finish = [f"print(@{name}, {settings.printed_once});\n\tclear(@{name});" for name, used in kept.items() if used]
-        parts.append(
-            _filled(
-                "slices",
-                slice_ms=settings.slice_ms,
-                length_ms=settings.length_ms,
-                printed=settings.printed,
-                finish="\n\t".join(finish),
-            )
-        )
+        parts.append(_filled("slices", slice_ms=settings.slice_ms, printed=settings.printed, **clock))
     text = "\n".join(parts)
     return _MARK.sub(rf'"#{nonce} ', _MAP.sub(rf"@\1_{nonce}", text))
 
@@ -97,7 +97,7 @@ def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
             | {
                 "exe": f"/proc/{site.pids[0]}/exe",
                 "pids": f"({pids}) && @w == 1",
-                "key": f"{about}, {_any_key(layout)}",
+                "key": f"{about}, {_any_key(layout, anywhere=True)}",
                 "sizes": key_sizes(layout),
             },
         )
@@ -129,8 +129,8 @@ def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
         yield _filled("sizes", **where, point=_checked(plan.sizes), **any_key)
 
 
-def _any_key(layout: KeyLayout) -> str:
-    return key_expression(layout, layout.pieces, any_length=True)
+def _any_key(layout: KeyLayout, *, anywhere: bool = False) -> str:
+    return key_expression(layout, layout.pieces, any_length=True, anywhere=anywhere)
 
 
 def _checked(point: str) -> str:

@@ -111,6 +111,8 @@ def _optional_columns(rows: Sequence[KeyRow], screen: Screen) -> list[Column]:
         columns.append(Column("misses", [whole(row.misses) for row in rows]))
     if screen.wide and any(row.bytes_out is not None for row in rows):
         columns.append(Column("bytes out ~", [size(row.bytes_out) for row in rows]))
+    elif screen.wide and any(row.value_bytes is not None for row in rows):
+        columns.append(Column("written", [size(row.value_bytes) for row in rows]))
     return columns
 
 

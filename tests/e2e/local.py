@@ -47,30 +47,22 @@ class Served:
     port: int
     inventory: Path
 
-    def trace(self, requests: Sequence[Request], *options: str, seconds: int = 3) -> tuple[Done, Truth]:
+    def trace(
+        self, requests: Sequence[Request], *options: str, seconds: int = 3, at_once: int = 10_000
+    ) -> tuple[Done, Truth]:
         """Trace it as JSON while the requests are carried out: the command's end, and the truth."""
-        arguments = [
-            "run",
-            "-i",
-            str(self.inventory),
-            "--duration",
-            f"{seconds}s",
-            "--top",
-            "100000",
-            "--output",
-            "json",
-            "-v",
-        ]
-        with Command([*arguments, *options]) as command:
+        arguments = ["run", "-i", str(self.inventory), "--duration", f"{seconds}s", "--top", "100000", "-v"]
+        with Command([*arguments, "--output", "json", *options]) as command:
             command.wait_for_trace("here")
-            truth = self.send(requests)
+            truth = self.send(requests, at_once)
             assert not command.said("here: ok"), "the traffic outlasted the window"
             return command.finish(), truth
 
-    def send(self, requests: Sequence[Request]) -> Truth:
-        """Carry the requests out."""
+    def send(self, requests: Sequence[Request], at_once: int) -> Truth:
+        """Carry the requests out, so many of them before the answers are waited for."""
         with Client(Place("here", self.port), ADDRESS) as client:
-            client.send(requests)
+            for start in range(0, len(requests), at_once):
+                client.send(requests[start : start + at_once])
             return client.truth
 
     def stats(self) -> dict[str, str]:

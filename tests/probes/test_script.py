@@ -1,0 +1,100 @@
+"""A program of a user's own: what its text says of itself, and what becomes of its words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleettrace.errors import ConfigError
+from fleettrace.probes.ladder import preview
+from fleettrace.probes.layout import key_layout
+from fleettrace.probes.model import Script, TraceSettings, Wish
+from fleettrace.probes.program import Site, program, uprobe_count
+from fleettrace.probes.script import probe_count, read_script
+from fleettrace.resources import resource_dir
+
+SHIPPED = ("value-sizes", "slow-commands")
+TEXT = """\
+/* COUNTS: @n
+   BYTES: @size */
+uprobe:${exe}:${point:do_item_get},
+uprobe:${exe}:malloc /${pids} && arg0 > 5/ {
+    $key = arg0; $length = arg1;
+    printf("mail me@here {");
+    @mine[tid] = 1;
+    if (1) { @n[${key}] = count(); @size[${key}] = sum(7); }
+}
+uretprobe:${exe}:${return:item_alloc|do_item_alloc} /${pids}/ { delete(@mine[tid]); }
+"""
+
+
+def script_of(folder: Path, text: str) -> Script:
+    path = folder / "my.bt"
+    path.write_text(text)
+    return read_script(path)
+
+
+def text_of(script: Script, *pids: int) -> str:
+    return program([Site(preview(Wish(script=script)), pids)], key_layout((0, 17, 0)), TraceSettings(10.0), "N")
+
+
+def test_what_the_header_says(tmp_path: Path) -> None:
+    script = script_of(tmp_path, TEXT)
+    assert (script.name, script.counts, script.bytes) == ("my.bt", "n", "size")
+    assert script.points == ("point:do_item_get", "return:item_alloc|do_item_alloc")
+
+
+def test_its_words_are_filled_in(tmp_path: Path) -> None:
+    text = text_of(script_of(tmp_path, TEXT), 11, 12)
+    assert "${" not in text
+    assert "uprobe:/proc/11/exe:do_item_get," in text
+    assert "uprobe:/proc/11/exe:malloc /(pid == 11 || pid == 12) && @w_N == 1 && arg0 > 5/" in text
+    assert "uretprobe:/proc/11/exe:item_alloc" in text
+
+
+def test_its_maps_are_apart_from_ours_and_the_named_ones_are_printed(tmp_path: Path) -> None:
+    text = text_of(script_of(tmp_path, TEXT), 11)
+    assert "@own_mine_N[tid] = 1" in text
+    assert "@c_N[((uint64)pid << 32)" in text
+    assert "@v_N[((uint64)pid << 32)" in text
+    assert "print(@c_N, 2000)" in text
+    assert "print(@v_N, 2000)" in text
+
+
+def test_its_probes_are_counted(tmp_path: Path) -> None:
+    script = script_of(tmp_path, TEXT)
+    assert probe_count(script) == 3
+    assert uprobe_count([Site(preview(Wish(script=script)), (11,))]) == 3 + 2
+    wild = script_of(tmp_path, TEXT.replace("malloc", "mallo*"))
+    assert uprobe_count([Site(preview(Wish(script=wild)), (11,))]) is None
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_programs_that_come_along_are_such_programs(name: str) -> None:
+    script = read_script(resource_dir("bpftrace") / f"{name}.bt")
+    text = text_of(script, 11)
+    for opening, closing in ("{}", "()", "[]"):
+        assert text.count(opening) == text.count(closing)
+    assert probe_count(script) == {"value-sizes": 1, "slow-commands": 5}[name]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("COUNTS:", "counts", "COUNTS: @map"),
+        ("${exe}", "${pid}", "my.bt:3: ${pid} is no word"),
+        ("do_item_get", "main", "does not look for `main`"),
+        ("@size[${key}]", "@size[1]", "nothing fills @size"),
+        ("${pids}", "1", "must be filtered"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        script_of(tmp_path, TEXT.replace(old, new))
+    assert said in str(told.value)
+
+
+def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        read_script(tmp_path / "absent.bt")
