@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -225,7 +226,10 @@ def table(answers: dict[str, Answer], truth: Counter[bytes], took: float) -> lis
         "requests seen in the listed keys": lambda one: (
             f"{sum(one.counts[key] for key in one.counts if key in truth):,}"
         ),
-        f"recall of the true top {TOP}": lambda one: f"{len(set(hottest) & set(one.top)) / TOP:.2f}",
+        # Keys that share the last place are as good as one another.
+        f"recall of the true top {TOP}": lambda one: (
+            f"{sum(truth[k] >= truth[hottest[-1]] for k in one.top) / TOP:.2f}"
+        ),
         "counts of the top 100 that are the truth": lambda one: (
             f"{sum(one.counts.get(k) == truth[k] for k in hottest)}"
         ),
@@ -265,7 +269,7 @@ def broken(answer: Answer, truth: Counter[bytes]) -> list[str]:
 
 
 def widest(answer: Answer) -> str:
-    """The widest bound, and its part of the requests for the 100th key."""
+    """The widest bound, in requests."""
     known = [(most or 0) - answer.counts[key] for key, most in answer.most.items() if most is not None]
     return f"{max(known):,}" if known else "no bounds"
 
@@ -287,10 +291,12 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    served = [str(memcached_binary("plain")), "-u", "nobody", "-l", "127.0.0.1", "-p", str(PORT), "-t", "2"]
-    with running(served) as memcached, tempfile.TemporaryDirectory() as folder:
-        time.sleep(0.5)
-        ours, theirs, truth, took = trace(memcached.pid, options, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        # A copy of its own: the prototype's probe fires in every process that runs the same file.
+        binary = shutil.copy2(memcached_binary("plain"), folder)
+        with running([binary, "-u", "root", "-l", "127.0.0.1", "-p", str(PORT), "-t", "2"]) as memcached:
+            time.sleep(0.5)
+            ours, theirs, truth, took = trace(memcached.pid, options, Path(folder))
     print("\n".join(table({"fleettrace": ours, "prototype": theirs}, truth, took)))
     wrong = broken(ours, truth)
     for line in wrong[:10]:
