@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fleettrace.cli.failed import with_failed
 from fleettrace.cli.secrets import secret
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.load import default_sources, load_inventory
@@ -44,7 +45,7 @@ def inventory_source(arguments: argparse.Namespace) -> str:
 def selected(arguments: argparse.Namespace) -> Selection:
     """The hosts that the pattern, the limit and the shard select, in the inventory's order. Raises `ConfigError`."""
     inventory = find_inventory(arguments)
-    selection = select(inventory, arguments.hosts, arguments.limit)
+    selection = select(inventory, arguments.hosts, with_failed(arguments.limit))
     hosts = selection.hosts if arguments.shard is None else stable_shard(selection.hosts, arguments.shard)
     return replace(selection, hosts=hosts, warnings=(*inventory.warnings, *selection.warnings))
 

@@ -147,7 +147,7 @@ def _inventory_options(options: _Options) -> None:
         short="-i",
     )
     options.value("--hosts", str, "all", "PATTERN", "which hosts: Ansible's host patterns")
-    options.value("--limit", str, None, "PATTERN|@FILE", "of those, only these")
+    options.value("--limit", str, None, "PATTERN|@FILE", "of those, only these; @RUN/failed: what failed in a run")
     options.value("--shard", str, None, "K/N", "of those, part K of N by their names: one part for each controller")
 
 
@@ -275,6 +275,7 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
         ),
     ),
     "check": (
+    options.value("--resume", str, None, "RUN", "sweep what failed in a run that was saved, and complete it")
         "log in everywhere, find instances, plan probes, trace nothing",
         (
             *(_inventory_options, _trace_options, _check_output_options),

@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from fleettrace.cli.fleet import Transports, selected, tasks_of, warnings_of
 from fleettrace.cli.output import Wishes, wishes
@@ -16,15 +17,35 @@ from fleettrace.cli.schedule import its_turn
 from fleettrace.cli.secrets import asked_password
 from fleettrace.cli.sweeping import Write, sweep_and_report
 from fleettrace.errors import ConfigError
-from fleettrace.summary.run import RunResult
+from fleettrace.summary.run import RunInfo, RunResult
 from fleettrace.sweep.events import Listener, ignore, together
 
-__all__ = ["command", "trace"]
+__all__ = ["Resumed", "command", "trace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The run that a sweep completes."""
+
+    info: RunInfo
+    hosts: Sequence[str]
+    """All of it, in its order."""
+    write: Write
+    """Writes what the run and the sweep say together."""
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Run it; gives the exit code."""
-    return trace(arguments, redaction(arguments), wishes(arguments), troubles(quiet=arguments.quiet))
+    told = troubles(quiet=arguments.quiet)
+    hidden, wanted = redaction(arguments), wishes(arguments)
+    if arguments.resume is None:
+        return trace(arguments, hidden, wanted, told)
+    from fleettrace.cli.resuming import resume
+
+    def again(resumed: Resumed) -> int:
+        return trace(arguments, hidden, wanted, told, resumed=resumed)
+
+    return resume(arguments, wanted, hidden.patterns, again)
 
 
 def trace(
@@ -33,9 +54,10 @@ def trace(
     wanted: Wishes,
     listener: Listener = ignore,
     display: Listener | None = None,
+    resumed: Resumed | None = None,
 ) -> int:
     """Trace the hosts that are selected, report and keep it as it is wanted; gives the exit code. `listener` hears of
-    it beside the progress, `display` in its place."""
+    it beside the progress, `display` in its place. With `resumed` it is a part of that run."""
     selection = selected(arguments)
     with ExitStack() as stack:
         transports = Transports()
@@ -44,16 +66,18 @@ def trace(
         stack.enter_context(its_turn(arguments))
         kept = saver(arguments, hidden)
         if kept is not None:
-            stack.enter_context(kept).order([task.name for task in tasks])
+            stack.enter_context(kept).order(resumed.hosts if resumed else [task.name for task in tasks])
+        write = wanted.write if resumed is None else resumed.write
         return sweep_and_report(
             arguments,
             tasks,
             pattern=arguments.hosts,
-            write=wanted.write if kept is None else _write_both(wanted.write, kept),
+            write=write if kept is None else _write_both(write, kept),
             redaction=hidden,
             warnings=warnings_of(selection),
             listener=listener if kept is None else together(listener, kept),
             display=display,
+            info=None if resumed is None else resumed.info,
         )
 
 
