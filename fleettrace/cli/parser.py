@@ -246,6 +246,7 @@ def _session_options(options: _Options) -> None:
 
 
 def _schedule_options(options: _Options) -> None:
+    options.value("--resume", str, None, "RUN", "sweep what failed in a run that was saved, and complete it")
     options.value("--name", str, None, "NAME", "one run of a name at a time (default: the hosts that are asked for)")
     options.value("--splay", duration, None, "TIME", "wait up to that long first, on one machine always the same time")
 
@@ -275,7 +276,6 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
         ),
     ),
     "check": (
-    options.value("--resume", str, None, "RUN", "sweep what failed in a run that was saved, and complete it")
         "log in everywhere, find instances, plan probes, trace nothing",
         (
             *(_inventory_options, _trace_options, _check_output_options),
