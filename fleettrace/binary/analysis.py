@@ -26,10 +26,11 @@ from fleettrace.binary.locate import (
 )
 from fleettrace.binary.references import References
 from fleettrace.binary.symbols import Symbol, Variant, function_symbols, named, variant
+from fleettrace.binary.usdt import Operand, UsdtProbe, usdt_probes
 
 __all__ = ["ANALYSIS", "WANTED", "BinaryAnalysis", "Found", "Point", "analyse"]
 
-ANALYSIS = 1
+ANALYSIS = 2
 """The version of what `analyse` finds: raise it with every change of its answers, and caches forget the old ones."""
 
 WANTED = {
@@ -46,6 +47,14 @@ do_item_get(key, nkey, hv, thread, do_update), item_alloc(key, nkey, flags, expt
 thread, do_update): items.h and thread.c of memcached 1.4.35 to 1.6.45.
 process_command*(conn, line[, length]): proto_text.c.
 """
+
+WANTED_USDT = ("assoc__find", "item__link")
+"""The static probes kept. assoc__find(key, nkey, depth) fires at the end of every look-up, and item__link(key, nkey,
+nbytes) when an item comes to be found: of those with a key, the ones that fire in all of 1.4.36 to 1.6.45 (assoc.c,
+items.c).
+"""
+MAX_USDT = 64
+"""Places of them; inlining makes a few of each."""
 
 
 class Found(StrEnum):
@@ -89,6 +98,7 @@ class BinaryAnalysis:
     points: tuple[Point, ...]
     call_sites: tuple[CallSite, ...]
     missing: dict[str, str]
+    usdt: tuple[UsdtProbe, ...] = ()
 
     def point(self, function: str) -> Point | None:
         """The point of the source's `function`, or None: `missing[function]` then says why."""
@@ -110,6 +120,7 @@ class BinaryAnalysis:
                     "machine": Machine(value["machine"]),
                     "points": tuple(_point(point) for point in value["points"]),
                     "call_sites": tuple(_call_site(site) for site in value["call_sites"]),
+                    "usdt": tuple(_usdt(probe) for probe in value["usdt"]),
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -144,6 +155,7 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
         points=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Point)),
         call_sites=sites,
         missing={name: outcome for name, outcome in outcomes.items() if isinstance(outcome, str)},
+        usdt=tuple(probe for probe in usdt_probes(elf) if probe.name in WANTED_USDT)[:MAX_USDT],
     )
 
 
@@ -218,6 +230,11 @@ def _point(value: dict[str, Any]) -> Point:
             "signs": tuple(value["signs"]),
         }
     )
+
+
+def _usdt(value: dict[str, Any]) -> UsdtProbe:
+    operands = tuple(None if operand is None else Operand(**operand) for operand in value["arguments"])
+    return UsdtProbe(**value | {"spot": _spot(value["spot"]), "arguments": operands})
 
 
 def _operation(value: str | None) -> Operation | None:

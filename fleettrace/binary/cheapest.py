@@ -26,7 +26,7 @@ from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, written
 from fleettrace.binary.unwind import return_address_slot
 
-__all__ = ["Cost", "Spot", "cheapest_spot", "entry_spot", "predicted_microseconds", "straight_line"]
+__all__ = ["Cost", "Spot", "cheapest_spot", "entry_spot", "predicted_microseconds", "spot_at", "straight_line"]
 
 MAX_WALK = 64
 """Instructions from the entry that are looked at; real prologues end their straight line within 30."""
@@ -77,6 +77,16 @@ _SIMULATED_ARM = re.compile(r"b|bl|b\.\w+|cbz|cbnz|tbz|tbnz|adr|adrp|br|blr|ret"
 def entry_spot(elf: Elf, function: Function) -> Spot | None:
     """The first instruction of `function`, or None when its bytes are no code."""
     return next((_spot(elf, function, i, 0) for i in disassemble(elf, function.start, function.start + 16)), None)
+
+
+def spot_at(elf: Elf, address: int) -> Spot | None:
+    """The spot on the instruction at a virtual address, wherever that is; None when there is no code."""
+    instruction = next(disassemble(elf, address, address + 16, 1), None) if elf.is_code(address) else None
+    offset = elf.offset_of(address)
+    if instruction is None or offset is None:
+        return None
+    text = f"{instruction.mnemonic} {instruction.op_str}".strip()
+    return Spot(address, offset, 0, text, _cost(elf, instruction), None)
 
 
 def cheapest_spot(elf: Elf, function: Function, arguments: int) -> Spot | None:

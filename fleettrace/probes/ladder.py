@@ -8,7 +8,10 @@ from dataclasses import replace
 
 from fleettrace.binary.analysis import BinaryAnalysis, Point
 from fleettrace.binary.cheapest import Spot, predicted_microseconds
-from fleettrace.probes.model import ProbePlan, Rung, Wish
+from fleettrace.binary.elf import BinaryError
+from fleettrace.binary.overlay import overlay
+from fleettrace.probes.arguments import expression
+from fleettrace.probes.model import Overlay, ProbePlan, Rung, Wish
 from fleettrace.probes.places import MAIN, Places, find_places, place
 from fleettrace.probes.script import alternatives
 from fleettrace.probes.tags import tagging
@@ -72,6 +75,9 @@ def preview(wish: Wish = Wish()) -> ProbePlan:  # noqa: B008
         plan = ProbePlan(rung, "do_item_get", ProbeVerdict(rung, True, why=why), pointer="arg0", length="arg1")
         misses, sizes = "do_item_get" if wish.misses else None, "item_alloc" if wish.sizes else None
         return replace(plan, misses=misses, sizes=sizes)
+    if rung is Rung.USDT:
+        verdict = ProbeVerdict(rung, True, why=why)
+        return ProbePlan(rung, MAIN, verdict, pointer='reg("r12")', length='reg("r13")')
     if rung is Rung.COMMAND:
         verdict = ProbeVerdict(rung, False, why=why)
         return ProbePlan(rung, "process_command_ascii", verdict, pointer="arg1", length="0", ops=wish.ops)
@@ -132,6 +138,41 @@ def _with_extras(
     return replace(verdict, cost=cost, why="; ".join(why))
 
 
+def _usdt(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePlan | str:
+    probes = [probe for probe in analysis.usdt if (probe.provider, probe.name) == ("memcached", "assoc__find")]
+    if not probes:
+        return "the binary has no probe assoc__find (memcached's --enable-dtrace makes it)"
+    if wish.ops is not None:
+        return "its probes do not tell what kind a request is (--ops)"
+    if not overlay_works or analysis.build_id is None:
+        return "a symbol overlay is not possible, which leads bpftrace to the place of a probe"
+    read = []
+    for number, probe in enumerate(probes):
+        pointer, length = (expression(operand) for operand in (*probe.arguments, None, None)[:2])
+        if pointer is None or length is None:
+            return f"where assoc__find has its arguments at {probe.spot.address:#x} is not understood"
+        read.append((f"{MAIN}_{number}", pointer, length))
+    try:
+        elf = overlay(
+            analysis.build_id,
+            analysis.machine,
+            {name: probe.spot for (name, _, _), probe in zip(read, probes, strict=True)},
+        )
+    except BinaryError as error:
+        return str(error)
+    costs = [predicted_microseconds(analysis.machine, probe.spot.cost) for probe in probes]
+    verdict = ProbeVerdict(
+        Rung.USDT.value,
+        exact=True,
+        symbol="memcached:assoc__find",
+        overlay=True,
+        cost=max((cost for cost in costs if cost is not None), default=None),
+        why=f"at its `{probes[0].spot.instruction}`, by its note",
+    )
+    (point, pointer, length), *also = read
+    return ProbePlan(Rung.USDT, point, verdict, pointer, length, also=tuple(also), overlay=Overlay(elf))
+
+
 def _command(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePlan | str:
     point = analysis.point("process_command_ascii") or analysis.point("process_command")
     if point is None:
@@ -175,7 +216,7 @@ def _script(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbeP
     )
 
 
-_LADDER = {Rung.ITEM: _item, Rung.COMMAND: _command}
+_LADDER = {Rung.ITEM: _item, Rung.USDT: _usdt, Rung.COMMAND: _command}
 """Best first."""
 
 

@@ -90,6 +90,8 @@ class ProbePlan:
     pointer: str
     """The bpftrace expression for where the key (or the line) begins, and `length` for how many bytes it has."""
     length: str
+    also: tuple[tuple[str, str, str], ...] = ()
+    """More places of the same probe, where the compiler made several of it: point, pointer and length of each."""
     overlay: Overlay | None = None
     tagging: Tagging = field(default_factory=Tagging)
     """How the kind of request is told."""

@@ -75,7 +75,7 @@ def uprobe_count(sites: Sequence[Site]) -> int | None:
     for site in sites:
         plan = site.plan
         if plan.script is None:
-            total += 1 + (plan.misses is not None) + (plan.sizes is not None)
+            total += 1 + len(plan.also) + (plan.misses is not None) + (plan.sizes is not None)
             continue
         own = probe_count(plan.script)
         if own is None:
@@ -114,15 +114,16 @@ def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
         wanted=_wanted(plan),
         remember=_remember(plan),
     )
-    yield _filled(
-        plan.rung.value,
-        **where,
-        point=_checked(plan.point),
-        pointer=plan.pointer,
-        length=plan.length,
-        tagging=plan.tagging.statements,
-        count=count,
-    )
+    for point, pointer, length in ((plan.point, plan.pointer, plan.length), *plan.also):
+        yield _filled(
+            plan.rung.value,
+            **where,
+            point=_checked(point),
+            pointer=pointer,
+            length=length,
+            tagging=plan.tagging.statements,
+            count=count,
+        )
     if plan.misses is not None:
         yield _filled("misses", **where, point=_checked(plan.misses), **any_key)
     if plan.sizes is not None:

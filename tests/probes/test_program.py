@@ -16,7 +16,7 @@ LAYOUT = key_layout((0, 17, 0))
 SETTINGS = TraceSettings(10.0, printed=345)
 
 
-@pytest.fixture(params=[Rung.ITEM, Rung.COMMAND])
+@pytest.fixture(params=[Rung.ITEM, Rung.USDT, Rung.COMMAND])
 def text(request: pytest.FixtureRequest) -> str:
     return program([Site(preview(Wish(request.param)), (11, 12))], LAYOUT, SETTINGS)
 
@@ -60,7 +60,7 @@ def test_what_is_no_functions_name_is_refused(point: str) -> None:
         program([Site(replace(preview(Wish(Rung.ITEM)), point=point), (1,))], LAYOUT, SETTINGS)
 
 
-@pytest.mark.parametrize("rung", [Rung.USDT, Rung.SYSCALL, Rung.WATCH])
+@pytest.mark.parametrize("rung", [Rung.SYSCALL, Rung.WATCH])
 def test_a_rung_without_a_program_says_so(rung: Rung) -> None:
     with pytest.raises(UnsupportedError, match=f"`{rung}` has no program"):
         preview(Wish(rung))

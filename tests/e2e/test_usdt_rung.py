@@ -1,0 +1,46 @@
+"""The static probe's rung: exact, in every protocol, on a build with --enable-dtrace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fleettrace.binary.analysis import analyse
+from fleettrace.lab.build import memcached_binary
+from fleettrace.lab.truth import Place
+from fleettrace.probes.ladder import UnsupportedError, choose
+from fleettrace.probes.model import Rung, Wish
+from tests.e2e.fleet import keys_of, plan_for
+from tests.e2e.local import served
+
+pytestmark = pytest.mark.lab
+
+
+def test_its_counts_are_the_truth(tmp_path: Path) -> None:
+    with served(tmp_path, memcached_binary("dtrace")) as memcached:
+        requests = plan_for(Place("here", memcached.port), commands=200, hostile=False)
+        done, truth = memcached.trace(requests, "--probe", "usdt")
+    assert keys_of(done.report["keys"]) == truth.by_key()
+    assert all(row["ops"] is None and row["misses"] is None for row in done.report["keys"])
+    [instance] = done.host("here")["instances"]
+    assert (instance["probe"]["rung"], instance["probe"]["exact"]) == ("usdt", True)
+    assert instance["coverage"]["share"] == 1
+
+
+def test_it_is_the_next_best_where_no_lookup_is_found() -> None:
+    analysis = analyse(memcached_binary("dtrace").read_bytes())
+    kept = tuple(point for point in analysis.points if point.function != "do_item_get")
+    blind = type(analysis)(
+        **{name: getattr(analysis, name) for name in analysis.__slots__}
+        | {"points": kept, "missing": {**analysis.missing, "do_item_get": "nobody knows"}}
+    )
+    plan = choose(blind)
+    assert plan.rung is Rung.USDT
+    assert plan.verdict.why.endswith("not item: do_item_get: nobody knows")
+    assert choose(blind, Wish(ops=frozenset({"get"}))).rung is Rung.COMMAND
+
+
+def test_a_build_without_it_says_so() -> None:
+    with pytest.raises(UnsupportedError, match="--enable-dtrace"):
+        choose(analyse(memcached_binary().read_bytes()), Wish(Rung.USDT))
