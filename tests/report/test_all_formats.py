@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -58,12 +59,29 @@ def prometheus_numbers(report: Report) -> tuple[Any, dict[bytes, Any], dict[str,
     return families["window_requests"][""], keys, hosts
 
 
-def test_json_csv_and_prometheus_agree_to_the_last_digit(report: Report) -> None:
+def html_numbers(report: Report) -> tuple[Any, dict[bytes, Any], dict[str, Any]]:
+    """What the page's script reads: the block that a browser does not execute, by column."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', written(report, Output.HTML), re.S)
+    assert found is not None
+    page = json.loads(found[1])
+    columns = page["keys"]
+    names = [
+        base64.b64decode(coded) if coded else key.encode()
+        for key, coded in zip(columns["key"], columns.get("key_base64") or [None] * columns["n"], strict=True)
+    ]
+    keys = dict(zip(names, zip(columns["requests"], columns["rate"], strict=True), strict=True))
+    return page["totals"]["requests"], keys, dict(zip(page["hosts"]["host"], page["hosts"]["requests"], strict=True))
+
+
+def test_json_csv_prometheus_and_html_agree(report: Report) -> None:
     total = report.totals.requests
     keys = {row.key.data: (row.requests, row.rate) for row in report.keys}
     hosts = {row.host: row.requests for row in report.hosts}
     for numbers in (json_numbers, csv_numbers, prometheus_numbers):
         assert numbers(report) == (total, keys, hosts)
+    # A page shows six digits of a rate, and carries no more.
+    rounded = {key: (requests, pytest.approx(rate, rel=1e-5)) for key, (requests, rate) in keys.items()}
+    assert html_numbers(report) == (total, rounded, hosts)
 
 
 @pytest.mark.parametrize("output", [Output.TABLE, Output.MARKDOWN])

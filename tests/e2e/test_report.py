@@ -1,0 +1,126 @@
+"""One real run in every format, beside its page; and with names hidden, nowhere a name."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from fleettrace.cli.parser import FORMATS
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.load import Flow
+from fleettrace.lab.profile import WEB
+from tests.e2e.command import Command, Done, on_lab, run
+from tests.e2e.watching import Watch
+
+pytestmark = pytest.mark.lab
+
+HOSTS = ("--hosts", "plain,two", "--duration", "3s")
+SECRET = "0123456789abcdef-not-to-be-seen"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A run that was saved as it was reported."""
+
+    done: Done
+    folder: Path
+
+    def again(self, *options: str) -> str:
+        """The same run in another way."""
+        done = run("report", str(self.folder / "run"), *options)
+        assert (done.status, done.err) == (0, "")
+        return done.out.decode()
+
+
+@pytest.fixture(scope="module")
+def busy(lab: Lab) -> Iterator[Lab]:
+    """The fleet with traffic on the two hosts."""
+    places = [place for place in lab.places() if place.host in ("plain", "two")]
+    load = lab.start_load([Flow(place, lab.hosts[place.host].address, WEB, 200.0) for place in places], 600)
+    yield lab
+    load.stop()
+
+
+@pytest.fixture(scope="module")
+def kept(busy: Lab, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "metrics.prom").write_text("old")
+    (folder / "metrics.prom").chmod(0o640)
+    files = ("-o", str(folder / "metrics.prom"), "--html", str(folder / "page.html"), "--save", str(folder / "run"))
+    done = run("run", *on_lab(busy, *HOSTS, "--output", "prometheus", "--prometheus-keys", "-q", *files))
+    return Kept(done, folder)
+
+
+def test_a_textfile_and_a_page_come_in_one_step_each(kept: Kept) -> None:
+    assert (kept.done.status, kept.done.out, kept.done.err) == (0, b"", "")
+    assert sorted(path.name for path in kept.folder.iterdir()) == ["metrics.prom", "page.html", "run"]
+    metrics = kept.folder / "metrics.prom"
+    assert stat.S_IMODE(metrics.stat().st_mode) == 0o640
+    assert read("prometheus", metrics.read_text()) == read("html", (kept.folder / "page.html").read_text())
+
+
+@pytest.mark.parametrize("output", FORMATS)
+def test_every_format_tells_the_same_numbers(kept: Kept, output: str) -> None:
+    keys = ["--prometheus-keys"] if output == "prometheus" else []
+    total, hottest = read(output, kept.again("--output", output, *keys))
+    assert (total, hottest) == read("html", (kept.folder / "page.html").read_text())
+    assert total > 0
+    assert hottest == "user:0:profile"
+
+
+def test_families_of_ones_own_come_first(kept: Kept) -> None:
+    report = json.loads(kept.again("--output", "json", "--template", r"^user:(\d+)"))
+    families = [row["template"] for row in report["templates"]]
+    assert "user:{}{}" in families or "user:{}" in families
+    assert "user:{}:profile" not in families
+
+
+def read(output: str, text: str) -> tuple[int, str]:
+    """The fleet's requests and its hottest key, by somebody else's parser where there is one."""
+    match output:
+        case "json":
+            report: Any = json.loads(text)
+            return report["totals"]["requests"], report["keys"][0]["key"]
+        case "csv":
+            rows = list(csv.DictReader(io.StringIO(text)))
+            (total,) = [int(row["requests"]) for row in rows if row["kind"] == "fleet"]
+            return total, next(row["name"] for row in rows if row["kind"] == "key")
+        case "prometheus":
+            families = {family.name: family.samples for family in text_string_to_metric_families(text)}
+            key = max(families["fleettrace_key_window_requests"], key=lambda sample: sample.value)
+            return int(families["fleettrace_window_requests"][0].value), key.labels["key"]
+        case "html":
+            found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+            assert found is not None
+            page = json.loads(found[1])
+            return page["totals"]["requests"], page["keys"]["key"][0]
+    numbers = re.search(r"([\d,]+) requests\b(?!/)", text)
+    names = re.search(r"(?:user|session|item):[\d:a-z]+", text)
+    assert numbers is not None
+    assert names is not None
+    return int(numbers[1].replace(",", "")), names[0]
+
+
+def test_hidden_names_and_the_secret_behind_them_are_nowhere(busy: Lab, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    options = on_lab(busy, *HOSTS, "--output", "json", "--html", str(page), "--redact=template", "-v")
+    with Watch([SECRET]) as watch, Command(["run", *options], variables={"FLEETTRACE_REDACT_KEY": SECRET}) as command:
+        done = command.finish()
+    assert done.status == 0
+    # A process's environment is the one that it was started with, whatever it takes out of it afterwards.
+    assert {told.split(":")[0] for told in watch.told} == {f"{command.pid} environ"}
+    shown = done.out.decode() + done.err + page.read_text()
+    assert not re.search(r"(user|session|item):\d{1,4}\b(?!:\d)", shown)
+    assert SECRET not in shown
+    assert re.fullmatch(r"user:[0-9a-f]{16}:profile", done.report["keys"][0]["key"])
+    assert "user:{}:profile" in [row["template"] for row in done.report["templates"]]
