@@ -84,3 +84,15 @@ def check(inventory: Path, retries: int) -> list[str]:
 def test_connections_that_a_full_sshd_drops_are_tried_again(full_sshd: Path) -> None:
     assert "unreachable" in check(full_sshd, 0), "sshd dropped nothing, so this test shows nothing"
     assert check(full_sshd, 10) == ["no-instances"] * HOSTS
+
+
+def test_a_thousand_hosts_that_refuse_at_once_are_told_in_one_line(tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.yaml"
+    refusing = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_user": "root"}
+    inventory.write_text(json.dumps({"all": {"hosts": {"cache-[0001:1000]": refusing}}}))
+    done = run("run", "-i", str(inventory), "-q", "--retries", "1", "--output", "json")
+    assert done.status == 4
+    assert [host["error"]["code"] for host in done.report["hosts"]] == ["connection-refused"] * 1000
+    assert done.err == (
+        "fleettrace: cache-[0001-1000]: unreachable: connection refused on port 1: is sshd running there? (2 attempts)"
+    )
