@@ -42,6 +42,9 @@ _REFRESH_S = 1.0
 _ESCAPE_S = 0.1
 """Seconds after which an Escape is the key itself, and not the beginning of an arrow."""
 
+_LAST_S = 10.0
+"""Seconds that the terminal has to be given back in."""
+
 
 def command(arguments: argparse.Namespace) -> int:
     """Run it; gives the exit code: 0 too where the trace was ended by `q`."""
@@ -108,8 +111,8 @@ class _Display:
         if not self._ended:
             self._ended = True
             os.close(self._tell_over)
-            self._thread.join()
-            os.close(self._over)
+            # A terminal that takes nothing any more must not keep the report from its file.
+            self._thread.join(_LAST_S)
 
     def _run(self) -> None:
         try:

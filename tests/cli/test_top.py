@@ -289,7 +289,7 @@ def test_it_ends_with_the_trace(demo: Demo, folder: Path) -> None:
 def test_control_c_ends_it_as_it_ends_a_run(demo: Demo, folder: Path) -> None:
     with Terminal(demo, folder) as terminal:
         terminal.see("3/4 hosts tracing", " of 60 s")
-        terminal.type("\x1a\x03")  # Control-Z does nothing.
+        terminal.type("\x1a\x13\x03")  # Control-Z and Control-S do nothing.
         assert terminal.finish() == 130
         assert terminal.given_back
         assert "HOSTS" in terminal.after

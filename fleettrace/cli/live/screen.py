@@ -36,6 +36,8 @@ class Screen:
         ours = termios.tcgetattr(self._keys)
         # Suspended, it would leave its screen to the shell.
         ours[6][termios.VSUSP] = os.fpathconf(self._keys, "PC_VDISABLE").to_bytes(1, "little")
+        # Held by Control-S, it would hold the end of the trace too.
+        ours[0] &= ~termios.IXON
         termios.tcsetattr(self._keys, termios.TCSADRAIN, ours)
         self._write(_ENTER)
         return self
