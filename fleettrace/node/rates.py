@@ -1,4 +1,4 @@
-"""How busy each memcached is before it is traced: two looks at its own counters, a fraction of a second apart."""
+"""How busy each memcached is before it is traced: a few looks at its own counters, a fraction of a second apart."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fleettrace.node.model import Endpoint, Instance, NodeFacts
 from fleettrace.node.sampling import Look, LookReader, in_order
 from fleettrace.transport.interface import Connection, Limits, Stream
 
-__all__ = ["Busyness", "Places", "assignments", "look_at", "look_twice"]
+__all__ = ["Busyness", "Places", "assignments", "look_at", "look_early"]
 
-_APART_S = 0.25
+_APART_S = 0.15
 _LIMITS = Limits(seconds=6, max_bytes=1 << 20)
 _SCRIPT = """
 exec 3<&0 </dev/null
-look 2 500
+look 3 500
 gather 4
 """
 
@@ -55,7 +55,7 @@ def assignments(timing: str, places: str) -> str:
     return "".join(lines) + folder.joinpath("looking.sh").read_text("utf-8")
 
 
-def look_twice(connection: Connection, facts: NodeFacts, instances: Sequence[Instance]) -> Busyness:
+def look_early(connection: Connection, facts: NodeFacts, instances: Sequence[Instance]) -> Busyness:
     """Ask each memcached how busy it is. Raises nothing: who does not answer in time is not known."""
     places = {one.pid: one.endpoints[0] for one in instances if one.endpoints}
     if not places:

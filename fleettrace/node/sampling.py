@@ -19,7 +19,7 @@ _LONGEST = 96
 """Bytes in the longest look; more after a NUL is no look."""
 _CENTISECOND_NS = 10_000_000
 _SLOW_NS = 400_000_000
-"""An answer that took longer says what was counted at a moment that is not known well enough. (bash's take 20 ms; where
+"""An answer that took longer says what was counted at a moment that is not known well enough. (bash's take 10 ms; where
 a program has to be started for each, up to 200 on a busy node.)"""
 _NEAR = 4
 """Looks on either side of an edge that show how steady the traffic is there."""

@@ -16,26 +16,29 @@
 
 dense=$1 sparse=$2 sparse_cs=$3 window=$4 looks=$5 limit=$6 session=$7
 shift 7
-nl='
-'
 cr=$(printf '\r')
-tab=$(printf '\t')
 # How long after bpftrace's start the counting may begin: looks are dense that long. In hundredths of a second.
-begins=400
+begins=300
 # How much earlier than the window's length after bpftrace's start it cannot end.
 early=40
 trap '' PIPE
 
+# Whether $1 is a number that a shell can add to: an expression can run commands.
+is_number() {
+    case $1 in '' | *[!0-9]* | 0?* | ??????????????????*) return 1 ;; esac
+}
+
 uptime() {
     read -r now _ </proc/uptime
     now=${now%.*}${now#*.}
+    is_number "$now" || exit 1
 }
 
 # CPU time of process $1, all its threads together (proc(5) has it in ticks of 10 ms only).
 cpu_of() {
     cpu=0
     for task in "/proc/$1/task"/*/schedstat; do
-        read -r ran _ <"$task" && cpu=$((cpu + ran))
+        read -r ran _ <"$task" && is_number "$ran" && cpu=$((cpu + ran))
     done 2>/dev/null
 }
 
@@ -64,39 +67,60 @@ talk() {
     fi
 }
 
-# What the memcached at address $2, port $3 says to `stats`, into $all; $1 is the name of the connection kept to it.
+# Takes an answer to `stats` from standard input and puts the sum of its counters into $sum. False when there was no
+# answer, or none that can be used.
+#
+# A line at a time, each within a second: what bash's other ways of reading leave in its buffer, the next `read` gets,
+# whatever file that is meant to read. So the text of a stranger never stands where a number is expected.
+add_up() {
+    total=0 known=0 lines=0
+    while IFS= read -r $within line; do
+        lines=$((lines + 1))
+        case $line in
+        # Each request naming one key is in exactly one of these, from 1.4.15 to 1.6.45 and in all three protocols: gat
+        # and its kin in cmd_touch and not in cmd_get; cas and the other stores in cmd_set. In none of them: incr and
+        # decr of a value that is no number, and meta commands that create an item on a miss, mark one as stale or do not
+        # match its CAS.
+        'STAT cmd_get '* | 'STAT cmd_set '* | 'STAT cmd_touch '* | 'STAT delete_hits '* | 'STAT delete_misses '* | \
+            'STAT incr_hits '* | 'STAT incr_misses '* | 'STAT decr_hits '* | 'STAT decr_misses '*)
+            value=${line##* }
+            value=${value%"$cr"}
+            is_number "$value" || return 1
+            total=$((total + value)) known=$((known + 1))
+            ;;
+        'STAT '*) [ "$lines" -lt 500 ] || return 1 ;;
+        *)
+            [ "$line" = "END$cr" ] && [ "$known" -gt 1 ] || return 1
+            sum=$total
+            return
+            ;;
+        esac
+    done
+    return 1
+}
+
+# Asks the memcached at address $2, port $3; $1 is the name of the connection kept to it.
 if [ -n "${BASH_VERSION-}" ]; then
-    answer() {
-        all=
+    within='-t 1'
+    ask() {
         eval "socket=\${socket_$1-}"
         if [ -z "$socket" ]; then
             eval "exec {socket}<>/dev/tcp/$2/$3" || return
             eval "socket_$1=$socket"
         fi
-        tries=0
-        if printf 'stats\r\n' 1>&"$socket"; then
-            # Not line by line, which would be a system call for each byte.
-            while [ "$tries" -lt 25 ]; do
-                IFS= read -r -N 16384 -t 0.02 -u "$socket" part
-                status=$?
-                all=$all$part
-                case $all in *"${nl}END$cr$nl") return ;; '' | STAT*) ;; *) break ;; esac
-                [ "$status" -gt 128 ] || break
-                tries=$((tries + 1))
-            done
-        fi
-        # An answer that comes late would be taken for the next one.
-        all=
-        eval "exec $socket>&-; socket_$1="
+        # What comes after an answer that was given up would be taken for the next one.
+        { printf 'stats\r\n' 1>&"$socket" && add_up <&"$socket"; } || eval "exec $socket>&-; socket_$1="
     }
     pause() {
         IFS= read -r -t "$1" -u 3 _
         [ $? -ne 1 ] || exit 0
     }
 else
-    answer() {
-        all=$(printf 'stats\r\nquit\r\n' | talk "$2" "$3" 2>/dev/null | head -c 16384 | tr -d '\0')
-        case $all in *"${nl}END$cr") ;; *) all= ;; esac
+    within=
+    ask() {
+        add_up <<EOF
+$(printf 'stats\r\nquit\r\n' | talk "$2" "$3" 2>/dev/null | head -c 16384 | tr -d '\0')
+EOF
     }
     pause() {
         { sleep "$1" || sleep 1; } 3<&- 4>&- &
@@ -105,29 +129,6 @@ else
         wait "$nap"
     }
 fi
-
-# The sum of the counters in $all into $sum.
-add_up() {
-    sum=- total=0 known=0 name=
-    set -f
-    IFS=" $nl$cr"
-    for word in $all; do
-        # Each request naming one key is in exactly one of these, from 1.4.15 to 1.6.45 and in all three protocols: gat
-        # and its kin in cmd_touch and not in cmd_get; cas and the other stores in cmd_set. In none of them: incr and
-        # decr of a value that is no number, and meta commands that create an item on a miss, mark one as stale or do not
-        # match its CAS.
-        case $name in
-        cmd_get | cmd_set | cmd_touch | delete_hits | delete_misses | incr_hits | incr_misses | decr_hits | decr_misses)
-            case $word in '' | *[!0-9]* | 0?* | ??????????????????*) known=0; break ;; esac
-            total=$((total + word)) known=$((known + 1))
-            ;;
-        esac
-        name=$word
-    done
-    set +f
-    IFS=" $tab$nl"
-    [ "$known" -lt 2 ] || sum=$total
-}
 
 uptime
 began=$now
@@ -144,8 +145,7 @@ while :; do
         cpu_of "$pid"
         sum=-
         if [ "$port" != - ]; then
-            answer "$number" "$address" "$port"
-            add_up
+            ask "$number" "$address" "$port"
         fi
         uptime
         printf '\0%s %s %s %s %s\0' "$pid" "$before" "$now" "$cpu" "$sum" >&4 || exit 0

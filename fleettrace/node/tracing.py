@@ -29,7 +29,7 @@ STARTUP_S = 60.0
 MAX_OUTPUT = 1 << 28
 """Bytes that one trace may print: 2,000 entries of 300 bytes a second for five minutes, and some."""
 _WORDS_KEPT = 8192
-_DENSE_S = 0.2
+_DENSE_S = 0.25
 _SAME_CLOCK_NS = 50_000_000
 """Two clocks that are no farther apart were only read one after the other."""
 

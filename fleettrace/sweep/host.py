@@ -10,7 +10,7 @@ from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import look_around
 from fleettrace.node.model import Discovery, Instance
 from fleettrace.node.planning import Planned, check_able, plan_instances
-from fleettrace.node.rates import Busyness, look_at, look_twice
+from fleettrace.node.rates import Busyness, look_at, look_early
 from fleettrace.node.tracing import HostTrace, TraceEnd
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
@@ -78,7 +78,7 @@ class HostSweep:
 
     def _busyness(self, traced: _Traced) -> Busyness:
         """How many requests a second each instance gets: as it says itself, else as a trace of a second counts."""
-        busy = look_twice(traced.connection, traced.found.facts, [instance for instance, _ in traced.plans])
+        busy = look_early(traced.connection, traced.found.facts, [instance for instance, _ in traced.plans])
         silent = [(one, plan) for one, plan in traced.plans if one.pid not in busy.rates and plan.verdict.cost]
         if not silent or self.bounds.duration_s <= MIN_WINDOW_S:
             return busy

@@ -24,7 +24,7 @@ from fleettrace.lab.system import wait_until
 from fleettrace.lab.truth import OP_OF_VERB, Place
 from fleettrace.node.discovery import look_around
 from fleettrace.node.model import Discovery, Endpoint, Instance
-from fleettrace.node.rates import assignments, look_at, look_twice
+from fleettrace.node.rates import assignments, look_at, look_early
 from fleettrace.node.sampling import Look, LookReader
 from fleettrace.transport.interface import Limits, Stream, Target
 from fleettrace.transport.local import LocalConnection, LocalTransport
@@ -151,11 +151,12 @@ def answering(answer: bytes) -> Iterator[int]:
                 except OSError:
                     return
                 with connection:
-                    connection.recv(100)
-                    connection.sendall(answer)
+                    asked = connection.recv(100)
                     connection.settimeout(3)
                     try:
-                        connection.recv(100)
+                        connection.sendall(answer)
+                        while asked and b"quit" not in asked:
+                            asked = connection.recv(100)
                     except OSError:
                         continue
 
@@ -187,6 +188,8 @@ SOUND = b"STAT cmd_get 3\r\nSTAT cmd_set 4\r\nSTAT cmd_touch 5\r\nSTAT get_hits 
         (b"STAT * /*\r\n" + SOUND + b"END\r\n", 12),
         (b"STAT cmd_get 3\r\nEND\r\n", None),
         (b"x" * 2_000_000, None),
+        (b"a[$(touch /tmp/never)] " * 5000, None),
+        (SOUND + b"END\r\n" + b"a[$(touch /tmp/never)]\n" * 5000, 12),
     ],
     ids=lambda value: repr(value)[:40],
 )
@@ -248,7 +251,7 @@ def test_an_instance_is_asked_where_it_listens(connection: LocalConnection, addr
     with memcached("-p", str(port), "-l", f"[{address}]" if ":" in address else address) as pid:
         wait_until(lambda: instance_of(look_around(connection, ["true"], "host"), pid).endpoints, "nobody listens")
         found = look_around(connection, ["true"], "host")
-        busy = look_twice(connection, found.facts, [instance_of(found, pid)])
+        busy = look_early(connection, found.facts, [instance_of(found, pid)])
     assert set(busy.rates) == {pid}
 
 
@@ -264,7 +267,7 @@ def test_who_cannot_be_asked_is_not_known_and_holds_nobody_up(
         if way == "frozen":
             os.kill(pid, signal.SIGSTOP)
         begun = time.monotonic()
-        busy = look_twice(connection, found.facts, [instance_of(found, pid)])
+        busy = look_early(connection, found.facts, [instance_of(found, pid)])
     assert not busy.rates
     assert not busy.places
     assert time.monotonic() - begun < 4
