@@ -12,12 +12,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleettrace.errors import ConfigError
-from fleettrace.report.build import build_report
 from fleettrace.report.interface import FormatOptions, Output
-from fleettrace.report.model import Report
-from fleettrace.summary.run import RunResult
+
+if TYPE_CHECKING:
+    from fleettrace.report.model import Report
+    from fleettrace.summary.run import RunResult
 
 __all__ = ["Wishes", "check_writable", "wishes", "write_file", "write_file_or_stdout"]
 
@@ -36,7 +38,12 @@ class Wishes:
     def write(self, result: RunResult, patterns: Sequence[re.Pattern[bytes]] = ()) -> None:
         """Write the report of `result`, in every format that is wanted. `patterns` are families of the user's own.
         Raises `ConfigError`."""
-        report = build_report(result, top=self.top, patterns=patterns)
+        from fleettrace.report.build import build_report
+
+        self.show(build_report(result, top=self.top, patterns=patterns))
+
+    def show(self, report: Report) -> None:
+        """Write a finished report as it is wanted. Raises `ConfigError`."""
         if self.html is not None:
             write_file(Path(self.html), _text(report, Output.HTML, FormatOptions()))
         # Only the table is read where it is written; the other formats are UTF-8 by their definition.

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 from fleettrace import __version__
 from fleettrace.cli.values import cores, count, duration, ops, regex, retries, share
 from fleettrace.errors import ConfigError
+from fleettrace.store.history_retention import DEFAULT as DEFAULT_KEEP
+from fleettrace.store.history_retention import keep_of
 from fleettrace.sweep.waves import serial
 
 __all__ = ["FORMATS", "HOST_KEYS", "REDACTIONS", "parse"]
@@ -27,6 +29,8 @@ there is nothing to report, 5 deadline reached, 75 another run holds the lock, 1
 FORMATS = ("table", "json", "csv", "prometheus", "markdown", "html")
 REDACTIONS = ("hash", "template", "drop")
 HOST_KEYS = ("strict", "accept-new")
+
+_RUN = "a run of the history (its id, the beginning of it, last, last~2), or what `fleettrace run --save` wrote"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -240,6 +244,31 @@ def _save_options(options: _Options) -> None:
     options.value("--save", str, None, "FILE", "keep the run there, for `fleettrace report` and `fleettrace merge`")
 
 
+def _store_option(options: _Options) -> None:
+    options.value("--store", str, None, "FILE", "the history of runs (else below /var/lib or ~/.local/share)")
+
+
+def _keep_options(options: _Options) -> None:
+    _store_option(options)
+    options.value("--keep", keep_of, DEFAULT_KEEP, "LIMITS", "of the history: an age, a number, a size, or all")
+    options.switch("--no-store", "do not keep the run in the history")
+
+
+def _history_options(options: _Options) -> None:
+    options.value("--key", str, None, "KEY", "its course over the runs, as reports show the key")
+    options.value("--host", str, None, "HOST", "its course over the runs")
+    options.value("--playbook", str, None, "NAME", "only the runs of this playbook")
+    options.value("--last", count, "20", "N", "the newest runs")
+    options.value("--output", _choice("table", "json"), "table", "FORMAT", "table or json")
+
+
+def _diff_options(options: _Options) -> None:
+    options.value("--min-change", share, "25%", "SHARE", "of what was, below which a change is none")
+    options.value("--top", count, "20", "N", "changes to show of keys, of families, of hosts")
+    options.value("--output", _choice("table", "json"), "table", "FORMAT", "table or json")
+    options.switch("--exit-code", "exit 1 when something changed")
+
+
 def _session_options(options: _Options) -> None:
     options.switch("--ask-become-pass", "ask once for sudo's password, for hosts whose inventory has none", short="-K")
     options.value("--log", str, None, "FILE", "add a line of JSON there for everything that happens")
@@ -265,14 +294,15 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
         "sweep now and report",
         (
             *(_inventory_options, _trace_options, _output_options, _name_options),
-            *(_save_options, _connection_options, _session_options, _schedule_options, _word_options),
+            *(_save_options, _keep_options, _connection_options),
+            *(_session_options, _schedule_options, _word_options),
         ),
     ),
     "top": (
         "the same as run, live",
         (
             *(_inventory_options, _live_trace_options, _output_options, _name_options),
-            *(_save_options, _connection_options, _session_options, _word_options),
+            *(_save_options, _keep_options, _connection_options, _session_options, _word_options),
         ),
     ),
     "check": (
@@ -287,7 +317,9 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
         (_inventory_options, _trace_options, _connection_options, _word_options),
     ),
     "hosts": ("what a pattern selects, with its variables", (_inventory_options, _word_options)),
-    "report": ("render a kept run again", (_output_options, _name_options, _word_options)),
+    "report": ("render a kept run again", (_output_options, _name_options, _store_option, _word_options)),
+    "diff": ("what changed from one run to another", (_diff_options, _store_option, _word_options)),
+    "history": ("what is kept", (_history_options, _store_option, _word_options)),
     "merge": (
         "one report of many run files",
         (_output_options, _name_options, _save_options, _min_ok_option, _word_options),
@@ -315,7 +347,10 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argpa
         for group in groups:
             group(options)
         if name == "report":
-            command.add_argument("file", metavar="FILE", help="what `fleettrace run --save FILE` wrote")
+            command.add_argument("run", metavar="RUN", help=_RUN)
+        if name == "diff":
+            command.add_argument("before", nargs="?", default="last~1", metavar="RUN", help=f"{_RUN}; default last~1")
+            command.add_argument("after", nargs="?", default="last", metavar="RUN", help="the same; default last")
         if name == "merge":
             command.add_argument("files", nargs="+", metavar="FILE", help="what `fleettrace run --save FILE` wrote")
         if name == "hosts":

@@ -15,6 +15,7 @@ from types import FrameType
 
 from fleettrace import __version__
 from fleettrace.cli.exit_code import exit_code
+from fleettrace.cli.keeping import keep_run
 from fleettrace.cli.live.fleet import BUCKETS
 from fleettrace.cli.progress import progress
 from fleettrace.cli.redaction import Redaction
@@ -51,6 +52,7 @@ def sweep_and_report(
 ) -> int:
     """Sweep the hosts, write the report, and give the exit code. `listener` hears of it beside the progress, `display`
     in its place. With `info` the sweep is a part of that run, else a run of its own."""
+    whole = info is None
     if info is None:
         info = RunInfo(_run_id(), datetime.now(UTC), pattern, arguments.duration, __version__)
     shown = display
@@ -65,7 +67,12 @@ def sweep_and_report(
     result.warnings.extend(warnings)
     if log is not None and log.failed is not None:
         result.warnings.append(Warn("log-incomplete", log.failed))
-    write(*redaction.apply(result))
+    seen, patterns = redaction.apply(result)
+    try:
+        write(seen, patterns)
+    finally:
+        if trace and whole:
+            keep_run(arguments, seen, patterns, redaction)
     return exit_code(result, sweep.stop.reason, arguments.min_ok, traced=trace)
 
 

@@ -23,6 +23,10 @@ _LEFT = 2.0
 _MOVED_PART = 0.2
 """And when at least this part of its requests was there, and is now elsewhere."""
 
+_BY_RATE = 0.01
+"""The chance of a change of the rate that is still one. It is not corrected for how many are looked at: the share is,
+and both have to hold; a busy moment of the whole fleet moves all rates together."""
+
 _LEARNED_FROM = 300
 """The hottest keys of either run, from whose courses it is learned how bursty traffic usually is."""
 
@@ -140,13 +144,16 @@ class Pair:
         by_share = Events(less, totals[0] - less + 0.5), Events(more, totals[1] - more + 0.5)
         chance = 1.0
         if _larger(*by_rate, self._ratio) and _larger(*by_share, self._ratio):
-            chance = _chance(*by_rate, 1.0, self._by_rate.wander(_over_time(counted.courses), self._buckets))
-        if chance < 1:
-            of_rest = 1 / by_share[0].exposure + 1 / by_share[1].exposure
-            wander = self._by_share.wander(self._beside_rest(counted.courses), self._buckets)
-            wander = wander._replace(variance=wander.variance + of_rest)
-            chance = max(chance, _chance(*by_share, 1.0, wander))
+            wander = self._by_rate.wander(_over_time(counted.courses), self._buckets)
+            if _chance(*by_rate, 1.0, wander) <= _BY_RATE:
+                chance = _chance(*by_share, 1.0, self._share_wander(counted.courses, by_share))
         return Candidate(chance, lambda corrected: self._change(subject, kind, counted, corrected))
+
+    def _share_wander(self, courses: Courses, by_share: tuple[Events, Events]) -> Wander:
+        """What the thing and the rest have together, the rest's counting noise included."""
+        wander = self._by_share.wander(self._beside_rest(courses), self._buckets)
+        of_rest = 1 / by_share[0].exposure + 1 / by_share[1].exposure
+        return wander._replace(variance=wander.variance + of_rest)
 
     def _change(self, subject: Subject, kind: Kind, counted: _Counted, chance: float, *hosts: str) -> Change:
         before, after = counted.before, counted.after

@@ -118,16 +118,15 @@ class History:
                 raise
         return cls(path, connection)
 
-    def add(self, kept: KeptRun, keep: Keep = _ALL, *, now: datetime | None = None) -> bool:
-        """Keep a run, and let go of those that `keep` says are enough. False when the run was there already."""
+    def add(self, kept: KeptRun, keep: Keep = _ALL, *, now: datetime | None = None) -> None:
+        """Keep a run, in the place of one of the same id, and let go of those that are more than `keep`."""
         with self._transaction("IMMEDIATE"):
-            added = insert_run(self._connection, kept)
+            insert_run(self._connection, kept)
             gone = self._prune(keep, now or datetime.now(UTC))
         if gone:
             # What was freed goes back to the file system. Nothing is lost when this is left out, or killed.
             with suppress(sqlite3.Error):
                 self._connection.execute("PRAGMA incremental_vacuum").fetchall()
-        return added
 
     def load(self, run: str) -> KeptRun:
         """The run of that id."""

@@ -27,8 +27,10 @@ from fleettrace.summary.run import HostResult
 __all__ = ["delete_run", "insert_run", "micros", "pack_numbers", "select_run", "unpack_numbers"]
 
 
-def insert_run(connection: sqlite3.Connection, kept: KeptRun) -> bool:
-    """Put the run into the tables, within the caller's transaction. False when it is there already."""
+def insert_run(connection: sqlite3.Connection, kept: KeptRun) -> None:
+    """Put the run into the tables, within the caller's transaction, in the place of one of the same id."""
+    for row in connection.execute("SELECT id FROM runs WHERE run = ?", (kept.info.id,)).fetchall():
+        delete_run(connection, row[0])
     row = (
         kept.info.id,
         kept.playbook,
@@ -47,10 +49,7 @@ def insert_run(connection: sqlite3.Connection, kept: KeptRun) -> bool:
         kept.redaction,
         _text([warn_document(warn) for warn in kept.warnings]),
     )
-    done = connection.execute(f"INSERT OR IGNORE INTO runs VALUES (NULL{', ?' * len(row)})", row)
-    if done.rowcount == 0:
-        return False
-    run = done.lastrowid
+    run = connection.execute(f"INSERT INTO runs VALUES (NULL{', ?' * len(row)})", row).lastrowid
     for place, host in enumerate(kept.hosts):
         _insert_host(connection, run, place, host)
     places = {host.host: place for place, host in enumerate(kept.hosts)}
@@ -73,7 +72,6 @@ def insert_run(connection: sqlite3.Connection, kept: KeptRun) -> bool:
             for place, each in enumerate(kept.templates)
         ),
     )
-    return True
 
 
 def _insert_host(connection: sqlite3.Connection, run: int | None, place: int, host: HostResult) -> None:
