@@ -15,7 +15,7 @@ from fleettrace.node.records import Record, read_records
 from fleettrace.summary.run import Container
 from fleettrace.transport.interface import Connection, Limits, Stream
 
-__all__ = ["DISCOVERY_LIMITS", "discovery_script", "look_around", "parse_discovery", "set_words"]
+__all__ = ["DISCOVERY_LIMITS", "discovery_script", "endpoint_of", "look_around", "parse_discovery", "set_words"]
 
 DISCOVERY_LIMITS = Limits(seconds=60, max_bytes=32 << 20)
 """A look around takes a fraction of a second; on a node that swaps, or whose docker hangs, half a minute."""
@@ -106,7 +106,7 @@ def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> t
             continue
         if "listens" not in group:
             continue  # the process ended while it was described
-        endpoints = [_endpoint(word) for word in group["listens"].decode("ascii").split()]
+        endpoints = [endpoint_of(word) for word in group["listens"].decode("ascii").split()]
         instances.append(
             Instance(
                 pid=int(group["process"]),
@@ -125,7 +125,7 @@ def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> t
     return tuple(sorted(instances, key=lambda instance: instance.pid))
 
 
-def _endpoint(word: str) -> Endpoint:
+def endpoint_of(word: str) -> Endpoint:
     """From `ADDRESS:PORT` of /proc/net/tcp or tcp6: the address is one word of 32 bits or four, each printed as a
     number of a little-endian machine (net/ipv4/tcp_ipv4.c, get_tcp4_sock), which x86-64 and aarch64 are."""
     address, _, port = word.partition(":")

