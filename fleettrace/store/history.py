@@ -11,6 +11,7 @@ import os
 import re
 import sqlite3
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ _BUSY_S = 30.0
 
 _ALL = Keep()
 
-_CANNOT_READ = (KeyError, TypeError, ValueError, IndexError, AttributeError)
+_CANNOT_READ = (zlib.error, KeyError, TypeError, ValueError, IndexError, AttributeError)
 """What comes of a row that is not what was written."""
 
 
@@ -105,14 +106,12 @@ class History:
             raise ConfigError("there is no history yet: `fleettrace run` keeps its runs there", file=path) from None
         except OSError as error:
             raise ConfigError(f"the history cannot be opened: {error.strerror}", file=path) from None
-        mode = "rw" if os.access(path, os.W_OK) else "ro"
         with _explained(path):
-            place = f"file:{quote(str(path.absolute()))}?mode={mode}"
+            place = f"file:{quote(str(path.absolute()))}?mode=rw"
             connection = sqlite3.connect(place, uri=True, timeout=wait_s, isolation_level=None)
             try:
                 connection.row_factory = sqlite3.Row
-                if mode == "rw":
-                    _prepare(connection, path, time.monotonic() + wait_s)
+                _prepare(connection, path, time.monotonic() + wait_s)
             except BaseException:
                 connection.close()
                 raise
@@ -275,10 +274,11 @@ class History:
 
 def _prepare(connection: sqlite3.Connection, path: Path, until: float) -> None:
     """Set the database up, and up to date. What two do at once, one of them does."""
-    check(connection, path)
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # Without effect where there are tables already.
-    # Changing the journal's mode does not wait for others as all else does.
-    _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall(), until)
+    if check(connection, path) == 0:
+        # Only a database without tables takes this; any other is written to all the same.
+        _patiently(lambda: connection.execute("PRAGMA auto_vacuum = INCREMENTAL"), until)
+        # Changing the journal's mode does not wait for others as all else does.
+        _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall(), until)
     connection.execute("PRAGMA synchronous = FULL")
     migrate(connection, path)
 
