@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sys
 from array import array
-from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 from zlib import crc32
 
 from fleettrace.store.documents import key_text, text_key
+from fleettrace.store.members import INDEX_MOST
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 
@@ -26,11 +26,14 @@ __all__ = [
     "column",
     "fingerprint",
     "fingerprints",
-    "fingerprints_document",
+    "fingerprints_of",
 ]
 
 BLOCK_ROWS = 256
 """Rows of an instance's first block; each further one has twice as many as the one before."""
+
+FINGERPRINTS = INDEX_MOST // 4
+"""Rows whose fingerprints are together."""
 
 _MOST_ROWS = 16_384
 """Rows of the largest block: about a megabyte of text."""
@@ -110,20 +113,22 @@ def fingerprint(key: str, length: int | None) -> int:
     return mark if length is None else crc32(b"%d" % length, mark)
 
 
-def fingerprints_document(blocks: Sequence[Rows]) -> Document:
-    """The fingerprints of all rows, in their order: who looks for some keys learns which rows to unpack."""
-    marks = array("I")
-    for rows in blocks:
-        marks.extend([fingerprint(key_text(key.data), key.length if key.truncated else None) for key, _ in rows])
-    if sys.byteorder == "big":
-        marks.byteswap()
-    return {"kind": "fingerprints", "crc32": b64encode(marks.tobytes()).decode("ascii")}
+def fingerprints_of(blocks: Sequence[Rows]) -> Iterator[bytes]:
+    """The fingerprints of all rows, by which a reader learns what keys are not among them: sorted, `FINGERPRINTS` of
+    them at a time."""
+    rows = [row for block in blocks for row in block]
+    for at in range(0, len(rows), FINGERPRINTS):
+        names = ((key_text(key.data), key.length if key.truncated else None) for key, _ in rows[at : at + FINGERPRINTS])
+        marks = array("I", sorted(fingerprint(*name) for name in names))
+        if sys.byteorder == "big":
+            marks.byteswap()
+        yield marks.tobytes()
 
 
-def fingerprints(document: Mapping[str, Any]) -> array[int]:
-    """The fingerprints of `fingerprints_document`. Raises `KeyError`, `ValueError`."""
+def fingerprints(data: bytes) -> array[int]:
+    """The fingerprints of `fingerprints_of`. Raises `ValueError`."""
     marks = array("I")
-    marks.frombytes(b64decode(document["crc32"], validate=True))
+    marks.frombytes(data)
     if sys.byteorder == "big":
         marks.byteswap()
     return marks

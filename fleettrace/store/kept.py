@@ -128,7 +128,8 @@ def _in_order(by_host: dict[str, list[HostRecord]]) -> list[str]:
 def _chosen(records: Sequence[HostRecord]) -> list[tuple[str, str, Counted]]:
     """Run, instance and counts of every instance: of several records in a run, from the one that is preferred."""
     chosen: dict[tuple[str, str], Counted] = {}
-    for record in sorted(records, key=preference):
+    # What there is but one record of needs no preference, which takes a while to see.
+    for record in records if len(records) == 1 else sorted(records, key=preference):
         chosen.update({(record.run, instance): counted for instance, counted in record.counted.items()})
     return [(run, instance, counted) for (run, instance), counted in sorted(chosen.items())]
 

@@ -55,21 +55,21 @@ def read_merged(paths: Sequence[Path]) -> Merged:
 def merge(files: Iterable[RunFile]) -> Merged:
     """What these files say together."""
     runs: dict[str, RunInfo] = {}
-    found: dict[tuple[str, str], dict[str, HostRecord]] = {}
+    found: dict[tuple[str, str], list[HostRecord]] = {}
     warnings: set[Warn] = set()
     for file in files:
         for info in file.runs:
             known = runs.get(info.id)
             runs[info.id] = info if known is None else max(known, info, key=_finality)
         for record in file.hosts:
-            found.setdefault((record.run, record.host), {}).setdefault(record.digest, record)
+            found.setdefault((record.run, record.host), []).append(record)
         warnings.update(file.warnings)
     if not runs:
         raise ConfigError("none of the files describes a run: there is nothing to report")
     for run, host in found:
         if run not in runs:
             raise ConfigError(f"{host} is of the run {run}, which none of the files describes")
-    records = {name: _needed(list(found[name].values())) for name in sorted(found)}
+    records = {name: _needed(found[name]) for name in sorted(found)}
     return Merged(runs, records, frozenset(warnings))
 
 
@@ -92,6 +92,7 @@ def _needed(records: Sequence[HostRecord]) -> list[HostRecord]:
     """The records of one host in one run that no other makes superfluous."""
     if len(records) == 1:
         return list(records)
+    records = list({record.digest: record for record in records}.values())
     needed = [one for one in records if not any(_says_all_of(other, one) for other in records if other is not one)]
     return sorted(needed, key=preference, reverse=True)
 

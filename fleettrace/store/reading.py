@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 from fleettrace.errors import ConfigError
 from fleettrace.store.blocks import add_rows, fingerprints
 from fleettrace.store.documents import host_of, run_of, warn_of
-from fleettrace.store.members import damaged, read_bytes, read_member, unpack
+from fleettrace.store.members import damaged, read_bytes, read_member, unpack, unpack_index
 from fleettrace.store.writing import SCHEMA
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
@@ -52,8 +52,8 @@ class Counted:
     absent: int
     course: list[int]
     rows: int
-    fingerprints_at: tuple[int, int]
-    """Offset and size of the member."""
+    fingerprints_at: tuple[tuple[int, int], ...]
+    """Offsets and sizes of the members."""
     blocks: tuple[Block, ...]
 
     def summary(self) -> Summary:
@@ -76,16 +76,13 @@ class Counted:
         """The other columns."""
         return self._document(file, block.offset + block.size, block.details_size)
 
-    def fingerprints(self, file: BinaryIO) -> array[int]:
-        """Those of all rows, in their order."""
-        offset, size = self.fingerprints_at
-        try:
-            marks = fingerprints(self._document(file, offset, size))
-        except _NO_SENSE as error:
-            raise damaged(self.path, offset, f"what is there are no fingerprints ({error})") from None
-        if len(marks) != self.rows:
-            raise damaged(self.path, offset, f"{len(marks)} fingerprints for {self.rows} rows")
-        return marks
+    def fingerprints(self, file: BinaryIO) -> Iterator[array[int]]:
+        """Those of all rows: sorted, some thousands of them at a time."""
+        for offset, size in self.fingerprints_at:
+            try:
+                yield fingerprints(unpack_index(read_bytes(file, self.path, offset, size)))
+            except ValueError as error:
+                raise damaged(self.path, offset, str(error)) from None
 
     def _document(self, file: BinaryIO, offset: int, size: int) -> dict[str, Any]:
         try:
@@ -115,8 +112,11 @@ class HostRecord:
 
     @cached_property
     def result(self) -> HostResult:
-        """The host and its instances."""
-        return host_of(self.document)
+        """The host and its instances. Raises `ConfigError` when what was written is no such thing."""
+        try:
+            return host_of(self.document)
+        except _NO_SENSE as error:
+            raise damaged(self.path, self.data_at, f"what is before makes no sense ({error!r})") from None
 
     @cached_property
     def warnings(self) -> list[Warn]:
@@ -128,15 +128,16 @@ class HostRecord:
         """The instances that were counted, by id."""
         found, at = {}, self.data_at
         for each in self.document["counted"]:
-            marks, at = (at, each["fingerprints_size"]), at + each["fingerprints_size"]
-            blocks = []
+            marks, blocks = [], []
+            for size in each["fingerprints"]:
+                marks.append((at, size))
+                at += size
             for block in each["blocks"]:
                 sizes = block["size"], block["details_size"]
                 blocks.append(Block(block["rows"], block["most"], block["excess"], at, *sizes))
                 at += sum(sizes)
-            found[each["id"]] = Counted(
-                self.path, each["id"], each["total"], each["absent"], each["course"], each["rows"], marks, tuple(blocks)
-            )
+            known = each["total"], each["absent"], each["course"], each["rows"]
+            found[each["id"]] = Counted(self.path, each["id"], *known, tuple(marks), tuple(blocks))
         if at - self.data_at != self.document["size"]:
             raise ValueError("its parts do not add up to its size")
         return found
@@ -183,7 +184,7 @@ def read_run_file(path: Path) -> RunFile:
                 if member.document["kind"] != "host":
                     raise ValueError(f"a {member.document['kind']!r} where a host was expected")
                 record = HostRecord(path, member.document, behind)
-                assert record.result and record.counted is not None and record.warnings is not None
+                assert record.run and record.host and record.counted is not None and record.warnings is not None
             except _NO_SENSE as error:
                 raise damaged(path, at, f"what is there makes no sense ({error!r})") from None
             checksum.update(read_bytes(file, path, at, member.size))

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fleettrace.store.blocks import block_documents, blocks_of, fingerprints_document
+from fleettrace.store.blocks import block_documents, blocks_of, fingerprints_of
 from fleettrace.store.documents import host_document, run_document, warn_document
 from fleettrace.store.draft import Draft
 from fleettrace.store.members import pack
@@ -103,8 +103,8 @@ def _packed(summaries: Mapping[str, Summary]) -> tuple[list[dict[str, Any]], byt
     for instance, summary in sorted(summaries.items()):
         blocks = blocks_of(summary)
         described = []
-        marks = pack(fingerprints_document(blocks))
-        members.append(marks)
+        marks = [pack({"kind": "fingerprints", "rows": len(data) // 4}, data) for data in fingerprints_of(blocks)]
+        members.extend(marks)
         for rows in blocks:
             block, listed, details = block_documents(rows)
             pair = pack(listed), pack(details)
@@ -117,7 +117,7 @@ def _packed(summaries: Mapping[str, Summary]) -> tuple[list[dict[str, Any]], byt
                 "absent": summary.absent,
                 "course": summary.course,
                 "rows": len(summary.keys),
-                "fingerprints_size": len(marks),
+                "fingerprints": [len(member) for member in marks],
                 "blocks": described,
             }
         )

@@ -77,12 +77,13 @@ class FleetSummary:
 
     def add_host(self, run: str, host: str, instances: Mapping[str, Summary]) -> None:
         """Take in the summaries of one host's instances; those already in are left out."""
-        whole = Summary()
+        new = []
         for instance, summary in instances.items():
             source = SourceId(run, host, instance)
             if source not in self._sources:
                 self._sources.add(source)
-                whole.add(summary)
+                new.append(summary)
+        whole = new[0] if len(new) == 1 else _sum(new)
         bit = self._bits.setdefault(host, 1 << len(self._bits))
         self.total += whole.total
         self.absent += whole.absent
@@ -152,6 +153,13 @@ class FleetSummary:
             top_host=known.top_host,
             top_requests=known.top_requests,
         )
+
+
+def _sum(summaries: Iterable[Summary]) -> Summary:
+    whole = Summary()
+    for summary in summaries:
+        whole.add(summary)
+    return whole
 
 
 def _largest_uppers(listed: Iterable[tuple[Key, KeyCount]], absent: int, n: int) -> list[int]:
