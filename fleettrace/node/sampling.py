@@ -37,6 +37,8 @@ class Look(NamedTuple):
     """CPU time it has used, all threads together; None where the kernel does not say."""
     requests: int | None
     """Requests naming one key that it has counted so far; None where it could not be asked."""
+    within_ns: int = 0
+    """How much earlier or later than `ns` the counter may have been read."""
 
 
 class Span(NamedTuple):
@@ -84,7 +86,9 @@ def _look(text: bytes) -> Look | None:
     before, after, cpu = (int(found[index]) for index in (2, 3, 4))
     taken = (after - before) * _CENTISECOND_NS
     requests = None if found[5] == b"-" or not 0 <= taken <= _SLOW_NS else int(found[5])
-    return Look(int(found[1]), before * _CENTISECOND_NS + taken // 2, cpu or None, requests)
+    # The clock's last digit is cut off.
+    middle = before * _CENTISECOND_NS + (taken + _CENTISECOND_NS) // 2
+    return Look(int(found[1]), middle, cpu or None, requests, (taken + _CENTISECOND_NS) // 2)
 
 
 def in_order(looks: Iterable[Look], pid: int, offset_ns: int = 0) -> list[Look]:
@@ -97,11 +101,11 @@ def counted(looks: Sequence[Look], start_ns: int, end_ns: int) -> Span | None:
 
     None when they do not reach around the span, or when the counter went back: somebody reset it.
     """
-    series = [(look.ns, look.requests) for look in looks if look.requests is not None]
-    first, last = _at(series, start_ns), _at(series, end_ns)
+    told = [look for look in looks if look.requests is not None]
+    first, last = _at(told, start_ns), _at(told, end_ns)
     if first is None or last is None:
         return None
-    return Span(max(0, last.least - first.greatest), last.greatest - first.least)
+    return Span(max(0, last.least - first.greatest), max(0, last.greatest - first.least))
 
 
 def cpu_between(looks: Sequence[Look], start_ns: int, end_ns: int) -> int | None:
@@ -116,20 +120,32 @@ def cpu_between(looks: Sequence[Look], start_ns: int, end_ns: int) -> int | None
 _Series = Sequence[tuple[int, int]]
 
 
-def _at(series: _Series, ns: int) -> Span | None:
+def _at(told: Sequence[Look], ns: int) -> Span | None:
     """What the counter was at a moment between two looks."""
+    series = [(look.ns, look.requests or 0) for look in told]
     value = _interpolated(series, ns)
     if value is None or any(later[1] < earlier[1] for earlier, later in pairwise(series)):
         return None
     after = next(index for index, look in enumerate(series) if look[0] >= ns)
-    low, high = series[max(0, after - 1)][1], series[after][1]
-    near = series[max(0, after - 1 - _NEAR) : after + 1 + _NEAR]
+    around = told[max(0, after - 1) : after + 1]
+    late = max(look.within_ns for look in around)
+    low = max((look.requests or 0 for look in told if look.ns + look.within_ns <= ns), default=series[0][1])
+    high = min((look.requests or 0 for look in told if look.ns - look.within_ns >= ns), default=series[-1][1])
+    earlier = _interpolated(series, max(series[0][0], ns - late)) or 0
+    later = _interpolated(series, min(series[-1][0], ns + late)) or 0
+    doubt = _roughness(series[max(0, after - 1 - _NEAR) : after + 1 + _NEAR])
+    if doubt is None:
+        return Span(low, high)
+    return Span(max(low, int(earlier - doubt)), min(high, int(later + doubt) + 1))
+
+
+def _roughness(series: _Series) -> float | None:
+    """By how much interpolation misses the looks it passes over; None for too few of them."""
     misses = [
         abs(middle[1] - (_interpolated((left, right), middle[0]) or 0))
-        for left, middle, right in zip(near, near[1:], near[2:], strict=False)
+        for left, middle, right in zip(series, series[1:], series[2:], strict=False)
     ]
-    doubt = max(misses) if len(misses) > 1 else high - low
-    return Span(max(low, int(value - doubt)), min(high, int(value + doubt) + 1))
+    return max(misses) if len(misses) > 1 else None
 
 
 def _interpolated(series: _Series, ns: int) -> float | None:

@@ -10,7 +10,7 @@
 #   the rest  PID/ADDRESS/PORT, with a port of `-` where memcached cannot be asked
 #
 # Each look is one write to descriptor 4 of `NUL PID UPTIME UPTIME CPU REQUESTS NUL`: hundredths of a second since boot
-# before and after the look; nanoseconds of CPU; and the requests naming one key that memcached has counted, `-` where
+# before the question and at the answer; nanoseconds of CPU; and the requests naming one key that memcached has counted, `-` where
 # it did not say. A write is shorter than a pipe's 4,096 bytes, so it stands in one piece among another writer's words.
 # What memcached answers is taken for digits or not at all.
 
@@ -76,6 +76,8 @@ add_up() {
     total=0 known=0 lines=0
     while IFS= read -r $within line; do
         lines=$((lines + 1))
+        # The counters are as of now at the latest, however long it takes to read them.
+        [ "$lines" -gt 1 ] || uptime
         case $line in
         # Each request naming one key is in exactly one of these, from 1.4.15 to 1.6.45 and in all three protocols: gat
         # and its kin in cmd_touch and not in cmd_get; cas and the other stores in cmd_set. In none of them: incr and
@@ -147,7 +149,6 @@ while :; do
         if [ "$port" != - ]; then
             ask "$number" "$address" "$port"
         fi
-        uptime
         printf '\0%s %s %s %s %s\0' "$pid" "$before" "$now" "$cpu" "$sum" >&4 || exit 0
     done
     looks=$((looks - 1))

@@ -43,7 +43,7 @@ def test_no_noise_stops_the_reader_or_becomes_a_look(noise: bytes, size: int) ->
 def test_a_look_has_the_middle_of_its_time() -> None:
     reader = LookReader()
     reader.feed(b"\x0012 100 104 77 5\0")
-    assert reader.looks == [Look(12, 1_020_000_000, 77, 5)]
+    assert reader.looks == [Look(12, 1_025_000_000, 77, 5, within_ns=25_000_000)]
 
 
 def test_what_was_not_told_is_not_known() -> None:
@@ -81,6 +81,13 @@ def test_whatever_the_traffic_the_count_lies_between_the_looks_around_the_window
 def test_traffic_that_began_and_ended_within_the_window_is_counted_exactly() -> None:
     span = counted(looks_at(5, 5, 5, 905, 930, 930, 930), SECOND, 5 * SECOND)
     assert span == Span(925, 925)
+
+
+def test_a_look_that_took_its_time_leaves_that_much_open() -> None:
+    looks = [look._replace(within_ns=100_000_000) for look in looks_at(*range(0, 11_000, 1000))]
+    span = counted(looks, 3 * SECOND + SECOND // 2, 7 * SECOND + SECOND // 2)
+    assert span is not None
+    assert (span.least, span.greatest) == (3799, 4201)
 
 
 def test_a_window_that_the_looks_do_not_reach_around_is_not_known() -> None:
