@@ -127,5 +127,5 @@ class TraceSettings:
         return round(self.duration_s * 1000) + FIRST_TICK_MS
 
 
-FIRST_TICK_MS = 100
-"""`interval:ms:100` in bpftrace/slices.bt."""
+FIRST_TICK_MS = 25
+"""`interval:ms:25` in bpftrace/slices.bt."""

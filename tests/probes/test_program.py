@@ -39,7 +39,7 @@ def test_braces_and_parentheses_are_closed(text: str) -> None:
 
 def test_the_times_and_limits_are_the_ones_asked_for(text: str) -> None:
     assert "interval:ms:1000" in text
-    assert "interval:ms:10100" in text
+    assert "interval:ms:10025" in text
     assert set(re.findall(r"print\(@\w+, (\d+)\)", text)) == {"345"}
 
 
@@ -64,3 +64,8 @@ def test_what_is_no_functions_name_is_refused(point: str) -> None:
 def test_a_rung_without_a_program_says_so(rung: Rung) -> None:
     with pytest.raises(UnsupportedError, match=f"`{rung}` has no program"):
         preview(Wish(rung))
+
+
+def test_a_probe_reads_whose_turn_it_is_once(text: str) -> None:
+    """Read twice it may change in between, and a request would count for neither map."""
+    assert text.partition("\ninterval:")[0].count("@w_NONCE") == 1
