@@ -11,8 +11,8 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
-from fleettrace.probes.ladder import UnsupportedError, choose
-from fleettrace.probes.model import ProbePlan, Wish
+from fleettrace.probes.ladder import UnsupportedError, choose, syscall_plan
+from fleettrace.probes.model import ProbePlan, Rung, Wish
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Connection
 
@@ -96,6 +96,8 @@ def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance
 
 def _planned(instance: Instance, analysis: BinaryAnalysis | Failure, facts: NodeFacts, wish: Wish) -> Planned:
     if isinstance(analysis, Failure):
+        if wish.script is None and wish.rung in (None, Rung.SYSCALL):
+            return Planned(instance, syscall_plan(wish, f"not item, usdt or command: {analysis.message}"))
         return Planned(instance, failure=analysis)
     try:
         plan, failure = choose(analysis, wish, overlay_works=facts.unshare), None

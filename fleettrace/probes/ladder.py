@@ -14,13 +14,16 @@ from fleettrace.probes.arguments import expression
 from fleettrace.probes.model import Overlay, ProbePlan, Rung, Wish
 from fleettrace.probes.places import MAIN, Places, find_places, place
 from fleettrace.probes.script import alternatives
-from fleettrace.probes.tags import tagging
+from fleettrace.probes.tags import Tagging, tagging
+from fleettrace.summary.counts import OPS
 from fleettrace.summary.run import ProbeVerdict
 
-__all__ = ["UnsupportedError", "choose", "preview"]
+__all__ = ["UnsupportedError", "choose", "preview", "syscall_plan"]
 
 _LINE_HAS_LENGTH = (1, 6, 40)
 """From here on process_command_ascii's line has no NUL at its end, and its third argument is the length."""
+_SYSCALL_US = 5.0
+"""Microseconds of memcached's CPU for each read."""
 _RETURN, _ALLOC = "fleettrace_return", "fleettrace_alloc"
 """The symbols that an overlay gives to the other probes' instructions."""
 
@@ -81,7 +84,9 @@ def preview(wish: Wish = Wish()) -> ProbePlan:  # noqa: B008
     if rung is Rung.COMMAND:
         verdict = ProbeVerdict(rung, False, why=why)
         return ProbePlan(rung, "process_command_ascii", verdict, pointer="arg1", length="0", ops=wish.ops)
-    raise UnsupportedError(f"the rung `{rung}` has no program")
+    if rung is Rung.SYSCALL:
+        return syscall_plan(wish)
+    raise UnsupportedError(f"the rung `{rung}` has no program: it asks memcached itself")
 
 
 def _item(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePlan | str:
@@ -189,6 +194,25 @@ def _command(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> Probe
     return ProbePlan(Rung.COMMAND, name, verdict, pointer="arg1", length=length, overlay=placed.overlay, ops=wish.ops)
 
 
+def _syscall(_analysis: BinaryAnalysis | None, wish: Wish, _overlay_works: bool) -> ProbePlan | str:
+    return syscall_plan(wish)
+
+
+def syscall_plan(wish: Wish, why_not_better: str = "") -> ProbePlan:
+    """The plan that needs nothing of the binary."""
+    why = "what memcached reads: the first command of each read, the first key of each command"
+    verdict = ProbeVerdict(
+        Rung.SYSCALL.value,
+        exact=False,
+        symbol="read",
+        cost=_SYSCALL_US,
+        why=why + (why_not_better and f"; {why_not_better}"),
+    )
+    return ProbePlan(
+        Rung.SYSCALL, "read", verdict, pointer="", length="", tagging=Tagging("", (None, *OPS)), ops=wish.ops
+    )
+
+
 def _script(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePlan | str:
     script = wish.script
     assert script is not None
@@ -216,7 +240,7 @@ def _script(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbeP
     )
 
 
-_LADDER = {Rung.ITEM: _item, Rung.USDT: _usdt, Rung.COMMAND: _command}
+_LADDER = {Rung.ITEM: _item, Rung.USDT: _usdt, Rung.COMMAND: _command, Rung.SYSCALL: _syscall}
 """Best first."""
 
 

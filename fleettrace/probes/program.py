@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from fleettrace.probes.layout import key_expression, key_sizes
-from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
+from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
 from fleettrace.probes.script import fill, probe_count
 from fleettrace.resources import resource_dir
 
@@ -24,6 +24,8 @@ INTERVALS = 3
 """Interval probes in bpftrace/slices.bt: bpftrace counts them among those it attaches."""
 ONCE = 2
 """Those in bpftrace/once.bt."""
+_PROBES = {Rung.SYSCALL: 3}
+"""Probes in a rung's program, where it is not one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def uprobe_count(sites: Sequence[Site]) -> int | None:
     for site in sites:
         plan = site.plan
         if plan.script is None:
-            total += 1 + len(plan.also) + (plan.misses is not None) + (plan.sizes is not None)
+            total += _PROBES.get(plan.rung, 1) + len(plan.also) + (plan.misses is not None) + (plan.sizes is not None)
             continue
         own = probe_count(plan.script)
         if own is None:
@@ -104,13 +106,15 @@ def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
         return
     ends_with_nul = plan.length == "0"
     where = {"pid": site.pids[0], "pids": pids}
+    # A system call's tracepoint is not in the process's own code.
+    anywhere = plan.rung is Rung.SYSCALL
     any_key = {"sizes": key_sizes(layout), "any_key": _any_key(layout)}
     count = _filled(
         "count",
         short=layout.piece,
-        key=key_expression(layout, 1, ends_with_nul=ends_with_nul),
+        key=key_expression(layout, 1, ends_with_nul=ends_with_nul, anywhere=anywhere),
         sizes=key_sizes(layout),
-        long_key=key_expression(layout, layout.pieces, ends_with_nul=ends_with_nul),
+        long_key=key_expression(layout, layout.pieces, ends_with_nul=ends_with_nul, anywhere=anywhere),
         wanted=_wanted(plan),
         remember=_remember(plan),
     )

@@ -60,7 +60,7 @@ def test_what_is_no_functions_name_is_refused(point: str) -> None:
         program([Site(replace(preview(Wish(Rung.ITEM)), point=point), (1,))], LAYOUT, SETTINGS)
 
 
-@pytest.mark.parametrize("rung", [Rung.SYSCALL, Rung.WATCH])
+@pytest.mark.parametrize("rung", [Rung.WATCH])
 def test_a_rung_without_a_program_says_so(rung: Rung) -> None:
     with pytest.raises(UnsupportedError, match=f"`{rung}` has no program"):
         preview(Wish(rung))
