@@ -10,7 +10,7 @@ of the normal distribution.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import erfc, exp, inf, lgamma, log, log1p, pi, sqrt
+from math import erfc, exp, lgamma, log, log1p, pi, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -37,27 +37,27 @@ class Events(NamedTuple):
     exposure: float
 
 
-def chance_of_ratio(a: Events, b: Events, ratio: float, wander: float, freedom: float = inf) -> float:
+def chance_of_ratio(a: Events, b: Events, ratio: float, wander: float, doubt: float = 0.0) -> float:
     """The chance of so many events of `b` or more beside those of `a`, when b's rate is at most `ratio` times a's.
 
-    `wander` is the relative variance of the ratio of the rates beside the counting noise, and `freedom` how many
-    degrees of freedom the estimate of it has.
+    `wander` is the relative variance of the ratio of the rates beside the counting noise, and `doubt` the variance of
+    that figure, where it is an estimate.
     """
     if b.number <= 0 or a.exposure <= 0 or b.exposure <= 0:
         return 1.0
-    counting = 1 / max(a.number, 1.0) + 1 / b.number
+    variance = 1 / max(a.number, 1.0) + 1 / b.number + wander
     if min(a.number, b.number) > _LARGE:
         seen = b.number / a.number / ratio * a.exposure / b.exposure
-        chance = _normal_tail(log(seen) / sqrt(counting + wander))
+        chance = _normal_tail(log(seen) / sqrt(variance))
     else:
         chance = _binomial_tail(a, b, ratio)
         if chance < _NO_FINDING and wander > 0:
             spread = sqrt(wander)
             chance = sum(part * _binomial_tail(a, b, ratio * exp(z * spread)) for z, part in _NODES)
-    if chance >= _NO_FINDING or wander <= 0:
+    if chance >= _NO_FINDING or doubt <= 0:
         return chance
-    # Satterthwaite: the less of the variance is estimated, the better is the whole of it known.
-    freedom *= ((counting + wander) / wander) ** 2
+    # Satterthwaite: the degrees of freedom of an estimated variance are twice its square, by its own variance.
+    freedom = 2 * variance**2 / doubt
     return chance if freedom >= _MANY_FREEDOMS else student_tail(at_most_z(chance), freedom)
 
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from math import inf
 from statistics import median
 from typing import NamedTuple
 
@@ -36,6 +35,9 @@ _UNKNOWN_WANDER = 0.05**2
 _LIKENESS = (1.0, 40.0)
 """Degrees of freedom that the usual burstiness may count for, beside a course's own."""
 
+_HOTTEST = 30
+"""Courses that are known well enough for the burstiest of them to be telling."""
+
 _MOST_MEMORY = 0.9
 
 _SHORT_MEMORY = 0.6
@@ -55,8 +57,11 @@ class Wander(NamedTuple):
     """The relative variance of a ratio of two counts beside its counting noise, and how well that is known."""
 
     variance: float
-    freedom: float
-    """Degrees of freedom of the estimate; infinite where it is a constant."""
+    doubt: float
+    """The variance of that estimate itself; 0 where it is a constant."""
+    ceiling: float
+    """What it is if the count is as bursty as the burstiest ones known, and no more: without doubt, but more. A change
+    that stands out from this stands out, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class Noise:
     def __init__(self, pairs: Sequence[Sequence[Course]]) -> None:
         fits = [fit for pair in pairs if (fit := _fit(pair)) is not None]
         self.usual = _usual(fits)
+        self.most = _most(fits)
         self.likeness = _likeness(fits, self.usual or 0.0)
         self.memory = 0.0
         for _ in range(_ROUNDS if self.usual else 0):
@@ -94,19 +100,21 @@ class Noise:
         """What the ratio of two counts with these courses has, in windows of so many `buckets`, by its own burstiness
         and the usual one."""
         if self.usual is None:
-            return Wander(2 * _UNKNOWN_WANDER, inf)
+            return Wander(2 * _UNKNOWN_WANDER, 0.0, 2 * _UNKNOWN_WANDER)
         fit = _fit(pair)
-        own, freedom, window = self.usual, self.likeness, min(buckets)
+        own, counting, freedom, window = self.usual, 0.0, self.likeness, min(buckets)
         if fit is not None:
             freedom += fit.freedom
+            counting = 1 / fit.mean
             own = (max(fit.excess, 0.0) * fit.freedom + self.usual * self.likeness) / freedom
             window = round(fit.buckets)
-        wander = own / _seen(window, self.memory) * sum(_joined(number, self.memory) for number in buckets)
+        of_burst = sum(_joined(number, self.memory) for number in buckets) / _seen(window, self.memory)
+        # Neighbours that know of each other count for fewer (Bayley and Hammersley, 1946). And what the counting noise
+        # of a bucket is large beside is not known well, however small it looks.
+        freedom *= (1 - self.memory**2) / (1 + self.memory**2)
+        doubt = 2 * (of_burst * (own + counting)) ** 2 / freedom
         least = _LEAST_WANDER * len(buckets)
-        if wander <= least:
-            return Wander(least, inf)
-        # Neighbours that know of each other count for fewer (Bayley and Hammersley, 1946).
-        return Wander(wander, freedom * (1 - self.memory**2) / (1 + self.memory**2))
+        return Wander(max(own * of_burst, least), doubt, max(own * of_burst, self.most * of_burst, least))
 
 
 @cache
@@ -165,6 +173,12 @@ def _usual(fits: Sequence[_Fit]) -> float | None:
         excess = sum(weight * fit.excess for weight, fit in zip(weights, fits, strict=True))
         usual = max(0.0, excess / sum(weights))
     return usual
+
+
+def _most(fits: Sequence[_Fit]) -> float:
+    """The burst of the burstiest of the hottest courses, whose bursts are known best."""
+    hottest = sorted(fits, key=lambda fit: -fit.mean)[:_HOTTEST]
+    return max((fit.excess for fit in hottest), default=0.0)
 
 
 def _likeness(fits: Sequence[_Fit], usual: float) -> float:

@@ -153,7 +153,7 @@ class Pair:
         """What the thing and the rest have together, the rest's counting noise included."""
         wander = self._by_share.wander(self._beside_rest(courses), self._buckets)
         of_rest = 1 / by_share[0].exposure + 1 / by_share[1].exposure
-        return wander._replace(variance=wander.variance + of_rest)
+        return Wander(wander.variance + of_rest, wander.doubt, wander.ceiling + of_rest)
 
     def _change(self, subject: Subject, kind: Kind, counted: _Counted, chance: float, *hosts: str) -> Change:
         before, after = counted.before, counted.after
@@ -188,7 +188,8 @@ def _larger(a: Events, b: Events, ratio: float) -> bool:
 
 
 def _chance(a: Events, b: Events, ratio: float, wander: Wander) -> float:
-    return chance_of_ratio(a, b, ratio, wander.variance, wander.freedom)
+    chance = chance_of_ratio(a, b, ratio, wander.variance, wander.doubt)
+    return min(chance, chance_of_ratio(a, b, ratio, wander.ceiling)) if wander.doubt else chance
 
 
 def _ratio(after: float, before: float, counted: _Counted) -> float | None:
