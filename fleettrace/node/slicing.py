@@ -61,7 +61,9 @@ class Slicer:
         """Seconds that were counted; `now_ns` is the node's time at the end of a trace that was stopped early."""
         if self._start_ns is None or self._end_ns is None:
             return 0.0
-        return (max(self._end_ns, now_ns or 0) - self._start_ns) / 1e9
+        # A program that ended itself has taken some time to print after the window's end.
+        end = self._end_ns if self.whole else max(self._end_ns, now_ns or 0)
+        return (end - self._start_ns) / 1e9
 
     def add(self, raw: RawSlice, now_ns: int | None) -> dict[int, Summary]:
         """Take in one slice; gives its summaries by pid."""

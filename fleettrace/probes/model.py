@@ -120,12 +120,3 @@ class TraceSettings:
     def printed_once(self) -> int:
         """Entries printed of a map that is kept from the first slice to the last."""
         return 10 * self.printed
-
-    @property
-    def length_ms(self) -> int:
-        """From the start of bpftrace's timers to the end: the window, and the first tick, which starts the counting."""
-        return round(self.duration_s * 1000) + FIRST_TICK_MS
-
-
-FIRST_TICK_MS = 25
-"""`interval:ms:25` in bpftrace/slices.bt."""

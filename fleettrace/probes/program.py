@@ -21,9 +21,9 @@ _MARK = re.compile(r'"#')
 _WORD = re.compile(r"\$\{(\w+)\}")
 _POINT = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 INTERVALS = 3
-"""Interval probes in bpftrace/slices.bt: bpftrace counts them among those it attaches."""
+"""Interval probes in bpftrace/ready.bt and slices.bt: bpftrace counts them among those it attaches."""
 ONCE = 2
-"""Those in bpftrace/once.bt."""
+"""Those in ready.bt and once.bt."""
 _PROBES = {Rung.SYSCALL: 3}
 """Probes in a rung's program, where it is not one."""
 
@@ -52,7 +52,7 @@ def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, n
     `nonce` (letters and digits) goes into every name and mark that is printed: no key that a client chooses can then
     pass for the program's own output.
     """
-    parts = [part for site in sites for part in _probes(site, layout)]
+    parts = [_filled("ready"), *(part for site in sites for part in _probes(site, layout))]
     scripts = [site.plan.script for site in sites if site.plan.script is not None]
     kept = {
         "c": bool(scripts),
@@ -62,7 +62,7 @@ def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, n
     finish = "\n\t".join(
         f"print(@{name}, {settings.printed_once});\n\tclear(@{name});" for name, used in kept.items() if used
     )
-    clock = {"length_ms": settings.length_ms, "finish": finish}
+    clock = {"length_ns": round(settings.duration_s * 1e9), "finish": finish}
     if scripts:
         parts.append(_filled("once", **clock))
     else:

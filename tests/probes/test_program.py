@@ -39,8 +39,13 @@ def test_braces_and_parentheses_are_closed(text: str) -> None:
 
 def test_the_times_and_limits_are_the_ones_asked_for(text: str) -> None:
     assert "interval:ms:1000" in text
-    assert "interval:ms:10025" in text
+    assert ">= 10000000000)" in text
     assert set(re.findall(r"print\(@\w+, (\d+)\)", text)) == {"345"}
+
+
+def test_a_clock_stands_before_and_behind_every_probe(text: str) -> None:
+    kinds = re.findall(r"^(uprobe|uretprobe|tracepoint|interval):", text, re.MULTILINE)
+    assert kinds[0] == kinds[-1] == "interval"
 
 
 def test_begin_and_end_are_done_without(text: str) -> None:
