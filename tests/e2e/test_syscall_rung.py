@@ -10,7 +10,7 @@ import pytest
 
 from fleettrace.lab.build import memcached_binary
 from fleettrace.lab.protocol import Command
-from tests.e2e.fleet import keys_of
+from tests.e2e.fleet import key_of, keys_of
 from tests.e2e.local import Served, served
 
 pytestmark = pytest.mark.lab
@@ -31,7 +31,7 @@ def test_single_commands_are_counted_by_key_and_kind(memcached: Served) -> None:
         *("delete", "md", "incr", "decr", "ma", "touch"),
     ]
     requests = [
-        *[Command("get", (b"a",)), Command("get", (bytes([0x21, 0x7E, 0xA0, 0xFF]) * 9,))] * 23,
+        *[Command("get", (b"a",)), Command("get", (bytes((0x21, 0x7E, 0xA0, 0xFF)) * 9,))] * 23,
         *[Command("set", (LONG,), SECRET), Command("get", (LONG,))] * 7,
         *[
             Command(verb, (b"%b:%d" % (verb.encode(), length) + b"y" * length,), b"10")
@@ -43,7 +43,7 @@ def test_single_commands_are_counted_by_key_and_kind(memcached: Served) -> None:
     done, truth = memcached.trace(requests, "--probe", "syscall", at_once=1)
     rows = done.report["keys"]
     assert keys_of(rows) == truth.by_key()
-    ops = Counter({(row["key"].encode(), op): count for row in rows for op, count in row["ops"].items() if count})
+    ops = Counter({(key_of(row), op): count for row in rows for op, count in row["ops"].items() if count})
     assert ops == truth.by_op()
     assert b"SECRET" not in done.out
     assert b"ssn" not in done.out

@@ -1,0 +1,76 @@
+"""What is known of a key beside its requests: kinds asked for, misses, bytes; and what a full map leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fleettrace.node.output import Entry, RawSlice
+from fleettrace.node.slicing import Slicer
+from fleettrace.probes.ladder import preview
+from fleettrace.probes.model import ProbePlan, Rung, Script, TraceSettings, Wish
+from fleettrace.probes.tags import Tagging
+from fleettrace.summary.key import Key
+
+SECOND = 1_000_000_000
+TAGGED = replace(preview(), tagging=Tagging("", (None, "get", "set")))
+SCRIPT = preview(Wish(script=Script("mine.bt", "", "n", "size")))
+X, Y = Key.whole(b"x"), Key.whole(b"y")
+
+
+def entry(key: bytes, number: int, tag: int = 0) -> Entry:
+    return Entry(7, tag, len(key), key, number, False)
+
+
+def slicer(plan: ProbePlan, printed: int = 200) -> Slicer:
+    made = Slicer({7: plan}, TraceSettings(1.0, printed=printed), 1.0)
+    made.start(100 * SECOND)
+    return made
+
+
+def test_requests_of_a_kind_that_is_not_known_may_be_of_the_kinds_asked_for() -> None:
+    made = slicer(replace(TAGGED, ops=frozenset({"get"})))
+    made.add(RawSlice("a", 101 * SECOND, {7: 8}, [entry(b"x", 5, 1), entry(b"y", 3, 0)]), None)
+    summary = made.summaries[7]
+    assert (summary.total, summary.lower(X), summary.lower(Y)) == (5, 5, 0)
+    assert (summary.upper(X), summary.upper(Y)) == (8, 3)
+
+
+def test_a_line_is_taken_apart_before_its_kind_is_looked_at() -> None:
+    made = slicer(preview(Wish(Rung.COMMAND, frozenset({"get"}))))
+    lines = [Entry(7, 0, 0, b"get x y", 5, False), Entry(7, 0, 0, b"set x 0 0 1", 3, False)]
+    made.add(RawSlice("a", 101 * SECOND, {7: 8}, lines), None)
+    summary = made.summaries[7]
+    assert (summary.total, summary.lower(X), summary.lower(Y)) == (10, 5, 5)
+
+
+def test_a_key_without_an_entry_has_none_unless_the_map_was_cut() -> None:
+    for printed, rest in ((200, 0), (0, None)):
+        made = slicer(replace(TAGGED, misses="f", sizes="g"), printed)
+        made.add(RawSlice("a", 101 * SECOND, {7: 8}, [entry(b"x", 5, 1), entry(b"y", 3, 1)]), None)
+        made.finish([entry(b"x", 2)], [entry(b"y", 900)])
+        keys = made.summaries[7].keys
+        assert (keys[X].misses, keys[X].value_bytes) == (2, rest)
+        assert (keys[Y].misses, keys[Y].value_bytes) == (rest, 900)
+
+
+def test_what_nobody_counted_is_not_known() -> None:
+    made = slicer(TAGGED)
+    made.add(RawSlice("a", 101 * SECOND, {7: 5}, [entry(b"x", 5, 1)]), None)
+    made.finish([], [])
+    assert (made.summaries[7].keys[X].misses, made.summaries[7].keys[X].value_bytes) == (None, None)
+
+
+def test_a_program_of_ones_own_is_as_much_as_its_map_says() -> None:
+    made = slicer(SCRIPT)
+    made.add(RawSlice("a", 101 * SECOND, {}, [entry(b"x", 5), entry(b"y", 3)]), None)
+    made.finish([], [entry(b"x", 900)])
+    summary = made.summaries[7]
+    assert (summary.total, summary.absent, summary.course) == (8, 0, [8])
+    assert (summary.keys[X].value_bytes, summary.keys[Y].value_bytes) == (900, 0)
+    assert not made.overfull
+
+
+def test_a_full_map_of_it_is_told() -> None:
+    made = slicer(SCRIPT, printed=0)
+    made.add(RawSlice("a", 101 * SECOND, {}, [entry(b"x", 5)]), None)
+    assert made.overfull
