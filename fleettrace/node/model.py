@@ -43,6 +43,8 @@ class NodeFacts:
     """CPUs that the kernel is prepared for, at least `cpus`: a per-CPU map of BPF has a place for each of them."""
     netns: str = ""
     """The network namespace of the session itself, as readlink(1) prints /proc/self/ns/net."""
+    overlay_unseen: bool = False
+    """A trace has shown that its bpftrace does not find symbols of ours."""
 
 
 @dataclass(frozen=True, slots=True)

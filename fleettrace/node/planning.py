@@ -100,7 +100,8 @@ def _planned(instance: Instance, analysis: BinaryAnalysis | Failure, facts: Node
             return Planned(instance, syscall_plan(wish, f"not item, usdt or command: {analysis.message}"))
         return Planned(instance, failure=analysis)
     try:
-        plan, failure = choose(analysis, wish, overlay_works=facts.unshare), None
+        overlay_works = facts.unshare and not facts.overlay_unseen
+        plan, failure = choose(analysis, wish, overlay_works=overlay_works), None
     except UnsupportedError as error:
         plan, failure = None, Failure("unsupported", f"no way to trace this memcached: {error}")
     return Planned(instance, plan, failure, analysis.version, analysis.build_id)

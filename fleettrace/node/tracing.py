@@ -18,11 +18,11 @@ from fleettrace.node.records import Record, RecordReader
 from fleettrace.node.sampling import Look, LookReader, in_order
 from fleettrace.node.slicing import Slicer
 from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
-from fleettrace.probes.program import Site, program, uprobe_count
+from fleettrace.probes.program import Site, program, unsafe, uprobe_count
 from fleettrace.summary.counts import Summary
 from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
 
-__all__ = ["HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
+__all__ = ["NOT_ATTACHED", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
 
 STARTUP_S = 60.0
 """Seconds for bpftrace to compile and attach before, and to detach and print after, the window; seen: 0.6 to 8."""
@@ -32,6 +32,9 @@ _WORDS_KEPT = 8192
 _DENSE_S = 0.25
 _SAME_CLOCK_NS = 50_000_000
 """Two clocks that are no farther apart were only read one after the other."""
+
+NOT_ATTACHED = ("attach-failed", "probes-missing")
+"""The codes of a trace that had not every probe in place, and so traced nothing."""
 
 _HARMLESS = (
     # bpftrace raises its own limit for locked memory, and says ERROR where that is forbidden; it works all the same.
@@ -137,8 +140,10 @@ class HostTrace:
 
     def script(self) -> bytes:
         """The script for the node."""
+        text = self.program
+        bpftrace = [*self._bpftrace, "--unsafe"] if unsafe(self._sites, text) else self._bpftrace
         variables = {
-            "program": self.program,
+            "program": text,
             "seconds": f"{self._seconds:.0f}",
             "pids": " ".join(str(pid) for pid in self._plans),
             "strings": str(self._layout.strlen),
@@ -146,9 +151,9 @@ class HostTrace:
             "overlays": self._overlays(),
         }
         own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-        text = files("fleettrace.node").joinpath("trace.sh").read_text("utf-8")
+        steps = files("fleettrace.node").joinpath("trace.sh").read_text("utf-8")
         looking = assignments(self._timing, self._places)
-        return (set_words(self._bpftrace) + own + looking + text).encode()
+        return (set_words(bpftrace) + own + looking + steps).encode()
 
     @property
     def _timing(self) -> str:
@@ -197,6 +202,7 @@ class HostTrace:
             match event:
                 case Attached(probes):
                     self._attached = probes
+                    self._check_attached()
                 case Started(ns):
                     self._start_ns = self._start_ns or ns
                     self._slicer.start(ns)
@@ -207,22 +213,26 @@ class HostTrace:
                     if len(self._noise) < 20:
                         self._noise.append(line)
 
-    def _check(self, broken: HostError | None) -> None:
-        """Raise unless something was traced."""
+    def _check_attached(self) -> None:
+        """Raise when bpftrace has left out a probe: up to 0.20 it does so without a word, and it is no use to wait."""
         want = uprobe_count(self._sites)
         if want is not None and self._attached is not None and self._attached != want:
             raise HostError(
                 HostState.TRACE_FAILED,
-                "probes-missing",
+                NOT_ATTACHED[1],
                 f"bpftrace attached {self._attached} probes instead of {want}{self._said()}",
             )
+
+    def _check(self, broken: HostError | None) -> None:
+        """Raise unless something was traced."""
+        self._check_attached()
         if self._slicer.slices:
             return
         if broken is not None:
             raise broken
         if self._slicer.started:
             raise HostError(HostState.TRACE_FAILED, "no-slice", f"bpftrace ended before its first slice{self._said()}")
-        raise HostError(HostState.TRACE_FAILED, "attach-failed", f"bpftrace did not start to trace{self._said()}")
+        raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}")
 
     def _end(self, broken: HostError | None) -> TraceEnd:
         self._slicer.finish(self._parser.kept("misses"), self._parser.kept("bytes"))

@@ -36,7 +36,8 @@ def choose(analysis: BinaryAnalysis, wish: Wish = Wish(), *, overlay_works: bool
     """The plan for one binary, on the best rung that works and that gives what is wished for. Raises
     `UnsupportedError`.
 
-    `overlay_works` says whether the node can give bpftrace a symbol of its own (it needs unshare(1)).
+    `overlay_works` says whether the node can give its bpftrace a symbol of ours (it needs unshare(1), and a bpftrace
+    that is not in a container of its own).
     """
     if wish.script is not None:
         outcome = _script(analysis, wish, overlay_works)

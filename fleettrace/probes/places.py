@@ -1,4 +1,4 @@
-"""Where in a binary probes go, and by what names bpftrace is led there: the binary's own symbols, or an overlay's."""
+"""Where in a binary probes go, and how bpftrace is led there: by its own symbols, an overlay's, or addresses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def find_places(
 ) -> Places | str:
     """Places for all of `wanted`, by name, or why there are none.
 
-    An overlay takes the place of the binary's own symbols: when one probe needs it, all of them go by it.
+    Without a symbol overlay a function is found by its own symbol, or any instruction by its address. An
+    overlay takes the place of the binary's own symbols: when one probe needs it, all of them go by it.
     """
     if all(_by_name(point) and spot.address == point.entry.address for point, spot in wanted.values()):
         return Places(
@@ -68,23 +69,19 @@ def find_places(
         return Places(
             {name: Place(name, spot, _why(point, spot)) for name, (point, spot) in wanted.items()}, Overlay(elf)
         )
-    lacking = "the binary has no build id" if analysis.build_id is None else "unshare(1) does not work there"
-    if all(_by_name(point) for point, _ in wanted.values()):
-        return Places(
-            {
-                name: Place(
-                    str(point.symbol),
-                    point.entry,
-                    f"at its entry, by its symbol, though {_how(point.entry)}: {lacking}",
-                )
-                for name, (point, _) in wanted.items()
-            },
-            None,
-        )
-    nameless = next(point for point, _ in wanted.values() if not _by_name(point))
-    return (
-        f"{nameless.function} is known from its {nameless.found} alone, and a symbol overlay is not possible: {lacking}"
-    )
+    lacking = "the binary has no build id" if analysis.build_id is None else "a symbol overlay does not work there"
+    return Places({name: _without_overlay(point, spot, lacking) for name, (point, spot) in wanted.items()}, None)
+
+
+def _without_overlay(point: Point, spot: Spot, lacking: str) -> Place:
+    """A place that every bpftrace finds by itself: from 0.11 on it takes an address where no symbol is (`--unsafe`),
+    and up to 0.22 at the least it takes none within a function that has one."""
+    if not _by_name(point):
+        return Place(f"{spot.address:#x}", spot, f"{_why(point, spot)}; by its address, for {lacking}")
+    if spot.address == point.entry.address:
+        return Place(str(point.symbol), spot, f"at its entry, by its symbol: {_how(spot)}")
+    why = f"at its entry, by its symbol, though {_how(point.entry)}: {lacking}"
+    return Place(str(point.symbol), point.entry, why)
 
 
 def _by_name(point: Point) -> bool:

@@ -13,13 +13,14 @@ from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
 from fleettrace.probes.script import fill, probe_count
 from fleettrace.resources import resource_dir
 
-__all__ = ["Site", "program", "uprobe_count"]
+__all__ = ["Site", "program", "unsafe", "uprobe_count"]
 
 _COMMENT = re.compile(r"/\*.*?\*/\n?", re.DOTALL)
 _MAP = re.compile(r"@(\w+)")
 _MARK = re.compile(r'"#')
 _WORD = re.compile(r"\$\{(\w+)\}")
-_POINT = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+_POINT = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*|0x[0-9a-f]{1,16}")
+_ADDRESS = re.compile(r"^uprobe:\S+:0x", re.MULTILINE)
 INTERVALS = 3
 """Interval probes in bpftrace/ready.bt and slices.bt: bpftrace counts them among those it attaches."""
 ONCE = 2
@@ -47,7 +48,7 @@ def _filled(name: str, **values: object) -> str:
 
 
 def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, nonce: str = "NONCE") -> str:
-    """One program for all of a host's binaries. Raises `ValueError` for a point that is not a symbol's name.
+    """One program for all of a host's binaries. Raises `ValueError` for a point that is no name and no address.
 
     `nonce` (letters and digits) goes into every name and mark that is printed: no key that a client chooses can then
     pass for the program's own output.
@@ -69,6 +70,12 @@ def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, n
         parts.append(_filled("slices", slice_ms=settings.slice_ms, printed=settings.printed, **clock))
     text = "\n".join(parts)
     return _MARK.sub(rf'"#{nonce} ', _MAP.sub(rf"@\1_{nonce}", text))
+
+
+def unsafe(sites: Sequence[Site], text: str) -> bool:
+    """Whether bpftrace takes the program only with `--unsafe`: a probe is led to an address. Never for a user's own
+    program, to which that would open the shell."""
+    return not any(site.plan.script for site in sites) and _ADDRESS.search(text) is not None
 
 
 def uprobe_count(sites: Sequence[Site]) -> int | None:

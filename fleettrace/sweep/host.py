@@ -11,7 +11,7 @@ from fleettrace.node.discovery import look_around
 from fleettrace.node.model import Discovery, Instance
 from fleettrace.node.planning import Planned, check_able, plan_instances
 from fleettrace.node.rates import Busyness, look_at, look_early
-from fleettrace.node.tracing import HostTrace, TraceEnd
+from fleettrace.node.tracing import NOT_ATTACHED, HostTrace, TraceEnd
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
 from fleettrace.summary.run import Failure, HostResult, Warn
@@ -78,7 +78,20 @@ class HostSweep:
             return outcome_of_plan(task.name, planned)
         self.stop.check()
         self.tell(HostProgressed(task.name, Phase.ATTACH))
-        traced = _Traced.of(task, connection, found, planned)
+        try:
+            return self._planned_trace(_Traced.of(task, connection, found, planned), planned)
+        except HostError as error:
+            if error.code not in NOT_ATTACHED or not any(each.plan and each.plan.overlay for each in planned):
+                raise
+            # The bpftrace may be one that our symbols do not reach, such as one in a container: that it does not find
+            # them is how one learns of it.
+            without = replace(found, facts=replace(found.facts, overlay_unseen=True))
+            planned = plan_instances(connection, self.catalog, without.facts, instances, self.settings.wish)
+            return self._planned_trace(_Traced.of(task, connection, without, planned), planned)
+
+    def _planned_trace(self, traced: _Traced, planned: Sequence[Planned]) -> HostOutcome:
+        task = traced.task
+        self.stop.check()
         busy = self._busyness(traced)
         bounds, warnings = self._bounds(traced, busy)
         self.stop.check()

@@ -33,12 +33,14 @@ from tests.binary.builds import build
 from tests.matrix.roots import RELEASES, bpftrace_of, bpftrace_version, memcached_of
 from tests.matrix.traffic import plan
 
-__all__ = ["BUILDS", "Matrix", "Traced"]
+__all__ = ["BLIND", "BUILDS", "Matrix", "Traced"]
 
 _COMPILED = {"plain": 11213, "cf-protection": 11214, "lto": 11215, "dtrace": 11216, "proxy": 11217}
 _PACKAGED = {"bookworm": 11211, "trixie": 11212, "sid": 11218}
 BUILDS = {f"debian {release}": port for release, port in _PACKAGED.items()} | _COMPILED
 """Every memcached, and its port."""
+BLIND = {f"{release} without overlays": release for release in ("bookworm", "sid")}
+"""bpftraces that symbols of ours do not reach, as in a container, and the releases that they are of."""
 _WINDOW_S = 120.0
 """Stopped as soon as the traffic is over; a machine that is very slow has this long."""
 _BOUNDS = TraceSettings(_WINDOW_S, printed=20_000)
@@ -62,7 +64,7 @@ class Matrix:
     versions: dict[str, str]
     """By release: what its bpftrace calls itself."""
     traced: dict[tuple[str, str], Traced]
-    """By release and build."""
+    """By release (or a name in `BLIND`) and build."""
 
 
 @pytest.fixture(scope="session")
@@ -75,13 +77,13 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
         truth, outcomes = _trace_all(lab, pids, tmp_path_factory.mktemp("analyses"))
         versions = {release: bpftrace_version(release, lab.private) for release in RELEASES}
     traced = {}
-    for release, outcome in outcomes.items():
+    for tracer, outcome in outcomes.items():
         assert len(outcome.result.instances) == len(BUILDS), outcome.result.error
         by_port = {port: one for one in outcome.result.instances for port in one.ports}
         for name, port in BUILDS.items():
             pid = f"{by_port[port].pid}@"
             summary = next((one for instance, one in outcome.summaries.items() if instance.startswith(pid)), None)
-            traced[release, name] = Traced(by_port[port], summary)
+            traced[tracer, name] = Traced(by_port[port], summary)
     by_build = {
         name: Truth({place: counts for place, counts in truth.counts.items() if place.port == port})
         for name, port in BUILDS.items()
@@ -112,7 +114,13 @@ def _answers(address: str, port: int) -> bool:
 def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, dict[str, HostOutcome]]:
     """Trace with every release's bpftrace at once, send the traffic, and stop."""
     stop, catalog = Stop(), BinaryCatalog(analyses)
-    tracing = {release: threading.Event() for release in RELEASES}
+    commands = {release: bpftrace_of(release, lab.private) for release in RELEASES}
+    for name, release in BLIND.items():
+        script = lab.private / name.replace(" ", "-")
+        script.write_text(f'#!/bin/sh\nexec env -u BCC_SYMFS {commands[release]} "$@"\n')
+        script.chmod(0o755)
+        commands[name] = str(script)
+    tracing = {name: threading.Event() for name in commands}
 
     def tell(event: Event) -> None:
         if isinstance(event, HostProgressed) and event.phase is Phase.TRACE:
@@ -121,20 +129,20 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
     sweep = HostSweep(SweepSettings(_WINDOW_S, max_cost=1e9), _BOUNDS, catalog, stop, tell)
     wanted = set(pids.values())
 
-    def trace(release: str) -> HostOutcome:
-        words = (bpftrace_of(release, lab.private),)
-        task = HostTask(release, Target(release), LocalTransport(), words, wanted=lambda one: one.pid in wanted)
+    def trace(name: str) -> HostOutcome:
+        words = (commands[name],)
+        task = HostTask(name, Target(name), LocalTransport(), words, wanted=lambda one: one.pid in wanted)
         try:
             return sweep.run(task)
         finally:
-            tracing[release].set()  # whether it traced or failed
+            tracing[name].set()  # whether it traced or failed
 
-    with ThreadPoolExecutor(max_workers=len(RELEASES)) as pool:
-        running = {release: pool.submit(trace, release) for release in RELEASES}
+    with ThreadPoolExecutor(max_workers=len(commands)) as pool:
+        running = {name: pool.submit(trace, name) for name in commands}
         try:
             for event in tracing.values():
                 assert event.wait(90)
             truth = lab.send({Place("node", port): plan(port) for port in pids})
         finally:
             stop.request(Reason.INTERRUPTED)
-        return truth, {release: future.result() for release, future in running.items()}
+        return truth, {name: future.result() for name, future in running.items()}

@@ -8,7 +8,7 @@ import pytest
 
 from fleettrace.probes.model import Rung
 from fleettrace.summary.key import Key
-from tests.matrix.conftest import BUILDS, Matrix
+from tests.matrix.conftest import BLIND, BUILDS, Matrix
 from tests.matrix.roots import RELEASES
 from tests.matrix.traffic import Protocol, protocol_of
 
@@ -39,7 +39,7 @@ def test_every_key_and_what_was_done_with_it_is_the_truth(
     assert counted == truth
 
 
-@cells
+@pytest.mark.parametrize("release", (*RELEASES, *BLIND))
 @builds
 def test_nothing_but_the_truth_was_counted(matrix: Matrix, release: str, name: str) -> None:
     summary = matrix.traced[release, name].summary
@@ -58,3 +58,14 @@ def test_the_best_rung_is_chosen_at_the_cheapest_place(matrix: Matrix, release: 
     assert (probe.rung, probe.exact) == (Rung.ITEM.value, True)
     assert probe.cost is not None
     assert probe.cost < 5
+
+
+@pytest.mark.parametrize("tracer", BLIND)
+@builds
+def test_a_bpftrace_that_does_not_see_overlays_is_led_by_symbols_and_addresses(
+    matrix: Matrix, tracer: str, name: str
+) -> None:
+    probe = matrix.traced[tracer, name].result.probe
+    assert (probe.rung, probe.exact, probe.overlay) == (Rung.ITEM.value, True, False)
+    if matrix.traced[BLIND[tracer], name].result.probe.overlay:
+        assert "a symbol overlay does not work there" in probe.why

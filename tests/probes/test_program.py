@@ -10,7 +10,7 @@ import pytest
 from fleettrace.probes.ladder import UnsupportedError, preview
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import Rung, TraceSettings, Wish
-from fleettrace.probes.program import Site, program, uprobe_count
+from fleettrace.probes.program import Site, program, unsafe, uprobe_count
 
 LAYOUT = key_layout((0, 17, 0))
 SETTINGS = TraceSettings(10.0, printed=345)
@@ -59,7 +59,7 @@ def test_each_binary_has_a_probe_and_all_are_counted() -> None:
     assert len(re.findall(r"^(uprobe|interval):", text, re.MULTILINE)) == uprobe_count(sites)
 
 
-@pytest.mark.parametrize("point", ["", "a b", "x{", "do_item_get\n", "system(", "a/b", "0x167e0", "do-it"])
+@pytest.mark.parametrize("point", ["", "a b", "x{", "do_item_get\n", "system(", "a/b", "0x", "167e0", "do-it"])
 def test_what_is_no_functions_name_is_refused(point: str) -> None:
     with pytest.raises(ValueError, match="not the name of a function"):
         program([Site(replace(preview(Wish(Rung.ITEM)), point=point), (1,))], LAYOUT, SETTINGS)
@@ -74,3 +74,9 @@ def test_a_rung_without_a_program_says_so(rung: Rung) -> None:
 def test_a_probe_reads_whose_turn_it_is_once(text: str) -> None:
     """Read twice it may change in between, and a request would count for neither map."""
     assert text.partition("\ninterval:")[0].count("@w_NONCE") == 1
+
+
+@pytest.mark.parametrize(("point", "expected"), [("do_item_get", False), ("0x167e0", True)])
+def test_a_bare_address_needs_unsafe(point: str, expected: bool) -> None:
+    sites = [Site(replace(preview(Wish(Rung.ITEM)), point=point), (1,))]
+    assert unsafe(sites, program(sites, LAYOUT, SETTINGS)) is expected
