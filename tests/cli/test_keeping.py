@@ -1,0 +1,207 @@
+"""Runs that keep themselves, and the commands that show them: `history`, `diff`, `report RUN`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from fleettrace.cli.keeping import keep_run, names_a_file, redaction_mark
+from fleettrace.cli.main import main
+from fleettrace.cli.redaction import Redaction
+from fleettrace.report.redact import Redact
+from fleettrace.store.history import History
+from fleettrace.store.history_model import keep
+from fleettrace.store.history_retention import Keep
+from tests.report.examples import realistic
+from tests.store.diff_traffic import random_fleet, window
+
+IDS = ("20260921T030000Z-aaaaaa", "20260921T040000Z-bbbbbb", "20260921T050000Z-cccccc")
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A history of three runs; in the last one a key has tripled and a host is missing."""
+    rng = random.Random(7)
+    fleet = random_fleet(rng, keys=60, rate=5e4)
+    fleet = replace(fleet, hosts=4, places=tuple(n % 4 for n in range(60)), bursts=(0.0,) * 60, printed=10_000)
+    path = tmp_path / "history.db"
+    with History.open(path, create=True) as history:
+        for hours, name in enumerate(IDS):
+            last = name == IDS[-1]
+            run = window(
+                fleet,
+                rng,
+                name=name,
+                after=timedelta(hours=hours),
+                times={5: 3.0} if last else {},
+                failed=[3] if last else [],
+            )
+            history.add(run)
+    return path
+
+
+@pytest.fixture
+def command(store: Path, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command on the history; gives its exit code, stdout and stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main([*arguments, "--store", str(store)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def options(store: Path, **others: object) -> argparse.Namespace:
+    return argparse.Namespace(**{"store": str(store), "keep": Keep(), "no_store": False, "playbook": None, **others})
+
+
+def test_the_history_lists_runs_the_newest_last(command: Command) -> None:
+    code, out, _ = command("history")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["run", *IDS]
+    assert "3/4" in out.splitlines()[-1]
+    assert len(command("history", "--last", "2")[1].splitlines()) == 3
+
+
+def test_the_history_as_json(command: Command) -> None:
+    runs = json.loads(command("history", "--output", "json")[1])["runs"]
+    assert [(run["run"], run["hosts_ok"]) for run in runs] == [(IDS[0], 4), (IDS[1], 4), (IDS[2], 3)]
+    assert runs[0]["hottest"]["key"] == "user:0:profile"
+    assert runs[0]["started"] == "2026-09-21T03:00:00.000Z"
+
+
+def test_the_course_of_a_key_and_of_a_host(command: Command) -> None:
+    course = json.loads(command("history", "--key", "user:5:profile", "--output", "json")[1])["course"]
+    assert course[2]["rate"] > 2 * course[1]["rate"] and course[0]["rank"] == 6
+    course = json.loads(command("history", "--host", "cache-3", "--output", "json")[1])["course"]
+    assert [point["state"] for point in course] == ["ok", "ok", "unreachable"]
+    assert course[2]["requests"] is None
+    assert "unreachable" in command("history", "--host", "cache-3")[1]
+
+
+def test_what_cannot_be_asked_of_the_history_is_said(command: Command, tmp_path: Path) -> None:
+    assert command("history", "--host", "nobody")[::2][0] == 2
+    assert "leave one out" in command("history", "--host", "a", "--key", "b")[2]
+    assert main(["history", "--store", str(tmp_path / "none.db")]) == 2
+
+
+def test_nothing_to_say_is_one_line_and_no_error(command: Command) -> None:
+    code, out, _ = command("diff", "last~2", "last~1", "--exit-code")
+    assert (code, out.count("\n")) == (0, 1)
+    assert out.startswith(f"no change between {IDS[0]} and {IDS[1]} beyond bounds and noise: 4 hosts")
+
+
+def test_changes_are_told_with_their_size_and_what_was_not_compared(command: Command) -> None:
+    code, out, _ = command("diff")
+    assert code == 0
+    assert "not compared: cache-3 (unreachable after)" in out
+    (line,) = [line for line in out.splitlines() if "user:5:profile" in line]
+    assert line.split()[0] == "risen" and "x" in line
+    assert command("diff", "--exit-code")[0] == 1
+
+
+def test_a_comparison_as_json(command: Command) -> None:
+    document = json.loads(command("diff", "--output", "json")[1])
+    assert document["schema"] == "fleettrace/diff/1"
+    assert document["not_compared"] == [{"host": "cache-3", "why": "unreachable after"}]
+    change = next(each for each in document["changes"] if each["subject"] == "key")
+    assert (change["key"], change["change"]) == ("user:5:profile", "risen")
+    assert change["ratio_min"] < 3 < change["ratio_max"] and change["chance"] < 0.002
+
+
+def test_where_nothing_can_be_compared_the_exit_code_says_so(store: Path, command: Command) -> None:
+    rng = random.Random(1)
+    with History.open(store, create=True) as history:
+        fleet = replace(random_fleet(rng, keys=9), hosts=4, places=(0,) * 9)
+        history.add(window(fleet, rng, failed=range(4), name="dead", after=timedelta(days=2)))
+    code, out, _ = command("diff", "last~1", "last")
+    assert code == 4 and out.startswith("nothing to compare")
+
+
+def test_a_run_is_reported_from_the_history_with_what_was_known_then(store: Path, command: Command) -> None:
+    run = realistic(8)
+    keep_run(options(store), run, (), Redaction())
+    code, out, _ = command("report", run.info.id[:13], "--output", "json", "--top", "3")
+    report = json.loads(out)
+    assert code == 0 and len(report["keys"]) == 3
+    assert report["totals"]["requests"] == run.fleet.total
+    assert [row["template"] for row in report["templates"]][:1] != []
+
+
+def test_names_that_are_no_run_are_refused(command: Command) -> None:
+    code, _, err = command("report", "nothing")
+    assert code == 2 and "no kept run, and no file, is called 'nothing'" in err
+    assert command("diff", "./none.run", "last")[0] == 2
+
+
+def test_last_is_never_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("last", "last~1", "a.run"):
+        (tmp_path / name).touch()
+    assert [names_a_file(name) for name in ("last", "last~1", "a.run", "b.run", "x/b.run")] == [
+        *(False, False, True, False, True)
+    ]
+
+
+def test_a_run_keeps_itself_as_it_was_redacted(store: Path) -> None:
+    redaction = Redaction(Redact.HASH, b"0123456789abcdef")
+    seen, patterns = redaction.apply(realistic(4))
+    keep_run(options(store), seen, patterns, redaction)
+    with History.open(store) as history:
+        kept = history.load(seen.info.id)
+    assert kept.redaction == redaction_mark(redaction) != redaction_mark(Redaction(Redact.HASH, b"0123456789abcdeF"))
+    assert not any(b"profile" in each.key.data for each in kept.keys)
+    content = b"".join(path.read_bytes() for path in store.parent.glob("history.db*"))
+    assert b"user:1:profile" in content  # of the other runs; this one's names must not be there
+    assert b"pod1:rails" not in content and b"config:feature-flags" not in content
+
+
+def test_a_run_is_not_kept_where_nobody_wants_it(tmp_path: Path) -> None:
+    store = tmp_path / "history.db"
+    keep_run(options(store, no_store=True), realistic(4), (), Redaction())
+    keep_run(argparse.Namespace(), realistic(4), (), Redaction())
+    assert not store.exists()
+
+
+def test_a_history_that_cannot_be_written_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "history.db"
+    store.write_text("something else")
+    keep_run(options(store), realistic(4), (), Redaction())
+    err = capsys.readouterr().err
+    assert err.startswith(f"fleettrace: the run is not kept: {store}: ") and err.count("\n") == 1
+    assert store.read_text() == "something else"
+
+
+def test_hostile_names_are_harmless_in_every_line(store: Path, command: Command) -> None:
+    rng = random.Random(3)
+    fleet = replace(random_fleet(rng, keys=5, rate=5e4), names=(b"\x1b[31mred", b"a\nb", b"|x", b"\xff", b"=1"))
+    fleet = replace(fleet, bursts=(0.0,) * 5, swing=0.0)
+    with History.open(store, create=True) as history:
+        history.add(window(fleet, rng, name="x\x1b[2J", after=timedelta(days=3)))
+        history.add(window(fleet, rng, name="y\n", after=timedelta(days=4), times={0: 0.2, 1: 5.0}))
+    for arguments in (["history"], ["diff"], ["history", "--key", "a\\nb"]):
+        out = command(*arguments)[1]
+        assert "\x1b" not in out and all(line.isprintable() for line in out.splitlines())
+    assert "a\\nb" in command("diff")[1]
+
+
+def test_keep_leaves_families_that_the_user_named(store: Path) -> None:
+    import re
+
+    run = realistic(4)
+    keep_run(options(store), run, (re.compile(rb"config:(.*)"),), Redaction())
+    with History.open(store) as history:
+        kept = history.load(run.info.id)
+    family = next(each for each in kept.templates if each.template == "config:{}")
+    assert sum(family.course) == family.requests == family.hottest
+    assert keep(run).keys == kept.keys
