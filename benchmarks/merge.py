@@ -42,6 +42,7 @@ Row = tuple[str, int, int]
 
 DUCKDB = """
 import duckdb, sys
+duckdb.sql('set enable_progress_bar = false')
 rows = duckdb.sql(f'''
     with sums as materialized (
         select key, sum(requests)::bigint as low, sum(requests - covered)::bigint + {sys.argv[2]} as high
