@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from fleettrace import __version__
+from fleettrace.cli.options import Choice, Options, ParserOptions
 from fleettrace.cli.values import cores, count, duration, ops, regex, retries, share
 from fleettrace.errors import ConfigError
 from fleettrace.store.history_retention import DEFAULT as DEFAULT_KEEP
@@ -40,107 +41,7 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message} (see `{self.prog} --help`)")
 
 
-class _Options:
-    """Adds options to one command's parser, each with its variable as the default."""
-
-    def __init__(self, parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
-        self._parser = parser
-        self._environ = environ
-
-    def value(
-        self, flag: str, read: Callable[[str], Any], default: str | None, metavar: str, text: str, *, short: str = ""
-    ) -> None:
-        """An option with a value; `default` is read like a value that was given."""
-        variable = _variable(flag)
-        given = self._environ.get(variable)
-        shown = f" (default {default})" if default is not None else ""
-        self._parser.add_argument(
-            *([short] if short else []),
-            flag,
-            type=_named(read, flag),
-            default=_read(read, given, variable) if given is not None else None if default is None else read(default),
-            metavar=metavar,
-            help=(text + shown).replace("%", "%%"),
-        )
-
-    def values(self, flag: str, read: Callable[[str], Any], metavar: str, text: str) -> None:
-        """An option that may be given several times; its variable holds one value on each line."""
-        variable = _variable(flag)
-        given = self._environ.get(variable, "").splitlines()
-        self._parser.add_argument(
-            flag,
-            type=_named(read, flag),
-            action=_Collect,
-            default=[_read(read, line, variable) for line in given if line],
-            metavar=metavar,
-            help=text,
-        )
-
-    def choice(self, flag: str, names: Sequence[str], text: str) -> None:
-        """An option that may stand alone, for the first of `names`. Its variable may be 1 or 0 as a switch's."""
-        variable = _variable(flag)
-        switches = {"": None, **dict.fromkeys(("0", "no", "false")), **dict.fromkeys(("1", "yes", "true"), names[0])}
-        given = self._environ.get(variable, "").lower()
-        self._parser.add_argument(
-            flag,
-            nargs="?",
-            const=names[0],
-            type=_named(_choice(*names), flag),
-            default=switches[given] if given in switches else _read(_choice(*names), given, variable),
-            metavar="|".join(names),
-            help=text,
-        )
-
-    def switch(self, flag: str, text: str, *, short: str = "") -> None:
-        """An option without a value."""
-        given = self._environ.get(_variable(flag), "")
-        if given.lower() not in ("", "0", "1", "no", "yes", "false", "true"):
-            raise ConfigError(f"{_variable(flag)}={given!r}: expected 1 or 0")
-        self._parser.add_argument(
-            *([short] if short else []),
-            flag,
-            action="store_true",
-            default=given.lower() in ("1", "yes", "true"),
-            help=text,
-        )
-
-
-class _Collect(argparse.Action):
-    """Collects the values of an option; the first on the command line puts those of the variable aside."""
-
-    def __call__(self, _parser: Any, namespace: argparse.Namespace, values: Any, _option: str | None = None) -> None:
-        known = getattr(namespace, self.dest)
-        setattr(namespace, self.dest, [values] if known is self.default else [*known, values])
-
-
-def _variable(flag: str) -> str:
-    return "FLEETTRACE_" + flag.lstrip("-").replace("-", "_").upper()
-
-
-def _named(read: Callable[[str], Any], flag: str) -> Callable[[str], Any]:
-    def reader(text: str) -> Any:
-        return _read(read, text, flag)
-
-    return reader
-
-
-def _read(read: Callable[[str], Any], text: str, where: str) -> Any:
-    try:
-        return read(text)
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from None
-
-
-def _choice(*names: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in names:
-            raise ValueError(f"{text!r} is not one of {', '.join(names)}")
-        return text
-
-    return read
-
-
-def _inventory_options(options: _Options) -> None:
+def _inventory_options(options: Options) -> None:
     options.value(
         "--inventory",
         str,
@@ -155,7 +56,7 @@ def _inventory_options(options: _Options) -> None:
     options.value("--shard", str, None, "K/N", "of those, part K of N by their names: one part for each controller")
 
 
-def _connection_options(options: _Options) -> None:
+def _connection_options(options: Options) -> None:
     options.value("--forks", count, "64", "N", "hosts at once")
     options.value(
         "--serial",
@@ -169,7 +70,7 @@ def _connection_options(options: _Options) -> None:
     options.value("--retries", retries, "2", "N", "new tries of a login that failed in a way that may pass")
     options.value(
         "--host-key",
-        _choice(*HOST_KEYS),
+        Choice(*HOST_KEYS),
         HOST_KEYS[0],
         "POLICY",
         "strict, or accept-new: write an unknown host's key to known_hosts; one that changed is refused either way",
@@ -180,11 +81,11 @@ def _connection_options(options: _Options) -> None:
     _min_ok_option(options)
 
 
-def _trace_options(options: _Options, *, window: str = "10s") -> None:
+def _trace_options(options: Options, *, window: str = "10s") -> None:
     options.value("--duration", duration, window, "TIME", "how long to trace")
     options.value(
         "--probe",
-        _choice("auto", "item", "usdt", "command", "syscall", "watch"),
+        Choice("auto", "item", "usdt", "command", "syscall", "watch"),
         "auto",
         "RUNG",
         "auto, or the rung to use: item, usdt, command, syscall, watch",
@@ -202,17 +103,17 @@ def _trace_options(options: _Options, *, window: str = "10s") -> None:
     )
 
 
-def _output_options(options: _Options) -> None:
+def _output_options(options: Options) -> None:
     options.value("--top", count, "20", "N", "keys to report")
     shown = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-    options.value("--output", _choice(*FORMATS), "table", "FORMAT", shown)
+    options.value("--output", Choice(*FORMATS), "table", "FORMAT", shown)
     options.value("--out", str, None, "FILE", "write the report there, in one step, instead of to stdout", short="-o")
     options.value("--html", str, None, "FILE", "write the report there as a page too, beside the other output")
     options.switch("--prometheus-keys", "the keys as labels too, with --output prometheus")
     options.switch("--no-color", "no colour, also with NO_COLOR set")
 
 
-def _name_options(options: _Options) -> None:
+def _name_options(options: Options) -> None:
     options.values(
         "--template",
         regex,
@@ -229,67 +130,67 @@ def _name_options(options: _Options) -> None:
     )
 
 
-def _live_trace_options(options: _Options) -> None:
+def _live_trace_options(options: Options) -> None:
     _trace_options(options, window="60s")
 
 
-def _check_output_options(options: _Options) -> None:
+def _check_output_options(options: Options) -> None:
     options.value("--top", count, "20", "N", "keys to report")
-    options.value("--output", _choice("table", "json"), "table", "FORMAT", "table or json")
+    options.value("--output", Choice("table", "json"), "table", "FORMAT", "table or json")
     options.value("--out", str, None, "FILE", "write the report there instead of stdout", short="-o")
     options.switch("--no-color", "no colour, also with NO_COLOR set")
 
 
-def _save_options(options: _Options) -> None:
+def _save_options(options: Options) -> None:
     options.value("--save", str, None, "FILE", "keep the run there, for `fleettrace report` and `fleettrace merge`")
 
 
-def _store_option(options: _Options) -> None:
+def _store_option(options: Options) -> None:
     options.value("--store", str, None, "FILE", "the history of runs (else below /var/lib or ~/.local/share)")
 
 
-def _keep_options(options: _Options) -> None:
+def _keep_options(options: Options) -> None:
     _store_option(options)
     options.value("--keep", keep_of, DEFAULT_KEEP, "LIMITS", "of the history: an age, a number, a size, or all")
     options.switch("--no-store", "do not keep the run in the history")
 
 
-def _history_options(options: _Options) -> None:
+def _history_options(options: Options) -> None:
     options.value("--key", str, None, "KEY", "its course over the runs, as reports show the key")
     options.value("--host", str, None, "HOST", "its course over the runs")
     options.value("--playbook", str, None, "NAME", "only the runs of this playbook")
     options.value("--last", count, "20", "N", "the newest runs")
-    options.value("--output", _choice("table", "json"), "table", "FORMAT", "table or json")
+    options.value("--output", Choice("table", "json"), "table", "FORMAT", "table or json")
 
 
-def _diff_options(options: _Options) -> None:
+def _diff_options(options: Options) -> None:
     options.value("--min-change", share, "25%", "SHARE", "of what was, below which a change is none")
     options.value("--top", count, "20", "N", "changes to show of keys, of families, of hosts")
-    options.value("--output", _choice("table", "json"), "table", "FORMAT", "table or json")
+    options.value("--output", Choice("table", "json"), "table", "FORMAT", "table or json")
     options.switch("--exit-code", "exit 1 when something changed")
 
 
-def _session_options(options: _Options) -> None:
+def _session_options(options: Options) -> None:
     options.switch("--ask-become-pass", "ask once for sudo's password, for hosts whose inventory has none", short="-K")
     options.value("--log", str, None, "FILE", "add a line of JSON there for everything that happens")
 
 
-def _schedule_options(options: _Options) -> None:
+def _schedule_options(options: Options) -> None:
     options.value("--resume", str, None, "RUN", "sweep what failed in a run that was saved, and complete it")
     options.value("--name", str, None, "NAME", "one run of a name at a time (default: the hosts that are asked for)")
     options.value("--splay", duration, None, "TIME", "wait up to that long first, on one machine always the same time")
 
 
-def _min_ok_option(options: _Options) -> None:
+def _min_ok_option(options: Options) -> None:
     options.value("--min-ok", share, "50%", "SHARE", "hosts that must succeed for exit code 3 instead of 4")
 
 
-def _word_options(options: _Options) -> None:
+def _word_options(options: Options) -> None:
     options.switch("--quiet", "on stderr only what went wrong", short="-q")
     options.switch("--verbose", "more on stderr", short="-v")
 
 
-_COMMANDS: dict[str, tuple[str, Sequence[Callable[[_Options], None]]]] = {
+_COMMANDS: dict[str, tuple[str, Sequence[Callable[[Options], None]]]] = {
     "run": (
         "sweep now and report",
         (
@@ -343,7 +244,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argpa
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (text, groups) in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        options = _Options(command, environ)
+        options = ParserOptions(command, environ)
         for group in groups:
             group(options)
         if name == "report":
