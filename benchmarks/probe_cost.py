@@ -1,10 +1,12 @@
 """What a probe costs memcached: CPU per request, untraced and under each way of tracing, in one interleaved run.
 
-    python -m benchmarks.probe_cost [--rounds 5] [--seconds 3] [--builds plain cf-protection]
+    python -m benchmarks.probe_cost [--rounds 8] [--seconds 3] [--builds plain cf-protection]
 
-One memcached worker under memcaslap (libmemcached-tools). Every round runs every condition once, in turn, so that a
-drift of the machine touches all alike; printed are medians over the rounds, and the ratio to the prototype. CPU is read
-from /proc/PID/stat and /proc/stat, requests from memcached's own `stats`. Needs root.
+One memcached worker under memcaslap (libmemcached-tools), each on a CPU of its own. Every round runs every condition
+once, each round in another order, with an untraced window before and after each: what a condition adds is the
+difference to the mean of those two, so that a machine that grows slower or faster meanwhile (a virtual one does)
+touches both. Printed are medians over the rounds, and the ratio to the prototype. CPU is read from /proc/PID/stat and
+/proc/stat, requests from memcached's own `stats`. Needs root and two CPUs.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from fleettrace.binary.analysis import analyse
 from fleettrace.lab.build import memcached_binary
@@ -66,6 +69,22 @@ def requests() -> int:
     return sum(int(word[2]) for word in words if len(word) == 3 and word[1] in (b"cmd_get", b"cmd_set"))
 
 
+class Figures(NamedTuple):
+    """Of one window: memcached's and the machine's CPU microseconds a request; requests a second."""
+
+    memcached: float
+    machine: float
+    rate: float
+
+    def beside(self, *others: Figures) -> Figures:
+        """What is more here than in the mean of others."""
+        return Figures(*(mine - statistics.fmean(column) for mine, *column in zip(self, *others, strict=True)))
+
+    @classmethod
+    def median(cls, rows: Sequence[Figures]) -> Figures:
+        return cls(*(statistics.median(column) for column in zip(*rows, strict=True)))
+
+
 @contextmanager
 def running(command: list[str], **options: object) -> Iterator[subprocess.Popen[bytes]]:
     """The command, for as long as the block lasts, in a process group of its own."""
@@ -103,7 +122,6 @@ def conditions(pid: int, binary: Path) -> dict[str, tuple[list[str], bytes | Non
     version = (found.facts.bpftrace.major, found.facts.bpftrace.minor, found.facts.bpftrace.patch)
     trace = HostTrace(("bpftrace",), [(instance, plan)], key_layout(version), TraceSettings(120))
     return {
-        "untraced": ([], None),
         "count only": (bpftrace(f"uprobe:{exe}:do_item_get {{ @ = count(); }}"), None),
         "prototype": (
             bpftrace(f"uprobe:{exe}:process_command_ascii /pid == {pid}/ {{ @command[str(arg1)]++ }}"),
@@ -114,24 +132,21 @@ def conditions(pid: int, binary: Path) -> dict[str, tuple[list[str], bytes | Non
     }
 
 
-def measure(
-    pid: int, command: list[str], stdin: bytes | None, seconds: float, settle: float
-) -> tuple[float, float, float]:
-    """(memcached's, the machine's CPU microseconds a request; requests a second) under `command`."""
+def measure(pid: int, seconds: float) -> Figures:
+    """One window, under whatever traces just now."""
+    before, began = Reading.take(pid), time.monotonic()
+    time.sleep(seconds)
+    after, ended = Reading.take(pid), time.monotonic()
+    served = max(1, after.requests - before.requests)
+    return Figures(
+        (after.cpu - before.cpu) / served * 1e6,
+        (after.machine - before.machine) / served * 1e6,
+        served / (ended - began),
+    )
 
-    def window() -> tuple[float, float, float]:
-        before, began = Reading.take(pid), time.monotonic()
-        time.sleep(seconds)
-        after, ended = Reading.take(pid), time.monotonic()
-        served = max(1, after.requests - before.requests)
-        return (
-            (after.cpu - before.cpu) / served * 1e6,
-            (after.machine - before.machine) / served * 1e6,
-            served / (ended - began),
-        )
 
-    if not command:
-        return window()
+def traced(pid: int, command: list[str], stdin: bytes | None, seconds: float, settle: float) -> Figures:
+    """One window under `command`, which has `settle` seconds to attach."""
     environment = {**os.environ, "BPFTRACE_MAP_KEYS_MAX": "65536"}
     with running(
         command, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL, env=environment
@@ -139,47 +154,59 @@ def measure(
         time.sleep(settle)
         if tracer.poll() is not None:
             raise SystemExit(f"ended at once with status {tracer.returncode}: {' '.join(command)[:200]}")
-        return window()
+        return measure(pid, seconds)
 
 
 def run(build: str, rounds: int, seconds: float, settle: float, only: list[str] | None) -> None:
     """Measure one build and print its table."""
     binary = memcached_binary(build)
-    served = [str(binary), "-u", "nobody", "-l", "127.0.0.1", "-p", str(PORT), "-t", "1", "-m", "512"]
-    load = ["memcaslap", "-s", f"127.0.0.1:{PORT}", "-T", "1", "-c", "16", "-t", "36000s"]
+    served = [*pinned(0), str(binary), "-u", "nobody", "-l", "127.0.0.1", "-p", str(PORT), "-t", "1", "-m", "512"]
+    load = [*pinned(1), "memcaslap", "-s", f"127.0.0.1:{PORT}", "-T", "1", "-c", "16", "-t", "36000s"]
     with running(served) as memcached:
         time.sleep(0.5)
         with running(load):
             time.sleep(2)
-            results: dict[str, list[tuple[float, float, float]]] = {}
             ways = conditions(memcached.pid, binary)
+            names = [name for name in ways if only is None or name in only]
+            untraced: list[Figures] = [measure(memcached.pid, seconds)]
+            results: dict[str, list[tuple[Figures, Figures]]] = {name: [] for name in names}
             for number in range(rounds):
-                for name, (command, stdin) in ways.items():
-                    if only is None or name in only:
-                        results.setdefault(name, []).append(measure(memcached.pid, command, stdin, seconds, settle))
+                turn = number % len(names)
+                for name in [*names[turn:], *names[:turn]]:
+                    under = traced(memcached.pid, *ways[name], seconds, settle)
+                    untraced.append(measure(memcached.pid, seconds))
+                    results[name].append((under, under.beside(untraced[-2], untraced[-1])))
                 print(f"# {build}: round {number + 1} of {rounds} done", file=sys.stderr)
-    table(build, results)
+    table(build, untraced, results)
 
 
-def table(build: str, results: dict[str, list[tuple[float, float, float]]]) -> None:
-    """Medians, what each adds to the untraced figures, and the ratio of what it adds to what the prototype adds."""
-    middle = {name: [statistics.median(column) for column in zip(*rows, strict=True)] for name, rows in results.items()}
-    base = middle["untraced"]
-    print(f"\n{build}: medians of {len(results['untraced'])}, CPU in us a request")
+def pinned(cpu: int) -> list[str]:
+    """What keeps a command on the n-th CPU that this process may use."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return ["taskset", "-c", str(allowed[cpu % len(allowed)])]
+
+
+def table(build: str, untraced: list[Figures], results: dict[str, list[tuple[Figures, Figures]]]) -> None:
+    """Medians, of the figures and of what each adds, and the ratio of what it adds to what the prototype adds."""
+    beside = {name: Figures.median([added for _, added in rows]) for name, rows in results.items()}
+    middle = {name: Figures.median([under for under, _ in rows]) for name, rows in results.items()}
+    base = Figures.median(untraced)
+    print(f"\n{build}: medians of {len(next(iter(results.values())))}, CPU in us a request")
     print(f"{'':12} {'memcached':>10} {'added':>8} {'machine':>9} {'added':>8} {'requests/s':>11} {'of prototype':>13}")
-    for name, (cpu, machine, rate) in middle.items():
-        added = cpu - base[0]
-        beside = middle["prototype"][0] - base[0] if "prototype" in middle else float("nan")
-        ratio = f"{added / beside:>12.2f}x" if name not in ("untraced",) and beside else f"{'':>13}"
+    print(f"{'untraced':12} {base.memcached:>10.2f} {'':>8} {base.machine:>9.2f} {'':>8} {base.rate:>11,.0f}")
+    for name, figures in middle.items():
+        added = beside[name]
+        ratio = f"{added.memcached / beside['prototype'].memcached:>12.2f}x" if "prototype" in beside else ""
         print(
-            f"{name:12} {cpu:>10.2f} {added:>+8.2f} {machine:>9.2f} {machine - base[1]:>+8.2f} {rate:>11,.0f} {ratio}"
+            f"{name:12} {figures.memcached:>10.2f} {added.memcached:>+8.2f} {figures.machine:>9.2f}"
+            f" {added.machine:>+8.2f} {figures.rate:>11,.0f} {ratio}"
         )
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--settle", type=float, default=3, help="seconds for a tracer to attach")
     parser.add_argument("--builds", nargs="+", default=["plain", "cf-protection"])

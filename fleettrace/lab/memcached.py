@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from fleettrace.errors import FleettraceError
@@ -70,7 +71,8 @@ class Instance:
 
     def __post_init__(self) -> None:
         name = "kvstore" if self.spec.shape is Shape.RENAMED else "memcached"
-        source = "custom" if self.spec.binary is not None else self.spec.variant
+        custom = self.spec.binary
+        source = self.spec.variant if custom is None else f"custom-{sha256(bytes(custom)).hexdigest()[:8]}"
         self.binary = self.folder / f"{self.spec.shape}-{source}-{self.spec.copy}" / name
 
     @property

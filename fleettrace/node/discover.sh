@@ -108,33 +108,36 @@ describe_containers() {
     fi
 }
 
+# The binaries that run, a line each: `DEVICE:INODE/SIZE/PID,PID...`. One stat for all processes; "%d:%i" is the real
+# inode behind /proc/PID/exe, also of a binary that was deleted.
+binaries() {
+    stat -L -c '%d:%i/%s/%n' /proc/[0-9]*/exe 2>/dev/null | awk -F / '
+        !($1 in pids) { inodes[++count] = $1 }
+        { size[$1] = $2; pids[$1] = pids[$1] "," $5 }
+        END { for (i = 1; i <= count; i++) print inodes[i] "/" size[inodes[i]] "/" substr(pids[inodes[i]], 2) }'
+}
+
 describe_node "$@"
 here=$(readlink /proc/self/ns/net)
-known=' ' refused=' ' contained=no found=0
-# One stat for all processes; "%d:%i" is the real inode behind /proc/PID/exe, also of a binary that was deleted.
-for line in $(stat -L -c '%d:%i/%s/%n' /proc/[0-9]*/exe 2>/dev/null); do
-    inode=${line%%/*}
-    rest=${line#*/}
+contained=no found=0
+for binary in $(binaries); do
+    inode=${binary%%/*}
+    rest=${binary#*/}
     size=${rest%%/*}
-    pid=${rest#*/proc/}
-    pid=${pid%/exe}
-    case "$refused" in *" $inode "*) continue ;; esac
-    [ "$scope" != netns ] || [ "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" = "$here" ] || continue
-    case "$known" in
-    *" $inode "*) ;;
-    *)
-        if is_memcached "$pid" "$size"; then
-            known="$known$inode "
-            describe_binary "$pid" "$inode" "$size"
-        else
-            refused="$refused$inode "
-            continue
-        fi
-        ;;
-    esac
-    describe_process "$pid" "$inode"
-    found=$((found + 1))
-    grep -q -E '[0-9a-f]{64}' "/proc/$pid/cgroup" 2>/dev/null && contained=yes
+    ours=no described=no
+    IFS=,
+    for pid in ${rest#*/}; do
+        unset IFS
+        # A process that has ended meanwhile says nothing of its binary.
+        [ "$ours" = yes ] || is_memcached "$pid" "$size" || { [ -e "/proc/$pid/exe" ] && break; continue; }
+        ours=yes
+        [ "$scope" != netns ] || [ "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" = "$here" ] || continue
+        [ "$described" = yes ] || describe_binary "$pid" "$inode" "$size"
+        described=yes
+        describe_process "$pid" "$inode"
+        found=$((found + 1))
+        grep -q -E '[0-9a-f]{64}' "/proc/$pid/cgroup" 2>/dev/null && contained=yes
+    done
 done
 [ "$contained" = no ] || describe_containers
 record end "$found"

@@ -87,8 +87,11 @@ class Coverage:
 
     @property
     def share(self) -> float | None:
-        """The part of the traffic that the trace saw; None when there was no traffic."""
-        return self.traced / self.counted if self.counted else None
+        """The part of the traffic that the trace saw; None when there was no traffic.
+
+        At the most 1: there are requests that memcached does not count (node/stats.sh).
+        """
+        return min(1.0, self.traced / self.counted) if self.counted else None
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fleettrace.lab.build import VARIANTS, build, codename
-from fleettrace.lab.packages import BUILD, Package, require
+from fleettrace.lab.packages import BUILD, DTRACE, Package, require
 from fleettrace.lab.system import file_lock, run
 from tests.binary.builds import cache
 
@@ -76,19 +76,19 @@ def memcached_of(release: str) -> list[str]:
     return [*inside, "/usr/bin/memcached"]
 
 
-def compiled(release: str) -> Path:
-    """The release's memcached, built here from its source package, with symbols.
+def compiled(release: str, variant: str = "plain") -> Path:
+    """The release's memcached, built here from its source package in one of the `VARIANTS`; with symbols if `plain`.
 
     Raises `FleettraceError` when the source cannot be had or does not compile.
     """
-    require(BUILD, "building memcached")
+    require((*BUILD, *DTRACE) if variant == "dtrace" else BUILD, "building memcached")
     folder = cache() / f"compiled-{release}"
-    binary = folder / "plain" / "memcached"
+    binary = folder / variant / "memcached"
     if not binary.exists():
         with file_lock(cache() / f"compiled-{release}.lock"), TemporaryDirectory(dir=cache()) as scratch:
             if not binary.exists():
                 folder.mkdir(exist_ok=True)
-                build(_source(release, Path(scratch)), VARIANTS["plain"], binary)
+                build(_source(release, Path(scratch)), VARIANTS[variant], binary)
     return binary
 
 
