@@ -26,6 +26,8 @@ __all__ = ["NOT_ATTACHED", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
 
 STARTUP_S = 60.0
 """Seconds for bpftrace to compile and attach before, and to detach and print after, the window; seen: 0.6 to 8."""
+ENDING_S = 30.0
+"""Seconds after the window, of these, for what is to be done then: a host that is silent for longer has stopped."""
 MAX_OUTPUT = 1 << 28
 """Bytes that one trace may print: 2,000 entries of 300 bytes a second for five minutes, and some."""
 _WORDS_KEPT = 8192
@@ -174,7 +176,10 @@ class HostTrace:
         broken: HostError | None = None
         try:
             for chunk in execution:
+                counting = self._slicer.started
                 self._take(chunk)
+                if self._slicer.started and not counting:
+                    execution.end_within(self._settings.duration_s + ENDING_S)
         except HostError as error:
             broken = error
         except ValueError as error:

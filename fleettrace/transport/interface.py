@@ -97,6 +97,10 @@ class Execution(Protocol):
     def stop(self) -> None:
         """Close the script's standard input. Safe from another thread, and more than once."""
 
+    def end_within(self, seconds: float) -> None:
+        """Give the script no more than `seconds` from now, where its limits gave it more. For the thread that
+        iterates, which knows how far the script is."""
+
     def close(self) -> None:
         """Give up on the script at once and free what it holds. Safe from another thread, and more than once.
 

@@ -85,6 +85,7 @@ class Session:
         self._pipe = pipe
         self._limits = limits
         self._deadline = 0.0
+        self._began = 0.0
         self._first: list[Chunk] = []
         self._bytes = 0
         self.over = False
@@ -103,7 +104,8 @@ class Session:
                 raise _given_up() from None
             raise
         self._first = [piece for chunk in handshake.rest for piece in _pieces(chunk)]
-        self._deadline = time.monotonic() + self._limits.seconds
+        self._began = time.monotonic()
+        self._deadline = self._began + self._limits.seconds
 
     def _shake_hands(self, handshake: Handshake, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -139,6 +141,10 @@ class Session:
         """Close the script's standard input. Safe from another thread, and more than once."""
         self._pipe.end_input()
 
+    def end_within(self, seconds: float) -> None:
+        """As `Execution.end_within`."""
+        self._deadline = min(self._deadline, time.monotonic() + seconds)
+
     def close(self) -> None:
         """Give up on the script at once; whoever iterates gets `HostError` (`interrupted`, `closed`)."""
         self._closed.set()
@@ -161,7 +167,7 @@ class Session:
             raise HostError(
                 HostState.TIMEOUT,
                 "script-timeout",
-                f"the script did not end within {self._limits.seconds:g} s and was given up",
+                f"the script did not end within {self._deadline - self._began:.3g} s and was given up",
             ) from None
         return chunk
 

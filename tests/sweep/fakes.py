@@ -57,6 +57,9 @@ class FakeExecution:
     def stop(self) -> None:
         self._transport.note(self._name, "stopped")
 
+    def end_within(self, seconds: float) -> None:
+        assert seconds > 0
+
     def close(self) -> None:
         return
 

@@ -78,6 +78,19 @@ def test_a_script_is_given_up_after_its_time(local: Connection) -> None:
     assert time.monotonic() - started < 3
 
 
+def test_a_script_is_given_less_time_once_one_knows_better(local: Connection) -> None:
+    execution = local.start(b"echo begun; exec sleep 60", LIMITS)
+    chunks = iter(execution)
+    assert next(chunks).data == b"begun\n"
+    started = time.monotonic()
+    execution.end_within(1000)
+    execution.end_within(0.3)
+    execution.end_within(1000)
+    with failing("script-timeout", "timeout"):
+        list(chunks)
+    assert time.monotonic() - started < 3
+
+
 def test_a_flood_is_no_way_around_the_time(local: Connection) -> None:
     with failing("script-timeout"):
         list(local.start(b"yes", Limits(0.5, 1 << 60)))

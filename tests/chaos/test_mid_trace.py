@@ -1,0 +1,134 @@
+"""Hosts of one run that have an accident each, all at once, in the middle of the trace: it costs their own numbers from
+then on, no other host's, and the run comes to its end."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.protocol import Command as Request
+from fleettrace.lab.truth import Place, Truth
+from fleettrace.node.tracing import ENDING_S
+from tests.chaos.hosts import OwnFolders, left_over, places_of
+from tests.chaos.wire import bad_wire
+from tests.e2e.command import Command, Done, on_lab
+from tests.e2e.fleet import keys_of, plan_for
+
+pytestmark = pytest.mark.lab
+
+SURVIVORS = ("steady", "secret")
+BROKEN = {
+    "cut": "the connection broke|the script did not end within",
+    "shut": "the connection broke",
+    "frozen": "the script did not end within",
+    "behind": "the connection broke",
+}
+"""What is said of each: its network is cut, its sshd killed, all of it stopped, its bastion killed."""
+WINDOW_S = 9
+TWO_SLICES_S = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Accidents:
+    """The run, what really happened, and how long after the accidents it ended."""
+
+    done: Done
+    truth: Truth
+    ended_after_s: float
+    left_while_cut: list[str]
+    """What was left on the host without a network before that came back."""
+
+
+def send(lab: Lab, *hosts: str) -> Truth:
+    return lab.send({place: plan_for(place, hostile=False) for place in places_of(lab, *hosts)})
+
+
+@pytest.fixture(scope="module")
+def accidents(lab: Lab, folders: dict[str, OwnFolders]) -> Accidents:
+    hosts = ",".join((*SURVIVORS, *BROKEN))
+    options = ["--hosts", hosts, "--duration", f"{WINDOW_S}s", "--top", "10000", "--output", "json", "-v"]
+    with ExitStack() as stack, Command(["run", *on_lab(lab, *options)]) as command:
+        command.wait_for_trace(*SURVIVORS, *BROKEN)
+        truth = send(lab, *SURVIVORS, *BROKEN)
+        time.sleep(TWO_SLICES_S)
+        broken = time.monotonic()
+        stack.callback(lab.hosts["cut"].restore_network)
+        lab.hosts["cut"].cut_network()
+        stack.callback(folders["shut"].start_sshd)
+        lab.hosts["shut"].kill_sshd()
+        stack.callback(folders["bastion"].start_sshd)
+        lab.hosts["bastion"].kill_sshd()
+        stack.callback(lab.hosts["frozen"].thaw)
+        lab.hosts["frozen"].freeze()
+        truth = truth + send(lab, *SURVIVORS)
+        assert not any(command.said(f"{host}: ok") for host in SURVIVORS), "the traffic outlasted the window"
+        done = command.finish()
+        took = time.monotonic() - broken
+        left = [what for what in left_over(lab, folders) if what.startswith("cut:") and "sshd: " not in what]
+    return Accidents(done, truth, took, left)
+
+
+@pytest.mark.parametrize("name", SURVIVORS)
+def test_a_host_without_an_accident_is_counted_exactly(accidents: Accidents, name: str) -> None:
+    host = accidents.done.host(name)
+    assert (host["state"], host["error"], host["requests"]) == ("ok", None, accidents.truth.total(name))
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_host_with_an_accident_has_what_it_told_before(accidents: Accidents, name: str) -> None:
+    host = accidents.done.host(name)
+    assert (host["state"], host["error"]["code"]) == ("partial", "trace-cut")
+    assert re.search(BROKEN[name], host["error"]["message"])
+    assert host["requests"] == accidents.truth.total(name)
+    assert TWO_SLICES_S - 1.5 < host["instances"][0]["window_s"] < WINDOW_S
+
+
+def test_the_report_has_every_host_and_every_key(accidents: Accidents) -> None:
+    report = accidents.done.report
+    assert [host["host"] for host in report["hosts"]] == [*SURVIVORS, *BROKEN]
+    assert keys_of(report["keys"]) == accidents.truth.by_key()
+    assert set(report["totals"]["hosts_missing"]) == set(BROKEN)
+    assert report["totals"]["certified"] == 0
+
+
+def test_the_exit_code_says_that_some_failed(accidents: Accidents) -> None:
+    assert accidents.done.status == 3
+
+
+def test_no_host_holds_the_run_up_for_long(accidents: Accidents) -> None:
+    assert accidents.ended_after_s < WINDOW_S + ENDING_S + 5
+
+
+def test_a_host_that_nobody_can_reach_ends_its_trace_by_itself(accidents: Accidents) -> None:
+    assert accidents.left_while_cut == []
+
+
+FEW = [Request("get", (b"few:%d" % number,)) for number in range(23)]
+"""What goes over a bad wire in one piece."""
+
+
+def test_a_bad_line_costs_time_and_no_request(lab: Lab) -> None:
+    steady, slow = Place("steady", 11211), Place("slow", 11211)
+    options = ["--hosts", "steady,slow", "--duration", "4s", "--top", "10000", "--output", "json", "-v"]
+    with (
+        bad_wire(lab.hosts["slow"], delay_s=0.15, loss=0.03) as wire,
+        Command(["run", *on_lab(lab, *options, "--connect-timeout", "30s")]) as command,
+    ):
+        command.wait_for_trace("steady")
+        truth = lab.send({steady: plan_for(steady, hostile=False)})
+        command.wait_for_trace("slow")
+        truth = truth + lab.send({slow: FEW})
+        assert not command.said("slow: ok"), "the traffic outlasted the window"
+        done = command.finish()
+    assert wire.lost > 0
+    assert done.status == 0
+    assert [(host["state"], host["requests"]) for host in done.report["hosts"]] == [
+        ("ok", truth.total("steady")),
+        ("ok", len(FEW)),
+    ]
+    assert keys_of(done.report["keys"]) == truth.by_key()
