@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from fleettrace.transport.interface import Transport
+from fleettrace.transport.openssh import OpenSshTransport
 from fleettrace.transport.ssh import SshTransport
+from tests.transport.openssh_remains import remains
 from tests.transport.sshd import Account, Sshd, account, running_sshd
 
 
@@ -37,14 +40,22 @@ def sshd(folder: Path, user: Account) -> Iterator[Sshd]:
         yield server
 
 
-@pytest.fixture
-def ssh() -> Iterator[SshTransport]:
-    """A transport of the test's own; once it is closed, no thread of it is left."""
+@pytest.fixture(params=["ssh", "openssh"])
+def ssh(request: pytest.FixtureRequest) -> Iterator[Transport]:
+    """A transport over SSH, of the test's own. Once it is closed, nothing of it is left: no thread, process or file."""
     before = set(threading.enumerate())
-    transport = SshTransport()
+    transport: Transport = SshTransport() if request.param == "ssh" else OpenSshTransport()
     yield transport
     transport.close()
     deadline = time.monotonic() + 5
     while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not left
+    if request.param == "openssh":
+        assert not remains(os.getpid())
+
+
+@pytest.fixture
+def by_openssh(ssh: Transport) -> bool:
+    """Whether the test's transport is the system's `ssh`."""
+    return isinstance(ssh, OpenSshTransport)

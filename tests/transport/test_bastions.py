@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleettrace.errors import HostError
-from fleettrace.transport.interface import Target
-from fleettrace.transport.ssh import SshTransport
+from fleettrace.transport.interface import Target, Transport
 from tests.transport.running import LIMITS, failing, run
 from tests.transport.sshd import Account, Sshd, running_sshd
 
@@ -42,7 +41,8 @@ def behind(bastion: Sshd, sshd: Sshd, tmp_path: Path) -> Callable[..., Target]:
     return target
 
 
-def test_hosts_share_one_connection(ssh: SshTransport, bastion: Sshd, behind: Callable[..., Target]) -> None:
+@pytest.mark.parametrize("ssh", ["ssh"], indirect=True)
+def test_hosts_share_one_connection(ssh: Transport, bastion: Sshd, behind: Callable[..., Target]) -> None:
     def one(number: int) -> bytes:
         return run(ssh, behind(f"web{number}"), f"echo {number}".encode())[0]
 
@@ -51,7 +51,7 @@ def test_hosts_share_one_connection(ssh: SshTransport, bastion: Sshd, behind: Ca
     assert bastion.logins() == 1
 
 
-def test_it_is_opened_again_once_it_broke(ssh: SshTransport, bastion: Sshd, behind: Callable[..., Target]) -> None:
+def test_it_is_opened_again_once_it_broke(ssh: Transport, bastion: Sshd, behind: Callable[..., Target]) -> None:
     with closing(ssh.connect(behind())) as connection:
         execution = connection.start(b"cat", LIMITS)
         threading.Timer(0.2, bastion.cut).start()
@@ -61,25 +61,25 @@ def test_it_is_opened_again_once_it_broke(ssh: SshTransport, bastion: Sshd, behi
     assert bastion.logins() == 2
 
 
-def test_a_bastion_that_is_down(ssh: SshTransport, behind: Callable[..., Target]) -> None:
+def test_a_bastion_that_is_down(ssh: Transport, behind: Callable[..., Target]) -> None:
     with failing("bastion-connection-refused", "unreachable") as caught:
         ssh.connect(behind(proxy_jump="127.0.0.1:1"))
     assert str(caught.value).startswith("bastion 127.0.0.1:1: ")
 
 
-def test_a_bastion_whose_key_is_unknown(ssh: SshTransport, sshd: Sshd, behind: Callable[..., Target]) -> None:
+def test_a_bastion_whose_key_is_unknown(ssh: Transport, sshd: Sshd, behind: Callable[..., Target]) -> None:
     with failing("bastion-host-key-unknown", "host-key"):
         ssh.connect(behind(known_hosts=sshd.known_hosts))
 
 
-def test_a_bastion_that_refuses_the_login(ssh: SshTransport, bastion: Sshd, behind: Callable[..., Target]) -> None:
+def test_a_bastion_that_refuses_the_login(ssh: Transport, bastion: Sshd, behind: Callable[..., Target]) -> None:
     with failing("bastion-auth-failed", "auth-failed"):
         (bastion.folder / "authorized_keys").write_text("")
         ssh.connect(behind())
 
 
 def test_a_failure_is_everybodys_who_waited_and_then_forgotten(
-    ssh: SshTransport, bastion: Sshd, behind: Callable[..., Target]
+    ssh: Transport, bastion: Sshd, behind: Callable[..., Target]
 ) -> None:
     allowed = (bastion.folder / "authorized_keys").read_text()
     (bastion.folder / "authorized_keys").write_text("")
@@ -97,13 +97,16 @@ def test_a_failure_is_everybodys_who_waited_and_then_forgotten(
     assert run(ssh, behind(), b"echo again")[0] == b"again\n"
 
 
-def test_a_host_behind_it_that_is_down(ssh: SshTransport, bastion: Sshd, behind: Callable[..., Target]) -> None:
+def test_a_host_behind_it_that_is_down(
+    ssh: Transport, bastion: Sshd, behind: Callable[..., Target], by_openssh: bool
+) -> None:
     with failing("bastion-no-route", "unreachable") as caught:
         ssh.connect(behind(port=1))
-    assert f"bastion 127.0.0.1:{bastion.port} cannot reach 127.0.0.1:1" in str(caught.value)
+    place, host = ("jump", "the host") if by_openssh else (f"127.0.0.1:{bastion.port}", "127.0.0.1:1")
+    assert f"bastion {place} cannot reach {host}" in str(caught.value)
 
 
-def test_a_bastion_that_forwards_nothing(ssh: SshTransport, folder: Path, user: Account, sshd: Sshd) -> None:
+def test_a_bastion_that_forwards_nothing(ssh: Transport, folder: Path, user: Account, sshd: Sshd) -> None:
     with running_sshd(folder / "forbids", user.name, "AllowTcpForwarding no") as server:
         config, known = server.folder / "config", server.folder / "both"
         config.write_text(f"Host 127.0.0.1\n IdentityFile {server.key_file}\n")
@@ -113,9 +116,7 @@ def test_a_bastion_that_forwards_nothing(ssh: SshTransport, folder: Path, user: 
             ssh.connect(sshd.target(proxy_jump=jump, ssh_config=config, known_hosts=known))
 
 
-def test_a_bastion_behind_a_bastion(
-    ssh: SshTransport, folder: Path, user: Account, behind: Callable[..., Target]
-) -> None:
+def test_a_bastion_behind_a_bastion(ssh: Transport, folder: Path, user: Account, behind: Callable[..., Target]) -> None:
     with running_sshd(folder / "second", user.name) as second:
         target = behind(proxy_jump=f"jump,{user.name}@127.0.0.1:{second.port}")
         assert target.ssh_config is not None
@@ -128,7 +129,7 @@ def test_a_bastion_behind_a_bastion(
         assert second.logins() == 1
 
 
-def test_a_proxy_command_carries_the_connection(ssh: SshTransport, sshd: Sshd, tmp_path: Path) -> None:
+def test_a_proxy_command_carries_the_connection(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
     config = tmp_path / "config"
     code = "import socket,sys,threading,os;s=socket.create_connection((sys.argv[1],int(sys.argv[2])))"
     relay = tmp_path / "relay.py"

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.transport.interface import Become, Stream
-from fleettrace.transport.ssh import SshTransport
+from fleettrace.transport.interface import Become, Stream, Transport
 from tests.transport.running import LIMITS, failing, output, run
 from tests.transport.sshd import Account, Sshd, account
 
@@ -67,7 +66,7 @@ def watched() -> Iterator[set[bytes]]:
         (f"Defaults:USER use_pty\n{WITH_PASSWORD}", SECRET),
     ],
 )
-def test_scripts_run_as_root(ssh: SshTransport, sshd: Sshd, rule: str, password: str | None) -> None:
+def test_scripts_run_as_root(ssh: Transport, sshd: Sshd, rule: str, password: str | None) -> None:
     with sudoer(rule) as user, watched() as seen:
         target = sshd.target(user=user.name, become=Become(password))
         with closing(ssh.connect(target)) as connection:
@@ -80,43 +79,43 @@ def test_scripts_run_as_root(ssh: SshTransport, sshd: Sshd, rule: str, password:
     assert not any(SECRET.encode() in line for line in seen)
 
 
-def test_without_become_they_run_as_the_user(ssh: SshTransport, sshd: Sshd, user: Account) -> None:
+def test_without_become_they_run_as_the_user(ssh: Transport, sshd: Sshd, user: Account) -> None:
     assert run(ssh, sshd.target(), b"id -un") == (f"{user.name}\n".encode(), b"", 0)
 
 
-def test_root_needs_no_sudo(ssh: SshTransport, sshd: Sshd) -> None:
+def test_root_needs_no_sudo(ssh: Transport, sshd: Sshd) -> None:
     target = sshd.target(user="root", become=Become(SECRET))
     assert run(ssh, target, b'echo "${SUDO_USER:-nobody}"') == (b"nobody\n", b"", 0)
 
 
-def test_a_wrong_password(ssh: SshTransport, sshd: Sshd) -> None:
+def test_a_wrong_password(ssh: Transport, sshd: Sshd) -> None:
     with sudoer(WITH_PASSWORD) as user, failing("become-wrong-password", "become-failed") as caught:
         run(ssh, sshd.target(user=user.name, become=Become("wr0ng")), b"id")
     assert "wr0ng" not in repr(caught.value) + str(caught.value.__cause__) + str(caught.value.__context__)
 
 
-def test_a_password_that_is_missing(ssh: SshTransport, sshd: Sshd) -> None:
+def test_a_password_that_is_missing(ssh: Transport, sshd: Sshd) -> None:
     with sudoer(WITH_PASSWORD) as user, failing("become-password-required", "become-failed") as caught:
         run(ssh, sshd.target(user=user.name, become=Become()), b"id")
     assert "ansible_become_password" in str(caught.value)
 
 
-def test_a_user_whom_sudoers_does_not_know(ssh: SshTransport, sshd: Sshd) -> None:
+def test_a_user_whom_sudoers_does_not_know(ssh: Transport, sshd: Sshd) -> None:
     with sudoer(None) as user, failing("become-refused", "become-failed"):
         run(ssh, sshd.target(user=user.name, become=Become(SECRET)), b"id")
 
 
-def test_a_user_who_may_run_something_else(ssh: SshTransport, sshd: Sshd) -> None:
+def test_a_user_who_may_run_something_else(ssh: Transport, sshd: Sshd) -> None:
     with sudoer("USER ALL=(ALL) /bin/true") as user, failing("become-refused", "become-failed"):
         run(ssh, sshd.target(user=user.name, become=Become(SECRET)), b"id")
 
 
-def test_sudo_that_wants_a_terminal(ssh: SshTransport, sshd: Sshd) -> None:
+def test_sudo_that_wants_a_terminal(ssh: Transport, sshd: Sshd) -> None:
     with sudoer(f"Defaults:USER requiretty\n{ANYTHING}") as user, failing("become-needs-tty", "become-failed"):
         run(ssh, sshd.target(user=user.name, become=Become()), b"id")
 
 
-def test_a_host_without_sudo(ssh: SshTransport, sshd: Sshd, folder: Path) -> None:
+def test_a_host_without_sudo(ssh: Transport, sshd: Sshd, folder: Path) -> None:
     tools = folder / "tools"
     tools.mkdir()
     for name in ("sh", "id"):
@@ -127,7 +126,7 @@ def test_a_host_without_sudo(ssh: SshTransport, sshd: Sshd, folder: Path) -> Non
             run(ssh, sshd.target(user=user.name, become=Become()), b"id")
 
 
-def test_a_cut_connection_ends_what_runs_as_root(ssh: SshTransport, sshd: Sshd, folder: Path) -> None:
+def test_a_cut_connection_ends_what_runs_as_root(ssh: Transport, sshd: Sshd, folder: Path) -> None:
     mark = folder / "root-ended"
     with sudoer(f"Defaults:USER use_pty\n{ANYTHING}") as user:
         connection = ssh.connect(sshd.target(user=user.name, become=Become()))

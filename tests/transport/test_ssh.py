@@ -16,27 +16,26 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.transport.interface import Limits, Stream
+from fleettrace.transport.interface import Limits, Stream, Transport
 from fleettrace.transport.session import READ_SIZE
-from fleettrace.transport.ssh import SshTransport
 from tests.transport.running import LIMITS, failing, output, run, status
 from tests.transport.sshd import Account, Sshd, account, key_pair, running_sshd
 
 pytestmark = pytest.mark.lab
 
 
-def test_output_is_bytes_and_the_status_the_scripts(ssh: SshTransport, sshd: Sshd) -> None:
+def test_output_is_bytes_and_the_status_the_scripts(ssh: Transport, sshd: Sshd) -> None:
     script = b"printf 'a\\0\\377\\r\\n\\n'; printf 'e\\0' >&2; exit 9"
     assert run(ssh, sshd.target(), script) == (b"a\0\xff\r\n\n", b"e\0", 9)
 
 
-def test_a_script_may_end_by_a_signal(ssh: SshTransport, sshd: Sshd) -> None:
+def test_a_script_may_end_by_a_signal(ssh: Transport, sshd: Sshd) -> None:
     out, _, status = run(ssh, sshd.target(), b"echo a; kill -9 $$")
     # A login shell that waits for its command turns the signal into a status.
     assert (out, status in (None, 128 + 9)) == (b"a\n", True)
 
 
-def test_both_streams_come_whole_in_small_chunks(ssh: SshTransport, sshd: Sshd) -> None:
+def test_both_streams_come_whole_in_small_chunks(ssh: Transport, sshd: Sshd) -> None:
     with closing(ssh.connect(sshd.target())) as connection:
         script = b"head -c 5000003 /dev/zero & head -c 5000003 /dev/zero >&2; wait"
         chunks = list(connection.start(script, LIMITS))
@@ -44,7 +43,7 @@ def test_both_streams_come_whole_in_small_chunks(ssh: SshTransport, sshd: Sshd) 
     assert {stream: len(data) for stream, data in output(chunks).items()} == {Stream.OUT: 5000003, Stream.ERR: 5000003}
 
 
-def test_standard_input_stays_open_until_stop(ssh: SshTransport, sshd: Sshd) -> None:
+def test_standard_input_stays_open_until_stop(ssh: Transport, sshd: Sshd) -> None:
     with closing(ssh.connect(sshd.target())) as connection:
         execution = connection.start(b"echo first; cat >/dev/null; echo last; exit 4", LIMITS)
         chunks = iter(execution)
@@ -56,7 +55,7 @@ def test_standard_input_stays_open_until_stop(ssh: SshTransport, sshd: Sshd) -> 
         execution.stop()
 
 
-def test_one_connection_runs_scripts_side_by_side(ssh: SshTransport, sshd: Sshd) -> None:
+def test_one_connection_runs_scripts_side_by_side(ssh: Transport, sshd: Sshd) -> None:
     with closing(ssh.connect(sshd.target())) as connection:
         waiting = connection.start(b"cat; echo done", LIMITS)
         assert output(connection.start(b"echo meanwhile", LIMITS))[Stream.OUT] == b"meanwhile\n"
@@ -64,7 +63,7 @@ def test_one_connection_runs_scripts_side_by_side(ssh: SshTransport, sshd: Sshd)
         assert output(waiting)[Stream.OUT] == b"done\n"
 
 
-def test_both_bounds_end_a_script_and_not_the_connection(ssh: SshTransport, sshd: Sshd) -> None:
+def test_both_bounds_end_a_script_and_not_the_connection(ssh: Transport, sshd: Sshd) -> None:
     with closing(ssh.connect(sshd.target())) as connection:
         started = time.monotonic()
         with failing("script-timeout", "timeout"):
@@ -77,7 +76,7 @@ def test_both_bounds_end_a_script_and_not_the_connection(ssh: SshTransport, sshd
         assert output(connection.start(b"echo still here", LIMITS))[Stream.OUT] == b"still here\n"
 
 
-def test_close_from_another_thread_ends_the_iteration(ssh: SshTransport, sshd: Sshd) -> None:
+def test_close_from_another_thread_ends_the_iteration(ssh: Transport, sshd: Sshd) -> None:
     with closing(ssh.connect(sshd.target())) as connection:
         execution = connection.start(b"cat", LIMITS)
         threading.Timer(0.2, execution.close).start()
@@ -89,7 +88,7 @@ def test_close_from_another_thread_ends_the_iteration(ssh: SshTransport, sshd: S
             list(execution)
 
 
-def test_a_watch_on_standard_input_ends_with_the_session(ssh: SshTransport, sshd: Sshd, folder: Path) -> None:
+def test_a_watch_on_standard_input_ends_with_the_session(ssh: Transport, sshd: Sshd, folder: Path) -> None:
     mark = folder / "ended"
     connection = ssh.connect(sshd.target("web1", user="root"))
     execution = connection.start(f"echo up; cat >/dev/null; echo x >{mark}".encode(), LIMITS)
@@ -101,9 +100,7 @@ def test_a_watch_on_standard_input_ends_with_the_session(ssh: SshTransport, sshd
     assert mark.exists()
 
 
-def test_a_connection_that_is_cut_is_told_from_a_script_that_ends(
-    ssh: SshTransport, folder: Path, user: Account
-) -> None:
+def test_a_connection_that_is_cut_is_told_from_a_script_that_ends(ssh: Transport, folder: Path, user: Account) -> None:
     with running_sshd(folder / "cut", user.name) as server, closing(ssh.connect(server.target())) as connection:
         execution = connection.start(b"echo up; cat", LIMITS)
         chunks = iter(execution)
@@ -117,7 +114,7 @@ def test_a_connection_that_is_cut_is_told_from_a_script_that_ends(
 
 
 @pytest.mark.parametrize("shell", ["bash", "dash", "zsh", "fish", "csh", "rbash"])
-def test_every_login_shell_will_do(ssh: SshTransport, sshd: Sshd, shell: str) -> None:
+def test_every_login_shell_will_do(ssh: Transport, sshd: Sshd, shell: str) -> None:
     path = shutil.which(shell)
     if path is None:
         pytest.skip(f"{shell} is not installed")
@@ -125,7 +122,7 @@ def test_every_login_shell_will_do(ssh: SshTransport, sshd: Sshd, shell: str) ->
         assert run(ssh, sshd.target(user=other.name), b"echo $((6 * 7))") == (b"42\n", b"", 0)
 
 
-def test_noise_of_a_login_shell_is_passed_over(ssh: SshTransport, sshd: Sshd) -> None:
+def test_noise_of_a_login_shell_is_passed_over(ssh: Transport, sshd: Sshd) -> None:
     with account(f"ftt{os.getpid()}n", shell="/bin/bash") as other:
         rc = other.home / ".bashrc"
         rc.write_text("echo welcome; echo oops >&2; printf 'no newline'\n")
@@ -135,7 +132,7 @@ def test_noise_of_a_login_shell_is_passed_over(ssh: SshTransport, sshd: Sshd) ->
             run(ssh, sshd.target(user=other.name), b"echo hi")
 
 
-def test_an_account_without_a_shell_says_so(ssh: SshTransport, sshd: Sshd) -> None:
+def test_an_account_without_a_shell_says_so(ssh: Transport, sshd: Sshd) -> None:
     with account(f"ftt{os.getpid()}x", shell="/usr/sbin/nologin") as other, failing("shell-failed") as caught:
         run(ssh, sshd.target(user=other.name), b"echo hi")
     assert "not available" in str(caught.value)
@@ -157,11 +154,11 @@ def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("agent")
 class TestWithAnAgent:
-    def test_its_keys_are_tried(self, ssh: SshTransport, sshd: Sshd) -> None:
+    def test_its_keys_are_tried(self, ssh: Transport, sshd: Sshd) -> None:
         subprocess.run(["ssh-add", "-q", sshd.key_file], check=True)
         assert run(ssh, sshd.target(key_file=None), b"echo hi")[0] == b"hi\n"
 
-    def test_it_may_hold_a_key_whose_file_has_a_passphrase(self, ssh: SshTransport, sshd: Sshd, tmp_path: Path) -> None:
+    def test_it_may_hold_a_key_whose_file_has_a_passphrase(self, ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
         locked = tmp_path / "locked"
         shutil.copy(sshd.key_file, locked)
         subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret phrase", "-f", locked], check=True, capture_output=True)
@@ -170,7 +167,7 @@ class TestWithAnAgent:
         subprocess.run(["ssh-add", "-q", sshd.key_file], check=True)
         assert run(ssh, sshd.target(key_file=locked), b"echo hi")[0] == b"hi\n"
 
-    def test_it_is_left_out_where_ssh_config_says_so(self, ssh: SshTransport, sshd: Sshd, tmp_path: Path) -> None:
+    def test_it_is_left_out_where_ssh_config_says_so(self, ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
         subprocess.run(["ssh-add", "-q", sshd.key_file], check=True)
         config = tmp_path / "config"
         config.write_text(f"IdentitiesOnly yes\nIdentityFile {tmp_path}/none\n")
@@ -178,7 +175,7 @@ class TestWithAnAgent:
             ssh.connect(sshd.target(key_file=None, ssh_config=config))
 
 
-def test_ssh_config_alone_is_enough(ssh: SshTransport, sshd: Sshd, tmp_path: Path) -> None:
+def test_ssh_config_alone_is_enough(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text(
         f"Host web1\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n"
@@ -188,7 +185,7 @@ def test_ssh_config_alone_is_enough(ssh: SshTransport, sshd: Sshd, tmp_path: Pat
     assert run(ssh, bare, b"id -un") == (f"{sshd.user}\n".encode(), b"", 0)
 
 
-def test_a_certificate_beside_the_key_is_used(ssh: SshTransport, folder: Path, user: Account, tmp_path: Path) -> None:
+def test_a_certificate_beside_the_key_is_used(ssh: Transport, folder: Path, user: Account, tmp_path: Path) -> None:
     authority, key = key_pair(tmp_path / "authority"), key_pair(tmp_path / "key")
     with running_sshd(folder / "ca", user.name, f"TrustedUserCAKeys {authority}.pub") as server:
         with failing("auth-failed", "auth-failed"):
@@ -196,12 +193,12 @@ def test_a_certificate_beside_the_key_is_used(ssh: SshTransport, folder: Path, u
         signed = ["-s", str(authority), "-I", "test", "-n", user.name, f"{key}.pub"]
         subprocess.run(["ssh-keygen", "-q", *signed], check=True)
         # A key is read once a run, so a new run sees the certificate.
-        with closing(SshTransport()) as later:
+        with closing(type(ssh)()) as later:
             assert run(later, server.target(key_file=key), b"echo hi")[0] == b"hi\n"
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
-def test_other_kinds_of_keys(ssh: SshTransport, folder: Path, user: Account, tmp_path: Path, kind: str) -> None:
+def test_other_kinds_of_keys(ssh: Transport, folder: Path, user: Account, tmp_path: Path, kind: str) -> None:
     key = key_pair(tmp_path / "key", kind=kind)
     with running_sshd(folder / kind, user.name, f"HostKey {key}") as server:
         (server.folder / "authorized_keys").write_text(Path(f"{key}.pub").read_text())
@@ -209,7 +206,7 @@ def test_other_kinds_of_keys(ssh: SshTransport, folder: Path, user: Account, tmp
         assert run(ssh, server.target(key_file=key), b"echo hi")[0] == b"hi\n"
 
 
-def test_a_password_logs_in(ssh: SshTransport, folder: Path) -> None:
+def test_a_password_logs_in(ssh: Transport, folder: Path) -> None:
     with (
         account(f"ftt{os.getpid()}p", password="s3cret word") as other,
         running_sshd(folder / "password", other.name, "PasswordAuthentication yes") as server,
@@ -221,7 +218,7 @@ def test_a_password_logs_in(ssh: SshTransport, folder: Path) -> None:
     assert "tried the password" in str(caught.value)
 
 
-def test_fifty_at_once(ssh: SshTransport, sshd: Sshd) -> None:
+def test_fifty_at_once(ssh: Transport, sshd: Sshd) -> None:
     def one(number: int) -> tuple[bytes, bytes, int | None]:
         return run(ssh, sshd.target(f"web{number}"), f"echo {number}; head -c 40000 /dev/zero >&2".encode())
 

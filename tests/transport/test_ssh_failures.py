@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.transport.ssh import SshTransport
+from fleettrace.transport.interface import Transport
 from tests.transport.running import LIMITS, failing
 from tests.transport.sshd import Account, Sshd, key_pair, running_sshd
 
@@ -43,7 +43,7 @@ def listener(serve: Callable[[socket.socket], None], backlog: int = 8) -> Iterat
         thread.join()
 
 
-def test_a_closed_port(ssh: SshTransport, sshd: Sshd) -> None:
+def test_a_closed_port(ssh: Transport, sshd: Sshd) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with failing("connection-refused", "unreachable") as caught:
@@ -51,14 +51,14 @@ def test_a_closed_port(ssh: SshTransport, sshd: Sshd) -> None:
     assert f"port {port}" in str(caught.value)
 
 
-def test_a_name_that_is_none(ssh: SshTransport, sshd: Sshd) -> None:
+def test_a_name_that_is_none(ssh: Transport, sshd: Sshd) -> None:
     with failing("dns-failed", "unreachable"):
         ssh.connect(sshd.target(address="no-such-host.invalid"))
     with failing("dns-failed", "unreachable"):
         ssh.connect(sshd.target(address="a" * 64 + ".invalid"))
 
 
-def test_packets_that_vanish(ssh: SshTransport, sshd: Sshd) -> None:
+def test_packets_that_vanish(ssh: Transport, sshd: Sshd) -> None:
     # Linux drops what comes to a listener whose queue is full, as a firewall would.
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server, closing(socket.socket()) as first:
         first.connect(server.getsockname())
@@ -68,14 +68,14 @@ def test_packets_that_vanish(ssh: SshTransport, sshd: Sshd) -> None:
         assert time.monotonic() - started < 2
 
 
-def test_a_port_that_accepts_and_says_nothing(ssh: SshTransport, sshd: Sshd) -> None:
+def test_a_port_that_accepts_and_says_nothing(ssh: Transport, sshd: Sshd) -> None:
     started = time.monotonic()
     with listener(lambda _: None) as port, failing("banner-timeout", "unreachable"):
         ssh.connect(sshd.target(port=port, connect_timeout=0.5))
     assert time.monotonic() - started < 2
 
 
-def test_a_host_that_greets_and_then_hangs(ssh: SshTransport, sshd: Sshd) -> None:
+def test_a_host_that_greets_and_then_hangs(ssh: Transport, sshd: Sshd) -> None:
     started = time.monotonic()
     with (
         listener(lambda link: link.sendall(b"SSH-2.0-Stuck\r\n")) as port,
@@ -85,18 +85,18 @@ def test_a_host_that_greets_and_then_hangs(ssh: SshTransport, sshd: Sshd) -> Non
     assert time.monotonic() - started < 2
 
 
-def test_a_port_that_hangs_up(ssh: SshTransport, sshd: Sshd) -> None:
+def test_a_port_that_hangs_up(ssh: Transport, sshd: Sshd) -> None:
     with listener(lambda link: link.close()) as port, failing("banner-closed", "unreachable") as caught:
         ssh.connect(sshd.target(port=port))
     assert "MaxStartups" in str(caught.value)
 
 
-def test_a_port_of_something_else(ssh: SshTransport, sshd: Sshd) -> None:
+def test_a_port_of_something_else(ssh: Transport, sshd: Sshd) -> None:
     with listener(lambda link: link.sendall(b"220 mail\r\n" * 200)) as port, failing("not-ssh", "unreachable"):
-        ssh.connect(sshd.target(port=port))
+        ssh.connect(sshd.target(port=port, connect_timeout=1.0))
 
 
-def test_a_frozen_sshd(ssh: SshTransport, folder: Path, user: Account) -> None:
+def test_a_frozen_sshd(ssh: Transport, folder: Path, user: Account) -> None:
     with running_sshd(folder / "frozen", user.name) as server:
         os.kill(server.process.pid, signal.SIGSTOP)
         try:
@@ -106,15 +106,15 @@ def test_a_frozen_sshd(ssh: SshTransport, folder: Path, user: Account) -> None:
             os.kill(server.process.pid, signal.SIGCONT)
 
 
-def test_no_algorithm_in_common(ssh: SshTransport, folder: Path, user: Account) -> None:
+def test_no_algorithm_in_common(ssh: Transport, folder: Path, user: Account) -> None:
     with (
-        running_sshd(folder / "kex", user.name, "KexAlgorithms sntrup761x25519-sha512@openssh.com") as server,
+        running_sshd(folder / "kex", user.name, "KexAlgorithms diffie-hellman-group1-sha1") as server,
         failing("no-common-algorithm", "unreachable"),
     ):
         ssh.connect(server.target())
 
 
-def test_an_unknown_host_key(ssh: SshTransport, sshd: Sshd, tmp_path: Path) -> None:
+def test_an_unknown_host_key(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
     empty = tmp_path / "known_hosts"
     with failing("host-key-unknown", "host-key") as caught:
         ssh.connect(sshd.target(known_hosts=empty))
@@ -127,7 +127,7 @@ def another_key(sshd: Sshd, folder: Path) -> str:
     return f"[127.0.0.1]:{sshd.port} {(folder / 'other.pub').read_text()}"
 
 
-def test_a_changed_host_key(ssh: SshTransport, sshd: Sshd, tmp_path: Path) -> None:
+def test_a_changed_host_key(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
     known = tmp_path / "known_hosts"
     known.write_text("# one\n" + another_key(sshd, tmp_path))
     with failing("host-key-changed", "host-key") as caught:
@@ -136,20 +136,20 @@ def test_a_changed_host_key(ssh: SshTransport, sshd: Sshd, tmp_path: Path) -> No
     assert f"ssh-keygen -f {known} -R '[127.0.0.1]:{sshd.port}'" in str(caught.value)
 
 
-def test_one_of_two_known_keys_is_enough(ssh: SshTransport, sshd: Sshd, tmp_path: Path) -> None:
+def test_one_of_two_known_keys_is_enough(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
     known = tmp_path / "known_hosts"
     known.write_text(another_key(sshd, tmp_path) + sshd.known_hosts.read_text())
     ssh.connect(sshd.target(known_hosts=known)).close()
 
 
-def test_a_revoked_host_key(ssh: SshTransport, sshd: Sshd, tmp_path: Path) -> None:
+def test_a_revoked_host_key(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
     known = tmp_path / "known_hosts"
     known.write_text(f"@revoked {sshd.known_hosts.read_text()}{sshd.known_hosts.read_text()}")
     with failing("host-key-revoked", "host-key"):
         ssh.connect(sshd.target(known_hosts=known))
 
 
-def test_the_wrong_key(ssh: SshTransport, sshd: Sshd, tmp_path: Path) -> None:
+def test_the_wrong_key(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
     key = key_pair(tmp_path / "other")
     with failing("auth-failed", "auth-failed") as caught:
         ssh.connect(sshd.target(key_file=key))
@@ -157,13 +157,14 @@ def test_the_wrong_key(ssh: SshTransport, sshd: Sshd, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ed25519"])
-def test_a_key_with_a_passphrase(ssh: SshTransport, sshd: Sshd, tmp_path: Path, kind: str) -> None:
+def test_a_key_with_a_passphrase(ssh: Transport, sshd: Sshd, tmp_path: Path, kind: str, by_openssh: bool) -> None:
     key = key_pair(tmp_path / "locked", kind=kind, passphrase="secret")
-    with failing("key-passphrase", "auth-failed"):
+    # `ssh` asks the host about a public key before it needs the private one, and this host knows neither.
+    with failing("auth-failed" if by_openssh else "key-passphrase", "auth-failed"):
         ssh.connect(sshd.target(key_file=key))
 
 
-def test_key_files_that_are_none(ssh: SshTransport, sshd: Sshd, tmp_path: Path) -> None:
+def test_key_files_that_are_none(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
     with failing("key-missing", "auth-failed") as caught:
         ssh.connect(sshd.target(key_file=tmp_path / "none"))
     assert str(tmp_path / "none") in str(caught.value)
@@ -176,7 +177,7 @@ def test_key_files_that_are_none(ssh: SshTransport, sshd: Sshd, tmp_path: Path) 
         ssh.connect(sshd.target(key_file=tmp_path))
 
 
-def test_a_key_that_others_can_read(ssh: SshTransport, sshd: Sshd, tmp_path: Path) -> None:
+def test_a_key_that_others_can_read(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
     key = tmp_path / "open"
     shutil.copy(sshd.key_file, key)
     key.chmod(0o644)
@@ -185,14 +186,14 @@ def test_a_key_that_others_can_read(ssh: SshTransport, sshd: Sshd, tmp_path: Pat
     assert "chmod 600" in str(caught.value)
 
 
-def test_nothing_to_log_in_with(ssh: SshTransport, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_to_log_in_with(ssh: Transport, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     with failing("auth-nothing", "auth-failed"):
         ssh.connect(sshd.target(key_file=None))
 
 
-def test_no_session_to_be_had(ssh: SshTransport, folder: Path, user: Account) -> None:
+def test_no_session_to_be_had(ssh: Transport, folder: Path, user: Account) -> None:
     with (
         running_sshd(folder / "sessions", user.name, "MaxSessions 0") as server,
         closing(ssh.connect(server.target())) as connection,
@@ -201,10 +202,10 @@ def test_no_session_to_be_had(ssh: SshTransport, folder: Path, user: Account) ->
         connection.start(b"true", LIMITS)
 
 
-def test_paramiko_says_nothing_of_its_own(
-    ssh: SshTransport, sshd: Sshd, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+def test_nothing_is_printed_on_the_way(
+    ssh: Transport, sshd: Sshd, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with listener(lambda link: link.sendall(b"220 mail\r\n" * 200)) as port, failing("not-ssh"):
-        ssh.connect(sshd.target(port=port))
+        ssh.connect(sshd.target(port=port, connect_timeout=1.0))
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []

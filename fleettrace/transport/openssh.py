@@ -1,0 +1,161 @@
+"""SSH by the system's own `ssh`, for what only it does: FIDO keys, GSSAPI, host certificates, whatever a site set up.
+
+One `ssh` process a host holds the connection and a control socket; scripts are sessions over it. The handshake, sudo
+and the bounds are those of every transport.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from fleettrace.errors import HostError, HostState
+from fleettrace.transport.bootstrap import command_line
+from fleettrace.transport.interface import HostKeyPolicy, Limits, Target
+from fleettrace.transport.openssh_folder import Answer, PrivateFolder
+from fleettrace.transport.openssh_master import Master
+from fleettrace.transport.openssh_mux import MuxPipe
+from fleettrace.transport.openssh_options import arguments, check_words, config_text
+from fleettrace.transport.openssh_words import failure, login_timeout, unsaved
+from fleettrace.transport.session import Session, Sessions
+
+__all__ = ["OpenSshTransport"]
+
+
+class OpenSshTransport:
+    """Reaches hosts with `ssh`. Unknown host keys are refused. One object serves a run, from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._logins: _Logins | None = None
+
+    def connect(self, target: Target) -> OpenSshConnection:
+        """Log in within `target.connect_timeout` seconds.
+
+        Raises `HostError` (`unreachable`, `auth-failed`, `host-key`), for a faulty ssh_config as well.
+        """
+        deadline = time.monotonic() + target.connect_timeout
+        check_words(target)
+        _check_key(target.key_file)
+        with self._lock:
+            try:
+                logins = self._logins = self._logins or _Logins()
+            except OSError as error:
+                raise HostError(
+                    HostState.UNREACHABLE,
+                    "no-private-folder",
+                    f"no folder for ssh's control sockets can be made in /tmp ({error.strerror}): use --transport ssh",
+                ) from None
+        return OpenSshConnection(logins, logins.open(target, deadline), target)
+
+    def close(self) -> None:
+        """End every `ssh` that is left, and remove the control sockets' folder."""
+        with self._lock:
+            logins, self._logins = self._logins, None
+        if logins is not None:
+            logins.close()
+
+
+class _Logins:
+    """The logins of a run: the folder that they share, and each while it lasts."""
+
+    def __init__(self) -> None:
+        self._folder = PrivateFolder()
+        self._lock = threading.Lock()
+        self._masters: set[Master] = set()
+        self._closed = False
+
+    def open(self, target: Target, deadline: float) -> Master:
+        """Log in."""
+        answer = None if target.password is None else self._folder.answer(target.password)
+        try:
+            master = self._started(target, answer)
+            try:
+                self._wait(master, target, deadline, answer)
+            except BaseException:
+                self.end(master)
+                raise
+            return master
+        finally:
+            if answer is not None:
+                answer.withdraw()
+
+    def _started(self, target: Target, answer: Answer | None) -> Master:
+        if target.known_hosts is not None and target.host_key is HostKeyPolicy.ACCEPT_NEW:
+            # ssh makes only its own folder, ~/.ssh.
+            target.known_hosts.expanduser().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        control, config = self._folder.control(), self._folder.config(config_text(target))
+        with self._lock:
+            if self._closed:
+                raise HostError(HostState.INTERRUPTED, "closed", "the login was given up before it ended")
+            master = Master(arguments(target, config, control), control, answer.variables if answer else {})
+            self._masters.add(master)
+        return master
+
+    def _wait(self, master: Master, target: Target, deadline: float, answer: Answer | None) -> None:
+        try:
+            logged_in = master.wait(deadline, answer)
+        except TimeoutError:
+            raise login_timeout(master.words(), target) from None
+        if not logged_in:
+            raise failure(master.words(), target)
+        if error := unsaved(master.words()):
+            raise error
+
+    def end(self, master: Master) -> None:
+        """Log out."""
+        master.close()
+        with self._lock:
+            self._masters.discard(master)
+
+    def close(self) -> None:
+        """End them all, and let no other begin."""
+        with self._lock:
+            self._closed = True
+            masters = list(self._masters)
+        for master in masters:
+            master.kill()
+        self._folder.close()
+
+
+class OpenSshConnection:
+    """A `Connection` by `ssh`."""
+
+    def __init__(self, logins: _Logins, master: Master, target: Target) -> None:
+        self._logins = logins
+        self._master = master
+        self._target = target
+        self._sessions = Sessions()
+
+    def start(self, script: bytes, limits: Limits) -> Session:
+        """Run `script` with `sh`, as root where the target says so. Raises `HostError`."""
+        become = self._target.become
+        self._master.forget()
+        seconds = min(limits.seconds, self._target.connect_timeout)
+        pipe = MuxPipe(self._master.control, command_line(become), seconds, self._master.broken)
+        return self._sessions.start(pipe, become, script, limits)
+
+    def close(self) -> None:
+        """Close the connection and everything that runs over it. Safe from another thread, and more than once."""
+        self._sessions.close()
+        self._logins.end(self._master)
+
+
+def _check_key(path: Path | None) -> None:
+    """The inventory's key must be usable, where ssh would go on without it."""
+    if path is None:
+        return
+    path = path.expanduser()
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        raise _useless(
+            "key-missing", f"key file {path} does not exist: correct `ansible_ssh_private_key_file`"
+        ) from None
+    except OSError as error:
+        raise _useless("key-unreadable", f"key file {path} cannot be read: {error.strerror}") from None
+
+
+def _useless(code: str, message: str) -> HostError:
+    return HostError(HostState.AUTH_FAILED, code, message)
