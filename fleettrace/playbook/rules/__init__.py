@@ -1,0 +1,1 @@
+"""Rules: a small language over a report's fields, judged with bounds."""

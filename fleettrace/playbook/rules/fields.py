@@ -1,0 +1,326 @@
+"""The fields that a rule can name: those of the report, each with its units. `docs/rules.md` has this table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from fleettrace.errors import HostState
+from fleettrace.playbook.findings import SubjectKind
+from fleettrace.playbook.rules.readings import (
+    UNKNOWN,
+    Read,
+    Unit,
+    bytes_out,
+    exact,
+    host_count,
+    host_share,
+    hottest,
+    key_hosts,
+    key_requests,
+    known,
+    misses,
+    misses_part,
+    of_host,
+    of_key,
+    of_template,
+    of_totals,
+    op_units,
+    part_of,
+    per_second,
+    place,
+    scaled,
+    share_of,
+    spread,
+    template_requests,
+    top_host,
+    value_bytes,
+    whole,
+    word,
+)
+from fleettrace.playbook.rules.values import ANY_NUMBER, Value
+from fleettrace.report.course import MarkKind
+from fleettrace.report.figures import compact, percent, seconds, size, times
+from fleettrace.report.imbalance import CauseKind
+from fleettrace.report.model import Spread
+
+__all__ = ["BARE", "FIELDS", "Field", "shown_value"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field."""
+
+    name: str
+    kind: SubjectKind
+    units: Mapping[Unit, Read]
+    """The ways in which it can be read; the first is how it is shown."""
+    says: str
+    words: tuple[str, ...] = field(default=())
+    """All that it can be, for a word."""
+    of_counts: bool = False
+    """Whether it is there for a key that no host listed too: a count, or made of one."""
+
+    @property
+    def unit(self) -> Unit:
+        """How it is shown."""
+        return next(iter(self.units))
+
+
+K, T, H, R = SubjectKind.KEY, SubjectKind.TEMPLATE, SubjectKind.HOST, SubjectKind.TOTALS
+_OPS = ("get", "set", "delete", "arith", "touch", "other")
+
+_KEY_FIELDS = (
+    Field(
+        "key.name",
+        K,
+        {Unit.TEXT: lambda _, thing: word(thing.shown)},
+        "its name, escaped as everywhere in the report",
+    ),
+    Field("key.requests", K, {Unit.NUMBER: key_requests}, "its requests in the window", of_counts=True),
+    Field(
+        "key.share",
+        K,
+        {Unit.PART: lambda scene, thing: share_of(scene, key_requests(scene, thing))},
+        "its part of all requests",
+        of_counts=True,
+    ),
+    Field(
+        "key.rate",
+        K,
+        {Unit.RATE: lambda scene, thing: scaled(key_requests(scene, thing), per_second(scene))},
+        "its requests per second",
+        of_counts=True,
+    ),
+    Field("key.place", K, {Unit.NUMBER: of_key(place)}, "1 for the hottest"),
+    Field(
+        "key.certified",
+        K,
+        {Unit.FLAG: of_key(lambda _, row: word("yes" if row.certified else "no"))},
+        "whether it is in the report's top for sure",
+    ),
+    Field(
+        "key.misses",
+        K,
+        {Unit.PART: of_key(misses_part), Unit.NUMBER: of_key(misses)},
+        "its lookups that missed, as a part of its lookups or a number; needs `misses: true`",
+    ),
+    *(
+        Field(f"key.ops.{op}", K, op_units(op), f"its requests of the kind `{op}`, as a part or a number")
+        for op in _OPS
+    ),
+    Field("key.value_bytes", K, {Unit.BYTES: of_key(value_bytes)}, "bytes of the values written"),
+    Field("key.bytes_out", K, {Unit.BYTES: of_key(bytes_out)}, "bytes sent to clients, estimated: never certain"),
+    Field("key.hosts", K, {Unit.NUMBER: of_key(key_hosts)}, "hosts that it was listed on"),
+    Field("key.spread", K, {Unit.WORD: of_key(spread)}, "on how much of the fleet it is", tuple(Spread)),
+    Field(
+        "key.top_host",
+        K,
+        {
+            Unit.TEXT: of_key(top_host),
+        },
+        "the host that it is hottest on",
+    ),
+    Field(
+        "key.top_host.share",
+        K,
+        {Unit.PART: of_key(lambda _, row: UNKNOWN if row.top_host is None else exact(row.top_host.share))},
+        "its part of all requests of that host",
+    ),
+    Field(
+        "key.mark",
+        K,
+        {Unit.WORD: of_key(lambda _, row: word("none" if row.mark is None else row.mark.kind.value))},
+        "what is odd about its course",
+        (*MarkKind, "none"),
+    ),
+)
+
+_TEMPLATE_FIELDS = (
+    Field("template.name", T, {Unit.TEXT: lambda _, thing: word(thing.shown)}, "its name, such as `user:{}:profile`"),
+    Field("template.requests", T, {Unit.NUMBER: of_template(template_requests)}, "requests of its members"),
+    Field(
+        "template.share",
+        T,
+        {Unit.PART: of_template(lambda scene, row: share_of(scene, template_requests(scene, row)))},
+        "their part of all requests",
+    ),
+    Field(
+        "template.rate",
+        T,
+        {Unit.RATE: of_template(lambda scene, row: scaled(template_requests(scene, row), per_second(scene)))},
+        "their requests per second",
+    ),
+    Field(
+        "template.keys",
+        T,
+        {Unit.NUMBER: of_template(lambda scene, row: scene.count(row.keys, ANY_NUMBER.high))},
+        "members that were seen: at least so many there are",
+    ),
+    Field(
+        "template.hottest",
+        T,
+        {
+            Unit.PART: of_template(hottest),
+            Unit.NUMBER: of_template(lambda _, row: exact(row.hottest)),
+        },
+        "requests of its hottest member, as a part of the family's or a number",
+    ),
+)
+
+_HOST_FIELDS = (
+    Field("host.name", H, {Unit.TEXT: lambda _, thing: word(thing.shown)}, "its name in the inventory"),
+    Field(
+        "host.state",
+        H,
+        {Unit.WORD: of_host(lambda _, row: word(row.state.value))},
+        "what became of it",
+        tuple(HostState),
+    ),
+    Field("host.requests", H, {Unit.NUMBER: host_count(lambda row: row.requests)}, "its requests in the window"),
+    Field("host.rate", H, {Unit.RATE: host_count(lambda row: row.rate)}, "its requests per second"),
+    Field("host.share", H, {Unit.PART: of_host(host_share)}, "its part of all requests"),
+    Field(
+        "host.load",
+        H,
+        {Unit.MULTIPLE: host_count(lambda row: row.load)},
+        "its rate as a multiple of the mean of the hosts traced",
+    ),
+    Field(
+        "host.coverage",
+        H,
+        {Unit.PART: of_host(lambda _, row: exact(None if row.coverage is None else row.coverage.share))},
+        "the part that was traced of what memcached counted",
+    ),
+    Field(
+        "host.instances",
+        H,
+        {Unit.NUMBER: of_host(lambda _, row: exact(len(row.instances)))},
+        "memcached processes found on it",
+    ),
+    Field(
+        "host.cause",
+        H,
+        {Unit.WORD: of_host(lambda _, row: word("none" if row.cause is None else row.cause.kind.value))},
+        "what makes it hot, from 1.5 times the mean on",
+        (*CauseKind, "none"),
+    ),
+)
+
+_TOTALS_FIELDS = (
+    Field("totals.hosts", R, {Unit.NUMBER: known(lambda scene: scene.totals.hosts)}, "hosts selected"),
+    Field(
+        "totals.hosts_ok",
+        R,
+        {
+            Unit.NUMBER: known(lambda scene: scene.totals.hosts_ok),
+            Unit.PART: part_of(lambda scene: scene.totals.hosts_ok, lambda scene: scene.totals.hosts),
+        },
+        "hosts traced whole, a number or a part of all",
+    ),
+    Field(
+        "totals.hosts_traced",
+        R,
+        {
+            Unit.NUMBER: known(lambda scene: scene.totals.hosts_traced),
+            Unit.PART: part_of(lambda scene: scene.totals.hosts_traced, lambda scene: scene.totals.hosts),
+        },
+        "hosts with traffic in the report, a number or a part of all",
+    ),
+    Field(
+        "totals.hosts_missing",
+        R,
+        {
+            Unit.NUMBER: known(lambda scene: len(scene.totals.missing)),
+            Unit.PART: part_of(lambda scene: len(scene.totals.missing), lambda scene: scene.totals.hosts),
+        },
+        "hosts that some or all traffic is missing of, a number or a part of all",
+    ),
+    Field("totals.instances", R, {Unit.NUMBER: known(lambda scene: scene.totals.instances)}, "instances found"),
+    Field(
+        "totals.instances_traced",
+        R,
+        {Unit.NUMBER: known(lambda scene: scene.totals.instances_traced)},
+        "instances traced",
+    ),
+    Field("totals.requests", R, {Unit.NUMBER: whole(lambda scene: scene.totals.requests)}, "all requests"),
+    Field("totals.rate", R, {Unit.RATE: whole(lambda scene: scene.totals.rate)}, "all requests per second"),
+    Field(
+        "totals.certified",
+        R,
+        {Unit.NUMBER: known(lambda scene: scene.totals.certified)},
+        "keys that are in the report's top for sure",
+    ),
+    Field(
+        "totals.absent",
+        R,
+        {
+            Unit.PART: whole(
+                lambda scene: (
+                    scene.totals.absent / scene.totals.requests
+                    if scene.totals.absent is not None and scene.totals.requests
+                    else None
+                )
+            ),
+            Unit.NUMBER: whole(lambda scene: scene.totals.absent),
+        },
+        "the most that a key can have had which no host listed, a part or a number",
+    ),
+    Field(
+        "totals.distinct_keys",
+        R,
+        {Unit.NUMBER: of_totals(lambda scene: scene.count(scene.totals.distinct, ANY_NUMBER.high))},
+        "keys seen: at least so many there are",
+    ),
+    Field(
+        "totals.window",
+        R,
+        {Unit.SECONDS: known(lambda scene: None if scene.totals.window_s is None else scene.totals.window_s[0])},
+        "the shortest measured window",
+    ),
+    Field(
+        "totals.coverage",
+        R,
+        {Unit.PART: known(lambda scene: None if scene.totals.coverage is None else scene.totals.coverage.share)},
+        "the part that was traced of what memcached counted",
+    ),
+    Field(
+        "totals.imbalance",
+        R,
+        {Unit.MULTIPLE: known(lambda scene: scene.totals.imbalance)},
+        "the load of the hottest host",
+    ),
+    Field(
+        "totals.tracer_cpu",
+        R,
+        {Unit.SECONDS: known(lambda scene: scene.totals.tracer_cpu_s)},
+        "CPU time of bpftrace on all hosts",
+    ),
+)
+
+FIELDS = {one.name: one for one in (*_KEY_FIELDS, *_TEMPLATE_FIELDS, *_HOST_FIELDS, *_TOTALS_FIELDS)}
+BARE = {name.removeprefix("totals."): one for name, one in FIELDS.items() if one.kind is R}
+"""The fields of the whole run go without `totals.` as well."""
+
+
+_SHOWN: Mapping[Unit, Callable[[float], str]] = {
+    Unit.NUMBER: lambda number: f"{number:,.0f}",
+    Unit.RATE: lambda number: f"{compact(number)}/s",
+    Unit.PART: percent,
+    Unit.MULTIPLE: times,
+    Unit.BYTES: lambda number: size(round(number)),
+    Unit.SECONDS: seconds,
+}
+
+
+def shown_value(value: Value, unit: Unit) -> str:
+    """A value for people, with its bounds where these differ."""
+    if value is None:
+        return "?"
+    if isinstance(value, frozenset):
+        return " or ".join(sorted(value))
+    show = _SHOWN[unit]
+    if value.high == float("inf"):
+        return f"{show(value.low)} or more"
+    low, high = show(value.low), show(value.high)
+    return low if low == high else f"{low} to {high}"

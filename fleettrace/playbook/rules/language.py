@@ -1,0 +1,270 @@
+"""The language of rules: text in, a compiled rule out, or an error that names the column and the nearest right name.
+
+Parsed by lark; nothing of it is ever evaluated as Python. `docs/rules.md` describes it for its users.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fleettrace.playbook.findings import Severity, SubjectKind
+from fleettrace.playbook.rules.condition import All, Any, Changed, Comparison, Limit, Newcomer, Not, Test
+from fleettrace.playbook.rules.fields import Field
+from fleettrace.playbook.rules.grammar import RuleError, choice, field_of, nearest, parsed
+from fleettrace.playbook.rules.messages import Message, MessageError, compile_message
+from fleettrace.playbook.rules.quantities import EXAMPLES, Quantity, QuantityError, read_quantity
+from fleettrace.playbook.rules.readings import Unit
+from fleettrace.report.escape import escape_text
+from fleettrace.store.diff import MIN_CHANGE
+from fleettrace.store.diff_model import Kind
+
+if TYPE_CHECKING:
+    from lark import Token
+    from lark.tree import Tree
+
+__all__ = ["Rule", "RuleError", "compile_rule"]
+
+_MOST_NEWCOMERS = 1000
+"""A run keeps its thousand hottest keys."""
+
+_CHANGES = {"changed": frozenset(Kind)} | {kind.value: frozenset({kind}) for kind in Kind}
+_NUMBERS = ("==", "!=", ">", ">=", "<", "<=")
+_TEXTS = ("==", "!=", "~")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A compiled rule."""
+
+    when: str
+    name: str
+    severity: Severity
+    subject: SubjectKind
+    test: Test
+    message: Message | None
+    """None: the figures say it."""
+    fields: tuple[Field, ...]
+    """Those of the rule and its message, each once."""
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether the run before is asked for: then a finding is something that happened, not a state."""
+        return any(isinstance(one, Changed | Newcomer) for one in self.test.parts())
+
+    @property
+    def min_changes(self) -> frozenset[float]:
+        """By how much things have to have changed, for each of its tests of changes."""
+        return frozenset(one.min_change for one in self.test.parts() if isinstance(one, Changed | Newcomer))
+
+
+def compile_rule(
+    when: str, *, severity: Severity = Severity.MEDIUM, message: str | None = None, name: str | None = None
+) -> Rule:
+    """The rule that `when` says. `message` may have fields in braces; `name` is `when` unless given.
+
+    Raises `RuleError`.
+    """
+    tree = parsed(when)
+    builder = _Builder()
+    test = builder.either(tree.children[0])
+    subject = builder.subject or SubjectKind.TOTALS
+
+    def field_named(text: str, column: int) -> Field:
+        try:
+            found = field_of(text, column)
+        except RuleError as error:
+            raise RuleError(error.message, column, "message") from None
+        if found.kind not in (subject, SubjectKind.TOTALS):
+            raise RuleError(
+                f"{found.name}: the rule is about {_about(subject)}; its message can have fields of {subject}.* and "
+                "totals.*",
+                column,
+                "message",
+            )
+        return found
+
+    try:
+        words = None if message is None else compile_message(message, field_named)
+    except MessageError as error:
+        raise RuleError(str(error), error.column, "message") from None
+    shown = [one.field for one in test.parts() if isinstance(one, Comparison)] + list(words.fields if words else ())
+    fields = tuple({one.name: one for one in shown if not one.name.endswith(".name")}.values())
+    called = " ".join(when.split()) if name is None else name
+    return Rule(when, escape_text(called), severity, subject, test, words, fields)
+
+
+def _about(subject: SubjectKind) -> str:
+    return "the whole run" if subject is SubjectKind.TOTALS else f"a {subject}"
+
+
+class _Builder:
+    """Turns a parse tree into tests, and finds out what the rule is about."""
+
+    def __init__(self) -> None:
+        self.subject: SubjectKind | None = None
+
+    def either(self, tree: Tree[Token] | Token) -> Test:
+        tests = tuple(self._both(one) for one in _branches(tree))
+        return tests[0] if len(tests) == 1 else Any(tests)
+
+    def _both(self, tree: Tree[Token]) -> Test:
+        tests = tuple(self._negated(one) for one in _branches(tree))
+        return tests[0] if len(tests) == 1 else All(tests)
+
+    def _negated(self, tree: Tree[Token]) -> Test:
+        *nots, last = tree.children
+        (inner,) = [one for one in (last,) if not isinstance(one, str)]
+        match inner.data:
+            case "parenthesis":
+                test = self.either(inner.children[0])
+            case "comparison":
+                test = self._comparison(_tokens(inner))
+            case "flag":
+                test = self._flag(_tokens(inner)[0])
+            case "newcomer":
+                test = self._newcomer(_tokens(inner)[0])
+            case _:
+                test = self._changed(_tokens(inner))
+        return Not(test) if len(nots) % 2 else test
+
+    def _about(self, kind: SubjectKind, what: str, column: int) -> None:
+        """A rule is about one kind of thing; figures of the whole run go with any."""
+        if kind is SubjectKind.TOTALS:
+            return
+        if self.subject not in (None, kind):
+            raise RuleError(
+                f"{what} is of a {kind}, and the rule is about a {self.subject} already: make two rules of it", column
+            )
+        self.subject = kind
+
+    def _named(self, token: Token) -> Field:
+        field = field_of(str(token), _column(token))
+        self._about(field.kind, field.name, _column(token))
+        return field
+
+    def _flag(self, token: Token) -> Test:
+        field = self._named(token)
+        if field.unit is not Unit.FLAG:
+            raise RuleError(
+                f"{field.name} alone is no test: expected an operator behind it, such as > or ==",
+                _column(token) + len(token),
+            )
+        return Comparison(field, Unit.FLAG, "==", "yes")
+
+    def _comparison(self, tokens: list[Token]) -> Test:
+        field, operator, value = self._named(tokens[0]), tokens[1], tokens[2]
+        if field.unit in (Unit.WORD, Unit.TEXT, Unit.FLAG):
+            return _of_words(field, operator, value)
+        if value.type != "QUANTITY":
+            expected = choice([EXAMPLES[unit] for unit in field.units])
+            raise RuleError(f"{field.name} is a number: expected {expected}", _column(value))
+        if operator == "~":
+            raise RuleError(f"~ is for names: expected one of {' '.join(_NUMBERS)}", _column(operator))
+        quantity = _quantity(value)
+        types = [one.type for one in tokens[3:]]
+        if "MEAN" in types:
+            return self._times_mean(field, operator, quantity, tokens)
+        if "TIMES" in types:
+            quantity = Quantity(quantity.number, f"{quantity.suffix}x", f"{quantity.text} x")
+        unit = _unit(field, quantity, value)
+        return Comparison(field, unit, str(operator), Limit(_as_unit(quantity, unit, value)))
+
+    def _times_mean(self, field: Field, operator: Token, quantity: Quantity, tokens: list[Token]) -> Test:
+        """`host.load` is a multiple of the mean itself."""
+        value = tokens[2]
+        if field.kind is not SubjectKind.HOST:
+            raise RuleError("the mean is that of all hosts: expected a field of host.* before it", _column(tokens[-1]))
+        if quantity.suffix not in ("", "x"):
+            raise RuleError(f"expected such as 2 x mean, found {quantity.text}", _column(value))
+        of_mean = field.unit is not Unit.MULTIPLE
+        return Comparison(field, field.unit, str(operator), Limit(quantity.number, of_mean))
+
+    def _newcomer(self, token: Token) -> Test:
+        self._about(SubjectKind.KEY, "new key in top", _column(token))
+        quantity = _quantity(token)
+        number = _as_unit(quantity, Unit.NUMBER, token)
+        if number != int(number) or not 1 <= number <= _MOST_NEWCOMERS:
+            raise RuleError(f"expected a whole number from 1 to {_MOST_NEWCOMERS}", _column(token))
+        return Newcomer(int(number))
+
+    def _changed(self, tokens: list[Token]) -> Test:
+        by_type = {token.type: token for token in tokens}
+        subject, change, quantity = (by_type.get(name) for name in ("SUBJECT", "CHANGE", "QUANTITY"))
+        assert change is not None
+        kind = SubjectKind.TOTALS if subject is None else SubjectKind(str(subject))
+        self._about(kind, f"{kind} {change}", _column(subject or change))
+        if str(change) == "moved" and kind in (SubjectKind.TEMPLATE, SubjectKind.HOST):
+            raise RuleError("only keys move: expected changed, new, gone, risen or fallen", _column(change))
+        min_change = MIN_CHANGE
+        if quantity is not None:
+            if str(change) not in ("risen", "fallen", "changed"):
+                raise RuleError(f"a multiple is for changed, risen and fallen, not for {change}", _column(quantity))
+            times = _as_unit(_quantity(quantity), Unit.MULTIPLE, quantity)
+            if not 1 < times <= 1000:
+                raise RuleError("expected a multiple of more than 1x and at most 1000x", _column(quantity))
+            min_change = times - 1
+        return Changed(kind, _CHANGES[str(change)], min_change)
+
+
+def _branches(tree: Tree[Token] | Token) -> list[Tree[Token]]:
+    return [] if isinstance(tree, str) else [one for one in tree.children if not isinstance(one, str)]
+
+
+def _tokens(tree: Tree[Token]) -> list[Token]:
+    from lark import Token
+
+    return [one for one in tree.children if isinstance(one, Token)]
+
+
+def _column(token: Token) -> int:
+    return (token.start_pos or 0) + 1
+
+
+def _quantity(token: Token) -> Quantity:
+    try:
+        return read_quantity(str(token))
+    except QuantityError as error:
+        raise RuleError(str(error), _column(token)) from None
+
+
+def _as_unit(quantity: Quantity, unit: Unit, token: Token) -> float:
+    try:
+        return quantity.as_unit(unit)
+    except QuantityError as error:
+        raise RuleError(str(error), _column(token)) from None
+
+
+def _unit(field: Field, quantity: Quantity, token: Token) -> Unit:
+    """The one of the field's units that the number is of. A bare number is none where there are two, but a number."""
+    fitting = [unit for unit in field.units if quantity.fits(unit)]
+    if not fitting:
+        expected = choice([EXAMPLES[unit] for unit in field.units])
+        raise RuleError(f"{field.name}: expected {expected}, found {quantity.text}", _column(token))
+    if Unit.NUMBER in fitting and Unit.PART in fitting and 0 < quantity.number < 1:
+        raise RuleError(
+            f"{field.name} can be a part or a number, and {quantity.text} is no number of things: expected "
+            f"{quantity.number * 100:g}%",
+            _column(token),
+        )
+    return Unit.NUMBER if Unit.NUMBER in fitting else fitting[0]
+
+
+def _of_words(field: Field, operator: Token, value: Token) -> Test:
+    if operator not in _TEXTS:
+        raise RuleError(f"{field.name} is no number: expected one of {' '.join(_TEXTS)}", _column(operator))
+    if value.type == "QUANTITY":
+        raise RuleError(f"{field.name} is no number: expected a text in quotes", _column(value))
+    word = str(value)[1:-1] if value.type == "STRING" else str(value)
+    if field.unit is Unit.FLAG:
+        known: tuple[str, ...] = ("yes", "no")
+    elif field.unit is Unit.TEXT:
+        if value.type == "WORD":
+            raise RuleError(f'expected a text in quotes: {field.name} {operator} "{word}"', _column(value))
+        return Comparison(field, field.unit, str(operator), word)
+    else:
+        known = field.words
+    if operator != "~" and word not in known:
+        hint = nearest(word, known)
+        raise RuleError(f"{field.name} is one of {', '.join(known)}, never {escape_text(word)}{hint}", _column(value))
+    return Comparison(field, field.unit, str(operator), word)

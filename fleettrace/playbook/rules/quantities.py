@@ -1,0 +1,78 @@
+"""Numbers as rules write them: `5%`, `20k/s`, `2x`, `1.5MiB`, `10s`. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from fleettrace.playbook.rules.readings import Unit
+
+__all__ = ["EXAMPLES", "Quantity", "QuantityError", "read_quantity"]
+
+EXAMPLES = {
+    Unit.NUMBER: "a number such as 1000 or 20k",
+    Unit.RATE: "a rate such as 20k/s",
+    Unit.PART: "a part such as 5%",
+    Unit.MULTIPLE: "a multiple such as 2x",
+    Unit.BYTES: "a size such as 512kB or 1MiB",
+    Unit.SECONDS: "a time such as 10s",
+}
+"""What each unit looks like, for messages."""
+
+_SCALES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
+_SIZES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
+_TIMES = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SUFFIX = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)([A-Za-z%]*)((?:/[A-Za-z]+)?)")
+
+
+class QuantityError(ValueError):
+    """It is no number that means anything here. The text says what was expected."""
+
+
+class Quantity(NamedTuple):
+    """A number and its unit; `m` may be read in another way by a field of another unit."""
+
+    number: float
+    suffix: str
+    text: str
+
+    def as_unit(self, unit: Unit) -> float:
+        """The number as a field of that unit has it. Raises `QuantityError`."""
+        value = self._value(unit)
+        if value is None:
+            raise QuantityError(f"{self.text} is not {EXAMPLES[unit]}")
+        if unit is Unit.PART and not 0 <= value <= 1:
+            raise QuantityError(f"{self.text} is no part of a whole: expected 0% to 100%")
+        return value
+
+    def _value(self, unit: Unit) -> float | None:
+        suffix = self.suffix
+        known: dict[str, float]
+        match unit:
+            case Unit.NUMBER:
+                known = _SCALES
+            case Unit.RATE:
+                known = {f"{scale}/s": by for scale, by in _SCALES.items()}
+            case Unit.PART:
+                known = {"%": 0.01, "": 1.0}
+            case Unit.MULTIPLE:
+                known = {"x": 1.0, "": 1.0}
+            case Unit.BYTES:
+                known = _SIZES
+            case Unit.SECONDS:
+                known = _TIMES
+            case _:
+                known = {}
+        return round(self.number * known[suffix], 12) if suffix in known else None
+
+    def fits(self, unit: Unit) -> bool:
+        """Whether it is of that unit, its size aside. A bare number is a number before it is a part."""
+        return self._value(unit) is not None
+
+
+def read_quantity(text: str) -> Quantity:
+    """The number and its unit. Raises `QuantityError`."""
+    found = _SUFFIX.fullmatch("".join(text.split()))
+    if found is None:
+        raise QuantityError(f"{text} is no number: expected such as 5%, 20k/s, 2x or 1000")
+    return Quantity(float(found[1].replace("_", "")), found[2] + found[3], text)
