@@ -13,7 +13,7 @@ from fleettrace.errors import ConfigError
 from fleettrace.inventory.load import default_sources, load_inventory
 from fleettrace.inventory.model import Host, Inventory
 from fleettrace.inventory.pattern import Selection, select
-from fleettrace.inventory.settings import HostSettings, host_settings
+from fleettrace.inventory.settings import ConnectionKind, HostSettings, host_settings
 from fleettrace.inventory.shard import stable_shard
 from fleettrace.node.model import Instance
 from fleettrace.summary.run import Warn
@@ -57,12 +57,16 @@ class Transports:
         self._made: dict[str, Transport] = {}
 
     def get(self, name: str) -> Transport:
-        """The transport `ssh` or `local`."""
+        """The transport `ssh`, `openssh` or `local`."""
         if name not in self._made:
             if name == "local":
                 from fleettrace.transport.local import LocalTransport
 
                 self._made[name] = LocalTransport()
+            elif name == "openssh":
+                from fleettrace.transport.openssh import OpenSshTransport
+
+                self._made[name] = OpenSshTransport()
             else:
                 from fleettrace.transport.ssh import SshTransport
 
@@ -95,11 +99,19 @@ def _task(host: Host, arguments: argparse.Namespace, transports: Transports, bec
     return HostTask(
         name=host.name,
         target=_target(settings, arguments, become_password),
-        transport=transports.get(settings.connection.value),
+        transport=transports.get(_transport(settings, arguments)),
         bpftrace=settings.bpftrace,
         scope=settings.scope.value,
         wanted=_wanted(settings),
     )
+
+
+def _transport(settings: HostSettings, arguments: argparse.Namespace) -> str:
+    """Which transport: the command line's word on the SSH client, then the inventory's."""
+    if settings.connection is ConnectionKind.LOCAL:
+        return "local"
+    client: str | None = arguments.transport
+    return client or settings.client.value
 
 
 def _target(settings: HostSettings, arguments: argparse.Namespace, become_password: str | None) -> Target:

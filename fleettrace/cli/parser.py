@@ -75,6 +75,13 @@ def _connection_options(options: Options) -> None:
         "POLICY",
         "strict, or accept-new: write an unknown host's key to known_hosts; one that changed is refused either way",
     )
+    options.value(
+        "--transport",
+        Choice("ssh", "openssh"),
+        None,
+        "CLIENT",
+        "ssh (the default): a client of our own; openssh: the system's `ssh`, as the site set it up",
+    )
     options.value("--ssh-config", str, None, "FILE", "read instead of ~/.ssh/config")
     options.value("--connect-timeout", duration, "10s", "TIME", "for a login, all of it")
     options.value("--deadline", duration, "5m", "TIME", "for the whole run; what is collected by then is reported")

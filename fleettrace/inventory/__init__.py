@@ -8,7 +8,7 @@ from fleettrace.inventory.load import default_sources, load_inventory
 from fleettrace.inventory.model import Group, Host, Inventory
 from fleettrace.inventory.pattern import Selection, select
 from fleettrace.inventory.selectors import InstanceSelector, SelectorKind
-from fleettrace.inventory.settings import ConnectionKind, HostSettings, Scope, SecretCommand, host_settings
+from fleettrace.inventory.settings import ConnectionKind, HostSettings, Scope, SecretCommand, SshClient, host_settings
 from fleettrace.inventory.shard import stable_shard
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "SecretCommand",
     "Selection",
     "SelectorKind",
+    "SshClient",
     "default_sources",
     "host_settings",
     "load_inventory",

@@ -17,9 +17,18 @@ from fleettrace.inventory.selectors import InstanceSelector
 from fleettrace.inventory.ssh_args import parse_ssh_args
 from fleettrace.inventory.values import Values
 
-__all__ = ["OWN_VARIABLES", "ConnectionKind", "HostSettings", "Scope", "SecretCommand", "check_names", "host_settings"]
+__all__ = [
+    "OWN_VARIABLES",
+    "ConnectionKind",
+    "HostSettings",
+    "Scope",
+    "SecretCommand",
+    "SshClient",
+    "check_names",
+    "host_settings",
+]
 
-OWN_VARIABLES = ("fleettrace_bpftrace", "fleettrace_instances", "fleettrace_scope")
+OWN_VARIABLES = ("fleettrace_bpftrace", "fleettrace_instances", "fleettrace_scope", "fleettrace_transport")
 """Every variable of the tool's own."""
 _PREFIX = "fleettrace_"
 
@@ -43,6 +52,14 @@ class ConnectionKind(StrEnum):
     LOCAL = "local"
 
 
+class SshClient(StrEnum):
+    """Which client logs in over SSH."""
+
+    OWN = "ssh"
+    OPENSSH = "openssh"
+    """The system's `ssh`."""
+
+
 class Scope(StrEnum):
     """Which memcached processes of a machine belong to the host."""
 
@@ -52,6 +69,7 @@ class Scope(StrEnum):
     """Those in the network namespace that one logs in to."""
 
 
+_CLIENTS = {client.value: client.value for client in SshClient}
 _SCOPES = {scope.value: scope.value for scope in Scope}
 
 
@@ -71,6 +89,7 @@ class HostSettings:
     port: int | None = None
     user: str | None = None
     connection: ConnectionKind = ConnectionKind.SSH
+    client: SshClient = SshClient.OWN
     key_file: Path | None = None
     password: str | SecretCommand | None = field(default=None, repr=False)
     become: bool | None = None
@@ -97,6 +116,7 @@ def host_settings(host: Host) -> HostSettings:
         port=values.port(*_PORT),
         user=values.text(*_USER),
         connection=ConnectionKind(values.choice("ansible_connection", _CONNECTIONS) or "ssh"),
+        client=SshClient(values.choice("fleettrace_transport", _CLIENTS) or "ssh"),
         key_file=Path(key_file).expanduser() if key_file else None,
         password=_secret(values, _PASSWORD),
         become=values.truth("ansible_become"),

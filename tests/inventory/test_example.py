@@ -14,7 +14,7 @@ EXAMPLE = Path(__file__).parents[2] / "inventory.example.yaml"
 def test_the_example_loads_as_it_says() -> None:
     inventory = load_inventory(str(EXAMPLE))
     settings = {host.name: host_settings(host) for host in select(inventory, "all").hosts}
-    assert len(settings) == 512 + 256 + 4 + 2 + 1 + 1
+    assert len(settings) == 512 + 256 + 4 + 3 + 2 + 1 + 1
     assert inventory.warnings == ()
     assert not any(found.warnings for found in settings.values())
     assert settings["cache-007.west.example.net"].proxy_jump == "tracer@bastion.west.example.net:2200"

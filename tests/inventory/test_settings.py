@@ -17,6 +17,7 @@ from fleettrace.inventory import (
     Scope,
     SecretCommand,
     SelectorKind,
+    SshClient,
     host_settings,
     load_inventory,
 )
@@ -52,6 +53,7 @@ ansible_become_password: {cmd: pass show fleet}
 ansible_ssh_common_args: -o ProxyJump=ops@bastion:2200
 fleettrace_bpftrace: toolbox run -c "my tools" bpftrace
 fleettrace_scope: netns
+fleettrace_transport: openssh
 fleettrace_instances: [11211, "port:11212", "container:mc-*", "user:memcache"]""",
     )
     assert found == HostSettings(
@@ -67,6 +69,7 @@ fleettrace_instances: [11211, "port:11212", "container:mc-*", "user:memcache"]""
         proxy_jump="ops@bastion:2200",
         bpftrace=("toolbox", "run", "-c", "my tools", "bpftrace"),
         scope=Scope.NETNS,
+        client=SshClient.OPENSSH,
         instances=tuple(
             InstanceSelector(SelectorKind(kind), value)
             for kind, value in [("port", "11211"), ("port", "11212"), ("container", "mc-*"), ("user", "memcache")]
@@ -96,6 +99,7 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
         ("ansible_connection: winrm", "4: ansible_connection of cache-1: expected ssh or local, not 'winrm'"),
         ("ansible_become: maybe", "4: ansible_become of cache-1: expected true or false"),
         ("fleettrace_scope: pod", "4: fleettrace_scope of cache-1: expected host or netns, not 'pod'"),
+        ("fleettrace_transport: rsh", "4: fleettrace_transport of cache-1: expected ssh or openssh, not 'rsh'"),
         ("fleettrace_bpftrace: []", "4: fleettrace_bpftrace of cache-1: expected a command line"),
         ("fleettrace_bpftrace: 'a \"b'", "4: fleettrace_bpftrace of cache-1: No closing quotation"),
         (
