@@ -32,7 +32,7 @@ def command(arguments: argparse.Namespace) -> int:
         arguments.hosts, arguments.limit, arguments.shard = "cache-*", None, None
         _say(arguments, f"fleettrace run -i {arguments.inventory} --hosts 'cache-*' --duration {arguments.duration:g}s")
         with _late(demo, arguments.duration) as listener:
-            code = run.trace(arguments, hidden, wanted, listener)
+            code = run.trace(arguments, hidden, wanted.write, listener)
         demo.stop()
     _say(arguments, "the fleet is gone again; of its seven hosts one was down on purpose")
     return 0 if code == 3 else code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from fleettrace.cli.failed import with_failed
@@ -25,7 +26,13 @@ __all__ = ["Transports", "find_inventory", "inventory_source", "selected", "task
 
 def find_inventory(arguments: argparse.Namespace) -> Inventory:
     """The inventory that the options, the environment or the usual places name. Raises `ConfigError`."""
-    return load_inventory(inventory_source(arguments))
+    return _loaded(inventory_source(arguments))
+
+
+@cache
+def _loaded(source: str) -> Inventory:
+    """The plays of a playbook share it: standard input is there once, and a script is not asked again."""
+    return load_inventory(source)
 
 
 def inventory_source(arguments: argparse.Namespace) -> str:

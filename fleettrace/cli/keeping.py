@@ -20,7 +20,7 @@ from fleettrace.summary.run import RunResult
 if TYPE_CHECKING:
     from fleettrace.cli.redaction import Redaction
 
-__all__ = ["keep_run", "kept_run", "names_a_file", "open_history", "read_run", "redaction_mark"]
+__all__ = ["as_kept", "keep_run", "kept_run", "names_a_file", "open_history", "read_run", "redaction_mark"]
 
 _MINED_KEYS = 100_000
 """Keys that families are looked for among, as for a report."""
@@ -37,12 +37,16 @@ def keep_run(
     if getattr(arguments, "no_store", True):
         return
     try:
-        playbook = getattr(arguments, "playbook", None) or ""
-        kept = keep(run, _templates(run, patterns), redaction=redaction_mark(redaction), playbook=playbook)
+        kept = as_kept(run, patterns, redaction, getattr(arguments, "playbook", None) or "")
         with open_history(arguments, create=True) as history:
             history.add(kept, arguments.keep)
     except ConfigError as error:
         print(f"fleettrace: the run is not kept: {error}", file=sys.stderr)
+
+
+def as_kept(run: RunResult, patterns: Sequence[re.Pattern[bytes]], redaction: Redaction, playbook: str = "") -> KeptRun:
+    """The run, whose names are redacted already, as the history keeps it."""
+    return keep(run, _templates(run, patterns), redaction=redaction_mark(redaction), playbook=playbook)
 
 
 def open_history(arguments: argparse.Namespace, *, create: bool = False) -> History:

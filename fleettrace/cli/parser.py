@@ -18,18 +18,19 @@ from fleettrace.store.history_retention import DEFAULT as DEFAULT_KEEP
 from fleettrace.store.history_retention import keep_of
 from fleettrace.sweep.waves import serial
 
-__all__ = ["FORMATS", "HOST_KEYS", "REDACTIONS", "parse"]
+__all__ = ["FORMATS", "HOST_KEYS", "REDACTIONS", "add_options", "parse"]
 
 _DESCRIPTION = "The hot keys of a whole memcached fleet, counted exactly with bpftrace over SSH."
 _EPILOG = """\
 exit codes: 0 all traced, 1 a rule found something, 2 usage or configuration, 3 some hosts failed, 4 too many did or
 there is nothing to report, 5 deadline reached, 75 another run holds the lock, 130/143 interrupted"""
 
-# The names of `report.interface.Output`, `report.redact.Redact` and `transport.interface.HostKeyPolicy`, which it would
-# take time to import for `--help`.
+# The names of `report.interface.Output`, `report.redact.Redact`, `transport.interface.HostKeyPolicy` and
+# `playbook.findings.Severity`, which it would take time to import for `--help`.
 FORMATS = ("table", "json", "csv", "prometheus", "markdown", "html")
 REDACTIONS = ("hash", "template", "drop")
 HOST_KEYS = ("strict", "accept-new")
+_SEVERITIES = ("low", "medium", "high")
 
 _RUN = "a run of the history (its id, the beginning of it, last, last~2), or what `fleettrace run --save` wrote"
 
@@ -188,6 +189,29 @@ def _schedule_options(options: Options) -> None:
     options.value("--splay", duration, None, "TIME", "wait up to that long first, on one machine always the same time")
 
 
+def _play_options(options: Options) -> None:
+    options.values("--extra-vars", str, "NAME=VALUE|@FILE", "variables, over those of the playbook", short="-e")
+    options.value("--tags", str, None, "TAG,...", "only the plays with one of these tags")
+    options.value("--skip-tags", str, None, "TAG,...", "not the plays with one of these tags")
+    options.value(
+        "--fail-on", Choice(*_SEVERITIES), _SEVERITIES[0], "SEVERITY", "exit 1 for findings of low, medium or high on"
+    )
+    options.switch("--check", "log in everywhere, find instances, plan probes, trace nothing")
+    options.switch("--list-hosts", "the hosts of each play; no connection")
+    options.switch("--syntax-check", "read the playbooks and nothing else")
+    options.switch("--schema", "print the JSON Schema of playbooks, for editors")
+
+
+def _play_overrides(options: Options) -> None:
+    options.value("--inventory", str, None, "FILE|DIR|SCRIPT|-", "the hosts, whatever the playbook says", short="-i")
+    options.value("--limit", str, None, "PATTERN|@FILE", "of each play's hosts, only these")
+    options.value("--ssh-config", str, None, "FILE", "read instead of ~/.ssh/config")
+    options.switch("--no-color", "no colour, also with NO_COLOR set")
+    options.switch("--no-store", "do not keep the runs in the history")
+    _store_option(options)
+    _word_options(options)
+
+
 def _min_ok_option(options: Options) -> None:
     options.value("--min-ok", share, "50%", "SHARE", "hosts that must succeed for exit code 3 instead of 4")
 
@@ -206,6 +230,7 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[Options], None]]]] = {
             *(_session_options, _schedule_options, _word_options),
         ),
     ),
+    "play": ("run playbooks", (_play_options, _play_overrides)),
     "top": (
         "the same as run, live",
         (
@@ -239,6 +264,12 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[Options], None]]]] = {
 }
 
 
+def add_options(command: str, options: Options) -> None:
+    """Add all options of the command, by their long names."""
+    for group in _COMMANDS[command][1]:
+        group(options)
+
+
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argparse.Namespace:
     """The command and its options. Raises `ConfigError` for a wrong command line or variable."""
     parser = _Parser(
@@ -249,11 +280,14 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argpa
     )
     parser.add_argument("--version", action="version", version=f"fleettrace {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (text, groups) in _COMMANDS.items():
+    for name, (text, _) in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        options = ParserOptions(command, environ)
-        for group in groups:
-            group(options)
+        add_options(name, ParserOptions(command, environ))
+        if name == "play":
+            command.add_argument("files", nargs="*", metavar="FILE", help="a playbook, or the name of one that ships")
+            # Variables are for what a playbook leaves open: each play's own command line reads them.
+            command.set_defaults(**dict.fromkeys(("inventory", "limit", "ssh_config", "store")))
+            command.set_defaults(**dict.fromkeys(("no_color", "no_store", "quiet", "verbose"), False))
         if name == "report":
             command.add_argument("run", metavar="RUN", help=_RUN)
         if name == "diff":

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from fleettrace.cli.fleet import Transports, selected, tasks_of, warnings_of
-from fleettrace.cli.output import Wishes, wishes
+from fleettrace.cli.output import wishes
 from fleettrace.cli.progress import troubles
 from fleettrace.cli.redaction import Redaction, redaction
 from fleettrace.cli.saving import Saver, saver
@@ -39,11 +39,11 @@ def command(arguments: argparse.Namespace) -> int:
     told = troubles(quiet=arguments.quiet)
     hidden, wanted = redaction(arguments), wishes(arguments)
     if arguments.resume is None:
-        return trace(arguments, hidden, wanted, told)
+        return trace(arguments, hidden, wanted.write, told)
     from fleettrace.cli.resuming import resume
 
     def again(resumed: Resumed) -> int:
-        return trace(arguments, hidden, wanted, told, resumed=resumed)
+        return trace(arguments, hidden, wanted.write, told, resumed=resumed)
 
     return resume(arguments, wanted, hidden.patterns, again)
 
@@ -51,13 +51,13 @@ def command(arguments: argparse.Namespace) -> int:
 def trace(
     arguments: argparse.Namespace,
     hidden: Redaction,
-    wanted: Wishes,
+    write: Write,
     listener: Listener = ignore,
     display: Listener | None = None,
     resumed: Resumed | None = None,
 ) -> int:
-    """Trace the hosts that are selected, report and keep it as it is wanted; gives the exit code. `listener` hears of
-    it beside the progress, `display` in its place. With `resumed` it is a part of that run."""
+    """Trace the hosts that are selected, keep the run, and let `write` report it; gives the exit code. `listener` hears
+    of it beside the progress, `display` in its place. With `resumed` it is a part of that run."""
     selection = selected(arguments)
     with ExitStack() as stack:
         transports = Transports()
@@ -67,7 +67,7 @@ def trace(
         kept = saver(arguments, hidden)
         if kept is not None:
             stack.enter_context(kept).order(resumed.hosts if resumed else [task.name for task in tasks])
-        write = wanted.write if resumed is None else resumed.write
+        write = write if resumed is None else resumed.write
         return sweep_and_report(
             arguments,
             tasks,

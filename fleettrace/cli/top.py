@@ -53,7 +53,7 @@ def command(arguments: argparse.Namespace) -> int:
         raise ConfigError("top needs a terminal to draw on and to take keys from: use `fleettrace run`")
     display = _Display(live_view(arguments.hosts, hidden))
     with display.shown():
-        code = run.trace(arguments, hidden, wanted, display=display.listen)
+        code = run.trace(arguments, hidden, wanted.write, display=display.listen)
     if display.save_as is not None and display.result is not None:
         in_json = replace(wanted, output=Output.JSON, out=str(display.save_as), html=None, prometheus_keys=False)
         in_json.write(*hidden.apply(display.result))

@@ -1,0 +1,78 @@
+"""What is wrong with a playbook, and where: all of it is gathered before any of it is told."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fleettrace.errors import ConfigError
+
+__all__ = ["Place", "PlaybookError", "Problem", "Problems", "meant"]
+
+_MOST = 100
+"""Problems told of: beyond that a file is no playbook at all."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where something stands: line and column from 1 on."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing that is wrong."""
+
+    place: Place
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+class PlaybookError(ConfigError):
+    """All that is wrong, in the order of the files, as `file:line:column: message` each."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+class Problems:
+    """Gathers problems."""
+
+    def __init__(self) -> None:
+        self._found: dict[Problem, None] = {}
+        self._files: dict[str, None] = {}
+
+    def opened(self, file: str) -> None:
+        """Problems are told in the order in which their files were opened."""
+        self._files.setdefault(file)
+
+    def add(self, place: Place, message: str) -> None:
+        """Note one; the same one at the same place, met by several ways, is one."""
+        self._found.setdefault(Problem(place, message))
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def check(self) -> None:
+        """Raise `PlaybookError` if there are any."""
+        if not self._found:
+            return
+        order = {file: number for number, file in enumerate(self._files)}
+        found = sorted(self._found, key=lambda one: (order.get(one.place.file, -1), one))
+        raise PlaybookError(found[:_MOST])
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest of `known`, or nothing where none is near."""
+    near = difflib.get_close_matches(word.lower().replace("_", "-"), list(known), 1, 0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
