@@ -15,6 +15,7 @@ from fleettrace.transport.interface import Connection, Limits, Stream
 __all__ = ["Busyness", "Places", "assignments", "look_at", "look_early"]
 
 _APART_S = 0.15
+_LOOKERS = {"looker": "stats.sh", "looker_pl": "stats.pl"}
 _LIMITS = Limits(seconds=6, max_bytes=1 << 20)
 _SCRIPT = """
 exec 3<&0 </dev/null
@@ -50,7 +51,8 @@ def look_at(facts: NodeFacts, instances: Sequence[Instance], places: Places) -> 
 def assignments(timing: str, places: str) -> str:
     """Lines of sh that set what looking.sh wants set, and looking.sh itself."""
     folder = files("fleettrace.node")
-    variables = {"looker": folder.joinpath("stats.sh").read_text("utf-8"), "timing": timing, "places": places}
+    texts = {name: folder.joinpath(file).read_text("utf-8") for name, file in _LOOKERS.items()}
+    variables = {**texts, "timing": timing, "places": places}
     lines = [f"{name}={shlex.quote(value)}\n" for name, value in variables.items()]
     return "".join(lines) + folder.joinpath("looking.sh").read_text("utf-8")
 

@@ -31,6 +31,8 @@ from fleettrace.transport.local import LocalConnection, LocalTransport
 
 pytestmark = pytest.mark.lab
 
+SHELLS = ["perl", "bash", "sh"]
+"""What looks, best first."""
 ONCE = "\nexec 3<&0 </dev/null\nlook 1 500\ngather 4\n"
 
 
@@ -57,9 +59,11 @@ def found(lab: Lab, connection: LocalConnection) -> Discovery:
 
 
 def in_shell(shell: str, script: str) -> str:
-    """The script as it is where there is no bash, unless `shell` is that."""
-    assert "command -v bash" in script
-    return script if shell == "bash" else script.replace("command -v bash", "false")
+    """The script as it is where there is none of the better ones: perl, bash, sh."""
+    for better in SHELLS[: SHELLS.index(shell)]:
+        assert f"command -v {better} " in script
+        script = script.replace(f"command -v {better} ", "false ")
+    return script
 
 
 def instance_of(found: Discovery, pid: int) -> Instance:
@@ -71,7 +75,7 @@ def look_once(
     found: Discovery,
     instance: Instance,
     *,
-    shell: str = "bash",
+    shell: str = "perl",
     lacking: Iterable[str] = (),
 ) -> list[Look]:
     places = {instance.pid: instance.endpoints[0]}
@@ -105,17 +109,18 @@ def test_an_instance_is_asked_inside_its_own_network(
     assert after.ns > before.ns
 
 
+@pytest.mark.parametrize("shell", ["perl", "bash"])
 @pytest.mark.parametrize("verb", sorted(OP_OF_VERB))
 def test_every_command_is_counted_once_for_each_key(
-    lab: Lab, connection: LocalConnection, found: Discovery, verb: str
+    lab: Lab, connection: LocalConnection, found: Discovery, verb: str, shell: str
 ) -> None:
     host = lab.hosts["one"]
     instance = instance_of(found, host.pids[11211])
     with Client(Place("one", 11211), host.address) as client:
         client.send([Command("set", (b"there",), b"5")])
-        before = look_once(connection, found, instance)[0].requests
+        before = look_once(connection, found, instance, shell=shell)[0].requests
         client.send([Command(verb, (b"there",), b"5"), Command(verb, (b"absent",), b"5")] * 23)
-        after = look_once(connection, found, instance)[0].requests
+        after = look_once(connection, found, instance, shell=shell)[0].requests
         client.send([Command("delete", (b"absent",))])
     assert before is not None
     assert after == before + 46
@@ -171,7 +176,7 @@ def answering(answer: bytes) -> Iterator[int]:
 SOUND = b"STAT cmd_get 3\r\nSTAT cmd_set 4\r\nSTAT cmd_touch 5\r\nSTAT get_hits 9\r\n"
 
 
-@pytest.mark.parametrize("shell", ["bash", "sh"])
+@pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize(
     ("answer", "requests"),
     [
@@ -223,17 +228,19 @@ def memcached(*options: str) -> Iterator[int]:
         process.wait()
 
 
-def test_bash_does_not_read_what_users_start_theirs_with(
-    found: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_looks_does_not_read_what_users_start_theirs_with(
+    found: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
 ) -> None:
     (tmp_path / ".bashrc").write_text(f"touch {tmp_path}/rc\n")
     (tmp_path / "env").write_text(f"touch {tmp_path}/env-read\n")
     for name, value in {"HOME": str(tmp_path), "SSH_CLIENT": "::1 1 1", "BASH_ENV": str(tmp_path / "env")}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PERL5OPT", "-MNoSuchModule")
     monkeypatch.delenv("SHLVL", raising=False)
     fresh = LocalTransport().connect(Target("here"))
     try:
-        assert look_once(fresh, found, found.instances[0])
+        assert look_once(fresh, found, found.instances[0], shell=shell)
     finally:
         fresh.close()
     assert {path.name for path in tmp_path.iterdir()} == {".bashrc", "env"}
@@ -286,7 +293,7 @@ def lookers(place: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("shell", ["bash", "sh"])
+@pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("way", ["session", "shell"])
 def test_the_looks_end_with_the_session_and_with_the_script(connection: LocalConnection, shell: str, way: str) -> None:
     mine = "424242424/-/-"
