@@ -27,7 +27,9 @@ def dial(host: str, port: int, deadline: float) -> socket.socket:
     Raises `HostError` (`unreachable`).
     """
     addresses = _resolve(host, port, deadline)
-    failure = _failed("no-route", f"no address of {host} can be used")
+    failure = _failed(
+        "connect-timeout", "the connect timeout was over before a connection was tried: is the controller busy?"
+    )
     for number, (family, address) in enumerate(addresses):
         left = deadline - time.monotonic()
         if left <= 0:

@@ -1,0 +1,97 @@
+"""Disks without room: a host's is not needed, and the controller's costs what was to be written there and no more."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from fleettrace.lab.fleet import Lab
+from tests.chaos.hosts import FOLDERS, OwnFolders, places_of
+from tests.e2e.command import Command, on_lab, run
+from tests.e2e.fleet import keys_of, plan_for
+
+pytestmark = pytest.mark.lab
+
+PAGE = 4096
+
+
+@contextmanager
+def full(folders: OwnFolders) -> Iterator[None]:
+    """While the block runs, nothing more fits into any folder that a host's sessions may write to."""
+    filling = 'for folder; do mount -o remount,size=64k "$folder"; ! cat /dev/zero >"$folder/sshd-full" || exit 1; done'
+    files = [f"{folder}/sshd-full" for folder in FOLDERS]
+    try:
+        folders.run("sh", "-c", f"exec 2>/dev/null; {filling}", "sh", *FOLDERS)
+        assert folders.run("sh", "-c", "echo x >/tmp/more", check=False) == ""
+        yield
+    finally:
+        folders.run("rm", "-f", "/tmp/more", *files)
+
+
+def test_a_host_needs_no_disk(lab: Lab, folders: dict[str, OwnFolders]) -> None:
+    hosts = ("full", "secret")
+    options = ["--hosts", ",".join(hosts), "--duration", "3s", "--top", "10000", "--output", "json", "-v"]
+    with ExitStack() as stack:
+        for name in hosts:
+            stack.enter_context(full(folders[name]))
+        command = stack.enter_context(Command(["run", *on_lab(lab, *options)]))
+        command.wait_for_trace(*hosts)
+        truth = lab.send({place: plan_for(place, hostile=False) for place in places_of(lab, *hosts)})
+        done = command.finish()
+    assert done.status == 0
+    assert {name: done.host(name)["requests"] for name in hosts} == {name: truth.total(name) for name in hosts}
+    assert keys_of(done.report["keys"]) == truth.by_key()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of a few pages."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={6 * PAGE}", "full", place], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_what_cannot_be_kept_is_reported_all_the_same(lab: Lab, disk: Path) -> None:
+    options = ["--hosts", "steady,secret", "--duration", "3s", "--top", "10000", "--output", "json", "-v"]
+    options += ["--save", str(disk / "run"), "--log", str(disk / "log"), "--store", str(disk / "history.db")]
+    (disk / "others").write_bytes(bytes(5 * PAGE))
+    with Command(["run", *on_lab(lab, *options)]) as command:
+        command.wait_for_trace("steady", "secret")
+        truth = lab.send({place: plan_for(place, hostile=False) for place in places_of(lab, "steady", "secret")})
+        done = command.finish()
+    assert done.status == 2
+    assert f"fleettrace: cannot write {disk}/run: No space left on device" in done.err.splitlines()
+    assert "fleettrace: the run is not kept: " in done.err
+    assert "Traceback" not in done.err
+    assert keys_of(done.report["keys"]) == truth.by_key()
+    assert [host["state"] for host in done.report["hosts"]] == ["ok", "ok"]
+    (warning,) = [each for each in done.report["warnings"] if each["code"] == "log-incomplete"]
+    assert str(disk / "log") in warning["message"]
+    assert not (disk / "run").exists()
+
+    subprocess.run(["mount", "-o", "remount,size=4m", disk], check=True)
+    again = run("run", *on_lab(lab, *options, "--duration", "1s"))
+    assert (again.status, again.report["warnings"]) == (0, [])
+    assert run("report", str(disk / "run"), "--output", "json").host("secret")["state"] == "ok"
+    assert run("history", "--store", str(disk / "history.db"), "--output", "json").out.count(b'"20') >= 1
+    assert json.loads((disk / "log").read_text().splitlines()[-1])["event"] == "run.finished"
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one(lab: Lab, disk: Path) -> None:
+    (disk / "report").write_text("of yesterday")
+    (disk / "others").write_bytes(bytes(5 * PAGE))
+    options = ["--hosts", "steady", "--duration", "1s", "--output", "json", "-o", str(disk / "report")]
+    done = run("run", *on_lab(lab, *options, "--no-store"))
+    assert done.status == 2
+    assert done.err.splitlines()[-1] == f"fleettrace: cannot write {disk}/report: No space left on device"
+    assert sorted(path.name for path in disk.iterdir()) == ["others", "report"]
+    assert (disk / "report").read_text() == "of yesterday"

@@ -1,0 +1,92 @@
+"""No password that a run makes use of is anywhere afterwards: not in what it wrote, kept, showed, or ran."""
+
+from __future__ import annotations
+
+import gzip
+import sqlite3
+import zlib
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.sweep.lock import lock_folder
+from tests.e2e.command import Done, run
+from tests.e2e.watching import Watch
+
+pytestmark = pytest.mark.lab
+
+SSH_PASSWORD = "not-this-one-5cd1e0"
+WRONG_PASSWORD = "nor-that-one-77ab02"
+
+
+def unpacked(store: Path) -> bytes:
+    """Every value of a database, those that are packed as well as they are."""
+    found = [store.read_bytes()]
+    with closing(sqlite3.connect(store)) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            for row in database.execute(f"SELECT * FROM {table}"):
+                for value in row:
+                    data = value if isinstance(value, bytes) else str(value).encode()
+                    found.append(data)
+                    with suppress(zlib.error):
+                        found.append(zlib.decompress(data))
+    return b"\n".join(found)
+
+
+@pytest.fixture(scope="module")
+def places(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """All that a run left behind, by what it is, and what was seen of it while it ran."""
+    folder = tmp_path_factory.mktemp("secrets")
+    layout = yaml.safe_load(lab.inventory.read_text())
+    hosts = layout["all"]["hosts"]
+    password = hosts["secret"]["ansible_become_password"]
+    (folder / "password").write_text(f"{password}\n")
+    hosts["told"] = {**hosts["secret"], "ansible_become_password": {"cmd": f"cat {folder}/password"}}
+    hosts["wrong"] = {**hosts["secret"], "ansible_become_password": WRONG_PASSWORD}
+    hosts["keyless"] = {**hosts["steady"], "ansible_password": SSH_PASSWORD, "ansible_ssh_private_key_file": "/none"}
+    inventory = folder / "inventory.yaml"
+    inventory.write_text(yaml.safe_dump(layout))
+    secrets = [password, SSH_PASSWORD, WRONG_PASSWORD]
+    with Watch(secrets) as watch:
+        options = ["--hosts", "secret,told,wrong,keyless", "--duration", "2s", "--min-ok", "0", "-v"]
+        kept = ["--save", f"{folder}/run", "--log", f"{folder}/log", "--store", f"{folder}/history.db"]
+        shown = ["--output", "json", "--html", f"{folder}/page.html"]
+        done = run("run", "-i", str(inventory), "--ssh-config", str(lab.ssh_config), *options, *kept, *shown)
+    assert watch.looks > 20
+    states = {host["host"]: host["state"] for host in done.report["hosts"]}
+    assert states == {"secret": "ok", "told": "ok", "wrong": "become-failed", "keyless": "auth-failed"}
+    return {
+        "processes": "\n".join(watch.told).encode(),
+        "report": done.out,
+        "words": done.err.encode(),
+        "page": (folder / "page.html").read_bytes(),
+        "log": (folder / "log").read_bytes(),
+        "run file": gzip.decompress((folder / "run").read_bytes()),
+        "history": unpacked(folder / "history.db"),
+        "locks": b"".join(path.read_bytes() for path in lock_folder().iterdir()),
+        "sshd's log": (lab.hosts["secret"].private / "sshd.log").read_bytes(),
+        "again": again(folder),
+        "secrets": "\n".join(secrets).encode(),
+    }
+
+
+def again(folder: Path) -> bytes:
+    """The run as other commands tell of it."""
+    ends: list[Done] = [
+        run("report", f"{folder}/run", "--output", "json"),
+        run("history", "--store", f"{folder}/history.db", "--output", "json"),
+        run("merge", f"{folder}/run", "--output", "csv"),
+    ]
+    return b"".join(done.out + done.err.encode() for done in ends)
+
+
+@pytest.mark.parametrize(
+    "place", ["processes", "report", "words", "page", "log", "run file", "history", "locks", "sshd's log", "again"]
+)
+def test_no_password_is_there(places: dict[str, bytes], place: str) -> None:
+    assert [secret for secret in places["secrets"].splitlines() if secret in places[place]] == []
+    assert places[place] != b"" or place in ("processes", "locks")
