@@ -101,14 +101,14 @@ def arguments(target: Target, config: Path, control: Path) -> list[str]:
     }
     if target.password is not None:
         options |= {"BatchMode": "no", "NumberOfPasswordPrompts": "1"}
+    if target.key_file is not None:
+        options["IdentityFile"] = _quoted(target.key_file.expanduser())
     words = ["ssh", "-F", str(config), "-N", "-T", "-a", "-x"]
     words += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     if target.port is not None:
         words += ["-p", str(target.port)]
     if target.user is not None:
         words += ["-l", target.user]
-    if target.key_file is not None:
-        words += ["-i", str(target.key_file.expanduser()).replace("%", "%%")]
     if target.proxy_jump is not None:
         words += ["-J", target.proxy_jump]
     return [*words, "--", target.address or target.name]

@@ -1,0 +1,99 @@
+"""A sweep by the system's `ssh`: the same numbers and the same words, and nothing left on either side."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.system import wait_until
+from tests.e2e.command import Command
+from tests.e2e.fleet import FAILING, keys_of, patched, plan_for, tracers
+from tests.e2e.watching import Watch
+from tests.transport.openssh_remains import knowing, private_folder
+
+pytestmark = pytest.mark.lab
+
+SOUND = ("plain", "two", "sudo", "password")
+BEHIND, BASTION = "two", "plain"
+FAULTY = ("unknown", "changed", "closed", "down", "stranger", "wrong-password")
+
+
+@pytest.fixture
+def options(lab: Lab, tmp_path: Path) -> list[str]:
+    """The options of a run by `ssh`, with one host behind a bastion."""
+    config = tmp_path / "ssh_config"
+    config.write_text(
+        f"Host {lab.hosts[BEHIND].address}\n  ProxyJump root@{lab.hosts[BASTION].address}\n"
+        f"Host *\n{lab.ssh_config.read_text()}"
+    )
+    return ["-i", str(lab.inventory), "--ssh-config", str(config), "--transport", "openssh", "--output", "json", "-v"]
+
+
+def test_a_sweep_counts_exactly_and_says_what_failed(lab: Lab, options: list[str]) -> None:
+    hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"].values()
+    secrets = [host["ansible_become_password"] for host in hosts if "ansible_become_password" in host]
+    wanted = ["--hosts", ",".join((*SOUND, *FAULTY)), "--duration", "6s", "--top", "10000", "--connect-timeout", "30s"]
+    with Watch(secrets) as watch, Command(["run", *options, *wanted]) as command:
+        command.wait_for_trace(*SOUND)
+        folder = private_folder(command.pid)
+        truth = lab.send({place: plan_for(place, hostile=False) for place in lab.places() if place.host in SOUND})
+        done = command.finish()
+    assert keys_of(done.report["keys"]) == truth.by_key()
+    for name in SOUND:
+        assert done.host(name)["state"] == "ok"
+        assert done.host(name)["requests"] == truth.total(name)
+    for name in FAULTY:
+        state, code, _ = FAILING[name]
+        host = done.host(name)
+        assert (host["state"], host["error"]["code"]) == (state, code or host["error"]["code"])
+    assert done.status == 4
+    assert watch.told == []
+    assert not folder.exists()
+    assert knowing(folder) == []
+
+
+@contextmanager
+def tracing(options: list[str]) -> Iterator[tuple[Command, Path]]:
+    """A run whose window would last a minute, once it counts, and its private folder."""
+    with Command(["run", *options, "--hosts", ",".join(SOUND), "--duration", "60s", "--top", "1000"]) as command:
+        command.wait_for_trace(*SOUND)
+        yield command, private_folder(command.pid)
+
+
+def check_gone(lab: Lab, folder: Path) -> None:
+    wait_until(lambda: not tracers(lab), "bpftrace goes on", seconds=5, pause=0.1)
+    assert not any(patched(pid) for name in SOUND for pid in lab.hosts[name].pids.values())
+    wait_until(lambda: not folder.exists() and not knowing(folder), f"{knowing(folder)} is left", seconds=5, pause=0.1)
+
+
+def test_ctrl_c_reports_what_was_collected_and_leaves_nothing(lab: Lab, options: list[str]) -> None:
+    with tracing(options) as (command, folder):
+        truth = lab.send({place: plan_for(place, hostile=False) for place in lab.places() if place.host in SOUND})
+        command.signal(signal.SIGINT)
+        done = command.finish()
+    assert done.status == 130
+    assert keys_of(done.report["keys"]) == truth.by_key()
+    check_gone(lab, folder)
+
+
+def test_a_killed_controller_leaves_nothing(lab: Lab, options: list[str]) -> None:
+    with tracing(options) as (command, folder):
+        assert len(list(folder.glob("s*"))) == len(SOUND)
+        command.signal(signal.SIGKILL)
+        check_gone(lab, folder)
+
+
+def test_a_controller_that_is_killed_during_the_login_leaves_nothing(lab: Lab, options: list[str]) -> None:
+    hosts = ["--hosts", f"mute,{BEHIND}", "--connect-timeout", "60s"]
+    with Command(["run", *options, *hosts, "--duration", "60s"]) as command:
+        command.wait_for_trace(BEHIND)
+        folder = private_folder(command.pid)
+        command.signal(signal.SIGKILL)
+        wait_until(lambda: not folder.exists() and not knowing(folder), "something is left", seconds=5, pause=0.1)
+    wait_until(lambda: not tracers(lab), "bpftrace goes on", seconds=5, pause=0.1)

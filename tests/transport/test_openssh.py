@@ -1,0 +1,241 @@
+"""What only the system's `ssh` does, and what it must not. What any transport over SSH does is in `test_ssh*.py`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from fleettrace.transport.interface import HostKeyPolicy
+from fleettrace.transport.openssh import OpenSshTransport
+from tests.e2e.watching import Watch
+from tests.transport.openssh_remains import knowing, private_folder, remains
+from tests.transport.running import LIMITS, failing, run
+from tests.transport.sshd import Account, Sshd, account, key_pair, running_sshd
+
+pytestmark = pytest.mark.lab
+
+PASSWORD = "s3cret 'word\" $HOME"
+
+
+@pytest.fixture
+def openssh() -> Iterator[OpenSshTransport]:
+    with closing(OpenSshTransport()) as transport:
+        yield transport
+
+
+def config(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config"
+    path.write_text(text)
+    return path
+
+
+def test_a_host_is_logged_in_to_once_whatever_runs_there(openssh: OpenSshTransport, sshd: Sshd) -> None:
+    before = sshd.logins()
+    with closing(openssh.connect(sshd.target())) as connection:
+        for _ in range(3):
+            list(connection.start(b"true", LIMITS))
+    assert sshd.logins() == before + 1
+
+
+def test_a_status_of_255_is_the_scripts_own(openssh: OpenSshTransport, sshd: Sshd) -> None:
+    assert run(openssh, sshd.target(), b"exit 255") == (b"", b"", 255)
+
+
+def test_an_ssh_that_is_killed_is_a_connection_that_broke(openssh: OpenSshTransport, sshd: Sshd) -> None:
+    with closing(openssh.connect(sshd.target())) as connection:
+        execution = connection.start(b"echo up; cat", LIMITS)
+        next(iter(execution))
+        subprocess.run(["pkill", "-KILL", "-P", str(os.getpid()), "-x", "ssh"], check=True)
+        with failing("connection-lost", "unreachable"):
+            list(execution)
+
+
+def test_the_folder_is_private_and_its_sockets_names_are_short(openssh: OpenSshTransport, sshd: Sshd) -> None:
+    with closing(openssh.connect(sshd.target())):
+        folder = private_folder(os.getpid())
+        [socket] = folder.glob("s*")
+        assert folder.stat().st_mode & 0o777 == 0o700
+        # ssh makes it under another name first, 17 letters longer; unix(7) ends at 108.
+        assert len(str(socket)) < 60
+    openssh.close()
+    assert not folder.exists()
+    assert remains(os.getpid()) == []
+
+
+def test_a_host_certificate_will_do(openssh: OpenSshTransport, folder: Path, user: Account, tmp_path: Path) -> None:
+    authority, host_key = key_pair(tmp_path / "authority"), key_pair(tmp_path / "signed")
+    signed = ["-s", str(authority), "-I", "host", "-h", "-n", "127.0.0.1", f"{host_key}.pub"]
+    subprocess.run(["ssh-keygen", "-q", *signed], check=True)
+    lines = (f"HostKey {host_key}", f"HostCertificate {host_key}-cert.pub")
+    known = tmp_path / "known_hosts"
+    known.write_text(f"@cert-authority * {Path(f'{authority}.pub').read_text()}")
+    with running_sshd(folder / "signed", user.name, *lines) as server:
+        assert run(openssh, server.target(known_hosts=known), b"echo hi")[0] == b"hi\n"
+
+
+def test_a_site_may_share_a_bastions_connection(
+    openssh: OpenSshTransport, folder: Path, user: Account, sshd: Sshd, tmp_path: Path
+) -> None:
+    with running_sshd(folder / "shared", user.name) as bastion:
+        known = tmp_path / "known_hosts"
+        known.write_text(bastion.known_hosts.read_text() + sshd.known_hosts.read_text())
+        control = folder / "shared" / "control"
+        path = config(
+            tmp_path,
+            f"Host jump\n HostName 127.0.0.1\n Port {bastion.port}\n User {bastion.user}\n"
+            f" IdentityFile {bastion.key_file}\n ControlMaster auto\n ControlPath {control}\n ControlPersist 60\n",
+        )
+        target = sshd.target(proxy_jump="jump", ssh_config=path, known_hosts=known)
+        try:
+            openssh.connect(target).close()
+            with ThreadPoolExecutor(8) as pool:
+                done = list(pool.map(lambda _: run(openssh, target, b"echo hi")[0], range(8)))
+            assert done == [b"hi\n"] * 8
+            assert bastion.logins() == 1
+        finally:
+            subprocess.run(["ssh", "-F", path, "-O", "exit", "jump"], capture_output=True, check=False)
+
+
+def test_what_a_site_sets_up_for_people_is_left_out(openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path) -> None:
+    path = config(
+        tmp_path,
+        "Host *\n RequestTTY force\n RemoteCommand sleep 60\n LocalForward 127.0.0.1:1 127.0.0.1:2\n"
+        f" ExitOnForwardFailure yes\n ControlMaster no\n ControlPath {tmp_path}/theirs\n ControlPersist 60\n"
+        " StrictHostKeyChecking no\n LogLevel QUIET\n",
+    )
+    assert run(openssh, sshd.target(ssh_config=path), b"tty; echo hi") == (b"not a tty\nhi\n", b"", 0)
+    assert not (tmp_path / "theirs").exists()
+    with failing("host-key-unknown", "host-key"):
+        openssh.connect(sshd.target(ssh_config=path, known_hosts=tmp_path / "none"))
+
+
+@pytest.mark.parametrize("address", ["-oProxyCommand=touch MARK", "$(touch MARK)", "a;touch MARK", "ssh://a", "a b"])
+def test_no_address_is_an_option_or_a_word_of_a_shell(
+    openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path, address: str
+) -> None:
+    mark = tmp_path / "mark"
+    path = config(tmp_path, "Host *\n ProxyCommand echo %h %r >/dev/null\n")
+    for change in ({"address": address}, {"user": address}, {"proxy_jump": address.replace("ssh://", "$")}):
+        words = {name: value.replace("MARK", str(mark)) for name, value in change.items()}
+        if words.get("user") != "ssh://a":
+            with failing("address-refused", "unreachable"):
+                openssh.connect(sshd.target(ssh_config=path, **words))
+    assert not mark.exists()
+
+
+def test_a_faulty_ssh_config_is_named(openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path) -> None:
+    path = config(tmp_path, "Host *\n Prot 22\n")
+    with failing("ssh-config", "unreachable") as caught:
+        openssh.connect(sshd.target(ssh_config=path))
+    assert f"{path}: line 2: Bad configuration option: prot" in str(caught.value)
+    with failing("ssh-config", "unreachable") as caught:
+        openssh.connect(sshd.target(ssh_config=tmp_path / "none"))
+    assert str(tmp_path / "none") in str(caught.value)
+
+
+def test_paths_may_hold_what_ssh_config_reads(openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path) -> None:
+    odd = tmp_path / 'a "b" %h'
+    odd.mkdir()
+    key, known, path = odd / "key", odd / "known", odd / "config"
+    shutil.copy(sshd.key_file, key)
+    shutil.copy(sshd.known_hosts, known)
+    path.write_text(f"Host *\n User {sshd.user}\n")
+    target = sshd.target(key_file=key, known_hosts=known, ssh_config=path, user=None)
+    assert run(openssh, target, b"echo hi")[0] == b"hi\n"
+
+
+def test_a_machine_without_ssh_says_so(
+    openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with failing("no-ssh", "unreachable") as caught:
+        openssh.connect(sshd.target())
+    assert "--transport ssh" in str(caught.value)
+
+
+@pytest.fixture
+def by_password(folder: Path) -> Iterator[Sshd]:
+    with (
+        account(f"ftt{os.getpid()}w", password=PASSWORD) as other,
+        running_sshd(folder / "askpass", other.name, "PasswordAuthentication yes") as server,
+    ):
+        yield server
+
+
+def test_a_password_is_in_no_argument_environment_or_file(openssh: OpenSshTransport, by_password: Sshd) -> None:
+    with Watch([PASSWORD]) as watch, closing(openssh.connect(by_password.target(key_file=None, password=PASSWORD))):
+        folder = private_folder(os.getpid())
+        assert not any(PASSWORD.encode() in path.read_bytes() for path in folder.glob("[ac]*"))
+        assert list(folder.glob("a[0-9]*")) == []
+    assert watch.looks > 0
+    assert watch.told == []
+
+
+def test_a_password_does_not_answer_for_a_keys_passphrase(
+    openssh: OpenSshTransport, by_password: Sshd, tmp_path: Path
+) -> None:
+    locked = key_pair(tmp_path / "locked", passphrase=PASSWORD)
+    (by_password.folder / "authorized_keys").write_text(Path(f"{locked}.pub").read_text())
+    # The key would do, if its passphrase were told; the password is what logs in.
+    with closing(openssh.connect(by_password.target(key_file=locked, password=PASSWORD))):
+        assert "Accepted password" in by_password.log()
+
+
+def test_a_key_that_needs_its_passphrase_says_so(openssh: OpenSshTransport, by_password: Sshd, tmp_path: Path) -> None:
+    locked = key_pair(tmp_path / "locked", passphrase=PASSWORD)
+    (by_password.folder / "authorized_keys").write_text(Path(f"{locked}.pub").read_text())
+    with failing("key-passphrase", "auth-failed"):
+        openssh.connect(by_password.target(key_file=locked))
+
+
+def test_a_bastion_is_not_told_the_hosts_password(
+    openssh: OpenSshTransport, by_password: Sshd, sshd: Sshd, tmp_path: Path
+) -> None:
+    known = tmp_path / "known_hosts"
+    known.write_text(by_password.known_hosts.read_text() + sshd.known_hosts.read_text())
+    path = config(tmp_path, f"Host jump\n HostName 127.0.0.1\n Port {by_password.port}\n User {by_password.user}\n")
+    with failing("bastion-auth-failed", "auth-failed"):
+        openssh.connect(sshd.target(proxy_jump="jump", ssh_config=path, known_hosts=known, password=PASSWORD))
+    assert "Failed password" not in by_password.log()
+    assert "Accepted" not in by_password.log()
+
+
+def test_several_logins_at_once_to_a_new_host_all_believe_it(
+    openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path
+) -> None:
+    known = tmp_path / "new" / "known_hosts"
+    target = sshd.target(known_hosts=known, host_key=HostKeyPolicy.ACCEPT_NEW)
+    with ThreadPoolExecutor(4) as pool:
+        assert [one[0] for one in pool.map(lambda _: run(openssh, target, b"echo hi"), range(4))] == [b"hi\n"] * 4
+    assert len(set(known.read_text().splitlines())) == 1
+
+
+def test_a_controller_that_is_killed_leaves_no_ssh_and_no_folder(sshd: Sshd) -> None:
+    target = sshd.target()
+    program = (
+        "import sys, time\nfrom pathlib import Path\nfrom fleettrace.transport.interface import Target\n"
+        "from fleettrace.transport.openssh import OpenSshTransport\n"
+        f"connection = OpenSshTransport().connect(Target('web1', '127.0.0.1', {target.port}, {target.user!r}, "
+        f"Path({str(target.key_file)!r}), known_hosts=Path({str(target.known_hosts)!r})))\n"
+        "print('in', flush=True)\ntime.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as controller:
+        assert controller.stdout is not None
+        assert controller.stdout.readline() == b"in\n"
+        folder = private_folder(controller.pid)
+        controller.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while (folder.exists() or knowing(folder)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not folder.exists()
+    assert knowing(folder) == []
