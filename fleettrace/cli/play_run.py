@@ -5,19 +5,22 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from fleettrace.cli import check
 from fleettrace.cli.keeping import as_kept, open_history
-from fleettrace.cli.output import write_file_or_stdout
 from fleettrace.cli.play_setup import Prepared
+from fleettrace.cli.play_telling import OnStdout, show_findings, to_stdout
 from fleettrace.cli.progress import troubles
 from fleettrace.cli.run import trace
-from fleettrace.errors import ConfigError
+from fleettrace.errors import BusyError, ConfigError, FleettraceError
 from fleettrace.playbook.findings import Findings
+from fleettrace.playbook.notify.interface import Notice, NotifyError
+from fleettrace.playbook.notify.send import notify
 from fleettrace.report.build import build_report
-from fleettrace.report.interface import Output
+from fleettrace.report.escape import escape_text
 from fleettrace.report.model import Report
 from fleettrace.store.history import default_path
 from fleettrace.store.history_model import KEPT_KEYS, KeptRun
@@ -25,6 +28,7 @@ from fleettrace.summary.run import RunResult
 
 __all__ = ["check_play", "run_play"]
 
+_SUCCEEDED = (0, 1, 3)
 _FAMILIES = 200
 """Families that rules are held against: as many as the history keeps."""
 
@@ -33,44 +37,52 @@ _LOOKED_BACK = 50
 
 
 def run_play(each: Prepared) -> int:
-    """Sweep, report, and judge; gives the exit code."""
-    telling = _Telling(each)
-    code = trace(each.arguments, each.hidden, telling.write, troubles(quiet=each.arguments.quiet))
-    if code == 0 and telling.findings.at_or_over(each.fail_on):
-        return 1
+    """Sweep, report, judge, and tell; gives the exit code. Raises `FleettraceError`."""
+    judging = _Judging(each)
+    try:
+        code = trace(each.arguments, each.hidden, judging.write, troubles(quiet=each.arguments.quiet))
+    except BusyError:
+        raise
+    except FleettraceError as error:
+        _notify(each, judging, 2 if isinstance(error, ConfigError) else 4)
+        raise
+    if code == 0 and judging.findings.at_or_over(each.fail_on):
+        code = 1
+    _notify(each, judging, code)
     return code
 
 
 def check_play(each: Prepared) -> int:
     """Log in and plan as the play would, and trace nothing; gives the exit code."""
+    for target in each.play.notify:
+        try:
+            target.check()
+        except NotifyError as error:
+            _warn(each, f"{target.name}: {error}")
     arguments = argparse.Namespace(**vars(each.arguments))
     arguments.output, arguments.out, arguments.html, arguments.prometheus_keys = "table", None, None, False
     return check.command(arguments)
 
 
-class _Telling:
-    """Writes the reports of one play, and what its rules find."""
+class _Judging:
+    """Writes the reports of one play, and holds its rules against the run."""
 
     def __init__(self, each: Prepared) -> None:
         self.findings = Findings()
+        self.report: Report | None = None
         self._each = each
-        self._rules = each.play.rules
 
     def write(self, result: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> None:
-        """Write every output, then the findings. Raises `ConfigError`."""
+        """Write what goes to files, and to stdout unless that waits for what is new. Raises `ConfigError`."""
         each = self._each
-        if self._rules:
+        if each.play.rules:
             self.findings = self._judged(result, patterns)
-        silent = bool(self._rules) and each.arguments.quiet and not self.findings.standing
-        reports: dict[int, Report] = {}
+        self.report = build_report(result, top=each.arguments.top, patterns=patterns)
         for output in each.outputs:
-            if output.out is None and silent:
-                continue
-            if output.top not in reports:
-                reports[output.top] = build_report(result, top=output.top, patterns=patterns)
-            output.show(reports[output.top])
-        if self._rules and not silent:
-            self._tell()
+            if output.out is not None or not each.on_change:
+                output.show(self.report)
+        if each.play.rules and not each.on_change:
+            show_findings(each, self.findings)
 
     def _judged(self, result: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> Findings:
         from fleettrace.playbook.rules.judge import judge
@@ -79,33 +91,36 @@ class _Telling:
         each = self._each
         kept = as_kept(result, patterns, each.hidden, each.play.title)
         report = build_report(result, top=KEPT_KEYS, patterns=patterns, templates=_FAMILIES)
-        return judge(self._rules, Evidence(report, kept, _baseline(each)))
+        return judge(each.play.rules, Evidence(report, kept, _baseline(each)))
 
-    def _tell(self) -> None:
-        """Beneath a report that people read; beside one that machines read."""
-        rules = f"{len(self._rules)} rule{'s' * (len(self._rules) > 1)}"
-        title = f"FINDINGS  {self._each.play.title}: "
-        lines = [f"{title}{len(self.findings.standing) or 'none'} by {rules}"]
-        text = "".join(f"{line}\n" for line in [*lines, *(f"  {line}" for line in self.findings.lines())])
-        machine = any(
-            output.out is None and output.output not in (Output.TABLE, Output.MARKDOWN) for output in self._each.outputs
-        )
-        if machine:
-            print(text, end="", file=sys.stderr, flush=True)
-        else:
-            write_file_or_stdout(None, f"\n{text}", sys.stdout.encoding or "ascii")
+
+def _notify(each: Prepared, judging: _Judging, code: int) -> None:
+    """Tell whoever the play names, and stdout where that is told only of what is new. Nothing of it is fatal."""
+    play = each.play
+    targets = (*([OnStdout(to_stdout(each))] if each.on_change else []), *play.notify)
+    succeeded = code in _SUCCEEDED
+    notice = Notice(play.playbook, play.name, judging.findings, judging.report, succeeded, code, time.time())
+    notify(targets, notice, _store(each).parent / "notified", lambda words: _warn(each, words))
+
+
+def _warn(each: Prepared, words: str) -> None:
+    print(f"fleettrace: {escape_text(f'{each.play.title}: {words}')}", file=sys.stderr, flush=True)
+
+
+def _store(each: Prepared) -> Path:
+    given: str | None = each.arguments.store
+    return default_path() if given is None else Path(given)
 
 
 def _baseline(each: Prepared) -> KeptRun | None:
     """The newest run of this play, of the same hosts, that traced any; None when there is none."""
-    arguments = each.arguments
-    if not (default_path() if arguments.store is None else Path(arguments.store)).exists():
+    if not _store(each).exists():
         return None
     try:
-        with open_history(arguments) as history:
+        with open_history(each.arguments) as history:
             for line in reversed(history.runs(_LOOKED_BACK, playbook=each.play.title)):
                 if line.pattern == each.play.hosts and line.hosts_ok:
                     return history.load(line.run)
     except ConfigError as error:
-        print(f"fleettrace: there is no run to compare with: {error}", file=sys.stderr)
+        _warn(each, f"there is no run to compare with: {error}")
     return None

@@ -37,6 +37,11 @@ class Prepared:
     outputs: tuple[Wishes, ...]
     fail_on: Severity
 
+    @property
+    def on_change(self) -> bool:
+        """Whether stdout is told only of what is new: a quiet play with rules."""
+        return bool(self.play.rules) and bool(self.arguments.quiet)
+
 
 def prepared(plays: Sequence[Play], arguments: argparse.Namespace) -> list[Prepared]:
     """The plays, ready to begin. Raises `ConfigError`, with all that is wrong where that is of the playbooks."""

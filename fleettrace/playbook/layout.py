@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleettrace.inventory.pattern import split_pattern
+from fleettrace.playbook.layout_notify import notify_shape
 from fleettrace.playbook.layout_rules import rules_shape
 from fleettrace.playbook.model import PlayOutput
 from fleettrace.playbook.problems import Place, Problems
@@ -57,9 +58,10 @@ def layout(sweep: Mapping[str, Key]) -> Layout:
             "hosts": Key(Text("a host pattern such as 'cache:!canary'", _pattern), "a host pattern", required=True),
             "vars": variables,
             "sweep": Key(Keys("a sweep", options, _ELSEWHERE), "options of `fleettrace run`, by their long names"),
-            "keep": Key(Words(Text("limits such as 90d,3000,1G", _keep)), "how long its runs stay in the history"),
             "rules": Key(rules_shape(), "what is worth a finding"),
             "outputs": Key(ListOf(_output(), "a list of outputs"), "how its report is written, and where"),
+            "notify": Key(notify_shape(), "who is told of what is found"),
+            "keep": Key(Words(Text("limits such as 90d,3000,1G", _keep)), "how long its runs stay in the history"),
             "tags": tags,
         },
         {"include": "`- include: FILE` as an entry of its own"},

@@ -23,7 +23,7 @@ def rules_shape() -> Shape:
         "a rule",
         {
             "when": Key(Text(_EXPRESSION), _EXPRESSION, required=True),
-            "severity": Key(OneOf(tuple(Severity), Severity), "how bad it is (default medium)"),
+            "severity": Key(OneOf(tuple(each.value for each in Severity), Severity), "how bad it is (default medium)"),
             "message": Key(Text("a text, which may have fields in braces"), "what a finding says, fields in braces"),
             "name": Key(Text("a name"), "what findings are told by (default: the expression)"),
         },
@@ -50,7 +50,7 @@ class _Rule:
         except RuleError as error:
             part = part_of(error.part) or node
             place, where = _column(part, error.column)
-            problems.add(place, f"{error.message}{where}")
+            problems.add(place, error.message.replace(": expected ", "; expected ", 1) + where)
             return WRONG
 
     def schema(self) -> dict[str, Any]:

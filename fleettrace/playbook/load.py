@@ -133,6 +133,7 @@ class _Loader:
             keep=values.get("keep"),
             rules=tuple(values.get("rules", ())),
             outputs=tuple(values.get("outputs", ())),
+            notify=tuple(values.get("notify", ())),
             tags=values.get("tags", frozenset()) | way.tags,
         )
         self._alone(self._titles, play.title, play.where("name"), f"the name {play.name!r} is taken by the play")

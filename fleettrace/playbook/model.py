@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fleettrace.playbook.problems import Place
 
 if TYPE_CHECKING:
+    from fleettrace.playbook.notify.interface import Target
     from fleettrace.playbook.rules.language import Rule
 
 __all__ = ["Play", "PlayOutput", "chosen"]
@@ -41,6 +42,7 @@ class Play:
     keep: str | None = None
     rules: tuple[Rule, ...] = ()
     outputs: tuple[PlayOutput, ...] = ()
+    notify: tuple[Target, ...] = ()
     tags: frozenset[str] = frozenset()
 
     @property

@@ -74,5 +74,6 @@ class Problems:
 
 def meant(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the nearest of `known`, or nothing where none is near."""
-    near = difflib.get_close_matches(word.lower().replace("_", "-"), list(known), 1, 0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    names = {name.lower().replace("_", "-"): name for name in known}
+    near = difflib.get_close_matches(word.lower().replace("_", "-"), list(names), 1, 0.6)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from fleettrace.errors import ConfigError
-from fleettrace.playbook.problems import Place, Problems, meant
+from fleettrace.playbook.problems import Place, PlaybookError, Problems, meant
 from fleettrace.playbook.yamltree import Kind, Node
 
 __all__ = ["WRONG", "Either", "Key", "Keys", "ListOf", "OneOf", "Shape", "Switch", "Text", "Words", "optional_variable"]
@@ -199,14 +199,17 @@ class Keys:
         if node.kind is not Kind.MAPPING:
             return _unlike(node, f"{self.what}: a mapping with the keys {', '.join(self.keys)}", problems)
         values: dict[str, Any] = {}
+        hints = ""
         for key, value in node.entries:
             known = self.keys.get(key.text)
             if known is None:
                 problems.add(key.place, self._unknown(key.text))
                 values[key.text] = WRONG
+                hints += meant(key.text, self.keys)
             else:
                 values[key.text] = known.shape.read(value, problems)
-        missing = [name for name, key in self.keys.items() if key.required and name not in values]
+        # A key that is there under a name nearly right is not missing as well.
+        missing = [n for n, key in self.keys.items() if key.required and n not in values and repr(n) not in hints]
         for name in missing:
             problems.add(node.place, f"{self.what} without `{name}`; expected {self.keys[name].text}")
         if missing or any(value is WRONG for value in values.values()):
@@ -218,6 +221,10 @@ class Keys:
             return values
         try:
             return self.make(values, {key.text: value.place for key, value in node.entries})
+        except PlaybookError as error:
+            for problem in error.problems:
+                problems.add(problem.place, problem.message)
+            return WRONG
         except ConfigError as error:
             problems.add(node.place, _with_expectation(error.message, self.what))
             return WRONG
@@ -227,7 +234,8 @@ class Keys:
         if where is not None:
             return f"`{name}` does not belong here; expected {where}"
         near = meant(name, self.keys)
-        return f"unknown key {name!r} in {self.what}{near or '; expected one of ' + ', '.join(self.keys)}"
+        known = "an option of `fleettrace run`" if len(self.keys) > 15 else f"one of {', '.join(self.keys)}"
+        return f"unknown key {name!r} in {self.what}; expected {known}{near}"
 
     def schema(self) -> dict[str, Any]:
         """As `Shape` has it."""
