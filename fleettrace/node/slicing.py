@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fleettrace.node.lines import requests_of_line
 from fleettrace.node.output import Entry, RawSlice
@@ -112,37 +112,45 @@ class Slicer:
         parts = {
             pid: SliceCounts(index, start, end, raw.totals.get(pid, 0), everything=not raw.whole) for pid in self._plans
         }
-        listed = 0
-        # By map: how many of its entries were printed, and the smallest of them.
-        printed: dict[bool, int] = {}
-        smallest: dict[bool, int] = {}
+        shared: dict[int, list[Entry]] = {pid: [] for pid in parts}
         for entry in raw.entries:
-            part = parts.get(entry.pid)
-            listed += entry.requests
-            printed[entry.long] = printed.get(entry.long, 0) + 1
-            smallest[entry.long] = min(smallest.get(entry.long, entry.requests), entry.requests)
-            if part is not None:
-                self._listed[entry.pid] += entry.requests
-                self._odd[entry.pid] += 0 if _plausible(entry, self._plans[entry.pid]) else entry.requests
-                _count(part, entry, self._plans[entry.pid])
+            if entry.pid in shared:
+                shared[entry.pid].append(entry)
+        for pid, entries in shared.items():
+            self._count(pid, parts[pid], entries)
+        by_map = [[entry.requests for entry in raw.entries if entry.long is long] for long in (False, True)]
         for pid, part in parts.items():
             if self._plans[pid].script is not None:
                 # Its own map is all there is to go by, so what it does not show was not there unless it was full.
                 part.total = sum(part.counts.values())
                 self.overfull |= len(raw.entries) >= self._printed_once
-        cut = [map_ for map_, entries in printed.items() if entries >= self._limits.printed]
         for part in parts.values():
-            part.map_entries = max(printed.values(), default=0)
+            part.map_entries = max(map(len, by_map))
             part.map_total = sum(raw.totals.values())
-            part.map_listed = listed
-            part.smallest = max((smallest[map_] for map_ in cut), default=0)
+            part.map_listed = sum(map(sum, by_map))
+            part.smallest = max((min(sizes) for sizes in by_map if len(sizes) >= self._limits.printed), default=0)
         return parts
 
-
-def _plausible(entry: Entry, plan: ProbePlan) -> bool:
-    if plan.rung is Rung.COMMAND:
-        return True
-    return 0 < entry.length <= KEY_MAX_LENGTH and len(entry.data) == entry.length
+    def _count(self, pid: int, part: SliceCounts, entries: Sequence[Entry]) -> None:
+        """Count one process's entries into its part of the slice."""
+        plan = self._plans[pid]
+        self._listed[pid] += sum(entry.requests for entry in entries)
+        if plan.rung is Rung.COMMAND:
+            for entry in entries:
+                _count_line(part, entry, plan)
+            return
+        known, counts = plan.tagging.ops, part.counts
+        unknown = () if plan.ops is None or known is None else _unknown(known, {entry.tag for entry in entries})
+        for _, tag, length, data, requests, _ in entries:
+            read = len(data)
+            if not 0 < length == read <= KEY_MAX_LENGTH:
+                self._odd[pid] += requests
+            if tag in unknown:
+                part.total -= requests
+                part.unknown += requests
+                continue
+            slot = (Key(data, max(length, read)), tag)
+            counts[slot] = counts.get(slot, 0) + requests
 
 
 def _allow_for_unknown(summary: Summary, unknown: int) -> None:
@@ -150,20 +158,12 @@ def _allow_for_unknown(summary: Summary, unknown: int) -> None:
     summary.absent += unknown
 
 
-def _count(part: SliceCounts, entry: Entry, plan: ProbePlan) -> None:
-    if plan.rung is not Rung.COMMAND:
-        known = plan.tagging.ops
-        if (
-            plan.ops is not None
-            and known is not None
-            and (known[entry.tag] if entry.tag < len(known) else None) is None
-        ):
-            part.total -= entry.requests
-            part.unknown += entry.requests
-            return
-        slot = (Key(entry.data, max(entry.length, len(entry.data))), entry.tag)
-        part.counts[slot] = part.counts.get(slot, 0) + entry.requests
-        return
+def _unknown(known: Sequence[str | None], tags: Iterable[int]) -> set[int]:
+    """The tags that stand for no kind of request."""
+    return {tag for tag in tags if tag >= len(known) or known[tag] is None}
+
+
+def _count_line(part: SliceCounts, entry: Entry, plan: ProbePlan) -> None:
     # One line may be several requests or none: the total, counted in lines, is corrected by as much.
     cut = len(entry.data) < entry.length if entry.length else len(entry.data) >= _LINE_STRING
     requests = [(key, op) for key, op in requests_of_line(entry.data, cut) if plan.ops is None or op in plan.ops]

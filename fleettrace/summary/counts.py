@@ -14,7 +14,8 @@ bounds of the whole are the sums of the bounds of the parts, whatever the order 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from operator import add
 
 from fleettrace.summary.key import Key
 
@@ -39,13 +40,11 @@ def merge_ops(a: Mapping[str, int] | None, b: Mapping[str, int] | None) -> dict[
     return merged
 
 
-def add_courses(a: list[int], b: Iterable[int]) -> list[int]:
+def add_courses(a: list[int], b: Sequence[int]) -> list[int]:
     """Add course `b` into `a`, bucket by bucket; the shorter one counts as zero past its end. Returns `a`."""
-    for index, count in enumerate(b):
-        if index < len(a):
-            a[index] += count
-        else:
-            a.append(count)
+    common = min(len(a), len(b))
+    a[:common] = map(add, a, b)
+    a.extend(b[common:])
     return a
 
 
@@ -74,7 +73,11 @@ class KeyCount:
         """Take in what another summary knows of the same key."""
         self.requests += other.requests
         self.covered += other.covered
-        self.ops = merge_ops(self.ops, other.ops)
+        if self.ops is None or other.ops is None:
+            self.ops = None
+        else:
+            for op, count in other.ops.items():
+                self.ops[op] = self.ops.get(op, 0) + count
         self.misses = add_known(self.misses, other.misses)
         self.value_bytes = add_known(self.value_bytes, other.value_bytes)
         add_courses(self.course, other.course)

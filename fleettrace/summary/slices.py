@@ -81,17 +81,22 @@ def summarise(part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable
     pad = [0] * bucket
     keys: dict[Key, KeyCount] = {}
     tags_listed: dict[Key, int] = {}
+    names: dict[int, str | None] = {} if op_of is None else {tag: op_of(tag) for tag in {tag for _, tag in part.counts}}
     for (key, tag), count in part.counts.items():
+        op = names.get(tag)
         known = keys.get(key)
         if known is None:
-            known = keys[key] = KeyCount(ops=None if op_of is None else {}, course=[*pad, 0])
+            keys[key] = KeyCount(count, ops=None if op is None else {op: count}, course=[*pad, count])
+            tags_listed[key] = 1
+            continue
         known.requests += count
         known.course[bucket] += count
-        tags_listed[key] = tags_listed.get(key, 0) + 1
-        if op_of is not None and known.ops is not None:
-            op = op_of(tag)
-            known.ops = None if op is None else {**known.ops, op: known.ops.get(op, 0) + count}
-    for key, known in keys.items():
+        tags_listed[key] += 1
+        if op is None or known.ops is None:
+            known.ops = None
+        else:
+            known.ops[op] = known.ops.get(op, 0) + count
+    for key, known in keys.items() if absent else ():
         # Its other tags' entries may be among those that were not printed.
         others = limits.tags - min(tags_listed[key], limits.tags)
         known.covered = absent - (min(absent, entry * others + dropped) if others else 0)
