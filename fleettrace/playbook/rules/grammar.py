@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,9 @@ _SILENT = {"TIMES", "SUBJECT", "NOT", "LPAR", "RPAR", "MEAN", "NEW"}
 """Left out of what is said to be expected, where there is anything else: possible, but seldom meant."""
 
 
+_KINDS = tuple(kind.value for kind in SubjectKind if kind is not SubjectKind.TOTALS)
+
+
 class RuleError(FleettraceError):
     """A rule that cannot be. `column` (from 1 on) says where in `part`, which is `when` or `message`."""
 
@@ -105,25 +108,13 @@ def _unexpected(when: str, error: UnexpectedInput) -> RuleError:
     if "OPERATOR" in expected:
         before = re.search(r"[a-z_.]+\s*$", when[:position])
         if before is not None:
-            _known(before[0].strip(), before.start() + 1)
+            field_of(before[0].strip(), before.start() + 1, also=_KINDS)
         expected = {"OPERATOR"}
     found = re.match(r"\w+|[^\w\s]+", when[position:])
     found_text = "the end" if at_end or found is None else escape_text(found[0])[:30]
     named = sorted(expected - _SILENT) or sorted(expected)
     words = list(dict.fromkeys(_EXPECTED.get(one, one.lower().strip("_")) for one in named))
     return RuleError(f"expected {choice(words)}, found {found_text}", position + 1)
-
-
-def _known(word: str, column: int) -> None:
-    """Raise `RuleError` when what stands where a field belongs is neither one nor a kind of thing."""
-    kinds = [kind.value for kind in SubjectKind if kind is not SubjectKind.TOTALS]
-    if word in kinds:
-        raise RuleError(
-            f"{word} alone is no field: expected such as {word}.share, or {word} changed since baseline", column
-        )
-    if word not in FIELDS and word not in BARE:
-        hint = nearest(word, kinds) or nearest(word, [*FIELDS, *BARE])
-        raise RuleError(f"there is no field {escape_text(word)}{hint}", column)
 
 
 def choice(words: list[str]) -> str:
@@ -135,11 +126,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def field_of(text: str, column: int) -> Field:
+def field_of(text: str, column: int, also: Collection[str] = ()) -> Field:
+    """The field of that name. Raises `RuleError`, with the nearest right name: a field's, or one of `also`."""
     found = FIELDS.get(text) or BARE.get(text)
     if found is not None:
         return found
+    if text in _KINDS:
+        raise RuleError(
+            f"{text} alone is no field: expected such as {text}.requests, or {text} changed since baseline", column
+        )
     group = text.partition(".")[0] + "."
     known = [name for name in FIELDS if name.startswith(group)] or [*FIELDS, *BARE]
-    hint = nearest(text, known) or nearest(text, [*FIELDS, *BARE])
+    hint = nearest(text, also) or nearest(text, known) or nearest(text, [*FIELDS, *BARE])
     raise RuleError(f"there is no field {escape_text(text)}{hint}", column)

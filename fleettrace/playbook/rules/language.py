@@ -28,6 +28,9 @@ __all__ = ["Rule", "RuleError", "compile_rule"]
 _MOST_NEWCOMERS = 1000
 """A run keeps its thousand hottest keys."""
 
+_DEEPEST = 50
+"""Parentheses within each other."""
+
 _CHANGES = {"changed": frozenset(Kind)} | {kind.value: frozenset({kind}) for kind in Kind}
 _NUMBERS = ("==", "!=", ">", ">=", "<", "<=")
 _TEXTS = ("==", "!=", "~")
@@ -103,8 +106,10 @@ class _Builder:
 
     def __init__(self) -> None:
         self.subject: SubjectKind | None = None
+        self._depth = 0
 
     def either(self, tree: Tree[Token] | Token) -> Test:
+        """The test that a branch of the parse tree says."""
         tests = tuple(self._both(one) for one in _branches(tree))
         return tests[0] if len(tests) == 1 else Any(tests)
 
@@ -117,7 +122,11 @@ class _Builder:
         (inner,) = [one for one in (last,) if not isinstance(one, str)]
         match inner.data:
             case "parenthesis":
+                self._depth += 1
+                if self._depth > _DEEPEST:
+                    raise RuleError(f"too many parentheses within each other: at most {_DEEPEST}", 1)
                 test = self.either(inner.children[0])
+                self._depth -= 1
             case "comparison":
                 test = self._comparison(_tokens(inner))
             case "flag":

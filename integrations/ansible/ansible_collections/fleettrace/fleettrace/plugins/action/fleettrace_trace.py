@@ -1,0 +1,156 @@
+"""Traces the memcacheds of a host over the connection that Ansible has to it, with the fleettrace of the controller."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from ansible import constants
+from ansible.errors import AnsibleActionFail, AnsibleAuthenticationFailure, AnsibleConnectionFailure, AnsibleError
+from ansible.module_utils.common.text.converters import to_bytes
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+try:
+    from ansible_collections.fleettrace.fleettrace.plugins.plugin_utils.one_shot import OneShotTransport
+    from ansible_collections.fleettrace.fleettrace.plugins.plugin_utils.tracing import (
+        UNREACHABLE,
+        Wishes,
+        summary,
+        trace,
+        write_run_file,
+    )
+
+    from fleettrace.errors import ConfigError, HostError, HostState
+except ImportError as error:
+    MISSING = error
+else:
+    MISSING = None
+
+_display = Display()
+
+OPTIONS = {
+    "duration": {"type": "str", "default": "10s"},
+    "probe": {
+        "type": "str",
+        "default": "auto",
+        "choices": ["auto", "item", "usdt", "command", "syscall", "watch"],
+    },
+    "ops": {"type": "list", "elements": "str", "default": []},
+    "misses": {"type": "bool", "default": False},
+    "sizes": {"type": "bool", "default": False},
+    "max_cost": {"type": "str", "default": "50%"},
+    "top": {"type": "int", "default": 10},
+    "dest": {"type": "path"},
+    "run": {"type": "str"},
+    # Where a task does not say, the variables do that fleettrace's own inventories have.
+    "bpftrace": {"type": "raw"},
+    "scope": {"type": "str", "choices": ["host", "netns"]},
+    "instances": {"type": "list", "elements": "raw"},
+}
+
+
+class ActionModule(ActionBase):
+    """The task. Nothing is copied to the host, and nothing there needs Python."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+    _supports_async = False
+
+    def run(self, tmp=None, task_vars=None):
+        """Run the task on one host."""
+        task_vars = task_vars or {}
+        result = super().run(tmp, task_vars)
+        if MISSING is not None:
+            raise AnsibleActionFail(
+                f"fleettrace is missing ({MISSING}): install it for the Python that runs Ansible, {sys.executable}, "
+                "such as in the execution environment"
+            )
+        _, options = self.validate_argument_spec(argument_spec=OPTIONS)
+        check = self._task.check_mode
+        host = task_vars["inventory_hostname"]
+        try:
+            wishes = Wishes.of(
+                self._with_variables(options, task_vars),
+                hosts=len(task_vars.get("ansible_play_hosts_all") or [host]),
+                trace=not check,
+            )
+            outcome = trace(host, OneShotTransport(self._run, become=self._becomes), wishes)
+            result.update(changed=False, run_file=None, **summary(outcome, wishes))
+            if options["dest"] and not check:
+                play = task_vars.get("ansible_play_name") or "all"
+                path = write_run_file(Path(options["dest"]), options["run"], play, host, outcome, wishes)
+                result["run_file"] = str(path)
+        except (ConfigError, ValueError) as error:
+            raise AnsibleActionFail(str(error)) from error
+        for warning in outcome.warnings:
+            _display.warning(f"{host}: {warning.message}")
+        return self._judged(result, outcome.result)
+
+    def _with_variables(self, options, task_vars):
+        """The options, filled up from `fleettrace_bpftrace`, `fleettrace_scope` and `fleettrace_instances`."""
+        given = {
+            name: self._templar.template(task_vars.get(f"fleettrace_{name}"))
+            if options[name] is None
+            else options[name]
+            for name in ("bpftrace", "scope", "instances")
+        }
+        words = given["bpftrace"] or []
+        instances = given["instances"] or []
+        return {
+            **options,
+            "bpftrace": [str(word) for word in (shlex.split(words) if isinstance(words, str) else words)],
+            "scope": given["scope"] or "host",
+            "instances": instances if isinstance(instances, list) else [instances],
+        }
+
+    def _judged(self, result, host):
+        """Failed, or unreachable in Ansible's sense, unless nothing of the host's traffic is missing."""
+        if host.complete:
+            return result
+        result["msg"] = host.error.message if host.error else f"the host is {host.state}"
+        result["unreachable" if host.state in UNREACHABLE else "failed"] = True
+        return result
+
+    @property
+    def _becomes(self):
+        user, remote = self.get_become_option("become_user"), self._get_remote_user()
+        same = user == remote and any((user, remote)) and not constants.BECOME_ALLOW_SAME_USER
+        return bool(self._connection.become) and not same
+
+    def _run(self, command, data):
+        """One command over Ansible's connection, as `ActionBase._low_level_execute_command` does it, but in bytes."""
+        if self._becomes:
+            command = self._connection.become.build_become_command(command, self._connection._shell)
+        if self._connection.allow_executable and self._play_context.executable:
+            command = f"{self._play_context.executable} -c {shlex.quote(command)}"
+        if self._connection.transport == "local":
+            self._connection.cwd = to_bytes(self._loader.get_basedir(), errors="surrogate_or_strict")
+        try:
+            status, out, err = self._connection.exec_command(command, in_data=data, sudoable=True)
+        except AnsibleAuthenticationFailure as error:
+            raise HostError(HostState.AUTH_FAILED, "auth-failed", _line(error)) from error
+        except AnsibleConnectionFailure as error:
+            raise _unreachable(_line(error)) from error
+        except AnsibleError as error:
+            words = _line(error)
+            code = "become-wrong-password" if "Incorrect" in words else "become-password-required"
+            if "password" in words:
+                raise HostError(HostState.BECOME_FAILED, code, f"{words}: check `ansible_become_password`") from error
+            raise _unreachable(words) from error
+        return (status or 0), out, err
+
+
+def _unreachable(words):
+    if "privilege escalation" in words:
+        return HostError(HostState.BECOME_FAILED, "become-timeout", words)
+    if "ost key verification failed" in words:
+        return HostError(HostState.HOST_KEY, "host-key", words)
+    if "Permission denied" in words:
+        return HostError(HostState.AUTH_FAILED, "auth-failed", words)
+    return HostError(HostState.UNREACHABLE, "connection-failed", words)
+
+
+def _line(error):
+    return " ".join(str(error).split())

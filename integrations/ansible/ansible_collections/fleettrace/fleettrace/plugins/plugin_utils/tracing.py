@@ -1,0 +1,144 @@
+"""One host's sweep from the options of a task: fleettrace's ordinary one, its run file, and a summary for Ansible."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+from fleettrace import __version__
+from fleettrace.cli.values import OPS, cores, duration
+from fleettrace.errors import ConfigError, HostState
+from fleettrace.inventory.selectors import InstanceSelector
+from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
+from fleettrace.node.model import Instance
+from fleettrace.probes.model import Rung, TraceSettings, Wish
+from fleettrace.report.escape import escape_key
+from fleettrace.store.writing import RunFileWriter
+from fleettrace.summary.run import HostResult, InstanceResult, RunInfo
+from fleettrace.sweep.events import ignore
+from fleettrace.sweep.host import HostSweep
+from fleettrace.sweep.outcome import HostOutcome
+from fleettrace.sweep.settings import HostTask, SweepSettings, printed_entries
+from fleettrace.sweep.stop import Stop
+from fleettrace.transport.interface import Target, Transport
+
+__all__ = ["UNREACHABLE", "Wishes", "summary", "trace", "write_run_file"]
+
+UNREACHABLE = (HostState.UNREACHABLE, HostState.AUTH_FAILED, HostState.HOST_KEY)
+"""The states of a host that Ansible calls unreachable."""
+
+_BUCKETS = 60
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a task asks for, checked."""
+
+    sweep: SweepSettings
+    hosts: int
+    """How many hosts the play has: each prints the less the more there are."""
+    bpftrace: tuple[str, ...]
+    scope: str
+    instances: tuple[InstanceSelector, ...]
+    top: int
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], *, hosts: int, trace: bool) -> Wishes:
+        """From the module's options. Raises ValueError and `ConfigError`."""
+        seconds = duration(str(options["duration"]))
+        unknown = set(options["ops"] or ()) - set(OPS)
+        if unknown:
+            raise ValueError(f"ops: {sorted(unknown)[0]!r} is none of {', '.join(OPS)}")
+        rung = None if options["probe"] == "auto" else Rung(options["probe"])
+        if rung not in (None, Rung.ITEM) and (options["misses"] or options["sizes"]):
+            raise ValueError(f"misses and sizes need the probe item: leave probe: {rung} out")
+        wish = Wish(rung, frozenset(options["ops"]) if options["ops"] else None, options["misses"], options["sizes"])
+        sweep = SweepSettings(
+            duration_s=seconds,
+            wish=wish,
+            trace=trace,
+            max_cost=cores(str(options["max_cost"])),
+            bucket_s=max(1.0, seconds / _BUCKETS),
+        )
+        bpftrace = tuple(options["bpftrace"]) or ("bpftrace",)
+        chosen = tuple(InstanceSelector.parse(item, _wrong) for item in options["instances"])
+        return cls(sweep, hosts, bpftrace, options["scope"], chosen, options["top"])
+
+    def wants(self, instance: Instance) -> bool:
+        """Whether it is one of the instances asked for; one selector that fits is enough."""
+        name = None if instance.container is None else instance.container.name
+        return not self.instances or any(
+            one.matches(ports=instance.ports, container=name, user=instance.user) for one in self.instances
+        )
+
+
+def trace(host: str, transport: Transport, wishes: Wishes) -> HostOutcome:
+    """Sweep one host: what goes wrong there is in the outcome."""
+    bounds = TraceSettings(wishes.sweep.duration_s, printed=printed_entries(wishes.hosts))
+    sweep = HostSweep(wishes.sweep, bounds, BinaryCatalog(default_cache_dir()), Stop(), ignore)
+    task = HostTask(host, Target(host), transport, wishes.bpftrace, wishes.scope, wishes.wants)
+    return sweep.run(task)
+
+
+def write_run_file(
+    folder: Path, run: str | None, pattern: str, host: str, outcome: HostOutcome, wishes: Wishes
+) -> Path:
+    """Write the run file of one host, for `fleettrace merge`. Raises `ConfigError`."""
+    path = folder / f"{quote(host, safe='')}.run"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make this folder for run files: {error.strerror}", file=folder) from None
+    finished = datetime.now(UTC)
+    name = run or f"{finished:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}"
+    # The tasks of one run begin one after another, and are one run: its name says when that began.
+    found = re.match(r"\d{8}T\d{6}Z", name)
+    started = datetime.strptime(found[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if found else finished
+    info = RunInfo(name, started, pattern, wishes.sweep.duration_s, __version__, wishes.sweep.bucket_s)
+    info.finished = finished
+    with RunFileWriter(path) as writer:
+        writer.add(name, outcome.result, outcome.summaries, outcome.warnings)
+        writer.finish([info])
+    return path
+
+
+def summary(outcome: HostOutcome, wishes: Wishes) -> dict[str, Any]:
+    """What the task returns of the host."""
+    host = outcome.result
+    return {
+        "state": host.state.value,
+        "error": None if host.error is None else {"code": host.error.code, "message": host.error.message},
+        "requests": host.requests,
+        "rate": host.rate,
+        "instances": [_instance(each) for each in host.instances],
+        "keys": _keys(host, wishes.top),
+    }
+
+
+def _keys(host: HostResult, top: int) -> Sequence[dict[str, Any]]:
+    return [{"key": escape_key(key.data), "requests": requests} for key, requests in host.top[:top]]
+
+
+def _instance(instance: InstanceResult) -> dict[str, Any]:
+    return {
+        "pid": instance.pid,
+        "ports": list(instance.ports),
+        "version": instance.version,
+        "state": instance.state.value,
+        "rung": instance.probe.rung,
+        "exact": instance.probe.exact,
+        "why": instance.probe.why,
+        "window_s": instance.window_s,
+        "requests": instance.requests,
+        "absent": instance.absent,
+    }
+
+
+def _wrong(message: str) -> ConfigError:
+    return ConfigError(f"instances: {message}")

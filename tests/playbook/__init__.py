@@ -1,0 +1,1 @@
+"""Playbooks, their rules, and who is told."""

@@ -1,0 +1,104 @@
+"""Those who are told, for real: a web service that answers as it is bidden, and programs that keep what they get."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fleettrace.playbook.findings import Findings, Severity
+from fleettrace.playbook.notify.interface import Notice
+from fleettrace.playbook.rules.judge import judge
+from fleettrace.playbook.rules.language import compile_rule
+from tests.playbook.rules_evidence import evidence
+
+__all__ = ["Received", "Receiver", "notice", "program"]
+
+AT = 1_790_000_000.25
+"""When the play ended."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        """What it said."""
+        return json.loads(self.body)
+
+
+@dataclass
+class Receiver:
+    """A web service on a port of its own. Each answer is a status, or seconds to say nothing; the last one stays."""
+
+    answers: Sequence[int | float] = (204,)
+    headers: dict[str, str] = field(default_factory=dict)
+    received: list[Received] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where it is, with a token that nobody should see."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/hooks/TOKEN-7f3a"
+
+    def __enter__(self) -> Receiver:
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                number = len(receiver.received)
+                receiver.received.append(Received(self.path, dict(self.headers), body))
+                answer = receiver.answers[min(number, len(receiver.answers) - 1)]
+                if isinstance(answer, float):
+                    receiver.ended.wait(answer)
+                    return
+                self.send_response(answer)
+                for name, value in receiver.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self.ended = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.ended.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(timeout=5)
+
+
+def program(folder: Path, name: str, script: str) -> str:
+    """A program that is this shell script."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def notice(
+    *keys: str, findings: Findings | None = None, succeeded: bool = True, exit_code: int = 1, play: str = "hot keys"
+) -> Notice:
+    """What a play has found: each of these keys has more than its share."""
+    given = evidence(dict.fromkeys(keys, 300) | {"rest": 10})
+    rule = compile_rule("key.requests > 100", name="hot", severity=Severity.HIGH)
+    found = judge([rule], given) if findings is None else findings
+    return Notice("nightly", play, found, given.report, succeeded, exit_code, AT)

@@ -1,0 +1,89 @@
+"""Evidence to judge: small fleets with bounds, missing hosts and earlier runs of their own."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+from fleettrace.errors import HostState
+from fleettrace.playbook.findings import Certainty, Finding, Findings
+from fleettrace.playbook.rules.judge import judge
+from fleettrace.playbook.rules.language import compile_rule
+from fleettrace.playbook.rules.scene import Evidence
+from fleettrace.report.build import build_report
+from fleettrace.store.history_model import KeptRun, keep, result_of
+from fleettrace.summary.counts import KeyCount
+from fleettrace.summary.run import InstanceResult, ProbeVerdict
+from tests.report.examples import add_host, failed, new_run
+from tests.store.diff_traffic import Fleet, window
+
+__all__ = ["evidence", "fleet", "found", "named", "of_runs", "run_after"]
+
+APPROXIMATE = ProbeVerdict("watch", False)
+
+
+def evidence(
+    *hosts: Mapping[str, int],
+    absent: int = 0,
+    unlisted: int = 0,
+    missing: Sequence[str] = (),
+    approximate: bool = False,
+    misses: int | None = None,
+) -> Evidence:
+    """A run of ten seconds over hosts with these keys; `absent` is each host's."""
+
+    def change(instance: InstanceResult) -> None:
+        if approximate:
+            instance.probe = APPROXIMATE
+
+    run = new_run("all")
+    for number, keys in enumerate(hosts, 1):
+        counts = {
+            name.encode(): KeyCount(count, 0, {"get": count}, misses, None, [count // 10] * 10)
+            for name, count in keys.items()
+        }
+        for count, known in zip(keys.values(), counts.values(), strict=True):
+            known.course[0] += count % 10
+        add_host(run, f"h{number}", counts, absent=absent, unlisted=unlisted, instance=change)
+    for name in missing:
+        failed(run, name, HostState.UNREACHABLE, "connect", "no route")
+    return Evidence(build_report(run, top=1000, templates=200), keep(run))
+
+
+def found(rule: str, given: Evidence) -> Findings:
+    """What one rule finds."""
+    return judge([compile_rule(rule)], given)
+
+
+def named(findings: Findings, certainty: Certainty | None = None) -> list[str]:
+    """The names found, in the report's order; those that are unknown left out."""
+    return [one.shown for one in findings.standing if certainty in (None, one.certainty)]
+
+
+def only(findings: Findings) -> Finding:
+    """The one finding."""
+    (one,) = findings.all
+    return one
+
+
+def fleet(*, keys: int = 200, hosts: int = 4, rate: float = 50_000) -> Fleet:
+    """A fleet with steady traffic, each key on one host."""
+    weights = tuple((rank + 1) ** -0.9 for rank in range(keys))
+    return Fleet(hosts, rate, weights, tuple(rank % hosts for rank in range(keys)), (0.0,) * keys)
+
+
+def run_after(
+    traffic: Fleet,
+    seed: int,
+    *,
+    times: Mapping[int, float] | None = None,
+    places: Mapping[int, int] | None = None,
+    down: Sequence[int] = (),
+) -> KeptRun:
+    """A window of it; `times` and `places` are what changed."""
+    return window(traffic, random.Random(seed), times=times, places=places, failed=down, name=f"run-{seed}")
+
+
+def of_runs(before: KeptRun | None, after: KeptRun) -> Evidence:
+    """A run, and the one before."""
+    return Evidence(build_report(result_of(after), top=1000, templates=200), after, before)
