@@ -1,0 +1,98 @@
+"""Debian's own cron, on crontabs of the test's: in a mount namespace, where nothing of the machine's is touched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+__all__ = ["Cron"]
+
+_PID = Path("/run/crond.pid")
+_SET_UP = """
+set -e
+mount --bind "$1/pid" /run/crond.pid
+mount --bind "$1/crontabs" /var/spool/cron/crontabs
+mount --bind "$1/cron.d" /etc/cron.d
+mount --bind "$1/crontab" /etc/crontab
+mount -t overlay -o lowerdir="$1/sbin:/usr/sbin" none /usr/sbin
+exec /usr/sbin/cron -f
+"""
+_SENDMAIL = """#!/bin/sh
+mail=$(mktemp {folder}/XXXXXX)
+printf '%s\\n' "$@" >"$mail.arguments"
+cat >"$mail.mail"
+"""
+
+
+class Cron:
+    """A cron that runs one crontab of /etc/cron.d, and whose mail a stand-in for sendmail keeps."""
+
+    def __init__(self, folder: Path, crontab: str) -> None:
+        self._mails = folder / "mails"
+        for name in ("crontabs", "cron.d", "sbin", "mails"):
+            (folder / name).mkdir()
+        for name in ("crontab", "pid"):
+            (folder / name).write_text("")
+        (folder / "cron.d/audits").write_text(crontab)
+        sendmail = folder / "sbin/sendmail"
+        sendmail.write_text(_SENDMAIL.format(folder=self._mails))
+        sendmail.chmod(0o755)
+        self._folder = folder
+
+    def __enter__(self) -> Cron:
+        # The one file that has to be there: a machine's own cron would hold a lock on it.
+        self._made = not _PID.exists()
+        _PID.touch()
+        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SET_UP, "sh", str(self._folder)]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        return self
+
+    def wait_for(self, files: list[Path], *, seconds: float) -> None:
+        """Wait until all these files are there, and cron has nothing left to do."""
+        deadline = time.monotonic() + seconds
+        while not all(file.exists() for file in files) or self._jobs():
+            if self._process.poll() is not None:
+                raise AssertionError(f"cron ended with {self._process.returncode}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not after {seconds:g} s: {[file.name for file in files if not file.exists()]}")
+            time.sleep(0.1)
+
+    def mails(self) -> list[tuple[str, str]]:
+        """The mails that cron sent: sendmail's arguments, and the mail."""
+        found = sorted(self._mails.glob("*.mail"))
+        return [(mail.with_suffix(".arguments").read_text(), mail.read_text()) for mail in found]
+
+    def _jobs(self) -> list[int]:
+        """The processes of cron but for itself."""
+        ours = _namespace(self._process.pid)
+        return [
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and int(entry.name) != self._process.pid and _namespace(int(entry.name)) == ours
+        ]
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        jobs = self._jobs() if self._process.poll() is None else []
+        self._process.kill()
+        self._process.wait()
+        for job in jobs:
+            try:
+                os.kill(job, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if self._made:
+            _PID.unlink()
+
+
+def _namespace(pid: int) -> str | None:
+    """Its mount namespace; None when it is gone."""
+    try:
+        return str(Path(f"/proc/{pid}/ns/mnt").readlink())
+    except OSError:
+        return None

@@ -1,0 +1,55 @@
+"""The systemd units: what systemd itself says of them, and how much it lets them do."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).parents[2] / "integrations/systemd"
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> list[Path]:
+    """An instance of each unit, with a program that is there in place of /usr/bin/fleettrace."""
+    made = []
+    for kind in ("service", "timer"):
+        text = (UNITS / f"fleettrace-audit@.{kind}").read_text()
+        made.append(tmp_path / f"fleettrace-audit@nightly.{kind}")
+        made[-1].write_text(text.replace("/usr/bin/fleettrace", sys.executable))
+    return made
+
+
+def analyze(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemd-analyze", *map(str, words)], capture_output=True, text=True, check=False)
+
+
+def test_systemd_has_nothing_to_say_against_the_units(units: list[Path]) -> None:
+    verdict = analyze("verify", "--man=no", *units)
+    assert (verdict.returncode, verdict.stdout, verdict.stderr) == (0, "", "")
+
+
+def test_a_mistake_would_be_seen(units: list[Path]) -> None:
+    units[0].write_text(units[0].read_text().replace("ProtectHome=", "ProtctHome="))
+    assert "Unknown key 'ProtctHome'" in analyze("verify", "--man=no", *units).stderr
+
+
+def test_the_service_can_do_little(units: list[Path]) -> None:
+    verdict = analyze("security", "--offline=true", "--threshold=20", "--no-pager", units[0])
+    exposure = re.search(r"Overall exposure level for \S+: (\d+\.\d)", verdict.stdout)
+    assert exposure is not None and float(exposure[1]) <= 2.0
+    assert verdict.returncode == 0
+
+
+def test_its_user_can_be_made(tmp_path: Path) -> None:
+    place = tmp_path / "usr/lib/sysusers.d/fleettrace.conf"
+    place.parent.mkdir(parents=True)
+    (tmp_path / "etc").mkdir()
+    shutil.copy(UNITS / "fleettrace-sysusers.conf", place)
+    subprocess.run(["systemd-sysusers", f"--root={tmp_path}"], check=True, capture_output=True)
+    assert "fleettrace:x:" in (tmp_path / "etc/passwd").read_text()
+    assert ":/var/lib/fleettrace:" in (tmp_path / "etc/passwd").read_text()
