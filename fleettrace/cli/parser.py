@@ -212,6 +212,11 @@ def _play_overrides(options: Options) -> None:
     _word_options(options)
 
 
+def _detach_options(options: Options) -> None:
+    options.switch("--detach", "one window for all: leave a trace on each host for one moment, collect it later")
+    options.value("--detach-ttl", duration, "15m", "TIME", "how long a host keeps what nobody collects")
+
+
 def _min_ok_option(options: Options) -> None:
     options.value("--min-ok", share, "50%", "SHARE", "hosts that must succeed for exit code 3 instead of 4")
 
@@ -227,7 +232,7 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[Options], None]]]] = {
         (
             *(_inventory_options, _trace_options, _output_options, _name_options),
             *(_save_options, _keep_options, _connection_options),
-            *(_session_options, _schedule_options, _word_options),
+            *(_detach_options, _session_options, _schedule_options, _word_options),
         ),
     ),
     "play": ("run playbooks", (_play_options, _play_overrides)),

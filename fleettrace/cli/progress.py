@@ -21,6 +21,7 @@ from fleettrace.sweep.events import (
     RunStarted,
     StopRequested,
     WaveStarted,
+    WindowsBegan,
     ignore,
 )
 
@@ -84,6 +85,9 @@ class _Lines:
                     self._say(f"{host}: {state}: {escape_text(result.error.message) if result.error else ''}")
                 elif self._verbose:
                     self._say(f"{host}: {state}")
+            case WindowsBegan(hosts, spread, within, skew) if self._verbose:
+                apart = f"the windows of {hosts} hosts began within {spread:.3f} s of each other (to {within:.3f} s)"
+                self._say(f"{apart}, their clocks within {skew:.3f} s of this one's")
             case StopRequested(reason):
                 self._say(f"{reason}: {_STOPPING}")
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from fleettrace.cli.detach import detach_of
 from fleettrace.cli.fleet import Transports, selected, tasks_of, warnings_of
 from fleettrace.cli.output import wishes
 from fleettrace.cli.progress import troubles
@@ -63,6 +64,7 @@ def trace(
         transports = Transports()
         stack.callback(transports.close)
         tasks = tasks_of(selection.hosts, arguments, transports, asked_password(arguments))
+        detach = detach_of(arguments, len(tasks))
         stack.enter_context(its_turn(arguments))
         kept = saver(arguments, hidden)
         if kept is not None:
@@ -78,6 +80,7 @@ def trace(
             listener=listener if kept is None else together(listener, kept),
             display=display,
             info=None if resumed is None else resumed.info,
+            detach=detach,
         )
 
 

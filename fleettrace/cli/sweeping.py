@@ -22,6 +22,7 @@ from fleettrace.cli.redaction import Redaction
 from fleettrace.cli.wishes import wish_of
 from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
 from fleettrace.summary.run import RunInfo, RunResult, Warn
+from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.engine import Sweep
 from fleettrace.sweep.events import Listener, ignore, together
 from fleettrace.sweep.log import EventLog
@@ -49,6 +50,7 @@ def sweep_and_report(
     listener: Listener = ignore,
     display: Listener | None = None,
     info: RunInfo | None = None,
+    detach: Detach | None = None,
 ) -> int:
     """Sweep the hosts, write the report, and give the exit code. `listener` hears of it beside the progress, `display`
     in its place. With `info` the sweep is a part of that run, else a run of its own."""
@@ -61,7 +63,7 @@ def sweep_and_report(
     with ExitStack() as stack:
         log = None if arguments.log is None else stack.enter_context(EventLog(Path(arguments.log)))
         heard = together(shown, ignore if log is None else log, listener)
-        sweep = Sweep(tasks, _settings(arguments, trace), info, BinaryCatalog(default_cache_dir()), heard)
+        sweep = Sweep(tasks, _settings(arguments, trace, detach), info, BinaryCatalog(default_cache_dir()), heard)
         with _stopped_by_signals(sweep):
             result = sweep.run()
     result.warnings.extend(warnings)
@@ -86,7 +88,7 @@ def _run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
 
 
-def _settings(arguments: argparse.Namespace, trace: bool) -> SweepSettings:
+def _settings(arguments: argparse.Namespace, trace: bool, detach: Detach | None) -> SweepSettings:
     return SweepSettings(
         duration_s=arguments.duration,
         forks=arguments.forks,
@@ -99,6 +101,7 @@ def _settings(arguments: argparse.Namespace, trace: bool) -> SweepSettings:
         deadline_s=arguments.deadline,
         # At most 60 buckets in a course, so that a long window does not make every key's course long.
         bucket_s=max(1.0, arguments.duration / BUCKETS),
+        detach=detach,
     )
 
 

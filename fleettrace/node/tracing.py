@@ -22,7 +22,7 @@ from fleettrace.probes.program import Site, program, unsafe, uprobe_count
 from fleettrace.summary.counts import Summary
 from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
 
-__all__ = ["NOT_ATTACHED", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
+__all__ = ["ENDING_S", "NOT_ATTACHED", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
 
 STARTUP_S = 60.0
 """Seconds for bpftrace to compile and attach before, and to detach and print after, the window; seen: 0.6 to 8."""
@@ -91,6 +91,8 @@ class HostTrace:
     """One trace: its script, and the state of reading it. `on_start` and `on_slice` hear as things happen.
 
     `places` are the memcacheds to look at meanwhile, as `rates.look_at` writes them; `looks` is what was seen before.
+    With `begin_ns` the counting does not begin before that time of the node's monotonic clock, for which the script is
+    started `lead_s` earlier. `nonce` is that of a script that runs already.
     """
 
     def __init__(
@@ -103,6 +105,9 @@ class HostTrace:
         bucket_s: float = 1.0,
         places: str = "",
         looks: Sequence[Look] = (),
+        begin_ns: int | None = None,
+        lead_s: float = 0.0,
+        nonce: str | None = None,
         on_start: Callable[[], None] = lambda: None,
         on_slice: Callable[[Mapping[int, Summary]], None] = lambda _: None,
     ) -> None:
@@ -118,7 +123,9 @@ class HostTrace:
         self._records = RecordReader()
         self._looks = LookReader()
         self._start_ns = 0
-        self._nonce = token_hex(4)
+        self._begin_ns = begin_ns
+        self._lead_s = lead_s
+        self._nonce = nonce or token_hex(4)
         self._parser = OutputParser(layout.piece, layout.pieces, self._nonce)
         self._slicer = Slicer({pid: plan for pid, (_, plan) in self._plans.items()}, settings, bucket_s)
         self._attached: int | None = None
@@ -129,7 +136,16 @@ class HostTrace:
     @property
     def program(self) -> str:
         """The bpftrace program's text."""
-        return program(self._sites, self._layout, self._settings, self._nonce)
+        text = program(self._sites, self._layout, self._settings, self._nonce)
+        if self._begin_ns is None:
+            return text
+        ready = f"@ready_{self._nonce} = 1;"
+        return text.replace(ready, f"if (nsecs >= {self._begin_ns:d}) {{ {ready} }}", 1)
+
+    @property
+    def nonce(self) -> str:
+        """What tells the program's own words from everybody else's."""
+        return self._nonce
 
     @property
     def limits(self) -> Limits:
@@ -138,7 +154,7 @@ class HostTrace:
 
     @property
     def _seconds(self) -> float:
-        return self._settings.duration_s + STARTUP_S
+        return self._lead_s + self._settings.duration_s + STARTUP_S
 
     def script(self) -> bytes:
         """The script for the node."""
@@ -161,7 +177,7 @@ class HostTrace:
     def _timing(self) -> str:
         """How often to look (see stats.sh): some sixty times, most of them where the window begins and ends."""
         sparse = max(1.0, self._settings.duration_s / 36)
-        return f"{_DENSE_S} {sparse:.2f} {sparse * 100:.0f} {self._settings.duration_s * 100:.0f}"
+        return f"{_DENSE_S} {sparse:.2f} {sparse * 100:.0f} {(self._lead_s + self._settings.duration_s) * 100:.0f}"
 
     def _overlays(self) -> str:
         lines = []

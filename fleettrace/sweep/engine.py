@@ -15,6 +15,7 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.probes.model import TraceSettings
 from fleettrace.summary.run import Failure, HostResult, RunInfo, RunResult
+from fleettrace.sweep.detach import DetachedSweep, lead_s
 from fleettrace.sweep.events import (
     Event,
     HostFinished,
@@ -80,12 +81,18 @@ class Sweep:
         result = RunResult(self.info)
         self._began = self.clock()
         self.listener(RunStarted(self.info.id, len(self.tasks), self.settings.duration_s))
-        self._sweep_waves(result, in_waves(self.tasks, self.settings.serial))
+        host_sweep = self._host_sweep()
+        self._sweep_waves(host_sweep, result, in_waves(self.tasks, self.settings.serial))
         self._turns.close()
         self._arrived.close()
         order = {task.name: position for position, task in enumerate(self.tasks)}
         result.hosts.sort(key=lambda host: order[host.host])
         self.info.finished = datetime.now(UTC)
+        if isinstance(host_sweep, DetachedSweep):
+            began, warnings = host_sweep.windows()
+            result.warnings.extend(warnings)
+            if began is not None:
+                self.listener(began)
         self.listener(RunFinished(result))
         return result
 
@@ -96,8 +103,7 @@ class Sweep:
         """
         self._arrived.put(reason)
 
-    def _sweep_waves(self, result: RunResult, waves: Sequence[Sequence[HostTask]]) -> None:
-        host_sweep = self._host_sweep()
+    def _sweep_waves(self, host_sweep: HostSweep, result: RunResult, waves: Sequence[Sequence[HostTask]]) -> None:
         begun = 0
         for number, wave in enumerate(waves, 1):
             self.listener(WaveStarted(number, len(waves), len(wave)))
@@ -121,7 +127,17 @@ class Sweep:
 
     def _host_sweep(self) -> HostSweep:
         bounds = TraceSettings(self.settings.duration_s, printed=printed_entries(len(self.tasks)))
-        return HostSweep(self.settings, bounds, self.catalog, self.stop, self._arrived.put)
+        if self.settings.detach is None:
+            return HostSweep(self.settings, bounds, self.catalog, self.stop, self._arrived.put)
+        return DetachedSweep(
+            self.settings,
+            bounds,
+            self.catalog,
+            self.stop,
+            self._arrived.put,
+            detach=self.settings.detach,
+            begins_at=time.monotonic() + lead_s(len(self.tasks)),
+        )
 
     def _begin(self, host_sweep: HostSweep, wave: Sequence[HostTask]) -> None:
         """Let the hosts of a wave be taken, by as many threads as there are hosts, at most `forks`."""
@@ -147,7 +163,7 @@ class Sweep:
         task = turn.task
         if turn.failed is not None and self.stop.reason is not None:
             return turn.failed
-        if turn.failed is None and self.stop.reason is None:
+        if turn.failed is None and not turn.again and self.stop.reason is None:
             self._arrived.put(HostStarted(task.name))
         try:
             outcome = host_sweep.run(task)
@@ -155,13 +171,16 @@ class Sweep:
             # A mistake of ours with one host must not cost the others' numbers.
             failure = Failure("internal", f"a mistake in fleettrace itself, please report it: {error!r}")
             return HostOutcome(HostResult(task.name, HostState.TRACE_FAILED, failure))
+        if outcome.later_s is not None:
+            self._turns.add([Turn(task, again=True)], outcome.later_s)
+            return None
         failed = outcome.result.error
         if not outcome.curable or failed is None:
             return outcome
         if turn.attempt <= self.settings.retries:
             pause = pause_s(turn.attempt)
             self._arrived.put(HostRetried(task.name, turn.attempt, failed, pause))
-            self._turns.add([Turn(task, turn.attempt + 1, outcome)], pause)
+            self._turns.add([Turn(task, turn.attempt + 1, outcome, turn.again)], pause)
             return None
         if turn.attempt > 1:
             outcome.result.error = replace(failed, message=f"{failed.message} ({turn.attempt} attempts)")

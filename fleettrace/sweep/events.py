@@ -30,6 +30,7 @@ __all__ = [
     "StopRequested",
     "WaveFinished",
     "WaveStarted",
+    "WindowsBegan",
     "ignore",
     "together",
 ]
@@ -43,6 +44,9 @@ class Phase(StrEnum):
     PLAN = "plan"
     ATTACH = "attach"
     TRACE = "trace"
+    LEAVE = "leave"
+    """A trace is left on the host for its moment; nobody is logged in to it then."""
+    COLLECT = "collect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +154,17 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowsBegan:
+    """Of a run with one window for all: how far apart it really began on this many hosts, in seconds, with `within_s`
+    that this is not known better than; and the largest difference between a host's clock and the controller's."""
+
+    hosts: int
+    spread_s: float
+    within_s: float
+    skew_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """The sweep is over."""
 
@@ -169,6 +184,7 @@ Event = (
     | HostFinished
     | HostsSkipped
     | StopRequested
+    | WindowsBegan
     | RunFinished
 )
 

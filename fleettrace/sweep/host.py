@@ -24,7 +24,7 @@ from fleettrace.sweep.stop import Stop
 from fleettrace.sweep.watched import watch_host
 from fleettrace.transport.interface import Connection
 
-__all__ = ["HostSweep"]
+__all__ = ["HostSweep", "Traced", "failed_outcome"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class HostSweep:
                 connection = task.transport.connect(task.target)
             except HostError as error:
                 if self.stop.reason is None and curable(error):
-                    return replace(_failed(task, error), curable=True)
+                    return replace(failed_outcome(task, error), curable=True)
                 raise
             with self.stop.watch(connection):
                 return self._sweep(task, connection)
         except HostError as error:
             # A connection that the stop closed fails in some way of its own: what counts is why it was closed.
             told = error if self.stop.reason is None else self.stop.error()
-            return _failed(task, told)
+            return failed_outcome(task, told)
 
     def _sweep(self, task: HostTask, connection: Connection) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.DISCOVER))
@@ -79,7 +79,7 @@ class HostSweep:
         self.stop.check()
         self.tell(HostProgressed(task.name, Phase.ATTACH))
         try:
-            return self._planned_trace(_Traced.of(task, connection, found, planned), planned)
+            return self._planned_trace(Traced.of(task, connection, found, planned), planned)
         except HostError as error:
             if error.code not in NOT_ATTACHED or not any(each.plan and each.plan.overlay for each in planned):
                 raise
@@ -87,9 +87,9 @@ class HostSweep:
             # them is how one learns of it.
             without = replace(found, facts=replace(found.facts, overlay_unseen=True))
             planned = plan_instances(connection, self.catalog, without.facts, instances, self.settings.wish)
-            return self._planned_trace(_Traced.of(task, connection, without, planned), planned)
+            return self._planned_trace(Traced.of(task, connection, without, planned), planned)
 
-    def _planned_trace(self, traced: _Traced, planned: Sequence[Planned]) -> HostOutcome:
+    def _planned_trace(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
         task = traced.task
         self.stop.check()
         busy = self._busyness(traced)
@@ -100,7 +100,7 @@ class HostSweep:
         outcome.warnings.extend(warnings)
         return outcome
 
-    def _busyness(self, traced: _Traced) -> Busyness:
+    def _busyness(self, traced: Traced) -> Busyness:
         """How many requests a second each instance gets: as it says itself, else as a trace of a second counts."""
         busy = look_early(traced.connection, traced.found.facts, [instance for instance, _ in traced.plans])
         silent = [(one, plan) for one, plan in traced.plans if one.pid not in busy.rates and plan.verdict.cost]
@@ -114,7 +114,7 @@ class HostSweep:
         counted = {pid: one.total / end.window_s for pid, one in end.summaries.items() if end.window_s}
         return replace(busy, rates={**busy.rates, **counted})
 
-    def _bounds(self, traced: _Traced, busy: Busyness) -> tuple[TraceSettings, list[Warn]]:
+    def _bounds(self, traced: Traced, busy: Busyness) -> tuple[TraceSettings, list[Warn]]:
         """The bounds of the trace of this host, and what is to be said of them."""
         known = [busy.rates[one.pid] for one, _ in traced.plans if one.pid in busy.rates]
         rate = sum(known) if len(known) == len(traced.plans) else None
@@ -135,7 +135,7 @@ class HostSweep:
         )
         return replace(bounds, duration_s=window), [Warn("window-shortened", message, traced.task.name)]
 
-    def _trace(self, traced: _Traced, bounds: TraceSettings, busy: Busyness, *, heard: bool) -> TraceEnd:
+    def _trace(self, traced: Traced, bounds: TraceSettings, busy: Busyness, *, heard: bool) -> TraceEnd:
         """Trace them. Only if `heard`, the sweep's listener hears of it."""
         name = traced.task.name
         names = {instance.pid: instance.id for instance, _ in traced.plans}
@@ -162,12 +162,12 @@ class HostSweep:
         return trace.read(execution)
 
 
-def _failed(task: HostTask, error: HostError) -> HostOutcome:
+def failed_outcome(task: HostTask, error: HostError) -> HostOutcome:
     return HostOutcome(HostResult(task.name, error.state, Failure(error.code, error.message)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Traced:
+class Traced:
     """What is traced on a host, and by what means."""
 
     task: HostTask
@@ -177,7 +177,7 @@ class _Traced:
     layout: KeyLayout
 
     @classmethod
-    def of(cls, task: HostTask, connection: Connection, found: Discovery, planned: Sequence[Planned]) -> _Traced:
+    def of(cls, task: HostTask, connection: Connection, found: Discovery, planned: Sequence[Planned]) -> Traced:
         """Those that have a plan."""
         plans = [(each.instance, each.plan) for each in planned if each.plan is not None]
         one_string = any(plan.rung is Rung.COMMAND for _, plan in plans)

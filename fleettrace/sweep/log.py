@@ -30,6 +30,7 @@ from fleettrace.sweep.events import (
     StopRequested,
     WaveFinished,
     WaveStarted,
+    WindowsBegan,
 )
 
 __all__ = ["EventLog", "fields_of"]
@@ -98,6 +99,9 @@ def fields_of(event: Event) -> tuple[str, Mapping[str, object]]:
             return "wave.started", {"wave": wave, "waves": waves, "hosts": hosts}
         case WaveFinished(wave, waves, failed):
             return "wave.finished", {"wave": wave, "waves": waves, "failed": failed}
+        case WindowsBegan(hosts, spread_s, within_s, skew_s):
+            apart = {"spread_s": round(spread_s, 3), "within_s": round(within_s, 3), "skew_s": round(skew_s, 3)}
+            return "run.window", {"hosts": hosts, **apart}
         case HostsSkipped(wave, hosts, reason):
             return "wave.failed", {"wave": wave, "skipped": hosts, "reason": reason}
         case _:

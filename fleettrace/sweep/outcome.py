@@ -28,6 +28,8 @@ class HostOutcome:
     warnings: list[Warn] = field(default_factory=list)
     curable: bool = False
     """The login failed, nothing was begun on the host, and another try may succeed."""
+    later_s: float | None = None
+    """The host is to be left alone for so many seconds and has another turn then; None: it is done."""
 
 
 def outcome_of_plan(host: str, planned: Sequence[Planned]) -> HostOutcome:

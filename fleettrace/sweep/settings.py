@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fleettrace.node.model import Instance
 from fleettrace.probes.model import Wish
+from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.waves import WaveSize
 from fleettrace.transport.interface import Target, Transport
 
@@ -51,6 +52,8 @@ class SweepSettings:
     """Keys of each host kept for the report, beside those that went into the fleet's summary."""
     bucket_s: float = 1.0
     """Seconds in one bucket of a course."""
+    detach: Detach | None = None
+    """One window for all hosts, whose traces are left there and collected later."""
 
 
 def printed_entries(hosts: int) -> int:

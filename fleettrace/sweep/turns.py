@@ -23,6 +23,8 @@ class Turn:
     attempt: int = 1
     failed: HostOutcome | None = None
     """What the attempt before this one came to."""
+    again: bool = False
+    """The host was begun, and left alone until now."""
 
 
 @dataclass(slots=True)
@@ -62,8 +64,8 @@ class Turns:
     def withdraw(self) -> list[HostTask]:
         """Take back the hosts that no thread has tried yet."""
         with self._changed:
-            untried = [turn.task for _, _, turn in self._heap if turn.attempt == 1]
-            self._heap = [entry for entry in self._heap if entry[2].attempt > 1]
+            untried = [turn.task for _, _, turn in self._heap if turn.attempt == 1 and not turn.again]
+            self._heap = [entry for entry in self._heap if entry[2].attempt > 1 or entry[2].again]
             heapq.heapify(self._heap)
         return untried
 

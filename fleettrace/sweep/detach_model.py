@@ -1,0 +1,47 @@
+"""What is known of traces that were left on their hosts, for who collects them: this run, or one that resumes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from fleettrace.node.detach import NodeClock
+from fleettrace.node.planning import Planned
+from fleettrace.node.sampling import Look
+from fleettrace.probes.model import KeyLayout, TraceSettings
+from fleettrace.summary.run import Warn
+
+__all__ = ["Detach", "LeftTrace"]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftTrace:
+    """A trace on a host that nobody is logged in to, and all that is needed to read its output."""
+
+    host: str
+    folder: str
+    nonce: str
+    planned: tuple[Planned, ...]
+    layout: KeyLayout
+    bounds: TraceSettings
+    looks: tuple[Look, ...]
+    warnings: tuple[Warn, ...]
+    clock: NodeClock
+    ends: float
+    """When its window is over: seconds since 1970, by the controller's clock."""
+
+
+def _nothing(_: object) -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """How traces are left. `left` and `collected` hear of each as it happens, from many threads."""
+
+    ttl_s: float
+    """Seconds that the output of a trace stays on its host if nobody collects it."""
+    known: Mapping[str, LeftTrace] = field(default_factory=dict)
+    """Left by an earlier controller; only these are collected then, and no other host is touched."""
+    left: Callable[[LeftTrace], None] = _nothing
+    collected: Callable[[str], None] = _nothing
