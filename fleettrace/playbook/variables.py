@@ -83,7 +83,7 @@ class Scope:
         if len(text) > _MAX_TEXT:
             self._problems.add(node.place, f"with its variables this is longer than {_MAX_TEXT:,} characters")
             broken = True
-        return Node(Kind.BROKEN if broken else Kind.TEXT, node.place, text)
+        return Node(Kind.BROKEN, node.place) if broken else Node(Kind.TEXT, node.place, text)
 
     def _value(self, name: str, place: Place) -> Node:
         if name in self._known:

@@ -1,0 +1,29 @@
+"""Reading playbooks in tests, with the options of the real command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleettrace.cli.play_flags import play_layout
+from fleettrace.cli.play_variables import extra_variables
+from fleettrace.playbook.load import load_playbooks
+from fleettrace.playbook.model import Play
+from fleettrace.playbook.problems import PlaybookError
+
+__all__ = ["plays", "problems"]
+
+
+def plays(folder: Path, text: str, *extra: str) -> list[Play]:
+    """The plays of a playbook, written to `folder`, with `-e` for each of `extra`."""
+    path = folder / "playbook.yaml"
+    path.write_text(text)
+    return list(load_playbooks([path], play_layout(), extra_variables(extra).nodes).plays)
+
+
+def problems(folder: Path, text: str, *extra: str) -> list[str]:
+    """What is wrong with it, as `line:column: message`."""
+    try:
+        plays(folder, text, *extra)
+    except PlaybookError as error:
+        return [str(problem).removeprefix(f"{folder}/playbook.yaml:") for problem in error.problems]
+    return []

@@ -1,0 +1,96 @@
+"""The JSON Schema says what the reader says, as far as a schema can, and the one that is kept is the real one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from fleettrace.cli.parser import add_options
+from fleettrace.cli.play_flags import play_layout
+from fleettrace.playbook.layout import schema
+from tests.playbook.reading import problems
+from tests.playbook.test_load import WHOLE
+from tests.playbook.test_wrong import NAMES, WRONG
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "playbooks").glob("*.yaml"))
+SCHEMA = schema(play_layout())
+BEYOND = {
+    *("include-circle", "include-nothing", "undefined-variable", "variable-of-itself", "computed-variable"),
+    *("rule-syntax", "rule-field", "name-twice", "file-twice", "page-to-stdout", "wrong-pattern", "wrong-duration"),
+    *("wrong-share", "wrong-word", "wrong-keep", "wrong-expression-of-hosts"),
+}
+"""Wrong in a way that a schema cannot say; the others it can."""
+NO_DOCUMENT = {"bad-yaml", "key-twice"}
+"""Wrong before there is a document."""
+
+
+def valid(document: Any) -> bool:
+    return bool(Draft202012Validator(SCHEMA).is_valid(document))
+
+
+def loaded(text: str) -> Any:
+    """As an editor has it: with YAML 1.2's few words for true and false."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.yaml_implicit_resolvers = {
+        letter: [each for each in resolvers if each[0] != "tag:yaml.org,2002:bool" or letter in "tTfF"]
+        for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    return yaml.load(text, Loader)
+
+
+def test_the_schema_that_is_kept_is_the_one_that_is_printed() -> None:
+    assert json.loads((ROOT / "docs/schema/playbook-1.json").read_text()) == SCHEMA
+
+
+def test_it_is_a_schema() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_what_ships_is_valid(path: Path) -> None:
+    assert valid(loaded(path.read_text()))
+
+
+def test_what_the_reader_takes_is_valid(tmp_path: Path) -> None:
+    assert problems(tmp_path, WHOLE) == []
+    assert valid(loaded(WHOLE))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.removesuffix(".yaml") not in NO_DOCUMENT])
+def test_what_is_wrong_is_invalid_where_a_schema_can_say_so(name: str) -> None:
+    assert valid(loaded((WRONG / name).read_text())) == (name.removesuffix(".yaml") in BEYOND)
+
+
+def test_every_option_of_run_has_its_place() -> None:
+    class Names:
+        def __init__(self) -> None:
+            self.names: set[str] = set()
+
+        def value(self, flag: str, *_: Any, **__: Any) -> None:
+            self.names.add(flag.removeprefix("--"))
+
+        values = choice = switch = value
+
+    names = Names()
+    add_options("run", names)
+    sweep = SCHEMA["items"]["else"]["properties"]["sweep"]["properties"]
+    assert names.names - set(sweep) == {"hosts", "keep", "output", "out", "html", "resume"}
+    assert set(sweep) <= names.names
+
+
+def test_the_documentation_has_every_key() -> None:
+    page = (ROOT / "docs/playbooks.md").read_text()
+    tables = page.partition("## What may stand in one")[2].partition("## Variables")[0]
+    plays, _, includes = tables.partition("or it takes the plays of another file")
+    for part, kind in ((plays, play_layout().play), (includes, play_layout().include)):
+        rows = [line.split("`")[1] for line in part.splitlines() if line.startswith("| `")]
+        assert rows == list(kind.keys)

@@ -1,0 +1,111 @@
+"""YAML is read with its places, as it was written, and only as much of it as a playbook can be."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleettrace.playbook.problems import PlaybookError
+from fleettrace.playbook.yamltree import MAX_BYTES, Kind, Node, read_tree
+
+TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=("C", "Z")), max_size=20)
+TREES = st.recursive(
+    TEXTS | st.integers() | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def plain(node: Node) -> object:
+    """The node as PyYAML's own values, where these are as they were written."""
+    match node.kind:
+        case Kind.LIST:
+            return [plain(item) for item in node.items]
+        case Kind.MAPPING:
+            return {key.text: plain(value) for key, value in node.entries}
+        case Kind.NOTHING:
+            return None
+        case Kind.TRUTH:
+            return node.text == "true"
+        case Kind.NUMBER:
+            return int(node.text)
+        case _:
+            return node.text
+
+
+def scalars(node: Node) -> list[Node]:
+    if node.items or node.entries:
+        return [one for item in (*node.items, *(v for _, v in node.entries)) for one in scalars(item)]
+    return [node]
+
+
+@given(TREES, st.booleans())
+def test_what_pyyaml_writes_is_read_as_it_was(tree: object, flow: bool) -> None:
+    text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
+    assert plain(read_tree(text, "f")) == tree
+
+
+@given(TREES, st.booleans())
+def test_a_text_stands_where_it_is_said_to_begin(tree: object, flow: bool) -> None:
+    text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
+    lines = text.split("\n")
+    for node in scalars(read_tree(text, "f")):
+        if node.begins is not None:
+            assert lines[node.begins.line - 1][node.begins.column - 1 :].startswith(node.text)
+
+
+def test_scalars_keep_their_letters() -> None:
+    tree = read_tree("[1:30, 010, 1_000, 10%, 'yes', yes]", "f")
+    assert [item.text for item in tree.items] == ["1:30", "010", "1_000", "10%", "yes", "yes"]
+    assert [item.kind for item in tree.items][-2:] == [Kind.TEXT, Kind.TRUTH]
+
+
+def test_quotes_and_tags_stand_before_a_text() -> None:
+    tree = read_tree('- \'a b\'\n- !unsafe "x"\n- "\\x41"\n- &a a\n', "f")
+    assert [item.begins and item.begins.column for item in tree.items] == [4, 12, None, 6]
+
+
+def test_mappings_merge_and_their_own_keys_win() -> None:
+    tree = read_tree("- &a {x: 1, y: 2}\n- {<<: *a, y: 3}\n- {'<<': 4}", "f")
+    assert [plain(item) for item in tree.items] == [{"x": 1, "y": 2}, {"x": 1, "y": 3}, {"<<": 4}]
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 8)}]\n" for n in range(1, 30)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (BOMB, "more than 50,000 values, aliases unfolded"),
+        ("[" * 100_000, "nested more than 40 deep"),
+        ("{a: " * 100, "nested more than 40 deep"),
+        ("- " * 100 + "x", "nested more than 40 deep"),
+        ("x" * (MAX_BYTES + 1), "longer than the 1,000,000 bytes"),
+        ("&a [*a]", "the alias *a has no anchor before it"),
+        ("*a", "the alias *a has no anchor before it"),
+        ("!!python/object/apply:os.system [ls]", "is not known here"),
+        ("!vault x", "is not known here"),
+        ("a: 1\n---\nb: 2", "f:2:1: bad YAML: a second document begins here"),
+        ("a: 1\na: 2", "f:2:1: the key 'a' stands here twice, first on line 1"),
+        ("[a]: 1", "a list cannot be a key"),
+        ("a: [1", "bad YAML: did not find expected"),
+        ("a: \x00", "f:1:"),
+        ("<<: 1", "'<<' merges mappings; here is a number"),
+    ],
+)
+def test_what_is_no_playbook_is_refused_at_once(text: str, words: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(PlaybookError) as caught:
+        read_tree(text, "f")
+    assert words in str(caught.value)
+    assert time.monotonic() - begun < 2
+
+
+def test_nothing_is_nothing() -> None:
+    assert read_tree("", "f").kind is read_tree("# a remark\n", "f").kind is Kind.NOTHING
