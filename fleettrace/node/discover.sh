@@ -2,6 +2,7 @@
 #
 # POSIX sh with the usual tools (dash, bash and busybox run it); no python, no binutils, no compiler.
 # Set before it: $scope (host|netns), and as arguments the words of the command that runs bpftrace on the node.
+# A process is not started for what the shell can read itself: on a node with 20 binaries running that is most of the cost.
 # Prints records `tag NUL value NUL`, so that any byte that can be in a path or a name survives. A record `process`
 # opens a process, `binary` the binary (by device and inode) that the processes after it may share, and `end` says
 # that nothing was cut off.
@@ -17,6 +18,11 @@ mark2='CLIENT_ERROR bad data chunk'
 # even when it is linked statically, and reading every large binary of a node would cost it page cache.
 look_into=16777216
 
+# The 64 digits of a container's id.
+hash='[0-9a-f]'
+hash=$hash$hash$hash$hash$hash$hash$hash$hash
+hash=$hash$hash$hash$hash$hash$hash$hash$hash
+
 record() { printf '%s\0%s\0' "$1" "$2"; }
 
 # The target of a link, with every byte of it: the dot keeps trailing newlines from the shell.
@@ -26,36 +32,61 @@ link_of() {
     link=${link%"$nl"}
 }
 
+# All of a small file, each line with its newline; empty where it cannot be read.
+contents_of() {
+    contents=
+    while IFS= read -r line || [ -n "$line" ]; do contents="$contents$line$nl"; done 2>/dev/null <"$1"
+}
+
 bounded() {
     if command -v timeout >/dev/null 2>&1; then timeout "$@"; else shift; "$@"; fi
 }
 
 describe_node() {
-    record kernel "$(uname -r)"
-    record arch "$(uname -m)"
+    names=$(uname -rm)
+    record kernel "${names% *}"
+    record arch "${names##* }"
     record uid "$(id -u)"
-    record cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null || grep -c '^processor' /proc/cpuinfo)"
-    record possible "$(cat /sys/devices/system/cpu/possible 2>/dev/null)"
-    record netns "$(readlink /proc/self/ns/net)"
-    record ticks "$(getconf CLK_TCK 2>/dev/null || echo 100)"
-    record lockdown "$(cat /sys/kernel/security/lockdown 2>/dev/null)"
+    contents_of /sys/devices/system/cpu/possible
+    record possible "${contents:-0-$(($(getconf _NPROCESSORS_CONF 2>/dev/null || echo 1) - 1))}"
+    record netns "$here"
+    contents_of /sys/kernel/security/lockdown
+    record lockdown "$contents"
     if [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ]; then record tracefs yes; else record tracefs no; fi
     if command -v timeout >/dev/null 2>&1; then record timeout yes; else record timeout no; fi
     if unshare -m true >/dev/null 2>&1; then record unshare yes; else record unshare no; fi
-    record uptime "$(cut -d ' ' -f 1 /proc/uptime)"
-    record clock "$(date +%s.%N 2>/dev/null)"
     record bpftrace "$(bounded 20 "$@" --version 2>&1 </dev/null | head -c 400 | tr -d '\0')"
 }
 
-# Whether the binary of process $1, $2 bytes long, is memcached: by its content, so a renamed one is found and a
-# wrapper that is only called memcached is not.
-is_memcached() {
-    if [ "$2" -gt "$look_into" ]; then
-        link_of "/proc/$1/exe"
-        case "${link##*/}" in *memcached*) ;; *) return 1 ;; esac
-    fi
+# The binaries that run, a line each: `DEVICE:INODE/SIZE/PID,PID...`. One stat for all processes; "%d:%i" is the real
+# inode behind /proc/PID/exe, also of a binary that was deleted.
+binaries() {
+    stat -L -c '%d:%i/%s/%n' /proc/[0-9]*/exe 2>/dev/null | awk -F / '
+        !($1 in pids) { inodes[++count] = $1 }
+        { size[$1] = $2; pids[$1] = pids[$1] "," $5 }
+        END { for (i = 1; i <= count; i++) print inodes[i] "/" size[inodes[i]] "/" substr(pids[inodes[i]], 2) }'
+}
+
+# The first process of $1, `PID,PID...`, that has not ended meanwhile; $2 is the size of their binary. Fails where there is
+# none, or it is not to be looked into.
+look_at() {
+    IFS=,
+    for pid in $1; do
+        unset IFS
+        [ -e "/proc/$pid/exe" ] || continue
+        [ "$2" -gt "$look_into" ] || return 0
+        link_of "/proc/$pid/exe"
+        case "${link##*/}" in *memcached*) return 0 ;; *) return 1 ;; esac
+    done
+    unset IFS
+    return 1
+}
+
+# Which of the files $@ are memcached's binary: by its content, so a renamed one is found and a wrapper that is only
+# called memcached is not. Without a file grep would read the standard input.
+memcacheds() {
     # Not -F: busybox's ends a fixed string's search at the first NUL of a line.
-    grep -q -e "$mark1" "/proc/$1/exe" 2>/dev/null && grep -q -e "$mark2" "/proc/$1/exe" 2>/dev/null
+    grep -l -e "$mark2" /dev/null $(grep -l -e "$mark1" /dev/null "$@" 2>/dev/null) 2>/dev/null
 }
 
 # The addresses and TCP ports that process $1 listens on, as /proc/net/tcp has them, by way of its sockets' inodes.
@@ -69,9 +100,9 @@ listens_of() {
 }
 
 describe_process() {
-    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return
+    contents_of "/proc/$1/stat"
     # The command's name stands in parentheses and may hold anything, parentheses too: go from the last one.
-    stat=${stat##*") "}
+    stat=${contents##*") "}
     set -- "$1" "$2" $stat
     pid=$1 inode=$2
     shift 2
@@ -82,10 +113,19 @@ describe_process() {
     record inode "$inode"
     link_of "/proc/$pid/exe"
     record exe "$link"
-    uid=$(awk '$1 == "Uid:" { print $3 }' "/proc/$pid/status" 2>/dev/null)
+    uid=
+    while read -r name _ effective _; do
+        case $name in Uid:) uid=$effective; break ;; esac
+    done 2>/dev/null <"/proc/$pid/status"
     record uid "$uid"
-    record user "$(awk -F : -v uid="$uid" '$3 == uid { print $1; exit }' /etc/passwd 2>/dev/null)"
-    record cgroup "$(cat "/proc/$pid/cgroup" 2>/dev/null)"
+    user=
+    while IFS=: read -r name _ number _; do
+        case $number in "$uid") user=$name; break ;; esac
+    done 2>/dev/null </etc/passwd
+    record user "$user"
+    contents_of "/proc/$pid/cgroup"
+    record cgroup "$contents"
+    case $contents in *$hash*) contained=yes ;; esac
     record netns "$(readlink "/proc/$pid/ns/net" 2>/dev/null)"
     record listens "$(listens_of "$pid")"
 }
@@ -94,7 +134,7 @@ describe_binary() {
     record binary "$2"
     record size "$3"
     # The first pages hold the program headers and, as linkers place it, the build id.
-    record head "$(head -c 4096 "/proc/$1/exe" 2>/dev/null | od -An -v -tx1 | tr -d ' \n')"
+    record head "$(od -An -v -tx1 -N 4096 "/proc/$1/exe" 2>/dev/null | tr -d ' \n')"
 }
 
 # What the container runtimes call their containers; each is asked only if it is there, and for 5 s at most.
@@ -108,35 +148,35 @@ describe_containers() {
     fi
 }
 
-# The binaries that run, a line each: `DEVICE:INODE/SIZE/PID,PID...`. One stat for all processes; "%d:%i" is the real
-# inode behind /proc/PID/exe, also of a binary that was deleted.
-binaries() {
-    stat -L -c '%d:%i/%s/%n' /proc/[0-9]*/exe 2>/dev/null | awk -F / '
-        !($1 in pids) { inodes[++count] = $1 }
-        { size[$1] = $2; pids[$1] = pids[$1] "," $5 }
-        END { for (i = 1; i <= count; i++) print inodes[i] "/" size[inodes[i]] "/" substr(pids[inodes[i]], 2) }'
-}
-
-describe_node "$@"
 here=$(readlink /proc/self/ns/net)
+describe_node "$@"
 contained=no found=0
-for binary in $(binaries); do
+running=$(binaries)
+set --
+for binary in $running; do
+    rest=${binary#*/}
+    ! look_at "${rest#*/}" "${rest%%/*}" || set -- "$@" "/proc/$pid/exe"
+done
+ours=$nl$(memcacheds "$@")$nl
+for binary in $running; do
     inode=${binary%%/*}
     rest=${binary#*/}
     size=${rest%%/*}
-    ours=no described=no
+    known=no described=no
     IFS=,
     for pid in ${rest#*/}; do
         unset IFS
-        # A process that has ended meanwhile says nothing of its binary.
-        [ "$ours" = yes ] || is_memcached "$pid" "$size" || { [ -e "/proc/$pid/exe" ] && break; continue; }
-        ours=yes
+        case $ours in *"$nl/proc/$pid/exe$nl"*) known=yes ;; esac
+    done
+    [ "$known" = yes ] || continue
+    IFS=,
+    for pid in ${rest#*/}; do
+        unset IFS
         [ "$scope" != netns ] || [ "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" = "$here" ] || continue
         [ "$described" = yes ] || describe_binary "$pid" "$inode" "$size"
         described=yes
         describe_process "$pid" "$inode"
         found=$((found + 1))
-        grep -q -E '[0-9a-f]{64}' "/proc/$pid/cgroup" 2>/dev/null && contained=yes
     done
 done
 [ "$contained" = no ] || describe_containers

@@ -81,15 +81,13 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
         kernel=node["kernel"].decode("utf-8", "replace"),
         arch=node["arch"].decode("utf-8", "replace"),
         uid=int(node["uid"]),
-        cpus=int(node["cpus"]),
-        ticks_per_s=int(node["ticks"]),
         bpftrace=Bpftrace(int(version[1]), int(version[2]), int(version[3] or 0)) if version else None,
         bpftrace_said=said[:200],
         lockdown=lockdown[1].decode() if lockdown else "",
         tracefs=node["tracefs"] == b"yes",
         timeout=node["timeout"] == b"yes",
         unshare=node["unshare"] == b"yes",
-        possible_cpus=max(int(node["cpus"]), *(int(last) + 1 for last in re.findall(rb"\d+", node["possible"]) or [0])),
+        possible_cpus=max(int(last) + 1 for last in re.findall(rb"\d+", node["possible"]) or [0]),
         netns=node["netns"].decode("utf-8", "replace"),
     )
 

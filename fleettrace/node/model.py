@@ -28,8 +28,6 @@ class NodeFacts:
     kernel: str
     arch: str
     uid: int
-    cpus: int
-    ticks_per_s: int
     """Units of CPU time in /proc/PID/stat (CLK_TCK)."""
     bpftrace: Bpftrace | None
     bpftrace_said: str
@@ -40,7 +38,7 @@ class NodeFacts:
     timeout: bool
     unshare: bool
     possible_cpus: int = 1
-    """CPUs that the kernel is prepared for, at least `cpus`: a per-CPU map of BPF has a place for each of them."""
+    """CPUs that the kernel is prepared for: a per-CPU map of BPF has a place for each of them."""
     netns: str = ""
     """The network namespace of the session itself, as readlink(1) prints /proc/self/ns/net."""
     overlay_unseen: bool = False

@@ -128,7 +128,9 @@ class Slicer:
             part.map_entries = max(map(len, by_map))
             part.map_total = sum(raw.totals.values())
             part.map_listed = sum(map(sum, by_map))
-            part.smallest = max((min(sizes) for sizes in by_map if len(sizes) >= self._limits.printed), default=0)
+            part.smallest = max(
+                (min(sizes) for sizes in by_map if sizes and len(sizes) >= self._limits.printed), default=0
+            )
         return parts
 
     def _count(self, pid: int, part: SliceCounts, entries: Sequence[Entry]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -133,6 +134,5 @@ def test_the_nodes_facts_are_what_they_are(host: Host) -> None:
     facts = look(host, ["/bin/sh"]).facts
     assert facts.uid == 0
     assert facts.kernel == Path("/proc/sys/kernel/osrelease").read_text().strip()
-    assert facts.cpus > 0
-    assert facts.ticks_per_s == 100
+    assert facts.possible_cpus >= (os.cpu_count() or 1)
     assert facts.bpftrace is not None

@@ -1,0 +1,267 @@
+"""A sweep of many hosts, beside the tools that run one command on many hosts.
+
+    python -m benchmarks.sweep [--hosts 500] [--window 10] [--rivals ansible pyinfra clush xargs]
+
+The hosts are addresses in 127.0.0.0/8 in a network namespace of their own, all served by one real sshd. What plays
+bpftrace there replays what a real one printed: a trace of a real memcached that was asked for 200 keys, of which each
+slice shows all. Everything else is as on any host: the look around, the looks at memcached's counters, the bounds.
+
+The rivals run what fleettrace runs there, from one file that is there already, and only collect its output. All
+log in by ed25519 keys and agree on keys by curve25519. Each has as many sessions at once as there are hosts, but for
+Ansible, which forks a process for each and has 100.
+
+Printed are seconds, client CPU (user and system, its children's too) in all and for each host, and the memory of its
+largest process. Of fleettrace's CPU the part is named that the parsing of the output takes, which the rivals do not
+do. A rival that is not installed is left out. Needs root, OpenSSH's server, perl and bpftrace.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.replaying import REPLAY, recorded
+from fleettrace.lab.build import memcached_binary
+from fleettrace.lab.sshd import PRIVILEGE_SEPARATION, make_key
+
+__all__ = ["main"]
+
+SSH_PORT, MEMCACHED_PORT = 2222, 11211
+FIRST = int(IPv4Address("127.1.0.1"))
+INSIDE = "FLEETTRACE_BENCHMARK_INSIDE"
+SSHD = """\
+Port {port}
+ListenAddress 0.0.0.0
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile none
+StrictModes no
+UsePAM no
+UseDNS no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin yes
+PrintMotd no
+PrintLastLog no
+MaxStartups 5000
+KexAlgorithms curve25519-sha256,curve25519-sha256@libssh.org
+LogLevel ERROR
+"""
+SSH = """\
+Host *
+    User root
+    Port {port}
+    IdentityFile {folder}/client_key
+    IdentitiesOnly yes
+    UserKnownHostsFile {folder}/known_hosts
+    GlobalKnownHostsFile /dev/null
+    StrictHostKeyChecking yes
+    KexAlgorithms curve25519-sha256
+    BatchMode yes
+    ConnectTimeout 60
+"""
+
+
+class Spent(NamedTuple):
+    """What a client took."""
+
+    name: str
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+    answers: int
+    """Hosts whose output it has in full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The hosts, and where their files are."""
+
+    folder: Path
+    hosts: int
+    window_s: int
+
+    @property
+    def addresses(self) -> list[str]:
+        return [str(IPv4Address(FIRST + number)) for number in range(self.hosts)]
+
+    def file(self, name: str, text: str, mode: int = 0o600) -> Path:
+        """Write a file."""
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+
+@contextmanager
+def serving(fleet: Fleet) -> Iterator[int]:
+    """Run sshd and a memcached; gives memcached's pid."""
+    folder = fleet.folder
+    for name in ("host_key", "client_key"):
+        make_key(folder / name, "fleettrace-benchmark")
+    shutil.copy(folder / "client_key.pub", folder / "authorized_keys")
+    key = " ".join((folder / "host_key.pub").read_text().split()[:2])
+    names = (f"[{address}]:{SSH_PORT} {key}\n" for address in fleet.addresses)
+    fleet.file("known_hosts", "".join(names))
+    fleet.file("ssh_config", SSH.format(port=SSH_PORT, folder=folder))
+    PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
+    config = fleet.file("sshd_config", SSHD.format(port=SSH_PORT, folder=folder))
+    sshd = shutil.which("sshd") or "/usr/sbin/sshd"
+    with ExitStack() as stack:
+        started = []
+        for command in (
+            [sshd, "-D", "-e", "-f", str(config)],
+            [str(memcached_binary()), "-u", "nobody", "-l", "127.0.0.1", "-p", str(MEMCACHED_PORT), "-t", "1"],
+        ):
+            process = stack.enter_context(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+            stack.callback(process.terminate)
+            started.append(process.pid)
+        for port in (SSH_PORT, MEMCACHED_PORT):
+            wait_for(port)
+        yield started[1]
+
+
+def wait_for(port: int) -> None:
+    """Wait until somebody listens there."""
+    for _ in range(100):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit(f"nothing listens on port {port}")
+
+
+def spent(fleet: Fleet, name: str, command: Sequence[str], end: bytes, **environment: str) -> Spent:
+    """Run a client to its end. What it prints must hold `end` once for each host."""
+    output = fleet.folder / f"{name}.out"
+    with output.open("wb") as out, (fleet.folder / f"{name}.err").open("wb") as err:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={**os.environ, **environment}
+        )
+        _, _, used = os.wait4(process.pid, 0)
+        wall = time.monotonic() - began
+    process.returncode = 0
+    answers = output.read_bytes().count(end)
+    return Spent(name, wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, answers)
+
+
+def fleettrace(fleet: Fleet, replay: Path) -> Spent:
+    """A whole sweep, to its JSON report."""
+    options = {"ansible_port": SSH_PORT, "ansible_user": "root", "fleettrace_bpftrace": str(replay)}
+    options |= {"ansible_ssh_private_key_file": str(fleet.folder / "client_key"), "fleettrace_scope": "netns"}
+    hosts = {f"cache-{number:04}": {"ansible_host": address} for number, address in enumerate(fleet.addresses)}
+    inventory = fleet.file("inventory.yaml", json.dumps({"all": {"vars": options, "hosts": hosts}}))
+    log = fleet.folder / "log.jsonl"
+    words = ["-m", "fleettrace", "run", "-i", str(inventory), "--forks", str(fleet.hosts), "--connect-timeout", "60s"]
+    words += ["--duration", f"{fleet.window_s}s", "--ssh-config", str(fleet.folder / "ssh_config"), "--log", str(log)]
+    words += ["--output", "json", "--no-store", "-q"]
+    taken = spent(fleet, "fleettrace", [sys.executable, *words], b"")
+    report = json.loads((fleet.folder / "fleettrace.out").read_bytes())
+    states: dict[str, int] = {}
+    for host in report["hosts"]:
+        said = host["state"] if host["error"] is None else f"{host['state']}: {host['error']['message'][:80]}"
+        states[said] = states.get(said, 0) + 1
+    if set(states) != {"ok"}:
+        print(f"# not all are ok: {states}")
+    return taken._replace(answers=states.get("ok", 0))
+
+
+def rival(name: str, fleet: Fleet, work: Path) -> Spent | None:
+    """One of the others; None where it is not installed."""
+    config, folder, count = str(fleet.folder / "ssh_config"), fleet.folder, str(fleet.hosts)
+    program = str(Path(sys.executable).parent / name)
+    if not Path(program).exists():
+        program = shutil.which(name) or ""
+    if not program:
+        print(f"# {name} is not installed")
+        return None
+    end = b"end-of-work"
+    command = f"sh {work}"
+    addresses = fleet.file("addresses", "".join(f"{address}\n" for address in fleet.addresses))
+    if name == "ansible":
+        words = [program, "all", "-i", str(addresses), "-f", "100", "-m", "raw", "-a", command]
+        return spent(
+            fleet,
+            name,
+            words,
+            end,
+            ANSIBLE_SSH_ARGS=f"-F {config} -o ControlMaster=no",
+            ANSIBLE_LOCALHOST_WARNING="0",
+            ANSIBLE_HOME=str(folder / "ansible"),
+        )
+    if name == "pyinfra":
+        data = {"ssh_user": "root", "ssh_port": SSH_PORT, "ssh_key": str(folder / "client_key")}
+        data |= {"ssh_known_hosts_file": str(folder / "known_hosts"), "ssh_config_file": config}
+        inventory = fleet.file("inventory.py", f"hosts = [(host, {data!r}) for host in {fleet.addresses!r}]\n")
+        words = [program, "-y", "--parallel", count, str(inventory), "exec", "--", *shlex.split(command)]
+        both = ["sh", "-c", f"exec {shlex.join(words)} 2>&1"]
+        return spent(fleet, name, both, end)
+    if name == "clush":
+        return spent(
+            fleet, name, [program, "-f", count, "-o", f"-F {config}", "--hostfile", str(addresses), command], end
+        )
+    each = f"xargs -a {addresses} -P {count} -I @ ssh -F {config} @ {command}"
+    return spent(fleet, "xargs", ["sh", "-c", each], end)
+
+
+def measure(fleet: Fleet, rivals: Sequence[str]) -> None:
+    """Run all of them and print the table."""
+    with serving(fleet) as pid:
+        recording = recorded(fleet.folder, pid, MEMCACHED_PORT, fleet.window_s)
+        replay = fleet.file("bpftrace", REPLAY.format(folder=fleet.folder), 0o755)
+        work = fleet.file("work.sh", recording.work(replay))
+        rows = [fleettrace(fleet, replay)]
+        parsing = recording.parsing_s() * fleet.hosts
+        for name in rivals:
+            row = rival(name, fleet, work)
+            if row is not None:
+                rows.append(row)
+    print(f"{fleet.hosts} hosts, a window of {fleet.window_s} s, {os.cpu_count()} CPUs")
+    print(f"{'':12} {'wall s':>8} {'CPU s':>8} {'ms a host':>10} {'peak MB':>8} {'answers':>8}")
+    for row in rows:
+        each = row.cpu_s / fleet.hosts * 1000
+        print(f"{row.name:12} {row.wall_s:>8.1f} {row.cpu_s:>8.1f} {each:>10.1f} {row.peak_mb:>8.0f} {row.answers:>8}")
+    rest = (rows[0].cpu_s - parsing) / fleet.hosts * 1000
+    print(
+        f"fleettrace parses {recording.size:,} bytes a host in {parsing / fleet.hosts * 1000:.1f} ms; beside that",
+        end=" ",
+    )
+    print(f"{rest:.1f} ms a host")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hosts", type=int, default=500)
+    parser.add_argument("--window", type=int, default=10, help="seconds")
+    parser.add_argument("--rivals", nargs="*", default=["xargs", "clush", "pyinfra", "ansible"])
+    options = parser.parse_args()
+    if INSIDE not in os.environ:
+        inside = ["unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable]
+        os.execvpe("unshare", [*inside, "-m", "benchmarks.sweep", *sys.argv[1:]], {**os.environ, INSIDE: "yes"})
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with tempfile.TemporaryDirectory(prefix="fleettrace-sweep-") as folder:
+        Path(folder).chmod(0o755)
+        measure(Fleet(Path(folder), options.hosts, options.window), options.rivals)
+
+
+if __name__ == "__main__":
+    main()
