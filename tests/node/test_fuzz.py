@@ -1,0 +1,11 @@
+"""A few cases of the fuzzing that `python -m tests.node.fuzz_output` does for as long as one likes."""
+
+from __future__ import annotations
+
+import random
+
+from tests.node.fuzz_output import one
+
+
+def test_some_hundred_cases_find_nothing() -> None:
+    assert {one(random.Random(f"7:{number}")) for number in range(300)} == {"sound", "broken off", "mutated"}
