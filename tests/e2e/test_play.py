@@ -43,7 +43,7 @@ def traffic(lab: Lab) -> Iterator[None]:
     """A quarter of all requests is for one key, on every instance of these hosts."""
     profile = replace(WEB, hot={HOT: 0.25})
     places = [place for place in lab.places() if place.host in HOSTS]
-    load = lab.start_load([Flow(place, lab.hosts[place.host].address, profile, RATE) for place in places], 170)
+    load = lab.start_load([Flow(place, lab.hosts[place.host].address, profile, RATE) for place in places], 600)
     try:
         yield
     finally:
