@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from ansible import constants
@@ -69,6 +70,9 @@ class ActionModule(ActionBase):
             )
         _, options = self.validate_argument_spec(argument_spec=OPTIONS)
         check = self._task.check_mode
+        with suppress(AnsibleError, KeyError):
+            # Where Ansible would connect anew after a break, it would trace a second time without a word.
+            self._connection.set_option("reconnection_retries", 0)
         host = task_vars["inventory_hostname"]
         try:
             wishes = Wishes.of(

@@ -29,13 +29,14 @@ _TIMED_OUT = (124, 128 + 9, 128 + 15, -9, -15)  # timeout(1): coreutils' own sta
 _BOUNDED = 'if command -v timeout >/dev/null 2>&1; then exec timeout -k 5 "$1" sh -c "$2"; else exec sh -c "$2"; fi'
 
 # A pipe that is opened by its name in /proc for reading and writing (fifo(7)) is its own writer, so it never ends. The
-# script's streams are 5 and 6, each bounded by a head(1); its status comes back through 7.
+# script's streams are 5 and 6, each bounded by a head(1), which timeout(1) must not end before it has written; the
+# script's status comes back through 7.
 _HEAD = b"""exec 5>&1 6>&2
 status=$(
 { { { true | { exec 0<>/proc/self/fd/0 5>&- 6>&- 7>&- 8>&-
 """
 _TAIL = b"""
-}; echo $? >&7; } 2>&8 | head -c %d >&5; } 8>&1 | head -c %d >&6; } 7>&1
+}; echo $? >&7; } 2>&8 | { trap '' TERM; exec head -c %d >&5; }; } 8>&1 | { trap '' TERM; exec head -c %d >&6; }; } 7>&1
 )
 exit "${status:-97}"
 """

@@ -1,0 +1,226 @@
+"""The Ansible collection, by the real ansible on a lab: the shipped playbook ends in one exact report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.specs import Bpftrace, HostSpec, Login, Reach, two
+from fleettrace.lab.system import wait_until
+from fleettrace.lab.truth import Truth
+from tests.e2e.command import REPOSITORY, Done, environment
+from tests.e2e.command import run as fleettrace
+from tests.e2e.fleet import keys_of, patched, plan_for, tracers
+from tests.e2e.watching import Watch
+
+pytestmark = pytest.mark.lab
+
+COLLECTIONS = REPOSITORY / "integrations" / "ansible"
+MODULE = "fleettrace.fleettrace.fleettrace_trace"
+SOUND = ("cache-1", "cache-2", "cache-3")
+WINDOW_S = 11
+# bash under sshd reads root's .bashrc, whatever this machine has in it, unless it believes to be inside another shell.
+QUIET = {"SHLVL": "1"}
+FLEET = (
+    HostSpec("cache-1", environment=QUIET),
+    HostSpec("cache-2", two(), login=Login.SUDO),
+    HostSpec("cache-3", login=Login.SUDO_PASSWORD),
+    HostSpec("closed", (), reach=Reach.CLOSED),
+    HostSpec("bare", bpftrace=Bpftrace.ABSENT, environment=QUIET),
+    HostSpec("wrong", (), login=Login.SUDO_WRONG_PASSWORD),
+)
+FAULTY = {
+    "closed": ("unreachable", "connection-failed"),
+    "bare": ("no-bpftrace", "no-bpftrace"),
+    "wrong": ("become-failed", "become-wrong-password"),
+}
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab(FLEET) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def settings(lab: Lab) -> dict[str, str]:
+    """Ansible's settings, none of them the machine's."""
+    config = lab.private / "ansible.cfg"
+    config.touch()
+    return environment(
+        ANSIBLE_COLLECTIONS_PATH=str(COLLECTIONS),
+        ANSIBLE_CONFIG=str(config),
+        ANSIBLE_HOME=str(lab.private / "ansible"),
+        ANSIBLE_SSH_CONTROL_PATH_DIR=str(lab.private / "cp"),
+        ANSIBLE_SSH_ARGS="-o ControlMaster=auto -o ControlPersist=5s",
+        ANSIBLE_FORKS=str(len(FLEET)),
+        ANSIBLE_NOCOLOR="1",
+        ANSIBLE_PYTHON_INTERPRETER=sys.executable,
+    )
+
+
+def ansible(lab: Lab, settings: dict[str, str], *words: str) -> Done:
+    """Run an ansible on the lab's inventory, as a site does that also runs fleettrace on it."""
+    command = [*words, "-i", str(lab.inventory), "--ssh-common-args", f"-F {lab.ssh_config}"]
+    done = subprocess.run([sys.executable, "-m", "ansible", *command], env=settings, capture_output=True, check=False)
+    return Done(done.returncode, done.stdout, done.stderr.decode())
+
+
+@dataclass(frozen=True)
+class Played:
+    """The shipped playbook, run over the whole fleet under traffic."""
+
+    done: Done
+    truth: Truth
+    report: Any
+    files: list[Path]
+    told: list[str]
+
+
+def counting(lab: Lab, name: str) -> bool:
+    """Whether a host's memcacheds are traced, and by the trace that counts: a short one may estimate rates before."""
+    host = lab.hosts[name]
+    program = b" >= %d000000000)" % WINDOW_S
+    return any(program in words(one.pid) for one in host.processes("bpftrace")) and all(
+        map(patched, host.pids.values())
+    )
+
+
+def words(pid: int) -> bytes:
+    """The arguments of a process; none once it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.fixture(scope="module")
+def played(lab: Lab, settings: dict[str, str]) -> Played:
+    runs, report = lab.private / "runs", lab.private / "report.json"
+    wishes = {
+        "trace_dest": str(runs),
+        "trace_report": str(report),
+        "trace_format": "json",
+        "trace_duration": f"{WINDOW_S}s",
+    }
+    results: list[Done] = []
+
+    def work() -> None:
+        words = ("playbook", "fleettrace.fleettrace.trace", "-e", json.dumps(wishes))
+        results.append(ansible(lab, settings, *words))
+
+    secrets = [str(lab.hosts[name].variables().get("ansible_become_password")) for name in ("cache-3", "wrong")]
+    thread = threading.Thread(target=work)
+    with Watch(secrets) as watch:
+        thread.start()
+        wait_until(
+            lambda: all(counting(lab, name) for name in SOUND), "not every host is traced", seconds=60, pause=0.2
+        )
+        # The counting begins when bpftrace has attached everything and said so.
+        time.sleep(2)
+        truth = lab.send({place: plan_for(place, hostile=False) for place in lab.places() if place.host in SOUND})
+        assert all(counting(lab, name) for name in SOUND), "the traffic outlasted the window"
+        thread.join()
+    return Played(results[0], truth, json.loads(report.read_text()), sorted(runs.glob("*/*.run")), watch.told)
+
+
+def test_the_playbook_ends_in_one_exact_report(played: Played) -> None:
+    assert keys_of(played.report["keys"]).items() <= played.truth.by_key().items()
+    assert played.report["totals"]["requests"] == sum(played.truth.total(name) for name in SOUND)
+    for host in played.report["hosts"]:
+        if host["host"] in SOUND:
+            assert (host["state"], host["requests"]) == ("ok", played.truth.total(host["host"]))
+
+
+def test_a_host_that_fails_fails_alone_and_is_in_the_report(played: Played) -> None:
+    told = {host["host"]: host for host in played.report["hosts"]}
+    assert set(told) == {spec.name for spec in FLEET}
+    assert {name: (told[name]["state"], told[name]["error"]["code"]) for name in FAULTY} == FAULTY
+    assert played.done.status in (2, 4), "ansible says that hosts failed or are unreachable"
+    recap = played.done.out.decode().partition("PLAY RECAP")[2]
+    assert recap.count("unreachable=1") == 1
+    assert recap.count("failed=1") == 2
+    assert recap.count("changed=0") == len(FLEET)
+
+
+def test_the_run_files_are_one_run_and_merge_again(played: Played) -> None:
+    assert [path.name for path in played.files] == sorted(f"{spec.name}.run" for spec in FLEET)
+    merged = fleettrace("merge", "--output", "json", "--top", "100000", *(str(path) for path in played.files))
+    assert keys_of(merged.report["keys"]) == played.truth.by_key()
+    assert merged.report["run"]["id"] == played.files[0].parent.name
+
+
+def test_nothing_is_left_on_the_hosts(played: Played, lab: Lab) -> None:
+    assert played.done.status
+    assert tracers(lab) == []
+    assert not any(patched(pid) for name in SOUND for pid in lab.hosts[name].pids.values())
+
+
+def test_no_password_was_shown(played: Played) -> None:
+    assert played.told == []
+
+
+def test_check_mode_plans_and_traces_nothing(lab: Lab, settings: dict[str, str], tmp_path: Path) -> None:
+    results, runs = tmp_path / "results", tmp_path / "runs"
+    words = ["-m", MODULE, "-a", f"dest={runs}", "--become", "--check", "--tree", str(results)]
+    over = threading.Event()
+    seen: list[str] = []
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            seen.extend(tracers(lab))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        ansible(lab, settings, "adhoc", ",".join(SOUND), *words)
+    finally:
+        over.set()
+        thread.join()
+    for name in SOUND:
+        result = json.loads((results / name).read_text())
+        assert (result["state"], result["changed"], result["requests"], result["run_file"]) == ("ok", False, None, None)
+        assert {one["rung"] for one in result["instances"]} == {"item"}
+    assert not [line for line in seen if "-e" in line]
+    assert not runs.exists()
+
+
+def test_a_task_says_what_it_does_not_understand(lab: Lab, settings: dict[str, str]) -> None:
+    done = ansible(lab, settings, "adhoc", "cache-1", "-m", MODULE, "-a", "duration=soon")
+    assert done.status == 2
+    assert "'soon' is not a duration" in done.out.decode()
+
+
+@pytest.mark.slow
+def test_the_role_finds_bpftrace_installed(lab: Lab, settings: dict[str, str], tmp_path: Path) -> None:
+    play = tmp_path / "play.yml"
+    play.write_text("- hosts: cache-1\n  gather_facts: false\n  roles: [fleettrace.fleettrace.bpftrace]\n")
+    done = ansible(
+        lab, settings, "playbook", str(play), "--check", "--become", "-e", '{"bpftrace_update_cache": false}'
+    )
+    assert done.status == 0, done.out.decode()
+    assert "changed=0" in done.out.decode().partition("PLAY RECAP")[2]
+
+
+def test_the_modules_documentation_is_ansibles(settings: dict[str, str]) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "ansible", "doc", MODULE], env=settings, capture_output=True, text=True, check=True
+    ).stdout
+    assert "Finds every memcached of the host" in shown
+
+
+def test_the_collection_can_be_built(settings: dict[str, str], tmp_path: Path) -> None:
+    collection = COLLECTIONS / "ansible_collections" / "fleettrace" / "fleettrace"
+    words = ["galaxy", "collection", "build", str(collection), "--output-path", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "ansible", *words], env=settings, capture_output=True, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["fleettrace-fleettrace-0.1.0.tar.gz"]

@@ -1,0 +1,80 @@
+"""Scripts over connections that give everything at once: the same words as over any other, bounded on the node."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from typing import Any
+
+import pytest
+
+from fleettrace.transport.interface import Connection, Limits, Stream, Target
+from tests.e2e.command import REPOSITORY
+from tests.transport.running import failing, output
+
+FILE = "integrations/ansible/ansible_collections/fleettrace/fleettrace/plugins/plugin_utils/one_shot.py"
+LIMITS = Limits(seconds=20, max_bytes=1 << 20)
+
+
+def module() -> Any:
+    """The collection's module, without Ansible."""
+    spec = importlib.util.spec_from_file_location("one_shot", REPOSITORY / FILE)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def shell(command: str, data: bytes) -> tuple[int, bytes, bytes]:
+    done = subprocess.run(["sh", "-c", command], input=data, capture_output=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def connection() -> Connection:
+    made: Connection = module().OneShotTransport(shell, become=False).connect(Target("web1"))
+    return made
+
+
+def test_output_is_bytes_and_the_status_the_scripts(connection: Connection) -> None:
+    execution = connection.start(b"printf 'a\\0\\377\\r\\n\\n'; printf 'e\\0' >&2; exit 9", LIMITS)
+    assert output(execution) == {Stream.OUT: b"a\0\xff\r\n\n", Stream.ERR: b"e\0"}
+    assert execution.exit_status == 9
+
+
+def test_standard_input_stays_open_as_long_as_the_script_runs(connection: Connection) -> None:
+    watching = b"exec 3<&0; { read -r _ <&3; echo over; } & sleep 0.5; kill $!; wait; echo done"
+    assert output(connection.start(watching, LIMITS))[Stream.OUT] == b"done\n"
+
+
+def test_chunks_are_small_and_whole(connection: Connection) -> None:
+    script = b"head -c 500003 /dev/zero & head -c 500003 /dev/zero >&2; wait"
+    chunks = list(connection.start(script, LIMITS))
+    assert max(len(chunk.data) for chunk in chunks) <= 32 * 1024
+    assert {stream: len(data) for stream, data in output(chunks).items()} == {Stream.OUT: 500003, Stream.ERR: 500003}
+
+
+@pytest.mark.parametrize("flood", [b"yes", b"yes >&2"])
+def test_a_flood_ends_on_the_node_and_its_beginning_is_given(connection: Connection, flood: bytes) -> None:
+    printed = 0
+    with failing("output-limit", "trace-failed"):
+        for chunk in connection.start(flood, Limits(20, 100_000)):
+            printed += len(chunk.data)
+    assert printed == 100_000
+
+
+def test_a_script_without_end_ends_on_the_node_and_its_beginning_is_given(connection: Connection) -> None:
+    chunks = iter(connection.start(b"echo first; sleep 60", Limits(1, 1000)))
+    assert next(chunks).data == b"first\n"
+    with failing("script-timeout", "timeout"):
+        next(chunks)
+
+
+def test_a_shell_that_does_not_start_says_why() -> None:
+    def refused(_command: str, _data: bytes) -> tuple[int, bytes, bytes]:
+        return 1, b"", b"sudo: a password is required\n"
+
+    transport = module().OneShotTransport(refused, become=True)
+    with failing("become-password-required", "become-failed"):
+        transport.connect(Target("web1")).start(b"true", LIMITS)
