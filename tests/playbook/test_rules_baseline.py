@@ -67,6 +67,13 @@ def test_a_key_that_went_is_a_finding_though_the_report_has_it_no_more() -> None
     assert "gone, " in finding.message
 
 
+def test_a_host_that_is_asked_for_more_is_a_finding() -> None:
+    busier = run_after(FLEET, 9, times=dict.fromkeys(range(1, 200, 4), 3.0))
+    findings = found("host risen 2 x since baseline", of_runs(BEFORE, busier))
+    assert named(findings, Certainty.CERTAIN) == ["cache-1"]
+    assert "risen 3.0" in only(findings).message
+
+
 def test_a_key_that_moved_names_both_hosts() -> None:
     finding = only(found("key moved since baseline", of_runs(BEFORE, run_after(FLEET, 9, places={12: 3}))))
     assert (finding.shown, "moved from cache-0 to cache-3" in finding.message) == ("user:12:profile", True)

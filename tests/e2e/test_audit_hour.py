@@ -1,0 +1,170 @@
+"""An hour of audits: traffic changes by a script, and each change is told of in the run that it happened in, once."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.load import Flow
+from fleettrace.lab.profile import Profile
+from fleettrace.lab.truth import Place
+from fleettrace.playbook.notify.textfile import LAST_SUCCESS
+from fleettrace.playbook.notify.webhook import signature
+from fleettrace.playbook.rules.judge import judge
+from fleettrace.playbook.rules.language import compile_rule
+from tests.e2e.command import Done, on_lab, run
+from tests.playbook.notify_receiver import Receiver, program
+from tests.playbook.rules_evidence import of_runs
+from tests.store.diff_traffic import random_fleet, window
+
+SECRET = b"0123456789abcdef0123456789abcdef"
+HOSTS = ("plain", "sudo")
+RULES = {
+    "hot": "key.share > 15%",
+    "overload": "host.load > 1.5 x mean",
+    "newcomer": "new key in top 10",
+    "surge": "key risen 2 x since baseline or key new since baseline",
+    "drop": "key fallen 2 x since baseline or key gone since baseline",
+    "moved": "key moved since baseline",
+    "blind": "coverage < 90% or hosts_missing > 0",
+}
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What the clients ask for: hot keys by host, as parts of what that host is asked; requests per second by host."""
+
+    hot: Mapping[str, Mapping[bytes, float]] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
+
+    def flows(self, lab: Lab) -> list[Flow]:
+        """The same as orders to the load generator."""
+        always = {"plain": {b"cart:7": 0.15}} if "sudo" not in self.hot else {}
+        return [
+            Flow(
+                Place(name, 11211),
+                lab.hosts[name].address,
+                Profile(keys=80, skew=0.7, hot={**always.get(name, {}), **self.hot.get(name, {})}),
+                self.rates.get(name, 700),
+            )
+            for name in HOSTS
+        ]
+
+
+USUAL = Traffic()
+PROMO = Traffic(hot={"plain": {b"promo:banner": 0.4, b"cart:7": 0.15}})
+"""A key that nobody asked for before is asked for on one host."""
+BUSY = Traffic(rates={"sudo": 4200})
+MOVED = Traffic(hot={"sudo": {b"cart:7": 0.15}})
+
+HOUR: tuple[tuple[Traffic, set[tuple[str, str]]], ...] = (
+    (USUAL, set()),
+    (USUAL, set()),
+    (PROMO, {("hot", "promo:banner"), ("newcomer", "promo:banner"), ("surge", "promo:banner")}),
+    (PROMO, {("hot", "promo:banner")}),
+    (USUAL, {("drop", "promo:banner")}),
+    (BUSY, {("overload", "sudo")}),
+    (USUAL, set()),
+    (MOVED, {("moved", "cart:7")}),
+    (MOVED, set()),
+)
+"""The traffic of each audit, and what it is to find."""
+
+
+class Audits:
+    """One playbook, run again and again, which tells everybody there is."""
+
+    def __init__(self, lab: Lab, folder: Path, webhook: str) -> None:
+        self.folder = folder
+        for name in ("notices", "mails"):
+            (folder / name).mkdir()
+        secret = folder / "webhook.key"
+        secret.write_bytes(SECRET)
+        secret.chmod(0o600)
+        told: list[dict[str, object]] = [
+            {"command": [self._keeper("notices")], "on": "every"},
+            {"mail": ["oncall@example.com"], "sendmail": self._keeper("mails")},
+            {"webhook": webhook, "secret_file": str(secret)},
+            {"textfile": str(folder / "fleettrace.prom")},
+            {"stamp": str(folder / "stamp")},
+        ]
+        rules = [{"when": when, "name": name} for name, when in RULES.items()]
+        play = {"name": "fleet", "hosts": ",".join(HOSTS), "sweep": {"duration": "3s"}, "rules": rules, "notify": told}
+        playbook = folder / "hourly.yaml"
+        playbook.write_text(yaml.safe_dump([play]))
+        self._words = ["play", *on_lab(lab, "--store", str(folder / "history.db")), str(playbook)]
+
+    def _keeper(self, name: str) -> str:
+        """A program that keeps what it is given in a file of its own."""
+        place = self.folder / name
+        return program(self.folder, f"keep-{name}", f"exec cat >{place}/$(ls {place} | wc -l)")
+
+    def run(self) -> tuple[Done, set[tuple[str, str]]]:
+        """Run it once: what it said, and what it found, by rule and name."""
+        number = len(list((self.folder / "notices").iterdir()))
+        done = run(*self._words)
+        place = self.folder / "notices" / str(number)
+        assert place.exists(), done.err
+        notice = json.loads(place.read_text())
+        return done, {(one["rule"], one["name"]) for one in notice["findings"] if one["certainty"] != "unknown"}
+
+
+@contextmanager
+def asked(lab: Lab, traffic: Traffic, seed: int) -> Iterator[None]:
+    load = lab.start_load(traffic.flows(lab), 60, seed=seed)
+    try:
+        yield
+    finally:
+        load.kill()
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+@pytest.mark.timeout(500)  # a quiet machine takes 60 s
+def test_each_change_is_found_in_its_run_and_nothing_else(lab: Lab, tmp_path: Path) -> None:
+    known: set[tuple[str, str]] = set()
+    told = []
+    with Receiver() as receiver:
+        audits = Audits(lab, tmp_path, receiver.url)
+        for number, (traffic, expected) in enumerate(HOUR):
+            with asked(lab, traffic, number):
+                done, found = audits.run()
+            assert (number, found) == (number, expected), done.err
+            assert (done.status, done.err) == (1 if expected else 0, "")
+            events = {one for one in expected if one[0] not in ("hot", "overload")}
+            told += [number] if events or expected - events != known else []
+            assert bool(done.out) == (number in told), "cron would mail what is no news, or not mail what is"
+            known = expected - events
+    assert len(receiver.received) == len(list((tmp_path / "mails").iterdir())) == len(told) == 5
+    for request in receiver.received:
+        timestamp = request.headers["Fleettrace-Timestamp"]
+        assert request.headers["Fleettrace-Signature"] == signature(SECRET, timestamp, request.body)
+    metrics = (tmp_path / "fleettrace.prom").read_text()
+    assert f'{LAST_SUCCESS}{{playbook="hourly",play="fleet"}} ' in metrics
+    assert time.time() - (tmp_path / "stamp").stat().st_mtime < 60
+
+
+def test_runs_of_an_unchanged_fleet_find_nothing() -> None:
+    of_change = {
+        **{name: RULES[name] for name in ("newcomer", "surge", "drop", "moved")},
+        "any": "changed since baseline",
+    }
+    rules = [compile_rule(when, name=name) for name, when in of_change.items()]
+    for seed in (1, 2):
+        rng = random.Random(seed)
+        fleet = random_fleet(rng, keys=200)
+        before = None
+        for number in range(21):
+            after = window(fleet, rng, seconds=rng.choice([3, 10, 30]), name=f"run-{number}")
+            found = judge(rules, of_runs(before, after)).standing
+            assert found == (), f"fleet {seed}, run {number}"
+            before = after
