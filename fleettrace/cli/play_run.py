@@ -89,7 +89,7 @@ class _Judging:
         from fleettrace.playbook.rules.scene import Evidence
 
         each = self._each
-        kept = as_kept(result, patterns, each.hidden, each.play.title)
+        kept = as_kept(result, patterns, each.hidden, each.arguments.playbook)
         report = build_report(result, top=KEPT_KEYS, patterns=patterns, templates=_FAMILIES)
         return judge(each.play.rules, Evidence(report, kept, _baseline(each)))
 
@@ -118,7 +118,7 @@ def _baseline(each: Prepared) -> KeptRun | None:
         return None
     try:
         with open_history(each.arguments) as history:
-            for line in reversed(history.runs(_LOOKED_BACK, playbook=each.play.title)):
+            for line in reversed(history.runs(_LOOKED_BACK, playbook=each.arguments.playbook)):
                 if line.pattern == each.play.hosts and line.hosts_ok:
                     return history.load(line.run)
     except ConfigError as error:

@@ -77,10 +77,15 @@ def _own_arguments(play: Play, arguments: argparse.Namespace) -> argparse.Namesp
     for name in _SWITCHES:
         setattr(own, name, getattr(own, name) or getattr(arguments, name))
     own.name = own.name or play.title
-    own.playbook = play.title
+    own.playbook = " ".join([play.title, *_part(own)])
     if play.rules and "quiet" not in play.sweep and not own.verbose and not _watched():
         own.quiet = True
     return own
+
+
+def _part(own: argparse.Namespace) -> list[str]:
+    """Runs of a part of the hosts are another course in the history: against all of them, the others would be new."""
+    return [f"--{name} {value}" for name in ("limit", "shard") if (value := getattr(own, name)) is not None]
 
 
 def _watched() -> bool:

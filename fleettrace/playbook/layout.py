@@ -61,7 +61,7 @@ def layout(sweep: Mapping[str, Key]) -> Layout:
             "rules": Key(rules_shape(), "what is worth a finding"),
             "outputs": Key(ListOf(_output(), "a list of outputs"), "how its report is written, and where"),
             "notify": Key(notify_shape(), "who is told of what is found"),
-            "keep": Key(Words(Text("limits such as 90d,3000,1G", _keep)), "how long its runs stay in the history"),
+            "keep": Key(Words(Text("limits such as 90d,3000,1G", _keep)), "what the history keeps at most"),
             "tags": tags,
         },
         {"include": "`- include: FILE` as an entry of its own"},

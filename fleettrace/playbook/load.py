@@ -83,8 +83,8 @@ class _Loader:
                 data = stream.read(MAX_BYTES + 1)
             tree = read_tree(data.decode("utf-8-sig"), str(file))
         except OSError as error:
-            words = f"cannot read {str(file)!r}: {error.strerror}"
-            self.problems.add(asked or place, f"{words}; expected a playbook's file, from the folder of this one")
+            expected = "a playbook" if asked is None else "a playbook's file, from the folder of this one"
+            self.problems.add(asked or place, f"cannot read {str(file)!r}: {error.strerror}; expected {expected}")
         except UnicodeDecodeError as error:
             self.problems.add(place, f"this is not UTF-8 from byte {error.start} on; expected a playbook in UTF-8")
         except PlaybookError as error:

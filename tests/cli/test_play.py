@@ -156,6 +156,7 @@ def test_the_user_wins_over_the_playbook_and_that_over_variables(
     made = own(tmp_path, inventory, text)
     assert (made.limit, made.misses, made.duration, made.name) == ("a2", False, 7, "mine")
     assert own(tmp_path, inventory, text, "--limit", "b1").limit == "b1"
+    assert own(tmp_path, inventory, text, "--limit", "b1").playbook == "playbook/x --limit b1"
     assert own(tmp_path, inventory, "- {name: x, hosts: all}").limit == "a1"
 
 
