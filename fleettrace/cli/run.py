@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
-from fleettrace.cli.detach import detach_of
+from fleettrace.cli.detach import detached, left_run
 from fleettrace.cli.fleet import Transports, selected, tasks_of, warnings_of
 from fleettrace.cli.output import wishes
 from fleettrace.cli.progress import troubles
@@ -41,6 +42,12 @@ def command(arguments: argparse.Namespace) -> int:
     hidden, wanted = redaction(arguments), wishes(arguments)
     if arguments.resume is None:
         return trace(arguments, hidden, wanted.write, told)
+    if not Path(arguments.resume).exists() and (left := left_run(arguments.resume)) is not None:
+        # Its controller never came to write the run file: what is selected and how it was traced are the run's.
+        arguments.hosts, arguments.limit, arguments.shard = left.info.pattern, ",".join(left.hosts) + ",", None
+        arguments.name = arguments.name or left.info.pattern
+        arguments.duration, arguments.save = left.info.duration_s, arguments.save or arguments.resume
+        return trace(arguments, hidden, wanted.write, told, resumed=Resumed(left.info, left.hosts, wanted.write))
     from fleettrace.cli.resuming import resume
 
     def again(resumed: Resumed) -> int:
@@ -64,8 +71,9 @@ def trace(
         transports = Transports()
         stack.callback(transports.close)
         tasks = tasks_of(selection.hosts, arguments, transports, asked_password(arguments))
-        detach = detach_of(arguments, len(tasks))
         stack.enter_context(its_turn(arguments))
+        detach, heard = stack.enter_context(detached(arguments, [task.name for task in tasks]))
+        listener = together(listener, heard)
         kept = saver(arguments, hidden)
         if kept is not None:
             stack.enter_context(kept).order(resumed.hosts if resumed else [task.name for task in tasks])

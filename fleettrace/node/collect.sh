@@ -6,16 +6,13 @@
 
 LC_ALL=C
 export LC_ALL
+exec 4>&2 2>/dev/null
 [ -d "$folder" ] && [ ! -L "$folder" ] && [ -O "$folder" ] || exit 3
 
-# The keeper may have started a session of its own by a fork: it is known by what it runs.
-keeper=
-for place in /proc/[0-9]*; do
-    case "$(tr '\0' ' ' <"$place/cmdline" 2>/dev/null)" in
-    "sh $folder/keeper "*) keeper=${place#/proc/} ;;
-    esac
-done
-tell() { [ -z "$keeper" ] || kill -s "$1" "$keeper" 2>/dev/null; }
+# Whatever has the keeper's number by now: it is the keeper only if it runs that.
+read -r keeper <"$folder/pid"
+case "$(tr '\0' ' ' <"/proc/$keeper/cmdline")" in "sh $folder/keeper "*) ;; *) keeper= ;; esac
+tell() { [ -z "$keeper" ] || kill -s "$1" "$keeper"; }
 
 if [ "$patience" = none ]; then
     if [ -e "$folder/done" ]; then tell USR1; else tell TERM; fi
@@ -23,16 +20,17 @@ if [ "$patience" = none ]; then
     exit
 fi
 exec 3<&0 </dev/null
-{ while read -r _ <&3; do :; done; tell TERM; } >/dev/null 2>&1 &
+{ while read -r _ <&3; do :; done; tell TERM; } >/dev/null 4>&- &
 watchdog=$!
 exec 3<&-
 turns=$((patience * 5))
 until [ -e "$folder/done" ] || [ "$turns" -le 0 ] || [ -z "$keeper" ]; do
-    sleep 0.2 2>/dev/null || sleep 1
+    sleep 0.2 || sleep 1
     turns=$((turns - 1))
 done
 [ -e "$folder/done" ] || tell TERM
-cat "$folder/err" >&2 2>/dev/null
-cat "$folder/out" 2>/dev/null
-kill "$watchdog" 2>/dev/null
-wait "$watchdog" 2>/dev/null
+cat "$folder/err" >&4
+cat "$folder/out"
+kill "$watchdog"
+wait "$watchdog"
+exit 0

@@ -18,6 +18,7 @@ give_up() { record failed "$1"; record end ''; exit; }
 keeper='
     folder=$1 starts=$2 ttl=$3 most=$4 most_words=$5 stopped=no nap=
     cd /
+    echo $$ >"$folder/pid"
     rest() { sleep "$1" 4>&- & nap=$!; wait "$nap"; kill -s KILL "$nap" 2>/dev/null; nap=; }
     # Held open here and nowhere else: the script sees the end of its input with the end of this shell, or of descriptor 4.
     exec 4<>"$folder/input"
@@ -39,6 +40,7 @@ keeper='
     fi
     trap "" TERM
     trap "[ -z \"\$nap\" ] || kill -s KILL \"\$nap\"; rm -rf \"\$folder\"; exit" USR1
+    [ -d "$folder" ] || exit
     : >"$folder/done"
     rest "$ttl"
     rm -rf "$folder"'

@@ -24,14 +24,14 @@ from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask
 from fleettrace.transport.interface import Connection
 
-__all__ = ["ATTACH_S", "DetachedSweep", "lead_s"]
+__all__ = ["AFTER_S", "ATTACH_S", "DetachedSweep", "lead_s"]
 
 ATTACH_S = 10.0
 """Seconds that bpftrace is started before the window: it takes 0.6 to 8 to attach its probes, on a busy node."""
 _LOGIN_S = 10.0
 _EACH_S = 0.1
 """Seconds of the first phase: for one host, and for each more; 60 ms of CPU on the controller, and its turn."""
-_AFTER_S = 1.5
+AFTER_S = 1.5
 """Seconds after the window when the first output is ready."""
 _TELL_S = 1.0
 """Seconds apart from which on it is worth a warning."""
@@ -55,19 +55,16 @@ class DetachedSweep(HostSweep):
 
     def run(self, task: HostTask) -> HostOutcome:
         """One turn of one host."""
-        left = self._left.get(task.name) or self.detach.known.get(task.name)
+        left = self._left.get(task.name) or (self.detach.known or {}).get(task.name)
         if left is not None:
             return self._collect(task, left)
-        if self.detach.known:
-            error = HostError(
-                HostState.INTERRUPTED, "not-left", "the controller ended before it left a trace here: --resume it again"
-            )
-            return failed_outcome(task, error)
         # Not super(): dataclasses with slots are other classes than the one that it means.
         return HostSweep.run(self, task)
 
     def _planned_trace(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
         """Leave the trace."""
+        if self.detach.known is not None:
+            return HostSweep._planned_trace(self, traced, planned)
         name = traced.task.name
         self.stop.check()
         busy = self._busyness(traced)
@@ -87,13 +84,13 @@ class DetachedSweep(HostSweep):
         folder = leave(traced.connection, trace.script(), clock.uptime_at(self.begins_at - ATTACH_S), self.detach.ttl_s)
         # On a host that it comes too late for, the window begins as soon as it can.
         late = time.monotonic() > self.begins_at - ATTACH_S / 2
-        over = (time.monotonic() + ATTACH_S if late else self.begins_at) + bounds.duration_s + _AFTER_S
+        over = (time.monotonic() + ATTACH_S if late else self.begins_at) + bounds.duration_s + AFTER_S
         pause = max(0.0, over - time.monotonic())
         left = LeftTrace(
             host=name,
             folder=folder,
             nonce=trace.nonce,
-            planned=tuple(planned),
+            planned=tuple(_light(each) for each in planned),
             layout=traced.layout,
             bounds=bounds,
             looks=tuple(busy.looks),
@@ -182,6 +179,12 @@ class DetachedSweep(HostSweep):
             message = f"the windows of {len(moments)} hosts did not begin together but within {spread:.1f} s"
             warnings.append(Warn("windows-apart", message))
         return WindowsBegan(len(moments), spread, within, skew), warnings
+
+
+def _light(planned: Planned) -> Planned:
+    """Without the binary's first bytes, which nobody needs any more."""
+    instance = planned.instance
+    return replace(planned, instance=replace(instance, binary=replace(instance.binary, head=b"")))
 
 
 def _skewed(host: str, skew_s: float | None, within_s: float) -> list[Warn]:

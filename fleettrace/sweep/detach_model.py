@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from fleettrace.node.detach import NodeClock
 from fleettrace.node.planning import Planned
@@ -41,7 +41,7 @@ class Detach:
 
     ttl_s: float
     """Seconds that the output of a trace stays on its host if nobody collects it."""
-    known: Mapping[str, LeftTrace] = field(default_factory=dict)
-    """Left by an earlier controller; only these are collected then, and no other host is touched."""
+    known: Mapping[str, LeftTrace] | None = None
+    """Left by an earlier controller, by host: these are collected, and any other host is traced at once."""
     left: Callable[[LeftTrace], None] = _nothing
     collected: Callable[[str], None] = _nothing

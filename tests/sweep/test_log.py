@@ -29,6 +29,7 @@ from fleettrace.sweep.events import (
     StopRequested,
     WaveFinished,
     WaveStarted,
+    WindowsBegan,
     together,
 )
 from fleettrace.sweep.log import EventLog, fields_of
@@ -58,6 +59,7 @@ EVERY_EVENT: list[tuple[Event, str]] = [
     (HostsSkipped(1, 2, "too many"), "wave.failed"),
     (WaveFinished(1, 2, 1), "wave.finished"),
     (StopRequested("deadline"), "run.stopping"),
+    (WindowsBegan(2, 0.0123, 0.4, 1.5), "run.window"),
     (RunFinished(RunResult(RunInfo("r", NOON, "all", 10.0, "0"))), "run.finished"),
 ]
 

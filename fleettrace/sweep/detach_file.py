@@ -1,0 +1,177 @@
+"""The file that traces are written down in while they are left on their hosts, for whoever resumes the run.
+
+JSON, a line for each thing that happened: the run, each trace that was left, each that was collected. A line that a
+killed controller cut off counts for nothing. The values are those of the package's own types, field by field.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import threading
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+
+from fleettrace.errors import ConfigError
+from fleettrace.summary.run import RunInfo
+from fleettrace.sweep.detach_model import LeftTrace
+
+__all__ = ["LeftFile", "LeftRun", "decode", "encode", "read_left_file"]
+
+_SCHEMA = "fleettrace/left/1"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftRun:
+    """What such a file says: a run, its hosts in order, and the traces that nobody has collected."""
+
+    info: RunInfo
+    hosts: tuple[str, ...]
+    left: Mapping[str, LeftTrace]
+
+
+class LeftFile:
+    """Written as things happen, from many threads; gone when everything was collected."""
+
+    def __init__(self, path: Path, known: LeftRun | None = None) -> None:
+        """Begin a file, or go on with the one that says what is `known`. Raises `ConfigError`."""
+        self.path = path
+        self.failed: str | None = None
+        """Why something could not be written down."""
+        self._lock = threading.Lock()
+        self._open = set() if known is None else set(known.left)
+        try:
+            flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_EXCL if known is None else 0)
+            self._file = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except FileExistsError:
+            raise ConfigError(
+                "traces of an earlier run are written down there: collect them with --resume, or remove it", file=path
+            ) from None
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+        if known is not None:
+            # A controller that was killed may have left a line without its end.
+            os.write(self._file, b"\n")
+
+    def begin(self, info: RunInfo, hosts: Sequence[str]) -> None:
+        """The first line."""
+        self._write({"schema": _SCHEMA, "run": encode(info), "hosts": list(hosts)})
+
+    def left(self, trace: LeftTrace) -> None:
+        """A trace was left."""
+        with self._lock:
+            self._open.add(trace.host)
+        self._write({"left": encode(trace)})
+
+    def collected(self, host: str) -> None:
+        """It was collected, or is gone."""
+        with self._lock:
+            self._open.discard(host)
+        self._write({"collected": host})
+
+    def _write(self, line: Mapping[str, object]) -> None:
+        data = json.dumps(line).encode("ascii") + b"\n"
+        with self._lock:
+            try:
+                whole = os.write(self._file, data) == len(data)
+            except OSError as error:
+                self.failed = f"{self.path} is not complete: {error.strerror}"
+                return
+        if not whole:
+            self.failed = f"{self.path} is not complete: is its disk full?"
+
+    def close(self) -> None:
+        """Nothing more happens. The file stays only if something is left."""
+        os.close(self._file)
+        if not self._open:
+            self.path.unlink(missing_ok=True)
+
+
+def read_left_file(path: Path) -> LeftRun:
+    """Read such a file. Raises `ConfigError`."""
+    left: dict[str, LeftTrace] = {}
+    try:
+        first, *rest = path.read_bytes().split(b"\n")
+        head = json.loads(first)
+        if head["schema"] != _SCHEMA:
+            raise ValueError(f"schema {head['schema']!r}")
+        info, hosts = decode(RunInfo, head["run"]), tuple(str(host) for host in head["hosts"])
+        for number, line in enumerate(rest):
+            try:
+                said = json.loads(line) if line else {}
+            except ValueError:
+                if number < len(rest) - 1 and rest[number + 1]:
+                    raise
+                continue
+            if "left" in said:
+                trace = decode(LeftTrace, said["left"])
+                left[trace.host] = trace
+            elif "collected" in said:
+                left.pop(str(said["collected"]), None)
+    except OSError as error:
+        raise ConfigError(f"cannot read it: {error.strerror}", file=path) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"this is no list of traces that were left on hosts ({error})", file=path) from None
+    return LeftRun(info, hosts, left)
+
+
+def encode(value: Any) -> Any:
+    """A value of ours as JSON has it."""
+    match value:
+        case Enum():
+            return value.value
+        case None | bool() | int() | float() | str():
+            return value
+        case bytes():
+            return base64.b64encode(value).decode("ascii")
+        case datetime():
+            return value.isoformat()
+        case Mapping():
+            return {str(key): encode(item) for key, item in value.items()}
+        case tuple() | list():
+            return [encode(item) for item in value]
+        case frozenset():
+            return sorted(encode(item) for item in value)
+    assert is_dataclass(value), value
+    return {each.name: encode(getattr(value, each.name)) for each in fields(value)}
+
+
+def decode(kind: Any, data: Any) -> Any:
+    """The value of type `kind` that `encode` wrote. Raises `ValueError`, `KeyError` or `TypeError` for any other."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if data is None and type(None) in parts:
+            return None
+        (inner,) = (part for part in parts if part is not type(None))
+        return decode(inner, data)
+    if origin is tuple:
+        kinds = [parts[0]] * len(data) if parts[-1] is Ellipsis else parts
+        return tuple(decode(each, item) for each, item in zip(kinds, data, strict=True))
+    if origin is frozenset:
+        return frozenset(decode(parts[0], item) for item in data)
+    if origin is not None and issubclass(origin, Mapping):
+        return {str(key): decode(parts[1], item) for key, item in data.items()}
+    if issubclass(kind, Enum):
+        return kind(data)
+    if kind is bytes:
+        return base64.b64decode(data, validate=True)
+    if kind is datetime:
+        return datetime.fromisoformat(data)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return cast(Callable[..., Any], kind)(
+            **{each.name: decode(hints[each.name], data[each.name]) for each in fields(kind)}
+        )
+    if hasattr(kind, "_fields"):
+        return kind(*(decode(hint, item) for hint, item in zip(get_type_hints(kind).values(), data, strict=True)))
+    if kind is float and type(data) is int:
+        return float(data)
+    if type(data) is not kind:
+        raise ValueError(f"{data!r} is no {kind.__name__}")
+    return data

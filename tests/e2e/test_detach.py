@@ -1,0 +1,152 @@
+"""One window for the whole fleet: traces begin together on hosts where nobody is logged in, and are collected whole."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fleettrace.lab.fleet import Lab
+from fleettrace.lab.system import wait_until
+from fleettrace.lab.truth import Truth
+from fleettrace.sweep.detach import AFTER_S
+from fleettrace.sweep.detach_file import read_left_file
+from tests.e2e.command import Command, on_lab, run
+from tests.e2e.fleet import keys_of, patched, plan_for, tracers
+
+pytestmark = pytest.mark.lab
+
+HOSTS = ("plain", "two", "container", "sudo", "password")
+FOLDERS = ("/run", "/dev/shm")
+
+
+def left(lab: Lab) -> list[str]:
+    """What is on the lab's hosts that nobody is logged in to any more: sessions, traces, folders."""
+    found = [str(path) for place in FOLDERS for path in Path(place).glob("fleettrace-????????????")]
+    for name in HOSTS:
+        host = lab.hosts[name]
+        ours = {*host.pids.values(), *(one.launcher.pid for one in host.instances if one.launcher)}
+        ours |= {host.sshd.pid} if host.sshd else set()
+        found += [f"{name}: {one.pid}" for one in host.processes() if one.pid not in ours]
+    return found
+
+
+def send(lab: Lab, *hosts: str) -> Truth:
+    return lab.send({place: plan_for(place, hostile=False) for place in lab.places() if place.host in hosts})
+
+
+def wait_for_window(kept: Path) -> None:
+    """Wait until the window of a run has begun, as the file beside its run file has it."""
+    traces = read_left_file(kept.with_name(f"{kept.name}.left")).left.values()
+    begins = max(trace.ends - AFTER_S - trace.bounds.duration_s for trace in traces)
+    time.sleep(max(0.0, begins + 0.3 - time.time()))
+
+
+def seconds_of(log: Path, event: str) -> dict[str, object]:
+    (line,) = [line for line in map(json.loads, log.read_text().splitlines()) if line["event"] == event]
+    return dict(line)
+
+
+def test_all_windows_are_one_and_nobody_is_logged_in_meanwhile(lab: Lab, tmp_path: Path) -> None:
+    log, kept = tmp_path / "log", tmp_path / "run"
+    options = ["--hosts", ",".join((*HOSTS, "closed")), "--duration", "6s", "--top", "10000", "--output", "json", "-v"]
+    with Command(["run", *on_lab(lab, *options, "--detach", "--log", str(log), "--save", str(kept))]) as command:
+        command.wait_for(f"{host}: leave" for host in HOSTS)
+        wait_until(lambda: tracers(lab), "no trace begins", seconds=30)
+        connected = [one for host in HOSTS for one in lab.hosts[host].processes("sshd")]
+        assert len(connected) == len(HOSTS), "only those that listen"
+        secrets = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"]
+        folders = [path for place in FOLDERS for path in Path(place).glob("fleettrace-????????????")]
+        inside = [path.read_bytes() for folder in folders for path in folder.iterdir() if path.is_file()]
+        assert len(folders) == len(HOSTS)
+        assert not any(secrets["password"]["ansible_become_password"].encode() in data for data in inside)
+        assert (tmp_path / "run.left").stat().st_mode & 0o077 == 0
+        assert secrets["password"]["ansible_become_password"] not in (tmp_path / "run.left").read_text()
+        wait_for_window(kept)
+        truth = send(lab, *HOSTS)
+        done = command.finish()
+    assert done.status == 3
+    assert {host["host"]: host["state"] for host in done.report["hosts"]} == {
+        **dict.fromkeys(HOSTS, "ok"),
+        "closed": "unreachable",
+    }
+    assert {name: done.host(name)["requests"] for name in HOSTS} == {name: truth.total(name) for name in HOSTS}
+    assert keys_of(done.report["keys"]) == truth.by_key()
+    window = seconds_of(log, "run.window")
+    assert window["hosts"] == len(HOSTS)
+    assert 0 <= float(str(window["spread_s"])) < 1
+    assert float(str(window["skew_s"])) < 1
+    assert "clock-skew" not in {warning["code"] for warning in done.report["warnings"]}
+    assert run("report", str(kept), "--top", "10000", "--output", "json").report["keys"] == done.report["keys"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "run"]
+    wait_until(lambda: not left(lab), "something is left", seconds=5, pause=0.1)
+
+
+def test_a_killed_controller_s_traces_end_and_are_collected_or_remove_themselves(lab: Lab, tmp_path: Path) -> None:
+    """Two runs whose controllers die: one is resumed, nobody comes for the other."""
+    kept, lost = tmp_path / "kept", tmp_path / "lost"
+    options = ["--duration", "6s", "--top", "10000", "--output", "json", "-v", "--detach"]
+    with (
+        Command(["run", *on_lab(lab, "--hosts", "plain,two,closed", *options, "--save", str(kept))]) as one,
+        Command(["run", *on_lab(lab, "--hosts", "sudo", *options, "--save", str(lost), "--detach-ttl", "1s")]) as other,
+    ):
+        one.wait_for(["plain: leave", "two: leave"])
+        other.wait_for(["sudo: leave"])
+        for command in (one, other):
+            command.signal(signal.SIGKILL)
+            command.finish()
+    assert not kept.exists()
+    refused = run("run", *on_lab(lab, "--hosts", "plain", *options, "--save", str(kept)))
+    assert refused.status == 2
+    assert "traces of an earlier run are written down there: collect them with --resume" in refused.err
+    wait_for_window(kept)
+    truth = send(lab, "plain", "two")
+    again = ["run", *on_lab(lab, "--top", "10000", "--output", "json", "-v", "--resume")]
+    done = run(*again, str(kept))
+    assert done.status == 3
+    assert {host["host"]: host["state"] for host in done.report["hosts"]} == {
+        "plain": "ok",
+        "two": "ok",
+        "closed": "unreachable",
+    }
+    assert keys_of(done.report["keys"]) == truth.by_key()
+    wait_until(lambda: not left(lab), "something is left", seconds=10, pause=0.1)
+    assert not any(patched(pid) for host in ("plain", "sudo") for pid in lab.hosts[host].pids.values())
+    late = run(*again, str(lost))
+    assert (late.status, late.host("sudo")["error"]["code"]) == (4, "left-trace-gone")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "lost"]
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["before the window", "in the window"])
+def test_an_interrupted_run_takes_its_traces_along(lab: Lab, tmp_path: Path, early: bool) -> None:
+    options = ["--hosts", "plain,password", "--duration", "30s", "--top", "10000", "--output", "json", "-v", "--detach"]
+    with Command(["run", *on_lab(lab, *options, "--save", str(tmp_path / "run"))]) as command:
+        command.wait_for(["plain: leave", "password: leave"])
+        truth = Truth()
+        if not early:
+            wait_for_window(tmp_path / "run")
+            truth = send(lab, "plain", "password")
+        command.signal(signal.SIGINT)
+        done = command.finish()
+    assert done.status == 130
+    assert [host["state"] for host in done.report["hosts"]] == ["interrupted", "interrupted"]
+    assert keys_of(done.report["keys"]) == truth.by_key()
+    wait_until(lambda: not left(lab), "something is left", seconds=5, pause=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--serial", "1,100%"], "--detach with --serial"),
+        (["--probe", "watch"], "only bpftrace can be left on a host"),
+        (["--deadline", "20s"], "give it more than --deadline 20s"),
+    ],
+)
+def test_what_cannot_be_had_together_is_said_before_anything_is_done(lab: Lab, options: list[str], words: str) -> None:
+    done = run("run", *on_lab(lab, "--hosts", "plain", "--detach", *options))
+    assert done.status == 2
+    assert words in done.err

@@ -1,0 +1,181 @@
+"""A script that is left on a node: it runs when it should, ends when it is told to, and leaves nothing."""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from fleettrace.errors import HostError
+from fleettrace.node.detach import GONE_STATUS, MAX_OUTPUT, collect, leave, read_clock, remove
+from fleettrace.transport.interface import Chunk, Connection, Limits, Stream, Target
+from fleettrace.transport.local import LocalTransport
+from tests.transport.running import output
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture
+def node() -> Iterator[Connection]:
+    with closing(LocalTransport().connect(Target("here"))) as connection:
+        yield connection
+
+
+def uptime() -> float:
+    return float(Path("/proc/uptime").read_text().split()[0])
+
+
+def runs(folder: str) -> list[str]:
+    """The processes that have to do with a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if folder.encode() in (entry / "cmdline").read_bytes():
+                    found.append(entry.name)
+            except OSError:
+                continue
+    return found
+
+
+def gone(folder: str, within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if not Path(folder).exists() and not runs(folder):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_it_begins_at_its_moment_and_is_printed_as_it_was(node: Connection) -> None:
+    starts = uptime() + 1.0
+    folder = leave(node, b"cut -d ' ' -f 1 /proc/uptime; printf 'a\\0b'; printf 'words\\0' >&2", starts, 60)
+    execution = collect(node, folder, 20)
+    printed = output(execution)
+    assert execution.exit_status == 0
+    began, rest = printed[Stream.OUT].split(b"\n")
+    assert starts - 0.02 <= float(began) < starts + 2
+    assert (rest, printed[Stream.ERR]) == (b"a\0b", b"words\0")
+    assert Path(folder).exists(), "it may be lost on its way, and asked for again"
+    remove(node, folder)
+    assert gone(folder, 3)
+
+
+def test_its_folder_is_private_and_its_name_is_nobodys_guess(node: Connection) -> None:
+    folders = [Path(leave(node, b"read -r _", 0, 60)) for _ in range(2)]
+    try:
+        for folder in folders:
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+            assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in folder.iterdir()} == {0}
+        assert folders[0].name != folders[1].name
+    finally:
+        for folder in folders:
+            remove(node, str(folder))
+    assert all(gone(str(folder), 3) for folder in folders)
+
+
+def test_whoever_stops_the_collection_stops_the_script(node: Connection) -> None:
+    folder = leave(node, b"exec 3<&0; echo begun; read -r _ <&3; echo stopped", 0, 60)
+    execution = collect(node, folder, 20)
+    time.sleep(0.5)
+    execution.stop()
+    assert output(execution)[Stream.OUT] == b"begun\nstopped\n"
+    remove(node, folder)
+    assert gone(folder, 3)
+
+
+def test_one_that_has_not_begun_never_does(node: Connection) -> None:
+    folder = leave(node, b"echo begun", uptime() + 60, 60)
+    execution = collect(node, folder, 20)
+    execution.stop()
+    assert output(execution)[Stream.OUT] == b""
+    remove(node, folder)
+    assert gone(folder, 3)
+
+
+def test_what_nobody_collects_removes_itself(node: Connection) -> None:
+    folder = leave(node, b"echo unheard", 0, 1)
+    assert gone(folder, 4)
+    execution = collect(node, folder, 20)
+    assert output(execution)[Stream.OUT] == b""
+    assert execution.exit_status == GONE_STATUS
+
+
+def test_its_output_is_bounded(node: Connection) -> None:
+    folder = leave(node, b"yes", 0, 60)
+    execution = collect(node, folder, 20)
+    assert sum(len(chunk.data) for chunk in execution) == MAX_OUTPUT
+    remove(node, folder)
+    assert gone(folder, 3)
+
+
+@pytest.mark.parametrize(
+    "name", ["/run/fleettrace-0123456789a/../..", "/", "/run/fleettrace-$(id)", "/tmp/fleettrace-0123456789ab"]
+)
+def test_no_other_folder_is_ever_touched(node: Connection, name: str) -> None:
+    with pytest.raises(ValueError, match="no folder of ours"):
+        collect(node, name, 1)
+    with pytest.raises(ValueError, match="no folder of ours"):
+        remove(node, name)
+
+
+class Liar:
+    """A node that names any folder it likes."""
+
+    def __init__(self, report: bytes) -> None:
+        self._report = report
+        self.exit_status: int | None = 0
+
+    def start(self, script: bytes, limits: Limits) -> Liar:
+        assert script
+        assert limits.seconds
+        return self
+
+    def __iter__(self) -> Iterator[Chunk]:
+        yield Chunk(Stream.OUT, self._report)
+
+    def stop(self) -> None:
+        return
+
+    def end_within(self, seconds: float) -> None:
+        assert seconds
+
+    def close(self) -> None:
+        return
+
+
+@pytest.mark.parametrize(
+    ("report", "code"),
+    [
+        (b"folder\0/etc\0end\0\0", "not-detached"),
+        (b"folder\0/run/fleettrace-0123456789ab\n\0end\0\0", "not-detached"),
+        (b"failed\0no room\0end\0\0", "not-detached"),
+        (b"folder\0/run", "detach-garbled"),
+        (b"", "detach-garbled"),
+    ],
+)
+def test_a_node_that_says_something_else_is_not_believed(report: bytes, code: str) -> None:
+    with pytest.raises(HostError) as caught:
+        leave(Liar(report), b"true", 0, 60)
+    assert caught.value.code == code
+
+
+def test_a_clock_is_known_to_within_what_asking_took(node: Connection) -> None:
+    clock = read_clock(node)
+    assert clock.within_s < 2
+    assert clock.skew_s is not None
+    assert abs(clock.skew_s) <= clock.within_s + 0.05
+    now = time.monotonic()
+    assert abs(clock.uptime_at(now) - uptime()) <= clock.within_s + 0.05
+    assert abs(clock.monotonic_at(now) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)) <= (clock.within_s + 0.05) * 1e9
+    assert abs(clock.controllers(clock.monotonic_at(now)) - now) < 1e-6
+
+
+@pytest.mark.parametrize("report", [b"", b"wall\0x\0uptime\0y\0monotonic\0\0end\0\0", b"wall\x001.5\0end\0\0"])
+def test_a_node_that_tells_no_time(report: bytes) -> None:
+    with pytest.raises(HostError):
+        read_clock(Liar(report))
