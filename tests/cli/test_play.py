@@ -128,6 +128,14 @@ def test_wrong_options_are_one_line_and_2(play: Play, options: list[str], words:
     assert len(err.splitlines()) == 1
 
 
+def test_what_a_playbook_says_cannot_drive_the_terminal(play: Play) -> None:
+    text = '- {name: "a\\e[31mb", hosts: "c\\e]0;x\\a", sweep: {"\\e[2J": 1}, rules: "\\e[31m"}\n'
+    code, out, err = play(text, "--syntax-check")
+    assert (code, out, len(err.splitlines())) == (2, "", 4)
+    assert "\x1b" not in err
+    assert "\x07" not in err
+
+
 def test_a_wrong_value_of_a_variable_is_told_where_it_is_used(play: Play) -> None:
     assert play(TWO, "--syntax-check", "-e", "top=many")[2].startswith("book.yaml:5:16: 'many' is not a number of")
 
