@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Protocol
 
 from fleettrace.playbook.findings import SubjectKind
@@ -70,10 +69,8 @@ class Comparison:
         if not limit.of_mean:
             exact = Bounds(limit.number, limit.number)
             return exact, exact
-        readings = [self.field.units[self.unit](scene, each) for each in scene.things(SubjectKind.HOST)]
-        seen = [one.seen for one in readings if isinstance(one.seen, Bounds)]
-        whole = [one.whole for one in readings if isinstance(one.whole, Bounds)]
-        return _mean(seen, limit.number), _mean(whole, limit.number)
+        seen, whole = scene.mean(self.field.units[self.unit])
+        return _times(seen, limit.number), _times(whole, limit.number)
 
     def _why(self, scene: Scene, reading: Reading, seen: Verdict, whole: Verdict) -> tuple[str, ...]:
         if seen is _UNTOLD:
@@ -89,10 +86,8 @@ class Comparison:
         yield self
 
 
-def _mean(values: list[Bounds], times: float) -> Bounds | None:
-    if not values:
-        return None
-    return Bounds(times * fmean(one.low for one in values), times * fmean(one.high for one in values))
+def _times(mean: Bounds | None, number: float) -> Bounds | None:
+    return None if mean is None else Bounds(mean.low * number, mean.high * number if number else 0.0)
 
 
 @dataclass(frozen=True, slots=True)

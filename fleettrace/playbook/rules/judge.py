@@ -70,13 +70,15 @@ def _of_unlisted(rule: Rule, scene: Scene) -> Iterator[str]:
     fields = [one.field for one in tests if isinstance(one, Comparison) and one.field.kind is SubjectKind.KEY]
     if rule.needs_baseline or not fields or not all(one.of_counts for one in fields):
         return
+    if not scene.unlisted_most and not scene.open_why:
+        return
     judged = rule.test.judge(scene, Thing(SubjectKind.KEY))
     if judged.seen is Verdict.YES:
         return  # it holds of keys that nobody ever asked for, and is not meant so
     if judged.seen is Verdict.WITHIN:
         yield f"a key that is not listed may have had up to {scene.unlisted_most:,} requests"
     elif judged.whole in (Verdict.WITHIN, Verdict.UNTOLD):
-        yield from judged.why
+        yield from scene.open_why or judged.why
 
 
 def _finding(rule: Rule, scene: Scene, thing: Thing, certainty: Certainty, why: tuple[str, ...]) -> Finding:

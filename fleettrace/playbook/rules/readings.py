@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 
-from fleettrace.playbook.rules.scene import Scene, Thing
+from fleettrace.playbook.rules.scene import Scene, Thing, rounded
 from fleettrace.playbook.rules.values import ANY_NUMBER, Bounds, Reading
 from fleettrace.report.escape import escape_text
 from fleettrace.report.model import HostRow, KeyRow, TemplateRow
@@ -89,7 +89,9 @@ def scaled(count: Reading, by: float | None) -> Reading:
     """Counts as rates: windows are measured."""
     if by is None or not isinstance(count.seen, Bounds) or not isinstance(count.whole, Bounds):
         return UNKNOWN
-    return Reading(*(Bounds(one.low * by, one.high * by if by else 0.0) for one in (count.seen, count.whole)))
+    return Reading(
+        *(Bounds(rounded(one.low * by), rounded(one.high * by) if by else 0.0) for one in (count.seen, count.whole))
+    )
 
 
 def per_second(scene: Scene) -> float | None:
@@ -190,7 +192,7 @@ def hottest(scene: Scene, row: TemplateRow) -> Reading:
 def host_count(number: Callable[[HostRow], float | None]) -> Read:
     def read(scene: Scene, row: HostRow) -> Reading:
         value = number(row)
-        return UNKNOWN if value is None else scene.on_host(row, value, value)
+        return UNKNOWN if value is None else scene.on_host(row, value)
 
     return of_host(read)
 

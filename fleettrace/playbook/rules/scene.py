@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 
 from fleettrace.playbook.findings import SubjectKind
 from fleettrace.playbook.rules.values import ANY_NUMBER, ANY_PART, Bounds, Reading
@@ -17,7 +18,7 @@ from fleettrace.store.diff_model import Change, Diff, Subject
 from fleettrace.store.history_model import KeptRun
 from fleettrace.summary.key import Key
 
-__all__ = ["Evidence", "Scene", "Thing"]
+__all__ = ["Evidence", "Scene", "Thing", "rounded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class Scene:
         self.report = evidence.report
         self.totals = evidence.report.totals
         self._diffs: dict[float, Diff] = {}
+        self._means: dict[Callable[[Scene, Thing], Reading], tuple[Bounds | None, Bounds | None]] = {}
+        self._changes: dict[int, dict[tuple[Subject, Key | str], tuple[Change, ...]]] = {}
         rows = {row.host: row for row in evidence.report.hosts}
         self._missing = tuple(self.totals.missing)
         self._approximate = tuple(name for name, row in rows.items() if _approximate(row))
@@ -94,15 +97,26 @@ class Scene:
         """One of these words, which what is missing could make another."""
         return Reading(frozenset(words), None if self.open_why else frozenset(words))
 
-    def on_host(self, row: HostRow, low: float, high: float) -> Reading:
+    def on_host(self, row: HostRow, value: float) -> Reading:
         """A count, or a rate, of one host."""
-        return self._count(Bounds(low, high), missing=row.host in self._missing, approximate=_approximate(row))
+        return self._count(
+            Bounds(rounded(value), rounded(value)), missing=row.host in self._missing, approximate=_approximate(row)
+        )
 
     @staticmethod
     def _count(seen: Bounds, *, missing: bool, approximate: bool) -> Reading:
         if approximate:
             return Reading(seen, ANY_NUMBER)
         return Reading(seen, Bounds(seen.low, ANY_NUMBER.high) if missing else seen)
+
+    def mean(self, read: Callable[[Scene, Thing], Reading]) -> tuple[Bounds | None, Bounds | None]:
+        """The mean of a figure over the hosts that have it, seen and whole; None where none has."""
+        if read not in self._means:
+            readings = [read(self, each) for each in self.things(SubjectKind.HOST)]
+            seen = [one.seen for one in readings if isinstance(one.seen, Bounds)]
+            whole = [one.whole for one in readings if isinstance(one.whole, Bounds)]
+            self._means[read] = _mean(seen), _mean(whole)
+        return self._means[read]
 
     def diff(self, min_change: float = MIN_CHANGE) -> Diff | None:
         """What changed since the baseline by this part and more; None where there is nothing to compare with."""
@@ -117,7 +131,14 @@ class Scene:
         """Those of a thing; all of them for the whole run."""
         if thing.kind is SubjectKind.TOTALS:
             return diff.changes
-        return tuple(one for one in diff.of(_SUBJECTS[thing.kind]) if one.name == thing.name)
+        if thing.name is None:
+            return ()
+        known = self._changes.get(id(diff))
+        if known is None:
+            known = self._changes[id(diff)] = {}
+            for one in diff.changes:
+                known[one.subject, one.name] = (*known.get((one.subject, one.name), ()), one)
+        return known.get((_SUBJECTS[thing.kind], thing.name), ())
 
     def things(self, kind: SubjectKind, changed: Iterable[float] = ()) -> list[Thing]:
         """Everything of a kind: the report's, and what one of the comparisons (`changed`) names beside."""
@@ -173,6 +194,15 @@ class Scene:
             return True
         surely_among = known is not None and len(most) - bisect_left(most, low) < number and low > baseline.absent
         return False if surely_among else None
+
+
+def rounded(value: float) -> float:
+    """Without the last digits, which calculating with fractions leaves: 50 requests in 10 s are not more than 5/s."""
+    return float(f"{value:.12g}")
+
+
+def _mean(values: Sequence[Bounds]) -> Bounds | None:
+    return Bounds(fmean(one.low for one in values), fmean(one.high for one in values)) if values else None
 
 
 def _approximate(row: HostRow) -> bool:
