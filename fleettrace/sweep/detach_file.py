@@ -57,7 +57,7 @@ class LeftFile:
             raise ConfigError(f"cannot write {path}: {error.strerror}") from None
         if known is not None:
             # A controller that was killed may have left a line without its end.
-            os.write(self._file, b"\n")
+            self._append(b"\n")
 
     def begin(self, info: RunInfo, hosts: Sequence[str]) -> None:
         """The first line."""
@@ -76,7 +76,9 @@ class LeftFile:
         self._write({"collected": host})
 
     def _write(self, line: Mapping[str, object]) -> None:
-        data = json.dumps(line).encode("ascii") + b"\n"
+        self._append(json.dumps(line).encode("ascii") + b"\n")
+
+    def _append(self, data: bytes) -> None:
         with self._lock:
             try:
                 whole = os.write(self._file, data) == len(data)
@@ -102,12 +104,10 @@ def read_left_file(path: Path) -> LeftRun:
         if head["schema"] != _SCHEMA:
             raise ValueError(f"schema {head['schema']!r}")
         info, hosts = decode(RunInfo, head["run"]), tuple(str(host) for host in head["hosts"])
-        for number, line in enumerate(rest):
+        for line in rest:
             try:
-                said = json.loads(line) if line else {}
+                said = json.loads(line)
             except ValueError:
-                if number < len(rest) - 1 and rest[number + 1]:
-                    raise
                 continue
             if "left" in said:
                 trace = decode(LeftTrace, said["left"])
