@@ -33,6 +33,14 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.fixture
+def place(folder: Path) -> Path:
+    """A folder of the test's own that other users may enter."""
+    made = Path(tempfile.mkdtemp(dir=folder))
+    made.chmod(0o755)
+    return made
+
+
 @pytest.fixture(scope="package")
 def sshd(folder: Path, user: Account) -> Iterator[Sshd]:
     """A server where `user` (and root) may log in with `sshd.key_file`."""

@@ -115,8 +115,8 @@ def test_sudo_that_wants_a_terminal(ssh: Transport, sshd: Sshd) -> None:
         run(ssh, sshd.target(user=user.name, become=Become()), b"id")
 
 
-def test_a_host_without_sudo(ssh: Transport, sshd: Sshd, folder: Path) -> None:
-    tools = folder / "tools"
+def test_a_host_without_sudo(ssh: Transport, sshd: Sshd, place: Path) -> None:
+    tools = place / "tools"
     tools.mkdir()
     for name in ("sh", "id"):
         (tools / name).symlink_to(shutil.which(name) or name)
@@ -126,8 +126,8 @@ def test_a_host_without_sudo(ssh: Transport, sshd: Sshd, folder: Path) -> None:
             run(ssh, sshd.target(user=user.name, become=Become()), b"id")
 
 
-def test_a_cut_connection_ends_what_runs_as_root(ssh: Transport, sshd: Sshd, folder: Path) -> None:
-    mark = folder / "root-ended"
+def test_a_cut_connection_ends_what_runs_as_root(ssh: Transport, sshd: Sshd, place: Path) -> None:
+    mark = place / "root-ended"
     with sudoer(f"Defaults:USER use_pty\n{ANYTHING}") as user:
         connection = ssh.connect(sshd.target(user=user.name, become=Become()))
         next(iter(connection.start(f"echo up; cat >/dev/null; id -u >{mark}".encode(), LIMITS)))

@@ -88,8 +88,8 @@ def test_close_from_another_thread_ends_the_iteration(ssh: Transport, sshd: Sshd
             list(execution)
 
 
-def test_a_watch_on_standard_input_ends_with_the_session(ssh: Transport, sshd: Sshd, folder: Path) -> None:
-    mark = folder / "ended"
+def test_a_watch_on_standard_input_ends_with_the_session(ssh: Transport, sshd: Sshd, place: Path) -> None:
+    mark = place / "ended"
     connection = ssh.connect(sshd.target("web1", user="root"))
     execution = connection.start(f"echo up; cat >/dev/null; echo x >{mark}".encode(), LIMITS)
     next(iter(execution))

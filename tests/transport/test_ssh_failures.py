@@ -106,9 +106,11 @@ def test_a_frozen_sshd(ssh: Transport, folder: Path, user: Account) -> None:
             os.kill(server.process.pid, signal.SIGCONT)
 
 
-def test_no_algorithm_in_common(ssh: Transport, folder: Path, user: Account) -> None:
+def test_no_algorithm_in_common(ssh: Transport, folder: Path, user: Account, by_openssh: bool) -> None:
+    # One that the client does not know, or does not offer.
+    only = "diffie-hellman-group1-sha1" if by_openssh else "sntrup761x25519-sha512@openssh.com"
     with (
-        running_sshd(folder / "kex", user.name, "KexAlgorithms diffie-hellman-group1-sha1") as server,
+        running_sshd(folder / "kex", user.name, f"KexAlgorithms {only}") as server,
         failing("no-common-algorithm", "unreachable"),
     ):
         ssh.connect(server.target())
