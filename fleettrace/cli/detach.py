@@ -52,7 +52,7 @@ def detached(arguments: argparse.Namespace, hosts: Sequence[str]) -> Iterator[tu
             file.begin(RunInfo(event.run, now, arguments.hosts, arguments.duration, __version__), hosts)
 
     try:
-        yield Detach(ttl, None if left is None else left.left, file.left, file.collected), listen
+        yield Detach(ttl, None if left is None else left.left, True, file.left, file.collected), listen
     finally:
         file.close()
         if file.failed is not None:

@@ -108,7 +108,8 @@ class DetachedSweep(HostSweep):
         try:
             connection = task.transport.connect(task.target)
         except HostError as error:
-            words = f"{error.message}; its trace ends by itself, and --resume collects it"
+            cure = ", and --resume collects it" if self.detach.resumable else " and removes itself"
+            words = f"{error.message}; the trace that was left there ends by itself{cure}"
             told = failed_outcome(task, HostError(error.state, error.code, words))
             return replace(told, curable=self.stop.reason is None and curable(error))
         try:

@@ -43,5 +43,7 @@ class Detach:
     """Seconds that the output of a trace stays on its host if nobody collects it."""
     known: Mapping[str, LeftTrace] | None = None
     """Left by an earlier controller, by host: these are collected, and any other host is traced at once."""
+    resumable: bool = False
+    """Another run will know of what this one has left."""
     left: Callable[[LeftTrace], None] = _nothing
     collected: Callable[[str], None] = _nothing

@@ -27,7 +27,7 @@ FOLDERS = ("/run", "/dev/shm")
 def left(lab: Lab) -> list[str]:
     """What is on the lab's hosts that nobody is logged in to any more: sessions, traces, folders."""
     found = [str(path) for place in FOLDERS for path in Path(place).glob("fleettrace-????????????")]
-    for name in HOSTS:
+    for name in (*HOSTS, "victim"):
         host = lab.hosts[name]
         ours = {*host.pids.values(), *(one.launcher.pid for one in host.instances if one.launcher)}
         ours |= {host.sshd.pid} if host.sshd else set()
@@ -119,6 +119,29 @@ def test_a_killed_controller_s_traces_end_and_are_collected_or_remove_themselves
     late = run(*again, str(lost))
     assert (late.status, late.host("sudo")["error"]["code"]) == (4, "left-trace-gone")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "lost"]
+
+
+def test_a_host_that_is_away_when_its_trace_is_due_is_collected_later(lab: Lab, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    options = ["--hosts", "plain,victim", "--duration", "6s", "--top", "10000", "--output", "json", "-v", "--detach"]
+    options += ["--connect-timeout", "3s", "--retries", "0", "--save", str(kept)]
+    try:
+        with Command(["run", *on_lab(lab, *options)]) as command:
+            command.wait_for(["plain: leave", "victim: leave"])
+            wait_for_window(kept)
+            truth = send(lab, "plain", "victim")
+            lab.hosts["victim"].cut_network()
+            first = command.finish()
+    finally:
+        lab.hosts["victim"].restore_network()
+    assert (first.status, first.host("plain")["requests"]) == (3, truth.total("plain"))
+    assert first.host("victim")["state"] == "unreachable"
+    assert "the trace that was left there ends by itself, and --resume collects it" in first.err
+    again = run("run", *on_lab(lab, "--resume", str(kept), "--top", "10000", "--output", "json"))
+    assert again.status == 0
+    assert keys_of(again.report["keys"]) == truth.by_key()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept"]
+    wait_until(lambda: not left(lab), "something is left", seconds=5, pause=0.1)
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before the window", "in the window"])
