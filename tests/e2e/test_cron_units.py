@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 UNITS = Path(__file__).parents[2] / "integrations/systemd"
 
@@ -43,6 +44,44 @@ def test_the_service_can_do_little(units: list[Path]) -> None:
     exposure = re.search(r"Overall exposure level for \S+: (\d+\.\d)", verdict.stdout)
     assert exposure is not None and float(exposure[1]) <= 2.0
     assert verdict.returncode == 0
+
+
+READ_ONLY = """
+mount --bind / / && mount -o remount,bind,ro /
+for folder in "$1" /run/lock; do mount --bind $folder $folder && mount -o remount,bind,rw $folder; done
+shift && exec env -i PATH=/usr/bin:/bin "$@"
+"""
+
+
+def test_its_environment_is_enough_where_all_else_is_read_only(tmp_path: Path) -> None:
+    text = (UNITS / "fleettrace-audit@.service").read_text()
+    assert "\nReadWritePaths=-/run/lock " in text
+    folders = {"%S": tmp_path / "lib", "%C": tmp_path / "cache", "%t": tmp_path / "run", "/etc": tmp_path / "etc"}
+    for folder in folders.values():
+        (folder / "fleettrace").mkdir(parents=True)
+    variables = [word for line in re.findall(r"^Environment=(.*)$", text, re.M) for word in line.split()]
+    for specifier, folder in folders.items():
+        variables = [word.replace(specifier, str(folder)) for word in variables]
+    host = {"ansible_host": "127.0.0.1", "ansible_port": 9}
+    inventory = tmp_path / "etc/fleettrace/inventory.yaml"
+    inventory.write_text(yaml.safe_dump({"all": {"hosts": {"closed": host}}}))
+    playbook = tmp_path / "audit.yaml"
+    stamp = {"textfile": str(tmp_path / "run/x.prom")}
+    sweep = {"duration": "1s", "retries": 0}
+    play = {"name": "fleet", "hosts": "all", "sweep": sweep, "rules": ["coverage < 99%"], "notify": [stamp]}
+    playbook.write_text(yaml.safe_dump([play]))
+    program = [sys.executable, "-m", "fleettrace", "play", str(playbook)]
+    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh", str(tmp_path)]
+    done = subprocess.run(
+        [*words, *variables, f"PYTHONPATH={UNITS.parents[1]}", *program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        4,
+        "fleettrace: closed: unreachable: connection refused on port 9: is sshd running there?\n",
+    )
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"lib/fleettrace/history.db", "run/x.prom"} <= written
+    assert any(path.startswith("lib/fleettrace/notified/audit-fleet") for path in written)
 
 
 def test_its_user_can_be_made(tmp_path: Path) -> None:

@@ -119,6 +119,12 @@ def test_only_addresses_of_the_web_are_taken(url: str) -> None:
         WebhookTarget(url)
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
+def test_a_port_is_a_port(port: str) -> None:
+    with pytest.raises(ValueError, match="expected 1 to 65535"):
+        WebhookTarget(f"http://chat.example:{port}/")
+
+
 def test_a_bad_key_file_is_told_before_anything_is_sent(tmp_path: Path) -> None:
     path = tmp_path / "webhook.key"
     target = WebhookTarget("http://127.0.0.1:9/", Secret(file=path))

@@ -71,6 +71,8 @@ class WebhookTarget:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not self.url.isprintable() or " " in self.url:
             raise ValueError("a webhook's url begins with http:// or https:// and a host")
+        if not 0 < (_port(self.url) or 1) < 65536:
+            raise ValueError("a webhook's url has a port that is none: expected 1 to 65535")
         if parts.username is not None or parts.password is not None:
             raise ValueError("a webhook's url cannot hold a user and a password: sign with a secret instead")
 
@@ -129,6 +131,15 @@ class WebhookTarget:
             return answers.get(timeout=self.timeout_s)
         except queue.Empty:
             return _Answer(None, f"no answer within {self.timeout_s:g} s")
+
+
+def _port(url: str) -> int | None:
+    """The port of a url; -1 for one that is none."""
+    try:
+        port = urlsplit(url).port
+    except ValueError:
+        return -1
+    return -1 if port == 0 else port
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
