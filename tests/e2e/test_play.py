@@ -63,7 +63,7 @@ def play(lab: Lab, folder: Path, *more: str) -> Done:
     ("name", "variables", "status", "words"),
     [
         ("hot-keys", ["hosts=plain,two"], 0, ["product:4711:stock"]),
-        ("nightly-audit", ["hosts=plain,two"], 1, ["FINDINGS", "high, certain: product:4711:stock takes 2"]),
+        ("nightly-audit", ["hosts=plain,two"], 1, ["new  high, certain: product:4711:stock takes 2"]),
         (
             "canary",
             ["hosts=plain,two"],
@@ -78,7 +78,7 @@ def test_what_ships_runs(
     lab: Lab, tmp_path: Path, name: str, variables: list[str], status: int | None, words: list[str]
 ) -> None:
     given = [word for variable in ("duration=2s", *variables) for word in ("-e", variable)]
-    done = play(lab, tmp_path, name, *given, "-v")
+    done = play(lab, tmp_path, name, *given)
     shown = "\n" + done.out.decode()
     assert [word for word in words if word not in shown] == [], shown + done.err
     assert done.status in ((0, 1) if status is None else (status,)), done.err
