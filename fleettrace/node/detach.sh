@@ -59,5 +59,11 @@ then
     give_up 'there is no room below /run or /dev/shm'
 fi
 setsid sh "$folder/keeper" "$folder" "$starts" "$ttl" "$most" "$most_words" </dev/null >/dev/null 2>&1 &
+# Whoever collects it, if at once, finds it by its number.
+turns=50
+until [ -s "$folder/pid" ] || [ "$turns" -le 0 ]; do
+    sleep 0.1 2>/dev/null || sleep 1
+    turns=$((turns - 1))
+done
 record folder "$folder"
 record end ''

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.node.detach import GONE_STATUS, collect, leave, read_clock, remove
+from fleettrace.node.detach import GONE_STATUS, NodeClock, collect, leave, read_clock, remove
 from fleettrace.node.planning import Planned
 from fleettrace.node.rates import look_at
 from fleettrace.node.tracing import ENDING_S, HostTrace
@@ -24,7 +24,7 @@ from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask
 from fleettrace.transport.interface import Connection
 
-__all__ = ["AFTER_S", "ATTACH_S", "DetachedSweep", "lead_s"]
+__all__ = ["AFTER_S", "ATTACH_S", "DetachedSweep", "lead_s", "skew_warnings"]
 
 ATTACH_S = 10.0
 """Seconds that bpftrace is started before the window: it takes 0.6 to 8 to attach its probes, on a busy node."""
@@ -94,7 +94,7 @@ class DetachedSweep(HostSweep):
             layout=traced.layout,
             bounds=bounds,
             looks=tuple(busy.looks),
-            warnings=(*warnings, *_skewed(name, clock.skew_s, clock.within_s)),
+            warnings=(*warnings, *skew_warnings(name, clock)),
             clock=clock,
             ends=time.time() + pause,
         )
@@ -152,7 +152,7 @@ class DetachedSweep(HostSweep):
             raise
         if execution.exit_status is not None:
             self._remove(task, left, connection)
-        self._began[task.name] = left.clock.controllers(end.start_ns), left
+        self.began(left, end.start_ns)
         outcome = outcome_of_trace(task.name, left.planned, end, self.settings, self.stop.reason)
         outcome.warnings.extend(left.warnings)
         return outcome
@@ -165,6 +165,10 @@ class DetachedSweep(HostSweep):
         except HostError:
             # It removes itself later.
             return
+
+    def began(self, left: LeftTrace, start_ns: int) -> None:
+        """A trace's window began at this time of its host's monotonic clock."""
+        self._began[left.host] = left.clock.controllers(start_ns), left
 
     def windows(self) -> tuple[WindowsBegan | None, list[Warn]]:
         """When the windows began, and what is to be said of that; for when all hosts are done."""
@@ -188,8 +192,10 @@ def _light(planned: Planned) -> Planned:
     return replace(planned, instance=replace(instance, binary=replace(instance.binary, head=b"")))
 
 
-def _skewed(host: str, skew_s: float | None, within_s: float) -> list[Warn]:
-    if skew_s is None or abs(skew_s) - within_s <= _TELL_S:
+def skew_warnings(host: str, clock: NodeClock) -> list[Warn]:
+    """What is to be said of a host's clock: something, if it is surely a second off."""
+    skew_s = clock.skew_s
+    if skew_s is None or abs(skew_s) - clock.within_s <= _TELL_S:
         return []
     where = "ahead of" if skew_s > 0 else "behind"
     return [Warn("clock-skew", f"its clock is {abs(skew_s):.1f} s {where} the controller's", host)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -110,6 +112,22 @@ def test_its_output_is_bounded(node: Connection) -> None:
     execution = collect(node, folder, 20)
     assert sum(len(chunk.data) for chunk in execution) == MAX_OUTPUT
     remove(node, folder)
+    assert gone(folder, 3)
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
+def test_any_shell_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
+    tools = ("sh",) if shell != "busybox" else ("sh", "setsid", "mktemp", "mkfifo", "head", "cat", "sleep", "tr", "rm")
+    for tool in tools:
+        (tmp_path / tool).symlink_to(str(shutil.which(shell)))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with closing(LocalTransport().connect(Target("here"))) as node:
+        folder = leave(node, b"exec 3<&0; echo begun; read -r _ <&3; echo stopped", uptime() + 0.5, 60)
+        execution = collect(node, folder, 20)
+        time.sleep(1)
+        execution.stop()
+        assert output(execution)[Stream.OUT] == b"begun\nstopped\n"
+        remove(node, folder)
     assert gone(folder, 3)
 
 
