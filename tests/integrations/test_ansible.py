@@ -195,6 +195,13 @@ def test_check_mode_plans_and_traces_nothing(lab: Lab, settings: dict[str, str],
     assert not runs.exists()
 
 
+def test_memcacheds_own_log_is_watched_to_its_end(lab: Lab, settings: dict[str, str], tmp_path: Path) -> None:
+    options = "probe=watch duration=1s"
+    ansible(lab, settings, "adhoc", "cache-3", "-m", MODULE, "-a", options, "--become", "--tree", str(tmp_path))
+    result = json.loads((tmp_path / "cache-3").read_text())
+    assert (result["state"], result["requests"]) == ("ok", 0)
+
+
 def test_a_task_says_what_it_does_not_understand(lab: Lab, settings: dict[str, str]) -> None:
     done = ansible(lab, settings, "adhoc", "cache-1", "-m", MODULE, "-a", "duration=soon")
     assert done.status == 2

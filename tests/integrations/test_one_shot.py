@@ -71,6 +71,12 @@ def test_a_script_without_end_ends_on_the_node_and_its_beginning_is_given(connec
         next(chunks)
 
 
+def test_a_status_of_a_signals_is_the_scripts_own(connection: Connection) -> None:
+    execution = connection.start(b"sleep 9 & kill $!; wait $!", LIMITS)
+    assert output(execution)[Stream.OUT] == b""
+    assert execution.exit_status == 128 + 15
+
+
 def test_a_shell_that_does_not_start_says_why() -> None:
     def refused(_command: str, _data: bytes) -> tuple[int, bytes, bytes]:
         return 1, b"", b"sudo: a password is required\n"

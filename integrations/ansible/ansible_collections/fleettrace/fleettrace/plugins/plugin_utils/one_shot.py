@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import time
 from collections.abc import Callable, Iterator
 
 from fleettrace.errors import HostError, HostState
@@ -23,7 +24,8 @@ Runner = Callable[[str, bytes], Ran]
 """Runs a command line of the login shell with a standard input, as root where that is wanted. Raises `HostError`."""
 
 _CHUNK = 32 * 1024
-_TIMED_OUT = (124, 128 + 9, 128 + 15, -9, -15)  # timeout(1): coreutils' own status, and what busybox's leaves
+_ENDED_BY_TIMEOUT = (124, 128 + 9, 128 + 15, -9, -15)
+"""timeout(1): coreutils' own status, and what busybox's leaves; which a script may have of its own as well."""
 
 # Constant, as every command line is; only the number differs.
 _BOUNDED = 'if command -v timeout >/dev/null 2>&1; then exec timeout -k 5 "$1" sh -c "$2"; else exec sh -c "$2"; fi'
@@ -68,13 +70,15 @@ class OneShotConnection:
     def start(self, script: bytes, limits: Limits) -> OneShotExecution:
         """Run `script` to its end, as `Connection.start` would start it."""
         handshake = Handshake(Become() if self._become else None, b"")
+        began = time.monotonic()
         status, out, err = self._run(_command_line(limits), frame(_bounded(script, limits)))
+        late = status in _ENDED_BY_TIMEOUT and time.monotonic() - began >= limits.seconds
         for chunk in (Chunk(Stream.OUT, out), Chunk(Stream.ERR, err)):
             for _ in handshake.feed(chunk):
                 pass
         if not handshake.ready:
             raise handshake.failure(status)
-        return OneShotExecution(handshake.rest, status, limits)
+        return OneShotExecution(handshake.rest, status, limits, late=late)
 
     def close(self) -> None:
         """As `Connection.close`: nothing runs."""
@@ -83,9 +87,10 @@ class OneShotConnection:
 class OneShotExecution:
     """A script that has ended: its output, and then what was wrong with it."""
 
-    def __init__(self, output: list[Chunk], status: int, limits: Limits) -> None:
+    def __init__(self, output: list[Chunk], status: int, limits: Limits, *, late: bool) -> None:
         self._chunks = _pieces(output)
         self._status = status
+        self._late = late
         self._limits = limits
         self._full = any(len(chunk.data) >= limits.max_bytes for chunk in output)
 
@@ -96,7 +101,7 @@ class OneShotExecution:
             raise HostError(
                 HostState.TRACE_FAILED, "output-limit", f"the script printed more than {limit} bytes and was given up"
             )
-        if self._status in _TIMED_OUT:
+        if self._late:
             seconds = self._limits.seconds
             raise HostError(
                 HostState.TIMEOUT, "script-timeout", f"the script did not end within {seconds:g} s and was given up"
