@@ -132,12 +132,16 @@ class OutputParser:
         self._buffer += data
         return self._drain()
 
-    def finish(self) -> list[Event]:
+    def finish(self, *, whole: bool = True) -> list[Event]:
         """What is left at the end of the output; a slice that was never closed counts as one cut short.
 
-        Where the output broke off, what has no end or nothing behind it is left out: half a number is a number too.
+        What has no end or nothing behind it is left out: half a number is a number too. Where the output broke off, not
+        `whole`, so is every slice that was not printed to its end: what else belongs into it nobody knows.
         """
         self._buffer = b""
+        if not whole:
+            self._open, self._loose = None, {}
+            return []
         # What was printed and not cleared yet is no second slice.
         self._loose.pop(self._printed, None)
         parts: list[Event] = [part for part in (self._open, *self._loose.values()) if part and not part.empty]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -202,9 +203,16 @@ class HostTrace:
             broken = HostError(HostState.TRACE_FAILED, "trace-garbled", f"the trace's report cannot be read: {error}")
         finally:
             execution.close()
-        self._events(self._parser.finish())
+        self._events(self._parser.finish(whole=self._printed_all))
         self._check(broken)
         return self._end(broken)
+
+    @property
+    def _printed_all(self) -> bool:
+        """Whether bpftrace came to its own end, and so printed what it had left: it does when it is interrupted, not when
+        it is killed or crashes (sh adds 128 to the number of the signal)."""
+        status = (self._seen.get("status") or [b"killed"])[-1]
+        return status.isdigit() and (int(status) < 128 or int(status) - 128 in (signal.SIGINT, signal.SIGTERM))
 
     def _take(self, chunk: Chunk) -> None:
         if chunk.stream is Stream.ERR:

@@ -2,7 +2,7 @@
 
     python -m tests.binary.fuzz_elf --seconds 300 --seed 1
 
-A case may take no longer than --limit seconds and the process may grow by no more than 512 MB. Mutations go to the
+A case may take no longer than --limit seconds of CPU time and the process may grow by no more than 512 MB. Mutations go to the
 structures a reader trusts (headers, tables, unwind data, symbols, code) rather than evenly over the file.
 """
 
@@ -93,7 +93,7 @@ def main() -> int:
     chance = random.Random(given.seed)
     samples = [p.read_bytes() for p in (build("plain"), stripped("plain"), stripped("lto"), *extra_binaries())]
     prepared = [(data, structures(data)) for data in samples]
-    signal.signal(signal.SIGALRM, _alarm)
+    signal.signal(signal.SIGPROF, _alarm)
     for data in samples:
         _one(data)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -103,7 +103,7 @@ def main() -> int:
     while time.monotonic() < end:
         case = mutate(*chance.choice(prepared), chance)
         started = time.monotonic()
-        signal.setitimer(signal.ITIMER_REAL, given.limit)
+        signal.setitimer(signal.ITIMER_PROF, given.limit)
         try:
             outcomes[_one(case)] += 1
         except BaseException as error:
@@ -111,7 +111,7 @@ def main() -> int:
             print(f"case {outcomes.total()}: {type(error).__name__}: {error}; kept in ./fuzz-elf-case", file=sys.stderr)
             raise
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
         slowest = max(slowest, time.monotonic() - started)
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
         assert grown < MEMORY, f"the reader's memory grew by {grown} bytes"

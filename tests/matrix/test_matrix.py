@@ -8,6 +8,7 @@ import pytest
 
 from fleettrace.probes.model import Rung
 from fleettrace.summary.key import Key
+from tests.e2e.command import REPOSITORY
 from tests.matrix.conftest import BLIND, BUILDS, Matrix
 from tests.matrix.roots import RELEASES
 from tests.matrix.traffic import Protocol, protocol_of
@@ -69,3 +70,15 @@ def test_a_bpftrace_that_does_not_see_overlays_is_led_by_symbols_and_addresses(
     assert (probe.rung, probe.exact, probe.overlay) == (Rung.ITEM.value, True, False)
     if matrix.traced[BLIND[tracer], name].result.probe.overlay:
         assert "a symbol overlay does not work there" in probe.why
+
+
+def test_the_table_in_the_docs_is_what_was_seen(matrix: Matrix) -> None:
+    rows = []
+    for name in BUILDS:
+        cells = []
+        for release in RELEASES:
+            probe = matrix.traced[release, name].result.probe
+            cells.append(f"`{probe.rung}` by {'overlay' if probe.overlay else 'symbol'}")
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    table = "\n".join(rows)
+    assert table in (REPOSITORY / "docs/probes.md").read_text(), f"the table has to be:\n{table}"
