@@ -1,0 +1,81 @@
+"""What docs/rules.md says of notices, metrics and targets, held against what they are."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import time
+from pathlib import Path
+from textwrap import dedent, indent
+
+from fleettrace.cli.play_flags import play_layout
+from fleettrace.playbook.load import load_playbooks
+from fleettrace.playbook.notify.command import CommandTarget
+from fleettrace.playbook.notify.interface import Gone, News, On
+from fleettrace.playbook.notify.mail import MailTarget
+from fleettrace.playbook.notify.stamp import StampTarget
+from fleettrace.playbook.notify.textfile import TextfileTarget
+from fleettrace.playbook.notify.webhook import WebhookTarget, signature
+from tests.playbook.notify_receiver import notice
+
+DOCS = (Path(__file__).parents[2] / "docs/rules.md").read_text()
+
+
+def section(title: str) -> str:
+    return re.split(r"^##+ ", DOCS.partition(f"# {title}\n")[2], maxsplit=1, flags=re.M)[0]
+
+
+def rows(title: str) -> dict[str, str]:
+    """The table of a section: what it explains, word by word."""
+    found = re.findall(r"^\| (`.+?`) \| (.+) \|$", section(title), re.M)
+    return {name: text for names, text in found for name in re.findall(r"`([^`]+)`", names)}
+
+
+def words(text: str) -> list[str]:
+    """The names in a text, what stands in parentheses left out."""
+    return re.findall(r"`([a-z_0-9]+)`", re.sub(r"\([^)]*\)", "", text))
+
+
+def test_a_notice_has_the_fields_of_the_table() -> None:
+    told = notice("a")
+    document = told.document(News(told.findings.standing, (Gone("1", "r", "low", "m"),)))
+    table = rows("The document")
+    assert list(document) == list(table)
+    assert list(document["findings"][0]) == words(table["findings"])
+    assert list(document["gone"][0]) == words(table["gone"])
+    figure = re.search(r"`figures` \(each with ([^;]*);", table["findings"])
+    assert figure is not None
+    assert list(document["findings"][0]["figures"][0]) == words(figure[1])
+    assert document["schema"] in table["schema"]
+
+
+def test_the_metrics_are_those_of_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "x.prom"
+    TextfileTarget(path).tell(notice("a"), News())
+    metrics = set(re.findall(r"^(\w+)\{", path.read_text(), re.M))
+    assert metrics == {name for name in rows("Metrics, and a stamp") if name.startswith("fleettrace_")}
+
+
+def test_the_example_names_every_kind_of_target(tmp_path: Path) -> None:
+    example = "\n".join(line for line in section("Who is told").splitlines() if line.startswith("    "))
+    playbook = tmp_path / "audit.yaml"
+    playbook.write_text(f"- name: fleet\n  hosts: all\n{indent(dedent(example), '  ')}\n")
+    (loaded,) = load_playbooks([playbook], play_layout(), {}).plays
+    assert [type(target) for target in loaded.notify] == [
+        CommandTarget,
+        WebhookTarget,
+        MailTarget,
+        TextfileTarget,
+        StampTarget,
+    ]
+    assert [target.on for target in loaded.notify] == [On.CHANGE, On.CHANGE, On.EVERY, On.EVERY, On.EVERY]
+
+
+def test_the_receivers_lines_tell_what_is_genuine() -> None:
+    lines = [line.strip() for line in section("A webhook").splitlines() if line.startswith("    ")]
+    secret, timestamp, body = b"0123456789abcdef", str(int(time.time())), b"{}"
+    for sent, expected in ((body, True), (b"{ }", False)):
+        names = {"hmac": hmac, "time": time, "secret": secret, "timestamp": timestamp, "body": sent}
+        names["signature"] = signature(secret, timestamp, body)
+        exec("\n".join(lines), names)  # the documentation's own lines
+        assert names["genuine"] is expected
