@@ -17,7 +17,7 @@ from fleettrace.transport.openssh_folder import Answer, PrivateFolder
 from fleettrace.transport.openssh_master import Master
 from fleettrace.transport.openssh_mux import MuxPipe
 from fleettrace.transport.openssh_options import arguments, check_words, config_text
-from fleettrace.transport.openssh_words import failure, login_timeout, unsaved
+from fleettrace.transport.openssh_words import failure, login_timeout, trouble_here, unsaved
 from fleettrace.transport.session import Session, Sessions
 
 __all__ = ["OpenSshTransport"]
@@ -42,11 +42,7 @@ class OpenSshTransport:
             try:
                 logins = self._logins = self._logins or _Logins()
             except OSError as error:
-                raise HostError(
-                    HostState.UNREACHABLE,
-                    "no-private-folder",
-                    f"no folder for ssh's control sockets can be made in /tmp ({error.strerror}): use --transport ssh",
-                ) from None
+                raise trouble_here(error) from None
         return OpenSshConnection(logins, logins.open(target, deadline), target)
 
     def close(self) -> None:
@@ -68,9 +64,13 @@ class _Logins:
 
     def open(self, target: Target, deadline: float) -> Master:
         """Log in."""
-        answer = None if target.password is None else self._folder.answer(target.password)
+        answer: Answer | None = None
         try:
-            master = self._started(target, answer)
+            try:
+                answer = None if target.password is None else self._folder.answer(target.password)
+                master = self._started(target, answer)
+            except OSError as error:
+                raise trouble_here(error) from None
             try:
                 self._wait(master, target, deadline, answer)
             except BaseException:

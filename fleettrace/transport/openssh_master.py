@@ -28,33 +28,30 @@ class Master:
     """An `ssh -N` with a control socket. It leads a session of its own: a terminal's Ctrl-C is for the controller."""
 
     def __init__(self, arguments: Sequence[str], control: Path, variables: Mapping[str, str]) -> None:
-        """Raises `HostError` (`unreachable`, `no-ssh`)."""
+        """Raises `HostError` (`unreachable`, `no-ssh`), and OSError for want of files or processes."""
         self.control = control
         self._said = b""
+        self._lock = threading.RLock()
+        self._closed = False
         # ssh must never wait for us to read what it says: what does not fit into the pipe is lost.
         self._words, words = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            self._process = subprocess.Popen(
-                arguments,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=words,
-                env={**os.environ, **variables},
-                start_new_session=True,
-            )
-        except OSError as error:
+            self._process = _started(arguments, words, variables)
+        except BaseException:
             os.close(self._words)
-            raise HostError(
-                HostState.UNREACHABLE,
-                "no-ssh",
-                f"`ssh` cannot be started here ({error.strerror}): install OpenSSH's client, or use --transport ssh",
-            ) from None
+            raise
         finally:
             os.close(words)
-        # Readable once the process ended, and does not take its number away as waiting for it does.
-        self._alive = os.pidfd_open(self._process.pid)
-        self._lock = threading.RLock()
-        self._closed = False
+        try:
+            # Readable once the process ended, and does not take its number away as waiting for it does.
+            self._alive = os.pidfd_open(self._process.pid)
+        except OSError:
+            os.close(self._words)
+            self._process.kill()
+            self._process.wait()
+            raise
+        self._end = select.poll()
+        self._end.register(self._alive, select.POLLIN)
 
     def wait(self, deadline: float, answer: Answer | None) -> bool:
         """Wait until it is logged in, and hand it the password when it asks. False: it ended instead.
@@ -115,9 +112,27 @@ class Master:
 
     def _ended(self, seconds: float) -> bool:
         with self._lock:
-            return self._closed or bool(select.select([self._alive], [], [], seconds)[0])
+            return self._closed or bool(self._end.poll(seconds * 1000))
 
     def _listen(self) -> None:
         with self._lock, contextlib.suppress(BlockingIOError):
             while not self._closed and (data := os.read(self._words, _WORDS_KEPT)):
                 self._said = (self._said + data)[-_WORDS_KEPT:]
+
+
+def _started(arguments: Sequence[str], words: int, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=words,
+            env={**os.environ, **variables},
+            start_new_session=True,
+        )
+    except FileNotFoundError:
+        raise HostError(
+            HostState.UNREACHABLE,
+            "no-ssh",
+            "there is no `ssh` here: install OpenSSH's client, or use --transport ssh",
+        ) from None

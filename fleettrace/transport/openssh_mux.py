@@ -18,6 +18,7 @@ from pathlib import Path
 from fleettrace.errors import HostError, HostState
 from fleettrace.transport.bootstrap import readable
 from fleettrace.transport.interface import Chunk, Stream
+from fleettrace.transport.openssh_words import trouble_here
 from fleettrace.transport.session import READ_SIZE
 
 __all__ = ["MuxPipe", "lost"]
@@ -37,40 +38,40 @@ class MuxPipe:
     def __init__(self, control: Path, command: str, seconds: float, broken: Callable[[], bool]) -> None:
         """`broken` says whether the connection is gone, once the session ended without a status.
 
-        Raises `HostError` (`connection-lost`, `session-refused`, `session-timeout`).
+        Raises `HostError` (`connection-lost`, `session-refused`, `session-timeout`, `too-many-files`).
         """
         self._broken = broken
-        self._control = socket.socket(socket.AF_UNIX)
-        pairs = [socket.socketpair() for _ in range(3)]
-        self._ours = [ours for ours, _ in pairs]
-        self._input, output, errors = self._ours
         self._using = threading.Lock()
         self._closed = False
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            try:
+                self._selector = ours.enter_context(selectors.DefaultSelector())
+                self._control = ours.enter_context(socket.socket(socket.AF_UNIX))
+                pairs = [_pair(ours, theirs) for _ in range(3)]
+            except OSError as error:
+                raise trouble_here(error) from None
+            self._hand_over(control, command, [end for _, end in pairs], max(0.01, seconds))
+            self._streams = [end for end, _ in pairs]
+            self._free = ours.pop_all().close
+        self._input, *readers = self._streams
+        for stream, reader in zip((Stream.OUT, Stream.ERR), readers, strict=True):
+            self._selector.register(reader, selectors.EVENT_READ, stream)
+        for end in self._streams:
+            end.setblocking(False)
+
+    def _hand_over(self, control: Path, command: str, streams: list[socket.socket], seconds: float) -> None:
         try:
-            self._control.settimeout(max(0.01, seconds))
+            self._control.settimeout(seconds)
             self._control.connect(str(control))
-            self._open(command, [theirs for _, theirs in pairs])
+            self._open(command, streams)
         except TimeoutError:
-            self._free()
             raise HostError(
                 HostState.UNREACHABLE,
                 "session-timeout",
                 f"logged in, but sshd opened no session within {seconds:g} s: is the host overloaded?",
             ) from None
         except OSError:
-            self._free()
             raise lost() from None
-        except HostError:
-            self._free()
-            raise
-        finally:
-            for _, theirs in pairs:
-                theirs.close()
-        for ours in self._ours:
-            ours.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        for stream, reader in ((Stream.OUT, output), (Stream.ERR, errors)):
-            self._selector.register(reader, selectors.EVENT_READ, stream)
 
     def _open(self, command: str, streams: list[socket.socket]) -> None:
         self._put(struct.pack(">II", _HELLO, _VERSION))
@@ -164,23 +165,23 @@ class MuxPipe:
 
     def close(self) -> None:
         """As `Pipe.close`: ssh ends the session when its control connection is closed."""
-        for end in (*self._ours, self._control):
+        for end in (*self._streams, self._control):
             # Wakes whoever uses it.
             _shut(end, socket.SHUT_RDWR)
         with self._using:
             if not self._closed:
                 self._closed = True
-                self._selector.close()
                 self._free()
-
-    def _free(self) -> None:
-        for end in (*self._ours, self._control):
-            end.close()
 
 
 def lost() -> HostError:
     """The connection is gone, and with it whatever ran over it."""
     return HostError(HostState.UNREACHABLE, "connection-lost", "the connection broke while a script ran")
+
+
+def _pair(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    mine, other = socket.socketpair()
+    return ours.enter_context(mine), theirs.enter_context(other)
 
 
 def _string(data: bytes) -> bytes:

@@ -7,6 +7,7 @@ as a whole. OpenSSH 7.6 to 10 say these things alike (sshconnect.c, sshconnect2.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.transport.bootstrap import readable
 from fleettrace.transport.interface import Target
 
-__all__ = ["failure", "login_timeout", "unsaved"]
+__all__ = ["failure", "login_timeout", "trouble_here", "unsaved"]
 
 _DEBUG = "debug1: "
 
@@ -81,6 +82,15 @@ def login_timeout(text: str, target: Target) -> HostError:
             "connect-timeout", f"no answer on port {connecting[1]} within the connect timeout: is the host up?"
         )
     return _unreachable("dns-timeout", "the name was not resolved in time: is the name server up?")
+
+
+def trouble_here(error: OSError) -> HostError:
+    """What went wrong on this machine before an `ssh` could say anything."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return _unreachable("too-many-files", "no file descriptor is left: raise `ulimit -n`, or lower --forks")
+    why = error.strerror or str(error)
+    where = f" {error.filename}" if error.filename else ""
+    return _unreachable("openssh-failed", f"ssh cannot be used here ({why}{where}): use --transport ssh")
 
 
 def unsaved(text: str) -> HostError | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from fleettrace.errors import HostError
 from fleettrace.transport.interface import HostKeyPolicy
 from fleettrace.transport.openssh import OpenSshTransport
 from tests.e2e.watching import Watch
@@ -161,6 +163,24 @@ def test_a_machine_without_ssh_says_so(
     with failing("no-ssh", "unreachable") as caught:
         openssh.connect(sshd.target())
     assert "--transport ssh" in str(caught.value)
+
+
+def test_running_out_of_files_is_told_from_a_broken_connection(openssh: OpenSshTransport, sshd: Sshd) -> None:
+    with closing(openssh.connect(sshd.target())) as connection:
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.dup(0)
+        os.close(free)
+        try:
+            for spare in range(1, 9):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (free + spare, before[1]))
+                for begin in (lambda: connection.start(b"true", LIMITS), lambda: openssh.connect(sshd.target())):
+                    try:
+                        begin().close()
+                    except HostError as error:
+                        assert error.code == "too-many-files"
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert next(iter(connection.start(b"echo hi", LIMITS))).data == b"hi\n"
 
 
 @pytest.fixture
