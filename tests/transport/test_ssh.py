@@ -67,9 +67,9 @@ def test_both_bounds_end_a_script_and_not_the_connection(ssh: Transport, sshd: S
     with closing(ssh.connect(sshd.target())) as connection:
         started = time.monotonic()
         with failing("script-timeout", "timeout"):
-            list(connection.start(b"sleep 60", Limits(0.4, 1000)))
+            list(connection.start(b"sleep 60", Limits(1.5, 1000)))
         with failing("script-timeout", "timeout"):
-            list(connection.start(b"yes", Limits(0.4, 1 << 60)))
+            list(connection.start(b"yes", Limits(1.5, 1 << 60)))
         with failing("output-limit", "trace-failed"):
             list(connection.start(b"yes", Limits(30, 200_000)))
         assert time.monotonic() - started < 10
