@@ -53,6 +53,7 @@ shift && exec env -i PATH=/usr/bin:/bin "$@"
 """
 
 
+@pytest.mark.lab
 def test_its_environment_is_enough_where_all_else_is_read_only(tmp_path: Path) -> None:
     text = (UNITS / "fleettrace-audit@.service").read_text()
     assert "\nReadWritePaths=-/run/lock " in text

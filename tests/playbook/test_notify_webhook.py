@@ -113,7 +113,9 @@ def test_a_name_shows_neither_token_nor_secret(secret: Secret) -> None:
     assert SECRET.decode() not in repr(target)
 
 
-@pytest.mark.parametrize("url", ["ftp://x/", "http://", "https://u:p@chat.example/", "http://x/\nA: b", "http://x/ y"])
+@pytest.mark.parametrize(
+    "url", ["ftp://x/", "http://", "https://u:p@chat.example/", "http://x/\nA: b", "http://x/ y", "http://x/ü"]
+)
 def test_only_addresses_of_the_web_are_taken(url: str) -> None:
     with pytest.raises(ValueError, match="webhook's url"):
         WebhookTarget(url)

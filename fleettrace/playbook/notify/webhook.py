@@ -71,6 +71,8 @@ class WebhookTarget:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not self.url.isprintable() or " " in self.url:
             raise ValueError("a webhook's url begins with http:// or https:// and a host")
+        if not self.url.isascii():
+            raise ValueError("a webhook's url is ASCII: expected other characters as %XX, and in a host's name as xn--")
         if not 0 < (_port(self.url) or 1) < 65536:
             raise ValueError("a webhook's url has a port that is none: expected 1 to 65535")
         if parts.username is not None or parts.password is not None:
