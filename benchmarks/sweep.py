@@ -61,6 +61,7 @@ PrintLastLog no
 MaxStartups 5000
 KexAlgorithms curve25519-sha256,curve25519-sha256@libssh.org
 LogLevel ERROR
+SetEnv SHLVL=1
 """
 SSH = """\
 Host *

@@ -28,9 +28,9 @@ KEEPERS = {
     "fabric": {"transport"},
     "paramiko": {"transport"},
     "invoke": {"transport"},
-    "elftools": {"binary"},
     "capstone": {"binary"},
     "yaml": {"inventory", "playbook", "lab"},
+    "lark": {"playbook"},
 }
 """Libraries that only these folders may know."""
 
@@ -219,7 +219,7 @@ with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
     main(["--help"])
 print(*sorted({name.split(".")[0] for name in sys.modules}))
 """
-    assert not {"rich", "fabric", "paramiko", "yaml", "elftools", "capstone"} & set(python("-c", program).split())
+    assert not {"rich", "fabric", "paramiko", "yaml", "lark", "capstone"} & set(python("-c", program).split())
 
 
 def test_a_wheel_carries_the_programs_and_the_playbooks(tmp_path: Path) -> None:

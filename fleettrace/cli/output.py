@@ -44,12 +44,14 @@ class Wishes:
 
     def show(self, report: Report) -> None:
         """Write a finished report as it is wanted. Raises `ConfigError`."""
-        if self.html is not None:
-            write_file(Path(self.html), _text(report, Output.HTML, FormatOptions()))
         # Only the table is read where it is written; the other formats are UTF-8 by their definition.
         to_people = self.out is None and self.output is Output.TABLE
         encoding = sys.stdout.encoding or "ascii" if to_people else "utf-8"
-        write_file_or_stdout(self.out, _text(report, self.output, self._options(encoding)), encoding)
+        try:
+            write_file_or_stdout(self.out, _text(report, self.output, self._options(encoding)), encoding)
+        finally:
+            if self.html is not None:
+                write_file(Path(self.html), _text(report, Output.HTML, FormatOptions()))
 
     def _options(self, encoding: str) -> FormatOptions:
         to_terminal = self.out is None and sys.stdout.isatty()

@@ -19,6 +19,7 @@ from fleettrace.errors import BusyError, ConfigError, FleettraceError
 from fleettrace.playbook.findings import Findings
 from fleettrace.playbook.notify.interface import Notice, NotifyError
 from fleettrace.playbook.notify.send import notify
+from fleettrace.playbook.notify.stamp import StampTarget
 from fleettrace.report.build import build_report
 from fleettrace.report.escape import escape_text
 from fleettrace.report.model import Report
@@ -97,9 +98,12 @@ class _Judging:
 def _notify(each: Prepared, judging: _Judging, code: int) -> None:
     """Tell whoever the play names, and stdout where that is told only of what is new. Nothing of it is fatal."""
     play = each.play
-    targets = (*([OnStdout(to_stdout(each))] if each.on_change else []), *play.notify)
+    # A part of the hosts is a play of its own: what it does not find is not gone, and the whole has not succeeded.
+    name = each.arguments.playbook.removeprefix(f"{play.playbook}/")
+    told = [target for target in play.notify if name == play.name or not isinstance(target, StampTarget)]
+    targets = (*([OnStdout(to_stdout(each))] if each.on_change else []), *told)
     succeeded = code in _SUCCEEDED
-    notice = Notice(play.playbook, play.name, judging.findings, judging.report, succeeded, code, time.time())
+    notice = Notice(play.playbook, name, judging.findings, judging.report, succeeded, code, time.time())
     notify(targets, notice, _store(each).parent / "notified", lambda words: _warn(each, words))
 
 

@@ -145,9 +145,10 @@ def sshd_command(
     """
     PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
     text = CONFIG.format(address=address, key=private / "host_key", authorized=account.authorized_keys)
-    if environment:
-        words = " ".join(f'"{name}={value}"' for name, value in environment.items())
-        text += f"SetEnv {words}\n"
+    # A bash that sshd starts reads the user's start-up files, unless it seems to run in another shell (bash's shell.c,
+    # run_startup_files): what somebody has there is no part of a lab. sshd heeds the first SetEnv alone.
+    words = " ".join(f'"{name}={value}"' for name, value in {"SHLVL": "1", **environment}.items())
+    text += f"SetEnv {words}\n"
     config = private / "sshd_config"
     config.write_text(text)
     command = [find_program("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", str(config)]

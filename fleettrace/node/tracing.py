@@ -209,8 +209,8 @@ class HostTrace:
 
     @property
     def _printed_all(self) -> bool:
-        """Whether bpftrace came to its own end, and so printed what it had left: it does when it is interrupted, not when
-        it is killed or crashes (sh adds 128 to the number of the signal)."""
+        """Whether bpftrace came to its own end, and so printed what it had left: it does when it is interrupted, not
+        when it is killed or crashes (sh adds 128 to the number of the signal)."""
         status = (self._seen.get("status") or [b"killed"])[-1]
         return status.isdigit() and (int(status) < 128 or int(status) - 128 in (signal.SIGINT, signal.SIGTERM))
 

@@ -16,7 +16,7 @@ from fleettrace.report.folding import fold
 from fleettrace.report.imbalance import Cause, find_causes, loads
 from fleettrace.report.model import HostRow, KeyRow, Report, Spread, TemplateRow, TopHost, Totals
 from fleettrace.report.templates import Templates
-from fleettrace.summary.counts import KeyCount
+from fleettrace.summary.counts import OPS, KeyCount
 from fleettrace.summary.fleet import Ranked
 from fleettrace.summary.run import Coverage, HostResult, InstanceResult, RunResult, Warn
 
@@ -112,7 +112,7 @@ def _key_row(
         share=share,
         rate=rate,
         certified=ranked.certified,
-        ops=None if known.ops is None else dict(known.ops),
+        ops=None if known.ops is None else {op: known.ops[op] for op in OPS if op in known.ops},
         misses=known.misses,
         value_bytes=known.value_bytes,
         bytes_out=bytes_out(known),

@@ -2,8 +2,8 @@
 
     python -m tests.binary.fuzz_elf --seconds 300 --seed 1
 
-A case may take no longer than --limit seconds of CPU time and the process may grow by no more than 512 MB. Mutations go to the
-structures a reader trusts (headers, tables, unwind data, symbols, code) rather than evenly over the file.
+A case may take no longer than --limit seconds of CPU time and the process may grow by no more than 512 MB. Mutations
+go to the structures a reader trusts (headers, tables, unwind data, symbols, code) rather than evenly over the file.
 """
 
 from __future__ import annotations
