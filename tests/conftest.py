@@ -1,13 +1,18 @@
-"""What holds for every test: runs that a test makes are kept in a history of the tests' own, not in the machine's."""
+"""What holds for every test: runs that a test makes are kept in a history of the tests' own, not in the machine's; and
+which tests may run at the same time."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 import pytest
 
+_HALVES = {"e2e": "fleet"}
+"""Of the folders that have not the half named `rest`. The tests of each half run one after the other, in its fixtures'
+fleets; both halves take about as long, most of it waiting for windows to end."""
 _FOLDER = pytest.StashKey[str]()
 
 
@@ -20,3 +25,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """After the last one."""
     shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share the tests out for `pytest -n 2 --dist loadgroup`."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(pytest.mark.xdist_group(_HALVES.get(folder, "rest")))

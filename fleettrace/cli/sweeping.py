@@ -31,7 +31,12 @@ from fleettrace.sweep.stop import Reason
 
 __all__ = ["Write", "colour_wanted", "sweep_and_report"]
 
-_SIGNALS = {signal.SIGINT: Reason.INTERRUPTED, signal.SIGTERM: Reason.TERMINATED, signal.SIGHUP: Reason.TERMINATED}
+_SIGNALS = {
+    signal.SIGINT: Reason.INTERRUPTED,
+    signal.SIGTERM: Reason.TERMINATED,
+    signal.SIGHUP: Reason.TERMINATED,
+    signal.SIGUSR1: Reason.ENOUGH,
+}
 _AS_THEY_ARE = Redaction()
 
 Write = Callable[[RunResult, Sequence[re.Pattern[bytes]]], None]

@@ -60,7 +60,7 @@ def command(arguments: argparse.Namespace) -> int:
         print(f"fleettrace: saved as {display.save_as}", file=sys.stderr)
     if display.failure is not None:
         raise display.failure
-    return 0 if display.quit and code == 130 else code
+    return code
 
 
 def live_view(pattern: str, hidden: Redaction) -> LiveView:
@@ -78,8 +78,6 @@ class _Display:
     """The screen of a sweep, in a thread of its own from the first event to the last."""
 
     def __init__(self, view: LiveView) -> None:
-        self.quit = False
-        """Whether `q` ended the trace."""
         self.save_as: Path | None = None
         self.result: RunResult | None = None
         self.failure: Exception | None = None
@@ -120,7 +118,7 @@ class _Display:
                 self._show(screen)
         except (Exception, termios.error) as error:
             self.failure = error
-            self._stop_sweep()
+            self._stop_sweep(signal.SIGINT)
 
     def _show(self, screen: Screen) -> None:
         keyboard = Keyboard()
@@ -156,8 +154,7 @@ class _Display:
             elif action is Action.QUIT:
                 self._view.message = "ending the traces and collecting what they have; q again to give up"
         if action is Action.QUIT:
-            self.quit = True
-            self._stop_sweep()
+            self._stop_sweep(signal.SIGUSR1)
 
     def _save(self) -> str:
         """Arrange for the run to be saved; gives what is to be said of it."""
@@ -169,7 +166,7 @@ class _Display:
         self.save_as = place
         return f"the run will be saved as {place.name} when it ends"
 
-    def _stop_sweep(self) -> None:
-        """The way Ctrl-C takes: the main thread's handler ends the traces, and what they have is reported."""
+    def _stop_sweep(self, how: signal.Signals) -> None:
+        """The main thread's handler ends the traces, and what they have is reported."""
         if self.result is None:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), how)

@@ -69,6 +69,8 @@ class TraceEnd:
 
     whole: bool
     """The program ended itself at the end of its window."""
+    broken: bool
+    """What was printed does not reach to the end of the trace."""
     window_s: float
     """Seconds from the start of the counting to the end of the last slice, by the node's clock."""
     summaries: dict[int, Summary]
@@ -270,6 +272,7 @@ class HostTrace:
         alive = {pid for pid in self._plans if not reported or (pid in after and after[pid].start == before[pid].start)}
         return TraceEnd(
             whole=broken is None and self._slicer.whole,
+            broken=broken is not None or not self._printed_all,
             window_s=self._slicer.window_s(self._parser.now_ns),
             summaries=self._slicer.summaries,
             alive=alive,

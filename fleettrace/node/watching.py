@@ -240,6 +240,7 @@ class WatchTrace:
         window_s = max(0, max(ends) - start_ns) / 1e9
         return TraceEnd(
             whole=broken is None and window_s >= self._settings.duration_s * 0.98,
+            broken=broken is not None,
             window_s=window_s,
             summaries={one.pid: self._summary(told) for one, told in zip(self._instances, self._told, strict=True)},
             alive={one.pid for one in self._instances},

@@ -112,7 +112,7 @@ def _bill(instances: Sequence[InstanceResult], end: TraceEnd, comparable: Set[in
 
 def _cut(end: TraceEnd, settings: SweepSettings, stopped: Reason | None) -> tuple[HostState, Failure] | None:
     """The state and the reason of every instance when the trace did not reach its end."""
-    if end.whole:
+    if end.whole or (stopped is Reason.ENOUGH and not end.broken):
         return None
     seen = f"{end.window_s:.1f} s of {settings.duration_s:g} s"
     if stopped is Reason.DEADLINE:

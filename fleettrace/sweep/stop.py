@@ -19,6 +19,8 @@ class Reason(StrEnum):
     INTERRUPTED = "interrupted"
     TERMINATED = "terminated"
     DEADLINE = "deadline"
+    ENOUGH = "enough"
+    """Somebody has seen what there was to see: traces that can say all they have end well, only sooner."""
 
 
 class Stop:

@@ -38,6 +38,7 @@ def end_of(
 ) -> TraceEnd:
     return TraceEnd(
         whole=whole,
+        broken=False,
         window_s=window_s,
         summaries={},
         alive={PID} if alive else set(),
