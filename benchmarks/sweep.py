@@ -11,15 +11,17 @@ log in by ed25519 keys and agree on keys by curve25519. Each has as many session
 Ansible, which forks a process for each and has 100.
 
 Printed are seconds, client CPU (user and system, its children's too) in all and for each host, and the memory of its
-largest process. Of fleettrace's CPU the part is named that the parsing of the output takes, which the rivals do not
+first process (ru_maxrss would begin with that of this one). Of fleettrace's CPU the part is named that the parsing of the output takes, which the rivals do not
 do. A rival that is not installed is left out. Needs root, OpenSSH's server, perl and bpftrace.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -156,11 +158,17 @@ def spent(fleet: Fleet, name: str, command: Sequence[str], end: bytes, **environ
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={**os.environ, **environment}
         )
-        _, _, used = os.wait4(process.pid, 0)
+        peak_kb = 0
+        while (ended := os.wait4(process.pid, os.WNOHANG))[0] == 0:
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                peak_kb = max([peak_kb, *map(int, re.findall(r"VmHWM:\s*(\d+)", status))])
+            time.sleep(0.05)
+        used = ended[2]
         wall = time.monotonic() - began
     process.returncode = 0
     answers = output.read_bytes().count(end)
-    return Spent(name, wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, answers)
+    return Spent(name, wall, used.ru_utime + used.ru_stime, peak_kb / 1024, answers)
 
 
 def fleettrace(fleet: Fleet, replay: Path) -> Spent:
