@@ -11,8 +11,9 @@ log in by ed25519 keys and agree on keys by curve25519. Each has as many session
 Ansible, which forks a process for each and has 100.
 
 Printed are seconds, client CPU (user and system, its children's too) in all and for each host, and the memory of its
-first process (ru_maxrss would begin with that of this one). Of fleettrace's CPU the part is named that the parsing of the output takes, which the rivals do not
-do. A rival that is not installed is left out. Needs root, OpenSSH's server, perl and bpftrace.
+first process at its peak (ru_maxrss would begin with that of this one). Of fleettrace's CPU the part is named that the
+parsing of the output takes, which the rivals do not do. A rival that is not installed is left out. Needs root,
+OpenSSH's server, perl and bpftrace.
 """
 
 from __future__ import annotations
