@@ -152,23 +152,31 @@ here=$(readlink /proc/self/ns/net)
 describe_node "$@"
 contained=no found=0
 running=$(binaries)
+looked=$nl
 set --
 for binary in $running; do
     rest=${binary#*/}
-    ! look_at "${rest#*/}" "${rest%%/*}" || set -- "$@" "/proc/$pid/exe"
+    look_at "${rest#*/}" "${rest%%/*}" || continue
+    set -- "$@" "/proc/$pid/exe"
+    looked=$looked/proc/$pid/exe$nl
 done
 ours=$nl$(memcacheds "$@")$nl
 for binary in $running; do
     inode=${binary%%/*}
     rest=${binary#*/}
     size=${rest%%/*}
-    known=no described=no
+    known=no described=no looked_at=none
     IFS=,
     for pid in ${rest#*/}; do
         unset IFS
         case $ours in *"$nl/proc/$pid/exe$nl"*) known=yes ;; esac
+        case $looked in *"$nl/proc/$pid/exe$nl"*) looked_at=$pid ;; esac
     done
-    [ "$known" = yes ] || continue
+    if [ "$known" = no ]; then
+        # If the process that was looked at has ended, another one of that binary may still say what it is.
+        case $looked in *"$nl/proc/$looked_at/exe$nl"*) ;; *) continue ;; esac
+        [ ! -e "/proc/$looked_at/exe" ] && look_at "${rest#*/}" "$size" && [ -n "$(memcacheds "/proc/$pid/exe")" ] || continue
+    fi
     IFS=,
     for pid in ${rest#*/}; do
         unset IFS

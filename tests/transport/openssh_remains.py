@@ -10,7 +10,7 @@ __all__ = ["knowing", "private_folder", "remains"]
 
 def remains(parent: int) -> list[str]:
     """Children of a process that are an `ssh`, or the shell that watches over a private folder."""
-    return [line for line, of, words in _processes() if of == parent and re.match(rb"ssh\0|/bin/sh\0", words)]
+    return [line for line, of, words in _processes() if of == parent and re.match(rb"ssh\0|/bin/sh\0-c\0", words)]
 
 
 def private_folder(parent: int) -> Path:
