@@ -27,9 +27,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the tests out for `pytest -n 2 --dist loadgroup`."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group(_HALVES.get(folder, "rest")))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Share the tests out for `pytest -n 2 --dist loadgroup`, which reads the groups right after the collection."""
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    item.add_marker(pytest.mark.xdist_group(_HALVES.get(folder, "rest")))

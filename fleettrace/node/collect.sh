@@ -15,7 +15,10 @@ case "$(tr '\0' ' ' <"/proc/$keeper/cmdline")" in "sh $folder/keeper "*) ;; *) k
 tell() { [ -z "$keeper" ] || kill -s "$1" "$keeper"; }
 
 if [ "$patience" = none ]; then
-    if [ -e "$folder/done" ]; then tell USR1; else tell TERM; fi
+    # Wherever the keeper is by now, it hears one of these, or finds no folder.
+    [ -e "$folder/done" ] || tell TERM
+    rm -rf "$folder"
+    tell USR1
     rm -rf "$folder"
     exit
 fi

@@ -18,20 +18,29 @@ give_up() { record failed "$1"; record end ''; exit; }
 keeper='
     folder=$1 starts=$2 ttl=$3 most=$4 most_words=$5 stopped=no nap=
     cd /
-    echo $$ >"$folder/pid"
-    rest() { sleep "$1" 4>&- & nap=$!; wait "$nap"; kill -s KILL "$nap" 2>/dev/null; nap=; }
-    # Held open here and nowhere else: the script sees the end of its input with the end of this shell, or of descriptor 4.
-    exec 4<>"$folder/input"
-    trap "stopped=yes; exec 4>&-; [ -z \"\$nap\" ] || kill -s KILL \"\$nap\"" TERM
+    # Asked again once the number is known: a signal may have come before.
+    rest() {
+        sleep "$1" 4>&- 6<&- & nap=$!
+        [ "$stopped" = no ] || kill -s KILL "$nap"
+        wait "$nap"
+        [ $? -le 128 ] || kill -s KILL "$nap" 2>/dev/null
+        nap=
+    }
+    wake="stopped=yes; [ -z \"\$nap\" ] || kill -s KILL \"\$nap\""
+    # Open for writing here and nowhere else: the script sees the end of its input with the end of this shell, or of
+    # descriptor 4. Open for reading from now on: to open it later would wait for a writer.
+    exec 4<>"$folder/input" 6<"$folder/input"
+    trap "exec 4>&-; $wake" TERM
     trap : USR1
+    echo $$ >"$folder/pid"
     read -r now _ </proc/uptime
     left=$((starts - ${now%.*}${now#*.}))
     if [ "$left" -gt 0 ]; then
         rest "$((left / 100)).$(printf %02d "$((left % 100))")"
     fi
     if [ "$stopped" = no ]; then
-        { { sh "$folder/script" <"$folder/input" 2>&5 5>&- | head -c "$most" >"$folder/out" 5>&-; } 5>&1 |
-            head -c "$most_words" >"$folder/err"; } 4>&- &
+        { { sh "$folder/script" <&6 6<&- 2>&5 5>&- | head -c "$most" 6<&- >"$folder/out" 5>&-; } 5>&1 |
+            head -c "$most_words" 6<&- >"$folder/err"; } 4>&- &
         running=$!
         while :; do
             wait "$running"
@@ -39,7 +48,8 @@ keeper='
         done
     fi
     trap "" TERM
-    trap "[ -z \"\$nap\" ] || kill -s KILL \"\$nap\"; rm -rf \"\$folder\"; exit" USR1
+    stopped=no
+    trap "$wake" USR1
     [ -d "$folder" ] || exit
     : >"$folder/done"
     rest "$ttl"

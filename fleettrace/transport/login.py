@@ -27,6 +27,12 @@ __all__ = ["Link", "hang_up", "login"]
 
 _KEEPALIVE_SECONDS = 15
 
+_READ_AHEAD = 32 * 1024
+"""Bytes: what OpenSSH puts into one packet at most."""
+
+_CONFIG = Config(lazy=True, ssh_config=paramiko.SSHConfig())
+"""Shared, for to make one takes longer than a key exchange; lazy, for fabric's configuration files are none of ours."""
+
 
 class _Packets(Packetizer):
     """Closes so that a blocked reader notices at once, and needs no timer thread: the login has a deadline.
@@ -36,7 +42,7 @@ class _Packets(Packetizer):
     """
 
     def __init__(self, link: Any) -> None:
-        super().__init__(link)
+        super().__init__(_ReadAhead(link))  # type: ignore[arg-type]
         self._link = link
 
     def start_handshake(self, timeout: float) -> None:
@@ -48,6 +54,28 @@ class _Packets(Packetizer):
             return
         with contextlib.suppress(OSError):
             self._link.shutdown(socket.SHUT_RDWR)
+
+
+class _ReadAhead:
+    """A socket that is asked for much at a time: paramiko reads each packet in two or three small pieces."""
+
+    def __init__(self, link: Any) -> None:
+        self._receive = link.recv
+        self.send = link.send
+        self.close = link.close
+        self._ahead = b""
+
+    def recv(self, size: int) -> bytes:
+        """As a socket's. Only one thread receives."""
+        data = self._ahead or self._receive(_READ_AHEAD)
+        self._ahead = data[size:]
+        return data[:size]
+
+
+class _Connection(Connection):  # type: ignore[misc]
+    """fabric's, whose attributes are its own: fabric writes them into the configuration, and looks all through it."""
+
+    __setattr__ = object.__setattr__
 
 
 class Link(paramiko.Transport):
@@ -73,6 +101,8 @@ def login(route: Route, sock: Any, keys: KeyRing, deadline: float) -> Connection
         made.banner_timeout = made.handshake_timeout = made.auth_timeout = _left(deadline)
         security = made.get_security_options()
         security.key_types = check.preferred(tuple(security.key_types))
+        # Where these are agreed on, there is no MAC to compare: paramiko does that byte by byte, in Python.
+        security.ciphers = tuple(sorted(security.ciphers, key=lambda name: "gcm" not in name))
         links.append(made)
         return made
 
@@ -97,19 +127,18 @@ def hang_up(connection: Connection) -> None:
 
 
 def _connection(route: Route, sock: Any, factory: Callable[..., Link], strategy: _Login, timeout: float) -> Connection:
-    # lazy: fabric's own configuration files are none of this tool's.
-    config = Config(
-        lazy=True,
-        ssh_config=paramiko.SSHConfig(),
-        overrides={"authentication": {"strategy_class": lambda **_: strategy}},
-    )
-    return Connection(
+    return _Connection(
         route.host,
         user=route.user,
         port=route.port,
-        config=config,
+        config=_CONFIG,
         gateway=False,
-        connect_kwargs={"sock": sock, "timeout": timeout, "transport_factory": factory},
+        connect_kwargs={
+            "sock": sock,
+            "timeout": timeout,
+            "transport_factory": factory,
+            "auth_strategy": strategy,
+        },
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,8 @@ def sweep(lab: Lab, cache: Path, function: str) -> Done:
         command.wait_for_trace("node")
         for _ in range(3):
             lab.send({place: plan_for(place) for place in (WRONG, RIGHT)})
+            # A trace that was stopped knows the moment of its end only so well.
+            time.sleep(0.5)
         command.signal(signal.SIGINT)
         return command.finish()
 
