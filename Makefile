@@ -15,7 +15,7 @@ test: ## lint, check types, run every test (root)
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy --strict
-	.venv/bin/pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	.venv/bin/pytest -n 2 --dist loadscope $(PYTEST_ARGS)
 
 lint: ## ruff: rules and format
 	@scripts/setup tools
