@@ -28,22 +28,28 @@ __all__ = ["KEYS", "REPLAY", "Recording", "recorded"]
 KEYS = [b"user:%06d:profile" % (number * 7919 % 1_000_000) for number in range(200)]
 REPLAY = """\
 #!/usr/bin/perl
-# Prints what bpftrace printed once, at the pace of then, as the program of now would have it printed.
+# Prints what bpftrace printed once, at the pace of then, as the program and the clock of now would have it printed.
 use strict;
 use warnings;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep clock_gettime CLOCK_MONOTONIC);
+sub nsecs {{ int(clock_gettime(CLOCK_MONOTONIC) * 1e9) }}
 open my $file, '<', '{folder}/recording' or die $!;
 local $/;
 my ($said, $text) = split /\\n/, <$file>, 2;
 if ("@ARGV" =~ /--version/) {{ print "$said\\n"; exit }}
 my ($now) = "@ARGV" =~ /\\@na_(\\w+)/ or die 'not a program of ours';
 my ($then, $start) = $text =~ /^#(\\w+) start (\\d+)/m;
+if ("@ARGV" =~ /nsecs >= (\\d+)/) {{
+    my $wait = ($1 - nsecs) / 1e9;
+    sleep $wait if $wait > 0;
+}}
+my $shift = nsecs() - $start;
 $text =~ s/$then/$now/g;
+$text =~ s/^(#$now (?:start|slice \\w|last \\w) )(\\d+)/$1 . ($2 + $shift)/gme;
 $| = 1;
-my $began = time;
 for my $part (split /(?=^#$now (?:slice|last) )/m, $text) {{
     my ($end) = $part =~ /^#\\w+ (?:slice|last) \\w (\\d+)/;
-    my $wait = defined $end ? $began + ($end - $start) / 1e9 - time : 0;
+    my $wait = defined $end ? ($end - nsecs) / 1e9 : 0;
     sleep $wait if $wait > 0;
     print $part;
 }}

@@ -1,6 +1,7 @@
 """A sweep of many hosts, beside the tools that run one command on many hosts.
 
     python -m benchmarks.sweep [--hosts 500] [--window 10] [--rivals ansible pyinfra clush xargs]
+    python -m benchmarks.sweep --detach [--hosts 500] [--window 10]
 
 The hosts are addresses in 127.0.0.0/8 in a network namespace of their own, all served by one real sshd. What plays
 bpftrace there replays what a real one printed: a trace of a real memcached that was asked for 200 keys, of which each
@@ -12,8 +13,9 @@ Ansible, which forks a process for each and has 100.
 
 Printed are seconds, client CPU (user and system, its children's too) in all and for each host, and the memory of its
 first process at its peak (ru_maxrss would begin with that of this one). Of fleettrace's CPU the part is named that the
-parsing of the output takes, which the rivals do not do. A rival that is not installed is left out. Needs root,
-OpenSSH's server, perl and bpftrace.
+parsing of the output takes, which the rivals do not do. A rival that is not installed is left out. With `--detach`
+no rival can do the like: said is how far apart the windows of all hosts began. Needs root, OpenSSH's server, perl and
+bpftrace.
 """
 
 from __future__ import annotations
@@ -172,7 +174,7 @@ def spent(fleet: Fleet, name: str, command: Sequence[str], end: bytes, **environ
     return Spent(name, wall, used.ru_utime + used.ru_stime, peak_kb / 1024, answers)
 
 
-def fleettrace(fleet: Fleet, replay: Path) -> Spent:
+def fleettrace(fleet: Fleet, replay: Path, *more: str) -> Spent:
     """A whole sweep, to its JSON report."""
     options = {"ansible_port": SSH_PORT, "ansible_user": "root", "fleettrace_bpftrace": str(replay)}
     options |= {"ansible_ssh_private_key_file": str(fleet.folder / "client_key"), "fleettrace_scope": "netns"}
@@ -181,7 +183,7 @@ def fleettrace(fleet: Fleet, replay: Path) -> Spent:
     log = fleet.folder / "log.jsonl"
     words = ["-m", "fleettrace", "run", "-i", str(inventory), "--forks", str(fleet.hosts), "--connect-timeout", "60s"]
     words += ["--duration", f"{fleet.window_s}s", "--ssh-config", str(fleet.folder / "ssh_config"), "--log", str(log)]
-    words += ["--output", "json", "--no-store", "-q"]
+    words += ["--output", "json", "--no-store", "-q", *more]
     taken = spent(fleet, "fleettrace", [sys.executable, *words], b"")
     report = json.loads((fleet.folder / "fleettrace.out").read_bytes())
     states: dict[str, int] = {}
@@ -231,15 +233,25 @@ def rival(name: str, fleet: Fleet, work: Path) -> Spent | None:
     return spent(fleet, "xargs", ["sh", "-c", each], end)
 
 
-def measure(fleet: Fleet, rivals: Sequence[str]) -> None:
+def windows(fleet: Fleet) -> str:
+    """What the log says of when the windows began."""
+    for line in (fleet.folder / "log.jsonl").read_text().splitlines():
+        if (event := json.loads(line))["event"] == "run.window":
+            return f"{event['hosts']} windows began within {event['spread_s']} s, known to {event['within_s']} s"
+    return "no window began"
+
+
+def measure(fleet: Fleet, rivals: Sequence[str], *, detach: bool) -> None:
     """Run all of them and print the table."""
     with serving(fleet) as pid:
         recording = recorded(fleet.folder, pid, MEMCACHED_PORT, fleet.window_s)
         replay = fleet.file("bpftrace", REPLAY.format(folder=fleet.folder), 0o755)
         work = fleet.file("work.sh", recording.work(replay))
-        rows = [fleettrace(fleet, replay)]
+        rows = [fleettrace(fleet, replay, *(["--detach"] if detach else []))]
+        if detach:
+            print(windows(fleet))
         parsing = recording.parsing_s() * fleet.hosts
-        for name in rivals:
+        for name in [] if detach else rivals:
             row = rival(name, fleet, work)
             if row is not None:
                 rows.append(row)
@@ -262,6 +274,7 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=500)
     parser.add_argument("--window", type=int, default=10, help="seconds")
     parser.add_argument("--rivals", nargs="*", default=["xargs", "clush", "pyinfra", "ansible"])
+    parser.add_argument("--detach", action="store_true", help="one window for all; no rivals")
     options = parser.parse_args()
     if INSIDE not in os.environ:
         inside = ["unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable]
@@ -270,7 +283,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory(prefix="fleettrace-sweep-") as folder:
         Path(folder).chmod(0o755)
-        measure(Fleet(Path(folder), options.hosts, options.window), options.rivals)
+        measure(Fleet(Path(folder), options.hosts, options.window), options.rivals, detach=options.detach)
 
 
 if __name__ == "__main__":
