@@ -180,9 +180,8 @@ def fleettrace(fleet: Fleet, replay: Path, *more: str) -> Spent:
     options |= {"ansible_ssh_private_key_file": str(fleet.folder / "client_key"), "fleettrace_scope": "netns"}
     hosts = {f"cache-{number:04}": {"ansible_host": address} for number, address in enumerate(fleet.addresses)}
     inventory = fleet.file("inventory.yaml", json.dumps({"all": {"vars": options, "hosts": hosts}}))
-    log = fleet.folder / "log.jsonl"
     words = ["-m", "fleettrace", "run", "-i", str(inventory), "--forks", str(fleet.hosts), "--connect-timeout", "60s"]
-    words += ["--duration", f"{fleet.window_s}s", "--ssh-config", str(fleet.folder / "ssh_config"), "--log", str(log)]
+    words += ["--duration", f"{fleet.window_s}s", "--ssh-config", str(fleet.folder / "ssh_config")]
     words += ["--output", "json", "--no-store", "-q", *more]
     taken = spent(fleet, "fleettrace", [sys.executable, *words], b"")
     report = json.loads((fleet.folder / "fleettrace.out").read_bytes())
@@ -247,7 +246,7 @@ def measure(fleet: Fleet, rivals: Sequence[str], *, detach: bool) -> None:
         recording = recorded(fleet.folder, pid, MEMCACHED_PORT, fleet.window_s)
         replay = fleet.file("bpftrace", REPLAY.format(folder=fleet.folder), 0o755)
         work = fleet.file("work.sh", recording.work(replay))
-        rows = [fleettrace(fleet, replay, *(["--detach"] if detach else []))]
+        rows = [fleettrace(fleet, replay, *(["--detach", "--log", str(fleet.folder / "log.jsonl")] if detach else []))]
         if detach:
             print(windows(fleet))
         parsing = recording.parsing_s() * fleet.hosts

@@ -68,7 +68,14 @@ def sweep_and_report(
     with ExitStack() as stack:
         log = None if arguments.log is None else stack.enter_context(EventLog(Path(arguments.log)))
         heard = together(shown, ignore if log is None else log, listener)
-        sweep = Sweep(tasks, _settings(arguments, trace, detach), info, BinaryCatalog(default_cache_dir()), heard)
+        sweep = Sweep(
+            tasks,
+            _settings(arguments, trace, detach),
+            info,
+            BinaryCatalog(default_cache_dir()),
+            heard,
+            slices=display is not None or log is not None,
+        )
         with _stopped_by_signals(sweep):
             result = sweep.run()
     result.warnings.extend(warnings)

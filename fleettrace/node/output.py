@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import NamedTuple
 
 __all__ = ["Attached", "Entry", "Noise", "OutputParser", "RawSlice", "Started"]
@@ -35,11 +36,27 @@ _KEPT = {b"m": "misses", b"v": "bytes"}
 """The maps of the whole window, whose keys stand in pieces too, and what they hold."""
 _ATTACHED = re.compile(rb"Attach(?:ing|ed) (\d+) probes?")
 
+# A NUL stands for the nonce, so that these serve every program.
+_OURS = rb"(?:@\w+_\0[\[:]|#\0 )"
+_OPENING = re.compile(rb"@([abcdmv])_\0\[(\d+), ")
+_TOTAL = re.compile(rb"@n([ab])_\0\[(\d+)\]: (\d+)$")
+_NOW = re.compile(rb"@now_\0: (\d+)$")
+_FILLED = re.compile(rb"@w_\0: (\d+)$")
+_MARK = re.compile(rb"#\0 (start|slice|last|end)(?: ([ab]))?(?: (\d+))?$")
+_MAP_LINE = re.compile(rb"@\w+_\0[\[:]")
+_TAIL = re.compile(rb"\]: (\d+)\n(?=\n*%b)" % _OURS)
+
 _JOINT = b", "
 _LINE_MAX = 8192
 """Bytes in the longest line taken: a key of 250, or a command line of 2,048 (memcached's limit), and its figures."""
 _TAIL_MAX = 96
 """Bytes of `]: N` with the longest 64-bit N, and of what shows that it is one."""
+
+
+@cache
+def _plain(piece: int) -> re.Pattern[bytes]:
+    """An entry of a short key without a newline."""
+    return re.compile(rb"@([ab])_\0\[(\d+), ([^\n]{0,%d})\]: (\d+)\n(?=\n*%b)" % (piece, _OURS))
 
 
 class Attached(NamedTuple):
@@ -104,16 +121,10 @@ class OutputParser:
     def __init__(self, piece: int, pieces: int, nonce: str) -> None:
         self._piece = piece
         self._pieces = pieces
-        own = re.escape(nonce.encode())
-        self._opening = re.compile(rb"@([abcdmv])_%b\[(\d+), " % own)
-        self._total = re.compile(rb"@n([ab])_%b\[(\d+)\]: (\d+)$" % own)
-        self._now = re.compile(rb"@now_%b: (\d+)$" % own)
-        self._filled = re.compile(rb"@w_%b: (\d+)$" % own)
-        self._mark = re.compile(rb"#%b (start|slice|last|end)(?: ([ab]))?(?: (\d+))?$" % own)
-        ours = rb"(?:@\w+_%b[\[:]|#%b )" % (own, own)
-        self._map_line = re.compile(rb"@\w+_%b[\[:]" % own)
-        self._tail = re.compile(rb"\]: (\d+)\n(?=\n*%b)" % ours)
-        self._plain = re.compile(rb"@([ab])_%b\[(\d+), ([^\n]{0,%d})\]: (\d+)\n(?=\n*%b)" % (own, piece, ours))
+        own = nonce.encode()
+        self._signs = [(b"_%b[" % own, b"_\0["), (b"_%b:" % own, b"_\0:"), (b"#%b " % own, b"#\0 ")]
+        """What only the program prints, and what stands for it in the buffer: bpftrace prints no NUL."""
+        self._plain = _plain(piece)
         self._buffer = b""
         self._open: RawSlice | None = None
         self._shown: dict[bytes, int] = {}
@@ -129,7 +140,10 @@ class OutputParser:
 
     def feed(self, data: bytes) -> list[Event]:
         """What `data` completes. Never raises: what cannot be understood is `Noise`."""
-        self._buffer += data
+        buffer = self._buffer + data
+        for sign, short in self._signs:
+            buffer = buffer.replace(sign, short)
+        self._buffer = buffer
         return self._drain()
 
     def finish(self, *, whole: bool = True) -> list[Event]:
@@ -158,7 +172,7 @@ class OutputParser:
         while position < len(buffer):
             if self._open is not None:
                 position = self._plain_entries(buffer, position, self._open)
-            if head := self._opening.match(buffer, position):
+            if head := _OPENING.match(buffer, position):
                 end = self._entry(buffer, head)
                 if end is None:
                     break
@@ -200,7 +214,7 @@ class OutputParser:
         start, about = head.end(), int(head[2])
         length, pieces = about & 0xFFFF, self._pieces if head[1] in _LONG or head[1] in _KEPT else 1
         longest = _LINE_MAX if length == 0 else self._piece * pieces + len(_JOINT) * (pieces - 1)
-        found = self._tail.search(buffer, start, start + longest + _TAIL_MAX)
+        found = _TAIL.search(buffer, start, start + longest + _TAIL_MAX)
         if found is None:
             return None if len(buffer) < start + longest + _TAIL_MAX else 0
         shown = buffer[start : found.start()]
@@ -240,18 +254,18 @@ class OutputParser:
     def _line(self, line: bytes, events: list[Event]) -> None:
         if not line:
             return
-        if mark := self._mark.match(line):
+        if mark := _MARK.match(line):
             self._marked(mark, events)
-        elif total := self._total.match(line):
+        elif total := _TOTAL.match(line):
             self._slice(total[1].decode()).totals[int(total[2])] = int(total[3])
-        elif now := self._now.match(line):
+        elif now := _NOW.match(line):
             self.now_ns = int(now[1])
-        elif filled := self._filled.match(line):
+        elif filled := _FILLED.match(line):
             if self._printed == "ba"[int(filled[1]) % 2] and not self._last:
                 self._printed = ""
         elif attached := _ATTACHED.match(line):
             events.append(Attached(int(attached[1])))
-        elif not self._map_line.match(line):
+        elif not _MAP_LINE.match(line):
             events.append(Noise(line[:200]))
 
     def _marked(self, mark: re.Match[bytes], events: list[Event]) -> None:

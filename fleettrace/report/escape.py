@@ -34,6 +34,8 @@ _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|([nrt\\
 
 def is_plain(data: bytes) -> bool:
     """Whether the bytes are UTF-8 in which every character is visible: text that may be shown as it is."""
+    if _SAFE_ASCII.fullmatch(data):
+        return True
     text = data.decode("utf-8", "replace")
     return "".join(_pieces(data.decode("utf-8", "surrogateescape"))) == text.replace("\\", "\\\\")
 

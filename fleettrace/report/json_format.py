@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TextIO
 
 from fleettrace.report.course import Mark
@@ -29,9 +30,21 @@ class JsonFormatter:
     """One JSON object, in ASCII."""
 
     def write(self, report: Report, out: TextIO) -> None:
-        """Write `report` to `out`, indented, with a newline at its end."""
-        json.dump(to_json(report), out, indent=2, allow_nan=False)
-        out.write("\n")
+        """Write `report` to `out`: each field on a line, and each row of a list, with a newline at its end."""
+        # Indented throughout, it would be Python's own encoder, which takes ten times as long as the one in C.
+        fields = (f'  "{name}": {_rows(value)}' for name, value in to_json(report).items())
+        out.write("{\n")
+        for number, field in enumerate(fields):
+            out.write(",\n" if number else "")
+            out.write(field)
+        out.write("\n}\n")
+
+
+def _rows(value: object) -> str:
+    encode = partial(json.dumps, allow_nan=False)
+    if not isinstance(value, list) or not value:
+        return encode(value)
+    return "[\n    " + ",\n    ".join(map(encode, value)) + "\n  ]"
 
 
 def to_json(report: Report) -> _Object:

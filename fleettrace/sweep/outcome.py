@@ -83,12 +83,20 @@ def outcome_of_trace(
     _bill(instances, end, comparable={each.instance.pid for each in planned if _comparable(each)})
     state = _common_state(instances)
     result = HostResult(host, state, _common_failure(instances, state), instances)
-    whole = Summary()
-    for summary in summaries.values():
-        whole.add(summary)
+    whole = _whole(list(summaries.values()))
     result.top = hottest(whole, settings.top_per_host)
     result.course = list(whole.course)
     return HostOutcome(result, summaries)
+
+
+def _whole(summaries: Sequence[Summary]) -> Summary:
+    """Their sum: of a single one, itself."""
+    if len(summaries) == 1:
+        return summaries[0]
+    whole = Summary()
+    for summary in summaries:
+        whole.add(summary)
+    return whole
 
 
 def _comparable(planned: Planned) -> bool:
