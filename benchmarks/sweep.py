@@ -40,7 +40,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.replaying import REPLAY, recorded
+from benchmarks.replaying import recorded, stand_in
 from fleettrace.lab.build import memcached_binary
 from fleettrace.lab.sshd import PRIVILEGE_SEPARATION, make_key
 
@@ -244,7 +244,7 @@ def measure(fleet: Fleet, rivals: Sequence[str], *, detach: bool) -> None:
     """Run all of them and print the table."""
     with serving(fleet) as pid:
         recording = recorded(fleet.folder, pid, MEMCACHED_PORT, fleet.window_s)
-        replay = fleet.file("bpftrace", REPLAY.format(folder=fleet.folder), 0o755)
+        replay = fleet.file("bpftrace", stand_in(fleet.folder), 0o755)
         work = fleet.file("work.sh", recording.work(replay))
         rows = [fleettrace(fleet, replay, *(["--detach", "--log", str(fleet.folder / "log.jsonl")] if detach else []))]
         if detach:

@@ -193,7 +193,7 @@ class OutputParser:
     def _plain_entries(self, buffer: bytes, position: int, into: RawSlice) -> int:
         """Read the entries of the open slice that `_entry` would read likewise, with less ado: in one string, without a
         newline, as nearly all are. Gives where they end."""
-        name, shown, entries = into.map.encode(), self._shown, into.entries
+        name, shown, entries, make = into.map.encode(), self._shown, into.entries, tuple.__new__
         while found := self._plain.match(buffer, position):
             map_, number, key, requests = found.groups()
             about = int(number)
@@ -201,7 +201,7 @@ class OutputParser:
             if map_ != name or length == 0:
                 break
             position = found.end()
-            entry = Entry(about >> 32, about >> 16 & 0xFFFF, length, key, int(requests), False)
+            entry = make(Entry, (about >> 32, about >> 16 & 0xFFFF, length, key, int(requests), False))
             place = shown.setdefault(found[0][: found.end(3) - found.start()], len(entries))
             if place == len(entries):
                 entries.append(entry)

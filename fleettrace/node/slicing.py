@@ -9,7 +9,7 @@ from fleettrace.node.output import Entry, RawSlice
 from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
 from fleettrace.summary.counts import OPS, Summary
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key
-from fleettrace.summary.slices import MapLimits, SliceCounts, summarise
+from fleettrace.summary.slices import MapLimits, SliceCounts, add_slice, summarise
 
 __all__ = ["Slicer"]
 
@@ -65,8 +65,8 @@ class Slicer:
         end = self._end_ns if self.whole else max(self._end_ns, now_ns or 0)
         return (end - self._start_ns) / 1e9
 
-    def add(self, raw: RawSlice, now_ns: int | None) -> dict[int, Summary]:
-        """Take in one slice; gives its summaries by pid."""
+    def add(self, raw: RawSlice, now_ns: int | None, *, apart: bool = True) -> dict[int, Summary]:
+        """Take in one slice; gives its summaries by pid, if they are wanted apart from the sums."""
         if self._start_ns is None:
             return {}
         start = self._end_ns or self._start_ns
@@ -79,10 +79,14 @@ class Slicer:
         self.slices += 1
         summaries = {}
         for pid, part in parts.items():
-            plan = self._plans[pid]
-            summaries[pid] = summarise(part, self._limits, bucket, _op_of(plan))
-            _allow_for_unknown(summaries[pid], part.unknown)
-            self.summaries[pid].add(summaries[pid])
+            op_of = _op_of(self._plans[pid])
+            if apart:
+                summaries[pid] = summarise(part, self._limits, bucket, op_of)
+                _allow_for_unknown(summaries[pid], part.unknown)
+                self.summaries[pid].add(summaries[pid])
+            else:
+                add_slice(self.summaries[pid], part, self._limits, bucket, op_of)
+                _allow_for_unknown(self.summaries[pid], part.unknown)
         return summaries
 
     def finish(self, misses: Sequence[Entry], sizes: Sequence[Entry]) -> None:
@@ -141,7 +145,7 @@ class Slicer:
             for entry in entries:
                 _count_line(part, entry, plan)
             return
-        known, counts = plan.tagging.ops, part.counts
+        known, counts, make = plan.tagging.ops, part.counts, tuple.__new__
         unknown = () if plan.ops is None or known is None else _unknown(known, {entry.tag for entry in entries})
         for _, tag, length, data, requests, _ in entries:
             read = len(data)
@@ -151,7 +155,7 @@ class Slicer:
                 part.total -= requests
                 part.unknown += requests
                 continue
-            slot = (Key(data, max(length, read)), tag)
+            slot = (make(Key, (data, max(length, read))), tag)
             counts[slot] = counts.get(slot, 0) + requests
 
 

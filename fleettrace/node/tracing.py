@@ -112,7 +112,7 @@ class HostTrace:
         lead_s: float = 0.0,
         nonce: str | None = None,
         on_start: Callable[[], None] = lambda: None,
-        on_slice: Callable[[Mapping[int, Summary]], None] = lambda _: None,
+        on_slice: Callable[[Mapping[int, Summary]], None] | None = None,
     ) -> None:
         self._bpftrace = bpftrace
         self._plans = {instance.pid: (instance, plan) for instance, plan in plans}
@@ -239,7 +239,9 @@ class HostTrace:
                     self._slicer.start(ns)
                     self._on_start()
                 case RawSlice():
-                    self._on_slice(self._slicer.add(event, self._parser.now_ns))
+                    parts = self._slicer.add(event, self._parser.now_ns, apart=self._on_slice is not None)
+                    if self._on_slice is not None:
+                        self._on_slice(parts)
                 case Noise(line):
                     if len(self._noise) < 20:
                         self._noise.append(line)

@@ -7,13 +7,14 @@ two maps, for short and for long keys; every key belongs into one of them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 
-__all__ = ["MapLimits", "SliceCounts", "summarise"]
+__all__ = ["MapLimits", "SliceCounts", "add_slice", "summarise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,28 +77,47 @@ def summarise(part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable
 
     `op_of` names the op that a tag stands for, None for a tag it does not know; without it, ops are unknown.
     """
+    summary = Summary()
+    add_slice(summary, part, limits, bucket, op_of)
+    return summary
+
+
+def add_slice(
+    into: Summary, part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable[[int], str | None] | None
+) -> None:
+    """Add to a summary what `summarise` would make of a slice, in half the time that it takes to make that first."""
     entry, dropped = hidden_bounds(part, limits)
     absent = min(max(0, part.total - sum(part.counts.values())), entry * limits.tags + dropped)
-    pad = [0] * bucket
-    keys: dict[Key, KeyCount] = {}
-    tags_listed: dict[Key, int] = {}
+    into.total += part.total
+    into.absent += absent
+    _count_in(into.course, bucket, part.total)
+    keys = into.keys
     names: dict[int, str | None] = {} if op_of is None else {tag: op_of(tag) for tag in {tag for _, tag in part.counts}}
     for (key, tag), count in part.counts.items():
         op = names.get(tag)
         known = keys.get(key)
         if known is None:
-            keys[key] = KeyCount(count, ops=None if op is None else {op: count}, course=[*pad, count])
-            tags_listed[key] = 1
+            keys[key] = KeyCount(count, ops=None if op is None else {op: count}, course=[*([0] * bucket), count])
             continue
         known.requests += count
-        known.course[bucket] += count
-        tags_listed[key] += 1
-        if op is None or known.ops is None:
+        _count_in(known.course, bucket, count)
+        ops = known.ops
+        if op is None or ops is None:
             known.ops = None
         else:
-            known.ops[op] = known.ops.get(op, 0) + count
-    for key, known in keys.items() if absent else ():
-        # Its other tags' entries may be among those that were not printed.
-        others = limits.tags - min(tags_listed[key], limits.tags)
-        known.covered = absent - (min(absent, entry * others + dropped) if others else 0)
-    return Summary(part.total, absent, keys, [*pad, part.total])
+            ops[op] = ops.get(op, 0) + count
+        known.misses = known.value_bytes = None
+    if absent:
+        for key, listed in Counter(key for key, _ in part.counts).items():
+            # Its other tags' entries may be among those that were not printed.
+            others = limits.tags - min(listed, limits.tags)
+            keys[key].covered += absent - (min(absent, entry * others + dropped) if others else 0)
+
+
+def _count_in(course: list[int], bucket: int, count: int) -> None:
+    missing = bucket - len(course)
+    if missing < 0:
+        course[bucket] += count
+    else:
+        course.extend([0] * missing)
+        course.append(count)

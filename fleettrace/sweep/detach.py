@@ -17,7 +17,7 @@ from fleettrace.node.rates import look_at
 from fleettrace.node.tracing import ENDING_S, HostTrace
 from fleettrace.summary.run import HostResult, Warn
 from fleettrace.sweep.detach_model import Detach, LeftTrace
-from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase, SliceArrived, WindowsBegan
+from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase, WindowsBegan
 from fleettrace.sweep.host import HostSweep, Traced, failed_outcome
 from fleettrace.sweep.outcome import HostOutcome, outcome_of_trace
 from fleettrace.sweep.retry import curable
@@ -135,9 +135,7 @@ class DetachedSweep(HostSweep):
             looks=left.looks,
             nonce=left.nonce,
             on_start=started,
-            on_slice=lambda parts: self.tell(
-                SliceArrived(task.name, {names[pid]: summary for pid, summary in parts.items()})
-            ),
+            on_slice=self._slice_teller(task.name, names),
         )
         execution = collect(connection, left.folder, max(0.0, left.ends - time.time()) + ENDING_S)
         self.stop.tracing(connection, execution)

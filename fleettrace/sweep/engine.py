@@ -26,7 +26,6 @@ from fleettrace.sweep.events import (
     Listener,
     RunFinished,
     RunStarted,
-    SliceArrived,
     StopRequested,
     WaveFinished,
     WaveStarted,
@@ -65,7 +64,7 @@ class Sweep:
     clock: Callable[[], float] = time.monotonic
     stop: Stop = field(default_factory=Stop)
     slices: bool = True
-    """Whether the listener hears of slices: to merge those that nobody looks at takes as long as to count them."""
+    """Whether the listener wants to hear of slices."""
     _arrived: Inbox = field(default_factory=Inbox)
     _turns: Turns = field(default_factory=Turns)
     _threads: int = 0
@@ -131,20 +130,17 @@ class Sweep:
     def _host_sweep(self) -> HostSweep:
         bounds = TraceSettings(self.settings.duration_s, printed=printed_entries(len(self.tasks)))
         if self.settings.detach is None:
-            return HostSweep(self.settings, bounds, self.catalog, self.stop, self._tell)
+            return HostSweep(self.settings, bounds, self.catalog, self.stop, self._arrived.put, self.slices)
         return DetachedSweep(
             self.settings,
             bounds,
             self.catalog,
             self.stop,
-            self._tell,
+            self._arrived.put,
+            self.slices,
             detach=self.settings.detach,
             begins_at=time.monotonic() + lead_s(len(self.tasks)),
         )
-
-    def _tell(self, event: Event) -> None:
-        if self.slices or not isinstance(event, SliceArrived):
-            self._arrived.put(event)
 
     def _begin(self, host_sweep: HostSweep, wave: Sequence[HostTask]) -> None:
         """Let the hosts of a wave be taken, by as many threads as there are hosts, at most `forks`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fleettrace.errors import HostError, HostState
@@ -14,6 +14,7 @@ from fleettrace.node.rates import Busyness, look_at, look_early
 from fleettrace.node.tracing import NOT_ATTACHED, HostTrace, TraceEnd
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
+from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn
 from fleettrace.sweep.cost import MIN_WINDOW_S, Prediction, affordable_window, sized
 from fleettrace.sweep.events import Event, HostProgressed, InstanceStarted, Phase, SliceArrived, ignore
@@ -36,6 +37,8 @@ class HostSweep:
     catalog: BinaryCatalog
     stop: Stop
     tell: Callable[[Event], None]
+    slices: bool = True
+    """Whether anybody wants to hear of slices: to tell them apart takes as long as to count them."""
 
     def run(self, task: HostTask) -> HostOutcome:
         """Sweep one host."""
@@ -155,11 +158,19 @@ class HostSweep:
             places=look_at(traced.found.facts, [instance for instance, _ in traced.plans], busy.places),
             looks=busy.looks,
             on_start=started,
-            on_slice=lambda parts: tell(SliceArrived(name, {names[pid]: summary for pid, summary in parts.items()})),
+            on_slice=self._slice_teller(name, names) if heard else None,
         )
         execution = traced.connection.start(trace.script(), trace.limits)
         self.stop.tracing(traced.connection, execution)
         return trace.read(execution)
+
+    def _slice_teller(self, host: str, names: Mapping[int, str]) -> Callable[[Mapping[int, Summary]], None] | None:
+        """What tells the sweep's listener of a host's slices, if it wants to hear of them. `names`: ids by pid."""
+
+        def arrived(parts: Mapping[int, Summary]) -> None:
+            self.tell(SliceArrived(host, {names[pid]: summary for pid, summary in parts.items()}))
+
+        return arrived if self.slices else None
 
 
 def failed_outcome(task: HostTask, error: HostError) -> HostOutcome:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleettrace.summary.counts import OPS, Summary
-from fleettrace.summary.slices import MapLimits, hidden_bounds, summarise
+from fleettrace.summary.slices import MapLimits, add_slice, hidden_bounds, summarise
 from tests.summary.kernel import Request, key, run_slice
 
 INSTANCES = 2
@@ -31,6 +33,22 @@ def test_every_true_count_is_inside_its_bounds(traffic: list[Request], bounds: M
         for number in range(31):
             true = truth[instance][key(number)]
             assert summary.lower(key(number)) <= true <= summary.upper(key(number))
+
+
+@given(
+    st.lists(requests, max_size=4),
+    limits,
+    st.sampled_from([OPS.__getitem__, lambda tag: OPS[tag] if tag else None, None]),
+)
+def test_to_add_a_slice_is_to_add_its_summary(
+    slices: list[list[Request]], bounds: MapLimits, op_of: Callable[[int], str | None] | None
+) -> None:
+    direct, merged = Summary(), Summary()
+    for number, traffic in enumerate(slices):
+        part = run_slice(traffic, bounds, INSTANCES).parts[0]
+        add_slice(direct, part, bounds, number // 2 + 1, op_of)
+        merged.add(summarise(part, bounds, number // 2 + 1, op_of))
+    assert direct == merged
 
 
 @given(requests, st.booleans())
