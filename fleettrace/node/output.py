@@ -124,6 +124,8 @@ class OutputParser:
         own = nonce.encode()
         self._signs = [(b"_%b[" % own, b"_\0["), (b"_%b:" % own, b"_\0:"), (b"#%b " % own, b"#\0 ")]
         """What only the program prints, and what stands for it in the buffer: bpftrace prints no NUL."""
+        signs = {sign[:size] for sign, _ in self._signs for size in range(len(sign))}
+        self._begun = [(begun, len(begun)) for begun in signs]
         self._plain = _plain(piece)
         self._buffer = b""
         self._open: RawSlice | None = None
@@ -143,8 +145,12 @@ class OutputParser:
         buffer = self._buffer + data
         for sign, short in self._signs:
             buffer = buffer.replace(sign, short)
-        self._buffer = buffer
-        return self._drain()
+        # What may be half a sign waits for the rest of it, so that nothing depends on how the output was cut.
+        half = max(size for begun, size in self._begun if buffer.endswith(begun))
+        self._buffer = buffer[: len(buffer) - half]
+        events = self._drain()
+        self._buffer += buffer[len(buffer) - half :]
+        return events
 
     def finish(self, *, whole: bool = True) -> list[Event]:
         """What is left at the end of the output; a slice that was never closed counts as one cut short.
