@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fleettrace.lab.system import wait_until
 from fleettrace.transport.interface import Become, Connection, Limits, Stream, Target
 from fleettrace.transport.local import LocalTransport
 from fleettrace.transport.session import READ_SIZE
@@ -126,9 +127,9 @@ def test_close_ends_everything_that_the_script_started(local: Connection) -> Non
     script = f"trap '' TERM; timeout 99 sleep {mark} & (sleep {mark} &) ; echo up; sleep {mark}".encode()
     execution = local.start(script, LIMITS)
     next(iter(execution))
-    assert len(running(mark)) >= 3
+    wait_until(lambda: len(running(mark)) >= 3, "not all of them have begun")
     execution.close()
-    assert running(mark) == []
+    wait_until(lambda: not running(mark), "some go on", seconds=2)
 
 
 def test_root_needs_no_sudo() -> None:
