@@ -124,8 +124,7 @@ class OutputParser:
         own = nonce.encode()
         self._signs = [(b"_%b[" % own, b"_\0["), (b"_%b:" % own, b"_\0:"), (b"#%b " % own, b"#\0 ")]
         """What only the program prints, and what stands for it in the buffer: bpftrace prints no NUL."""
-        signs = {sign[:size] for sign, _ in self._signs for size in range(len(sign))}
-        self._begun = [(begun, len(begun)) for begun in signs]
+        self._begun = {sign[:size] for sign, _ in self._signs for size in range(len(sign))}
         self._plain = _plain(piece)
         self._buffer = b""
         self._open: RawSlice | None = None
@@ -146,7 +145,7 @@ class OutputParser:
         for sign, short in self._signs:
             buffer = buffer.replace(sign, short)
         # What may be half a sign waits for the rest of it, so that nothing depends on how the output was cut.
-        half = max(size for begun, size in self._begun if buffer.endswith(begun))
+        half = max(len(begun) for begun in self._begun if buffer.endswith(begun))
         self._buffer = buffer[: len(buffer) - half]
         events = self._drain()
         self._buffer += buffer[len(buffer) - half :]

@@ -9,7 +9,7 @@ from fleettrace.node.output import Entry, RawSlice
 from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
 from fleettrace.summary.counts import OPS, Summary
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key
-from fleettrace.summary.slices import MapLimits, SliceCounts, add_slice, summarise
+from fleettrace.summary.slices import MapLimits, SliceCounts, add_slice
 
 __all__ = ["Slicer"]
 
@@ -79,14 +79,13 @@ class Slicer:
         self.slices += 1
         summaries = {}
         for pid, part in parts.items():
-            op_of = _op_of(self._plans[pid])
+            into = Summary() if apart else self.summaries[pid]
+            add_slice(into, part, self._limits, bucket, _op_of(self._plans[pid]))
+            # Requests of a kind that is not known, where only some kinds are wanted, may be any key's.
+            into.absent += part.unknown
             if apart:
-                summaries[pid] = summarise(part, self._limits, bucket, op_of)
-                _allow_for_unknown(summaries[pid], part.unknown)
-                self.summaries[pid].add(summaries[pid])
-            else:
-                add_slice(self.summaries[pid], part, self._limits, bucket, op_of)
-                _allow_for_unknown(self.summaries[pid], part.unknown)
+                summaries[pid] = into
+                self.summaries[pid].add(into)
         return summaries
 
     def finish(self, misses: Sequence[Entry], sizes: Sequence[Entry]) -> None:
@@ -157,11 +156,6 @@ class Slicer:
                 continue
             slot = (make(Key, (data, max(length, read))), tag)
             counts[slot] = counts.get(slot, 0) + requests
-
-
-def _allow_for_unknown(summary: Summary, unknown: int) -> None:
-    """Requests of a kind that is not known, where only some kinds are wanted, may be any key's."""
-    summary.absent += unknown
 
 
 def _unknown(known: Sequence[str | None], tags: Iterable[int]) -> set[int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 
-__all__ = ["MapLimits", "SliceCounts", "add_slice", "summarise"]
+__all__ = ["MapLimits", "SliceCounts", "add_slice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +72,14 @@ def hidden_bounds(part: SliceCounts, limits: MapLimits) -> tuple[int, int]:
     return min(remainder, part.smallest), min(remainder, max(0, dropped))
 
 
-def summarise(part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable[[int], str | None] | None) -> Summary:
-    """The summary of one instance's slice; its course has the slice's counts in `bucket`.
-
-    `op_of` names the op that a tag stands for, None for a tag it does not know; without it, ops are unknown.
-    """
-    summary = Summary()
-    add_slice(summary, part, limits, bucket, op_of)
-    return summary
-
-
 def add_slice(
     into: Summary, part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable[[int], str | None] | None
 ) -> None:
-    """Add to a summary what `summarise` would make of a slice, in half the time that it takes to make that first."""
+    """Add one instance's slice to a summary, whose course gets the slice's counts in `bucket`.
+
+    `op_of` names the op that a tag stands for, None for a tag it does not know; without it, ops are unknown. To add a
+    slice gives what to add its own summary would, in half the time.
+    """
     entry, dropped = hidden_bounds(part, limits)
     absent = min(max(0, part.total - sum(part.counts.values())), entry * limits.tags + dropped)
     into.total += part.total

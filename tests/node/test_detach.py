@@ -77,7 +77,7 @@ def test_its_folder_is_private_and_its_name_is_nobodys_guess(node: Connection) -
     finally:
         for folder in folders:
             remove(node, str(folder))
-    assert all(gone(str(folder), 10) for folder in folders)
+    assert all(gone(str(folder), 3) for folder in folders)
 
 
 def test_whoever_stops_the_collection_stops_the_script(node: Connection) -> None:

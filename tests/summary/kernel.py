@@ -7,12 +7,14 @@ entries are printed.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from fleettrace.summary.counts import Summary
 from fleettrace.summary.key import Key
-from fleettrace.summary.slices import MapLimits, SliceCounts
+from fleettrace.summary.slices import MapLimits, SliceCounts, add_slice
 
-__all__ = ["Request", "Slice", "run_slice"]
+__all__ = ["Request", "Slice", "run_slice", "summarise"]
 
 Request = tuple[int, int, int]
 """(instance, key number, tag)."""
@@ -50,3 +52,10 @@ def run_slice(requests: list[Request], limits: MapLimits, instances: int, *, eve
         part.smallest = min((count for _, count in printed), default=0)
         parts[instance] = part
     return Slice(parts, truth)
+
+
+def summarise(part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable[[int], str | None] | None) -> Summary:
+    """The slice's own summary."""
+    summary = Summary()
+    add_slice(summary, part, limits, bucket, op_of)
+    return summary

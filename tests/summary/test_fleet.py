@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.fleet import FleetSummary, Ranked
 from fleettrace.summary.key import Key
-from fleettrace.summary.slices import MapLimits, summarise
-from tests.summary.kernel import Request, key, run_slice
+from fleettrace.summary.slices import MapLimits
+from tests.summary.kernel import Request, key, run_slice, summarise
 from tests.summary.strategies import summaries
 
 KEYS = 16

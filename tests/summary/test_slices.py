@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleettrace.summary.counts import OPS, Summary
-from fleettrace.summary.slices import MapLimits, add_slice, hidden_bounds, summarise
-from tests.summary.kernel import Request, key, run_slice
+from fleettrace.summary.slices import MapLimits, add_slice, hidden_bounds
+from tests.summary.kernel import Request, key, run_slice, summarise
 
 INSTANCES = 2
 TAGS = 3
