@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from base64 import b64decode
 from collections import Counter
 from pathlib import Path
@@ -12,10 +13,22 @@ from fleettrace.lab.fleet import Lab
 from fleettrace.lab.profile import ALL_VERBS, HOSTILE_ASCII, HOSTILE_BINARY, Profile, plan
 from fleettrace.lab.protocol import Command
 from fleettrace.lab.specs import Bpftrace, HostKey, HostSpec, InstanceSpec, Login, Reach, Shape, container, two
-from fleettrace.lab.system import process
+from fleettrace.lab.system import process, wait_until
 from fleettrace.lab.truth import Place
 
-__all__ = ["FAILING", "FLEET", "IDLE", "TRACED", "key_of", "keys_of", "patched", "plan_for", "tracers"]
+__all__ = [
+    "FAILING",
+    "FLEET",
+    "IDLE",
+    "TRACED",
+    "key_of",
+    "keys_of",
+    "patched",
+    "plan_for",
+    "tracers",
+    "untraced",
+    "wait_until_untraced",
+]
 
 SHAPES = (
     InstanceSpec(11211, Shape.WRAPPER),
@@ -109,6 +122,20 @@ def tracers(lab: Lab) -> list[str]:
         if Path("/run/netns", host.namespace).exists():
             found += [f"{host.name}: {one.pid}" for one in host.processes("bpftrace")]
     return found
+
+
+def untraced(lab: Lab, *hosts: str) -> bool:
+    """Whether no uprobe is attached to any memcached of these hosts."""
+    return not any(patched(pid) for name in hosts for pid in lab.hosts[name].pids.values())
+
+
+def wait_until_untraced(lab: Lab, *hosts: str, seconds: float = 5.0) -> None:
+    """Until nothing traces on the lab's hosts and no uprobe is left on these. A killed bpftrace is a zombie before the
+    last of its threads gives its probes back."""
+    end = time.monotonic() + seconds
+    wait_until(lambda: not tracers(lab), "bpftrace goes on", seconds=seconds, pause=0.1)
+    left = max(0.1, end - time.monotonic())
+    wait_until(lambda: untraced(lab, *hosts), "a probe is left", seconds=left, pause=0.1)
 
 
 def patched(pid: int) -> bool:

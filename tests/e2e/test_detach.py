@@ -19,7 +19,7 @@ from fleettrace.lab.truth import Truth
 from fleettrace.sweep.detach import AFTER_S
 from fleettrace.sweep.detach_file import read_left_file
 from tests.e2e.command import Command, on_lab, run
-from tests.e2e.fleet import keys_of, patched, plan_for, tracers
+from tests.e2e.fleet import keys_of, plan_for, tracers, wait_until_untraced
 
 pytestmark = pytest.mark.lab
 
@@ -141,7 +141,7 @@ def test_a_killed_controller_s_traces_end_and_are_collected_or_remove_themselves
     }
     assert keys_of(done.report["keys"]) == truth.by_key()
     check_gone(lab)
-    assert not any(patched(pid) for host in ("plain", "sudo") for pid in lab.hosts[host].pids.values())
+    wait_until_untraced(lab, "plain", "sudo")
     late = run(*again, str(lost))
     assert (late.status, late.host("sudo")["error"]["code"]) == (4, "left-trace-gone")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "lost"]

@@ -8,7 +8,7 @@ import pytest
 
 from fleettrace.lab.fleet import Lab
 from tests.e2e.conftest import BigSweep
-from tests.e2e.fleet import TRACED, key_of, keys_of, patched
+from tests.e2e.fleet import TRACED, key_of, keys_of, untraced
 
 pytestmark = pytest.mark.lab
 
@@ -96,4 +96,4 @@ def test_the_hottest_host_of_a_key_is_named(big_sweep: BigSweep) -> None:
 
 def test_the_probes_were_there_and_are_gone(lab: Lab, big_sweep: BigSweep) -> None:
     assert big_sweep.patched_meanwhile
-    assert not any(patched(pid) for name in TRACED for pid in lab.hosts[name].pids.values())
+    assert untraced(lab, *TRACED)

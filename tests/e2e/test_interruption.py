@@ -14,12 +14,11 @@ from fleettrace.lab.fleet import Lab
 from fleettrace.lab.system import wait_until
 from fleettrace.lab.truth import Place, Truth
 from tests.e2e.command import Command, Done, on_lab
-from tests.e2e.fleet import keys_of, patched, plan_for, tracers
+from tests.e2e.fleet import keys_of, plan_for, tracers, wait_until_untraced
 
 pytestmark = pytest.mark.lab
 
 HOSTS = ("plain", "two", "sudo")
-GONE_WITHIN_S = 5.0
 
 
 @contextmanager
@@ -46,8 +45,7 @@ def check_collected(done: Done, truth: Truth, state: str) -> None:
 
 
 def check_gone(lab: Lab) -> None:
-    wait_until(lambda: not tracers(lab), "bpftrace goes on", seconds=GONE_WITHIN_S, pause=0.1)
-    assert not any(patched(pid) for name in HOSTS for pid in lab.hosts[name].pids.values())
+    wait_until_untraced(lab, *HOSTS)
 
 
 def test_a_killed_controller_leaves_no_bpftrace(lab: Lab) -> None:

@@ -16,7 +16,7 @@ from fleettrace.lab.host import Host
 from fleettrace.lab.sshd import sshd_command, wait_for_banner
 from fleettrace.lab.system import Process, process, run, wait_until
 from tests.e2e.command import Command, on_lab
-from tests.e2e.fleet import patched
+from tests.e2e.fleet import patched, wait_until_untraced
 
 pytestmark = pytest.mark.lab
 
@@ -85,7 +85,7 @@ def test_a_host_is_as_it_was(lab: Lab, end: str) -> None:
         assert (files(sshd), set(host.processes()), mount_namespaces(host)) == before
         # Fewer there may be: another lab that goes takes the mounts of its namespaces along, here too.
         assert mounts(sshd) <= mounted
-        assert not patched(pid)
+        wait_until_untraced(lab, NAME)
 
 
 def test_the_traced_process_goes_on_as_the_one_it_was(lab: Lab) -> None:

@@ -13,7 +13,7 @@ import yaml
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.system import wait_until
 from tests.e2e.command import Command
-from tests.e2e.fleet import FAILING, keys_of, patched, plan_for, tracers
+from tests.e2e.fleet import FAILING, keys_of, plan_for, wait_until_untraced
 from tests.e2e.watching import Watch
 from tests.transport.openssh_remains import knowing, private_folder
 
@@ -67,8 +67,7 @@ def tracing(options: list[str]) -> Iterator[tuple[Command, Path]]:
 
 
 def check_gone(lab: Lab, folder: Path) -> None:
-    wait_until(lambda: not tracers(lab), "bpftrace goes on", seconds=5, pause=0.1)
-    assert not any(patched(pid) for name in SOUND for pid in lab.hosts[name].pids.values())
+    wait_until_untraced(lab, *SOUND)
     wait_until(lambda: not folder.exists() and not knowing(folder), f"{knowing(folder)} is left", seconds=5, pause=0.1)
 
 
@@ -96,4 +95,4 @@ def test_a_controller_that_is_killed_during_the_login_leaves_nothing(lab: Lab, o
         folder = private_folder(command.pid)
         command.signal(signal.SIGKILL)
         wait_until(lambda: not folder.exists() and not knowing(folder), "something is left", seconds=5, pause=0.1)
-    wait_until(lambda: not tracers(lab), "bpftrace goes on", seconds=5, pause=0.1)
+    wait_until_untraced(lab, *SOUND)

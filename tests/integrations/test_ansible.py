@@ -20,7 +20,7 @@ from fleettrace.lab.system import wait_until
 from fleettrace.lab.truth import Truth
 from tests.e2e.command import REPOSITORY, Done, environment
 from tests.e2e.command import run as fleettrace
-from tests.e2e.fleet import keys_of, patched, plan_for, tracers
+from tests.e2e.fleet import keys_of, patched, plan_for, tracers, untraced
 from tests.e2e.watching import Watch
 
 pytestmark = pytest.mark.lab
@@ -163,7 +163,7 @@ def test_the_run_files_are_one_run_and_merge_again(played: Played) -> None:
 def test_nothing_is_left_on_the_hosts(played: Played, lab: Lab) -> None:
     assert played.done.status
     assert tracers(lab) == []
-    assert not any(patched(pid) for name in SOUND for pid in lab.hosts[name].pids.values())
+    assert untraced(lab, *SOUND)
 
 
 def test_no_password_was_shown(played: Played) -> None:
