@@ -23,7 +23,8 @@ hash='[0-9a-f]'
 hash=$hash$hash$hash$hash$hash$hash$hash$hash
 hash=$hash$hash$hash$hash$hash$hash$hash$hash
 
-record() { printf '%s\0%s\0' "$1" "$2"; }
+# Prints tags and values in turn. What is printed at once travels in one packet.
+records() { printf '%s\0' "$@"; }
 
 # The target of a link, with every byte of it: the dot keeps trailing newlines from the shell.
 link_of() {
@@ -44,18 +45,16 @@ bounded() {
 
 describe_node() {
     names=$(uname -rm)
-    record kernel "${names% *}"
-    record arch "${names##* }"
-    record uid "$(id -u)"
     contents_of /sys/devices/system/cpu/possible
-    record possible "${contents:-0-$(($(getconf _NPROCESSORS_CONF 2>/dev/null || echo 1) - 1))}"
-    record netns "$here"
+    possible=${contents:-0-$(($(getconf _NPROCESSORS_CONF 2>/dev/null || echo 1) - 1))}
     contents_of /sys/kernel/security/lockdown
-    record lockdown "$contents"
-    if [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ]; then record tracefs yes; else record tracefs no; fi
-    if command -v timeout >/dev/null 2>&1; then record timeout yes; else record timeout no; fi
-    if unshare -m true >/dev/null 2>&1; then record unshare yes; else record unshare no; fi
-    record bpftrace "$(bounded 20 "$@" --version 2>&1 </dev/null | head -c 400 | tr -d '\0')"
+    tracefs=no timeout=no unshare=no
+    if [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ]; then tracefs=yes; fi
+    if command -v timeout >/dev/null 2>&1; then timeout=yes; fi
+    if unshare -m true >/dev/null 2>&1; then unshare=yes; fi
+    records kernel "${names% *}" arch "${names##* }" uid "$(id -u)" possible "$possible" netns "$here" \
+        lockdown "$contents" tracefs "$tracefs" timeout "$timeout" unshare "$unshare" \
+        bpftrace "$(bounded 20 "$@" --version 2>&1 </dev/null | head -c 400 | tr -d '\0')"
 }
 
 # The binaries that run, a line each: `DEVICE:INODE/SIZE/PID,PID...`. One stat for all processes; "%d:%i" is the real
@@ -108,43 +107,34 @@ describe_process() {
     shift 2
     [ $# -ge 20 ] || return
     shift 19
-    record process "$pid"
-    record start "$1"
-    record inode "$inode"
     link_of "/proc/$pid/exe"
-    record exe "$link"
     uid=
     while read -r name _ effective _; do
         case $name in Uid:) uid=$effective; break ;; esac
     done 2>/dev/null <"/proc/$pid/status"
-    record uid "$uid"
     user=
     while IFS=: read -r name _ number _; do
         case $number in "$uid") user=$name; break ;; esac
     done 2>/dev/null </etc/passwd
-    record user "$user"
     contents_of "/proc/$pid/cgroup"
-    record cgroup "$contents"
     case $contents in *$hash*) contained=yes ;; esac
-    record netns "$(readlink "/proc/$pid/ns/net" 2>/dev/null)"
-    record listens "$(listens_of "$pid")"
+    records process "$pid" start "$1" inode "$inode" exe "$link" uid "$uid" user "$user" cgroup "$contents" \
+        netns "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" listens "$(listens_of "$pid")"
 }
 
 describe_binary() {
-    record binary "$2"
-    record size "$3"
     # The first pages hold the program headers and, as linkers place it, the build id.
-    record head "$(od -An -v -tx1 -N 4096 "/proc/$1/exe" 2>/dev/null | tr -d ' \n')"
+    records binary "$2" size "$3" head "$(od -An -v -tx1 -N 4096 "/proc/$1/exe" 2>/dev/null | tr -d ' \n')"
 }
 
 # What the container runtimes call their containers; each is asked only if it is there, and for 5 s at most.
 describe_containers() {
     for runtime in docker podman nerdctl; do
         command -v "$runtime" >/dev/null 2>&1 || continue
-        record "containers-$runtime" "$(bounded 5 "$runtime" ps --no-trunc --format '{{.ID}} {{.Names}} {{.Image}}' 2>/dev/null </dev/null | tr -d '\0')"
+        records "containers-$runtime" "$(bounded 5 "$runtime" ps --no-trunc --format '{{.ID}} {{.Names}} {{.Image}}' 2>/dev/null </dev/null | tr -d '\0')"
     done
     if command -v crictl >/dev/null 2>&1; then
-        record containers-crictl "$(bounded 5 crictl ps -o json 2>/dev/null </dev/null | tr -d '\0')"
+        records containers-crictl "$(bounded 5 crictl ps -o json 2>/dev/null </dev/null | tr -d '\0')"
     fi
 }
 
@@ -188,4 +178,4 @@ for binary in $running; do
     done
 done
 [ "$contained" = no ] || describe_containers
-record end "$found"
+records end "$found"

@@ -37,7 +37,7 @@ def discovery_script(bpftrace: Sequence[str], scope: str) -> bytes:
 
 def look_around(connection: Connection, bpftrace: Sequence[str], scope: str) -> Discovery:
     """What is on the node. Raises `HostError`."""
-    execution = connection.start(discovery_script(bpftrace, scope), DISCOVERY_LIMITS)
+    execution = connection.start(discovery_script(bpftrace, scope), DISCOVERY_LIMITS, more=True)
     try:
         return parse_discovery(b"".join(chunk.data for chunk in execution if chunk.stream is Stream.OUT))
     finally:

@@ -6,6 +6,7 @@
 # print is on standard error, away from what bpftrace prints; what their tools say is nobody's business.
 look() {
     lookers= looking='sh -c' text=$looker
+    read -r self _ </proc/self/stat
     # Under sshd bash would read the user's start-up files, also for a script.
     if command -v bash >/dev/null 2>&1; then looking='bash --norc --noprofile -c'; fi
     if command -v perl >/dev/null 2>&1; then looking='perl -e' text=$looker_pl; fi
@@ -13,7 +14,7 @@ look() {
         [ -n "$there" ] || continue
         enter=
         [ "$where" = - ] || enter="nsenter -t $where -n"
-        BASH_ENV= PERL5OPT= PERL5LIB= $enter $looking "$text" fleettrace-looker $timing "$1" "$2" $$ $there 4>&2 2>/dev/null >/dev/null </dev/null &
+        BASH_ENV= PERL5OPT= PERL5LIB= $enter $looking "$text" fleettrace-looker $timing "$1" "$2" "$self" $there 4>&2 2>/dev/null >/dev/null </dev/null &
         lookers="$lookers $!"
     done <<EOF
 $places

@@ -66,7 +66,7 @@ def look_early(connection: Connection, facts: NodeFacts, instances: Sequence[Ins
     script = assignments(f"{_APART_S} 1 100 0", look_at(facts, asked, places)) + _SCRIPT
     reader = LookReader()
     try:
-        execution = connection.start(script.encode(), _LIMITS)
+        execution = connection.start(script.encode(), _LIMITS, more=True)
         try:
             for chunk in execution:
                 if chunk.stream is Stream.ERR:

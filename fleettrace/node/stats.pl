@@ -1,5 +1,6 @@
 # As stats.sh, in perl, where a node has it: a look takes a twentieth of the CPU time that it takes bash, which reads what
-# a memcached answers byte by byte. No module is loaded, for few are on every node. The arguments are those of stats.sh.
+# a memcached answers byte by byte. Looks of some seconds are one write, for each is a packet for sshd to send. No module is
+# loaded, for few are on every node. The arguments are those of stats.sh.
 
 use strict;
 
@@ -9,8 +10,12 @@ my (undef, $dense, $sparse, $sparse_cs, $window, $looks, $limit, $session, @plac
 my ($begins, $early) = (300, 40);
 # From <asm-generic/socket.h> and its kin, which all architectures that memcached is traced on share.
 my ($inet, $inet6, $stream) = (2, 10, 1);
+# How long a look waits to be written, in hundredths of a second, and how many bytes: no more than stay in one piece.
+my ($patience, $most) = (300, 4000);
 my %connections;
+my ($kept, $since) = ('', 0);
 $SIG{PIPE} = 'IGNORE';
+$SIG{TERM} = sub { exit 0 };
 open my $input, '<&=', 3 or exit 1;
 open my $output, '>&=', 4 or exit 1;
 
@@ -80,6 +85,16 @@ sub ask {
     return $sum;
 }
 
+# Write what is kept; false when nobody reads it any more.
+sub write_out {
+    # Rather twice than not at all, should the end come in between.
+    my $written = !length $kept || syswrite $output, $kept;
+    $kept = '';
+    return $written;
+}
+
+END { write_out() }
+
 # Wait so many seconds; the end of the input is the end.
 sub pause {
     my $ready = '';
@@ -95,9 +110,14 @@ while (1) {
         my $before = uptime();
         my $cpu = cpu_of($pid);
         my $sum = $port eq '-' ? undef : ask($address, $port);
-        syswrite $output, join(' ', "\0$pid", $before, uptime(), $cpu, $sum // '-') . "\0" or exit 0;
+        my $look = join(' ', "\0$pid", $before, uptime(), $cpu, $sum // '-') . "\0";
+        write_out() or exit 0 if length($kept . $look) > $most;
+        $since = $before if !length $kept;
+        $kept .= $look;
     }
-    my $age = uptime() - $began;
+    my $now = uptime();
+    my $age = $now - $began;
+    write_out() or exit 0 if $now - $since >= $patience;
     # Not longer than the parent lives: whose parent that is has another one now.
     exit 0 if --$looks <= 0 or $age >= $limit or getppid() != $session;
     pause($age < $begins || $age + $sparse_cs > $window - $early ? $dense : $sparse);

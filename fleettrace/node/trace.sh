@@ -8,7 +8,8 @@
 # Three bounds hold, each on its own: the program ends itself, timeout(1) interrupts and then kills bpftrace, and the
 # watchdog interrupts it at once when standard input ends, that is when the controller, its connection or the session is
 # gone. An interrupted bpftrace prints what it has.
-# Prints records (see records.py); between `trace` and the next NUL stands what bpftrace prints.
+# Prints records (see records.py); between `trace` and the next NUL stands what bpftrace prints. Several records are one
+# write where they can be, which is one packet on the way to the controller.
 
 LC_ALL=C
 export LC_ALL
@@ -16,14 +17,24 @@ export LC_ALL
 export BPFTRACE_STRLEN="$strings" BPFTRACE_MAX_STRLEN="$strings" BPFTRACE_STR_TRUNC_TRAILER=''
 export BPFTRACE_MAP_KEYS_MAX="$entries" BPFTRACE_MAX_MAP_KEYS="$entries"
 
-record() { printf '%s\0%s\0' "$1" "$2"; }
+nl='
+'
+# What stands in /proc/PID/stat of process $1: one line, unless its name has more.
+stat_of() {
+    stat=
+    while IFS= read -r line; do stat="$stat$line$nl"; done 2>/dev/null <"/proc/$1/stat"
+}
 
-# CPU time and identity of each traced process.
-processes() {
+# Prints all of the words from $3 on, each up to a NUL; records of this shell and of each traced process, `before` the
+# trace or `after` it ($1); and a record of nothing, $2.
+tell() {
+    when=$1 last=$2
+    shift 2
     for pid in $pids; do
-        record "process-$1" "$pid $(cat "/proc/$pid/stat" 2>/dev/null)"
+        stat_of "$pid"
+        set -- "$@" "process-$when" "$pid $stat"
     done
-    record "uptime-$1" "$(cut -d ' ' -f 1 /proc/uptime)"
+    printf '%s\0' "$@" "shell-$when" "$shell" "$last" ''
 }
 
 # What runs bpftrace in a mount namespace of its own: there it may mount what the node lacks, and nobody else sees it.
@@ -43,20 +54,18 @@ inside='
     shift
     exec "$@"'
 
-# CPU time of this shell and of the children it waited for, in two lines. In a substitution it would be the subshell's.
-spent() {
-    printf 'times-%s\0' "$1"
-    times
-    printf '\0'
-}
-
 exec 3<&0 </dev/null
-processes before
-# The clocks of the looks and of bpftrace, which a suspended machine has put apart (clock_gettime(2)), side by side.
-record clocks "$(cut -d ' ' -f 1 /proc/uptime) $(sed -n 's/^now at \([0-9]*\) nsecs$/\1/p; 3q' /proc/timer_list 2>/dev/null)"
 look 100000 "$((seconds * 100))"
-spent before
-record trace ''
+# The clocks of the looks and of bpftrace, which a suspended machine has put apart (clock_gettime(2)), side by side.
+monotonic=
+for _ in 1 2 3; do
+    read -r now at ns _
+    [ "$now $at" != 'now at' ] || monotonic=$ns
+done 2>/dev/null </proc/timer_list
+read -r uptime _ </proc/uptime
+stat_of self
+shell=$stat
+tell before trace clocks "$uptime $monotonic"
 
 if unshare -m true 2>/dev/null; then
     set -- unshare -m sh -c "$inside" sh "$overlays" "$@"
@@ -82,11 +91,12 @@ status=$?
 kill "$watchdog" $bound 2>/dev/null
 wait "$watchdog" 2>/dev/null
 
-printf '\0'
-spent after
-record status "$status"
-processes after
+# The CPU time of what it has waited for; the lookers' is none of the tracer's.
+stat_of self
+shell=$stat
 kill $lookers 2>/dev/null
+ended=$lookers
 look 1 100
+lookers="$ended $lookers"
 gather 2
-record end ''
+tell after end '' status "$status"

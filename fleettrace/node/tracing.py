@@ -271,7 +271,7 @@ class HostTrace:
         self._slicer.finish(self._parser.kept("misses"), self._parser.kept("bytes"))
         before, after = self._processes("process-before"), self._processes("process-after")
         reported = "end" in self._seen
-        alive = {pid for pid in self._plans if not reported or (pid in after and after[pid].start == before[pid].start)}
+        alive = {pid for pid in self._plans if not reported or (pid in after and after[pid] == before.get(pid))}
         return TraceEnd(
             whole=broken is None and self._slicer.whole,
             broken=broken is not None or not self._printed_all,
@@ -289,9 +289,9 @@ class HostTrace:
     def _processes(self, tag: str) -> dict[int, TracedProcess]:
         processes = {}
         for value in self._seen.get(tag, []):
-            # PID, a blank, and /proc/PID/stat, whose second field may hold anything between its parentheses.
-            fields = value.rpartition(b")")[2].split()
-            if len(fields) > 19:
+            # PID, a blank, and /proc/PID/stat.
+            fields = _stat(value)
+            if len(fields) > 19 and fields[19].isdigit():
                 processes[int(value.split()[0])] = TracedProcess(start=int(fields[19]))
         return processes
 
@@ -303,7 +303,7 @@ class HostTrace:
 
     def _tracer_cpu(self) -> float | None:
         """The CPU seconds of bpftrace and what started it; None where the trace did not come to its end."""
-        before, after = (_children_s((self._seen.get(f"times-{when}") or [b""])[-1]) for when in ("before", "after"))
+        before, after = (_children_s((self._seen.get(f"shell-{when}") or [b""])[-1]) for when in ("before", "after"))
         return None if before is None or after is None else after - before
 
     def _said(self) -> str:
@@ -316,7 +316,14 @@ class HostTrace:
         return f" (it said nothing; exit status {status})" if status != "0" else ""
 
 
-def _children_s(times: bytes) -> float | None:
-    """The second line of `times`: user and system time of a shell's children, in seconds."""
-    found = re.findall(rb"(\d+)m([\d.]+)s", times.partition(b"\n")[2])
-    return sum(int(minutes) * 60 + float(seconds) for minutes, seconds in found) if found else None
+def _stat(line: bytes) -> list[bytes]:
+    """The fields of /proc/PID/stat from the third on; the second, the name, may hold anything in its parentheses."""
+    return line.rpartition(b")")[2].split()
+
+
+def _children_s(stat: bytes) -> float | None:
+    """CPU seconds of the children that a process has waited for, from its /proc/PID/stat (cutime and cstime, proc(5),
+    in ticks that are 10 ms on every architecture that bpftrace runs on)."""
+    fields = _stat(stat)
+    ticks = [int(field) for field in fields[13:15] if field.isdigit()]
+    return sum(ticks) / 100 if len(ticks) == 2 else None

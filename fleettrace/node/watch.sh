@@ -116,5 +116,7 @@ EOF
 wait $listeners
 echo end
 kill $lookers 2>/dev/null
+ended=$lookers
 look 1 100
+lookers="$ended $lookers"
 gather 2

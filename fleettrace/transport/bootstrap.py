@@ -6,11 +6,15 @@ survive whatever the login shell is: one line, single quotes only, and neither `
 lines up to a header (a password that sudo did not want is one); reads exactly as many bytes as the header says; and
 evaluates them, if they arrived whole. Standard input stays open behind the script, for the script to watch.
 
-A script should know: it runs in the C locale; a background process has /dev/null as its standard input unless the
-script passes its own on (`exec 3<&0; watcher <&3 &`), as POSIX says; and nothing but the end of input follows it on
-its standard input (coreutils' `head -c` stops at the byte, busybox's reads ahead).
+A header may hold a word besides. Then the script runs in a subshell; at its end the word and the script's exit status
+are printed on both streams, and the shell waits for another header. One login shell and one sudo serve several scripts.
 
-`Handshake` is the controller's half: a pure machine that is fed what the node prints and says what to send.
+A script should know: it runs in the C locale; `$$` may be its parent's number; a background process has /dev/null as
+its standard input unless the script passes its own on (`exec 3<&0; watcher <&3 &`), as POSIX says; and nothing but the
+end of input follows it on its standard input while it runs (coreutils' `head -c` stops at the byte, busybox's reads
+ahead). Whatever of it reads there has to end with it.
+
+`Handshake` and `Ending` are the controller's half: pure machines that are fed what the node prints.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from collections.abc import Iterator
 from fleettrace.errors import HostError, HostState
 from fleettrace.transport.interface import Become, Chunk, Stream
 
-__all__ = ["NOISE_LIMIT", "Handshake", "argv", "command_line", "frame", "readable"]
+__all__ = ["NOISE_LIMIT", "Ending", "Handshake", "argv", "command_line", "frame", "readable"]
 
 NOISE_LIMIT = 64 * 1024
 """Bytes that login shells may print on one stream before the marker."""
@@ -33,11 +37,12 @@ _NO_SUDO = "fleettrace-no-sudo"
 # The exit statuses only tell a broken link from a script's own failure: neither can be seen unless stdin ended early.
 _RECEIVE = (
     "LC_ALL=C; export LC_ALL; echo; echo fleettrace-ready; { echo; echo fleettrace-ready; } >&2; "
-    "while read -r k n; do case $k in fleettrace-script) break;; esac; done; "
-    "case $k in fleettrace-script) ;; *) exit 97;; esac; "
+    "d=97; while read -r k n m; do case $k in fleettrace-script) "
     "s=$(head -c $n; echo x); s=${s%x}; "
     "[ ${#s} -eq $n ] || exit 97; "
-    'unset k n; eval "unset s; $s"'
+    'case $m in "") unset d k n m; eval "unset s; $s"; exit;; esac; '
+    '( unset d k n m; eval "unset s; $s" ); d=$?; '
+    'echo "fleettrace-over $m $d"; echo "fleettrace-over $m $d" >&2;; esac; done; exit $d'
 )
 _BECOME = (
     "LC_ALL=C; export LC_ALL; "
@@ -60,14 +65,15 @@ def command_line(become: Become | None) -> str:
     return " ".join(shlex.quote(word) for word in argv(become))
 
 
-def frame(script: bytes) -> bytes:
-    """`script` as it travels: the header line, then the bytes.
+def frame(script: bytes, word: str = "") -> bytes:
+    """`script` as it travels: the header line, then the bytes. With `word`, letters and digits that nobody guesses, the
+    shell stays for another script, and an `Ending` finds this one's end.
 
     Raises ValueError for a NUL byte, which no shell can hold.
     """
     if b"\0" in script:
         raise ValueError("a script cannot hold a NUL byte")
-    return b"fleettrace-script %d\n%b" % (len(script), script)
+    return b"fleettrace-script %d %b\n%b" % (len(script), word.encode("ascii"), script)
 
 
 def readable(data: bytes, limit: int = 200) -> str:
@@ -75,6 +81,40 @@ def readable(data: bytes, limit: int = 200) -> str:
     text = " ".join(data.decode("utf-8", "replace").split())
     safe = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
     return safe if len(safe) <= limit else safe[: limit - 3] + "..."
+
+
+class Ending:
+    """Finds the end of a script whose shell stays: what it printed is let through, what says that it is over is not."""
+
+    def __init__(self, word: str) -> None:
+        self._sign = b"fleettrace-over %b " % word.encode("ascii")
+        self._held = dict.fromkeys(Stream, b"")
+        self._over: dict[Stream, bytes] = {}
+
+    @property
+    def status(self) -> int | None:
+        """The script's exit status once both streams have said that it is over."""
+        if len(self._over) < len(self._held):
+            return None
+        said = self._over[Stream.OUT]
+        return int(said) if said.isdigit() else 1
+
+    def feed(self, chunk: Chunk) -> bytes:
+        """What of `chunk`, and of what was held back before it, the script has printed."""
+        data = self._held[chunk.stream] + chunk.data
+        if chunk.stream in self._over:
+            return b""
+        printed, sign, rest = data.partition(self._sign)
+        said, end, _ = rest.partition(b"\n")
+        if end:
+            self._over[chunk.stream] = said
+            return printed
+        if not sign:
+            # What may be the beginning of the sign waits for the rest of it.
+            half = next((size for size in range(len(self._sign) - 1, 0, -1) if data.endswith(self._sign[:size])), 0)
+            printed = data[: len(data) - half]
+        self._held[chunk.stream] = data[len(printed) :]
+        return printed
 
 
 class Handshake:

@@ -111,10 +111,12 @@ class Execution(Protocol):
 class Connection(Protocol):
     """A logged-in host."""
 
-    def start(self, script: bytes, limits: Limits) -> Execution:
+    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Execution:
         """Run `script` with POSIX `sh` (as root where the target says so); return once it has started.
 
-        Raises `HostError` with state `become-failed` or `unreachable`, and ValueError for a NUL byte in the script.
+        With `more`, its shell stays for the next script, which saves that one a session: for a script that lets nothing
+        run on that reads its standard input. Raises `HostError` with state `become-failed` or `unreachable`, and
+        ValueError for a NUL byte in the script.
         """
 
     def close(self) -> None:

@@ -128,13 +128,16 @@ class OpenSshConnection:
         self._target = target
         self._sessions = Sessions()
 
-    def start(self, script: bytes, limits: Limits) -> Session:
+    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Session:
         """Run `script` with `sh`, as root where the target says so. Raises `HostError`."""
         become = self._target.become
-        self._master.forget()
         seconds = min(limits.seconds, self._target.connect_timeout)
-        pipe = MuxPipe(self._master.control, command_line(become), seconds, self._master.broken)
-        return self._sessions.start(pipe, become, script, limits)
+
+        def connect() -> MuxPipe:
+            self._master.forget()
+            return MuxPipe(self._master.control, command_line(become), seconds, self._master.broken)
+
+        return self._sessions.start(connect, become, script, limits, more=more)
 
     def close(self) -> None:
         """Close the connection and everything that runs over it. Safe from another thread, and more than once."""

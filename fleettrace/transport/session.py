@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from secrets import token_hex
 from typing import Protocol
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.transport.bootstrap import Handshake, frame
+from fleettrace.transport.bootstrap import Ending, Handshake, frame
 from fleettrace.transport.interface import Become, Chunk, Limits
 
 __all__ = ["READ_SIZE", "Pipe", "Session", "Sessions"]
@@ -47,26 +48,33 @@ class Pipe(Protocol):
 
 
 class Sessions:
-    """The scripts of one connection, so that closing it ends them."""
+    """The scripts of one connection, so that closing it ends them, and the shell that one of them has left."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._closed = False
         self._open: list[Session] = []
+        self._idle: Pipe | None = None
 
-    def start(self, pipe: Pipe, become: Become | None, script: bytes, limits: Limits) -> Session:
-        """Hand `script` to the bootstrap that runs behind `pipe`; return once the script has started.
+    def start(
+        self, connect: Callable[[], Pipe], become: Become | None, script: bytes, limits: Limits, *, more: bool
+    ) -> Session:
+        """Hand `script` to the shell that waits, or else to the bootstrap behind a new pipe; return once it has it.
 
-        The clock of `limits` starts then. Raises `HostError`, with the pipe closed.
+        With `more`, that shell stays for another script. The clock of `limits` starts when this returns. Raises
+        `HostError`, with the pipe closed.
         """
-        session = Session(pipe, limits)
+        with self._lock:
+            waiting, self._idle = self._idle, None
+        pipe = waiting or connect()
+        session = Session(pipe, limits, self._keep if more else None)
         with self._lock:
             closed = self._closed
             self._open = [*(other for other in self._open if not other.over), session]
         if closed:
             pipe.close()
             raise HostError(HostState.UNREACHABLE, "connection-closed", "the connection is closed")
-        session.begin(become, script)
+        session.begin(become, script, waiting=waiting is not None)
         return session
 
     def close(self) -> None:
@@ -74,15 +82,33 @@ class Sessions:
         with self._lock:
             self._closed = True
             sessions, self._open = self._open, []
+            idle, self._idle = self._idle, None
         for session in sessions:
             session.close()
+        if idle is not None:
+            idle.close()
+
+    def _keep(self, pipe: Pipe) -> None:
+        """Keep one shell that waits; of two scripts at once, the other's is closed."""
+        with self._lock:
+            keep = self._idle is None and not self._closed
+            if keep:
+                self._idle = pipe
+        if not keep:
+            pipe.close()
 
 
 class Session:
-    """An `Execution`. Iterating again goes on where the last iterator stopped."""
+    """An `Execution`. Iterating again goes on where the last iterator stopped.
 
-    def __init__(self, pipe: Pipe, limits: Limits) -> None:
+    Its pipe is given to `keep`, if there is that, once the script is over and its shell waits for another one.
+    """
+
+    def __init__(self, pipe: Pipe, limits: Limits, keep: Callable[[Pipe], None] | None) -> None:
         self._pipe = pipe
+        self._keep = keep
+        self._word = token_hex(8) if keep else ""
+        self._ending = Ending(self._word) if keep else None
         self._limits = limits
         self._deadline = 0.0
         self._began = 0.0
@@ -92,20 +118,33 @@ class Session:
         self._closed = threading.Event()
         self._exit_status: int | None = None
 
-    def begin(self, become: Become | None, script: bytes) -> None:
-        """Start the script; once, before anything else."""
+    def begin(self, become: Become | None, script: bytes, *, waiting: bool) -> None:
+        """Start the script; once, before anything else. `waiting`: the shell has begun already."""
+        seconds = min(_READY_SECONDS, self._limits.seconds)
         try:
-            handshake = Handshake(become, frame(script))
-            self._shake_hands(handshake, min(_READY_SECONDS, self._limits.seconds))
+            framed = frame(script, self._word)
+            if waiting:
+                self._hand_over(framed, seconds)
+            else:
+                self._shake_hands(Handshake(become, framed), seconds)
         except BaseException as error:
             self.over = True
             self._pipe.close()
             if self._closed.is_set() and isinstance(error, HostError):
                 raise _given_up() from None
             raise
-        self._first = [piece for chunk in handshake.rest for piece in _pieces(chunk)]
         self._began = time.monotonic()
         self._deadline = self._began + self._limits.seconds
+
+    def _hand_over(self, framed: bytes, seconds: float) -> None:
+        try:
+            self._pipe.send(framed, seconds)
+        except TimeoutError:
+            raise HostError(
+                HostState.UNREACHABLE,
+                "shell-timeout",
+                f"the shell there took no script for {seconds:g} s: is it stopped?",
+            ) from None
 
     def _shake_hands(self, handshake: Handshake, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -119,6 +158,7 @@ class Session:
                     self._pipe.send(answer, deadline - time.monotonic())
         except TimeoutError:
             raise handshake.silence(seconds) from None
+        self._first = [piece for chunk in handshake.rest for piece in _pieces(chunk)]
 
     @property
     def exit_status(self) -> int | None:
@@ -129,7 +169,8 @@ class Session:
         try:
             while (chunk := self._next()) is not None:
                 self._count(chunk)
-                yield chunk
+                if chunk.data:
+                    yield chunk
         except HostError:
             self.over = True
             self._pipe.close()
@@ -139,7 +180,8 @@ class Session:
 
     def stop(self) -> None:
         """Close the script's standard input. Safe from another thread, and more than once."""
-        self._pipe.end_input()
+        if not self.over:
+            self._pipe.end_input()
 
     def end_within(self, seconds: float) -> None:
         """As `Execution.end_within`."""
@@ -148,13 +190,23 @@ class Session:
     def close(self) -> None:
         """Give up on the script at once; whoever iterates gets `HostError` (`interrupted`, `closed`)."""
         self._closed.set()
-        self._pipe.close()
+        if not self.over:
+            self._pipe.close()
 
     def _next(self) -> Chunk | None:
         if self.over:
             return None
-        if self._first:
-            return self._first.pop(0)
+        chunk = self._first.pop(0) if self._first else self._receive()
+        if chunk is None or self._ending is None or self._keep is None:
+            return chunk
+        printed = self._ending.feed(chunk)
+        if self._ending.status is not None:
+            self._exit_status = self._ending.status
+            self.over = True
+            self._keep(self._pipe)
+        return Chunk(chunk.stream, printed)
+
+    def _receive(self) -> Chunk | None:
         try:
             chunk = self._pipe.receive(self._deadline - time.monotonic())
             if self._closed.is_set():

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from fleettrace.errors import HostError, HostState
@@ -95,11 +97,15 @@ class SshConnection:
         self._target = target
         self._sessions = Sessions()
 
-    def start(self, script: bytes, limits: Limits) -> Session:
+    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Session:
         """Run `script` with `sh`, as root where the target says so. Raises `HostError`."""
         become = self._target.become
-        channel = self._channel(command_line(become), min(limits.seconds, self._target.connect_timeout))
-        return self._sessions.start(ChannelPipe(channel), become, script, limits)
+        seconds = min(limits.seconds, self._target.connect_timeout)
+
+        def connect() -> ChannelPipe:
+            return ChannelPipe(self._channel(command_line(become), seconds))
+
+        return self._sessions.start(connect, become, script, limits, more=more)
 
     def close(self) -> None:
         """Close the connection and everything that runs over it. Safe from another thread, and more than once."""
@@ -140,26 +146,20 @@ class _BoundedEvent(threading.Event):
         return super().wait(self._seconds if timeout is None else timeout)
 
 
-class _Arrival:
-    """Set by both streams' buffers when they have something, cleared by the reader alone, before it looks.
+class _Bell:
+    """What a stream's buffer takes for its event: rings for the reader, who waits for both streams at once.
 
-    (A buffer clears its event when it is empty, which would hide the other one's. `Channel.fileno` has that race.)
+    (`Channel.fileno`, which is meant for that, forgets a stream that fills while the other is found empty.)
     """
 
-    def __init__(self) -> None:
-        self._event = threading.Event()
+    def __init__(self, stream: Stream, bells: SimpleQueue[Stream]) -> None:
+        self._ring = partial(bells.put, stream)
 
     def set(self) -> None:
-        self._event.set()
+        self._ring()
 
     def clear(self) -> None:
         pass
-
-    def rearm(self) -> None:
-        self._event.clear()
-
-    def wait(self, timeout: float) -> bool:
-        return self._event.wait(timeout)
 
 
 class ChannelPipe:
@@ -170,30 +170,34 @@ class ChannelPipe:
 
         self._channel = channel
         self._in_order = in_order
-        self._arrival = _Arrival()
         self._readers = {Stream.OUT: channel.recv, Stream.ERR: channel.recv_stderr}
-        channel.in_buffer.set_event(self._arrival)  # type: ignore[arg-type]
-        channel.in_stderr_buffer.set_event(self._arrival)  # type: ignore[arg-type]
+        # One entry for each packet that arrived, and so no more than the channel's window holds.
+        self._bells: SimpleQueue[Stream] = SimpleQueue()
+        channel.in_buffer.set_event(_Bell(Stream.OUT, self._bells))  # type: ignore[arg-type]
+        channel.in_stderr_buffer.set_event(_Bell(Stream.ERR, self._bells))  # type: ignore[arg-type]
 
     def receive(self, timeout: float) -> Chunk | None:
         """As `Pipe.receive`."""
         deadline = time.monotonic() + timeout
         self._channel.settimeout(0.0)
         while self._readers:
-            self._arrival.rearm()
-            for stream, read in list(self._readers.items()):
-                try:
-                    data = read(READ_SIZE)
-                except TimeoutError:
-                    continue
-                if not data:
-                    del self._readers[stream]
-                elif time.monotonic() > deadline:
+            try:
+                stream = self._bells.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                raise TimeoutError from None
+            read = self._readers.get(stream)
+            try:
+                data = read(READ_SIZE) if read else None
+            except TimeoutError:
+                # What this packet brought was read along with the one before it.
+                continue
+            if data:
+                if len(data) == READ_SIZE:
+                    self._bells.put(stream)
+                if time.monotonic() > deadline:
                     raise TimeoutError
-                else:
-                    return Chunk(stream, data)
-            if self._readers and not self._arrival.wait(max(0.0, deadline - time.monotonic())):
-                raise TimeoutError
+                return Chunk(stream, data)
+            self._readers.pop(stream, None)
         return None
 
     def send(self, data: bytes, timeout: float) -> None:

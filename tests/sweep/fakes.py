@@ -69,9 +69,10 @@ class FakeConnection:
         self._transport = transport
         self._name = name
 
-    def start(self, script: bytes, limits: Limits) -> FakeExecution:
+    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> FakeExecution:
         assert script
         assert limits.seconds > 0
+        del more
         return FakeExecution(self._transport, self._name)
 
     def close(self) -> None:
