@@ -39,6 +39,14 @@ contents_of() {
     while IFS= read -r line || [ -n "$line" ]; do contents="$contents$line$nl"; done 2>/dev/null <"$1"
 }
 
+# The effective user of a process.
+uid_of() {
+    uid=
+    while read -r name _ effective _; do
+        case $name in Uid:) uid=$effective; break ;; esac
+    done 2>/dev/null <"/proc/$1/status"
+}
+
 bounded() {
     if command -v timeout >/dev/null 2>&1; then timeout "$@"; else shift; "$@"; fi
 }
@@ -52,17 +60,25 @@ describe_node() {
     if [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ]; then tracefs=yes; fi
     if command -v timeout >/dev/null 2>&1; then timeout=yes; fi
     if unshare -m true >/dev/null 2>&1; then unshare=yes; fi
-    records kernel "${names% *}" arch "${names##* }" uid "$(id -u)" possible "$possible" netns "$here" \
-        lockdown "$contents" tracefs "$tracefs" timeout "$timeout" unshare "$unshare" \
-        bpftrace "$(bounded 20 "$@" --version 2>&1 </dev/null | head -c 400 | tr -d '\0')"
+    uid_of self
+    # Of a NUL in what it says the shell may speak; it leaves it out.
+    { said=$(bounded 20 "$@" --version 2>&1 </dev/null | head -c 400); } 2>/dev/null
+    records kernel "${names% *}" arch "${names##* }" uid "$uid" possible "$possible" netns "$here" \
+        lockdown "$contents" tracefs "$tracefs" timeout "$timeout" unshare "$unshare" bpftrace "$said"
 }
 
-# The binaries that run, a line each: `DEVICE:INODE/SIZE/PID,PID...`. One stat for all processes; "%d:%i" is the real
-# inode behind /proc/PID/exe, also of a binary that was deleted.
+# The binaries that run with more than one thread, as every memcached does (its main thread waits for connections that
+# others serve), a line each: `DEVICE:INODE/SIZE/PID,PID...`. One stat for all processes; "%d:%i" is the real inode behind
+# /proc/PID/exe, also of a binary that was deleted, and /proc/PID/task has a link for each thread besides a directory's two.
 binaries() {
-    stat -L -c '%d:%i/%s/%n' /proc/[0-9]*/exe 2>/dev/null | awk -F / '
-        !($1 in pids) { inodes[++count] = $1 }
-        { size[$1] = $2; pids[$1] = pids[$1] "," $5 }
+    {
+        stat -c '%h/%d:%i/%s/%n' /proc/[0-9]*/task
+        stat -L -c '%h/%d:%i/%s/%n' /proc/[0-9]*/exe
+    } 2>/dev/null | awk -F / '
+        $7 == "task" { if ($1 == 3) single[$6] = 1; next }
+        $6 in single { next }
+        !($2 in pids) { inodes[++count] = $2 }
+        { size[$2] = $3; pids[$2] = pids[$2] "," $6 }
         END { for (i = 1; i <= count; i++) print inodes[i] "/" size[inodes[i]] "/" substr(pids[inodes[i]], 2) }'
 }
 
@@ -108,10 +124,7 @@ describe_process() {
     [ $# -ge 20 ] || return
     shift 19
     link_of "/proc/$pid/exe"
-    uid=
-    while read -r name _ effective _; do
-        case $name in Uid:) uid=$effective; break ;; esac
-    done 2>/dev/null <"/proc/$pid/status"
+    uid_of "$pid"
     user=
     while IFS=: read -r name _ number _; do
         case $number in "$uid") user=$name; break ;; esac
@@ -124,7 +137,7 @@ describe_process() {
 
 describe_binary() {
     # The first pages hold the program headers and, as linkers place it, the build id.
-    records binary "$2" size "$3" head "$(od -An -v -tx1 -N 4096 "/proc/$1/exe" 2>/dev/null | tr -d ' \n')"
+    records binary "$2" size "$3" head "$(od -An -v -tx1 -N 4096 "/proc/$1/exe" 2>/dev/null)"
 }
 
 # What the container runtimes call their containers; each is asked only if it is there, and for 5 s at most.

@@ -5,6 +5,7 @@ A host's summaries go into the fleet's as they arrive and are let go, so memory 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -46,6 +47,10 @@ POLL_S = 0.2
 IDLE_POLLS = 5
 """A second in which no host is logged in to and nothing arrives: whatever a stopped sweep still waits for is a login,
 which cannot be cut short and has nothing to report."""
+
+_STARTED_AT_ONCE = 32
+"""Threads that the listener starts itself. Hundreds that log in leave it so little time that it took 40 s to start the
+last of 300, with nothing heard until then: another thread starts the rest."""
 
 GRACE_S = 12.0
 """Seconds that stopped traces have to print what they have, before their connections are closed: timeout(1) on the node
@@ -146,10 +151,21 @@ class Sweep:
         """Let the hosts of a wave be taken, by as many threads as there are hosts, at most `forks`."""
         self._awaited = {task.name for task in wave}
         self._turns.add(Turn(task) for task in wave)
-        while self._threads < min(self.settings.forks, len(wave)):
-            name = f"sweep-{self._threads}"
-            threading.Thread(target=self._work, args=(host_sweep,), name=name, daemon=True).start()
-            self._threads += 1
+        missing = max(0, min(self.settings.forks, len(wave)) - self._threads)
+        self._threads += missing
+        for _ in range(min(missing, _STARTED_AT_ONCE)):
+            self._start(host_sweep, self._work)
+        if missing > _STARTED_AT_ONCE:
+            self._start(host_sweep, self._start_others, missing - _STARTED_AT_ONCE)
+
+    def _start(self, host_sweep: HostSweep, work: Callable[..., None], *more: int) -> None:
+        threading.Thread(target=work, args=(host_sweep, *more), daemon=True).start()
+
+    def _start_others(self, host_sweep: HostSweep, number: int) -> None:
+        """Start so many more threads, or as many as the system lets us have: those take the others' turns."""
+        with contextlib.suppress(RuntimeError):
+            for _ in range(number):
+                self._start(host_sweep, self._work)
 
     def _work(self, host_sweep: HostSweep) -> None:
         """What one thread does: a host's turn after another's."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -147,16 +146,18 @@ class _BoundedEvent(threading.Event):
 
 
 class _Bell:
-    """What a stream's buffer takes for its event: rings for the reader, who waits for both streams at once.
+    """What a stream's buffer takes for its event: rings for the reader, who waits for both streams at once, and says
+    when that was.
 
     (`Channel.fileno`, which is meant for that, forgets a stream that fills while the other is found empty.)
     """
 
-    def __init__(self, stream: Stream, bells: SimpleQueue[Stream]) -> None:
-        self._ring = partial(bells.put, stream)
+    def __init__(self, stream: Stream, bells: SimpleQueue[tuple[Stream, float]]) -> None:
+        self._stream = stream
+        self._bells = bells
 
     def set(self) -> None:
-        self._ring()
+        self._bells.put((self._stream, time.monotonic()))
 
     def clear(self) -> None:
         pass
@@ -172,17 +173,17 @@ class ChannelPipe:
         self._in_order = in_order
         self._readers = {Stream.OUT: channel.recv, Stream.ERR: channel.recv_stderr}
         # One entry for each packet that arrived, and so no more than the channel's window holds.
-        self._bells: SimpleQueue[Stream] = SimpleQueue()
+        self._bells: SimpleQueue[tuple[Stream, float]] = SimpleQueue()
         channel.in_buffer.set_event(_Bell(Stream.OUT, self._bells))  # type: ignore[arg-type]
         channel.in_stderr_buffer.set_event(_Bell(Stream.ERR, self._bells))  # type: ignore[arg-type]
 
     def receive(self, timeout: float) -> Chunk | None:
-        """As `Pipe.receive`."""
+        """As `Pipe.receive`. What arrived in time is no timeout, however late this machine comes to read it."""
         deadline = time.monotonic() + timeout
         self._channel.settimeout(0.0)
         while self._readers:
             try:
-                stream = self._bells.get(timeout=max(0.0, deadline - time.monotonic()))
+                stream, arrived = self._bells.get(timeout=max(0.0, deadline - time.monotonic()))
             except Empty:
                 raise TimeoutError from None
             read = self._readers.get(stream)
@@ -193,8 +194,8 @@ class ChannelPipe:
                 continue
             if data:
                 if len(data) == READ_SIZE:
-                    self._bells.put(stream)
-                if time.monotonic() > deadline:
+                    self._bells.put((stream, arrived))
+                if arrived > deadline:
                     raise TimeoutError
                 return Chunk(stream, data)
             self._readers.pop(stream, None)
