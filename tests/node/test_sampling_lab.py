@@ -293,6 +293,18 @@ def lookers(place: str) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("way", ["whole", "ended"])
+def test_looks_of_some_seconds_come_in_one_piece(connection: LocalConnection, way: str) -> None:
+    script = assignments("0.1 1 100 0", f"- {os.getpid()}/-/-")
+    script += "\nexec 3<&0 </dev/null\n"
+    script += "look 12 500\n" if way == "whole" else "look 100000 100000\nsleep 1.3\nkill $lookers\n"
+    script += "gather 4\n"
+    reader = LookReader()
+    chunks = list(connection.start(script.encode(), Limits(seconds=30, max_bytes=1 << 20)))
+    assert len([reader.feed(chunk.data) for chunk in chunks]) == 1
+    assert 8 <= len(reader.looks) <= 14
+
+
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("way", ["session", "shell"])
 def test_the_looks_end_with_the_session_and_with_the_script(connection: LocalConnection, shell: str, way: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleettrace.errors import HostState
-from fleettrace.transport.bootstrap import NOISE_LIMIT, Handshake, argv, command_line, frame, readable
+from fleettrace.transport.bootstrap import NOISE_LIMIT, Ending, Handshake, argv, command_line, frame, readable
 from fleettrace.transport.interface import Become, Chunk, Stream
 from tests.transport.running import failing
 
@@ -47,6 +47,10 @@ class TestReceiver:
 
     def test_leaves_standard_input_to_the_script(self, words: list[str]) -> None:
         assert receive(words, frame(b"cat; echo over")) == (b"over\n", b"", 0)
+
+    def test_stays_for_another_script_when_told_a_word(self, words: list[str]) -> None:
+        over = b"fleettrace-over w0rd 3\n"
+        assert receive(words, frame(b"echo one; exit 3", "w0rd")) == (b"one\n" + over, over, 3)
 
     @pytest.mark.parametrize("kept", [0, 10, 20, -1])
     def test_does_not_run_a_part_of_a_script(self, words: list[str], kept: int) -> None:
@@ -104,6 +108,32 @@ def test_gives_the_password_once_and_when_asked(cuts: list[int]) -> None:
     assert list(handshake.feed(Chunk(Stream.ERR, READY))) == []
     assert list(handshake.feed(Chunk(Stream.OUT, READY))) == [b"script"]
     assert handshake.ready
+
+
+@given(
+    printed=st.lists(
+        st.sampled_from([b"fleettrace-over ", b"fleet", b"f", b"w0rd ", b"w0rd 7\n", b"\0", b"\n", b"x"])
+    ).map(b"".join),
+    status=st.integers(0, 255),
+    late=st.binary(max_size=20),
+    cuts=st.lists(st.integers(0, 200), max_size=8),
+)
+def test_finds_the_end_wherever_the_stream_is_cut(printed: bytes, status: int, late: bytes, cuts: list[int]) -> None:
+    sign = b"fleettrace-over w0rd "
+    printed = printed.replace(sign, b"")
+    ending = Ending("w0rd")
+    for stream in Stream:
+        assert ending.status is None
+        whole = printed + sign + b"%d\n" % status
+        seen = b"".join(ending.feed(Chunk(stream, piece)) for piece in pieces(whole + late, cuts))
+        assert seen == printed
+    assert ending.status == status
+
+
+def test_lets_through_at_once_what_cannot_be_the_end() -> None:
+    ending = Ending("w0rd")
+    for text in (b"a slice\n", b"fleettrace-over other 0\n", b"f\n"):
+        assert ending.feed(Chunk(Stream.OUT, text)) == text
 
 
 def test_asked_twice_is_a_wrong_password() -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from fleettrace.transport.interface import Limits, Stream, Transport
 from fleettrace.transport.session import READ_SIZE
+from fleettrace.transport.ssh import SshTransport
 from tests.transport.running import LIMITS, failing, output, run, status
 from tests.transport.sshd import Account, Sshd, account, key_pair, running_sshd
 
@@ -74,6 +75,15 @@ def test_both_bounds_end_a_script_and_not_the_connection(ssh: Transport, sshd: S
             list(connection.start(b"yes", Limits(30, 200_000)))
         assert time.monotonic() - started < 10
         assert output(connection.start(b"echo still here", LIMITS))[Stream.OUT] == b"still here\n"
+
+
+def test_what_arrived_in_time_may_be_read_late(sshd: Sshd) -> None:
+    transport = SshTransport()
+    with closing(transport), closing(transport.connect(sshd.target())) as connection:
+        execution = connection.start(b"head -c 100003 /dev/zero; exit 4", Limits(1.0, 1 << 20))
+        time.sleep(1.5)
+        assert len(output(execution)[Stream.OUT]) == 100003
+        assert status(execution) == 4
 
 
 def test_close_from_another_thread_ends_the_iteration(ssh: Transport, sshd: Sshd) -> None:
