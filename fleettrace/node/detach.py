@@ -9,10 +9,10 @@ import re
 import shlex
 import time
 from dataclasses import dataclass
-from importlib.resources import files
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.records import read_records
+from fleettrace.node.scripts import script_text
 from fleettrace.transport.interface import Connection, Execution, Limits, Stream
 
 __all__ = ["GONE_STATUS", "NodeClock", "collect", "leave", "read_clock", "remove"]
@@ -124,7 +124,7 @@ def _ours(folder: str) -> str:
 
 def _script(name: str, variables: dict[str, str]) -> bytes:
     lines = [f"{word}={shlex.quote(value)}\n" for word, value in variables.items()]
-    return ("".join(lines) + files("fleettrace.node").joinpath(name).read_text("utf-8")).encode()
+    return ("".join(lines) + script_text(name)).encode()
 
 
 def _records(execution: Execution) -> dict[str, bytes]:

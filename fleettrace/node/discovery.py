@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from importlib.resources import files
 from ipaddress import IPv4Address, IPv6Address
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.containers import container_of, named, names_by_id
 from fleettrace.node.model import Bpftrace, Discovery, Endpoint, Instance, NodeBinary, NodeFacts
 from fleettrace.node.records import Record, read_records
+from fleettrace.node.scripts import script_text
 from fleettrace.summary.run import Container
 from fleettrace.transport.interface import Connection, Limits, Stream
 
@@ -31,8 +31,7 @@ def set_words(words: Sequence[str]) -> str:
 def discovery_script(bpftrace: Sequence[str], scope: str) -> bytes:
     """The script that looks around. `bpftrace` is the node's command; `scope` is `host`, or `netns` for only the
     processes in the network namespace of the session itself."""
-    script = files("fleettrace.node").joinpath("discover.sh").read_text("utf-8")
-    return (set_words(bpftrace) + f"scope={shlex.quote(scope)}\n" + script).encode()
+    return (set_words(bpftrace) + f"scope={shlex.quote(scope)}\n" + script_text("discover.sh")).encode()
 
 
 def look_around(connection: Connection, bpftrace: Sequence[str], scope: str) -> Discovery:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
+from functools import cache
 
 from fleettrace.errors import HostError
 from fleettrace.node.model import Endpoint, Instance, NodeFacts
 from fleettrace.node.sampling import Look, LookReader, in_order
+from fleettrace.node.scripts import script_text
 from fleettrace.transport.interface import Connection, Limits, Stream
 
 __all__ = ["Busyness", "Places", "assignments", "look_at", "look_early"]
 
 _APART_S = 0.15
-_LOOKERS = {"looker": "stats.sh", "looker_pl": "stats.pl"}
 _LIMITS = Limits(seconds=6, max_bytes=1 << 20)
 _SCRIPT = """
 exec 3<&0 </dev/null
@@ -50,11 +50,14 @@ def look_at(facts: NodeFacts, instances: Sequence[Instance], places: Places) -> 
 
 def assignments(timing: str, places: str) -> str:
     """Lines of sh that set what looking.sh wants set, and looking.sh itself."""
-    folder = files("fleettrace.node")
-    texts = {name: folder.joinpath(file).read_text("utf-8") for name, file in _LOOKERS.items()}
-    variables = {**texts, "timing": timing, "places": places}
-    lines = [f"{name}={shlex.quote(value)}\n" for name, value in variables.items()]
-    return "".join(lines) + folder.joinpath("looking.sh").read_text("utf-8")
+    return f"timing={shlex.quote(timing)}\nplaces={shlex.quote(places)}\n" + _looking()
+
+
+@cache
+def _looking() -> str:
+    """looking.sh, and the texts that it runs."""
+    texts = {"looker": script_text("stats.sh"), "looker_pl": script_text("stats.pl")}
+    return "".join(f"{name}={shlex.quote(text)}\n" for name, text in texts.items()) + script_text("looking.sh")
 
 
 def look_early(connection: Connection, facts: NodeFacts, instances: Sequence[Instance]) -> Busyness:

@@ -7,7 +7,6 @@ import shlex
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from secrets import token_hex
 
 from fleettrace.errors import HostError, HostState
@@ -17,6 +16,7 @@ from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlic
 from fleettrace.node.rates import assignments
 from fleettrace.node.records import Record, RecordReader
 from fleettrace.node.sampling import Look, LookReader, in_order
+from fleettrace.node.scripts import script_text
 from fleettrace.node.slicing import Slicer
 from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
 from fleettrace.probes.program import Site, program, unsafe, uprobe_count
@@ -172,7 +172,7 @@ class HostTrace:
             "overlays": self._overlays(),
         }
         own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-        steps = files("fleettrace.node").joinpath("trace.sh").read_text("utf-8")
+        steps = script_text("trace.sh")
         looking = assignments(self._timing, self._places)
         return (set_words(bpftrace) + own + looking + steps).encode()
 

@@ -11,7 +11,6 @@ import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
 from urllib.parse import unquote_to_bytes
 
 from fleettrace.errors import HostError, HostState
@@ -19,6 +18,7 @@ from fleettrace.node.model import Endpoint, Instance, NodeBinary, NodeFacts
 from fleettrace.node.planning import Planned
 from fleettrace.node.rates import assignments, look_at
 from fleettrace.node.sampling import LookReader, in_order
+from fleettrace.node.scripts import script_text
 from fleettrace.node.tracing import TraceEnd
 from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
 from fleettrace.summary.counts import KeyCount, Summary
@@ -180,7 +180,7 @@ class WatchTrace:
         places = {one.pid: one.endpoints[0] for one in self._instances}
         text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in own.items())
         looking = assignments(timing, look_at(self._facts, self._instances, places))
-        return (text + looking + files("fleettrace.node").joinpath("watch.sh").read_text("utf-8")).encode()
+        return (text + looking + script_text("watch.sh")).encode()
 
     def read(self, execution: Execution) -> TraceEnd:
         """Read to the end. Raises `HostError` when no memcached told anything."""
