@@ -1,0 +1,14 @@
+"""The scripts that run on a node, beside this file."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+__all__ = ["script_text"]
+
+
+@cache
+def script_text(name: str) -> str:
+    """The text of a script, read once: every host of a run gets the same."""
+    return files(__package__).joinpath(name).read_text("utf-8")
