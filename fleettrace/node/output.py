@@ -53,10 +53,16 @@ _TAIL_MAX = 96
 """Bytes of `]: N` with the longest 64-bit N, and of what shows that it is one."""
 
 
+_HEADS_KEPT = 4096
+"""What an entry begins with is the same in every slice: so many of these are remembered, a megabyte or so."""
+
+
 @cache
-def _plain(piece: int) -> re.Pattern[bytes]:
-    """An entry of a short key without a newline."""
-    return re.compile(rb"@([ab])_\0\[(\d+), ([^\n]{0,%d})\]: (\d+)\n(?=\n*%b)" % (piece, _OURS))
+def _plain(piece: int, name: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Entries of the map `name` with a short key that holds no newline: a row of them, and one in such a row."""
+    begin = rb"@%b_\0\[" % name
+    row = rb"(?:%b\d+, [^\n]{0,%d}\]: \d+\n(?=\n*%b))++" % (begin, piece, _OURS)
+    return re.compile(row), re.compile(rb"%b(\d+, [^\n]*)\]: (\d+)\n" % begin)
 
 
 class Attached(NamedTuple):
@@ -125,11 +131,15 @@ class OutputParser:
         self._signs = [(b"_%b[" % own, b"_\0["), (b"_%b:" % own, b"_\0:"), (b"#%b " % own, b"#\0 ")]
         """What only the program prints, and what stands for it in the buffer: bpftrace prints no NUL."""
         self._begun = {sign[:size] for sign, _ in self._signs for size in range(len(sign))}
-        self._plain = _plain(piece)
+        self._plain = {name.decode(): _plain(piece, name) for name in (b"a", b"b")}
+        self._heads: dict[bytes, tuple[int, int, int, bytes]] = {}
+        """The first four fields of entries, by how they are shown."""
+        self._lines = False
+        """Whether entries stand for lines of the ascii protocol."""
         self._buffer = b""
         self._open: RawSlice | None = None
-        self._shown: dict[bytes, int] = {}
-        """Where each entry of the open slice stands in it, by how it was shown."""
+        self._shown: dict[bytes, Entry] = {}
+        """The entries of the open slice, by how they are shown."""
         self._last = False
         """Whether the open slice, or the one before, is the trace's last one."""
         self._printed = ""
@@ -163,6 +173,7 @@ class OutputParser:
             return []
         # What was printed and not cleared yet is no second slice.
         self._loose.pop(self._printed, None)
+        self._fill()
         parts: list[Event] = [part for part in (self._open, *self._loose.values()) if part and not part.empty]
         self._open, self._loose = None, {}
         return parts
@@ -175,7 +186,7 @@ class OutputParser:
         events: list[Event] = []
         buffer, position = self._buffer, 0
         while position < len(buffer):
-            if self._open is not None:
+            if self._open is not None and not self._lines:
                 position = self._plain_entries(buffer, position, self._open)
             if head := _OPENING.match(buffer, position):
                 end = self._entry(buffer, head)
@@ -198,21 +209,26 @@ class OutputParser:
     def _plain_entries(self, buffer: bytes, position: int, into: RawSlice) -> int:
         """Read the entries of the open slice that `_entry` would read likewise, with less ado: in one string, without a
         newline, as nearly all are. Gives where they end."""
-        name, shown, entries, make = into.map.encode(), self._shown, into.entries, tuple.__new__
-        while found := self._plain.match(buffer, position):
-            map_, number, key, requests = found.groups()
+        plain = self._plain.get(into.map)
+        row = plain[0].match(buffer, position) if plain else None
+        if plain is None or row is None:
+            return position
+        heads, make = self._heads, tuple.__new__
+        # Of an entry that was printed again, the last count.
+        found = dict(plain[1].findall(buffer, position, row.end()))
+        new = found.keys() - heads.keys()
+        if len(heads) + len(new) > _HEADS_KEPT:
+            heads.clear()
+            new = set(found)
+        for shown in new:
+            number, _, key = shown.partition(_JOINT)
             about = int(number)
-            length = about & 0xFFFF
-            if map_ != name or length == 0:
-                break
-            position = found.end()
-            entry = make(Entry, (about >> 32, about >> 16 & 0xFFFF, length, key, int(requests), False))
-            place = shown.setdefault(found[0][: found.end(3) - found.start()], len(entries))
-            if place == len(entries):
-                entries.append(entry)
-            else:
-                entries[place] = entry
-        return position
+            self._lines |= about & 0xFFFF == 0
+            heads[shown] = (about >> 32, about >> 16 & 0xFFFF, about & 0xFFFF, key)
+        if self._lines:
+            return position
+        self._shown |= {shown: make(Entry, (*heads[shown], int(requests), False)) for shown, requests in found.items()}
+        return row.end()
 
     def _entry(self, buffer: bytes, head: re.Match[bytes]) -> int | None:
         """Read the entry that begins with `head`: where the next item begins, None for more data needed, 0 for none."""
@@ -233,8 +249,7 @@ class OutputParser:
         into = self._slice(long or head[1].decode())
         if into is self._open:
             # Printed again by a bpftrace that was stopped meanwhile: the same entry, and its last count.
-            place = self._shown.setdefault(head[0] + shown, len(into.entries))
-            into.entries[place : place + 1] = [entry]
+            self._shown[head[0] + shown if long else head[2] + _JOINT + shown] = entry
         else:
             into.entries.append(entry)
         return found.end()
@@ -255,6 +270,11 @@ class OutputParser:
         if self._open is not None and self._open.map == name:
             return self._open
         return self._loose.setdefault(name, RawSlice(name, None))
+
+    def _fill(self) -> None:
+        """Put the entries of the open slice into it."""
+        if self._open is not None:
+            self._open.entries.extend(self._shown.values())
 
     def _line(self, line: bytes, events: list[Event]) -> None:
         if not line:
@@ -279,6 +299,7 @@ class OutputParser:
             events.append(Started(ns))
             return
         if self._open is not None:
+            self._fill()
             self._open.whole = word == b"end"
             self._printed = self._open.map
             events.append(self._open)

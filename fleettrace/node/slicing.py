@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 
 from fleettrace.node.lines import requests_of_line
 from fleettrace.node.output import Entry, RawSlice
@@ -12,6 +13,8 @@ from fleettrace.summary.key import KEY_MAX_LENGTH, Key
 from fleettrace.summary.slices import MapLimits, SliceCounts, add_slice
 
 __all__ = ["Slicer"]
+
+_PID, _REQUESTS, _LONG = (itemgetter(Entry._fields.index(name)) for name in ("pid", "requests", "long"))
 
 
 class Slicer:
@@ -116,12 +119,18 @@ class Slicer:
             pid: SliceCounts(index, start, end, raw.totals.get(pid, 0), everything=not raw.whole) for pid in self._plans
         }
         shared: dict[int, list[Entry]] = {pid: [] for pid in parts}
-        for entry in raw.entries:
-            if entry.pid in shared:
-                shared[entry.pid].append(entry)
+        if len(set(map(_PID, raw.entries))) == 1 and raw.entries[0].pid in shared:
+            shared[raw.entries[0].pid] = raw.entries
+        else:
+            for entry in raw.entries:
+                if entry.pid in shared:
+                    shared[entry.pid].append(entry)
         for pid, entries in shared.items():
             self._count(pid, parts[pid], entries)
-        by_map = [[entry.requests for entry in raw.entries if entry.long is long] for long in (False, True)]
+        if any(map(_LONG, raw.entries)):
+            by_map = [[entry.requests for entry in raw.entries if entry.long is long] for long in (False, True)]
+        else:
+            by_map = [list(map(_REQUESTS, raw.entries))]
         for pid, part in parts.items():
             if self._plans[pid].script is not None:
                 # Its own map is all there is to go by, so what it does not show was not there unless it was full.
@@ -139,7 +148,7 @@ class Slicer:
     def _count(self, pid: int, part: SliceCounts, entries: Sequence[Entry]) -> None:
         """Count one process's entries into its part of the slice."""
         plan = self._plans[pid]
-        self._listed[pid] += sum(entry.requests for entry in entries)
+        self._listed[pid] += sum(map(_REQUESTS, entries))
         if plan.rung is Rung.COMMAND:
             for entry in entries:
                 _count_line(part, entry, plan)

@@ -94,7 +94,11 @@ def add_slice(
             keys[key] = KeyCount(count, ops=None if op is None else {op: count}, course=[*([0] * bucket), count])
             continue
         known.requests += count
-        _count_in(known.course, bucket, count)
+        course = known.course
+        if len(course) == bucket:
+            course.append(count)
+        else:
+            _count_in(course, bucket, count)
         ops = known.ops
         if op is None or ops is None:
             known.ops = None

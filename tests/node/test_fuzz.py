@@ -11,6 +11,11 @@ def test_some_hundred_cases_find_nothing() -> None:
     assert {one(random.Random(f"7:{number}")) for number in range(300)} == {"sound", "broken off", "mutated"}
 
 
+def test_a_slice_may_not_say_whose_it_is() -> None:
+    """A case that was found so."""
+    assert one(random.Random("31:10")) == "mutated"
+
+
 def test_a_sign_of_the_programs_may_come_in_halves() -> None:
     """A case that was found so: how long an item can be was told by what had arrived of it."""
     assert one(random.Random("11:218976")) == "mutated"

@@ -46,6 +46,16 @@ def test_what_was_counted_is_what_is_read(layout: tuple[int, int], at: list[int]
     assert events == [RawSlice(one.name, one.end_ns, dict(one.totals), list(one.entries)) for one in printed]
 
 
+def test_the_same_keys_in_every_slice_and_more_of_them_than_are_remembered() -> None:
+    piece, pieces = LAYOUTS[0]
+    printed = [
+        Printed("ab"[turn % 2], turn + 1, {7: 9}, [entry_of(7, turn % 3, b"k%d" % key, key + 1, piece) for key in some])
+        for turn, some in enumerate([range(3000), range(1500, 4000), range(3000), range(6000), range(10), range(3000)])
+    ]
+    events = parse(render(printed, piece, pieces), (piece, pieces), list(range(0, 400_000, 32 * 1024)))
+    assert events == [RawSlice(one.name, one.end_ns, dict(one.totals), list(one.entries)) for one in printed]
+
+
 @given(garbage, layouts, cuts)
 def test_no_output_is_too_odd_and_chunks_make_no_difference(
     text: bytes, layout: tuple[int, int], at: list[int]
