@@ -9,12 +9,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from fleettrace.transport.interface import Transport
+from fleettrace.transport.ssh import SshTransport
 from tests.transport.running import LIMITS, failing
 from tests.transport.sshd import Account, Sshd, key_pair, running_sshd
 
@@ -89,6 +91,18 @@ def test_a_port_that_hangs_up(ssh: Transport, sshd: Sshd) -> None:
     with listener(lambda link: link.close()) as port, failing("banner-closed", "unreachable") as caught:
         ssh.connect(sshd.target(port=port))
     assert "MaxStartups" in str(caught.value)
+
+
+def test_to_wait_for_ones_turn_takes_nothing_of_ones_time(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fleettrace.transport.ssh._LOGINS_AT_ONCE", 1)
+    ssh = SshTransport()
+    with closing(ssh), listener(lambda _: None) as port, ThreadPoolExecutor(2) as pool:
+        mute = pool.submit(ssh.connect, sshd.target(port=port, connect_timeout=2.0))
+        time.sleep(0.3)
+        connection = pool.submit(ssh.connect, sshd.target(connect_timeout=1.0)).result()
+        with failing("banner-timeout", "unreachable"):
+            mute.result()
+        connection.close()
 
 
 def test_a_port_of_something_else(ssh: Transport, sshd: Sshd) -> None:
