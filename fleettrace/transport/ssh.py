@@ -31,6 +31,7 @@ __all__ = ["SshTransport"]
 _LOGINS_AT_ONCE = 128
 """Key exchanges and authentications under way: of 500 at once, on two CPUs, some were not answered within a minute.
 Where one takes 2 s for the way alone, that is 64 hosts a second."""
+_STALE_SECONDS = 5.0
 
 
 class SshTransport:
@@ -83,11 +84,22 @@ class _Shared:
         return self._login(route, self._socket(route, deadline), deadline)
 
     def open_host(self, route: Route, deadline: float) -> FabricConnection:
-        """Log in when no more than some others do; the deadline waits as well. (A bastion has hosts waiting for it.)"""
+        """Log in when no more than some others do; the deadline waits as well. (A bastion has hosts waiting for it.)
+
+        Connected before that, for a host that is not there is to keep no other waiting; and anew after a long wait, for
+        sshd closes a connection on which nobody logs in (its LoginGraceTime).
+        """
         sock = self._socket(route, deadline)
         began = time.monotonic()
-        with self._logins:
-            return self._login(route, sock, deadline + time.monotonic() - began)
+        soon = self._logins.acquire(timeout=_STALE_SECONDS)
+        if not soon:
+            sock.close()
+            self._logins.acquire()
+        try:
+            deadline += time.monotonic() - began
+            return self._login(route, sock if soon else self._socket(route, deadline), deadline)
+        finally:
+            self._logins.release()
 
     def _login(self, route: Route, sock: Any, deadline: float) -> FabricConnection:
         from fleettrace.transport.login import login

@@ -93,8 +93,12 @@ def test_a_port_that_hangs_up(ssh: Transport, sshd: Sshd) -> None:
     assert "MaxStartups" in str(caught.value)
 
 
-def test_to_wait_for_ones_turn_takes_nothing_of_ones_time(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stale_s", [5.0, 0.5])
+def test_to_wait_for_ones_turn_takes_nothing_of_ones_time(
+    sshd: Sshd, monkeypatch: pytest.MonkeyPatch, stale_s: float
+) -> None:
     monkeypatch.setattr("fleettrace.transport.ssh._LOGINS_AT_ONCE", 1)
+    monkeypatch.setattr("fleettrace.transport.ssh._STALE_SECONDS", stale_s)
     ssh = SshTransport()
     with closing(ssh), listener(lambda _: None) as port, ThreadPoolExecutor(2) as pool:
         mute = pool.submit(ssh.connect, sshd.target(port=port, connect_timeout=2.0))
