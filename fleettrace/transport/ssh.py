@@ -32,6 +32,7 @@ _LOGINS_AT_ONCE = 128
 """Key exchanges and authentications under way: of 500 at once, on two CPUs, some were not answered within a minute.
 Where one takes 2 s for the way alone, that is 64 hosts a second."""
 _STALE_SECONDS = 5.0
+"""Far below a LoginGraceTime that anybody sets: sshd_config(5) has 120 s."""
 
 
 class SshTransport:
