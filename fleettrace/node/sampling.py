@@ -2,7 +2,7 @@
 
 A look says what was at one moment; the window of a trace begins and ends between two looks. What a counter was there is
 interpolated, and how far that may be off is read from the looks themselves: no farther than the looks on either side
-allow, and no farther than interpolation misses the looks near by.
+allow, and no farther than interpolation misses the looks near by, or a burst stands out among them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _SLOW_NS = 400_000_000
 a program has to be started for each, up to 200 on a busy node.)"""
 _NEAR = 4
 """Looks on either side of an edge that show how steady the traffic is there."""
+_TELLING = 4
+"""Looks that show it at the least."""
 KEPT = 4096
 """Looks taken from one node at the most: 60 and some of each of 50 memcacheds."""
 
@@ -133,19 +135,32 @@ def _at(told: Sequence[Look], ns: int) -> Span | None:
     high = min((look.requests or 0 for look in told if look.ns - look.within_ns >= ns), default=series[-1][1])
     earlier = _interpolated(series, max(series[0][0], ns - late)) or 0
     later = _interpolated(series, min(series[-1][0], ns + late)) or 0
-    doubt = _roughness(series[max(0, after - 1 - _NEAR) : after + 1 + _NEAR])
-    if doubt is None:
+    near = series[max(0, after - 1 - _NEAR) : after + 1 + _NEAR]
+    if len(near) < _TELLING:
         return Span(low, high)
+    doubt = max(_roughness(near), _unlikeness(series, after))
     return Span(max(low, int(earlier - doubt)), min(high, int(later + doubt) + 1))
 
 
-def _roughness(series: _Series) -> float | None:
-    """By how much interpolation misses the looks it passes over; None for too few of them."""
-    misses = [
+def _roughness(series: _Series) -> float:
+    """By how much interpolation misses the looks it passes over."""
+    return max(
         abs(middle[1] - (_interpolated((left, right), middle[0]) or 0))
         for left, middle, right in zip(series, series[1:], series[2:], strict=False)
-    ]
-    return max(misses) if len(misses) > 1 else None
+    )
+
+
+def _unlikeness(series: _Series, after: int) -> float:
+    """By how much the looks before and after `series[after - 1 : after + 1]` miss what was counted between these two.
+
+    A burst may have come at any moment between two looks: interpolation is off by as much as all of it.
+    """
+    if after == 0:
+        return 0
+    (left_ns, left), (right_ns, right) = series[after - 1 : after + 1]
+    beside = [pair for pair in (series[max(0, after - 2) : after], series[after : after + 2]) if len(pair) == 2]
+    rates = [(end - start) / (end_ns - start_ns) for (start_ns, start), (end_ns, end) in beside if start_ns < end_ns]
+    return max((abs(right - left - rate * (right_ns - left_ns)) for rate in rates), default=right - left)
 
 
 def _interpolated(series: _Series, ns: int) -> float | None:

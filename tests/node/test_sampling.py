@@ -83,6 +83,16 @@ def test_traffic_that_began_and_ended_within_the_window_is_counted_exactly() -> 
     assert span == Span(925, 925)
 
 
+@given(st.integers(0, 10_000), st.lists(st.floats(0.26, 3.0), min_size=9, max_size=9), st.floats(0.01, 0.99))
+def test_a_burst_beside_the_windows_edge_is_in_it_or_not(burst: int, apart: list[float], edge: float) -> None:
+    moments = [0.0]
+    for seconds in apart:
+        moments.append(moments[-1] + seconds)
+    looks = [Look(7, round(moment * SECOND), 0, 5 if index < 4 else 5 + burst) for index, moment in enumerate(moments)]
+    start = round((moments[3] + edge * (moments[4] - moments[3])) * SECOND)
+    assert counted(looks, start, round(moments[8] * SECOND)) == Span(0, burst)
+
+
 def test_a_look_that_took_its_time_leaves_that_much_open() -> None:
     looks = [look._replace(within_ns=100_000_000) for look in looks_at(*range(0, 11_000, 1000))]
     span = counted(looks, 3 * SECOND + SECOND // 2, 7 * SECOND + SECOND // 2)
