@@ -18,7 +18,9 @@ program can have printed, which the nonce tells: no client can choose a key that
 of it came through, its length says, which is memcached's own; a length of 0 marks a line of the ascii protocol. When
 bpftrace is stopped early it prints the maps as they are, with no `last`; the time of the end is then `@now`, which the
 program keeps to within 100 ms. Stopped while it prints a slice, it prints that slice's maps once more, and once more
-too when it has not come to clear them: `@w` says which map was being filled (odd: @a, even: @b).
+too when it has not come to clear them: `@w` says which map was being filled (odd: @a, even: @b). `@_asked` is the first
+map printed then and `@w` the last. Whether that came matters: a signal that finds bpftrace waiting for a reader loses
+what it was writing, and from some versions on all that it would have written after that.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ _OURS = rb"(?:@\w+_\0[\[:]|#\0 )"
 _OPENING = re.compile(rb"@([abcdmv])_\0\[(\d+), ")
 _TOTAL = re.compile(rb"@n([ab])_\0\[(\d+)\]: (\d+)$")
 _NOW = re.compile(rb"@now_\0: (\d+)$")
+_STOPPED = re.compile(rb"@_asked_\0: ")
 _FILLED = re.compile(rb"@w_\0: (\d+)$")
 _MARK = re.compile(rb"#\0 (start|slice|last|end)(?: ([ab]))?(?: (\d+))?$")
 _MAP_LINE = re.compile(rb"@\w+_\0[\[:]")
@@ -61,7 +64,7 @@ _HEADS_KEPT = 4096
 def _plain(piece: int, name: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """Entries of the map `name` with a short key that holds no newline: a row of them, and one in such a row."""
     begin = rb"@%b_\0\[" % name
-    row = rb"(?:%b\d+, [^\n]{0,%d}\]: \d+\n(?=\n*%b))++" % (begin, piece, _OURS)
+    row = rb"(?:%b\d+, [^\n\0]{0,%d}\]: \d+\n(?=\n*%b))++" % (begin, piece, _OURS)
     return re.compile(row), re.compile(rb"%b(\d+, [^\n]*)\]: (\d+)\n" % begin)
 
 
@@ -145,6 +148,10 @@ class OutputParser:
         self._printed = ""
         """The map of the last slice that was printed to its end, until it is filled again."""
         self._loose: dict[str, RawSlice] = {}
+        self._broken_off: RawSlice | None = None
+        """The slice that bpftrace was printing when it was stopped."""
+        self.complete = False
+        """Whether all was printed: by the program at its end, or by bpftrace when it was stopped."""
         self.now_ns: int | None = None
         """The node's clock at the end of the trace, once `@now` was printed."""
         self._kept: dict[str, dict[tuple[bytes, bytes], Entry]] = {what: {} for what in _KEPT.values()}
@@ -169,13 +176,16 @@ class OutputParser:
         """
         self._buffer = b""
         if not whole:
-            self._open, self._loose = None, {}
+            self._open, self._broken_off, self._loose = None, None, {}
+            self.now_ns = None
             return []
         # What was printed and not cleared yet is no second slice.
         self._loose.pop(self._printed, None)
         self._fill()
+        if self._broken_off is not None:
+            self._open = _printed_again(self._broken_off, self._loose.pop(self._broken_off.map, None))
         parts: list[Event] = [part for part in (self._open, *self._loose.values()) if part and not part.empty]
-        self._open, self._loose = None, {}
+        self._open, self._broken_off, self._loose = None, None, {}
         return parts
 
     def kept(self, what: str) -> list[Entry]:
@@ -236,6 +246,10 @@ class OutputParser:
         length, pieces = about & 0xFFFF, self._pieces if head[1] in _LONG or head[1] in _KEPT else 1
         longest = _LINE_MAX if length == 0 else self._piece * pieces + len(_JOINT) * (pieces - 1)
         found = _TAIL.search(buffer, start, start + longest + _TAIL_MAX)
+        sign = buffer.find(b"\0", start, found.start() if found else start + longest + _TAIL_MAX)
+        if sign >= 0:
+            # It broke off, and something else was printed after it.
+            return max(0, buffer.rfind(b"#" if buffer[sign - 1 : sign] == b"#" else b"@", start, sign))
         if found is None:
             return None if len(buffer) < start + longest + _TAIL_MAX else 0
         shown = buffer[start : found.start()]
@@ -285,7 +299,12 @@ class OutputParser:
             self._slice(total[1].decode()).totals[int(total[2])] = int(total[3])
         elif now := _NOW.match(line):
             self.now_ns = int(now[1])
+        elif _STOPPED.match(line):
+            if self._open is not None:
+                self._fill()
+                self._broken_off, self._open = self._open, None
         elif filled := _FILLED.match(line):
+            self.complete = True
             if self._printed == "ba"[int(filled[1]) % 2] and not self._last:
                 self._printed = ""
         elif attached := _ATTACHED.match(line):
@@ -301,11 +320,25 @@ class OutputParser:
         if self._open is not None:
             self._fill()
             self._open.whole = word == b"end"
+            self.complete |= self._last and self._open.whole
             self._printed = self._open.map
             events.append(self._open)
             self._open = None
         if word in (b"slice", b"last"):
             self._open, self._shown, self._last = RawSlice(name, ns), {}, word == b"last"
+
+
+def _printed_again(first: RawSlice, again: RawSlice | None) -> RawSlice:
+    """A slice that was being printed when bpftrace was stopped, and then `again`, unless it had been cleared.
+
+    What came the first time may be garbled where it broke off.
+    """
+    if again is None or again.empty:
+        return first
+    if sum(entry.requests for entry in again.entries) == sum(again.totals.values()):
+        return RawSlice(first.map, first.end_ns, again.totals, again.entries)
+    both = {(entry[:4], entry.long): entry for entry in (*first.entries, *again.entries)}
+    return RawSlice(first.map, first.end_ns, first.totals | again.totals, list(both.values()))
 
 
 def _cut(shown: bytes, sizes: list[int]) -> list[bytes] | None:

@@ -211,10 +211,12 @@ class HostTrace:
 
     @property
     def _printed_all(self) -> bool:
-        """Whether bpftrace came to its own end, and so printed what it had left: it does when it is interrupted, not
-        when it is killed or crashes (sh adds 128 to the number of the signal)."""
+        """Whether bpftrace came to its own end and printed what it had left: it does when it is interrupted, not when
+        it is killed or crashes, and not always when it is interrupted while it writes."""
         status = (self._seen.get("status") or [b"killed"])[-1]
-        return status.isdigit() and (int(status) < 128 or int(status) - 128 in (signal.SIGINT, signal.SIGTERM))
+        # sh adds 128 to the number of a signal.
+        ended = status.isdigit() and (int(status) < 128 or int(status) - 128 in (signal.SIGINT, signal.SIGTERM))
+        return ended and self._parser.complete
 
     def _take(self, chunk: Chunk) -> None:
         if chunk.stream is Stream.ERR:

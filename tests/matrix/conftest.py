@@ -22,7 +22,7 @@ from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.probes.model import TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import InstanceResult
-from fleettrace.sweep.events import Event, HostProgressed, Phase
+from fleettrace.sweep.events import Event, HostProgressed, Phase, SliceArrived
 from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.settings import HostTask, SweepSettings
@@ -121,10 +121,13 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
         script.chmod(0o755)
         commands[name] = str(script)
     tracing = {name: threading.Event() for name in commands}
+    seen = dict.fromkeys(commands, 0)
 
     def tell(event: Event) -> None:
         if isinstance(event, HostProgressed) and event.phase is Phase.TRACE:
             tracing[event.host].set()
+        elif isinstance(event, SliceArrived):
+            seen[event.host] += sum(summary.total for summary in event.slices.values())
 
     sweep = HostSweep(SweepSettings(_WINDOW_S, max_cost=1e9), _BOUNDS, catalog, stop, tell)
     wanted = set(pids.values())
@@ -143,6 +146,13 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
             for event in tracing.values():
                 assert event.wait(90)
             truth = lab.send({Place("node", port): plan(port) for port in pids})
+            # A bpftrace that is stopped while it writes, and has to wait for its reader, loses some of it.
+            sent = sum(counts.total() for counts in truth.counts.values())
+            wait_until(
+                lambda: all(seen[name] >= sent or one.done() for name, one in running.items()),
+                "not all of the traffic was seen",
+                seconds=60,
+            )
         finally:
             stop.request(Reason.INTERRUPTED)
         return truth, {name: future.result() for name, future in running.items()}

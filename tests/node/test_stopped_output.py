@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleettrace.node.output import Entry, OutputParser, RawSlice
+from fleettrace.node.output import Entry, Noise, OutputParser, RawSlice
 from tests.node.bpftrace_text import LAYOUTS, NONCE, chunked, entries, line_of
 
 PIECE, PIECES = LAYOUTS[0]
@@ -30,6 +31,8 @@ class Bpftrace:
     filling: int = 1
     busy: bool = False
     text: bytes = b""
+    mark: int | None = None
+    """Where the slice that is being printed begins."""
 
     def count(self, some: Slice) -> None:
         """Requests come in, into the map whose turn it is."""
@@ -54,6 +57,7 @@ class Bpftrace:
         self.busy = self.busy or not last
         yield
         self.text += b"#%b %b %b 77\n" % (NONCE.encode(), b"last" if last else b"slice", name.encode())
+        self.mark = len(self.text)
         yield
         self.print_totals(name)
         yield
@@ -62,6 +66,7 @@ class Bpftrace:
         self.print_map(name, long=True)
         yield
         self.text += b"#%b end\n" % NONCE.encode()
+        self.mark = None
         yield
         self.totals[name].clear()
         yield
@@ -71,8 +76,11 @@ class Bpftrace:
         yield
         self.busy = False
 
-    def stop(self) -> None:
-        """It prints every map, by name, without a limit."""
+    def stop(self, lost: int) -> None:
+        """It prints every map, by name, without a limit; of what it was printing before, so many bytes are `lost`."""
+        if self.mark is not None:
+            self.text = self.text[: max(self.mark, len(self.text) - lost)]
+        self.text += b"\n\n@_asked_%b: 1\n" % NONCE.encode()
         for name in "ab":
             self.print_map(name, long=False)
         if self.busy:
@@ -84,7 +92,7 @@ class Bpftrace:
         self.text += b"@now_%b: 99\n@w_%b: %d\n" % (NONCE.encode(), NONCE.encode(), self.filling)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(slices, st.lists(st.integers(0, 100_000), max_size=5), st.data())
 def test_nothing_counts_twice_or_not_at_all(all_slices: list[Slice], cuts: list[int], data: st.DataObject) -> None:
     bpftrace = Bpftrace()
@@ -105,18 +113,36 @@ def test_nothing_counts_twice_or_not_at_all(all_slices: list[Slice], cuts: list[
         bpftrace.totals["ba"[bpftrace.filling % 2]].clear()
         bpftrace.count(while_it_printed)
         truth.update({entry._replace(requests=0): entry.requests for entry in while_it_printed})
-    bpftrace.stop()
+    bpftrace.stop(data.draw(st.integers(0, 600)))
     parser = OutputParser(PIECE, PIECES, NONCE)
     events = [event for chunk in chunked(bpftrace.text, cuts) for event in parser.feed(chunk)] + parser.finish()
     read: Counter[Entry] = Counter()
     totals: Counter[int] = Counter()
     for event in events:
+        if isinstance(event, Noise):
+            assert re.fullmatch(rb"@\w+", event.line), "more than the name of a map that broke off"
+            continue
         assert isinstance(event, RawSlice)
         totals.update(event.totals)
         for entry in event.entries:
             read[entry._replace(requests=0)] += entry.requests
+    assert parser.complete
     assert read == truth
     by_pid: Counter[int] = Counter()
     for entry, requests in truth.items():
         by_pid[entry.pid] += requests
     assert totals == by_pid
+
+
+@given(slices, st.data())
+def test_what_ends_before_its_end_is_not_complete(all_slices: list[Slice], data: st.DataObject) -> None:
+    bpftrace = Bpftrace()
+    for some in all_slices:
+        bpftrace.count(some)
+        for _ in bpftrace.turn(last=False):
+            pass
+    bpftrace.stop(0)
+    end = data.draw(st.integers(0, bpftrace.text.rindex(b"@w_")))
+    parser = OutputParser(PIECE, PIECES, NONCE)
+    parser.feed(bpftrace.text[:end])
+    assert not parser.complete

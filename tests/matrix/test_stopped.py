@@ -1,0 +1,128 @@
+"""A bpftrace that is stopped while it waits for a slow reader loses what it was writing: the report never counts wrong.
+
+Nothing but the reader is slow here: the trace's own execution, which is not read on until the trace was stopped.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleettrace.lab.build import memcached_binary
+from fleettrace.lab.protocol import Command
+from fleettrace.lab.system import wait_until
+from fleettrace.node.binaries import BinaryCatalog
+from fleettrace.probes.model import TraceSettings
+from fleettrace.summary.key import Key
+from fleettrace.sweep.events import Event, HostProgressed, Phase
+from fleettrace.sweep.host import HostSweep
+from fleettrace.sweep.settings import HostTask, SweepSettings
+from fleettrace.sweep.stop import Reason, Stop
+from fleettrace.transport.interface import Chunk, Connection, Execution, Limits, Target
+from fleettrace.transport.local import LocalTransport
+from tests.e2e.local import served
+from tests.matrix.roots import RELEASES, bpftrace_of
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+KEYS = [b"%05d:" % number + b"x" * 190 for number in range(3000)]
+"""A slice of these is several times what a pipe holds."""
+_WINDOW_S = 120.0
+
+
+class Held:
+    """An execution that is read until counting begins, and on from there when it is let go."""
+
+    def __init__(self, execution: Execution, let_go: threading.Event) -> None:
+        self._execution = execution
+        self._let_go = let_go
+
+    def __iter__(self) -> Iterator[Chunk]:
+        for chunk in self._execution:
+            yield chunk
+            if b" start " in chunk.data:
+                assert self._let_go.wait(60)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._execution, name)
+
+
+class SlowReader(LocalTransport):
+    """This machine, whose traces are not read in time."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+
+    def connect(self, target: Target) -> Any:
+        return _SlowConnection(super().connect(target), self.let_go)
+
+
+class _SlowConnection:
+    def __init__(self, connection: Connection, let_go: threading.Event) -> None:
+        self._connection = connection
+        self._let_go = let_go
+
+    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Any:
+        execution = self._connection.start(script, limits, more=more)
+        return execution if more else Held(execution, self._let_go)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def waits_for_its_reader(pid: int) -> bool:
+    """Whether a bpftrace that traces this process is waiting until somebody reads what it has written."""
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if (
+                place.joinpath("comm").read_text() == "bpftrace\n"
+                and "pipe_write" in place.joinpath("wchan").read_text()
+            ):
+                return f"/proc/{pid}/exe" in place.joinpath("cmdline").read_text("utf-8", "replace")
+        except OSError:
+            continue
+    return False
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_a_stopped_bpftrace_could_not_write_is_not_reported_wrong(release: str, tmp_path: Path) -> None:
+    stop, transport, tracing = Stop(), SlowReader(), threading.Event()
+
+    def tell(event: Event) -> None:
+        if isinstance(event, HostProgressed) and event.phase is Phase.TRACE:
+            tracing.set()
+
+    bounds = TraceSettings(_WINDOW_S, printed=20_000)
+    sweep = HostSweep(SweepSettings(_WINDOW_S, max_cost=1e9), bounds, BinaryCatalog(tmp_path), stop, tell)
+    with served(tmp_path, memcached_binary()) as server, ThreadPoolExecutor(1) as pool:
+        task = HostTask(
+            "here",
+            Target("here"),
+            transport,
+            (bpftrace_of(release, tmp_path),),
+            wanted=lambda one: one.pid == server.pid,
+        )
+        running = pool.submit(sweep.run, task)
+        try:
+            assert tracing.wait(60)
+            server.send([Command("get", (key,)) for key in KEYS], 3000)
+            wait_until(lambda: waits_for_its_reader(server.pid), "bpftrace does not wait", seconds=30)
+        finally:
+            stop.request(Reason.INTERRUPTED)
+            time.sleep(0.5)
+            transport.let_go.set()
+        outcome = running.result()
+    assert outcome.result.error is not None
+    [summary] = outcome.summaries.values() or [None]
+    if summary is None:
+        return
+    assert set(summary.keys) <= {Key.whole(key) for key in KEYS}
+    assert all(known.requests == 1 for known in summary.keys.values())
+    assert summary.total <= len(KEYS)
+    assert len(summary.keys) + summary.absent >= summary.total
