@@ -6,6 +6,7 @@ import re
 import time
 from base64 import b64decode
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ __all__ = [
     "FLEET",
     "IDLE",
     "TRACED",
+    "command_of",
     "key_of",
     "keys_of",
     "patched",
@@ -155,3 +157,10 @@ def patched(pid: int) -> bool:
                 if memory.read(len(text)) != text:
                     return True
     return False
+
+
+def command_of(pid: int) -> str:
+    """A process, for a message."""
+    with suppress(OSError):
+        return f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()[:100]!r}"
+    return f"{pid} (gone)"

@@ -19,7 +19,7 @@ from fleettrace.lab.truth import Truth
 from fleettrace.sweep.detach import AFTER_S
 from fleettrace.sweep.detach_file import read_left_file
 from tests.e2e.command import Command, on_lab, run
-from tests.e2e.fleet import keys_of, plan_for, tracers, wait_until_untraced
+from tests.e2e.fleet import command_of, keys_of, plan_for, tracers, wait_until_untraced
 
 pytestmark = pytest.mark.lab
 
@@ -47,12 +47,6 @@ def left(lab: Lab) -> list[str]:
         ours |= {host.sshd.pid} if host.sshd else set()
         found += [f"{name}: {command_of(one.pid)}" for one in host.processes() if one.pid not in ours]
     return found
-
-
-def command_of(pid: int) -> str:
-    with suppress(OSError):
-        return f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()[:100]!r}"
-    return f"{pid} (gone)"
 
 
 def check_gone(lab: Lab, seconds: float = 10.0) -> None:

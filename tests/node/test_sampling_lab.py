@@ -70,6 +70,11 @@ def instance_of(found: Discovery, pid: int) -> Instance:
     return next(one for one in found.instances if one.pid == pid)
 
 
+def listens(found: Discovery, pid: int) -> bool:
+    """Whether the memcached was found (which at its start has no threads yet) and listens."""
+    return any(one.pid == pid and one.endpoints for one in found.instances)
+
+
 def look_once(
     connection: LocalConnection,
     found: Discovery,
@@ -256,7 +261,7 @@ def free_port() -> int:
 def test_an_instance_is_asked_where_it_listens(connection: LocalConnection, address: str) -> None:
     port = free_port()
     with memcached("-p", str(port), "-l", f"[{address}]" if ":" in address else address) as pid:
-        wait_until(lambda: instance_of(look_around(connection, ["true"], "host"), pid).endpoints, "nobody listens")
+        wait_until(lambda: listens(look_around(connection, ["true"], "host"), pid), "nobody listens")
         found = look_around(connection, ["true"], "host")
         busy = look_early(connection, found.facts, [instance_of(found, pid)])
     assert set(busy.rates) == {pid}
