@@ -172,18 +172,19 @@ class OutputParser:
         """What is left at the end of the output; a slice that was never closed counts as one cut short.
 
         What has no end or nothing behind it is left out: half a number is a number too. Where the output broke off, not
-        `whole`, so is every slice that was not printed to its end: what else belongs into it nobody knows.
+        `whole`, so is what has no end of its own. A slice that was being printed is kept if it came to its entries: its
+        exact totals are printed before them, and bound what is missing of it.
         """
         self._buffer = b""
+        self._fill()
         if not whole:
-            self._open, self._broken_off, self._loose = None, None, {}
-            self.now_ns = None
-            return []
+            if self._open is not None and not (self._open.totals and self._open.entries):
+                self._open = None
+            self._loose, self.now_ns = {}, None
+        elif self._broken_off is not None:
+            self._open = _printed_again(self._broken_off, self._loose.pop(self._broken_off.map, None))
         # What was printed and not cleared yet is no second slice.
         self._loose.pop(self._printed, None)
-        self._fill()
-        if self._broken_off is not None:
-            self._open = _printed_again(self._broken_off, self._loose.pop(self._broken_off.map, None))
         parts: list[Event] = [part for part in (self._open, *self._loose.values()) if part and not part.empty]
         self._open, self._broken_off, self._loose = None, None, {}
         return parts

@@ -270,7 +270,9 @@ class HostTrace:
         raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}")
 
     def _end(self, broken: HostError | None) -> TraceEnd:
-        self._slicer.finish(self._parser.kept("misses"), self._parser.kept("bytes"))
+        if self._printed_all:
+            # Printed last: without them nobody knows what was missed.
+            self._slicer.finish(self._parser.kept("misses"), self._parser.kept("bytes"))
         before, after = self._processes("process-before"), self._processes("process-after")
         reported = "end" in self._seen
         alive = {pid for pid in self._plans if not reported or (pid in after and after[pid] == before.get(pid))}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from contextlib import suppress
-from pathlib import Path
 
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.host import Host
@@ -13,7 +11,7 @@ from fleettrace.lab.specs import HostSpec, Login
 from fleettrace.lab.sshd import sshd_command, wait_for_banner
 from fleettrace.lab.system import run
 from fleettrace.lab.truth import Place
-from tests.e2e.fleet import patched
+from tests.e2e.fleet import command_of, patched
 
 __all__ = ["FLEET", "OwnFolders", "left_over", "places_of"]
 
@@ -99,13 +97,7 @@ def left_over(lab: Lab, folders: dict[str, OwnFolders]) -> list[str]:
     found = []
     for name, host in lab.hosts.items():
         ours = {*host.pids.values(), *([host.sshd.pid] if host.sshd else [])}
-        found += [f"{name}: process {one.pid} {_command(one.pid)}" for one in host.processes() if one.pid not in ours]
+        found += [f"{name}: process {command_of(one.pid)}" for one in host.processes() if one.pid not in ours]
         found += [f"{name}: {path}" for path in folders[name].files()]
         found += [f"{name}: a probe in {pid}" for pid in host.pids.values() if patched(pid)]
     return found
-
-
-def _command(pid: int) -> str:
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")[:80]
-    return "(gone)"
