@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fleettrace.binary.analysis import BinaryAnalysis
@@ -71,15 +71,19 @@ def plan_instances(
     facts: NodeFacts,
     instances: Sequence[Instance],
     wish: Wish,
+    refused: Collection[Rung] = (),
 ) -> list[Planned]:
-    """A plan for each instance; every real inode is looked at once. Raises `HostError` when the connection breaks."""
+    """A plan for each instance; every real inode is looked at once. Raises `HostError` when the connection breaks.
+
+    `refused` are the rungs that the node's kernel is known to load no program of.
+    """
     by_inode: dict[str, BinaryAnalysis | Failure] = {}
     planned = []
     for instance in instances:
         inode = instance.binary.inode
         if inode not in by_inode:
             by_inode[inode] = _analysis(connection, catalog, instance)
-        planned.append(_planned(instance, by_inode[inode], facts, wish))
+        planned.append(_planned(instance, by_inode[inode], facts, wish, refused))
     return planned
 
 
@@ -94,14 +98,20 @@ def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance
         return Failure(error.code, error.message)
 
 
-def _planned(instance: Instance, analysis: BinaryAnalysis | Failure, facts: NodeFacts, wish: Wish) -> Planned:
+def _planned(
+    instance: Instance,
+    analysis: BinaryAnalysis | Failure,
+    facts: NodeFacts,
+    wish: Wish,
+    refused: Collection[Rung],
+) -> Planned:
     if isinstance(analysis, Failure):
         if wish.script is None and wish.rung in (None, Rung.SYSCALL):
             return Planned(instance, syscall_plan(wish, f"not item, usdt or command: {analysis.message}"))
         return Planned(instance, failure=analysis)
     try:
         overlay_works = facts.unshare and not facts.overlay_unseen
-        plan, failure = choose(analysis, wish, overlay_works=overlay_works), None
+        plan, failure = choose(analysis, wish, overlay_works=overlay_works, refused=refused), None
     except UnsupportedError as error:
         plan, failure = None, Failure("unsupported", f"no way to trace this memcached: {error}")
     return Planned(instance, plan, failure, analysis.version, analysis.build_id)
