@@ -157,15 +157,19 @@ class Fitting:
     def _reported(self, outcome: HostOutcome, variant: Variant, refusals: Sequence[tuple[Variant, str]]) -> HostOutcome:
         if not refusals:
             return outcome
-        told = "; ".join(f"not {refused}: {self._sentence(reason)}" for refused, reason in refusals)
-        for instance in outcome.result.instances:
-            if instance.probe.rung is not None:
-                why = f"{instance.probe.why}; {variant} ({told})"
-                instance.probe = replace(instance.probe, why=why)
+        reasons = "; ".join(f"not {refused}: {self._sentence(reason)}" for refused, reason in refusals)
+        _add_why(outcome, f"{variant} ({reasons})")
         if lost := variant.lost(self.wish):
             message = f"{self._sentence(refusals[0][1])}; it is traced without {lost}"
             outcome.warnings.append(Warn(REFUSED, message, self.task.name))
         return outcome
+
+
+def _add_why(outcome: HostOutcome, text: str) -> None:
+    """Add to the verdict on every probe."""
+    for instance in outcome.result.instances:
+        if instance.probe.rung is not None:
+            instance.probe = replace(instance.probe, why=f"{instance.probe.why}; {text}")
 
 
 class RefusedError(HostError):
@@ -182,7 +186,11 @@ def rehearse(bounds: TraceSettings) -> Attempt:
     def attempt(traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
         load = check_loads(traced, bounds)
         outcome = outcome_of_plan(traced.task.name, planned)
-        if load.verdict is Verdict.UNKNOWN:
+        if load.verdict is Verdict.LOADED:
+            facts = traced.found.facts
+            loaded = f"kernel {facts.kernel} loads it from bpftrace {_bpftrace_of(facts)}"
+            _add_why(outcome, loaded)
+        else:
             message = f"whether its kernel takes the program was not tried: {load.reason}"
             outcome.warnings.append(Warn("program-not-tried", message, traced.task.name))
         return outcome
