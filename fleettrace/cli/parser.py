@@ -213,9 +213,7 @@ def _play_overrides(options: Options) -> None:
 
 
 def _explain_options(options: Options) -> None:
-    options.switch(
-        "--explain", "show each program to try, and why a host's newest check or run took its own"
-    )
+    options.switch("--explain", "show each program to try, and why a host's newest check or run took its own")
 
 
 def _detach_options(options: Options) -> None:

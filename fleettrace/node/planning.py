@@ -11,12 +11,13 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
+from fleettrace.node.obstacles import check_visible, obstacles
 from fleettrace.probes.ladder import UnsupportedError, choose, syscall_plan
 from fleettrace.probes.model import ProbePlan, Rung, Wish
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Connection
 
-__all__ = ["Planned", "check_able", "plan_instances"]
+__all__ = ["Planned", "check_able", "check_empty", "plan_instances"]
 
 _OLDEST = Bpftrace(0, 11, 0)
 """The oldest release whose text output was seen to carry every key (0.11.3 of that series)."""
@@ -36,12 +37,7 @@ class Planned:
 def check_able(found: Discovery) -> None:
     """Raises `HostError` when nothing can be traced on the node, whatever runs there."""
     facts = found.facts
-    if facts.uid != 0:
-        raise HostError(
-            HostState.BECOME_FAILED,
-            "not-root",
-            "bpftrace needs root there: set `ansible_become: true`, or log in as root (`ansible_user: root`)",
-        )
+    _check_root(facts)
     if facts.bpftrace is None:
         said = f" ({facts.bpftrace_said})" if facts.bpftrace_said else ""
         raise HostError(
@@ -62,6 +58,24 @@ def check_able(found: Discovery) -> None:
             HostState.UNSUPPORTED,
             "lockdown",
             "its kernel is in confidentiality lockdown: no BPF program may read memory: boot with `lockdown=integrity`",
+        )
+    for obstacle in obstacles(facts):
+        if obstacle.fatal:
+            raise HostError(HostState.UNSUPPORTED, obstacle.code, obstacle.message)
+
+
+def check_empty(facts: NodeFacts) -> None:
+    """Raise `HostError` when the session saw no memcached but cannot see every process."""
+    _check_root(facts)
+    check_visible(facts)
+
+
+def _check_root(facts: NodeFacts) -> None:
+    if facts.uid != 0:
+        raise HostError(
+            HostState.BECOME_FAILED,
+            "not-root",
+            "bpftrace needs root there: set `ansible_become: true`, or log in as root (`ansible_user: root`)",
         )
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import look_around
-from fleettrace.node.planning import Planned, check_able
+from fleettrace.node.model import Discovery, NodeFacts
+from fleettrace.node.obstacles import obstacles
+from fleettrace.node.planning import Planned, check_able, check_empty
 from fleettrace.node.rates import Busyness, look_at, look_early
 from fleettrace.node.tracing import HostTrace, TraceEnd
 from fleettrace.probes.model import Rung, TraceSettings
@@ -24,7 +26,7 @@ from fleettrace.sweep.stop import Stop
 from fleettrace.sweep.watched import watch_host
 from fleettrace.transport.interface import Connection
 
-__all__ = ["HostSweep", "failed_outcome"]
+__all__ = ["HostSweep", "failed_outcome", "node_warnings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,17 @@ class HostSweep:
     def _sweep(self, task: HostTask, connection: Connection) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.DISCOVER))
         found = look_around(connection, task.bpftrace, task.scope)
+        every = not self.settings.trace
+        try:
+            outcome = self._discovered(task, connection, found)
+        except HostError as error:
+            outcome = failed_outcome(task, error if self.stop.reason is None else self.stop.error())
+            every = True
+        if outcome.result.state is not HostState.NO_INSTANCES and self.settings.wish.rung is not Rung.WATCH:
+            outcome.warnings.extend(node_warnings(task.name, found.facts, outcome.result, every=every))
+        return outcome
+
+    def _discovered(self, task: HostTask, connection: Connection, found: Discovery) -> HostOutcome:
         if self.settings.wish.rung is Rung.WATCH:
             return watch_host(
                 task,
@@ -72,6 +85,7 @@ class HostSweep:
             )
         instances = [instance for instance in found.instances if task.wanted(instance)]
         if not instances:
+            check_empty(found.facts)
             return HostOutcome(HostResult(task.name, HostState.NO_INSTANCES))
         check_able(found)
         self.tell(HostProgressed(task.name, Phase.PLAN))
@@ -164,6 +178,16 @@ class HostSweep:
             self.tell(SliceArrived(host, {names[pid]: summary for pid, summary in parts.items()}))
 
         return arrived if self.slices else None
+
+
+def node_warnings(host: str, facts: NodeFacts, result: HostResult, *, every: bool) -> list[Warn]:
+    """The warnings about a node: in a run those that bear on its counts, in `check` and after a failure `every` one."""
+    failed = result.error.code if result.error is not None else None
+    return [
+        Warn(obstacle.code, obstacle.message, host)
+        for obstacle in obstacles(facts)
+        if obstacle.code != failed and (every or obstacle.at_run)
+    ]
 
 
 def failed_outcome(task: HostTask, error: HostError) -> HostOutcome:

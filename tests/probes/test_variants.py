@@ -1,4 +1,4 @@
-"""What is tried when a kernel refuses a program: first what loses nothing, and never what the user asked for by name."""
+"""What is tried when a kernel refuses a program: first what loses nothing, never what was asked for by name."""
 
 from __future__ import annotations
 
