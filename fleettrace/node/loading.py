@@ -24,6 +24,7 @@ _NONCE = "load"
 _STARTED = re.compile(rb"^#load start \d", re.MULTILINE)
 _STATUS = re.compile(rb"\nstatus (\d+)\n$")
 _UNSEEN = re.compile(rb"exe-\d+\S* (?:does not exist|not found)|exe-\d+\S*: No such file", re.IGNORECASE)
+_TELLING = re.compile(rb"ERROR|HINT|\berror: |^BUG")
 _UNABLE = 3
 
 
@@ -101,7 +102,7 @@ def verdict_of(output: bytes) -> Load:
 
 
 def _last_words(words: bytes) -> str:
+    """The errors that bpftrace and its compiler name, and bpftrace's hints; else the last lines."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    errors = [line for line in lines if b"ERROR" in line and b"RLIMIT_MEMLOCK" not in line]
-    chosen = errors[-2:] or lines[-2:]
-    return b" / ".join(chosen).decode("utf-8", "replace")[:300] or "bpftrace printed nothing"
+    errors = [line for line in lines if _TELLING.search(line) and b"RLIMIT_MEMLOCK" not in line]
+    return b" / ".join(errors[:3] or lines[-2:]).decode("utf-8", "replace")[:400] or "bpftrace printed nothing"
