@@ -150,7 +150,7 @@ def _usdt(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
         return "the binary has no probe assoc__find (memcached's --enable-dtrace makes it)"
     if wish.ops is not None:
         return "its probes do not tell what kind a request is (--ops)"
-    if not overlay_works or analysis.build_id is None:
+    if not overlay_works:
         return "a symbol overlay is not possible, which leads bpftrace to the place of a probe"
     read = []
     for number, probe in enumerate(probes):
