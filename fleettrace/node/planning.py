@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fleettrace.binary.analysis import BinaryAnalysis
 from fleettrace.binary.elf import BinaryError
 from fleettrace.errors import HostError, HostState
-from fleettrace.node.binaries import BinaryCatalog
+from fleettrace.node.binaries import BinaryCatalog, BinaryChangedError
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.probes.ladder import UnsupportedError, choose, syscall_plan
@@ -16,8 +16,10 @@ from fleettrace.probes.model import ProbePlan, Rung, Wish
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Connection
 
-__all__ = ["Planned", "check_able", "plan_instances"]
+__all__ = ["BINARY_CHANGED", "Planned", "check_able", "plan_instances"]
 
+BINARY_CHANGED = "binary-changed"
+"""The code of an instance that runs, or whose node sends, another binary than the one that was analysed."""
 _OLDEST = Bpftrace(0, 11, 0)
 """The oldest release whose text output was seen to carry every key (0.11.3 of that series)."""
 
@@ -85,7 +87,11 @@ def plan_instances(
 
 def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance) -> BinaryAnalysis | Failure:
     try:
-        return catalog.get(instance.binary.head, lambda: fetch_binary(connection, instance))
+        return catalog.get(instance.binary.sha256, lambda: fetch_binary(connection, instance))
+    except BinaryChangedError as error:
+        return Failure(
+            BINARY_CHANGED, f"the binary of pid {instance.pid} changed while it was read: {error}; run again"
+        )
     except BinaryError as error:
         return Failure("binary-unreadable", f"its binary is not understood: {error}")
     except HostError as error:
@@ -96,7 +102,7 @@ def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance
 
 def _planned(instance: Instance, analysis: BinaryAnalysis | Failure, facts: NodeFacts, wish: Wish) -> Planned:
     if isinstance(analysis, Failure):
-        if wish.script is None and wish.rung in (None, Rung.SYSCALL):
+        if analysis.code != BINARY_CHANGED and wish.script is None and wish.rung in (None, Rung.SYSCALL):
             return Planned(instance, syscall_plan(wish, f"not item, usdt or command: {analysis.message}"))
         return Planned(instance, failure=analysis)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from fleettrace.errors import HostState
-from fleettrace.node.planning import Planned
+from fleettrace.node.planning import BINARY_CHANGED, Planned
 from fleettrace.node.tracing import TraceEnd
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
@@ -138,7 +138,7 @@ def _instance(planned: Planned) -> InstanceResult:
         verdict = ProbeVerdict(None, exact=False, why=planned.failure.message)
     return InstanceResult(
         pid=instance.pid,
-        state=HostState.OK if planned.failure is None else HostState.UNSUPPORTED,
+        state=_planned_state(planned.failure),
         exe=instance.exe.decode("utf-8", "backslashreplace"),
         probe=verdict,
         container=instance.container,
@@ -148,6 +148,12 @@ def _instance(planned: Planned) -> InstanceResult:
         user=instance.user,
         error=planned.failure,
     )
+
+
+def _planned_state(failure: Failure | None) -> HostState:
+    if failure is None:
+        return HostState.OK
+    return HostState.TRACE_FAILED if failure.code == BINARY_CHANGED else HostState.UNSUPPORTED
 
 
 def _common_state(instances: Sequence[InstanceResult]) -> HostState:
