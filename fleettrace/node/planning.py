@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleettrace.binary.analysis import BinaryAnalysis
 from fleettrace.binary.elf import BinaryError
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog, BinaryChangedError
+from fleettrace.node.binding import BINARY_CHANGED, RefusedError
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.probes.ladder import UnsupportedError, choose, syscall_plan
@@ -16,10 +17,8 @@ from fleettrace.probes.model import ProbePlan, Rung, Wish
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Connection
 
-__all__ = ["BINARY_CHANGED", "Planned", "check_able", "plan_instances"]
+__all__ = ["Planned", "check_able", "plan_instances", "without_refused"]
 
-BINARY_CHANGED = "binary-changed"
-"""The code of an instance that runs, or whose node sends, another binary than the one that was analysed."""
 _OLDEST = Bpftrace(0, 11, 0)
 """The oldest release whose text output was seen to carry every key (0.11.3 of that series)."""
 
@@ -83,6 +82,19 @@ def plan_instances(
             by_inode[inode] = _analysis(connection, catalog, instance)
         planned.append(_planned(instance, by_inode[inode], facts, wish))
     return planned
+
+
+def without_refused(planned: Sequence[Planned], error: RefusedError) -> list[Planned]:
+    """Return the same with no plan for the processes that the node refused to trace, but why. Raises the error again
+    where it says of none."""
+    if not any(each.plan and each.instance.pid in error.failures for each in planned):
+        raise error
+    return [
+        replace(each, plan=None, failure=error.failures[each.instance.pid])
+        if each.plan and each.instance.pid in error.failures
+        else each
+        for each in planned
+    ]
 
 
 def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance) -> BinaryAnalysis | Failure:

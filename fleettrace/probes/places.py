@@ -37,6 +37,11 @@ class Places:
     places: Mapping[str, Place]
     overlay: Overlay | None
 
+    @property
+    def spots(self) -> tuple[Spot, ...]:
+        """The instructions of all of them."""
+        return tuple(place.spot for place in self.places.values())
+
 
 def place(point: Point, *, returns: bool = False) -> Spot:
     """The cheapest instruction of a function to put a probe on. One that `returns` needs the return address on top of

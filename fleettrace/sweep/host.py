@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
+from fleettrace.node.binding import RefusedError
 from fleettrace.node.discovery import look_around
 from fleettrace.node.model import Discovery, Instance
-from fleettrace.node.planning import Planned, check_able, plan_instances
+from fleettrace.node.planning import Planned, check_able, plan_instances, without_refused
 from fleettrace.node.rates import Busyness, look_at, look_early
 from fleettrace.node.tracing import NOT_ATTACHED, HostTrace, TraceEnd
 from fleettrace.probes.layout import key_layout
@@ -82,7 +83,7 @@ class HostSweep:
         self.stop.check()
         self.tell(HostProgressed(task.name, Phase.ATTACH))
         try:
-            return self._planned_trace(Traced.of(task, connection, found, planned), planned)
+            return self._traced(task, connection, found, planned)
         except HostError as error:
             if error.code not in NOT_ATTACHED or not any(each.plan and each.plan.overlay for each in planned):
                 raise
@@ -90,7 +91,18 @@ class HostSweep:
             # them is how one learns of it.
             without = replace(found, facts=replace(found.facts, overlay_unseen=True))
             planned = plan_instances(connection, self.catalog, without.facts, instances, self.settings.wish)
-            return self._planned_trace(Traced.of(task, connection, without, planned), planned)
+            return self._traced(task, connection, without, planned)
+
+    def _traced(
+        self, task: HostTask, connection: Connection, found: Discovery, planned: Sequence[Planned]
+    ) -> HostOutcome:
+        """Trace what has a plan. A process that runs another binary by now than the analysed one is dropped."""
+        while any(each.plan for each in planned):
+            try:
+                return self._planned_trace(Traced.of(task, connection, found, planned), planned)
+            except RefusedError as error:
+                planned = without_refused(planned, error)
+        return outcome_of_plan(task.name, planned)
 
     def _planned_trace(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
         task = traced.task

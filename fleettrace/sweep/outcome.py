@@ -6,7 +6,8 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from fleettrace.errors import HostState
-from fleettrace.node.planning import BINARY_CHANGED, Planned
+from fleettrace.node.binding import REFUSALS
+from fleettrace.node.planning import Planned
 from fleettrace.node.tracing import TraceEnd
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
@@ -51,6 +52,9 @@ def outcome_of_trace(
         instances.append(instance)
         pid = each.instance.pid
         if each.plan is None:
+            continue
+        if pid in end.refused:
+            instance.state, instance.error = HostState.TRACE_FAILED, end.refused[pid]
             continue
         if pid in end.implausible:
             instance.state = HostState.TRACE_FAILED
@@ -153,7 +157,7 @@ def _instance(planned: Planned) -> InstanceResult:
 def _planned_state(failure: Failure | None) -> HostState:
     if failure is None:
         return HostState.OK
-    return HostState.TRACE_FAILED if failure.code == BINARY_CHANGED else HostState.UNSUPPORTED
+    return HostState.TRACE_FAILED if failure.code in REFUSALS else HostState.UNSUPPORTED
 
 
 def _common_state(instances: Sequence[InstanceResult]) -> HostState:

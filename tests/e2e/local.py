@@ -19,7 +19,7 @@ from fleettrace.lab.truth import Place, Truth
 from tests.binary.builds import extra_binaries
 from tests.e2e.command import Command, Done
 
-__all__ = ["Served", "binary", "names", "served"]
+__all__ = ["ADDRESS", "Served", "answers", "binary", "free_port", "names", "served"]
 
 ADDRESS = "127.0.0.1"
 
@@ -78,15 +78,13 @@ class Served:
 @contextmanager
 def served(folder: Path, binary: Path, *options: str, bpftrace: str = "bpftrace") -> Iterator[Served]:
     """Run `binary` with more `options`; files go into `folder`. `bpftrace` is the command that traces it."""
-    with socket.socket() as probe:
-        probe.bind((ADDRESS, 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [str(binary), "-u", "nobody", "-l", ADDRESS, "-p", str(port), "-t", "2", "-m", "64", *options],
         stdin=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: _answers(port), f"memcached on port {port} does not start")
+        wait_until(lambda: answers(port), f"memcached on port {port} does not start")
         inventory = folder / "inventory.yaml"
         inventory.write_text(
             "all: {hosts: {here: {ansible_connection: local, "
@@ -98,7 +96,16 @@ def served(folder: Path, binary: Path, *options: str, bpftrace: str = "bpftrace"
         server.wait()
 
 
-def _answers(port: int) -> bool:
+def free_port() -> int:
+    """A TCP port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def answers(port: int) -> bool:
+    """Whether a memcached serves there."""
     try:
         return bool(read_stats(ADDRESS, port)["pid"])
     except OSError:
