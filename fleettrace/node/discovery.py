@@ -28,6 +28,7 @@ __all__ = [
 DISCOVERY_LIMITS = Limits(seconds=60, max_bytes=32 << 20)
 """A look around takes a fraction of a second; on a node that swaps, or whose docker hangs, half a minute."""
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"bpftrace v?(\d+)\.(\d+)(?:\.(\d+))?")
 
 
@@ -39,7 +40,7 @@ def set_words(words: Sequence[str]) -> str:
 def discovery_script(bpftrace: Sequence[str], scope: str) -> bytes:
     """The script that looks around. `bpftrace` is the node's command; `scope` is `host`, or `netns` for only the
     processes in the network namespace of the session itself."""
-    return (set_words(bpftrace) + f"scope={shlex.quote(scope)}\n" + script_text("discover.sh")).encode()
+    return (set_words(bpftrace) + f"scope={shlex.quote(scope)}\n" + script_text("identity.sh", "discover.sh")).encode()
 
 
 def look_around(connection: Connection, bpftrace: Sequence[str], scope: str) -> Discovery:
@@ -134,9 +135,7 @@ def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> t
     for group in groups:
         if "binary" in group:
             inode = group["binary"]
-            binaries[inode] = NodeBinary(
-                inode.decode("ascii"), int(group["size"]), bytes.fromhex(group["head"].decode("ascii"))
-            )
+            binaries[inode] = NodeBinary(inode.decode("ascii"), int(group["size"]), _sha256(group["sha256"]))
             continue
         if "listens" not in group:
             continue  # the process ended while it was described
@@ -157,6 +156,13 @@ def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> t
             )
         )
     return tuple(sorted(instances, key=lambda instance: instance.pid))
+
+
+def _sha256(value: bytes) -> str | None:
+    text = value.decode("ascii")
+    if text and not _SHA256.fullmatch(text):
+        raise ValueError("a hash that is no SHA-256")
+    return text or None
 
 
 def endpoint_of(word: str) -> Endpoint:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fleettrace.binary.analysis import BinaryAnalysis
 from fleettrace.binary.elf import BinaryError
 from fleettrace.errors import HostError, HostState
-from fleettrace.node.binaries import BinaryCatalog
+from fleettrace.node.binaries import BinaryCatalog, BinaryChangedError
+from fleettrace.node.binding import BINARY_CHANGED, RefusedError
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.node.obstacles import check_visible, obstacles
@@ -17,7 +18,7 @@ from fleettrace.probes.model import ProbePlan, Rung, Wish
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Connection
 
-__all__ = ["Planned", "check_able", "check_empty", "plan_instances"]
+__all__ = ["Planned", "check_able", "check_empty", "plan_instances", "without_refused"]
 
 _OLDEST = Bpftrace(0, 11, 0)
 """The oldest release whose text output was seen to carry every key (0.11.3 of that series)."""
@@ -101,9 +102,26 @@ def plan_instances(
     return planned
 
 
+def without_refused(planned: Sequence[Planned], error: RefusedError) -> list[Planned]:
+    """Return the same with no plan for the processes that the node refused to trace, but why. Raises the error again
+    where it says of none."""
+    if not any(each.plan and each.instance.pid in error.failures for each in planned):
+        raise error
+    return [
+        replace(each, plan=None, failure=error.failures[each.instance.pid])
+        if each.plan and each.instance.pid in error.failures
+        else each
+        for each in planned
+    ]
+
+
 def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance) -> BinaryAnalysis | Failure:
     try:
-        return catalog.get(instance.binary.head, lambda: fetch_binary(connection, instance))
+        return catalog.get(instance.binary.sha256, lambda: fetch_binary(connection, instance))
+    except BinaryChangedError as error:
+        return Failure(
+            BINARY_CHANGED, f"the binary of pid {instance.pid} changed while it was read: {error}; run again"
+        )
     except BinaryError as error:
         return Failure("binary-unreadable", f"its binary is not understood: {error}")
     except HostError as error:
@@ -120,7 +138,7 @@ def _planned(
     refused: Collection[Rung],
 ) -> Planned:
     if isinstance(analysis, Failure):
-        if wish.script is None and wish.rung in (None, Rung.SYSCALL):
+        if analysis.code != BINARY_CHANGED and wish.script is None and wish.rung in (None, Rung.SYSCALL):
             return Planned(instance, syscall_plan(wish, f"not item, usdt or command: {analysis.message}"))
         return Planned(instance, failure=analysis)
     try:

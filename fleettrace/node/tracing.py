@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 
 from fleettrace.errors import HostError, HostState
+from fleettrace.node.binding import RefusedError, refusals, site_lines
 from fleettrace.node.complaints import complaints
 from fleettrace.node.discovery import set_words
 from fleettrace.node.model import Instance
@@ -22,8 +23,9 @@ from fleettrace.node.scripts import script_text
 from fleettrace.node.slicing import Slicer
 from fleettrace.node.verifier import refused
 from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
-from fleettrace.probes.program import Site, overlay_lines, program, unsafe, uprobe_count
+from fleettrace.probes.program import Site, program, unsafe, uprobe_count
 from fleettrace.summary.counts import Summary
+from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
 
 __all__ = ["ENDING_S", "NOT_ATTACHED", "REFUSED", "STARTUP_S", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
@@ -44,6 +46,8 @@ REFUSED = "program-refused"
 """The code of a trace whose program the kernel's verifier, or bpftrace itself, did not take."""
 NOT_ATTACHED = ("attach-failed", "probes-missing")
 """The codes of a trace that had not every probe in place, and so traced nothing."""
+
+_EXE = re.compile(rb"^/proc/(\d{1,10})/exe (\d{1,20}:\d{1,20})$", re.MULTILINE)
 
 
 def sites_of(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[Site]:
@@ -86,6 +90,8 @@ class TraceEnd:
     tracer_cpu_s: float | None = None
     words: str = ""
     """What bpftrace said that was no part of the program's output."""
+    refused: dict[int, Failure] = field(default_factory=dict)
+    """Why there was no probe on the binary that a process ran by then, by pid."""
 
 
 class HostTrace:
@@ -172,10 +178,10 @@ class HostTrace:
             "pids": " ".join(str(pid) for pid in self._plans),
             "strings": str(self._layout.strlen),
             "entries": str(self._settings.entries),
-            "overlays": overlay_lines(self._sites),
+            "sites": site_lines(self._bound),
         }
         own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-        steps = script_text("trace.sh")
+        steps = script_text("identity.sh", "binding.sh", "trace.sh")
         looking = assignments(self._timing, self._places)
         return (set_words(bpftrace) + own + looking + steps).encode()
 
@@ -184,6 +190,10 @@ class HostTrace:
         """How often to look (see stats.sh): some sixty times, most of them where the window begins and ends."""
         sparse = max(1.0, self._settings.duration_s / 36)
         return f"{_DENSE_S} {sparse:.2f} {sparse * 100:.0f} {(self._lead_s + self._settings.duration_s) * 100:.0f}"
+
+    @property
+    def _bound(self) -> list[list[tuple[Instance, ProbePlan]]]:
+        return [[self._plans[pid] for pid in site.pids] for site in self._sites]
 
     def read(self, execution: Execution) -> TraceEnd:
         """Read the trace to its end. Raises `HostError` when nothing was traced; a later break is in the result."""
@@ -266,6 +276,8 @@ class HostTrace:
 
     def _check(self, broken: HostError | None) -> None:
         """Raise unless something was traced."""
+        if self._refused and "trace" not in self._seen:
+            raise RefusedError(self._refused)
         self._check_attached()
         if self._slicer.slices:
             return
@@ -302,6 +314,7 @@ class HostTrace:
         before, after = self._processes("process-before"), self._processes("process-after")
         reported = "end" in self._seen
         alive = {pid for pid in self._plans if not reported or (pid in after and after[pid] == before.get(pid))}
+        alive -= self._exchanged()
         return TraceEnd(
             whole=broken is None and self._slicer.whole,
             broken=broken is not None or not self._printed_all,
@@ -314,7 +327,20 @@ class HostTrace:
             overfull=self._slicer.overfull,
             tracer_cpu_s=self._tracer_cpu(),
             words=str(broken) if broken is not None else self._said().removeprefix(": "),
+            refused=self._refused,
         )
+
+    @property
+    def _refused(self) -> dict[int, Failure]:
+        found = refusals(self._seen.get("refused", []))
+        return {pid: failure for pid, failure in found.items() if pid in self._plans}
+
+    def _exchanged(self) -> set[int]:
+        """The pids that ran another binary at the end than at the beginning (execve keeps pid and start time)."""
+        before, after = (
+            dict(_EXE.findall((self._seen.get(f"exe-{when}") or [b""])[-1])) for when in ("before", "after")
+        )
+        return {int(pid) for pid in after if pid in before and after[pid] != before[pid]}
 
     def _processes(self, tag: str) -> dict[int, TracedProcess]:
         processes = {}

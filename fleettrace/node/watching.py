@@ -88,7 +88,7 @@ def reachable_without_root(
 
 
 def _nameless(endpoint: Endpoint, facts: NodeFacts) -> Instance:
-    return Instance(0, 0, NodeBinary("", 0, b""), b"", None, (endpoint.port,), None, (endpoint,), facts.netns)
+    return Instance(0, 0, NodeBinary("", 0, None), b"", None, (endpoint.port,), None, (endpoint,), facts.netns)
 
 
 def _listening(connection: Connection) -> list[Endpoint]:

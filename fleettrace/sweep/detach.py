@@ -96,7 +96,7 @@ class DetachedSweep(HostSweep):
             host=name,
             folder=folder,
             nonce=trace.nonce,
-            planned=tuple(_light(each) for each in planned),
+            planned=tuple(planned),
             layout=traced.layout,
             bounds=bounds,
             looks=tuple(busy.looks),
@@ -188,12 +188,6 @@ class DetachedSweep(HostSweep):
             message = f"the windows of {len(moments)} hosts did not begin together but within {spread:.1f} s"
             warnings.append(Warn("windows-apart", message))
         return WindowsBegan(len(moments), spread, within, skew), warnings
-
-
-def _light(planned: Planned) -> Planned:
-    """Without the binary's first bytes, which nobody needs any more."""
-    instance = planned.instance
-    return replace(planned, instance=replace(instance, binary=replace(instance.binary, head=b"")))
 
 
 def skew_warnings(host: str, clock: NodeClock) -> list[Warn]:

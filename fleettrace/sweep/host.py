@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
+from fleettrace.node.binding import RefusedError
 from fleettrace.node.discovery import look_around
 from fleettrace.node.model import Discovery, NodeFacts
 from fleettrace.node.obstacles import obstacles
-from fleettrace.node.planning import Planned, check_able, check_empty
+from fleettrace.node.planning import Planned, check_able, check_empty, without_refused
 from fleettrace.node.rates import Busyness, look_at, look_early
 from fleettrace.node.tracing import HostTrace, TraceEnd
 from fleettrace.probes.model import Rung, TraceSettings
@@ -28,7 +29,7 @@ from fleettrace.sweep.cost import (
 )
 from fleettrace.sweep.events import Event, HostProgressed, InstanceStarted, Phase, SliceArrived, ignore
 from fleettrace.sweep.fitting import Fitting, Traced, rehearse
-from fleettrace.sweep.outcome import HostOutcome, outcome_of_trace
+from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
 from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.stop import Stop
@@ -104,9 +105,16 @@ class HostSweep:
         return fitting.outcome(self._attempt)
 
     def _attempt(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
+        """Trace what has a plan. A process that runs another binary by now than the analysed one is dropped."""
         self.stop.check()
         self.tell(HostProgressed(traced.task.name, Phase.ATTACH))
-        return self._planned_trace(traced, planned)
+        while traced.plans:
+            try:
+                return self._planned_trace(traced, planned)
+            except RefusedError as error:
+                planned = without_refused(planned, error)
+                traced = replace(traced, plans=[(each.instance, each.plan) for each in planned if each.plan])
+        return outcome_of_plan(traced.task.name, planned)
 
     def _planned_trace(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
         task = traced.task

@@ -6,6 +6,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from fleettrace.errors import HostState
+from fleettrace.node.binding import REFUSALS
 from fleettrace.node.planning import Planned
 from fleettrace.node.tracing import TraceEnd
 from fleettrace.probes.model import Rung
@@ -52,6 +53,9 @@ def outcome_of_trace(
         instances.append(instance)
         pid = each.instance.pid
         if each.plan is None:
+            continue
+        if pid in end.refused:
+            instance.state, instance.error = HostState.TRACE_FAILED, end.refused[pid]
             continue
         if pid in end.implausible:
             instance.state = HostState.TRACE_FAILED
@@ -142,7 +146,7 @@ def _instance(planned: Planned) -> InstanceResult:
         verdict = ProbeVerdict(None, exact=False, why=planned.failure.message)
     return InstanceResult(
         pid=instance.pid,
-        state=HostState.OK if planned.failure is None else HostState.UNSUPPORTED,
+        state=_planned_state(planned.failure),
         exe=instance.exe.decode("utf-8", "backslashreplace"),
         probe=verdict,
         container=instance.container,
@@ -152,6 +156,12 @@ def _instance(planned: Planned) -> InstanceResult:
         user=instance.user,
         error=planned.failure,
     )
+
+
+def _planned_state(failure: Failure | None) -> HostState:
+    if failure is None:
+        return HostState.OK
+    return HostState.TRACE_FAILED if failure.code in REFUSALS else HostState.UNSUPPORTED
 
 
 def _common_state(instances: Sequence[InstanceResult]) -> HostState:
