@@ -14,8 +14,12 @@ from pathlib import Path
 from fleettrace.lab.system import run
 from tests.machines.debian import built, machines_cache, source_line
 
-__all__ = ["ext4", "unpacked"]
+__all__ = ["ext4", "stock", "unpacked"]
 
+_STOCK = (
+    *("memcached", "bpftrace", "openssh-server", "sudo", "iproute2", "procps", "kmod"),
+    *("systemd-sysv", "dbus", "apparmor", "zsh", "fish"),
+)
 _FREE = 64
 """MiB of an image left free."""
 _MOUNT_POINTS = ("proc", "sys", "dev", "tmp", "run")
@@ -41,6 +45,38 @@ def unpacked(suite: str, arch: str = "amd64", packages: Sequence[str] = ("bpftra
         shutil.rmtree(root)
 
     return built(machines_cache() / f"images/unpacked-{name}.ext4", make)
+
+
+def stock(suite: str, arch: str = "amd64", more: Sequence[str] = ()) -> Path:
+    """Return the image of an installed release, as its users have it: bpftrace, memcached, sshd, sudo, systemd.
+
+    The packages' scripts run, for a foreign architecture under qemu-user.
+    """
+    name = "-".join([suite, arch, *more])
+
+    def install(tar: Path) -> None:
+        if arch == "arm64":
+            _emulate()
+        mmdebstrap(suite, arch, [*_STOCK, *more], tar, variant="minbase")
+
+    def make(image: Path) -> None:
+        root = image.with_name("root")
+        root.mkdir()
+        tar = built(machines_cache() / f"roots/stock-{name}.tar", install)
+        run(["tar", "-C", root, "-xpf", tar, "--exclude=./dev/*"], seconds=300)
+        ext4(root, image, free=512)
+        shutil.rmtree(root)
+
+    return built(machines_cache() / f"images/stock-{name}.ext4", make)
+
+
+def _emulate() -> None:
+    """Let this machine run arm64 programs, as the package qemu-user-static does where systemd starts its units."""
+    table = Path("/proc/sys/fs/binfmt_misc")
+    if not (table / "register").exists():
+        run(["mount", "-t", "binfmt_misc", "binfmt_misc", table])
+    if not (table / "qemu-aarch64").exists():
+        (table / "register").write_bytes(Path("/usr/lib/binfmt.d/qemu-aarch64.conf").read_bytes().strip())
 
 
 def mmdebstrap(suite: str, arch: str, packages: Sequence[str], target: Path, *, variant: str) -> None:
