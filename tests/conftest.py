@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 _HALVES = {"e2e": "fleet"}
@@ -20,6 +21,9 @@ _FOLDER = pytest.StashKey[str]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test, and before the fixtures that copy the environment."""
+    # On a busy machine any example may take long; pytest's own timeout bounds the test.
+    settings.register_profile("fleettrace", deadline=None)
+    settings.load_profile("fleettrace")
     config.stash[_FOLDER] = tempfile.mkdtemp(prefix="fleettrace-history-")
     os.environ["FLEETTRACE_STORE"] = f"{config.stash[_FOLDER]}/history.db"
 

@@ -16,9 +16,9 @@ from fleettrace.cli.sweeping import sweep_and_report
 from fleettrace.report.escape import escape_text
 from fleettrace.report.folding import fold
 from fleettrace.report.interface import Output
-from fleettrace.summary.run import HostResult, InstanceResult, RunResult
+from fleettrace.summary.run import HostResult, InstanceResult, RunResult, Warn
 
-__all__ = ["command"]
+__all__ = ["command", "warning_lines"]
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -46,8 +46,16 @@ def _write(wanted: Wishes, result: RunResult, _patterns: Sequence[re.Pattern[byt
         wanted.write(result)
         return
     write_file_or_stdout(wanted.out, "".join(f"{line}\n" for line in _lines(result)))
-    for warning in result.warnings:
-        print(f"fleettrace: {escape_text(warning.message)}", file=sys.stderr)
+    for line in warning_lines(result.warnings):
+        print(f"fleettrace: {line}", file=sys.stderr)
+
+
+def warning_lines(warnings: Sequence[Warn]) -> list[str]:
+    """A line for each message, with the hosts that it is about."""
+    hosts: dict[str, list[str]] = {}
+    for warning in warnings:
+        hosts.setdefault(warning.message, []).extend([] if warning.host is None else [warning.host])
+    return [escape_text(f"{fold(names)}: {message}" if names else message) for message, names in hosts.items()]
 
 
 def _lines(result: RunResult) -> list[str]:

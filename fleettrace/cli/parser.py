@@ -212,6 +212,10 @@ def _play_overrides(options: Options) -> None:
     _word_options(options)
 
 
+def _explain_options(options: Options) -> None:
+    options.switch("--explain", "show each program to try, and why a host's newest check or run took its own")
+
+
 def _detach_options(options: Options) -> None:
     options.switch("--detach", "one window for all: leave a trace on each host for one moment, collect it later")
     options.value("--detach-ttl", duration, "15m", "TIME", "how long a host keeps what nobody collects")
@@ -252,7 +256,7 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[Options], None]]]] = {
     ),
     "plan": (
         "which hosts, which program, what command line; no connection",
-        (_inventory_options, _trace_options, _connection_options, _word_options),
+        (_inventory_options, _trace_options, _connection_options, _explain_options, _word_options),
     ),
     "hosts": ("what a pattern selects, with its variables", (_inventory_options, _word_options)),
     "report": ("render a kept run again", (_output_options, _name_options, _store_option, _word_options)),

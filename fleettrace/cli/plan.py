@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Iterator, Sequence
 
 from fleettrace.cli.fleet import Transports, selected, tasks_of
+from fleettrace.cli.known_probes import default_path, read_known
 from fleettrace.cli.wishes import wish_of
 from fleettrace.errors import ConfigError
 from fleettrace.probes.ladder import UnsupportedError, preview
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import TraceSettings
+from fleettrace.probes.model import TraceSettings, Wish
 from fleettrace.probes.program import Site, program
+from fleettrace.probes.variants import variants
 from fleettrace.report.escape import escape_text
 from fleettrace.sweep.settings import HostTask, printed_entries
 
@@ -38,7 +41,25 @@ def command(arguments: argparse.Namespace) -> int:
     print("\n# PROGRAM, as it is where one memcached with symbols runs as pid 4711 under bpftrace before 0.23:")
     print("# `fleettrace check` looks at the binaries and says which probe each one gets")
     print(program([Site(assumed, (4711,))], key_layout((0, 17, 0)), bounds), end="")
+    if arguments.explain:
+        print("\n".join(_explained(tasks, wish)))
     return 0
+
+
+def _explained(tasks: Sequence[HostTask], wish: Wish) -> Iterator[str]:
+    """The variants of the program, then what is known of each host."""
+    yield "\n# VARIANTS, in the order in which a host's kernel is asked to load them, until it takes one:"
+    for number, variant in enumerate(variants(wish), 1):
+        lost = variant.lost(wish)
+        yield f"#   {number}. {variant}" + (f" (loses {lost})" if lost else "")
+    yield "\n# TAKEN by each host's newest `fleettrace check` or `fleettrace run`, and the reasons:"
+    known = read_known(default_path())
+    for task in tasks:
+        at, probes = known.get(task.name, ("", []))
+        if not probes:
+            yield escape_text(f"{task.name}: not known: `fleettrace check` asks its kernel")
+        for probe in probes:
+            yield escape_text(f"{task.name} {probe.where} ({at}): {probe.rung or 'unsupported'}: {probe.why}")
 
 
 def _how(task: HostTask) -> str:

@@ -16,6 +16,7 @@ from types import FrameType
 from fleettrace import __version__
 from fleettrace.cli.exit_code import exit_code
 from fleettrace.cli.keeping import keep_run
+from fleettrace.cli.known_probes import KnownProbes, default_path
 from fleettrace.cli.live.fleet import BUCKETS
 from fleettrace.cli.progress import progress
 from fleettrace.cli.redaction import Redaction
@@ -65,9 +66,10 @@ def sweep_and_report(
     shown = display
     if shown is None:
         shown = progress(quiet=arguments.quiet, verbose=arguments.verbose, color=colour_wanted(arguments))
+    known = KnownProbes(default_path())
     with ExitStack() as stack:
         log = None if arguments.log is None else stack.enter_context(EventLog(Path(arguments.log)))
-        heard = together(shown, ignore if log is None else log, listener)
+        heard = together(shown, ignore if log is None else log, listener, known)
         sweep = Sweep(
             tasks,
             _settings(arguments, trace, detach),
@@ -78,6 +80,7 @@ def sweep_and_report(
         )
         with _stopped_by_signals(sweep):
             result = sweep.run()
+    known.save()
     result.warnings.extend(warnings)
     if log is not None and log.failed is not None:
         result.warnings.append(Warn("log-incomplete", log.failed))

@@ -47,24 +47,87 @@ uid_of() {
     done 2>/dev/null <"/proc/$1/status"
 }
 
+# The effective capabilities of this shell, in hexadecimal as the kernel prints them.
+capabilities() {
+    caps=
+    while read -r name value _; do
+        case $name in CapEff:) caps=$value ;; esac
+    done 2>/dev/null </proc/self/status
+}
+
+# Whether the bpftrace command ($@) is bpftrace itself: a wrapper may run it in a container with other files than these.
+direct_bpftrace() {
+    direct=no magic=
+    [ $# -eq 1 ] || return 0
+    { read -r magic <"$(command -v "$1")"; } 2>/dev/null
+    case $magic in *ELF*) direct=yes ;; esac
+}
+
+# Whether the types of the kernel can be had without BTF: from its headers or those of the C library, where bpftrace and
+# clang look for linux/types.h. $1 is the kernel's release.
+kernel_headers() {
+    headers=no
+    for file in "/lib/modules/$1/build/include" "/lib/modules/$1/source/include" /usr/include/linux/types.h \
+        /sys/kernel/kheaders.tar.xz "/lib/modules/$1/kernel/kernel/kheaders.ko"*; do
+        [ ! -e "$file" ] || headers=yes
+    done
+}
+
+# How a kernel that can change its preemption model (PREEMPT_DYNAMIC, $1 is what `uname -v` prints) is set: in debugfs,
+# else by its command line, else by its configuration.
+preemption() {
+    preempt= preempt_boot= preempt_built=
+    case $1 in *PREEMPT_DYNAMIC*) ;; *) return 0 ;; esac
+    contents_of /sys/kernel/debug/sched/preempt
+    preempt=$contents
+    [ -z "$preempt" ] || return 0
+    contents_of /proc/cmdline
+    case " $contents" in *" preempt="*) preempt_boot=${contents##*preempt=} preempt_boot=${preempt_boot%%[ "$nl"]*}; return 0 ;; esac
+    for file in "/boot/config-$2" "/lib/modules/$2/config" /proc/config.gz; do
+        [ -r "$file" ] || continue
+        case $file in *.gz) preempt_built=$(zcat "$file" 2>/dev/null | grep '^CONFIG_PREEMPT') ;;
+            *) preempt_built=$(grep '^CONFIG_PREEMPT' "$file") ;; esac
+        return 0
+    done
+}
+
 bounded() {
     if command -v timeout >/dev/null 2>&1; then timeout "$@"; else shift; "$@"; fi
 }
 
 describe_node() {
-    names=$(uname -rm)
+    names=$(uname -rvm)
+    release=${names%% *} arch=${names##* } version=${names#* }
+    version=${version% *}
     contents_of /sys/devices/system/cpu/possible
     possible=${contents:-0-$(($(getconf _NPROCESSORS_CONF 2>/dev/null || echo 1) - 1))}
-    contents_of /sys/kernel/security/lockdown
-    tracefs=no timeout=no unshare=no
+    contents_of /proc/filesystems
+    tracefs=no timeout=no unshare=no btf=no devfd=no paranoid= hidepid=
+    case $contents in *tracefs*) tracefs=mountable ;; esac
     if [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ]; then tracefs=yes; fi
+    if [ -e /sys/kernel/btf/vmlinux ]; then btf=yes; fi
+    if [ -e /dev/fd ]; then devfd=yes; fi
+    { read -r paranoid </proc/sys/kernel/perf_event_paranoid; } 2>/dev/null
+    capabilities
+    # CAP_SYS_PTRACE sees through hidepid, which is then of no interest.
+    if [ "$((0x${caps:-0} >> 19 & 1))" = 0 ]; then
+        contents_of /proc/mounts
+        case $contents in *hidepid=*) hidepid=${contents##*hidepid=} hidepid=${hidepid%%[ ,$nl]*} ;; esac
+    fi
+    kernel_headers "$release"
+    preemption "$version" "$release"
+    direct_bpftrace "$@"
+    contents_of /sys/kernel/security/lockdown
     if command -v timeout >/dev/null 2>&1; then timeout=yes; fi
     if unshare -m true >/dev/null 2>&1; then unshare=yes; fi
     uid_of self
     # Of a NUL in what it says the shell may speak; it leaves it out.
     { said=$(bounded 20 "$@" --version 2>&1 </dev/null | head -c 400); } 2>/dev/null
-    records kernel "${names% *}" arch "${names##* }" uid "$uid" possible "$possible" netns "$here" \
+    records kernel "$release" arch "$arch" uid "$uid" possible "$possible" netns "$here" \
         lockdown "$contents" tracefs "$tracefs" timeout "$timeout" unshare "$unshare" bpftrace "$said"
+    records version "$version" caps "$caps" paranoid "$paranoid" btf "$btf" headers "$headers" devfd "$devfd" \
+        hidepid "$hidepid" preempt "$preempt" preempt-boot "$preempt_boot" \
+        preempt-built "$preempt_built" direct "$direct"
 }
 
 # The binaries that run with more than one thread, as every memcached does (its main thread waits for connections that

@@ -15,7 +15,15 @@ from fleettrace.node.scripts import script_text
 from fleettrace.summary.run import Container
 from fleettrace.transport.interface import Connection, Limits, Stream
 
-__all__ = ["DISCOVERY_LIMITS", "discovery_script", "endpoint_of", "look_around", "parse_discovery", "set_words"]
+__all__ = [
+    "DISCOVERY_LIMITS",
+    "discovery_script",
+    "endpoint_of",
+    "look_around",
+    "parse_discovery",
+    "preemption",
+    "set_words",
+]
 
 DISCOVERY_LIMITS = Limits(seconds=60, max_bytes=32 << 20)
 """A look around takes a fraction of a second; on a node that swaps, or whose docker hangs, half a minute."""
@@ -88,7 +96,36 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
         unshare=node["unshare"] == b"yes",
         possible_cpus=max(int(last) + 1 for last in re.findall(rb"\d+", node["possible"]) or [0]),
         netns=node["netns"].decode("utf-8", "replace"),
+        tracefs_mountable=node["tracefs"] != b"no",
+        btf=node["btf"] == b"yes",
+        headers=node["headers"] == b"yes",
+        dev_fd=node["devfd"] == b"yes",
+        capabilities=int(node["caps"], 16) if node["caps"] else None,
+        perf_event_paranoid=int(node["paranoid"]) if node["paranoid"] else None,
+        hidepid=node["hidepid"].decode("ascii", "replace"),
+        preemption=preemption(*(node[tag] for tag in ("version", "preempt", "preempt-boot", "preempt-built"))),
+        direct_bpftrace=node["direct"] == b"yes",
     )
+
+
+def preemption(version: bytes, debugfs: bytes, boot: bytes, built: bytes) -> str:
+    """Return the preemption model from what `uname -v`, /sys/kernel/debug/sched/preempt, the command line's `preempt=`
+    and the kernel's configuration say; empty where they leave it open.
+
+    The flags in the version are those of init/Makefile: PREEMPT_RT, PREEMPT_DYNAMIC (the model is chosen at boot), and
+    PREEMPT for a kernel built as fully or, from 6.13 on, lazily preemptible.
+    """
+    if b"PREEMPT_RT" in version:
+        return "rt"
+    if b"PREEMPT_DYNAMIC" not in version:
+        return "full" if b"PREEMPT" in version else "none"
+    current = re.search(rb"\((\w+)\)", debugfs)
+    chosen = current[1] if current else boot
+    if chosen in (b"none", b"voluntary", b"lazy", b"full"):
+        return chosen.decode()
+    models = {b"PREEMPT_NONE": "none", b"PREEMPT_VOLUNTARY": "voluntary", b"PREEMPT_LAZY": "lazy", b"PREEMPT": "full"}
+    configured = set(re.findall(rb"^CONFIG_(\w+)=y$", built, re.MULTILINE))
+    return next((model for option, model in models.items() if option in configured), "")
 
 
 def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> tuple[Instance, ...]:

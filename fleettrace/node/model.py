@@ -28,7 +28,7 @@ class NodeFacts:
     kernel: str
     arch: str
     uid: int
-    """Units of CPU time in /proc/PID/stat (CLK_TCK)."""
+    """The effective user of the session's scripts."""
     bpftrace: Bpftrace | None
     bpftrace_said: str
     """What the bpftrace command printed when asked for its version; the reason when `bpftrace` is None."""
@@ -41,6 +41,22 @@ class NodeFacts:
     """CPUs that the kernel is prepared for: a per-CPU map of BPF has a place for each of them."""
     netns: str = ""
     """The network namespace of the session itself, as readlink(1) prints /proc/self/ns/net."""
+    tracefs_mountable: bool = True
+    """The kernel knows the file system tracefs, mounted or not."""
+    btf: bool = True
+    """The kernel describes its types itself (/sys/kernel/btf/vmlinux)."""
+    headers: bool = True
+    """linux/types.h is installed: the kernel's headers or the C library's."""
+    dev_fd: bool = True
+    capabilities: int | None = None
+    """The effective capabilities of the session, a bit each (capabilities(7)); None where the kernel does not say."""
+    perf_event_paranoid: int | None = None
+    hidepid: str = ""
+    """The option `hidepid` of /proc, where the session has no capability that sees through it."""
+    preemption: str = ""
+    """The kernel's preemption model: `none`, `voluntary`, `lazy`, `full` or `rt`; empty where it is not known."""
+    direct_bpftrace: bool = True
+    """The bpftrace command is the program itself, which sees the files that the session sees."""
     overlay_unseen: bool = False
     """A trace has shown that its bpftrace does not find symbols of ours."""
 

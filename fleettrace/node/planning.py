@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fleettrace.binary.analysis import BinaryAnalysis
@@ -11,12 +11,13 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
+from fleettrace.node.obstacles import check_visible, obstacles
 from fleettrace.probes.ladder import UnsupportedError, choose, syscall_plan
 from fleettrace.probes.model import ProbePlan, Rung, Wish
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Connection
 
-__all__ = ["Planned", "check_able", "plan_instances"]
+__all__ = ["Planned", "check_able", "check_empty", "plan_instances"]
 
 _OLDEST = Bpftrace(0, 11, 0)
 """The oldest release whose text output was seen to carry every key (0.11.3 of that series)."""
@@ -36,12 +37,7 @@ class Planned:
 def check_able(found: Discovery) -> None:
     """Raises `HostError` when nothing can be traced on the node, whatever runs there."""
     facts = found.facts
-    if facts.uid != 0:
-        raise HostError(
-            HostState.BECOME_FAILED,
-            "not-root",
-            "bpftrace needs root there: set `ansible_become: true`, or log in as root (`ansible_user: root`)",
-        )
+    _check_root(facts)
     if facts.bpftrace is None:
         said = f" ({facts.bpftrace_said})" if facts.bpftrace_said else ""
         raise HostError(
@@ -63,6 +59,24 @@ def check_able(found: Discovery) -> None:
             "lockdown",
             "its kernel is in confidentiality lockdown: no BPF program may read memory: boot with `lockdown=integrity`",
         )
+    for obstacle in obstacles(facts):
+        if obstacle.fatal:
+            raise HostError(HostState.UNSUPPORTED, obstacle.code, obstacle.message)
+
+
+def check_empty(facts: NodeFacts) -> None:
+    """Raise `HostError` when the session saw no memcached but cannot see every process."""
+    _check_root(facts)
+    check_visible(facts)
+
+
+def _check_root(facts: NodeFacts) -> None:
+    if facts.uid != 0:
+        raise HostError(
+            HostState.BECOME_FAILED,
+            "not-root",
+            "bpftrace needs root there: set `ansible_become: true`, or log in as root (`ansible_user: root`)",
+        )
 
 
 def plan_instances(
@@ -71,15 +85,19 @@ def plan_instances(
     facts: NodeFacts,
     instances: Sequence[Instance],
     wish: Wish,
+    refused: Collection[Rung] = (),
 ) -> list[Planned]:
-    """A plan for each instance; every real inode is looked at once. Raises `HostError` when the connection breaks."""
+    """A plan for each instance; every real inode is looked at once. Raises `HostError` when the connection breaks.
+
+    `refused` are the rungs that the node's kernel is known to load no program of.
+    """
     by_inode: dict[str, BinaryAnalysis | Failure] = {}
     planned = []
     for instance in instances:
         inode = instance.binary.inode
         if inode not in by_inode:
             by_inode[inode] = _analysis(connection, catalog, instance)
-        planned.append(_planned(instance, by_inode[inode], facts, wish))
+        planned.append(_planned(instance, by_inode[inode], facts, wish, refused))
     return planned
 
 
@@ -94,14 +112,20 @@ def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance
         return Failure(error.code, error.message)
 
 
-def _planned(instance: Instance, analysis: BinaryAnalysis | Failure, facts: NodeFacts, wish: Wish) -> Planned:
+def _planned(
+    instance: Instance,
+    analysis: BinaryAnalysis | Failure,
+    facts: NodeFacts,
+    wish: Wish,
+    refused: Collection[Rung],
+) -> Planned:
     if isinstance(analysis, Failure):
         if wish.script is None and wish.rung in (None, Rung.SYSCALL):
             return Planned(instance, syscall_plan(wish, f"not item, usdt or command: {analysis.message}"))
         return Planned(instance, failure=analysis)
     try:
         overlay_works = facts.unshare and not facts.overlay_unseen
-        plan, failure = choose(analysis, wish, overlay_works=overlay_works), None
+        plan, failure = choose(analysis, wish, overlay_works=overlay_works, refused=refused), None
     except UnsupportedError as error:
         plan, failure = None, Failure("unsupported", f"no way to trace this memcached: {error}")
     return Planned(instance, plan, failure, analysis.version, analysis.build_id)

@@ -18,12 +18,13 @@ from fleettrace.node.records import Record, RecordReader
 from fleettrace.node.sampling import Look, LookReader, in_order
 from fleettrace.node.scripts import script_text
 from fleettrace.node.slicing import Slicer
+from fleettrace.node.verifier import refused
 from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
-from fleettrace.probes.program import Site, program, unsafe, uprobe_count
+from fleettrace.probes.program import Site, overlay_lines, program, unsafe, uprobe_count
 from fleettrace.summary.counts import Summary
 from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
 
-__all__ = ["ENDING_S", "NOT_ATTACHED", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
+__all__ = ["ENDING_S", "NOT_ATTACHED", "REFUSED", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
 
 STARTUP_S = 60.0
 """Seconds for bpftrace to compile and attach before, and to detach and print after, the window; seen: 0.6 to 8."""
@@ -36,6 +37,8 @@ _DENSE_S = 0.25
 _SAME_CLOCK_NS = 50_000_000
 """Two clocks that are no farther apart were only read one after the other."""
 
+REFUSED = "program-refused"
+"""The code of a trace whose program the kernel's verifier, or bpftrace itself, did not take."""
 NOT_ATTACHED = ("attach-failed", "probes-missing")
 """The codes of a trace that had not every probe in place, and so traced nothing."""
 
@@ -169,7 +172,7 @@ class HostTrace:
             "pids": " ".join(str(pid) for pid in self._plans),
             "strings": str(self._layout.strlen),
             "entries": str(self._settings.entries),
-            "overlays": self._overlays(),
+            "overlays": overlay_lines(self._sites),
         }
         own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
         steps = script_text("trace.sh")
@@ -181,14 +184,6 @@ class HostTrace:
         """How often to look (see stats.sh): some sixty times, most of them where the window begins and ends."""
         sparse = max(1.0, self._settings.duration_s / 36)
         return f"{_DENSE_S} {sparse:.2f} {sparse * 100:.0f} {(self._lead_s + self._settings.duration_s) * 100:.0f}"
-
-    def _overlays(self) -> str:
-        lines = []
-        for site in self._sites:
-            if site.plan.overlay is not None:
-                octal = "".join(f"\\{byte:03o}" for byte in site.plan.overlay.elf)
-                lines.append(f"{site.pids[0]} {octal}")
-        return "\n".join(lines)
 
     def read(self, execution: Execution) -> TraceEnd:
         """Read the trace to its end. Raises `HostError` when nothing was traced; a later break is in the result."""
@@ -267,6 +262,8 @@ class HostTrace:
             raise broken
         if self._slicer.started:
             raise HostError(HostState.TRACE_FAILED, "no-slice", f"bpftrace ended before its first slice{self._said()}")
+        if refused(bytes(self._words)):
+            raise HostError(HostState.TRACE_FAILED, REFUSED, f"its kernel refused the program{self._said()}")
         raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}")
 
     def _end(self, broken: HostError | None) -> TraceEnd:

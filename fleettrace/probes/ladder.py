@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from fleettrace.binary.analysis import BinaryAnalysis, Point
@@ -32,12 +32,19 @@ class UnsupportedError(Exception):
     """No rung works for the binary; the text says why for each."""
 
 
-def choose(analysis: BinaryAnalysis, wish: Wish = Wish(), *, overlay_works: bool = True) -> ProbePlan:  # noqa: B008
+def choose(
+    analysis: BinaryAnalysis,
+    wish: Wish = Wish(),  # noqa: B008
+    *,
+    overlay_works: bool = True,
+    refused: Collection[Rung] = (),
+) -> ProbePlan:
     """The plan for one binary, on the best rung that works and that gives what is wished for. Raises
     `UnsupportedError`.
 
     `overlay_works` says whether the node can give its bpftrace a symbol of ours (it needs unshare(1), and a bpftrace
-    that is not in a container of its own).
+    that is not in a container of its own). Rungs in `refused` are not taken: the node's kernel loads none of their
+    programs.
     """
     if wish.script is not None:
         outcome = _script(analysis, wish, overlay_works)
@@ -47,6 +54,9 @@ def choose(analysis: BinaryAnalysis, wish: Wish = Wish(), *, overlay_works: bool
     reasons: list[str] = []
     for rung, attempt in _LADDER.items():
         if wish.rung not in (None, rung):
+            continue
+        if rung in refused:
+            reasons.append(f"{rung}: its kernel refused the program")
             continue
         outcome = attempt(analysis, wish, overlay_works)
         if isinstance(outcome, ProbePlan):
@@ -103,7 +113,7 @@ def _item(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
     placed = find_places(analysis, wanted, overlay_works)
     if isinstance(placed, str):
         return placed
-    told = tagging(analysis, placed.places[MAIN].spot)
+    told = tagging(analysis, placed.places[MAIN].spot) if wish.kinds else Tagging()
     if wish.ops is not None and told.ops is None:
         return "what kind a request is (--ops) cannot be told in this binary"
     verdict = _verdict(Rung.ITEM, analysis, point, placed, exact=True)

@@ -2,13 +2,18 @@
 
 Old versions refuse strings over 200 bytes (BPF's stack has 512), and the time a probe takes grows with the size of the
 map's key, whatever the length of memcached's. So short keys, which are the rule, go into one string of a map of their
-own, and long ones into several strings side by side in a second map. With BPFTRACE_STRLEN=S, a string has at most S - 1
-bytes, or S (seen in 0.27.1): so no string is left to be cut by that limit.
+own, and long ones into several strings side by side in a second map.
+
+The length of such a string varies, and the kernel's verifier must see that it is bounded. str(p, n) bounds n at
+BPFTRACE_STRLEN=S by itself, and up to 0.23.2 the string then has at most S - 1 bytes. Programs for releases before 0.23
+rely on that: where such a program bounds n as well, the compiler moves the comparison to where the verifiers of Linux
+5.10 to 6.12 no longer follow it (`R2 min value is negative`, seen with 0.11.3 and 0.17). In 0.27.1 the string has S
+bytes, so programs for 0.23 on bound n before that.
 """
 
 from __future__ import annotations
 
-from fleettrace.probes.model import KeyLayout
+from fleettrace.probes.model import Bound, KeyLayout
 
 __all__ = ["key_expression", "key_layout", "key_sizes"]
 
@@ -16,14 +21,21 @@ Version = tuple[int, int, int]
 
 _SHORT_STR = (0, 23, 0)
 """From here on str(p, n) keeps one of the n bytes for its NUL: n - 1 bytes of the string come through."""
+_BOUNDS = {False: (Bound.BPFTRACE, Bound.CONDITION), True: (Bound.CONDITION, Bound.BRANCH)}
+"""Before that and from there on: the way that suits it best, and the other one."""
+_UPTR = (0, 12, 0)
+"""The first release with uptr() (its CHANGELOG)."""
 
 
-def key_layout(version: Version, *, one_string: bool = False) -> KeyLayout:
-    """The layout for the bpftrace of this version; with `one_string`, one that gives a whole line as much as it can."""
-    plus_one = version >= _SHORT_STR
-    if one_string:
-        return KeyLayout(piece=199, pieces=1, strlen=200, plus_one=plus_one)
-    return KeyLayout(piece=71, pieces=4, strlen=72, plus_one=plus_one)
+def key_layout(version: Version, *, one_string: bool = False, other_bound: bool = False) -> KeyLayout:
+    """Return the layout for the bpftrace of this version.
+
+    With `one_string`, it is one that gives a whole line as much as it can. With `other_bound`, the lengths of strings
+    are bounded in the other way than the one that suits the version best.
+    """
+    new = version >= _SHORT_STR
+    piece, pieces = (199, 1) if one_string else (71, 4)
+    return KeyLayout(piece, pieces, piece + 1, plus_one=new, bound=_BOUNDS[new][other_bound], uptr=version >= _UPTR)
 
 
 def key_expression(
@@ -45,24 +57,30 @@ def key_expression(
         # Old versions find the process's memory by themselves, and refuse uptr() of what has no type yet.
         return f"str(uptr({address}), {size})" if anywhere and more else f"str({address}, {size})"
 
-    whole = "$length + 1" if more else "$length"
-    if pieces == 1:
-        return text(0, whole)
     most = layout.piece + more
-    first = text(0, f"$length > {layout.piece} ? {most} : {whole}" if any_length else str(most))
-    rest = [text(number * layout.piece, f"$n{number} > {most} ? {most} : $n{number}") for number in range(1, pieces)]
-    return ", ".join([first, *rest])
+
+    def bounded(size: str) -> str:
+        return f"{size} > {most} ? {most} : {size}" if layout.bound is Bound.CONDITION else size
+
+    if pieces == 1:
+        return text(0, "$length + 1" if more else "$length")
+    first = text(0, bounded("$n0") if any_length else str(most))
+    return ", ".join([first, *(text(number * layout.piece, bounded(f"$n{number}")) for number in range(1, pieces))])
 
 
-def key_sizes(layout: KeyLayout) -> str:
-    """The bpftrace statements that set what the parts of a long key are asked for, `$n1` and so on: all that is left of
-    the key there, which may be more than the part holds. (bpftrace 0.23.2 crashes on a conditional inside another.)"""
+def key_sizes(layout: KeyLayout, *, any_length: bool = False) -> str:
+    """Return the bpftrace statements that set what the parts of a long key are asked for, `$n1` and so on: all that is
+    left of the key there, which may be more than the part holds. (bpftrace 0.23.2 crashes on a conditional inside
+    another.) For a key of `any_length` the first part has its `$n0` too."""
     more = _more(layout)
+    most = layout.piece + more
     statements = []
-    for number in range(1, layout.pieces):
+    for number in range(0 if any_length else 1, layout.pieces):
         start = number * layout.piece
-        rest = f"$length - {start - more}" if start != more else "$length"
-        statements.append(f"$n{number} = $length > {start} ? {rest} : {more};")
+        rest = "$length" if start == more else f"$length {'-' if start > more else '+'} {abs(start - more)}"
+        statements.append(f"$n{number} = $length > {start} ? {rest} : {more};" if start else f"$n0 = {rest};")
+        if layout.bound is Bound.BRANCH:
+            statements.append(f"if ($n{number} > {most}) {{ $n{number} = {most}; }}")
     return " ".join(statements)
 
 

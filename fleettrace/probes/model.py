@@ -9,7 +9,7 @@ from enum import StrEnum
 from fleettrace.probes.tags import Tagging
 from fleettrace.summary.run import ProbeVerdict
 
-__all__ = ["KeyLayout", "Overlay", "ProbePlan", "Rung", "Script", "TraceSettings", "Wish"]
+__all__ = ["Bound", "KeyLayout", "Overlay", "ProbePlan", "Rung", "Script", "TraceSettings", "Wish"]
 
 
 class Rung(StrEnum):
@@ -24,6 +24,17 @@ class Rung(StrEnum):
     """Not a rung to fall to: a program of the user's own."""
 
 
+class Bound(StrEnum):
+    """How a program keeps the length of a string bounded: verifiers differ in which of these they follow."""
+
+    CONDITION = "condition"
+    """By a conditional expression in the call of str()."""
+    BRANCH = "branch"
+    """By a branch before it."""
+    BPFTRACE = "bpftrace"
+    """By str() itself, at its limit of S - 1 bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyLayout:
     """How keys are spread over strings in maps (see layout.py)."""
@@ -36,6 +47,10 @@ class KeyLayout:
     """What BPFTRACE_STRLEN has to be for that."""
     plus_one: bool
     """str(p, n) gives n - 1 bytes on this bpftrace (0.23.0 on), so it is asked for one more."""
+    bound: Bound = Bound.CONDITION
+    """How the length of a string whose length varies is kept within `piece`."""
+    uptr: bool = True
+    """This bpftrace has uptr() (0.12.0 on), and needs it where a user's address is read in a tracepoint."""
 
     @property
     def capacity(self) -> int:
@@ -77,6 +92,8 @@ class Wish:
     sizes: bool = False
     """The bytes of the values written."""
     script: Script | None = None
+    kinds: bool = True
+    """What kind a request is. Only a program that the kernel's verifier refused goes without."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
 from fleettrace.probes.script import fill, probe_count
 from fleettrace.resources import resource_dir
 
-__all__ = ["Site", "program", "unsafe", "uprobe_count"]
+__all__ = ["Site", "overlay_lines", "program", "unsafe", "uprobe_count"]
 
 _COMMENT = re.compile(r"/\*.*?\*/\n?", re.DOTALL)
 _MAP = re.compile(r"@(\w+)")
@@ -78,6 +78,16 @@ def unsafe(sites: Sequence[Site], text: str) -> bool:
     return not any(site.plan.script for site in sites) and _ADDRESS.search(text) is not None
 
 
+def overlay_lines(sites: Sequence[Site]) -> str:
+    """Return the sites' symbol overlays for a node's script: a line each, `PID BYTES`, in printf(1)'s octal form."""
+    lines = []
+    for site in sites:
+        if site.plan.overlay is not None:
+            octal = "".join(f"\\{byte:03o}" for byte in site.plan.overlay.elf)
+            lines.append(f"{site.pids[0]} {octal}")
+    return "\n".join(lines)
+
+
 def uprobe_count(sites: Sequence[Site]) -> int | None:
     """How many probes bpftrace has to say it attaches for the program to be whole; None where only it can know."""
     total = 0
@@ -107,7 +117,7 @@ def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
                 "exe": f"/proc/{site.pids[0]}/exe",
                 "pids": f"({pids}) && @w == 1",
                 "key": f"{about}, {_any_key(layout, anywhere=True)}",
-                "sizes": key_sizes(layout),
+                "sizes": key_sizes(layout, any_length=True),
             },
         )
         return
@@ -115,7 +125,7 @@ def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
     where = {"pid": site.pids[0], "pids": pids}
     # A system call's tracepoint is not in the process's own code.
     anywhere = plan.rung is Rung.SYSCALL
-    any_key = {"sizes": key_sizes(layout), "any_key": _any_key(layout)}
+    any_key = {"sizes": key_sizes(layout, any_length=True), "any_key": _any_key(layout)}
     count = _filled(
         "count",
         short=layout.piece,
@@ -134,6 +144,7 @@ def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
             length=length,
             tagging=plan.tagging.statements,
             count=count,
+            user="uptr" if layout.uptr else "",
         )
     if plan.misses is not None:
         yield _filled("misses", **where, point=_checked(plan.misses), **any_key)
@@ -167,4 +178,4 @@ def _remember(plan: ProbePlan) -> str:
     if plan.misses is None or known is None:
         return ""
     tags = [tag for tag, op in enumerate(known) if op not in (None, "set")]
-    return f"if ({' || '.join(f'$tag == {tag}' for tag in tags)}) {{ @p[tid] = $key; @l[tid] = $about; }}"
+    return f"if ({' || '.join(f'$tag == {tag}' for tag in tags)}) {{ @p[tid] = $key; @l[tid] = $length; }}"

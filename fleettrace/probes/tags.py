@@ -57,8 +57,9 @@ def tagging(analysis: BinaryAnalysis, spot: Spot) -> Tagging:
 
 
 def _return_address(machine: Machine, spot: Spot) -> str | None:
+    # bpftrace's name of aarch64's link register (src/arch/aarch64.cpp); pointer authentication leaves its low bits.
     if machine is Machine.AARCH64:
-        return None if spot.return_offset is not None else 'reg("lr")'
+        return None if spot.return_offset is not None else 'reg("r30")'
     if spot.return_offset is None:
         return None
     return f'*(uint64*)(reg("sp") + {spot.return_offset})'

@@ -18,7 +18,8 @@ from fleettrace.node.tracing import ENDING_S, HostTrace
 from fleettrace.summary.run import HostResult, Warn
 from fleettrace.sweep.detach_model import Detach, LeftTrace
 from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase, WindowsBegan
-from fleettrace.sweep.host import HostSweep, Traced, failed_outcome
+from fleettrace.sweep.fitting import Traced, check_loads
+from fleettrace.sweep.host import HostSweep, failed_outcome
 from fleettrace.sweep.outcome import HostOutcome, outcome_of_trace
 from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask
@@ -29,6 +30,8 @@ __all__ = ["AFTER_S", "ATTACH_S", "DetachedSweep", "lead_s", "skew_warnings"]
 ATTACH_S = 10.0
 """Seconds that bpftrace is started before the window: it takes 0.6 to 8 to attach its probes, on a busy node."""
 _LOGIN_S = 10.0
+_LOAD_S = 5.0
+"""Seconds to have the kernel load the program once: it takes 1 to 2, on a busy node 8."""
 _EACH_S = 0.1
 """Seconds of the first phase: for one host, and for each more; 60 ms of CPU on the controller, and its turn."""
 AFTER_S = 1.5
@@ -39,7 +42,7 @@ _TELL_S = 1.0
 
 def lead_s(hosts: int) -> float:
     """Seconds from the beginning of a run to the agreed moment."""
-    return ATTACH_S + _LOGIN_S + _EACH_S * hosts
+    return ATTACH_S + _LOGIN_S + _LOAD_S + _EACH_S * hosts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,9 @@ class DetachedSweep(HostSweep):
         if self.detach.known is not None:
             return HostSweep._planned_trace(self, traced, planned)
         name = traced.task.name
+        self.stop.check()
+        # Once it is left there, a refusal would be seen only when the window is over.
+        check_loads(traced, self.bounds)
         self.stop.check()
         busy = self._busyness(traced)
         bounds, warnings = self._bounds(traced, busy)

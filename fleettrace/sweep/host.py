@@ -8,24 +8,25 @@ from dataclasses import dataclass, replace
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import look_around
-from fleettrace.node.model import Discovery, Instance
-from fleettrace.node.planning import Planned, check_able, plan_instances
+from fleettrace.node.model import Discovery, NodeFacts
+from fleettrace.node.obstacles import obstacles
+from fleettrace.node.planning import Planned, check_able, check_empty
 from fleettrace.node.rates import Busyness, look_at, look_early
-from fleettrace.node.tracing import NOT_ATTACHED, HostTrace, TraceEnd
-from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
+from fleettrace.node.tracing import HostTrace, TraceEnd
+from fleettrace.probes.model import Rung, TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn
 from fleettrace.sweep.cost import MIN_WINDOW_S, Prediction, affordable_window, sized
 from fleettrace.sweep.events import Event, HostProgressed, InstanceStarted, Phase, SliceArrived, ignore
-from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
+from fleettrace.sweep.fitting import Fitting, Traced, rehearse
+from fleettrace.sweep.outcome import HostOutcome, outcome_of_trace
 from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.stop import Stop
 from fleettrace.sweep.watched import watch_host
 from fleettrace.transport.interface import Connection
 
-__all__ = ["HostSweep", "Traced", "failed_outcome"]
+__all__ = ["HostSweep", "failed_outcome", "node_warnings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,17 @@ class HostSweep:
     def _sweep(self, task: HostTask, connection: Connection) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.DISCOVER))
         found = look_around(connection, task.bpftrace, task.scope)
+        every = not self.settings.trace
+        try:
+            outcome = self._discovered(task, connection, found)
+        except HostError as error:
+            outcome = failed_outcome(task, error if self.stop.reason is None else self.stop.error())
+            every = True
+        if outcome.result.state is not HostState.NO_INSTANCES and self.settings.wish.rung is not Rung.WATCH:
+            outcome.warnings.extend(node_warnings(task.name, found.facts, outcome.result, every=every))
+        return outcome
+
+    def _discovered(self, task: HostTask, connection: Connection, found: Discovery) -> HostOutcome:
         if self.settings.wish.rung is Rung.WATCH:
             return watch_host(
                 task,
@@ -73,24 +85,19 @@ class HostSweep:
             )
         instances = [instance for instance in found.instances if task.wanted(instance)]
         if not instances:
+            check_empty(found.facts)
             return HostOutcome(HostResult(task.name, HostState.NO_INSTANCES))
         check_able(found)
         self.tell(HostProgressed(task.name, Phase.PLAN))
-        planned = plan_instances(connection, self.catalog, found.facts, instances, self.settings.wish)
-        if not self.settings.trace or not any(each.plan for each in planned):
-            return outcome_of_plan(task.name, planned)
+        fitting = Fitting(task, connection, found, instances, self.catalog, self.settings.wish, self.bounds)
+        if not self.settings.trace:
+            return fitting.outcome(rehearse(self.bounds))
+        return fitting.outcome(self._attempt)
+
+    def _attempt(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
         self.stop.check()
-        self.tell(HostProgressed(task.name, Phase.ATTACH))
-        try:
-            return self._planned_trace(Traced.of(task, connection, found, planned), planned)
-        except HostError as error:
-            if error.code not in NOT_ATTACHED or not any(each.plan and each.plan.overlay for each in planned):
-                raise
-            # The bpftrace may be one that our symbols do not reach, such as one in a container: that it does not find
-            # them is how one learns of it.
-            without = replace(found, facts=replace(found.facts, overlay_unseen=True))
-            planned = plan_instances(connection, self.catalog, without.facts, instances, self.settings.wish)
-            return self._planned_trace(Traced.of(task, connection, without, planned), planned)
+        self.tell(HostProgressed(traced.task.name, Phase.ATTACH))
+        return self._planned_trace(traced, planned)
 
     def _planned_trace(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
         task = traced.task
@@ -173,36 +180,15 @@ class HostSweep:
         return arrived if self.slices else None
 
 
+def node_warnings(host: str, facts: NodeFacts, result: HostResult, *, every: bool) -> list[Warn]:
+    """The warnings about a node: in a run those that bear on its counts, in `check` and after a failure `every` one."""
+    failed = result.error.code if result.error is not None else None
+    return [
+        Warn(obstacle.code, obstacle.message, host)
+        for obstacle in obstacles(facts)
+        if obstacle.code != failed and (every or obstacle.at_run)
+    ]
+
+
 def failed_outcome(task: HostTask, error: HostError) -> HostOutcome:
     return HostOutcome(HostResult(task.name, error.state, Failure(error.code, error.message)))
-
-
-@dataclass(frozen=True, slots=True)
-class Traced:
-    """What is traced on a host, and by what means."""
-
-    task: HostTask
-    connection: Connection
-    found: Discovery
-    plans: Sequence[tuple[Instance, ProbePlan]]
-    layout: KeyLayout
-
-    @classmethod
-    def of(cls, task: HostTask, connection: Connection, found: Discovery, planned: Sequence[Planned]) -> Traced:
-        """Those that have a plan."""
-        plans = [(each.instance, each.plan) for each in planned if each.plan is not None]
-        one_string = any(plan.rung is Rung.COMMAND for _, plan in plans)
-        bpftrace = found.facts.bpftrace
-        assert bpftrace is not None  # check_able
-        layout = key_layout((bpftrace.major, bpftrace.minor, bpftrace.patch), one_string=one_string)
-        return cls(task, connection, found, plans, layout)
-
-    @property
-    def cpus(self) -> int:
-        return self.found.facts.possible_cpus
-
-    @property
-    def kept(self) -> int:
-        """Maps of the whole window: of misses and of sizes."""
-        plans = [plan for _, plan in self.plans]
-        return any(plan.misses for plan in plans) + any(plan.sizes for plan in plans)

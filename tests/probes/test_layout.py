@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleettrace.probes.layout import key_expression, key_layout, key_sizes
-from fleettrace.probes.model import KeyLayout
+from fleettrace.probes.model import Bound, KeyLayout
 from fleettrace.summary.key import KEY_MAX_LENGTH
 
 VERSIONS = [(0, 11, 3), (0, 17, 0), (0, 22, 0), (0, 23, 0), (0, 27, 1)]
 CONDITION = re.compile(r"(.+) \? (.+) : (.+)")
 
 
-def read(layout: KeyLayout, expression: str, memory: bytes, length: int, generous: bool) -> list[tuple[int, bytes]]:
+def read(
+    layout: KeyLayout, expression: str, memory: bytes, length: int, *, generous: bool, any_length: bool = False
+) -> list[tuple[int, bytes]]:
     """What bpftrace makes of the expression: for each of its strings, where it ended and what it holds.
 
     A `generous` one lets a string have as many bytes as its limit says, instead of one less.
@@ -30,8 +32,11 @@ def read(layout: KeyLayout, expression: str, memory: bytes, length: int, generou
         return int(eval(text, {"__builtins__": {}}))
 
     sizes: dict[str, int] = {}
-    for name, text in re.findall(r"(\$n\d) = ([^;]+);", key_sizes(layout)):
-        sizes[name] = value(text)
+    for condition, name, text in re.findall(
+        r"(?:if \(([^)]+)\) \{ )?(\$n\d) = ([^;]+);", key_sizes(layout, any_length=any_length)
+    ):
+        if not condition or value(condition):
+            sizes[name] = value(text)
     strings = []
     for pointer, size in re.findall(r"str\((\$key[^,]*), ([^)]+)\)", expression):
         start, asked = value(pointer), value(size)
@@ -46,13 +51,28 @@ def pieces_for(layout: KeyLayout, length: int) -> int:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@given(length=st.integers(1, KEY_MAX_LENGTH), generous=st.booleans())
-def test_a_key_comes_through_whole_and_nothing_else(version: tuple[int, int, int], length: int, generous: bool) -> None:
-    layout = key_layout(version)
+@pytest.mark.parametrize("other_bound", [False, True])
+@given(length=st.integers(1, KEY_MAX_LENGTH), generous=st.booleans(), any_length=st.booleans())
+def test_a_key_comes_through_whole_and_nothing_else(
+    version: tuple[int, int, int], other_bound: bool, length: int, generous: bool, any_length: bool
+) -> None:
+    layout = key_layout(version, other_bound=other_bound)
+    # Only releases whose own limit is known to be S - 1 bytes are relied on for it.
+    generous &= layout.bound is not Bound.BPFTRACE
     key = bytes(number % 255 + 1 for number in range(length))
-    strings = read(layout, key_expression(layout, pieces_for(layout, length)), key + b"SECRET" * 100, length, generous)
+    pieces = layout.pieces if any_length else pieces_for(layout, length)
+    expression = key_expression(layout, pieces, any_length=any_length)
+    memory = key + b"SECRET" * 100
+    strings = read(layout, expression, memory, length, generous=generous, any_length=any_length)
     assert b"".join(text for _, text in strings) == key
     assert all(end <= length or not text for end, text in strings)
+
+
+@pytest.mark.parametrize("other_bound", [False, True])
+def test_only_old_releases_are_relied_on_to_bound_strings(other_bound: bool) -> None:
+    for version in VERSIONS:
+        if key_layout(version, other_bound=other_bound).bound is Bound.BPFTRACE:
+            assert version < (0, 23, 0)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -32,6 +32,17 @@ EMPTY_NODE = b"".join(
         (b"timeout", b"yes"),
         (b"unshare", b"yes"),
         (b"bpftrace", b"bpftrace v0.17.0"),
+        (b"version", b"#1 SMP PREEMPT_DYNAMIC Debian 6.1.0"),
+        (b"caps", b"000001ffffffffff"),
+        (b"paranoid", b"3"),
+        (b"btf", b"yes"),
+        (b"headers", b"no"),
+        (b"devfd", b"yes"),
+        (b"hidepid", b""),
+        (b"preempt", b"none (voluntary) full"),
+        (b"preempt-boot", b""),
+        (b"preempt-built", b""),
+        (b"direct", b"yes"),
         (b"end", b"0"),
     )
 )

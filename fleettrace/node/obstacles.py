@@ -1,0 +1,165 @@
+"""What stands in the way of a trace on a node, and what to do about it. Pure: facts in, obstacles out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from fleettrace.errors import HostError, HostState
+from fleettrace.node.model import Bpftrace, NodeFacts
+
+__all__ = ["Obstacle", "check_visible", "obstacles"]
+
+_SYS_PTRACE, _SYS_ADMIN, _PERFMON, _BPF = 19, 21, 38, 39
+"""Bits of include/uapi/linux/capability.h."""
+_SPLIT_CAPABILITIES = (5, 8)
+"""The kernel that split CAP_PERFMON and CAP_BPF from CAP_SYS_ADMIN."""
+_UPROBES_NEED_ADMIN = (6, 16)
+"""The kernel from which a uprobe needs CAP_SYS_ADMIN again (commit ba677dbe77af, "perf: Revert to requiring
+CAP_SYS_ADMIN for uprobes"); older ones may have it from a stable update."""
+_PRIVATE_STACKS = (6, 13)
+_COMPILES_TO_DEV_FD = Bpftrace(0, 24, 0)
+"""bpftrace compiles its standard library into /dev/fd/N from 0.24 on (its commit c47425e91)."""
+_LISTS_FUNCTIONS = Bpftrace(0, 24, 0)
+"""0.27.1 ends at once without tracefs, 0.23.2 and 0.17.0 attach uprobes all the same (tried)."""
+_OWN_TYPES = Bpftrace(0, 23, 0)
+"""0.17 on 5.10 wants linux/types.h; 0.23.2 does not (tried)."""
+
+_OF_BPFTRACE = ("no-capability", "no-dev-fd", "no-tracefs", "no-kernel-types")
+"""What bpftrace itself needs, wherever its command runs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """One thing that is in the way. `fatal`: nothing can be traced until it is cured. `at_run`: a run warns of it too,
+    not only `check`."""
+
+    code: str
+    message: str
+    fatal: bool = False
+    at_run: bool = False
+
+
+def obstacles(facts: NodeFacts) -> list[Obstacle]:
+    """Return what is in the way of bpftrace on the node, fatal ones first."""
+    found = [
+        *_capability(facts),
+        *_dev_fd(facts),
+        *_tracefs(facts),
+        *_types(facts),
+        *_hidden(facts),
+        *_preemptible(facts),
+    ]
+    if not facts.direct_bpftrace:
+        found = [_elsewhere(obstacle) for obstacle in found]
+    return sorted(found, key=lambda obstacle: not obstacle.fatal)
+
+
+def _elsewhere(obstacle: Obstacle) -> Obstacle:
+    """The obstacle where a wrapper runs bpftrace: in a container it may have what the session lacks."""
+    if obstacle.code not in _OF_BPFTRACE:
+        return obstacle
+    message = f"{obstacle.message} (not needed where the bpftrace command enters a container that has it)"
+    return replace(obstacle, message=message, fatal=False)
+
+
+def check_visible(facts: NodeFacts) -> None:
+    """Raise `HostError` where a memcached may run that the session cannot see."""
+    for obstacle in _hidden(facts):
+        raise HostError(HostState.UNSUPPORTED, obstacle.code, obstacle.message)
+
+
+def _release(facts: NodeFacts) -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", facts.kernel)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _capability(facts: NodeFacts) -> list[Obstacle]:
+    """Capabilities that bpftrace lacks. With them root is not bound by perf_event_paranoid."""
+    held = facts.capabilities
+    if held is None or held >> _SYS_ADMIN & 1:
+        return []
+    parts = {"CAP_PERFMON": held >> _PERFMON & 1, "CAP_BPF": held >> _BPF & 1}
+    missing = [name for name, bit in parts.items() if not bit]
+    split = _release(facts) >= _SPLIT_CAPABILITIES
+    if split and not missing:
+        certain = _release(facts) >= _UPROBES_NEED_ADMIN
+        why = "a uprobe needs CAP_SYS_ADMIN" + ("" if certain else " in many kernels") + " and the session lacks it"
+    else:
+        certain = True
+        paranoid = facts.perf_event_paranoid
+        bound = "CAP_PERFMON" in missing and paranoid is not None and paranoid > 0
+        why = f"root lacks {', '.join(['CAP_SYS_ADMIN', *(missing if split else [])])} there"
+        why += f", and kernel.perf_event_paranoid is {paranoid}" if bound else ""
+    cure = "log in as a user with full root capabilities (of a container: run it with --privileged)"
+    return [Obstacle("no-capability", f"bpftrace cannot attach probes: {why}; {cure}", certain)]
+
+
+def _dev_fd(facts: NodeFacts) -> list[Obstacle]:
+    if facts.dev_fd or facts.bpftrace is None or facts.bpftrace < _COMPILES_TO_DEV_FD:
+        return []
+    message = (
+        f"bpftrace {facts.bpftrace} cannot compile a program: it writes to /dev/fd, which is not there; "
+        "create it (`ln -s /proc/self/fd /dev/fd`)"
+    )
+    return [Obstacle("no-dev-fd", message, fatal=True)]
+
+
+def _tracefs(facts: NodeFacts) -> list[Obstacle]:
+    """The trace mounts tracefs for itself where unshare(1) works."""
+    if facts.tracefs or (facts.tracefs_mountable and facts.unshare):
+        return []
+    why = "is not mounted" if facts.tracefs_mountable else "is missing from the kernel (CONFIG_FTRACE)"
+    cure = (
+        "mount it (`mount -t tracefs tracefs /sys/kernel/tracing`)"
+        if facts.tracefs_mountable
+        else "boot another kernel"
+    )
+    needed = facts.bpftrace is not None and facts.bpftrace >= _LISTS_FUNCTIONS
+    without = f"bpftrace {facts.bpftrace} does not start" if needed else "the probe kind `syscall` cannot be traced"
+    message = f"tracefs {why} and {without} without it: {cure}"
+    return [Obstacle("no-tracefs", message, needed)]
+
+
+def _types(facts: NodeFacts) -> list[Obstacle]:
+    if facts.btf or facts.headers or (facts.bpftrace is not None and facts.bpftrace >= _OWN_TYPES):
+        return []
+    message = (
+        f"the kernel has no BTF and no kernel headers are installed: bpftrace {facts.bpftrace} may stop at "
+        f"'linux/types.h' file not found; install the headers of {facts.kernel} (`linux-headers-{facts.kernel}`, "
+        f"`kernel-devel`), or bpftrace {_OWN_TYPES.major}.{_OWN_TYPES.minor} or later"
+    )
+    return [Obstacle("no-kernel-types", message)]
+
+
+def _hidden(facts: NodeFacts) -> list[Obstacle]:
+    """Root without CAP_SYS_PTRACE cannot read the executable of another user's process, or not even list it."""
+    if facts.uid != 0 or facts.capabilities is None or facts.capabilities >> _SYS_PTRACE & 1:
+        return []
+    how = f", and /proc is mounted with hidepid={facts.hidepid}" if facts.hidepid else ""
+    message = (
+        f"memcached may run there unseen: the session may not read other users' processes (no CAP_SYS_PTRACE){how}; "
+        "log in as root with full capabilities" + (" or remount /proc with hidepid=0" if facts.hidepid else "")
+    )
+    return [Obstacle("processes-hidden", message, at_run=True)]
+
+
+def _preemptible(facts: NodeFacts) -> list[Obstacle]:
+    """From 6.13 on a uprobe's program that runs preemptibly has a private stack per CPU, which another program on that
+    CPU may overwrite (open-telemetry/opentelemetry-ebpf-instrumentation#3056, elastic/quark#305)."""
+    if _release(facts) < _PRIVATE_STACKS or facts.preemption in ("none", "voluntary"):
+        return []
+    cure = "boot with `preempt=voluntary`, or compare a few keys with `--probe watch`"
+    if not facts.preemption:
+        message = (
+            f"kernel {facts.kernel} may be preemptible (/sys/kernel/debug/sched/preempt cannot be read), and on "
+            f"preemptible kernels from 6.13 on other tools' uprobe programs mixed up data; {cure}"
+        )
+        return [Obstacle("preemption-unknown", message)]
+    if facts.preemption == "rt":
+        cure = "boot a kernel without PREEMPT_RT, or compare a few keys with `--probe watch`"
+    message = (
+        f"kernel {facts.kernel} is preemptible ({facts.preemption}): from 6.13 on other tools' uprobe programs "
+        f"mixed up data or crashed such kernels; {cure}"
+    )
+    return [Obstacle("preemptible-kernel", message, at_run=True)]

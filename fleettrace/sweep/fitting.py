@@ -1,0 +1,225 @@
+"""Finding the variant of a host's program that its kernel loads: each is tried in turn, and the report says which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from fleettrace.errors import HostError, HostState
+from fleettrace.node.binaries import BinaryCatalog
+from fleettrace.node.loading import Load, Verdict, load_program
+from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
+from fleettrace.node.planning import Planned, plan_instances
+from fleettrace.node.tracing import NOT_ATTACHED, REFUSED, sites_of
+from fleettrace.probes.layout import key_layout
+from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings, Wish
+from fleettrace.probes.program import program
+from fleettrace.probes.variants import Variant, variants
+from fleettrace.summary.run import Warn
+from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan
+from fleettrace.sweep.settings import HostTask
+from fleettrace.transport.interface import Connection
+
+__all__ = ["Fitting", "Traced", "check_loads", "rehearse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What is traced on a host, and by what means."""
+
+    task: HostTask
+    connection: Connection
+    found: Discovery
+    plans: Sequence[tuple[Instance, ProbePlan]]
+    layout: KeyLayout
+
+    @classmethod
+    def of(
+        cls,
+        task: HostTask,
+        connection: Connection,
+        found: Discovery,
+        planned: Sequence[Planned],
+        *,
+        other_bound: bool = False,
+    ) -> Traced:
+        """Those that have a plan."""
+        plans = [(each.instance, each.plan) for each in planned if each.plan is not None]
+        one_string = any(plan.rung is Rung.COMMAND for _, plan in plans)
+        version = _bpftrace_of(found.facts)
+        layout = key_layout(
+            (version.major, version.minor, version.patch), one_string=one_string, other_bound=other_bound
+        )
+        return cls(task, connection, found, plans, layout)
+
+    def text(self, bounds: TraceSettings) -> str:
+        """Return the program's text, to compare it with another variant's."""
+        return program(sites_of(self.plans), self.layout, bounds)
+
+    @property
+    def cpus(self) -> int:
+        return self.found.facts.possible_cpus
+
+    @property
+    def kept(self) -> int:
+        """Maps of the whole window: of misses and of sizes."""
+        plans = [plan for _, plan in self.plans]
+        return any(plan.misses for plan in plans) + any(plan.sizes for plan in plans)
+
+
+Attempt = Callable[[Traced, Sequence[Planned]], HostOutcome]
+"""Traces, or tries to load, one variant. Raises `HostError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """One host whose program is to be fitted to its kernel."""
+
+    task: HostTask
+    connection: Connection
+    found: Discovery
+    instances: Sequence[Instance]
+    catalog: BinaryCatalog
+    wish: Wish
+    bounds: TraceSettings
+
+    def plan(self, variant: Variant, facts: NodeFacts) -> list[Planned]:
+        """Return a plan for each instance. Raises `HostError` when the connection breaks."""
+        return plan_instances(
+            self.connection, self.catalog, facts, self.instances, variant.options(self.wish), variant.refused
+        )
+
+    def outcome(self, attempt: Attempt) -> HostOutcome:
+        """Return the outcome of the first variant that the kernel loads. Raises `HostError`, for a refusal of every
+        variant that of the first one."""
+        refusals: list[tuple[Variant, str]] = []
+        tried: set[str] = set()
+        facts = self.found.facts
+        for variant in variants(self.wish):
+            planned = self.plan(variant, facts)
+            if not any(each.plan for each in planned):
+                if refusals:
+                    break
+                return outcome_of_plan(self.task.name, planned)
+            text = self._traced(facts, planned, variant).text(self.bounds)
+            if text in tried:
+                continue
+            tried.add(text)
+            try:
+                outcome, facts = self._tried(attempt, variant, facts, planned)
+            except HostError as error:
+                if error.code != REFUSED:
+                    raise
+                refusals.append((variant, self._reason(self._traced(facts, planned, variant), error)))
+                continue
+            return self._reported(outcome, variant, refusals)
+        raise HostError(
+            HostState.TRACE_FAILED,
+            REFUSED,
+            f"{self._sentence(refusals[0][1])}; nor did it take {len(refusals) - 1} simpler programs: "
+            "use a newer bpftrace (`fleettrace_bpftrace`) or `--probe watch`",
+        )
+
+    def _tried(
+        self, attempt: Attempt, variant: Variant, facts: NodeFacts, planned: Sequence[Planned]
+    ) -> tuple[HostOutcome, NodeFacts]:
+        """Return the attempt's outcome, and what it showed of the node's bpftrace."""
+        traced = self._traced(facts, planned, variant)
+        try:
+            return attempt(traced, planned), facts
+        except HostError as error:
+            if error.code not in NOT_ATTACHED or not any(plan.overlay for _, plan in traced.plans):
+                raise
+        # The bpftrace may be one that our symbols do not reach, such as one in a container: that it does not find them
+        # is how one learns of it.
+        facts = replace(facts, overlay_unseen=True)
+        planned = self.plan(variant, facts)
+        return attempt(self._traced(facts, planned, variant), planned), facts
+
+    def _traced(self, facts: NodeFacts, planned: Sequence[Planned], variant: Variant) -> Traced:
+        found = replace(self.found, facts=facts)
+        return Traced.of(self.task, self.connection, found, planned, other_bound=variant.other_bound)
+
+    def _reason(self, traced: Traced, error: HostError) -> str:
+        """The verifier's own reason. bpftrace gives it only with `-v`: where the refusal lacks it, load once more."""
+        if isinstance(error, RefusedError):
+            return error.reason
+        try:
+            load = _load(traced, self.bounds)
+        except HostError:
+            return error.message
+        return load.reason if load.verdict is Verdict.REFUSED else error.message
+
+    def _sentence(self, reason: str) -> str:
+        facts = self.found.facts
+        return f"kernel {facts.kernel} refused the program of bpftrace {_bpftrace_of(facts)}: {reason}"
+
+    def _reported(self, outcome: HostOutcome, variant: Variant, refusals: Sequence[tuple[Variant, str]]) -> HostOutcome:
+        if not refusals:
+            return outcome
+        reasons = "; ".join(f"not {refused}: {self._sentence(reason)}" for refused, reason in refusals)
+        _add_why(outcome, f"{variant} ({reasons})")
+        if lost := variant.lost(self.wish):
+            message = f"{self._sentence(refusals[0][1])}; it is traced without {lost}"
+            outcome.warnings.append(Warn(REFUSED, message, self.task.name))
+        return outcome
+
+
+def _add_why(outcome: HostOutcome, text: str) -> None:
+    """Add to the verdict on every probe."""
+    for instance in outcome.result.instances:
+        if instance.probe.rung is not None:
+            instance.probe = replace(instance.probe, why=f"{instance.probe.why}; {text}")
+
+
+class RefusedError(HostError):
+    """The node's kernel refused a program; `reason` is the verifier's."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(HostState.TRACE_FAILED, REFUSED, f"its kernel refused the program: {reason}")
+        self.reason = reason
+
+
+def rehearse(bounds: TraceSettings) -> Attempt:
+    """Return an attempt that loads the program, attached to nothing that runs, and traces nothing."""
+
+    def attempt(traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
+        load = check_loads(traced, bounds)
+        outcome = outcome_of_plan(traced.task.name, planned)
+        if load.verdict is Verdict.LOADED:
+            facts = traced.found.facts
+            loaded = f"kernel {facts.kernel} loads it from bpftrace {_bpftrace_of(facts)}"
+            _add_why(outcome, loaded)
+        else:
+            message = f"whether its kernel takes the program was not tried: {load.reason}"
+            outcome.warnings.append(Warn("program-not-tried", message, traced.task.name))
+        return outcome
+
+    return attempt
+
+
+def check_loads(traced: Traced, bounds: TraceSettings) -> Load:
+    """Load the program on the node. Raises `HostError` unless it loads or that cannot be tried there."""
+    load = _load(traced, bounds)
+    match load.verdict:
+        case Verdict.REFUSED:
+            raise RefusedError(load.reason)
+        case Verdict.FAILED:
+            raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], f"bpftrace did not start to trace: {load.reason}")
+        case Verdict.UNSEEN if not traced.found.facts.overlay_unseen:
+            raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], load.reason)
+        case Verdict.UNSEEN:
+            return Load(Verdict.UNKNOWN, load.reason)
+    return load
+
+
+def _load(traced: Traced, bounds: TraceSettings) -> Load:
+    if any(plan.script is not None for _, plan in traced.plans):
+        return Load(Verdict.UNKNOWN, "a program of your own names files that other processes may run")
+    sites = sites_of(traced.plans)
+    return load_program(traced.connection, traced.task.bpftrace, sites, traced.layout, bounds)
+
+
+def _bpftrace_of(facts: NodeFacts) -> Bpftrace:
+    assert facts.bpftrace is not None  # check_able
+    return facts.bpftrace

@@ -1,0 +1,136 @@
+"""A kernel that refuses a program is traced with a simpler one, exactly, and the report says which and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleettrace.lab.memcached import DEBIAN
+from fleettrace.lab.protocol import Command as Request
+from tests.e2e.command import Command, Done
+from tests.e2e.fleet import keys_of
+from tests.e2e.local import Served, served
+from tests.sweep.refusing import refusing
+
+pytestmark = pytest.mark.lab
+
+ABSENT, STORED = b"absent", b"stored"
+REQUESTS = (
+    [Request("get", (ABSENT,))] * 23 + [Request("set", (STORED,), b"12345")] * 7 + [Request("get", (STORED,))] * 13
+)
+"""Two keys: one is always missed, the other one stored first."""
+
+
+@pytest.fixture(scope="module")
+def memcached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("served"), DEBIAN) as running:
+        yield running
+
+
+def under(memcached: Served, folder: Path, pattern: str) -> Served:
+    """The same memcached, on a node whose bpftrace refuses programs in which `pattern` is found."""
+    inventory = folder / "inventory.yaml"
+    host = {
+        "ansible_connection": "local",
+        "fleettrace_instances": [memcached.port],
+        "fleettrace_bpftrace": refusing(folder, pattern),
+    }
+    inventory.write_text(json.dumps({"all": {"hosts": {"here": host}}}))
+    return replace(memcached, inventory=inventory)
+
+
+def codes(done: Done) -> list[str]:
+    return [warning["code"] for warning in done.report["warnings"]]
+
+
+def probe(done: Done) -> dict[str, object]:
+    [instance] = done.host("here")["instances"]
+    return dict(instance["probe"])
+
+
+def test_misses_are_given_up_and_null_where_their_probe_is_refused(memcached: Served, tmp_path: Path) -> None:
+    done, truth = under(memcached, tmp_path, "uretprobe").trace(REQUESTS, "--misses", "--sizes")
+    assert done.status == 0
+    assert keys_of(done.report["keys"]) == truth.by_key()
+    assert {key["misses"] for key in done.report["keys"]} == {None}
+    assert {key["key"]: key["ops"] for key in done.report["keys"]} == {
+        "absent": {"get": 23},
+        "stored": {"set": 7, "get": 13},
+    }
+    assert "program-refused" in codes(done)
+    assert "BPF stack limit" in str(probe(done)["why"])
+    assert "without misses" in str(probe(done)["why"])
+
+
+def test_a_refused_bound_is_replaced_without_any_loss(memcached: Served, tmp_path: Path) -> None:
+    pattern = r"str\(\$key \+ 71, \$n1\)"  # how lengths are bounded at first under Debian 12's bpftrace
+    done, truth = under(memcached, tmp_path, pattern).trace(REQUESTS, "--misses")
+    assert keys_of(done.report["keys"]) == truth.by_key()
+    assert {key["key"]: key["misses"] for key in done.report["keys"]} == {"absent": 23, "stored": 0}
+    assert "program-refused" not in codes(done)
+    assert "string lengths bounded the other way" in str(probe(done)["why"])
+
+
+def test_kinds_are_null_where_only_a_program_without_them_loads(memcached: Served, tmp_path: Path) -> None:
+    done, truth = under(memcached, tmp_path, r"\$caller").trace(REQUESTS)
+    assert keys_of(done.report["keys"]) == truth.by_key()
+    assert {json.dumps(key["ops"]) for key in done.report["keys"]} == {"null"}
+    assert codes(done).count("program-refused") == 1
+
+
+def test_the_next_probe_kind_counts_where_none_of_a_kind_loads(memcached: Served, tmp_path: Path) -> None:
+    done, _ = under(memcached, tmp_path, "fleettrace_point").trace(REQUESTS, seconds=5, at_once=1)
+    assert probe(done)["rung"] == "syscall"
+    assert keys_of(done.report["keys"])[ABSENT] == 23
+    assert "program-refused" in codes(done)
+
+
+def test_a_host_that_takes_no_program_says_so(memcached: Served, tmp_path: Path) -> None:
+    node = under(memcached, tmp_path, "interval")
+    with Command(["run", "-i", str(node.inventory), "--duration", "1s", "--output", "json"]) as command:
+        done = command.finish()
+    host = done.host("here")
+    assert (host["state"], host["error"]["code"]) == ("trace-failed", "program-refused")
+    assert "BPF stack limit" in host["error"]["message"]
+    assert done.status == 4
+
+
+def test_requested_kinds_are_not_given_up(memcached: Served, tmp_path: Path) -> None:
+    node = under(memcached, tmp_path, r"\$caller")
+    arguments = ["run", "-i", str(node.inventory), "--duration", "1s", "--ops", "get", "--probe", "item"]
+    with Command([*arguments, "--output", "json"]) as command:
+        done = command.finish()
+    assert done.host("here")["error"]["code"] == "program-refused"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "probe_kind", "expected"),
+    [("no such word", "item", "loads it from bpftrace"), ("uretprobe", "item", "without misses")],
+)
+def test_check_shows_the_plan_that_loads(
+    memcached: Served, tmp_path: Path, pattern: str, probe_kind: str, expected: str
+) -> None:
+    node = under(memcached, tmp_path, pattern)
+    with Command(["check", "-i", str(node.inventory), "--misses", "--output", "json"]) as command:
+        done = command.finish()
+    assert done.status == 0
+    assert probe(done)["rung"] == probe_kind
+    assert expected in str(probe(done)["why"])
+    assert "loads it from bpftrace" in str(probe(done)["why"])
+
+
+def test_plan_explains_what_the_last_check_found(memcached: Served, tmp_path: Path) -> None:
+    node = under(memcached, tmp_path, "uretprobe")
+    variables = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    for command_line in (["check"], ["plan", "--explain"]):
+        with Command([*command_line, "-i", str(node.inventory), "--misses"], variables=variables) as command:
+            done = command.finish()
+        assert done.status == 0
+    text = done.out.decode()
+    assert "3. without misses (loses misses)" in text
+    assert f"here :{memcached.port} (" in text
+    assert "BPF stack limit" in text

@@ -1,0 +1,30 @@
+"""A bpftrace that really refuses some programs: those with a certain word get more strings than the stack has room for.
+
+It stands for the verifiers of other kernels, which tests/machines asks themselves.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["refusing"]
+
+_SCRIPT = """#!/usr/bin/env python3
+import os, re, sys
+
+words = sys.argv[1:]
+if "-e" in words:
+    at = words.index("-e") + 1
+    if re.search({pattern!r}, words[at]):
+        strings = ", ".join(f"str((uint64){{number}}, 70)" for number in range(9))
+        words[at] += "\\ninterval:s:1 {{ @far_too_large[" + strings + "] = count(); }}\\n"
+os.execvp("bpftrace", ["bpftrace", *words])
+"""
+
+
+def refusing(folder: Path, pattern: str) -> str:
+    """Return the path of a bpftrace that takes no program in which the regular expression `pattern` is found."""
+    path = folder / "refusing-bpftrace"
+    path.write_text(_SCRIPT.format(pattern=pattern))
+    path.chmod(0o755)
+    return str(path)
