@@ -13,6 +13,7 @@ from fleettrace.cli.output import Wishes, wishes, write_file_or_stdout
 from fleettrace.cli.progress import troubles
 from fleettrace.cli.secrets import asked_password
 from fleettrace.cli.sweeping import sweep_and_report
+from fleettrace.probes.model import Rung
 from fleettrace.report.escape import escape_text
 from fleettrace.report.folding import fold
 from fleettrace.report.interface import Output
@@ -82,6 +83,8 @@ def _line(host: HostResult, instance: InstanceResult) -> str:
         how = f"{instance.state}: {probe.why}"
     else:
         cost = f", about {probe.cost:g} us a request" if probe.cost is not None else ""
+        if probe.cost is None and probe.rung in (Rung.ITEM, Rung.USDT, Rung.COMMAND):
+            cost = ", at a cost that a run measures first where it may be too much"
         offset = f"+{probe.offset:#x}" if probe.offset else ""
         how = f"{probe.rung} by {probe.symbol}{offset}{', overlay' if probe.overlay else ''}{cost}: {probe.why}"
     return escape_text(f"{host.host}  pid {instance.pid}  {where}  memcached {version}  {how}")

@@ -51,7 +51,7 @@ def _explained(tasks: Sequence[HostTask], wish: Wish) -> Iterator[str]:
     yield "\n# VARIANTS, in the order in which a host's kernel is asked to load them, until it takes one:"
     for number, variant in enumerate(variants(wish), 1):
         lost = variant.lost(wish)
-        yield f"#   {number}. {variant}" + (f" (loses {lost})" if lost else "")
+        yield f"#   {number}. {variant.described(wish)}" + (f" (loses {lost})" if lost else "")
     yield "\n# TAKEN by each host's newest `fleettrace check` or `fleettrace run`, and the reasons:"
     known = read_known(default_path())
     for task in tasks:

@@ -35,6 +35,8 @@ class Busyness:
     rates: Mapping[int, float] = field(default_factory=dict)
     """Requests a second by pid, of those that could be asked."""
     looks: Sequence[Look] = ()
+    costs: Mapping[int, float] = field(default_factory=dict)
+    """Microseconds of CPU that a request pays for its probe at the most, by pid, as a first short trace measured it."""
 
 
 def look_at(facts: NodeFacts, instances: Sequence[Instance], places: Places) -> str:

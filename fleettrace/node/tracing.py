@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from secrets import token_hex
 
 from fleettrace.errors import HostError, HostState
+from fleettrace.node.complaints import complaints
 from fleettrace.node.discovery import set_words
 from fleettrace.node.model import Instance
 from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlice, Started
@@ -24,12 +26,13 @@ from fleettrace.probes.program import Site, overlay_lines, program, unsafe, upro
 from fleettrace.summary.counts import Summary
 from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
 
-__all__ = ["ENDING_S", "NOT_ATTACHED", "REFUSED", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
+__all__ = ["ENDING_S", "NOT_ATTACHED", "REFUSED", "STARTUP_S", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
 
-STARTUP_S = 60.0
-"""Seconds for bpftrace to compile and attach before, and to detach and print after, the window; seen: 0.6 to 8."""
+STARTUP_S = 180.0
+"""Seconds for bpftrace to compile its program and attach its probes before the window; seen: 0.6 to 8, 75 on a busy
+node, 100 in an emulated aarch64 machine."""
 ENDING_S = 30.0
-"""Seconds after the window, of these, for what is to be done then: a host that is silent for longer has stopped."""
+"""Seconds for bpftrace to detach and print after the window: a host that is silent for longer has stopped."""
 MAX_OUTPUT = 1 << 28
 """Bytes that one trace may print: 2,000 entries of 300 bytes a second for five minutes, and some."""
 _WORDS_KEPT = 8192
@@ -41,14 +44,6 @@ REFUSED = "program-refused"
 """The code of a trace whose program the kernel's verifier, or bpftrace itself, did not take."""
 NOT_ATTACHED = ("attach-failed", "probes-missing")
 """The codes of a trace that had not every probe in place, and so traced nothing."""
-
-_HARMLESS = (
-    # bpftrace raises its own limit for locked memory, and says ERROR where that is forbidden; it works all the same.
-    re.compile(rb"RLIMIT_MEMLOCK"),
-    # libbcc tries the old way of removing a uprobe when tracefs is not mounted; the new way has done it by then.
-    re.compile(rb"uprobe_events\): No such file|failed to detach probe"),
-    re.compile(rb"^WARNING:"),
-)
 
 
 def sites_of(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[Site]:
@@ -98,7 +93,8 @@ class HostTrace:
 
     `places` are the memcacheds to look at meanwhile, as `rates.look_at` writes them; `looks` is what was seen before.
     With `begin_ns` the counting does not begin before that time of the node's monotonic clock, for which the script is
-    started `lead_s` earlier. `nonce` is that of a script that runs already.
+    started `lead_s` earlier. `startup_s` bounds the time from there until the counting begins. `nonce` is that of a
+    script that runs already, which has its bounds.
     """
 
     def __init__(
@@ -113,6 +109,7 @@ class HostTrace:
         looks: Sequence[Look] = (),
         begin_ns: int | None = None,
         lead_s: float = 0.0,
+        startup_s: float = STARTUP_S,
         nonce: str | None = None,
         on_start: Callable[[], None] = lambda: None,
         on_slice: Callable[[Mapping[int, Summary]], None] | None = None,
@@ -131,6 +128,9 @@ class HostTrace:
         self._start_ns = 0
         self._begin_ns = begin_ns
         self._lead_s = lead_s
+        self._startup_s = startup_s
+        self._starts_here = nonce is None
+        self._slow_s: float | None = None
         self._nonce = nonce or token_hex(4)
         self._parser = OutputParser(layout.piece, layout.pieces, self._nonce)
         self._slicer = Slicer({pid: plan for pid, (_, plan) in self._plans.items()}, settings, bucket_s)
@@ -160,7 +160,7 @@ class HostTrace:
 
     @property
     def _seconds(self) -> float:
-        return self._lead_s + self._settings.duration_s + STARTUP_S
+        return self._lead_s + self._startup_s + self._settings.duration_s + ENDING_S
 
     def script(self) -> bytes:
         """The script for the node."""
@@ -188,12 +188,15 @@ class HostTrace:
     def read(self, execution: Execution) -> TraceEnd:
         """Read the trace to its end. Raises `HostError` when nothing was traced; a later break is in the result."""
         broken: HostError | None = None
+        began = time.monotonic()
         try:
             for chunk in execution:
                 counting = self._slicer.started
                 self._take(chunk)
                 if self._slicer.started and not counting:
                     execution.end_within(self._settings.duration_s + ENDING_S)
+                elif not self._slicer.started:
+                    self._watch_startup(execution, time.monotonic() - began)
         except HostError as error:
             broken = error
         except ValueError as error:
@@ -203,6 +206,14 @@ class HostTrace:
         self._events(self._parser.finish(whole=self._printed_all))
         self._check(broken)
         return self._end(broken)
+
+    def _watch_startup(self, execution: Execution, waited_s: float) -> None:
+        """Stop a trace that does not begin to count. The samples that arrive every second or so call this in time; on a
+        node that prints nothing at all the bounds of the script hold."""
+        if self._starts_here and self._slow_s is None and waited_s > self._lead_s + self._startup_s:
+            self._slow_s = waited_s
+            execution.stop()
+            execution.end_within(ENDING_S)
 
     @property
     def _printed_all(self) -> bool:
@@ -258,6 +269,8 @@ class HostTrace:
         self._check_attached()
         if self._slicer.slices:
             return
+        if not self._slicer.started and self._out_of_time(broken):
+            raise self._slow_start()
         if broken is not None:
             raise broken
         if self._slicer.started:
@@ -265,6 +278,22 @@ class HostTrace:
         if refused(bytes(self._words)):
             raise HostError(HostState.TRACE_FAILED, REFUSED, f"its kernel refused the program{self._said()}")
         raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}")
+
+    def _out_of_time(self, broken: HostError | None) -> bool:
+        """Return whether a bound ended the trace: the controller's, or the node's (timeout(1) exits with 124)."""
+        status = (self._seen.get("status") or [b""])[-1]
+        return self._slow_s is not None or status == b"124" or (broken is not None and broken.code == "script-timeout")
+
+    def _slow_start(self) -> HostError:
+        waited_s = self._slow_s or self._startup_s
+        doing = "compiling its program" if self._attached is None else "attaching its probes"
+        return HostError(
+            HostState.TIMEOUT,
+            "slow-start",
+            f"bpftrace was still {doing} after {waited_s:.3g} s and nothing was counted: the node is too busy, or has "
+            "too many binaries to trace at once. Trace it at a quieter time, or fewer of its instances "
+            f"(`fleettrace_instances`){self._said()}",
+        )
 
     def _end(self, broken: HostError | None) -> TraceEnd:
         if self._printed_all:
@@ -308,12 +337,10 @@ class HostTrace:
         return None if before is None or after is None else after - before
 
     def _said(self) -> str:
-        """bpftrace's own words, for an error message."""
-        lines = [line.strip() for line in [*bytes(self._words).splitlines(), *self._noise] if line.strip()]
-        telling = [line for line in lines if not any(pattern.search(line) for pattern in _HARMLESS)]
+        """Return why bpftrace failed in its own words, for an error message."""
         status = (self._seen.get("status") or [b"?"])[-1].decode("ascii", "replace")
-        if telling:
-            return ": " + b" / ".join(telling[:3]).decode("utf-8", "replace")[:400]
+        if messages := complaints([*bytes(self._words).splitlines(), *self._noise]):
+            return ": " + " / ".join(messages)[:600]
         return f" (it said nothing; exit status {status})" if status != "0" else ""
 
 

@@ -104,9 +104,9 @@ def _item(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
     point = analysis.point("do_item_get")
     if point is None:
         return f"do_item_get: {analysis.missing.get('do_item_get', 'not found')}"
-    wanted = {MAIN: (point, place(point))}
+    wanted = {MAIN: (point, place(point, returns=wish.misses))}
     if wish.misses:
-        wanted[_RETURN] = (point, place(point, returns=True))
+        wanted[_RETURN] = wanted[MAIN]
     alloc = analysis.point("item_alloc") or analysis.point("do_item_alloc") if wish.sizes else None
     if alloc is not None:
         wanted[_ALLOC] = (alloc, place(alloc))

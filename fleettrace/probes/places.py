@@ -38,8 +38,10 @@ class Places:
 
 
 def place(point: Point, *, returns: bool = False) -> Spot:
-    """The cheapest instruction of a function to put a probe on. One that `returns` needs the return address on top of
-    the stack, which the kernel replaces there (uprobes' arch_uretprobe_hijack_return_addr)."""
+    """The cheapest instruction of a function to put a probe on. One that `returns` needs the return address where a
+    call leaves it, on top of the stack or in aarch64's link register at the entry, for the kernel replaces it there
+    (uprobes' arch_uretprobe_hijack_return_addr). A probe behind that instruction reads the kernel's address instead;
+    one on the same instruction reads the caller's, as handlers run first (kernel/events/uprobes.c, handler_chain)."""
     if returns and point.cheapest.return_offset != 0:
         return point.entry
     return point.cheapest

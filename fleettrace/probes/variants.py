@@ -39,31 +39,25 @@ class Variant:
         """Return what the variant gives up of what is requested, as a phrase; empty when nothing."""
         if self.refused:
             return f"the probe kind {max(self.refused, key=_FALLBACK.index)}"
-        gone = [
-            name
-            for name, lost in (
-                ("misses", wish.misses and not self.misses),
-                ("sizes", wish.sizes and not self.sizes),
-                ("kinds of requests", not self.kinds),
-            )
-            if lost
-        ]
+        gone = self._gone(wish)
         return " and ".join([", ".join(gone[:-1]), gone[-1]] if len(gone) > 1 else gone)
 
-    def __str__(self) -> str:
+    def described(self, wish: Wish) -> str:
+        """Return what sets the variant apart from the whole program that `wish` requests."""
         if self.refused:
             return f"another probe kind than {', '.join(rung for rung in _FALLBACK if rung in self.refused)}"
-        parts = [
-            name
-            for name, present in (
-                ("without misses", not self.misses),
-                ("without sizes", not self.sizes),
-                ("without kinds of requests", not self.kinds),
-                ("string lengths bounded the other way", self.other_bound),
-            )
-            if present
-        ]
+        parts = [f"without {name}" for name in self._gone(wish)]
+        if self.other_bound:
+            parts.append("string lengths bounded the other way")
         return ", ".join(parts) or "the whole program"
+
+    def _gone(self, wish: Wish) -> list[str]:
+        given_up = {
+            "misses": wish.misses and not self.misses,
+            "sizes": wish.sizes and not self.sizes,
+            "kinds of requests": not self.kinds,
+        }
+        return [name for name, gone in given_up.items() if gone]
 
 
 def variants(wish: Wish) -> Iterator[Variant]:

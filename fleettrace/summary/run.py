@@ -65,7 +65,7 @@ class ProbeVerdict:
     """Bytes from the function's first instruction to the probe."""
     overlay: bool = False
     cost: float | None = None
-    """Predicted microseconds of CPU that the traced process pays per request."""
+    """Microseconds of CPU that the traced process pays per request: predicted, or measured where no model predicts."""
     why: str = ""
 
 

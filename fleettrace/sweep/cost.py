@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fleettrace.node.sampling import Look, counted, cpu_between
 from fleettrace.node.tracing import TraceEnd
 from fleettrace.probes.model import KeyLayout, TraceSettings
-from fleettrace.summary.run import Cost, Coverage
+from fleettrace.summary.run import Cost, Coverage, ProbeVerdict
 
 __all__ = [
     "MAP_MEMORY",
@@ -23,11 +23,17 @@ __all__ = [
     "costs_of",
     "coverage_of",
     "map_bytes",
+    "may_cost",
+    "measured_verdict",
+    "most_us",
     "sized",
 ]
 
 MIN_WINDOW_S = 1.0
 """Seconds that every host is traced for, whatever it costs."""
+WORST_US = 50.0
+"""Microseconds that a probe of unknown cost may take from a request until it is measured: twice and more what a
+single-stepped one takes on an x86 virtual machine."""
 MAP_MEMORY = 64 << 20
 """Bytes of kernel memory that a trace's maps take at the most."""
 LEAST_ENTRIES = 16384
@@ -51,6 +57,8 @@ class Prediction:
     """Requests a second."""
     cost_us: float
     """Microseconds of CPU that a request pays for its probe."""
+    spent_s: float = 0.0
+    """Seconds that the instance was traced for already, to measure that."""
 
     @property
     def cores(self) -> float:
@@ -60,10 +68,29 @@ class Prediction:
 
 def affordable_window(duration_s: float, max_cost: float, predictions: Sequence[Prediction]) -> float:
     """Seconds to trace for, so that no instance pays more than `max_cost` cores over `duration_s` would be."""
-    worst = max((prediction.cores for prediction in predictions), default=0.0)
-    if worst <= max_cost:
-        return duration_s
-    return min(duration_s, max(MIN_WINDOW_S, duration_s * max_cost / worst))
+    windows = [duration_s * max_cost / one.cores - one.spent_s for one in predictions if one.cores > max_cost]
+    return min(duration_s, max(MIN_WINDOW_S, min(windows, default=duration_s)))
+
+
+def may_cost(rate: float | None, max_cost: float) -> bool:
+    """Return whether a probe that nobody has measured may cost an instance more than `max_cost` cores."""
+    return rate is None or Prediction(rate, WORST_US).cores > max_cost
+
+
+def most_us(cost: Cost) -> float | None:
+    """Return what the probe of a measured trace cost a request at the most: all of its CPU where the CPU before the
+    trace is not known. None where there was too little traffic to cost anything."""
+    return None if cost.during_us is None else max(0.0, cost.during_us - (cost.before_us or 0.0))
+
+
+def measured_verdict(verdict: ProbeVerdict, cost: Cost | None) -> ProbeVerdict:
+    """Return the verdict with the cost that the trace measured, if no model predicted one."""
+    if verdict.cost is not None or cost is None or cost.before_us is None or cost.during_us is None:
+        return verdict
+    each = round(max(0.0, cost.during_us - cost.before_us), 1)
+    return replace(
+        verdict, cost=each, why=f"{verdict.why}; its cost was measured at run time, for no model predicts it"
+    )
 
 
 def map_bytes(layout: KeyLayout, cpus: int, kept: int = 0) -> int:

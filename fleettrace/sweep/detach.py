@@ -14,7 +14,7 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.detach import GONE_STATUS, NodeClock, collect, leave, read_clock, remove
 from fleettrace.node.planning import Planned
 from fleettrace.node.rates import look_at
-from fleettrace.node.tracing import ENDING_S, HostTrace
+from fleettrace.node.tracing import ENDING_S, STARTUP_S, HostTrace
 from fleettrace.summary.run import HostResult, Warn
 from fleettrace.sweep.detach_model import Detach, LeftTrace
 from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase, WindowsBegan
@@ -143,7 +143,7 @@ class DetachedSweep(HostSweep):
             on_start=started,
             on_slice=self._slice_teller(task.name, names),
         )
-        execution = collect(connection, left.folder, max(0.0, left.ends - time.time()) + ENDING_S)
+        execution = collect(connection, left.folder, max(0.0, left.ends - time.time()) + STARTUP_S + ENDING_S)
         self.stop.tracing(connection, execution)
         try:
             end = trace.read(execution)

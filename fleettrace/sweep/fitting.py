@@ -157,8 +157,10 @@ class Fitting:
     def _reported(self, outcome: HostOutcome, variant: Variant, refusals: Sequence[tuple[Variant, str]]) -> HostOutcome:
         if not refusals:
             return outcome
-        reasons = "; ".join(f"not {refused}: {self._sentence(reason)}" for refused, reason in refusals)
-        _add_why(outcome, f"{variant} ({reasons})")
+        reasons = "; ".join(
+            f"not {refused.described(self.wish)}: {self._sentence(reason)}" for refused, reason in refusals
+        )
+        _add_why(outcome, f"{variant.described(self.wish)} ({reasons})")
         if lost := variant.lost(self.wish):
             message = f"{self._sentence(refusals[0][1])}; it is traced without {lost}"
             outcome.warnings.append(Warn(REFUSED, message, self.task.name))

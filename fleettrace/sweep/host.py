@@ -16,7 +16,16 @@ from fleettrace.node.tracing import HostTrace, TraceEnd
 from fleettrace.probes.model import Rung, TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn
-from fleettrace.sweep.cost import MIN_WINDOW_S, Prediction, affordable_window, sized
+from fleettrace.sweep.cost import (
+    MIN_WINDOW_S,
+    Prediction,
+    affordable_window,
+    costs_of,
+    coverage_of,
+    may_cost,
+    most_us,
+    sized,
+)
 from fleettrace.sweep.events import Event, HostProgressed, InstanceStarted, Phase, SliceArrived, ignore
 from fleettrace.sweep.fitting import Fitting, Traced, rehearse
 from fleettrace.sweep.outcome import HostOutcome, outcome_of_trace
@@ -111,18 +120,35 @@ class HostSweep:
         return outcome
 
     def _busyness(self, traced: Traced) -> Busyness:
-        """How many requests a second each instance gets: as it says itself, else as a trace of a second counts."""
+        """How many requests a second each instance gets, as it says itself. A trace of a second counts those of one
+        that does not, and measures what a probe costs where no model predicts that and it may be too much."""
         busy = look_early(traced.connection, traced.found.facts, [instance for instance, _ in traced.plans])
+        if self.bounds.duration_s <= MIN_WINDOW_S:
+            return busy
         silent = [(one, plan) for one, plan in traced.plans if one.pid not in busy.rates and plan.verdict.cost]
-        if not silent or self.bounds.duration_s <= MIN_WINDOW_S:
+        costly = [
+            (one, plan)
+            for one, plan in traced.plans
+            if plan.verdict.cost is None and may_cost(busy.rates.get(one.pid), self.settings.max_cost)
+        ]
+        if not silent and not costly:
             return busy
         self.stop.check()
         bounds = sized(
             replace(self.bounds, duration_s=MIN_WINDOW_S, printed=1), None, traced.layout, traced.cpus, traced.kept
         )
-        end = self._trace(replace(traced, plans=silent), bounds, Busyness(), heard=False)
+        end = self._trace(replace(traced, plans=[*silent, *costly]), bounds, busy, heard=False)
         counted = {pid: one.total / end.window_s for pid, one in end.summaries.items() if end.window_s}
-        return replace(busy, rates={**busy.rates, **counted})
+        requests = {one.pid: end.summaries[one.pid].total for one, _ in costly if one.pid in end.summaries}
+        coverage = {pid: coverage_of(end, pid, total) for pid, total in requests.items()}
+        measured = {pid: most_us(cost) for pid, cost in costs_of(end, requests, coverage).items()}
+        return replace(
+            busy,
+            rates={**counted, **busy.rates},
+            # What was sampled before this trace is no longer the time before the next one.
+            looks=() if costly else busy.looks,
+            costs={pid: each for pid, each in measured.items() if each is not None},
+        )
 
     def _bounds(self, traced: Traced, busy: Busyness) -> tuple[TraceSettings, list[Warn]]:
         """The bounds of the trace of this host, and what is to be said of them."""
@@ -134,14 +160,17 @@ class HostSweep:
             for one, plan in traced.plans
             if one.pid in busy.rates and plan.verdict.cost is not None
         ]
+        predictions += [
+            Prediction(busy.rates[pid], each, MIN_WINDOW_S) for pid, each in busy.costs.items() if pid in busy.rates
+        ]
         window = affordable_window(bounds.duration_s, self.settings.max_cost, predictions)
         if window == bounds.duration_s:
             return bounds, []
         worst = max(predictions, key=lambda prediction: prediction.cores)
         message = (
             f"traced for {window:.3g} s instead of {bounds.duration_s:g} s: at {worst.rate:,.0f} requests/s a probe of "
-            f"about {worst.cost_us:g} us takes {worst.cores:.2%} of a core, and --max-cost is "
-            f"{self.settings.max_cost:.2%}"
+            f"{'a measured' if worst.spent_s else 'about'} {worst.cost_us:.3g} us takes {worst.cores:.2%} of a core, "
+            f"and --max-cost is {self.settings.max_cost:.2%}"
         )
         return replace(bounds, duration_s=window), [Warn("window-shortened", message, traced.task.name)]
 

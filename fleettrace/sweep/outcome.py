@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from fleettrace.errors import HostState
 from fleettrace.node.planning import Planned
 from fleettrace.node.tracing import TraceEnd
+from fleettrace.probes.model import Rung
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, Warn
-from fleettrace.sweep.cost import costs_of, coverage_of
+from fleettrace.sweep.cost import costs_of, coverage_of, measured_verdict
 from fleettrace.sweep.settings import SweepSettings
 from fleettrace.sweep.stop import Reason
 
@@ -116,6 +117,9 @@ def _bill(instances: Sequence[InstanceResult], end: TraceEnd, comparable: Set[in
             if each.coverage is None and each.cost is not None:
                 each.cost = replace(each.cost, during_us=None)
             each.coverage = None
+        # A program of the user's own is not paid by the request, and `watch` has no probe.
+        if each.probe.rung in (Rung.ITEM, Rung.USDT, Rung.COMMAND):
+            each.probe = measured_verdict(each.probe, each.cost)
 
 
 def _cut(end: TraceEnd, settings: SweepSettings, stopped: Reason | None) -> tuple[HostState, Failure] | None:

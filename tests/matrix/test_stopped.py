@@ -83,8 +83,9 @@ def waits_for_its_reader(pid: int) -> bool:
             if (
                 place.joinpath("comm").read_text() == "bpftrace\n"
                 and "pipe_write" in place.joinpath("wchan").read_text()
+                and f"/proc/{pid}/exe" in place.joinpath("cmdline").read_text("utf-8", "replace")
             ):
-                return f"/proc/{pid}/exe" in place.joinpath("cmdline").read_text("utf-8", "replace")
+                return True
         except OSError:
             continue
     return False

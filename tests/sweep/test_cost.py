@@ -12,7 +12,7 @@ from fleettrace.node.sampling import Look
 from fleettrace.node.tracing import TraceEnd
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings
-from fleettrace.summary.run import Cost, Coverage
+from fleettrace.summary.run import Cost, Coverage, ProbeVerdict
 from fleettrace.sweep.cost import (
     LEAST_ENTRIES,
     MAP_MEMORY,
@@ -23,6 +23,9 @@ from fleettrace.sweep.cost import (
     costs_of,
     coverage_of,
     map_bytes,
+    may_cost,
+    measured_verdict,
+    most_us,
     sized,
 )
 
@@ -64,6 +67,29 @@ def test_a_probe_that_is_affordable_leaves_the_window_alone() -> None:
 def test_the_dearest_instance_shortens_the_window() -> None:
     assert affordable_window(10, 0.5, [Prediction(50_000, 20), Prediction(10, 20)]) == pytest.approx(5)
     assert affordable_window(10, 2.0, [Prediction(50_000, 20)]) == 10
+
+
+def test_the_time_that_measuring_took_is_part_of_the_budget() -> None:
+    assert affordable_window(10, 0.5, [Prediction(100_000, 20, 1.0)]) == pytest.approx(1.5)
+    assert affordable_window(10, 0.5, [Prediction(1_000_000, 20, 1.0)]) == MIN_WINDOW_S
+    assert affordable_window(10, 0.5, [Prediction(1_000, 20, 1.0)]) == 10
+
+
+def test_only_an_instance_that_may_cost_too_much_is_measured_first() -> None:
+    assert may_cost(None, 0.5)
+    assert may_cost(100_000, 0.5)
+    assert not may_cost(1_000, 0.5)
+
+
+def test_a_cost_is_measured_only_with_the_time_before_it() -> None:
+    assert most_us(Cost(5.0, 8.0)) == 3
+    assert most_us(Cost(None, 8.0)) == 8
+    assert most_us(Cost(5.0, None)) is None
+    unknown, known = ProbeVerdict("item", True), ProbeVerdict("item", True, cost=2.8)
+    assert measured_verdict(unknown, Cost(5.0, 8.04)).cost == 3.0
+    assert measured_verdict(unknown, Cost(8.0, 5.0)).cost == 0
+    assert measured_verdict(known, Cost(5.0, 8.0)) == known
+    assert measured_verdict(unknown, Cost(None, 8.0)) == measured_verdict(unknown, None) == unknown
 
 
 @given(st.floats(1, 3600), st.floats(0.001, 64), st.lists(st.builds(Prediction, RATES, st.floats(0, 50)), max_size=4))

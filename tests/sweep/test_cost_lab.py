@@ -1,4 +1,4 @@
-"""A memcached that cannot be asked how busy it is: it is counted for a second, and its coverage is not known."""
+"""A memcached that cannot be asked how busy it is, and a probe that no model predicts the cost of."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from fleettrace.binary.analysis import Point
+from fleettrace.binary.cheapest import Cost, Spot
 from fleettrace.lab.memcached import DEBIAN
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.summary.run import RunInfo, RunResult
@@ -20,6 +23,7 @@ from fleettrace.sweep.engine import Sweep
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.transport.interface import Target
 from fleettrace.transport.local import LocalTransport
+from tests.binary.traffic import memcached
 
 pytestmark = pytest.mark.lab
 
@@ -70,3 +74,70 @@ def test_it_is_traced_for_as_long_as_a_trace_of_a_second_says_is_affordable(tmp_
     assert instance.coverage is None
     assert instance.cost is not None
     assert instance.cost.before_us is None
+
+
+def ask_in_batches(port: int, over: threading.Event) -> None:
+    batch = b"get a\r\n" * 200
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        while not over.is_set():
+            connection.sendall(batch)
+            missing = 200 * len(b"END\r\n")
+            while missing > 0:
+                missing -= len(connection.recv(65536))
+
+
+@pytest.fixture
+def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A memcached under load, as on a machine that the model of costs does not know; its pid."""
+    monkeypatch.setattr("fleettrace.probes.ladder.predicted_microseconds", lambda _machine, _cost: None)
+    with memcached(DEBIAN) as (pid, connect):
+        over = threading.Event()
+        port = connect().connection.getpeername()[1]
+        thread = threading.Thread(target=ask_in_batches, args=(port, over))
+        thread.start()
+        try:
+            yield pid
+        finally:
+            over.set()
+            thread.join(timeout=5)
+
+
+def stepped(point: Point, *, returns: bool = False) -> Spot:
+    """The third instruction of Debian's do_item_get, `mov %edx,%r14d`, which the kernel single-steps."""
+    assert not returns
+    entry = point.entry
+    return replace(
+        entry,
+        address=entry.address + 4,
+        file_offset=entry.file_offset + 4,
+        offset=4,
+        cost=Cost.STEPPED,
+        return_offset=16,
+    )
+
+
+@pytest.mark.parametrize(("where", "least_us", "most_us"), [(None, 0.3, 15), (stepped, 3, 60)])
+def test_a_cost_that_no_model_predicts_is_measured_and_bounds_the_window(
+    busy: int, monkeypatch: pytest.MonkeyPatch, where: object, least_us: float, most_us: float
+) -> None:
+    if where is not None:
+        monkeypatch.setattr("fleettrace.probes.ladder.place", where)
+    result = sweep(busy, SweepSettings(duration_s=20, max_cost=0.005))
+    [instance] = result.hosts[0].instances
+    print(f"\n{instance.probe.cost} us a request, a window of {instance.window_s:.2f} s")
+    assert (instance.state.value, instance.error) == ("ok", None)
+    assert instance.window_s is not None
+    assert 0.9 < instance.window_s < 10
+    assert [warning.code for warning in result.warnings] == ["window-shortened"]
+    assert "measured" in result.warnings[0].message
+    assert instance.probe.cost is not None
+    assert least_us < instance.probe.cost < most_us
+    assert "measured at run time" in instance.probe.why
+
+
+def test_a_cost_that_is_allowed_leaves_the_window_alone(busy: int) -> None:
+    result = sweep(busy, SweepSettings(duration_s=3, max_cost=64))
+    [instance] = result.hosts[0].instances
+    assert instance.window_s == pytest.approx(3, abs=0.3)
+    assert result.warnings == []
+    assert instance.probe.cost is not None

@@ -1,0 +1,74 @@
+"""Choose from what bpftrace and its compiler print on standard error the lines that say why a trace failed. Pure.
+
+Both print warnings about programs that work, excerpts of the program, and counts of what they printed. An error may
+come with a HINT, which names the cure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+__all__ = ["complaints"]
+
+_MOST = 3
+_HARMLESS = (
+    # bpftrace raises its own limit for locked memory, and says ERROR where that is forbidden; it works all the same.
+    re.compile(rb"RLIMIT_MEMLOCK"),
+    # libbcc tries the old way of removing a uprobe when tracefs is not mounted; the new way has done it by then.
+    re.compile(rb"uprobe_events\): No such file|failed to detach probe"),
+    re.compile(rb"^\d+ (?:warnings?|errors?)(?: and \d+ errors?)? generated\.$"),
+)
+_POSITION = re.compile(rb"[\w./<>-]+:\d+(?::\d+)?(?:-\d+)?: ")
+_SEVERITY = re.compile(
+    rb"(?:[\w./<>-]+:\d+(?::\d+)?(?:-\d+)?: )?(ERROR|WARNING|HINT|INFO|fatal error|error|warning|note): ?"
+)
+_EXCERPT = re.compile(rb"\s*\d* \|")
+"""A line of the program as clang 17 and later print it."""
+_MARKER = re.compile(rb"[\s|]*[~^][\s~^]*")
+"""What stands below an excerpt."""
+
+
+def complaints(lines: Iterable[bytes]) -> list[str]:
+    """Return the first messages that may be the reason of a failure, and each HINT, in order."""
+    chosen: list[bytes] = []
+    hints: list[bytes] = []
+    for severity, line in _messages([line.rstrip() for line in lines]):
+        if severity == b"HINT":
+            hints.append(line)
+        elif severity not in (b"WARNING", b"warning", b"INFO", b"note") and len(chosen) < _MOST:
+            chosen.append(line)
+    return [line.decode("utf-8", "replace") for line in dict.fromkeys([*chosen, *hints[:_MOST]])]
+
+
+def _messages(lines: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Give each message's severity, empty where it has none, and its line without the excerpt that follows."""
+    index = 0
+    warned = False
+    while index < len(lines):
+        line = lines[index]
+        index += 1
+        found = _SEVERITY.match(line.strip())
+        if found is None:
+            # An indented line goes on with the message above it.
+            continues = warned and line[:1] in (b" ", b"\t")
+            if line.strip() and not continues and not _EXCERPT.match(line) and not _MARKER.fullmatch(line):
+                warned = False
+                if not any(pattern.search(line) for pattern in _HARMLESS):
+                    yield b"", line.strip()
+            continue
+        warned = found[1] in (b"WARNING", b"warning", b"note")
+        if _POSITION.match(line):
+            index = _behind_excerpt(lines, index)
+        if not any(pattern.search(line) for pattern in _HARMLESS):
+            yield found[1], line.strip()
+
+
+def _behind_excerpt(lines: list[bytes], index: int) -> int:
+    """Return where the lines of the program end that stand between a message and its marker; `index` without one."""
+    for behind in range(index, len(lines)):
+        if _MARKER.fullmatch(lines[behind]):
+            return behind + 1
+        if _SEVERITY.match(lines[behind].strip()):
+            break
+    return index

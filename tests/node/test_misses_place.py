@@ -1,0 +1,94 @@
+"""Kinds survive `--misses` where the cheap instruction lies behind the one with the return address, as on aarch64."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fleettrace.binary.analysis import BinaryAnalysis, Point, analyse
+from fleettrace.binary.elf import Machine
+from fleettrace.lab.memcached import DEBIAN
+from fleettrace.node.discovery import look_around
+from fleettrace.node.tracing import HostTrace
+from fleettrace.probes.ladder import choose
+from fleettrace.probes.layout import key_layout
+from fleettrace.probes.model import TraceSettings, Wish
+from fleettrace.transport.interface import Target
+from fleettrace.transport.local import LocalTransport
+from tests.binary.traffic import memcached
+
+PUSH_R15 = 2
+"""Bytes of the first instruction of Debian's do_item_get; `push r14` follows."""
+
+
+@pytest.fixture(scope="module")
+def behind() -> BinaryAnalysis:
+    """Debian's memcached, as if only the second instruction of do_item_get were cheap."""
+    analysis = analyse(Path(DEBIAN).read_bytes())
+    points = tuple(_later(point) if point.function == "do_item_get" else point for point in analysis.points)
+    return replace(analysis, points=points)
+
+
+def _later(point: Point) -> Point:
+    spot = replace(
+        point.entry,
+        address=point.entry.address + PUSH_R15,
+        file_offset=point.entry.file_offset + PUSH_R15,
+        offset=PUSH_R15,
+        return_offset=8,
+    )
+    return replace(point, cheapest=spot)
+
+
+def test_the_probe_goes_where_the_return_probe_is_and_else_to_the_cheap_instruction(behind: BinaryAnalysis) -> None:
+    assert choose(behind, Wish()).verdict.offset == PUSH_R15
+    assert choose(behind, Wish(misses=True)).verdict.offset == 0
+    linked = replace(behind, machine=Machine.AARCH64, points=tuple(_linked(point) for point in behind.points))
+    assert choose(linked, Wish()).verdict.offset == PUSH_R15
+    plan = choose(linked, Wish(misses=True))
+    assert (plan.verdict.offset, plan.misses is not None, plan.tagging.ops is not None) == (0, True, True)
+
+
+def _linked(point: Point) -> Point:
+    """With the return address in the link register."""
+    entry, cheapest = (replace(spot, return_offset=None) for spot in (point.entry, point.cheapest))
+    return replace(point, entry=entry, cheapest=cheapest)
+
+
+@pytest.mark.lab
+def test_kinds_and_misses_are_exact(behind: BinaryAnalysis) -> None:
+    connection = LocalTransport().connect(Target("here"))
+    with memcached(Path(DEBIAN)) as (pid, connect):
+        client = connect()
+        found = look_around(connection, ["bpftrace"], "host")
+        [instance] = [instance for instance in found.instances if instance.pid == pid]
+        plan = choose(behind, Wish(misses=True))
+        version = found.facts.bpftrace
+        assert version is not None
+        started = threading.Event()
+
+        def ask() -> None:
+            assert started.wait(60)
+            for index in range(23):
+                client.ascii(f"set stored 0 0 1\r\n{index % 10}")
+                for key in ("stored", "absent"):
+                    client.ascii(f"get {key}", b"END")
+            client.ascii("delete absent")
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        trace = HostTrace(
+            ["bpftrace"],
+            [(instance, plan)],
+            key_layout((version.major, version.minor, version.patch)),
+            TraceSettings(2),
+            on_start=started.set,
+        )
+        end = trace.read(connection.start(trace.script(), trace.limits))
+        thread.join()
+    connection.close()
+    keys = {key.data: (count.ops, count.misses) for key, count in end.summaries[pid].keys.items()}
+    assert keys == {b"stored": ({"set": 23, "get": 23}, 0), b"absent": ({"get": 23, "delete": 1}, 24)}

@@ -1,0 +1,99 @@
+"""A bpftrace that starts slowly: its window is whole, its start-up has a bound of its own, and the error says so."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleettrace.errors import HostError
+from fleettrace.lab.memcached import DEBIAN
+from fleettrace.node.binaries import BinaryCatalog
+from fleettrace.node.discovery import look_around
+from fleettrace.node.planning import plan_instances
+from fleettrace.node.rates import look_at
+from fleettrace.node.tracing import HostTrace, TraceEnd
+from fleettrace.probes.layout import key_layout
+from fleettrace.probes.model import TraceSettings, Wish
+from fleettrace.transport.interface import Connection, Target
+from fleettrace.transport.local import LocalTransport
+from tests.binary.traffic import memcached
+
+pytestmark = pytest.mark.lab
+
+COMPILER = (
+    "definitions.h:36:60: warning: declaration of 'struct perf_event' will not be visible outside of this function"
+)
+
+
+@pytest.fixture(scope="module")
+def pid() -> Iterator[int]:
+    with memcached(Path(DEBIAN)) as (pid, _):
+        yield pid
+
+
+@pytest.fixture
+def here() -> Iterator[Connection]:
+    connection = LocalTransport().connect(Target("here"))
+    yield connection
+    connection.close()
+
+
+def slow(folder: Path, before: str, real: str | None = shutil.which("bpftrace")) -> list[str]:
+    """A stand-in that prints a compiler's warning and does `before`, and then runs bpftrace."""
+    program = folder / "bpftrace"
+    program.write_text(f'#!/bin/sh\necho "{COMPILER}" >&2\n{before}\nexec {real} "$@"\n')
+    program.chmod(0o755)
+    return [str(program)]
+
+
+def traced(here: Connection, pid: int, bpftrace: list[str], startup_s: float, duration_s: float = 1.0) -> TraceEnd:
+    found = look_around(here, ["bpftrace"], "host")
+    [instance] = [instance for instance in found.instances if instance.pid == pid]
+    [planned] = plan_instances(here, BinaryCatalog(None), found.facts, [instance], Wish())
+    assert planned.plan is not None
+    assert found.facts.bpftrace is not None
+    version = found.facts.bpftrace
+    trace = HostTrace(
+        bpftrace,
+        [(instance, planned.plan)],
+        key_layout((version.major, version.minor, version.patch)),
+        TraceSettings(duration_s),
+        places=look_at(found.facts, [instance], {}),
+        startup_s=startup_s,
+    )
+    return trace.read(here.start(trace.script(), trace.limits))
+
+
+def test_a_slow_start_takes_nothing_from_the_window(here: Connection, pid: int, tmp_path: Path) -> None:
+    end = traced(here, pid, slow(tmp_path, "sleep 4"), startup_s=20, duration_s=2)
+    assert (end.whole, end.broken, end.words) == (True, False, "")
+    assert end.window_s == pytest.approx(2, abs=0.3)
+
+
+def test_a_start_beyond_its_bound_is_named_with_what_bpftrace_did(here: Connection, pid: int, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(HostError) as caught:
+        traced(here, pid, slow(tmp_path, "sleep 100"), startup_s=2, duration_s=60)
+    assert (caught.value.state.value, caught.value.code) == ("timeout", "slow-start")
+    assert "compiling" in caught.value.message
+    assert "visible" not in caught.value.message
+    assert time.monotonic() - began < 20
+
+
+def test_a_start_that_the_node_itself_ends_is_slow_too(here: Connection, pid: int, tmp_path: Path) -> None:
+    # As timeout(1) ends it where no controller waits.
+    with pytest.raises(HostError) as caught:
+        traced(here, pid, slow(tmp_path, "exit 124"), startup_s=20)
+    assert caught.value.code == "slow-start"
+
+
+def test_a_failure_is_not_explained_by_a_warning(here: Connection, pid: int, tmp_path: Path) -> None:
+    with pytest.raises(HostError) as caught:
+        traced(here, pid, slow(tmp_path, "echo HINT: do it better >&2; exit 1"), startup_s=20)
+    assert caught.value.code == "attach-failed"
+    assert "visible" not in caught.value.message
+    assert "HINT: do it better" in caught.value.message
