@@ -20,7 +20,7 @@ from fleettrace.lab.packages import BUILD, DTRACE, Package, require
 from fleettrace.lab.system import file_lock, run
 from tests.binary.builds import cache
 
-__all__ = ["RELEASES", "bpftrace_of", "bpftrace_version", "compiled", "memcached_of", "root"]
+__all__ = ["RELEASES", "bpftrace_of", "bpftrace_version", "compiled", "memcached_of", "mirror", "root"]
 
 RELEASES = ("bookworm", "trixie", "sid")
 """Debian 12, Debian 13, and whatever is newest."""
@@ -97,7 +97,7 @@ def _source(release: str, scratch: Path) -> Path:
     (scratch / "lists/partial").mkdir(parents=True)
     (scratch / "archives/partial").mkdir(parents=True)
     keys = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
-    (scratch / "sources.list").write_text(f"deb-src {keys} {_mirror()} {release} main\n")
+    (scratch / "sources.list").write_text(f"deb-src {keys} {mirror()} {release} main\n")
     options = {
         "Dir::Etc::sourcelist": scratch / "sources.list",
         "Dir::Etc::sourceparts": "/dev/null",
@@ -122,7 +122,7 @@ def _build(release: str, folder: Path) -> None:
     require((_DEBOOTSTRAP,), f"the root folder of Debian `{release}`")
     scratch = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(scratch, ignore_errors=True)
-    command = ["debootstrap", "--variant=minbase", "--include=bpftrace,memcached", release, str(scratch), _mirror()]
+    command = ["debootstrap", "--variant=minbase", "--include=bpftrace,memcached", release, str(scratch), mirror()]
     try:
         run(command, seconds=900)
         shutil.rmtree(folder, ignore_errors=True)
@@ -135,7 +135,7 @@ def _build(release: str, folder: Path) -> None:
             archive.unlink()
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Where this machine's apt takes its distribution from."""
     listed = run(["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE)", "Created-By: Packages"])
     for line in listed.splitlines():

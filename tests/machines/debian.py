@@ -1,0 +1,105 @@
+"""Debian packages of any release and architecture, fetched and unpacked here; this machine's apt stays as it is.
+
+Everything is kept in the cache of `tests.binary.builds`, and comes into its place with one rename.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+from fleettrace.errors import FleettraceError
+from fleettrace.lab.system import file_lock, run
+from tests.binary.builds import cache
+from tests.matrix.roots import mirror
+
+__all__ = ["Apt", "built", "machines_cache", "source_line"]
+
+_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+def machines_cache() -> Path:
+    """Return the directory that keeps kernels, roots and images from run to run."""
+    return cache() / "machines"
+
+
+def built(path: Path, make: Callable[[Path], None]) -> Path:
+    """Return `path`, which `make(scratch)` makes first if it does not exist.
+
+    `make` writes to the path it is given, which is renamed to `path` at the end: an interrupted build is never used.
+    """
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(path.parent / f".{path.name}.lock"):
+        if not path.exists():
+            scratch = Path(mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            try:
+                make(scratch / path.name)
+                (scratch / path.name).rename(path)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    return path
+
+
+def source_line(suite: str) -> str:
+    """Return the sources.list line of a release. Older releases are no longer re-signed: their index may be expired."""
+    return f"deb [signed-by={_KEYRING} check-valid-until=no] {mirror()} {suite} main"
+
+
+@dataclass(frozen=True, slots=True)
+class Apt:
+    """The package index of one release and architecture."""
+
+    suite: str
+    arch: str
+
+    def depends(self, package: str) -> list[str]:
+        """Return the names of the packages that `package` depends on, alternatives included."""
+        shown = self._run("apt-cache", "show", "--no-all-versions", package)
+        line = re.search(r"^Depends: (.*)$", shown, re.MULTILINE)
+        return re.findall(r"(?:^|[,|] )([a-z0-9][a-z0-9+.-]+)", line[1]) if line else []
+
+    def unpack(self, packages: Sequence[str], target: Path) -> None:
+        """Download packages (without their dependencies) and unpack them into the directory `target`."""
+        target.mkdir(parents=True, exist_ok=True)
+        downloads = Path(mkdtemp(prefix="deb.", dir=target))
+        try:
+            try:
+                self._run("apt-get", "download", *packages, cwd=downloads)
+            except FleettraceError:  # the cached index is older than the archive: what it names is gone
+                self._run("apt-get", "update")
+                self._run("apt-get", "download", *packages, cwd=downloads)
+            for archive in sorted(downloads.glob("*.deb")):
+                run(["dpkg-deb", "-x", archive, target], seconds=300)
+        finally:
+            shutil.rmtree(downloads)
+
+    def _run(self, command: str, *words: str, cwd: Path | None = None) -> str:
+        lists = built(machines_cache() / f"apt/{self.suite}-{self.arch}", self._update)
+        return run([command, "-q", *self._options(lists), *words], seconds=600, cwd=cwd)
+
+    def _update(self, folder: Path) -> None:
+        for name in ("lists/partial", "archives/partial"):
+            (folder / name).mkdir(parents=True)
+        (folder / "sources.list").write_text(source_line(self.suite) + "\n")
+        (folder / "status").touch()
+        run(["apt-get", "-q", *self._options(folder), "update"], seconds=300)
+
+    def _options(self, folder: Path) -> list[str]:
+        options = {
+            "Dir::Etc::sourcelist": folder / "sources.list",
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::State::lists": folder / "lists",
+            "Dir::State::status": folder / "status",
+            "Dir::Cache": folder,
+            "APT::Architecture": self.arch,
+            "APT::Architectures::": self.arch,
+            "APT::Sandbox::User": "root",
+            "Acquire::Retries": 3,
+        }
+        return [f"-o{name}={value}" for name, value in options.items()]

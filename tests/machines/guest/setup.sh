@@ -1,0 +1,20 @@
+#!/bin/sh
+# Prepare the node for its tests, under either init: users, keys, what /machine/options asks for.
+. /machine/options
+install -d -m 700 /root/.ssh
+install -m 600 /machine/authorized_keys /root/.ssh/authorized_keys
+rm -f /etc/ssh/ssh_host_*
+install -m 600 /machine/host_key /etc/ssh/ssh_host_ed25519_key
+number=2000
+# /machine/users: NAME SHELL
+while read -r name shell; do
+    number=$((number + 1))
+    echo "$name:x:$number:100::/home/$name:$shell" >>/etc/passwd
+    echo "$name:*:19000:0:99999:7:::" >>/etc/shadow
+    install -d -m 700 -o "$number" -g 100 "/home/$name" "/home/$name/.ssh"
+    install -m 600 -o "$number" -g 100 /machine/authorized_keys "/home/$name/.ssh/authorized_keys"
+    echo "$name ALL=(ALL) NOPASSWD: ALL" >>/etc/sudoers.d/machine
+done </machine/users
+chmod 440 /etc/sudoers.d/machine
+# Debian's memcached listens on 127.0.0.1 alone, where QEMU's forwarding does not reach it.
+sed -i "s/^-l .*/-l 0.0.0.0/; \$a -t ${THREADS:-4}" /etc/memcached.conf

@@ -1,0 +1,176 @@
+"""A guest that is a node of a fleet: real sshd, memcached and bpftrace of a Debian release, on any kernel, and the
+product's real command line that sweeps it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from fleettrace.errors import FleettraceError
+from fleettrace.lab.load import Client
+from fleettrace.lab.protocol import Command as Request
+from fleettrace.lab.system import run
+from fleettrace.lab.truth import Place, Truth
+from tests.e2e.command import Command, Done
+from tests.machines import initramfs
+from tests.machines.images import stock
+from tests.machines.kernels import kernel
+from tests.machines.vm import Guest, Machine, boot
+
+__all__ = ["PORTS", "Node", "NodeSpec", "node"]
+
+PORTS = (11211, 11212)
+"""The memcacheds of a node."""
+_GUEST = Path(__file__).with_name("guest")
+_BOOT_S, _TRACE_S, _SLACK_S = 400.0, 300.0, 20.0
+_ADDRESS = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """What is special about a node."""
+
+    kernel: str
+    suite: str
+    arch: str = "amd64"
+    cpus: int = 1
+    memory: int = 1024
+    words: str = ""
+    """Added to the kernel's command line."""
+    options: tuple[str, ...] = ()
+    """Settings for guest/vm-init, such as `HIDEPID=2`."""
+    shells: tuple[str, ...] = ("/bin/bash",)
+    """The login shell of each user; each user is a host of the inventory."""
+    more: tuple[str, ...] = ()
+    """Debian packages beside the usual ones."""
+    systemd: bool = False
+    ports: tuple[int, ...] = PORTS
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that runs. Its hosts are `host0` and so on, one for each user."""
+
+    spec: NodeSpec
+    guest: Guest
+    folder: Path
+
+    @property
+    def hosts(self) -> list[str]:
+        return [f"host{number}" for number in range(len(self.spec.shells))]
+
+    def command(self, verb: str, *options: str) -> list[str]:
+        """Return the arguments of a command on this node."""
+        return [verb, "-i", str(self.folder / "inventory.json"), "--ssh-config", str(self.folder / "ssh"), *options]
+
+    def check(self) -> str:
+        """Return what `fleettrace check -v` prints."""
+        with Command(self.command("check", "-v", "--connect-timeout", "120s")) as command:
+            done = command.finish(seconds=_TRACE_S)
+        return f"{done.out.decode(errors='replace')}\n{done.err}"
+
+    def sweep(self, plans: dict[int, Sequence[Request]], *options: str, seconds: int = 60) -> tuple[Done, Truth]:
+        """Sweep while each instance gets its traffic; return the command's end (JSON) and the truth.
+
+        Raises `AssertionError` when the traffic outlasted the window.
+        """
+        arguments = ["--duration", f"{seconds}s", "--top", "100000", "--output", "json", "-v", "--no-store"]
+        arguments += ["--connect-timeout", "120s", "--deadline", f"{seconds + int(_TRACE_S)}s"]
+        with Command(self.command("run", *arguments, *options)) as command:
+            for host in self.hosts:
+                command.wait_for([f"{host}: trace"], seconds=_TRACE_S)
+            truth = self.send(plans)
+            time.sleep(0.5)
+            assert not any(command.said(f"{host}: ok") for host in self.hosts), "the traffic outlasted the window"
+            return command.finish(seconds=seconds + _TRACE_S), truth
+
+    def send(self, plans: dict[int, Sequence[Request]]) -> Truth:
+        """Carry out what each instance is to get; return the truth."""
+        truth = Truth()
+        for port, requests in plans.items():
+            # The truth is by the guest's port; the connection goes to the forwarded one.
+            with Client(Place("node", self.guest.ports[port]), _ADDRESS, timeout=120) as client:
+                client.send(requests)
+                for place, counts in client.truth.counts.items():
+                    truth.update(Truth({Place(place.host, port): counts}))
+        return truth
+
+
+@contextmanager
+def node(spec: NodeSpec) -> Iterator[Node]:
+    """Boot a node and wait until it is ready. A failure within the context carries the end of the guest's console."""
+    with TemporaryDirectory(prefix="fleettrace-node-") as name:
+        folder = Path(name)
+        for key in ("client", "host"):
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key])
+        booted = kernel(spec.kernel, spec.arch)
+        machine = Machine(
+            booted,
+            initramfs.base(booted, MODULES) + initramfs.archive(_files(spec, folder)),
+            [stock(spec.suite, spec.arch, spec.more)],
+            cpus=spec.cpus,
+            memory=spec.memory,
+            command_line=f"{spec.words} ft.init={'/sbin/init' if spec.systemd else '/machine/init'}",
+            ports=(22, *spec.ports),
+        )
+        with boot(machine) as guest:
+            try:
+                guest.wait_for(r"^.*VM-READY \S+ (\S+)$", _BOOT_S)
+                _write_inventory(spec, guest, folder)
+                yield Node(spec, guest, folder)
+            except (AssertionError, FleettraceError) as error:
+                error.add_note(f"the guest's console:\n{guest.tail()}")
+                raise
+
+
+MODULES = (
+    "overlay",
+    "veth",
+    "bridge",
+    "nf_tables",
+    "nft_compat",
+    "xt_conntrack",
+    "xt_MASQUERADE",
+    "xt_addrtype",
+    "nf_nat",
+    "nft_chain_nat",
+)
+"""What Docker loads; and 10 MB at most."""
+
+
+def _files(spec: NodeSpec, folder: Path) -> dict[str, initramfs.File]:
+    machine = "overlay/machine"
+    files: dict[str, initramfs.File] = {
+        "stage": (_GUEST / "node.sh").read_text(),
+        f"{machine}/init": (_GUEST / "vm-init").read_text(),
+        f"{machine}/setup.sh": (_GUEST / "setup.sh").read_text(),
+        f"{machine}/options": "".join(f"{option}\n" for option in spec.options),
+        f"{machine}/users": "".join(f"user{number} {shell}\n" for number, shell in enumerate(spec.shells)),
+        f"{machine}/authorized_keys": (folder / "client.pub").read_text(),
+        f"{machine}/host_key": (folder / "host").read_text(),
+    }
+    return files
+
+
+def _write_inventory(spec: NodeSpec, guest: Guest, folder: Path) -> None:
+    port = guest.ports[22]
+    hosts: dict[str, Any] = {
+        f"host{number}": {
+            "ansible_host": _ADDRESS,
+            "ansible_port": port,
+            "ansible_user": f"user{number}",
+            "ansible_become": True,
+            "ansible_ssh_private_key_file": str(folder / "client"),
+        }
+        for number in range(len(spec.shells))
+    }
+    (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts}}))
+    kind, key, *_ = (folder / "host.pub").read_text().split()
+    (folder / "known_hosts").write_text(f"[{_ADDRESS}]:{port} {kind} {key}\n")
+    (folder / "ssh").write_text(f"Host *\n  UserKnownHostsFile {folder / 'known_hosts'}\n")

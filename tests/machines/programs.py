@@ -1,0 +1,44 @@
+"""The product's own programs, for the bpftrace and the memcached of any release: the one place here that knows how they
+are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from fleettrace.binary.analysis import BinaryAnalysis, analyse
+from fleettrace.probes.ladder import choose, preview
+from fleettrace.probes.layout import key_layout
+from fleettrace.probes.model import Rung, TraceSettings, Wish
+from fleettrace.probes.program import Site, program
+from tests.machines.debian import Apt, built, machines_cache
+
+__all__ = ["PROGRAMS", "text"]
+
+PROGRAMS: Mapping[str, Wish] = {
+    "item": Wish(),
+    "misses": Wish(misses=True),
+    "sizes": Wish(sizes=True),
+    "both": Wish(misses=True, sizes=True),
+    "syscall": Wish(Rung.SYSCALL),
+    "command": Wish(Rung.COMMAND),
+}
+_VERSIONS = {"bullseye": (0, 11, 3), "bookworm": (0, 17, 0), "trixie": (0, 23, 2), "sid": (0, 27, 1)}
+"""The bpftrace of each release, as far as programs differ by it."""
+
+
+def text(name: str, suite: str, arch: str = "amd64") -> str:
+    """Return the program called `name` as a node of this release would be sent it, on a window of a second."""
+    wish = PROGRAMS[name]
+    # The command line's function is inlined or unnamed in Debian's builds.
+    plan = preview(wish) if wish.rung is Rung.COMMAND else choose(_memcached(suite, arch), wish)
+    layout = key_layout(_VERSIONS[suite], one_string=wish.rung is Rung.COMMAND)
+    return program([Site(plan, (1,))], layout, TraceSettings(1.0), "NONCE")
+
+
+@cache
+def _memcached(suite: str, arch: str) -> BinaryAnalysis:
+    tree = built(
+        machines_cache() / f"memcached-{suite}-{arch}", lambda target: Apt(suite, arch).unpack(["memcached"], target)
+    )
+    return analyse((tree / "usr/bin/memcached").read_bytes())

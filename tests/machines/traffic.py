@@ -1,0 +1,61 @@
+"""What a node is sent, and all that is true of it: requests by key and kind, misses, and the bytes written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fleettrace.lab.protocol import Command
+from tests.matrix import traffic as matrix
+
+__all__ = ["Details", "details", "requests"]
+
+_STORES = ("set", "ms", "bset")
+_NEVER_FOUND_IS_NO_MISS = ("set", "add", "replace", "append", "prepend", "cas", "ms", "bset")
+_DELETES = ("delete", "md", "bdelete")
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What is true of some commands, in this order, on an empty memcached."""
+
+    misses: Counter[bytes]
+    written: Counter[bytes]
+    """Bytes of the values written, of the keys whose writes are plain ones: what an append or an incr makes memcached
+    write depends on its version."""
+    plain: frozenset[bytes]
+
+
+def requests(place: int) -> list[Command]:
+    """Return the traffic for the instance at this place: each protocol, kind and length of key, and values of sizes."""
+    sizes = [
+        Command(verb, (b"%b:%d" % (prefix, size) + b"k" * extra,), b"v" * size)
+        for verb, prefix in (("set", b"a:size"), ("ms", b"m:size"), ("bset", b"\n:size"))
+        for size in (0, 1, 71, 1000, 40_000)
+        for extra in (0, 70, 200)
+        for _ in range(3)
+    ]
+    return [*matrix.plan(place), *sizes]
+
+
+def details(commands: Sequence[Command]) -> Details:
+    """Return what is true of the commands."""
+    present: set[bytes] = set()
+    misses: Counter[bytes] = Counter()
+    written: Counter[bytes] = Counter()
+    odd: set[bytes] = set()
+    for command in commands:
+        for key in command.keys:
+            if command.verb not in _NEVER_FOUND_IS_NO_MISS and key not in present:
+                misses[key] += 1
+            if command.verb in _STORES:
+                written[key] += len(command.value)
+            if command.verb in (*_STORES, "add"):
+                present.add(key)
+            elif command.verb in _DELETES:
+                present.discard(key)
+            if command.verb in ("add", "replace", "append", "prepend", "cas", "incr", "decr", "ma", "bincr"):
+                odd.add(key)
+    every = {key for command in commands for key in command.keys}
+    return Details(misses, written, frozenset(every - odd))
