@@ -13,6 +13,7 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.discovery import set_words
 from fleettrace.node.model import Instance
 from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlice, Started
+from fleettrace.node.plausible import STARTUP_S, ImplausibleError, OutputBounds, implausible
 from fleettrace.node.rates import assignments
 from fleettrace.node.records import Record, RecordReader
 from fleettrace.node.sampling import Look, LookReader, in_order
@@ -25,13 +26,12 @@ from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
 
 __all__ = ["ENDING_S", "NOT_ATTACHED", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
 
-STARTUP_S = 60.0
-"""Seconds for bpftrace to compile and attach before, and to detach and print after, the window; seen: 0.6 to 8."""
 ENDING_S = 30.0
 """Seconds after the window, of these, for what is to be done then: a host that is silent for longer has stopped."""
-MAX_OUTPUT = 1 << 28
-"""Bytes that one trace may print: 2,000 entries of 300 bytes a second for five minutes, and some."""
 _WORDS_KEPT = 8192
+_TAGS = frozenset(("process-before", "process-after", "shell-before", "shell-after", "clocks", "status", "end"))
+"""The records that trace.sh reports and somebody reads."""
+_NUMBER = re.compile(rb"\d{1,18}")
 _DENSE_S = 0.25
 _SAME_CLOCK_NS = 50_000_000
 """Two clocks that are no farther apart were only read one after the other."""
@@ -129,7 +129,9 @@ class HostTrace:
         self._begin_ns = begin_ns
         self._lead_s = lead_s
         self._nonce = nonce or token_hex(4)
-        self._parser = OutputParser(layout.piece, layout.pieces, self._nonce)
+        scripted = any(plan.script is not None for _, plan in plans)
+        self._bounds = OutputBounds.of(len(plans), settings, script=scripted)
+        self._parser = OutputParser(layout.piece, layout.pieces, self._nonce, self._bounds)
         self._slicer = Slicer({pid: plan for pid, (_, plan) in self._plans.items()}, settings, bucket_s)
         self._attached: int | None = None
         self._seen: dict[str, list[bytes]] = {}
@@ -153,7 +155,7 @@ class HostTrace:
     @property
     def limits(self) -> Limits:
         """The bounds on the controller's side: a little wider than those on the node."""
-        return Limits(seconds=self._seconds + 30, max_bytes=MAX_OUTPUT)
+        return Limits(seconds=self._seconds + 30, max_bytes=self._bounds.max_bytes)
 
     @property
     def _seconds(self) -> float:
@@ -191,7 +193,14 @@ class HostTrace:
         return "\n".join(lines)
 
     def read(self, execution: Execution) -> TraceEnd:
-        """Read the trace to its end. Raises `HostError` when nothing was traced; a later break is in the result."""
+        """Read the trace to its end. Raises `HostError` when nothing was traced, or when the node sent what cannot be
+        true; a later break is in the result."""
+        try:
+            return self._read(execution)
+        except ImplausibleError as error:
+            raise implausible(error) from None
+
+    def _read(self, execution: Execution) -> TraceEnd:
         broken: HostError | None = None
         try:
             for chunk in execution:
@@ -201,8 +210,6 @@ class HostTrace:
                     execution.end_within(self._settings.duration_s + ENDING_S)
         except HostError as error:
             broken = error
-        except ValueError as error:
-            broken = HostError(HostState.TRACE_FAILED, "trace-garbled", f"the trace's report cannot be read: {error}")
         finally:
             execution.close()
         self._events(self._parser.finish(whole=self._printed_all))
@@ -215,8 +222,9 @@ class HostTrace:
         it is killed or crashes, and not always when it is interrupted while it writes."""
         status = (self._seen.get("status") or [b"killed"])[-1]
         # sh adds 128 to the number of a signal.
-        ended = status.isdigit() and (int(status) < 128 or int(status) - 128 in (signal.SIGINT, signal.SIGTERM))
-        return ended and self._parser.complete
+        code = int(status) if re.fullmatch(rb"\d{1,3}", status) else 128
+        ended = code < 128 or code - 128 in (signal.SIGINT, signal.SIGTERM)
+        return ended and self._parser.complete and not self._slicer.garbled
 
     def _take(self, chunk: Chunk) -> None:
         if chunk.stream is Stream.ERR:
@@ -226,7 +234,8 @@ class HostTrace:
             return
         for item in self._records.feed(chunk.data):
             if isinstance(item, Record):
-                self._seen.setdefault(item.tag, []).append(item.value)
+                if item.tag in _TAGS:
+                    self._seen.setdefault(item.tag, []).append(item.value)
             else:
                 self._events(self._parser.feed(item))
 
@@ -295,12 +304,13 @@ class HostTrace:
         for value in self._seen.get(tag, []):
             # PID, a blank, and /proc/PID/stat.
             fields = _stat(value)
-            if len(fields) > 19 and fields[19].isdigit():
-                processes[int(value.split()[0])] = TracedProcess(start=int(fields[19]))
+            pid = re.match(rb"\d{1,10}(?= )", value)
+            if pid and len(fields) > 19 and _NUMBER.fullmatch(fields[19]):
+                processes[int(pid[0])] = TracedProcess(start=int(fields[19]))
         return processes
 
     def _looks_by_pid(self) -> dict[int, list[Look]]:
-        clocks = re.fullmatch(rb"(\d+)\.(\d\d) (\d+)", (self._seen.get("clocks") or [b""])[-1])
+        clocks = re.fullmatch(rb"(\d{1,15})\.(\d\d) (\d{1,19})", (self._seen.get("clocks") or [b""])[-1])
         offset = int(clocks[1] + clocks[2]) * 10_000_000 - int(clocks[3]) if clocks else 0
         looks = [*self._early_looks, *self._looks.looks]
         return {pid: in_order(looks, pid, offset if abs(offset) > _SAME_CLOCK_NS else 0) for pid in self._plans}
@@ -329,5 +339,5 @@ def _children_s(stat: bytes) -> float | None:
     """CPU seconds of the children that a process has waited for, from its /proc/PID/stat (cutime and cstime, proc(5),
     in ticks that are 10 ms on every architecture that bpftrace runs on)."""
     fields = _stat(stat)
-    ticks = [int(field) for field in fields[13:15] if field.isdigit()]
+    ticks = [int(field) for field in fields[13:15] if _NUMBER.fullmatch(field)]
     return sum(ticks) / 100 if len(ticks) == 2 else None
