@@ -29,7 +29,9 @@ __all__ = ["ENDING_S", "NOT_ATTACHED", "HostTrace", "TraceEnd", "TracedProcess",
 ENDING_S = 30.0
 """Seconds after the window, of these, for what is to be done then: a host that is silent for longer has stopped."""
 _WORDS_KEPT = 8192
-_TAGS = frozenset(("process-before", "process-after", "shell-before", "shell-after", "clocks", "status", "end"))
+_TAGS = frozenset(
+    ("process-before", "process-after", "shell-before", "shell-after", "clocks", "program", "status", "end")
+)
 """The records that trace.sh reports and somebody reads."""
 _NUMBER = re.compile(rb"\d{1,18}")
 _DENSE_S = 0.25
@@ -86,6 +88,8 @@ class TraceEnd:
     overfull: bool = False
     """The map of a program of the user's own was full."""
     tracer_cpu_s: float | None = None
+    visible: bool = False
+    """The program stood in the arguments of a process there, where every local user can read it."""
     words: str = ""
     """What bpftrace said that was no part of the program's output."""
 
@@ -296,6 +300,7 @@ class HostTrace:
             looks=self._looks_by_pid(),
             overfull=self._slicer.overfull,
             tracer_cpu_s=self._tracer_cpu(),
+            visible=self._seen.get("program") == [b"argument"],
             words=str(broken) if broken is not None else self._said().removeprefix(": "),
         )
 
