@@ -24,7 +24,7 @@ from fleettrace.probes.program import Site, program, unsafe, uprobe_count
 from fleettrace.summary.counts import Summary
 from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
 
-__all__ = ["ENDING_S", "NOT_ATTACHED", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
+__all__ = ["ENDING_S", "NOT_ATTACHED", "AttachError", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
 
 ENDING_S = 30.0
 """Seconds after the window, of these, for what is to be done then: a host that is silent for longer has stopped."""
@@ -56,6 +56,14 @@ def sites_of(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[Site]:
     for instance, plan in plans:
         by_inode.setdefault(instance.binary.inode, (plan, []))[1].append(instance.pid)
     return [Site(plan, tuple(pids)) for plan, pids in by_inode.values()]
+
+
+class AttachError(HostError):
+    """bpftrace did not attach every probe. `gone` are the pids that are no longer the processes they were."""
+
+    def __init__(self, code: str, message: str, gone: frozenset[int] = frozenset()) -> None:
+        super().__init__(HostState.TRACE_FAILED, code, message)
+        self.gone = gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +273,8 @@ class HostTrace:
         """Raise when bpftrace has left out a probe: up to 0.20 it does so without a word, and it is no use to wait."""
         want = uprobe_count(self._sites)
         if want is not None and self._attached is not None and self._attached != want:
-            raise HostError(
-                HostState.TRACE_FAILED,
-                NOT_ATTACHED[1],
-                f"bpftrace attached {self._attached} probes instead of {want}{self._said()}",
-            )
+            message = f"bpftrace attached {self._attached} probes instead of {want}{self._said()}"
+            raise AttachError(NOT_ATTACHED[1], message, self._gone())
 
     def _check(self, broken: HostError | None) -> None:
         """Raise unless something was traced."""
@@ -280,21 +285,19 @@ class HostTrace:
             raise broken
         if self._slicer.started:
             raise HostError(HostState.TRACE_FAILED, "no-slice", f"bpftrace ended before its first slice{self._said()}")
-        raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}")
+        raise AttachError(NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}", self._gone())
 
     def _end(self, broken: HostError | None) -> TraceEnd:
         if self._printed_all:
             # Printed last: without them nobody knows what was missed.
             self._slicer.finish(self._parser.kept("misses"), self._parser.kept("bytes"))
-        before, after = self._processes("process-before"), self._processes("process-after")
-        reported = "end" in self._seen
-        alive = {pid for pid in self._plans if not reported or (pid in after and after[pid] == before.get(pid))}
+        alive = self._plans.keys() - self._gone() if "end" in self._seen else set(self._plans)
         return TraceEnd(
             whole=broken is None and self._slicer.whole,
             broken=broken is not None or not self._printed_all,
             window_s=self._slicer.window_s(self._parser.now_ns),
             summaries=self._slicer.summaries,
-            alive=alive,
+            alive=set(alive),
             implausible=self._slicer.implausible,
             start_ns=self._start_ns,
             looks=self._looks_by_pid(),
@@ -302,6 +305,13 @@ class HostTrace:
             tracer_cpu_s=self._tracer_cpu(),
             visible=self._seen.get("program") == [b"argument"],
             words=str(broken) if broken is not None else self._said().removeprefix(": "),
+        )
+
+    def _gone(self) -> frozenset[int]:
+        """Return the pids that are not, or no longer, the processes that the plan was made for."""
+        there = self._processes("process-after" if "end" in self._seen else "process-before")
+        return frozenset(
+            pid for pid, (instance, _) in self._plans.items() if there.get(pid) != TracedProcess(instance.start)
         )
 
     def _processes(self, tag: str) -> dict[int, TracedProcess]:

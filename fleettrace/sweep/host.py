@@ -17,6 +17,7 @@ from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn
 from fleettrace.sweep.cost import MIN_WINDOW_S, Prediction, affordable_window, sized
+from fleettrace.sweep.dropping import leaving_out
 from fleettrace.sweep.events import Event, HostProgressed, InstanceStarted, Phase, SliceArrived, ignore
 from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
 from fleettrace.sweep.retry import curable
@@ -82,7 +83,7 @@ class HostSweep:
         self.stop.check()
         self.tell(HostProgressed(task.name, Phase.ATTACH))
         try:
-            return self._planned_trace(Traced.of(task, connection, found, planned), planned)
+            return self._without_dropped(Traced.of(task, connection, found, planned), planned)
         except HostError as error:
             if error.code not in NOT_ATTACHED or not any(each.plan and each.plan.overlay for each in planned):
                 raise
@@ -90,7 +91,13 @@ class HostSweep:
             # them is how one learns of it.
             without = replace(found, facts=replace(found.facts, overlay_unseen=True))
             planned = plan_instances(connection, self.catalog, without.facts, instances, self.settings.wish)
-            return self._planned_trace(Traced.of(task, connection, without, planned), planned)
+            return self._without_dropped(Traced.of(task, connection, without, planned), planned)
+
+    def _without_dropped(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
+        def nothing_left(planned: Sequence[Planned]) -> HostOutcome:
+            return outcome_of_plan(traced.task.name, planned)
+
+        return leaving_out(self._planned_trace, nothing_left, traced, planned)
 
     def _planned_trace(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
         task = traced.task

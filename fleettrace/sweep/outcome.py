@@ -12,6 +12,7 @@ from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, Warn
 from fleettrace.sweep.cost import costs_of, coverage_of
+from fleettrace.sweep.dropping import DROPPED
 from fleettrace.sweep.settings import SweepSettings
 from fleettrace.sweep.stop import Reason
 
@@ -144,7 +145,7 @@ def _instance(planned: Planned) -> InstanceResult:
         verdict = ProbeVerdict(None, exact=False, why=planned.failure.message)
     return InstanceResult(
         pid=instance.pid,
-        state=HostState.OK if planned.failure is None else HostState.UNSUPPORTED,
+        state=_state_of(planned.failure),
         exe=instance.exe.decode("utf-8", "backslashreplace"),
         probe=verdict,
         container=instance.container,
@@ -154,6 +155,12 @@ def _instance(planned: Planned) -> InstanceResult:
         user=instance.user,
         error=planned.failure,
     )
+
+
+def _state_of(failure: Failure | None) -> HostState:
+    if failure is None:
+        return HostState.OK
+    return HostState.TRACE_FAILED if failure.code in DROPPED else HostState.UNSUPPORTED
 
 
 def _common_state(instances: Sequence[InstanceResult]) -> HostState:

@@ -73,6 +73,13 @@ def traced(body: bytes, *, records: bytes = b"", duration_s: float = 2.0, size: 
     return trace.read(Sent(*chunked(text, range(size, len(text), size))))
 
 
+def test_a_process_that_took_the_number_of_the_planned_one_is_not_that() -> None:
+    stat = b"7 7 (memcached) S" + b" 1" * 18 + b" %d 1\0"
+    for start, alive in ((6, set()), (5, {PID})):
+        records = b"process-before\0" + stat % start + b"process-after\0" + stat % start
+        assert traced(one(1, entry(b"k", 1)) + last(), records=records).alive == alive
+
+
 def refused(body: bytes, *, records: bytes = b"") -> str:
     """The message of a host that is refused for it."""
     with pytest.raises(HostError) as caught:
