@@ -61,6 +61,7 @@ hold() {
     fi
     { while read -r _ <&3; do :; done; } </dev/null >/dev/null 2>&1 &
     holders="$holders $!"
+    printf 'held\0%s\0' "${1%%,*} $!"
     lead "/proc/${1%%,*}/exe" "/proc/$!/fd/5"
     [ "$5" = - ] || overlays="$overlays/proc/$!/fd/5 $5$nl"
     # Another process of this binary may run something else by now: there is no probe on that.

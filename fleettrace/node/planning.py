@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fleettrace.binary.analysis import BinaryAnalysis
 from fleettrace.binary.elf import BinaryError
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog, BinaryChangedError
-from fleettrace.node.binding import BINARY_CHANGED, RefusedError
+from fleettrace.node.binding import BINARY_CHANGED
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.node.obstacles import check_visible, obstacles
@@ -18,7 +18,7 @@ from fleettrace.probes.model import ProbePlan, Rung, Wish
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Connection
 
-__all__ = ["Planned", "check_able", "check_empty", "plan_instances", "without_refused"]
+__all__ = ["Planned", "check_able", "check_empty", "plan_instances"]
 
 _OLDEST = Bpftrace(0, 11, 0)
 """The oldest release whose text output was seen to carry every key (0.11.3 of that series)."""
@@ -100,19 +100,6 @@ def plan_instances(
             by_inode[inode] = _analysis(connection, catalog, instance)
         planned.append(_planned(instance, by_inode[inode], facts, wish, refused))
     return planned
-
-
-def without_refused(planned: Sequence[Planned], error: RefusedError) -> list[Planned]:
-    """Return the same with no plan for the processes that the node refused to trace, but why. Raises the error again
-    where it says of none."""
-    if not any(each.plan and each.instance.pid in error.failures for each in planned):
-        raise error
-    return [
-        replace(each, plan=None, failure=error.failures[each.instance.pid])
-        if each.plan and each.instance.pid in error.failures
-        else each
-        for each in planned
-    ]
 
 
 def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance) -> BinaryAnalysis | Failure:

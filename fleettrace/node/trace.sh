@@ -33,26 +33,44 @@ tell() {
     printf '%s\0' "$@" "exe-$when" "$($quick stat -L -c '%n %d:%i' $exes 2>/dev/null)" "shell-$when" "$shell" "$last" ''
 }
 
+# Every local user can read the arguments of a process, and whoever knows the program's nonce can have a client send keys
+# that pass for the program's output. So the program goes through standard input, and the overlays through the environment.
+# Whether the command $@ hands standard input to bpftrace: `docker exec` without -i does not. A bpftrace that is a program
+# file of its own does (`-` exists from 0.10 on); any other command has to show it.
+takes_input() {
+    case "$*" in
+        "$1" | "$1 --unsafe") case $(head -c 4 "$(command -v "$1")" 2>/dev/null) in ?ELF) return ;; esac ;;
+    esac
+    if command -v timeout >/dev/null 2>&1; then set -- timeout 10 "$@"; fi
+    case $(echo 'interval:s:1 { fleettrace_takes_input(); }' | "$@" - 2>&1) in *fleettrace_takes_input*) ;; *) return 1 ;; esac
+}
+
 # What runs bpftrace in a mount namespace of its own: there it may mount what the node lacks, and nobody else sees it.
-# $1: the overlays.
 inside='
     mount --make-rprivate / 2>/dev/null
     [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ] ||
         mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
-    if [ -n "$1" ]; then
+    if [ -n "$overlays" ]; then
         for place in /mnt /media /srv /tmp; do [ -d "$place" ] && break; done
         mount -t tmpfs -o mode=0700,size=4m tmpfs "$place" || exit 98
-        printf "%s" "$1" | while read -r path bytes; do
+        printf "%s" "$overlays" | while read -r path bytes; do
             mkdir -p "$place${path%/*}" && printf "$bytes" >"$place$path" || exit 98
         done || exit 98
         export BCC_SYMFS="$place"
     fi
-    shift
+    unset overlays
     exec "$@"'
 
 exes=
 for pid in $pids; do exes="$exes /proc/$pid/exe"; done
 look 100000 "$((seconds * 100))"
+if takes_input "$@" 3<&-; then
+    given=input piped=$program
+    set -- "$@" -
+else
+    given=argument piped=
+    set -- "$@" -e "$program"
+fi
 # The clocks of the looks and of bpftrace, which a suspended machine has put apart (clock_gettime(2)), side by side.
 monotonic=
 for _ in 1 2 3; do
@@ -62,20 +80,21 @@ done 2>/dev/null </proc/timer_list
 read -r uptime _ </proc/uptime
 stat_of self
 shell=$stat
-tell before trace clocks "$uptime $monotonic"
+tell before trace clocks "$uptime $monotonic" program "$given"
 
 if unshare -m true 2>/dev/null; then
-    set -- unshare -m sh -c "$inside" sh "$overlays" "$@"
+    export overlays
+    set -- unshare -m sh -c "$inside" sh "$@"
 elif [ -n "$overlays" ]; then
     echo 'unshare(1) is needed to give bpftrace a symbol of its own and is not there or may not be used' >&2
     set -- false
 fi
 if command -v timeout >/dev/null 2>&1; then
-    timeout -s INT -k 10 "$seconds" "$@" -e "$program" 3<&- &
+    printf '%s\n' "$piped" 3<&- | timeout -s INT -k 10 "$seconds" "$@" 3<&- &
     tracer=$!
     bound=
 else
-    "$@" -e "$program" 3<&- &
+    printf '%s\n' "$piped" 3<&- | "$@" 3<&- &
     tracer=$!
     { sleep "$seconds"; kill -INT "$tracer"; sleep 10; kill -KILL "$tracer"; } >/dev/null 2>&1 3<&- &
     bound=$!

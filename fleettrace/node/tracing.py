@@ -16,6 +16,7 @@ from fleettrace.node.complaints import complaints
 from fleettrace.node.discovery import set_words
 from fleettrace.node.model import Instance
 from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlice, Started
+from fleettrace.node.plausible import ENDING_S, STARTUP_S, ImplausibleError, OutputBounds, implausible
 from fleettrace.node.rates import assignments
 from fleettrace.node.records import Record, RecordReader
 from fleettrace.node.sampling import Look, LookReader, in_order
@@ -28,16 +29,25 @@ from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
 
-__all__ = ["ENDING_S", "NOT_ATTACHED", "REFUSED", "STARTUP_S", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
+__all__ = [
+    "NOT_ATTACHED",
+    "REFUSED",
+    "AttachError",
+    "HostTrace",
+    "TraceEnd",
+    "TracedProcess",
+    "sites_of",
+]
 
-STARTUP_S = 180.0
-"""Seconds for bpftrace to compile its program and attach its probes before the window; seen: 0.6 to 8, 75 on a busy
-node, 100 in an emulated aarch64 machine."""
-ENDING_S = 30.0
-"""Seconds for bpftrace to detach and print after the window: a host that is silent for longer has stopped."""
-MAX_OUTPUT = 1 << 28
-"""Bytes that one trace may print: 2,000 entries of 300 bytes a second for five minutes, and some."""
 _WORDS_KEPT = 8192
+_TAGS = frozenset(
+    (
+        *(f"{what}-{when}" for what in ("process", "exe", "shell") for when in ("before", "after")),
+        *("clocks", "program", "status", "end", "held", "refused"),
+    )
+)
+"""The records that trace.sh reports and somebody reads."""
+_NUMBER = re.compile(rb"\d{1,18}")
 _DENSE_S = 0.25
 _SAME_CLOCK_NS = 50_000_000
 """Two clocks that are no farther apart were only read one after the other."""
@@ -56,6 +66,14 @@ def sites_of(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[Site]:
     for instance, plan in plans:
         by_inode.setdefault(instance.binary.inode, (plan, []))[1].append(instance.pid)
     return [Site(plan, tuple(pids)) for plan, pids in by_inode.values()]
+
+
+class AttachError(HostError):
+    """bpftrace did not attach every probe. `gone` are the pids that are no longer the processes they were."""
+
+    def __init__(self, code: str, message: str, gone: frozenset[int] = frozenset()) -> None:
+        super().__init__(HostState.TRACE_FAILED, code, message)
+        self.gone = gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +106,8 @@ class TraceEnd:
     overfull: bool = False
     """The map of a program of the user's own was full."""
     tracer_cpu_s: float | None = None
+    visible: bool = False
+    """The program stood in the arguments of a process there, where every local user can read it."""
     words: str = ""
     """What bpftrace said that was no part of the program's output."""
     refused: dict[int, Failure] = field(default_factory=dict)
@@ -138,7 +158,9 @@ class HostTrace:
         self._starts_here = nonce is None
         self._slow_s: float | None = None
         self._nonce = nonce or token_hex(4)
-        self._parser = OutputParser(layout.piece, layout.pieces, self._nonce)
+        scripted = any(plan.script is not None for _, plan in plans)
+        self._bounds = OutputBounds.of(len(plans), settings, script=scripted)
+        self._parser = OutputParser(layout.piece, layout.pieces, self._nonce, self._bounds)
         self._slicer = Slicer({pid: plan for pid, (_, plan) in self._plans.items()}, settings, bucket_s)
         self._attached: int | None = None
         self._seen: dict[str, list[bytes]] = {}
@@ -162,7 +184,7 @@ class HostTrace:
     @property
     def limits(self) -> Limits:
         """The bounds on the controller's side: a little wider than those on the node."""
-        return Limits(seconds=self._seconds + 30, max_bytes=MAX_OUTPUT)
+        return Limits(seconds=self._seconds + 30, max_bytes=self._bounds.max_bytes)
 
     @property
     def _seconds(self) -> float:
@@ -196,7 +218,14 @@ class HostTrace:
         return [[self._plans[pid] for pid in site.pids] for site in self._sites]
 
     def read(self, execution: Execution) -> TraceEnd:
-        """Read the trace to its end. Raises `HostError` when nothing was traced; a later break is in the result."""
+        """Read the trace to its end. Raises `HostError` when nothing was traced, or when the node sent what cannot be
+        true; a later break is in the result."""
+        try:
+            return self._read(execution)
+        except ImplausibleError as error:
+            raise implausible(error) from None
+
+    def _read(self, execution: Execution) -> TraceEnd:
         broken: HostError | None = None
         began = time.monotonic()
         try:
@@ -209,8 +238,6 @@ class HostTrace:
                     self._watch_startup(execution, time.monotonic() - began)
         except HostError as error:
             broken = error
-        except ValueError as error:
-            broken = HostError(HostState.TRACE_FAILED, "trace-garbled", f"the trace's report cannot be read: {error}")
         finally:
             execution.close()
         self._events(self._parser.finish(whole=self._printed_all))
@@ -231,8 +258,9 @@ class HostTrace:
         it is killed or crashes, and not always when it is interrupted while it writes."""
         status = (self._seen.get("status") or [b"killed"])[-1]
         # sh adds 128 to the number of a signal.
-        ended = status.isdigit() and (int(status) < 128 or int(status) - 128 in (signal.SIGINT, signal.SIGTERM))
-        return ended and self._parser.complete
+        code = int(status) if re.fullmatch(rb"\d{1,3}", status) else 128
+        ended = code < 128 or code - 128 in (signal.SIGINT, signal.SIGTERM)
+        return ended and self._parser.complete and not self._slicer.garbled
 
     def _take(self, chunk: Chunk) -> None:
         if chunk.stream is Stream.ERR:
@@ -242,7 +270,8 @@ class HostTrace:
             return
         for item in self._records.feed(chunk.data):
             if isinstance(item, Record):
-                self._seen.setdefault(item.tag, []).append(item.value)
+                if item.tag in _TAGS:
+                    self._seen.setdefault(item.tag, []).append(item.value)
             else:
                 self._events(self._parser.feed(item))
 
@@ -268,11 +297,8 @@ class HostTrace:
         """Raise when bpftrace has left out a probe: up to 0.20 it does so without a word, and it is no use to wait."""
         want = uprobe_count(self._sites)
         if want is not None and self._attached is not None and self._attached != want:
-            raise HostError(
-                HostState.TRACE_FAILED,
-                NOT_ATTACHED[1],
-                f"bpftrace attached {self._attached} probes instead of {want}{self._said()}",
-            )
+            message = f"bpftrace attached {self._attached} probes instead of {want}{self._said()}"
+            raise AttachError(NOT_ATTACHED[1], message, self._gone())
 
     def _check(self, broken: HostError | None) -> None:
         """Raise unless something was traced."""
@@ -289,7 +315,7 @@ class HostTrace:
             raise HostError(HostState.TRACE_FAILED, "no-slice", f"bpftrace ended before its first slice{self._said()}")
         if refused(bytes(self._words)):
             raise HostError(HostState.TRACE_FAILED, REFUSED, f"its kernel refused the program{self._said()}")
-        raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}")
+        raise AttachError(NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}", self._gone())
 
     def _out_of_time(self, broken: HostError | None) -> bool:
         """Return whether a bound ended the trace: the controller's, or the node's (timeout(1) exits with 124)."""
@@ -311,21 +337,20 @@ class HostTrace:
         if self._printed_all:
             # Printed last: without them nobody knows what was missed.
             self._slicer.finish(self._parser.kept("misses"), self._parser.kept("bytes"))
-        before, after = self._processes("process-before"), self._processes("process-after")
-        reported = "end" in self._seen
-        alive = {pid for pid in self._plans if not reported or (pid in after and after[pid] == before.get(pid))}
+        alive = self._plans.keys() - self._gone() if "end" in self._seen else set(self._plans)
         alive -= self._exchanged()
         return TraceEnd(
             whole=broken is None and self._slicer.whole,
             broken=broken is not None or not self._printed_all,
             window_s=self._slicer.window_s(self._parser.now_ns),
             summaries=self._slicer.summaries,
-            alive=alive,
+            alive=set(alive),
             implausible=self._slicer.implausible,
             start_ns=self._start_ns,
             looks=self._looks_by_pid(),
             overfull=self._slicer.overfull,
             tracer_cpu_s=self._tracer_cpu(),
+            visible=self._seen.get("program") == [b"argument"],
             words=str(broken) if broken is not None else self._said().removeprefix(": "),
             refused=self._refused,
         )
@@ -342,17 +367,25 @@ class HostTrace:
         )
         return {int(pid) for pid in after if pid in before and after[pid] != before[pid]}
 
+    def _gone(self) -> frozenset[int]:
+        """Return the pids that are not, or no longer, the processes that the plan was made for."""
+        there = self._processes("process-after" if "end" in self._seen else "process-before")
+        return frozenset(
+            pid for pid, (instance, _) in self._plans.items() if there.get(pid) != TracedProcess(instance.start)
+        )
+
     def _processes(self, tag: str) -> dict[int, TracedProcess]:
         processes = {}
         for value in self._seen.get(tag, []):
             # PID, a blank, and /proc/PID/stat.
             fields = _stat(value)
-            if len(fields) > 19 and fields[19].isdigit():
-                processes[int(value.split()[0])] = TracedProcess(start=int(fields[19]))
+            pid = re.match(rb"\d{1,10}(?= )", value)
+            if pid and len(fields) > 19 and _NUMBER.fullmatch(fields[19]):
+                processes[int(pid[0])] = TracedProcess(start=int(fields[19]))
         return processes
 
     def _looks_by_pid(self) -> dict[int, list[Look]]:
-        clocks = re.fullmatch(rb"(\d+)\.(\d\d) (\d+)", (self._seen.get("clocks") or [b""])[-1])
+        clocks = re.fullmatch(rb"(\d{1,15})\.(\d\d) (\d{1,19})", (self._seen.get("clocks") or [b""])[-1])
         offset = int(clocks[1] + clocks[2]) * 10_000_000 - int(clocks[3]) if clocks else 0
         looks = [*self._early_looks, *self._looks.looks]
         return {pid: in_order(looks, pid, offset if abs(offset) > _SAME_CLOCK_NS else 0) for pid in self._plans}
@@ -362,10 +395,19 @@ class HostTrace:
         before, after = (_children_s((self._seen.get(f"shell-{when}") or [b""])[-1]) for when in ("before", "after"))
         return None if before is None or after is None else after - before
 
+    def _by_pid(self, line: bytes) -> bytes:
+        """Name a binary by its process, where the line names it by the process that holds it open (binding.sh)."""
+        for held in self._seen.get("held", []):
+            pid, _, holder = held.partition(b" ")
+            if pid.isdigit() and holder.isdigit() and len(held) < 24:
+                line = line.replace(b"/proc/%b/fd/5" % holder, b"/proc/%b/exe" % pid)
+        return line
+
     def _said(self) -> str:
         """Return why bpftrace failed in its own words, for an error message."""
         status = (self._seen.get("status") or [b"?"])[-1].decode("ascii", "replace")
-        if messages := complaints([*bytes(self._words).splitlines(), *self._noise]):
+        lines = [self._by_pid(line) for line in (*bytes(self._words).splitlines(), *self._noise)]
+        if messages := complaints(lines):
             return ": " + " / ".join(messages)[:600]
         return f" (it said nothing; exit status {status})" if status != "0" else ""
 
@@ -379,5 +421,5 @@ def _children_s(stat: bytes) -> float | None:
     """CPU seconds of the children that a process has waited for, from its /proc/PID/stat (cutime and cstime, proc(5),
     in ticks that are 10 ms on every architecture that bpftrace runs on)."""
     fields = _stat(stat)
-    ticks = [int(field) for field in fields[13:15] if field.isdigit()]
+    ticks = [int(field) for field in fields[13:15] if _NUMBER.fullmatch(field)]
     return sum(ticks) / 100 if len(ticks) == 2 else None

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.detach import GONE_STATUS, NodeClock, collect, leave, read_clock, remove
 from fleettrace.node.planning import Planned
+from fleettrace.node.plausible import ENDING_S, STARTUP_S
 from fleettrace.node.rates import look_at
-from fleettrace.node.tracing import ENDING_S, STARTUP_S, HostTrace
+from fleettrace.node.tracing import HostTrace
 from fleettrace.summary.run import HostResult, Warn
 from fleettrace.sweep.detach_model import Detach, LeftTrace
 from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase, WindowsBegan

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
-from fleettrace.node.binding import RefusedError
 from fleettrace.node.discovery import look_around
 from fleettrace.node.model import Discovery, NodeFacts
 from fleettrace.node.obstacles import obstacles
-from fleettrace.node.planning import Planned, check_able, check_empty, without_refused
+from fleettrace.node.planning import Planned, check_able, check_empty
 from fleettrace.node.rates import Busyness, look_at, look_early
 from fleettrace.node.tracing import HostTrace, TraceEnd
 from fleettrace.probes.model import Rung, TraceSettings
@@ -27,6 +26,7 @@ from fleettrace.sweep.cost import (
     most_us,
     sized,
 )
+from fleettrace.sweep.dropping import leaving_out
 from fleettrace.sweep.events import Event, HostProgressed, InstanceStarted, Phase, SliceArrived, ignore
 from fleettrace.sweep.fitting import Fitting, Traced, rehearse
 from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
@@ -105,16 +105,14 @@ class HostSweep:
         return fitting.outcome(self._attempt)
 
     def _attempt(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
-        """Trace what has a plan. A process that runs another binary by now than the analysed one is dropped."""
+        """Trace what has a plan, without the instances that cannot be attached."""
         self.stop.check()
         self.tell(HostProgressed(traced.task.name, Phase.ATTACH))
-        while traced.plans:
-            try:
-                return self._planned_trace(traced, planned)
-            except RefusedError as error:
-                planned = without_refused(planned, error)
-                traced = replace(traced, plans=[(each.instance, each.plan) for each in planned if each.plan])
-        return outcome_of_plan(traced.task.name, planned)
+
+        def nothing_left(planned: Sequence[Planned]) -> HostOutcome:
+            return outcome_of_plan(traced.task.name, planned)
+
+        return leaving_out(self._planned_trace, nothing_left, traced, planned)
 
     def _planned_trace(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
         task = traced.task

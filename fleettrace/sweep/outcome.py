@@ -14,10 +14,17 @@ from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, Warn
 from fleettrace.sweep.cost import costs_of, coverage_of, measured_verdict
+from fleettrace.sweep.dropping import DROPPED
 from fleettrace.sweep.settings import SweepSettings
 from fleettrace.sweep.stop import Reason
 
 __all__ = ["HostOutcome", "outcome_of_plan", "outcome_of_trace"]
+
+
+_VISIBLE = (
+    "the command that runs bpftrace there passes no standard input on, so every local user of that node could read the "
+    "program, and forge its output by way of a client: add `-i` to it (`docker exec -i ...`)"
+)
 
 
 @dataclass(slots=True)
@@ -91,7 +98,7 @@ def outcome_of_trace(
     whole = _whole(list(summaries.values()))
     result.top = hottest(whole, settings.top_per_host)
     result.course = list(whole.course)
-    return HostOutcome(result, summaries)
+    return HostOutcome(result, summaries, [Warn("program-visible", _VISIBLE, host)] if end.visible else [])
 
 
 def _whole(summaries: Sequence[Summary]) -> Summary:
@@ -161,7 +168,7 @@ def _instance(planned: Planned) -> InstanceResult:
 def _planned_state(failure: Failure | None) -> HostState:
     if failure is None:
         return HostState.OK
-    return HostState.TRACE_FAILED if failure.code in REFUSALS else HostState.UNSUPPORTED
+    return HostState.TRACE_FAILED if failure.code in (*REFUSALS, *DROPPED) else HostState.UNSUPPORTED
 
 
 def _common_state(instances: Sequence[InstanceResult]) -> HostState:
