@@ -7,7 +7,6 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from secrets import token_hex
 
 from fleettrace.errors import HostError, HostState
@@ -22,6 +21,15 @@ from fleettrace.node.records import Record, RecordReader
 from fleettrace.node.sampling import Look, LookReader, in_order
 from fleettrace.node.scripts import script_text
 from fleettrace.node.slicing import Slicer
+from fleettrace.node.trace_end import (
+    NOT_ATTACHED,
+    REFUSED,
+    AttachError,
+    TracedProcess,
+    TraceEnd,
+    children_s,
+    stat_fields,
+)
 from fleettrace.node.verifier import refused
 from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
 from fleettrace.probes.program import Site, program, unsafe, uprobe_count
@@ -29,15 +37,7 @@ from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
 
-__all__ = [
-    "NOT_ATTACHED",
-    "REFUSED",
-    "AttachError",
-    "HostTrace",
-    "TraceEnd",
-    "TracedProcess",
-    "sites_of",
-]
+__all__ = ["HostTrace", "sites_of"]
 
 _WORDS_KEPT = 8192
 _TAGS = frozenset(
@@ -52,11 +52,6 @@ _DENSE_S = 0.25
 _SAME_CLOCK_NS = 50_000_000
 """Two clocks that are no farther apart were only read one after the other."""
 
-REFUSED = "program-refused"
-"""The code of a trace whose program the kernel's verifier, or bpftrace itself, did not take."""
-NOT_ATTACHED = ("attach-failed", "probes-missing")
-"""The codes of a trace that had not every probe in place, and so traced nothing."""
-
 _EXE = re.compile(rb"^/proc/(\d{1,10})/exe (\d{1,20}:\d{1,20})$", re.MULTILINE)
 
 
@@ -66,52 +61,6 @@ def sites_of(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[Site]:
     for instance, plan in plans:
         by_inode.setdefault(instance.binary.inode, (plan, []))[1].append(instance.pid)
     return [Site(plan, tuple(pids)) for plan, pids in by_inode.values()]
-
-
-class AttachError(HostError):
-    """bpftrace did not attach every probe. `gone` are the pids that are no longer the processes they were."""
-
-    def __init__(self, code: str, message: str, gone: frozenset[int] = frozenset()) -> None:
-        super().__init__(HostState.TRACE_FAILED, code, message)
-        self.gone = gone
-
-
-@dataclass(frozen=True, slots=True)
-class TracedProcess:
-    """A traced process before or after the trace: when it started, in clock ticks."""
-
-    start: int
-
-
-@dataclass(slots=True)
-class TraceEnd:
-    """How a trace ended."""
-
-    whole: bool
-    """The program ended itself at the end of its window."""
-    broken: bool
-    """What was printed does not reach to the end of the trace."""
-    window_s: float
-    """Seconds from the start of the counting to the end of the last slice, by the node's clock."""
-    summaries: dict[int, Summary]
-    """By pid. Every traced process has one, with a total of 0 when it got no request."""
-    alive: set[int]
-    """The pids that are still the processes they were."""
-    implausible: set[int]
-    """The pids whose keys cannot be memcached's: the probe sits in the wrong place, and nothing it read counts."""
-    start_ns: int = 0
-    """When the counting began, by the node's monotonic clock."""
-    looks: dict[int, list[Look]] = field(default_factory=dict)
-    """By pid, in order, on the same clock."""
-    overfull: bool = False
-    """The map of a program of the user's own was full."""
-    tracer_cpu_s: float | None = None
-    visible: bool = False
-    """The program stood in the arguments of a process there, where every local user can read it."""
-    words: str = ""
-    """What bpftrace said that was no part of the program's output."""
-    refused: dict[int, Failure] = field(default_factory=dict)
-    """Why there was no probe on the binary that a process ran by then, by pid."""
 
 
 class HostTrace:
@@ -378,7 +327,7 @@ class HostTrace:
         processes = {}
         for value in self._seen.get(tag, []):
             # PID, a blank, and /proc/PID/stat.
-            fields = _stat(value)
+            fields = stat_fields(value)
             pid = re.match(rb"\d{1,10}(?= )", value)
             if pid and len(fields) > 19 and _NUMBER.fullmatch(fields[19]):
                 processes[int(pid[0])] = TracedProcess(start=int(fields[19]))
@@ -392,7 +341,7 @@ class HostTrace:
 
     def _tracer_cpu(self) -> float | None:
         """The CPU seconds of bpftrace and what started it; None where the trace did not come to its end."""
-        before, after = (_children_s((self._seen.get(f"shell-{when}") or [b""])[-1]) for when in ("before", "after"))
+        before, after = (children_s((self._seen.get(f"shell-{when}") or [b""])[-1]) for when in ("before", "after"))
         return None if before is None or after is None else after - before
 
     def _by_pid(self, line: bytes) -> bytes:
@@ -410,16 +359,3 @@ class HostTrace:
         if messages := complaints(lines):
             return ": " + " / ".join(messages)[:600]
         return f" (it said nothing; exit status {status})" if status != "0" else ""
-
-
-def _stat(line: bytes) -> list[bytes]:
-    """The fields of /proc/PID/stat from the third on; the second, the name, may hold anything in its parentheses."""
-    return line.rpartition(b")")[2].split()
-
-
-def _children_s(stat: bytes) -> float | None:
-    """CPU seconds of the children that a process has waited for, from its /proc/PID/stat (cutime and cstime, proc(5),
-    in ticks that are 10 ms on every architecture that bpftrace runs on)."""
-    fields = _stat(stat)
-    ticks = [int(field) for field in fields[13:15] if _NUMBER.fullmatch(field)]
-    return sum(ticks) / 100 if len(ticks) == 2 else None

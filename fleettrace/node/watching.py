@@ -20,7 +20,7 @@ from fleettrace.node.plausible import MAX_INTEGER, MAX_RATE, ImplausibleError, i
 from fleettrace.node.rates import assignments, look_at
 from fleettrace.node.sampling import LookReader, in_order
 from fleettrace.node.scripts import script_text
-from fleettrace.node.tracing import TraceEnd
+from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fleettrace.node.binding import RefusedError
 from fleettrace.node.model import Instance
 from fleettrace.node.planning import Planned
-from fleettrace.node.tracing import AttachError
+from fleettrace.node.trace_end import AttachError
 from fleettrace.probes.model import ProbePlan
 from fleettrace.summary.run import Failure
 

@@ -10,7 +10,8 @@ from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.loading import Load, Verdict, load_program
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.node.planning import Planned, plan_instances
-from fleettrace.node.tracing import NOT_ATTACHED, REFUSED, sites_of
+from fleettrace.node.trace_end import NOT_ATTACHED, REFUSED
+from fleettrace.node.tracing import sites_of
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings, Wish
 from fleettrace.probes.program import program

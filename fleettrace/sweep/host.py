@@ -12,7 +12,8 @@ from fleettrace.node.model import Discovery, NodeFacts
 from fleettrace.node.obstacles import obstacles
 from fleettrace.node.planning import Planned, check_able, check_empty
 from fleettrace.node.rates import Busyness, look_at, look_early
-from fleettrace.node.tracing import HostTrace, TraceEnd
+from fleettrace.node.trace_end import TraceEnd
+from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.model import Rung, TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn

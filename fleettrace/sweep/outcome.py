@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from fleettrace.errors import HostState
 from fleettrace.node.binding import REFUSALS
 from fleettrace.node.planning import Planned
-from fleettrace.node.tracing import TraceEnd
+from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import Rung
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest

@@ -16,7 +16,8 @@ from fleettrace.node.plausible import MAX_INSTANCES, MAX_RATE, ImplausibleError
 from fleettrace.node.rates import _busyness
 from fleettrace.node.records import MAX_RECORDS, MAX_TAG, RecordReader
 from fleettrace.node.sampling import Look, LookReader
-from fleettrace.node.tracing import HostTrace, TraceEnd
+from fleettrace.node.trace_end import TraceEnd
+from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.ladder import preview
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings, Wish

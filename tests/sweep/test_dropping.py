@@ -18,7 +18,8 @@ from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import look_around
 from fleettrace.node.model import Instance, NodeBinary
 from fleettrace.node.planning import Planned, plan_instances
-from fleettrace.node.tracing import AttachError, HostTrace, TraceEnd
+from fleettrace.node.trace_end import AttachError, TraceEnd
+from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.ladder import preview
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import ProbePlan, TraceSettings, Wish
