@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tests.machines.node import NodeSpec
 
-__all__ = ["LOADS", "NODES", "REFUSED", "Load"]
+__all__ = ["LOADS", "NODES", "PREEMPTED", "REFUSED", "Load"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +59,11 @@ NODES: Mapping[str, NodeSpec] = {
     "busybox and dropbear": NodeSpec("6.1", "bookworm", busybox=True),
     "Docker": NodeSpec("6.12", "trixie", systemd=True, docker=True, more=("docker.io",), memory=2048),
 }
+
+PREEMPTED: Mapping[str, NodeSpec] = {
+    f"preempt={mode}, 4 CPUs, {suite}": NodeSpec(
+        "7.3", suite, cpus=4, memory=1536, words=f"preempt={mode}", options=("THREADS=8", "BUSY=6")
+    )
+    for mode, suite in (("full", "sid"), ("full", "bookworm"), ("lazy", "sid"))
+}
+"""Nodes whose kernel preempts everything, busy threads included."""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.machines.cells import LOADS, NODES
+from tests.machines.cells import LOADS, NODES, PREEMPTED
 from tests.machines.debian import machines_cache
 from tests.machines.load import Loaded
 from tests.machines.programs import PROGRAMS
@@ -106,7 +106,7 @@ def _nodes() -> Iterator[str]:
     yield ""
     yield "| node | kernel | bpftrace | memcached | requests | result | date |"
     yield "|---|---|---|---|---|---|---|"
-    for name in NODES:
+    for name in (*NODES, *PREEMPTED):
         if (record := _read(f"node {name}")) is not None:
             fields = [
                 str(record.get(field) or "-") for field in ("kernel", "bpftrace", "memcached", "requests", "result")

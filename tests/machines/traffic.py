@@ -44,8 +44,8 @@ class _OldMeta(Command):
 
 
 def requests(place: int, suite: str) -> list[Command]:
-    """Return the traffic for the instance at this place of a node of this release: each protocol, kind and length of key,
-    and values of all sizes."""
+    """Return the traffic for the instance at this place of a node of this release: each protocol, kind, length of key
+    and size of value."""
     sizes = [
         Command(verb, (b"%b:%d" % (prefix, size) + b"k" * extra,), b"v" * size)
         for verb, prefix in (("set", b"a:size"), ("ms", b"m:size"), ("bset", b"\n:size"))
