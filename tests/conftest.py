@@ -34,9 +34,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 class _Halves(LoadScopeScheduling):  # type: ignore[misc]
-    """Of `pytest -n 2`: each worker has a half, by the folders below `tests/`."""
+    """Of `pytest -n 2`: each worker has a half, by the folders below `tests/`. Of machines, each worker takes one."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if self.config.getoption("markexpr") == "machines":
+            return nodeid
         return _HALVES.get(Path(nodeid).parts[1], "rest")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from fleettrace.lab.system import run
 from fleettrace.lab.truth import Place, Truth
 from tests.e2e.command import Command, Done
 from tests.machines import initramfs
-from tests.machines.images import stock
+from tests.machines.images import stock, unpacked
 from tests.machines.kernels import kernel
 from tests.machines.vm import Guest, Machine, boot
 
@@ -30,11 +30,14 @@ PORTS = (11211, 11212)
 _GUEST = Path(__file__).with_name("guest")
 _BOOT_S, _TRACE_S, _SLACK_S = 400.0, 300.0, 20.0
 _ADDRESS = "127.0.0.1"
+_MODULES = ("overlay", "veth", "bridge", "br_netfilter")
+"""Modules that the guest's modprobe finds: those that dockerd asks for."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """What is special about a node."""
+    """What is special about a node. One with `busybox` has no other userland, dropbear for sshd, and root for its user;
+    one with `docker` runs each memcached in a container."""
 
     kernel: str
     suite: str
@@ -50,6 +53,8 @@ class NodeSpec:
     more: tuple[str, ...] = ()
     """Debian packages beside the usual ones."""
     systemd: bool = False
+    busybox: bool = False
+    docker: bool = False
     ports: tuple[int, ...] = PORTS
 
 
@@ -60,6 +65,16 @@ class Node:
     spec: NodeSpec
     guest: Guest
     folder: Path
+
+    @property
+    def release(self) -> str:
+        """Its `uname -r`."""
+        return self.guest.wait_for(r"VM-READY \S+ (\S+)$", 1)[1]
+
+    @property
+    def bpftrace(self) -> str:
+        """The version of its bpftrace."""
+        return self.guest.wait_for(r"VM-VERSION bpftrace v?(\S+)$", 1)[1]
 
     @property
     def hosts(self) -> list[str]:
@@ -75,7 +90,7 @@ class Node:
             done = command.finish(seconds=_TRACE_S)
         return f"{done.out.decode(errors='replace')}\n{done.err}"
 
-    def sweep(self, plans: dict[int, Sequence[Request]], *options: str, seconds: int = 60) -> tuple[Done, Truth]:
+    def sweep(self, plans: Mapping[int, Sequence[Request]], *options: str, seconds: int = 60) -> tuple[Done, Truth]:
         """Sweep while each instance gets its traffic; return the command's end (JSON) and the truth.
 
         Raises `AssertionError` when the traffic outlasted the window.
@@ -90,7 +105,7 @@ class Node:
             assert not any(command.said(f"{host}: ok") for host in self.hosts), "the traffic outlasted the window"
             return command.finish(seconds=seconds + _TRACE_S), truth
 
-    def send(self, plans: dict[int, Sequence[Request]]) -> Truth:
+    def send(self, plans: Mapping[int, Sequence[Request]]) -> Truth:
         """Carry out what each instance is to get; return the truth."""
         truth = Truth()
         for port, requests in plans.items():
@@ -112,8 +127,8 @@ def node(spec: NodeSpec) -> Iterator[Node]:
         booted = kernel(spec.kernel, spec.arch)
         machine = Machine(
             booted,
-            initramfs.base(booted, MODULES) + initramfs.archive(_files(spec, folder)),
-            [stock(spec.suite, spec.arch, spec.more)],
+            initramfs.base(booted, _MODULES) + initramfs.archive(_files(spec, folder)),
+            _images(spec),
             cpus=spec.cpus,
             memory=spec.memory,
             command_line=f"{spec.words} ft.init={'/sbin/init' if spec.systemd else '/machine/init'}",
@@ -129,32 +144,30 @@ def node(spec: NodeSpec) -> Iterator[Node]:
                 raise
 
 
-MODULES = (
-    "overlay",
-    "veth",
-    "bridge",
-    "nf_tables",
-    "nft_compat",
-    "xt_conntrack",
-    "xt_MASQUERADE",
-    "xt_addrtype",
-    "nf_nat",
-    "nft_chain_nat",
-)
-"""What Docker loads; and 10 MB at most."""
+def _images(spec: NodeSpec) -> list[Path]:
+    if spec.busybox:
+        return [unpacked(spec.suite, spec.arch, ("bpftrace", "memcached", "dropbear-bin", "busybox-static"))]
+    images = [stock(spec.suite, spec.arch, spec.more)]
+    return [*images, unpacked(spec.suite, spec.arch, ("memcached", "busybox-static"))] if spec.docker else images
 
 
 def _files(spec: NodeSpec, folder: Path) -> dict[str, initramfs.File]:
     machine = "overlay/machine"
+    options = [*spec.options, *(["BUSYBOX=1"] if spec.busybox else []), *(["DOCKER=1"] if spec.docker else [])]
     files: dict[str, initramfs.File] = {
         "stage": (_GUEST / "node.sh").read_text(),
         f"{machine}/init": (_GUEST / "vm-init").read_text(),
-        f"{machine}/setup.sh": (_GUEST / "setup.sh").read_text(),
-        f"{machine}/options": "".join(f"{option}\n" for option in spec.options),
+        f"{machine}/options": "".join(f"{option}\n" for option in options),
         f"{machine}/users": "".join(f"user{number} {shell}\n" for number, shell in enumerate(spec.shells)),
         f"{machine}/authorized_keys": (folder / "client.pub").read_text(),
         f"{machine}/host_key": (folder / "host").read_text(),
     }
+    for name in ("setup.sh", "docker.sh", "ready.sh"):
+        files[f"{machine}/{name}"] = (_GUEST / name).read_text()
+    if spec.systemd:
+        for path in (_GUEST / "systemd").iterdir():
+            kind = "network" if path.suffix == ".network" else "system"
+            files[f"overlay/etc/systemd/{kind}/{path.name}"] = path.read_text()
     return files
 
 
@@ -164,8 +177,8 @@ def _write_inventory(spec: NodeSpec, guest: Guest, folder: Path) -> None:
         f"host{number}": {
             "ansible_host": _ADDRESS,
             "ansible_port": port,
-            "ansible_user": f"user{number}",
-            "ansible_become": True,
+            "ansible_user": "root" if spec.busybox else f"user{number}",
+            "ansible_become": not spec.busybox,
             "ansible_ssh_private_key_file": str(folder / "client"),
         }
         for number in range(len(spec.shells))

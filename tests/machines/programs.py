@@ -27,12 +27,13 @@ _VERSIONS = {"bullseye": (0, 11, 3), "bookworm": (0, 17, 0), "trixie": (0, 23, 2
 """The bpftrace of each release, as far as programs differ by it."""
 
 
-def text(name: str, suite: str, arch: str = "amd64") -> str:
-    """Return the program called `name` as a node of this release would be sent it, on a window of a second."""
+def text(name: str, suite: str, arch: str = "amd64", *, other_bound: bool = False) -> str:
+    """Return the program called `name` as a node of this release would be sent it, on a window of a second; with
+    `other_bound` the one that is tried next when the kernel refuses that (fleettrace.probes.variants)."""
     wish = PROGRAMS[name]
     # The command line's function is inlined or unnamed in Debian's builds.
     plan = preview(wish) if wish.rung is Rung.COMMAND else choose(_memcached(suite, arch), wish)
-    layout = key_layout(_VERSIONS[suite], one_string=wish.rung is Rung.COMMAND)
+    layout = key_layout(_VERSIONS[suite], one_string=wish.rung is Rung.COMMAND, other_bound=other_bound)
     return program([Site(plan, (1,))], layout, TraceSettings(1.0), "NONCE")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fleettrace.lab.protocol import Command
+from fleettrace.lab.protocol import Command, Reader
 from tests.matrix import traffic as matrix
 
 __all__ = ["Details", "details", "requests"]
@@ -27,8 +28,24 @@ class Details:
     plain: frozenset[bytes]
 
 
-def requests(place: int) -> list[Command]:
-    """Return the traffic for the instance at this place: each protocol, kind and length of key, and values of sizes."""
+class _OldMeta(Command):
+    """A meta command as memcached took and answered it before 1.6.10: `ms KEY S2` for `ms KEY 2`, `OK` for `HD`."""
+
+    __slots__ = ()
+
+    def encode(self) -> bytes:
+        if self.verb == "ms":
+            return b"ms %b S%d\r\n%b\r\n" % (self.keys[0], len(self.value), self.value)
+        return super().encode()
+
+    def check(self, reader: Reader) -> None:
+        line, exactly = reader
+        super().check((lambda: re.sub(rb"^OK", b"HD", line()), exactly))
+
+
+def requests(place: int, suite: str) -> list[Command]:
+    """Return the traffic for the instance at this place of a node of this release: each protocol, kind, length of key
+    and size of value."""
     sizes = [
         Command(verb, (b"%b:%d" % (prefix, size) + b"k" * extra,), b"v" * size)
         for verb, prefix in (("set", b"a:size"), ("ms", b"m:size"), ("bset", b"\n:size"))
@@ -36,7 +53,11 @@ def requests(place: int) -> list[Command]:
         for extra in (0, 70, 200)
         for _ in range(3)
     ]
-    return [*matrix.plan(place), *sizes]
+    commands = [*matrix.plan(place), *sizes]
+    if suite == "bullseye":
+        old = ("mg", "ms", "md", "ma")
+        return [_OldMeta(one.verb, one.keys, one.value) if one.verb in old else one for one in commands]
+    return commands
 
 
 def details(commands: Sequence[Command]) -> Details:

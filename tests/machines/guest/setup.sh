@@ -1,8 +1,20 @@
 #!/bin/sh
 # Prepare the node for its tests, under either init: users, keys, what /machine/options asks for.
 . /machine/options
-install -d -m 700 /root/.ssh
-install -m 600 /machine/authorized_keys /root/.ssh/authorized_keys
+if [ -n "${BUSYBOX-}" ]; then
+    echo 'root:x:0:0:root:/root:/bin/sh' >/etc/passwd
+    echo 'memcache:x:200:200::/nonexistent:/bin/false' >>/etc/passwd
+    echo 'nobody:x:65534:65534::/nonexistent:/bin/false' >>/etc/passwd
+    echo 'root:*:19000:0:99999:7:::' >/etc/shadow
+    echo /bin/sh >/etc/shells
+    mkdir -p /etc/dropbear /root/.ssh
+    cp /machine/authorized_keys /root/.ssh/authorized_keys
+    chown -R 0:0 /root
+    chmod 700 /root /root/.ssh
+    chmod 600 /root/.ssh/authorized_keys
+    dropbearconvert openssh dropbear /machine/host_key /etc/dropbear/dropbear_ed25519_host_key
+    exit 0
+fi
 rm -f /etc/ssh/ssh_host_*
 install -m 600 /machine/host_key /etc/ssh/ssh_host_ed25519_key
 number=2000

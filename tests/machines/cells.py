@@ -1,0 +1,69 @@
+"""Which kernels, releases and variations are tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tests.machines.node import NodeSpec
+
+__all__ = ["LOADS", "NODES", "PREEMPTED", "REFUSED", "Load"]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Programs loaded, and not run on any traffic, on one kernel by the bpftrace of several releases."""
+
+    kernel: str
+    suites: tuple[str, ...]
+    arch: str = "amd64"
+    words: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kernel}-{self.arch}" + (f"-{self.words.replace('=', '-')}" if self.words else "")
+
+
+_ALL = ("bullseye", "bookworm", "trixie", "sid")
+LOADS = (
+    Load("5.10", _ALL),
+    Load("6.1", _ALL),
+    Load("6.12", _ALL),
+    Load("6.12-rt", _ALL),
+    Load("7.3", _ALL),
+    Load("6.1", ("bookworm", "trixie"), "arm64"),
+    Load("6.12", ("bookworm", "trixie"), "arm64"),
+    Load("6.1", ("bookworm",), words="lockdown=integrity"),
+)
+REFUSED: Mapping[tuple[str, str, str], str] = {}
+"""By kernel, release and program: what the kernel or bpftrace is known to answer (a regular expression)."""
+
+NODES: Mapping[str, NodeSpec] = {
+    "5.10 x bullseye": NodeSpec("5.10", "bullseye"),
+    "6.1 x bookworm": NodeSpec("6.1", "bookworm"),
+    "6.12 x trixie": NodeSpec("6.12", "trixie"),
+    "7.3 x sid": NodeSpec("7.3", "sid"),
+    "arm64 6.1 x bookworm": NodeSpec("6.1", "bookworm", "arm64"),
+    "arm64 6.12 x trixie": NodeSpec("6.12", "trixie", "arm64"),
+    "6.12-rt x trixie": NodeSpec("6.12-rt", "trixie"),
+    "5.10 x trixie": NodeSpec("5.10", "trixie"),
+    "6.1 x trixie": NodeSpec("6.1", "trixie"),
+    "6.12 x bookworm": NodeSpec("6.12", "bookworm"),
+    "6.12-rt x bookworm": NodeSpec("6.12-rt", "bookworm"),
+    "7.3 x bookworm": NodeSpec("7.3", "bookworm"),
+    "8 CPUs": NodeSpec("6.1", "bookworm", cpus=8, options=("THREADS=8",)),
+    "systemd, AppArmor, cgroup v2": NodeSpec("6.1", "bookworm", systemd=True, ports=(11211,)),
+    "lockdown=integrity": NodeSpec("6.1", "bookworm", words="lockdown=integrity"),
+    "hidepid=2": NodeSpec("6.1", "bookworm", options=("HIDEPID=2",)),
+    "clock two hours fast": NodeSpec("6.1", "bookworm", options=("SKEW=7200",)),
+    "login shells": NodeSpec("6.12", "trixie", shells=("/usr/bin/zsh", "/usr/bin/fish", "/bin/dash"), memory=2048),
+    "busybox and dropbear": NodeSpec("6.1", "bookworm", busybox=True),
+    "Docker": NodeSpec("6.12", "trixie", systemd=True, docker=True, more=("docker.io",), memory=2048),
+}
+
+PREEMPTED: Mapping[str, NodeSpec] = {
+    f"preempt={mode}, 4 CPUs, {suite}": NodeSpec(
+        "7.3", suite, cpus=4, memory=1536, words=f"preempt={mode}", options=("THREADS=8", "BUSY=6")
+    )
+    for mode, suite in (("full", "sid"), ("full", "bookworm"), ("lazy", "sid"))
+}
+"""Nodes whose kernel preempts everything, busy threads included."""

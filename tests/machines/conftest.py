@@ -1,0 +1,15 @@
+"""The tests of machines run when they are asked for (`make test-kernels`); those without their mark run always."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the marked tests unless `-m` names them."""
+    if "machines" in config.getoption("markexpr"):
+        return
+    left = [item for item in items if item.get_closest_marker("machines")]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]

@@ -1,0 +1,86 @@
+"""On a fully preemptible kernel every count is the truth, for minutes of traffic on many threads, CPUs and connections.
+
+Kernels from 6.13 on with PREEMPT, PREEMPT_LAZY or `preempt=full` run uprobe programs preemptibly on per-CPU private
+stacks (open-telemetry/opentelemetry-ebpf-instrumentation#3056: panics, and mixed-up buffers). A buffer that another
+thread wrote over would show as a key that was never sent, or as a wrong count.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleettrace.lab.load import BackgroundLoad, Flow, Order
+from fleettrace.lab.profile import HOSTILE_ASCII, Profile
+from fleettrace.lab.truth import OP_OF_VERB, Place
+from tests.e2e.command import Command
+from tests.e2e.fleet import key_of
+from tests.machines.cells import PREEMPTED
+from tests.machines.node import Node, node
+from tests.machines.results import keep_node
+
+pytestmark = [pytest.mark.machines, pytest.mark.timeout(3600)]
+
+TRAFFIC_S, SLACK_S = 180, 40
+CONNECTIONS = 4
+"""Processes that send, for each instance; each has connections of its own."""
+RATE = 300
+"""Requests a second that each of them asks for."""
+VERBS = {"get": 50, "gets": 5, "gat": 5, "set": 12, "delete": 3, "incr": 4, "mg": 8, "ms": 4, "bget": 6, "bset": 3}
+BORDERS = tuple(b"%d:" % size + b"x" * (size - len(b"%d:" % size)) for size in (71, 72, 142, 143, 213, 214, 250))
+
+
+@pytest.mark.parametrize("name", PREEMPTED)
+def test_every_count_is_the_truth_on_a_preemptible_kernel(name: str, tmp_path: Path) -> None:
+    spec, began = PREEMPTED[name], time.monotonic()
+    with node(spec) as running:
+        facts: dict[str, Any] = {"kernel": running.release, "bpftrace": running.bpftrace, "result": "failed"}
+        try:
+            mode = spec.words.removeprefix("preempt=")
+            assert f"({mode})" in running.guest.wait_for("VM-PREEMPT (.*)", 1)[1]
+            report, truth = _trace(running, tmp_path)
+            facts["requests"] = report["totals"]["requests"]
+            facts["memcached"] = ", ".join({one["version"] for host in report["hosts"] for one in host["instances"]})
+            counted = Counter({(key_of(row), op): n for row in report["keys"] for op, n in row["ops"].items() if n})
+            assert counted - truth == Counter(), "counted too much, or what was never sent"
+            assert truth - counted == Counter(), "counted too little"
+            assert report["hosts"][0]["state"] == "ok"
+            assert not re.search("(?i)oops|BUG:|panic|Call Trace|soft lockup", running.guest.console())
+            facts["result"] = "exact"
+        finally:
+            keep_node(name, **facts, seconds=round(time.monotonic() - began))
+
+
+def _trace(running: Node, folder: Path) -> tuple[Any, Counter[tuple[bytes, str]]]:
+    """Sweep while the traffic flows; the report, and the truth by key and kind."""
+    profile = Profile(
+        verbs=VERBS, families=("item:{n}", "user:{n}:profile"), keys=400, multiget=20,
+        hostile=(*HOSTILE_ASCII, *BORDERS), hostile_share=0.3,
+    )  # fmt: skip
+    window = TRAFFIC_S + SLACK_S
+    words = ["--duration", f"{window}s", "--top", "100000", "--output", "json", "-v", "--no-store"]
+    words += ["--misses", "--sizes"]
+    words += ["--max-cost", "1000%", "--deadline", f"{window + 600}s", "--connect-timeout", "120s"]
+    with Command(running.command("run", *words)) as command, ExitStack() as stack:
+        command.wait_for(["host0: trace"], seconds=300)
+        ports = [running.guest.ports[port] for port in running.spec.ports]
+        flows = [Flow(Place("node", port), "127.0.0.1", profile, RATE) for port in ports]
+        loads = []
+        for number in range(CONNECTIONS):
+            load = BackgroundLoad(Order(flows, TRAFFIC_S, seed=number), folder / f"truth{number}")
+            stack.callback(load.kill)
+            loads.append(load)
+        counts: Counter[tuple[bytes, str]] = Counter()
+        for load in loads:
+            for per_place in load.wait(TRAFFIC_S + 120).counts.values():
+                for (key, verb), count in per_place.items():
+                    counts[key, OP_OF_VERB[verb]] += count
+            assert load.errors == []
+        assert not command.said("host0: ok"), "the traffic outlasted the window"
+        return command.finish(seconds=600).report, counts
