@@ -1,5 +1,6 @@
-"""What holds for every test: runs that a test makes are kept in a history of the tests' own, not in the machine's; and
-which tests may run at the same time."""
+"""What holds for every test: runs that a test makes are kept in a history of the tests' own, not in the machine's;
+generated examples have no deadline, for on a busy machine time says nothing about the code; and which tests may run at
+the same time."""
 
 from __future__ import annotations
 
@@ -10,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+settings.register_profile("fleettrace", deadline=None)
+settings.load_profile("fleettrace")
 
 _HALVES = {"e2e": "fleet"}
 """Of the folders that have not the half named `rest`. The tests of each half run one after the other, in its fixtures'
