@@ -15,6 +15,8 @@ from fleettrace.node.rates import Busyness, look_at, look_early
 from fleettrace.node.tracing import NOT_ATTACHED, HostTrace, TraceEnd
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
+from fleettrace.probes.optimised import optimises
+from fleettrace.probes.script import has_own_points
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn
 from fleettrace.sweep.cost import MIN_WINDOW_S, Prediction, affordable_window, sized
@@ -140,15 +142,26 @@ class HostSweep:
             if one.pid in busy.rates and plan.verdict.cost is not None
         ]
         window = affordable_window(bounds.duration_s, self.settings.max_cost, predictions)
+        warnings = self._script_warnings(traced)
         if window == bounds.duration_s:
-            return bounds, []
+            return bounds, warnings
         worst = max(predictions, key=lambda prediction: prediction.cores)
         message = (
             f"traced for {window:.3g} s instead of {bounds.duration_s:g} s: at {worst.rate:,.0f} requests/s a probe of "
             f"about {worst.cost_us:g} us takes {worst.cores:.2%} of a core, and --max-cost is "
             f"{self.settings.max_cost:.2%}"
         )
-        return replace(bounds, duration_s=window), [Warn("window-shortened", message, traced.task.name)]
+        return replace(bounds, duration_s=window), [*warnings, Warn("window-shortened", message, traced.task.name)]
+
+    def _script_warnings(self, traced: Traced) -> list[Warn]:
+        script, facts = self.settings.wish.script, traced.found.facts
+        if script is None or not has_own_points(script) or not optimises(facts.kernel, facts.arch):
+            return []
+        message = (
+            f"{script.name} names places of its own: on Linux {facts.kernel} a probe on a 5-byte nop inside a function "
+            "overwrites the traced process's stack; use ${point:NAME}, or make sure that there is none"
+        )
+        return [Warn("probe-on-nop", message, traced.task.name)]
 
     def _trace(self, traced: Traced, bounds: TraceSettings, busy: Busyness, *, heard: bool) -> TraceEnd:
         """Trace them. Only if `heard`, the sweep's listener hears of it."""

@@ -84,7 +84,7 @@ def waits_for_its_reader(pid: int) -> bool:
                 place.joinpath("comm").read_text() == "bpftrace\n"
                 and "pipe_write" in place.joinpath("wchan").read_text()
             ):
-                return f"/proc/{pid}/exe" in place.joinpath("cmdline").read_text("utf-8", "replace")
+                return f"pid == {pid}" in place.joinpath("cmdline").read_text("utf-8", "replace")
         except OSError:
             continue
     return False
