@@ -2,8 +2,9 @@
 #
 # POSIX sh. Set before it: $seconds (the bound), $pids (the traced processes), $strings and $entries (bpftrace's limits),
 # and as arguments the words of the command that runs bpftrace. Stands behind looking.sh, which looks at the memcacheds
-# from before the trace until after it, and behind binding.sh, which leaves $program (its text), $holders and $overlays
-# (lines `PATH OCTAL`: symbol files for this trace only, in printf's octal form, for the paths in the program).
+# from before the trace until after it, and behind binding.sh, which leaves $program (its text), $held (as guard.pl wants
+# it) and $overlays (lines `PATH OCTAL`: symbol files for this trace only, in printf's octal form, for the paths in the
+# program). $guard_pl is the text of guard.pl.
 #
 # Three bounds hold, each on its own: the program ends itself, timeout(1) interrupts and then kills bpftrace, and the
 # watchdog interrupts it at once when standard input ends, that is when the controller, its connection or the session is
@@ -83,10 +84,15 @@ fi
 # `read` is a builtin: no process stays behind when the watchdog is ended.
 { while read -r _ <&3; do :; done; kill -INT "$tracer"; } >/dev/null 2>&1 &
 watchdog=$!
+guard=
+if [ -n "$held" ] && command -v perl >/dev/null 2>&1; then
+    PERL5OPT= PERL5LIB= perl -e "$guard_pl" "$tracer" $held >/dev/null 3<&- &
+    guard=$!
+fi
 wait "$tracer"
 status=$?
-kill "$watchdog" $bound 2>/dev/null
-wait "$watchdog" 2>/dev/null
+kill "$watchdog" $bound $guard 2>/dev/null
+wait "$watchdog" $guard 2>/dev/null
 
 # The CPU time of what it has waited for; the lookers' is none of the tracer's.
 stat_of self

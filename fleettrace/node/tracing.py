@@ -175,6 +175,7 @@ class HostTrace:
             "strings": str(self._layout.strlen),
             "entries": str(self._settings.entries),
             "sites": site_lines(self._bound),
+            "guard_pl": script_text("guard.pl"),
         }
         own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
         steps = script_text("identity.sh", "binding.sh", "trace.sh")
