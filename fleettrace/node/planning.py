@@ -13,8 +13,9 @@ from fleettrace.node.binding import BINARY_CHANGED
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.node.obstacles import check_visible, obstacles
-from fleettrace.probes.ladder import UnsupportedError, choose, syscall_plan
+from fleettrace.probes.ladder import UnsupportedError, syscall_plan
 from fleettrace.probes.model import ProbePlan, Rung, Wish
+from fleettrace.probes.optimised import choose_for_kernel
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Connection
 
@@ -130,7 +131,10 @@ def _planned(
         return Planned(instance, failure=analysis)
     try:
         overlay_works = facts.unshare and not facts.overlay_unseen
-        plan, failure = choose(analysis, wish, overlay_works=overlay_works, refused=refused), None
+        plan = choose_for_kernel(
+            analysis, wish, overlay_works=overlay_works, kernel=facts.kernel, arch=facts.arch, refused=refused
+        )
+        failure = None
     except UnsupportedError as error:
         plan, failure = None, Failure("unsupported", f"no way to trace this memcached: {error}")
     return Planned(instance, plan, failure, analysis.version, analysis.build_id)

@@ -23,6 +23,7 @@ from fleettrace.node.scripts import script_text
 from fleettrace.node.slicing import Slicer
 from fleettrace.node.trace_end import (
     NOT_ATTACHED,
+    OVERWRITTEN,
     REFUSED,
     AttachError,
     TracedProcess,
@@ -150,9 +151,10 @@ class HostTrace:
             "strings": str(self._layout.strlen),
             "entries": str(self._settings.entries),
             "sites": site_lines(self._bound),
+            "guard_pl": script_text("guard.pl"),
         }
         own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-        steps = script_text("identity.sh", "binding.sh", "trace.sh")
+        steps = script_text("input.sh", "identity.sh", "binding.sh", "trace.sh")
         looking = assignments(self._timing, self._places)
         return (set_words(bpftrace) + own + looking + steps).encode()
 
@@ -262,6 +264,8 @@ class HostTrace:
             raise broken
         if self._slicer.started:
             raise HostError(HostState.TRACE_FAILED, "no-slice", f"bpftrace ended before its first slice{self._said()}")
+        if OVERWRITTEN.encode() in self._words:
+            raise HostError(HostState.TRACE_FAILED, OVERWRITTEN, f"its trace was ended{self._said()}")
         if refused(bytes(self._words)):
             raise HostError(HostState.TRACE_FAILED, REFUSED, f"its kernel refused the program{self._said()}")
         raise AttachError(NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}", self._gone())

@@ -12,9 +12,11 @@ from fleettrace.node.model import Discovery, NodeFacts
 from fleettrace.node.obstacles import obstacles
 from fleettrace.node.planning import Planned, check_able, check_empty
 from fleettrace.node.rates import Busyness, look_at, look_early
-from fleettrace.node.trace_end import TraceEnd
+from fleettrace.node.trace_end import OVERWRITTEN, TraceEnd
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.model import Rung, TraceSettings
+from fleettrace.probes.optimised import optimises
+from fleettrace.probes.script import has_own_points
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn
 from fleettrace.sweep.cost import (
@@ -113,6 +115,13 @@ class HostSweep:
         def nothing_left(planned: Sequence[Planned]) -> HostOutcome:
             return outcome_of_plan(traced.task.name, planned)
 
+        try:
+            return leaving_out(self._planned_trace, nothing_left, traced, planned)
+        except HostError as error:
+            if error.code != OVERWRITTEN:
+                raise
+        # Who ran that binary is gone by now, and is left out of the next attempt.
+        self.stop.check()
         return leaving_out(self._planned_trace, nothing_left, traced, planned)
 
     def _planned_trace(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
@@ -171,15 +180,26 @@ class HostSweep:
             Prediction(busy.rates[pid], each, MIN_WINDOW_S) for pid, each in busy.costs.items() if pid in busy.rates
         ]
         window = affordable_window(bounds.duration_s, self.settings.max_cost, predictions)
+        warnings = self._script_warnings(traced)
         if window == bounds.duration_s:
-            return bounds, []
+            return bounds, warnings
         worst = max(predictions, key=lambda prediction: prediction.cores)
         message = (
             f"traced for {window:.3g} s instead of {bounds.duration_s:g} s: at {worst.rate:,.0f} requests/s a probe of "
             f"{'a measured' if worst.spent_s else 'about'} {worst.cost_us:.3g} us takes {worst.cores:.2%} of a core, "
             f"and --max-cost is {self.settings.max_cost:.2%}"
         )
-        return replace(bounds, duration_s=window), [Warn("window-shortened", message, traced.task.name)]
+        return replace(bounds, duration_s=window), [*warnings, Warn("window-shortened", message, traced.task.name)]
+
+    def _script_warnings(self, traced: Traced) -> list[Warn]:
+        script, facts = self.settings.wish.script, traced.found.facts
+        if script is None or not has_own_points(script) or not optimises(facts.kernel, facts.arch):
+            return []
+        message = (
+            f"{script.name} names places of its own: on Linux {facts.kernel} a probe on a 5-byte nop inside a function "
+            "overwrites the traced process's stack; use ${point:NAME}, or make sure that there is none"
+        )
+        return [Warn("probe-on-nop", message, traced.task.name)]
 
     def _trace(self, traced: Traced, bounds: TraceSettings, busy: Busyness, *, heard: bool) -> TraceEnd:
         """Trace them. Only if `heard`, the sweep's listener hears of it."""

@@ -49,6 +49,8 @@ BUILDS = {
     ),
     "mold-bare": Build("-O2", f"-fuse-ld=mold {BARE}"),
     "no-pie-bare": Build("-O2 -fno-pie", f"-no-pie {BARE}"),
+    "nop-entry": Build("-O2 -fno-pie -pg -mfentry -mnop-mcount", "-no-pie"),
+    "fentry": Build("-O2 -pg -mfentry"),
 }
 """Every variant, `hardened` being much like what Debian compiles its package with. In those called `bare` there is no
 build id, and an address of the code is not its offset in the file."""
