@@ -1,10 +1,10 @@
 # Everything this project does from a clone. `make` alone lists the targets; scripts/setup installs what each one needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernels lint check-types format clean
+.PHONY: help demo test test-kernels test-versions update lint check-types format clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## trace a fleet of seven hosts made on this machine, for real (root)
 	@scripts/setup demo
@@ -22,6 +22,15 @@ test-kernels: ## boot Debian's kernels under QEMU and trace on each; writes docs
 	.venv/bin/pytest tests/machines -m machines -n 2 --dist loadscope $(KERNELS_ARGS); code=$$?; \
 	    .venv/bin/python -m tests.machines.results && exit $$code
 
+test-versions: ## the tests without a fleet, with the newest and with the lowest libraries that pyproject.toml allows
+	@scripts/setup tools
+	@scripts/test-versions $(PYTEST_ARGS)
+
+update: ## renew requirements/*.txt to the newest libraries that pyproject.toml allows, and test (root)
+	@scripts/setup tools
+	scripts/lock
+	@$(MAKE) --no-print-directory test
+
 lint: ## ruff: rules and format
 	@scripts/setup tools
 	.venv/bin/ruff check
@@ -36,6 +45,6 @@ format: ## let ruff rewrite the code
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
-clean: ## remove the virtual environment, caches and builds
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+clean: ## remove the virtual environments, caches and builds
+	rm -rf .venv .venv-* .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -prune -exec rm -rf {} +

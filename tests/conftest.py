@@ -1,5 +1,6 @@
-"""What holds for every test: runs that a test makes are kept in a history of the tests' own, not in the machine's; and
-which tests may run at the same time."""
+"""What holds for every test: runs that a test makes are kept in a history of the tests' own, not in the machine's;
+generated examples have no deadline, for on a busy machine time says nothing about the code; and which tests may run at
+the same time."""
 
 from __future__ import annotations
 
@@ -13,6 +14,9 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+settings.register_profile("fleettrace", deadline=None)
+settings.load_profile("fleettrace")
+
 _HALVES = {"e2e": "fleet"}
 """Of the folders that have not the half named `rest`. The tests of each half run one after the other, in its fixtures'
 fleets; both halves take about as long, most of it waiting for windows to end."""
@@ -21,9 +25,6 @@ _FOLDER = pytest.StashKey[str]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test, and before the fixtures that copy the environment."""
-    # On a busy machine any example may take long; pytest's own timeout bounds the test.
-    settings.register_profile("fleettrace", deadline=None)
-    settings.load_profile("fleettrace")
     config.stash[_FOLDER] = tempfile.mkdtemp(prefix="fleettrace-history-")
     os.environ["FLEETTRACE_STORE"] = f"{config.stash[_FOLDER]}/history.db"
 

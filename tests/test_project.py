@@ -15,6 +15,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from fleettrace.lab.packages import BUILD, FLEET, PACKAGES
 
@@ -156,18 +157,57 @@ def test_the_arrows_are_written_down_for_every_folder() -> None:
     assert folders == set(allowed_arrows())
 
 
+def requirements(*extras: str) -> list[Requirement]:
+    """What pyproject.toml asks for: to run, with these extras, and to be built."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = settings["project"]["dependencies"] + settings["build-system"]["requires"]
+    for extra in extras:
+        wanted += settings["project"]["optional-dependencies"][extra]
+    return [Requirement(one) for one in wanted]
+
+
 def declared(*extras: str) -> set[str]:
     """The names of the distributions that pyproject.toml asks for."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = list(project["dependencies"])
-    for extra in extras:
-        wanted += project["optional-dependencies"][extra]
-    return {normal(re.split(r"[<>=!~\[; ]", one)[0]) for one in wanted}
+    return {normal(one.name) for one in requirements(*extras)}
 
 
 def normal(distribution: str) -> str:
     """A distribution's name as PyPI compares names."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+LOCKS = {"controller": (), "test": ("dev",), "bench": ("dev", "bench")}
+"""The files in requirements/, and the extras that each locks."""
+
+
+def locked(name: str) -> dict[str, str]:
+    """The versions in a lock file, by distribution. Every line of one is a version, a hash of it, or a comment."""
+    text = (ROOT / f"requirements/{name}.txt").read_text()
+    entry = re.compile(r"([a-z0-9-]+)==([^ ;]+)(?: ; [^\\\n]+)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)")
+    rest = re.sub(r"^ *#.*\n", "", entry.sub("", text), flags=re.M)
+    assert rest == "", f"requirements/{name}.txt"
+    return {distribution: version for distribution, version, _ in entry.findall(text)}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_dependency_is_locked_with_hashes(name: str) -> None:
+    versions = locked(name)
+    wrong = [
+        str(one)
+        for one in requirements(*LOCKS[name])
+        if not one.specifier.contains(versions.get(normal(one.name), "0"), prereleases=True)
+    ]
+    assert wrong == [], "renew the lock: make update"
+
+
+def test_the_tests_run_with_what_the_controller_gets() -> None:
+    assert locked("controller").items() <= locked("test").items()
+
+
+def test_the_lock_names_no_index() -> None:
+    assert [
+        name for name in LOCKS if re.search(r"://|--(?!hash=)", (ROOT / f"requirements/{name}.txt").read_text())
+    ] == []
 
 
 @pytest.mark.parametrize(("paths", "extras"), [(MODULES, ()), (TESTS, ("dev",))], ids=["fleettrace", "tests"])

@@ -25,12 +25,12 @@ from fleettrace.binary.locate import (
     users_of_words,
 )
 from fleettrace.binary.references import References
-from fleettrace.binary.symbols import Symbol, Variant, function_symbols, named, variant
+from fleettrace.binary.symbols import Symbol, Variant, covered, function_symbols, named, variant
 from fleettrace.binary.usdt import Operand, UsdtProbe, usdt_probes
 
 __all__ = ["ANALYSIS", "WANTED", "BinaryAnalysis", "Found", "Point", "analyse"]
 
-ANALYSIS = 2
+ANALYSIS = 3
 """The version of what `analyse` finds: raise it with every change of its answers, and caches forget the old ones."""
 
 WANTED = {
@@ -88,7 +88,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class BinaryAnalysis:
-    """What one binary offers. `missing` says of each wanted function that has no point, why, in a few words."""
+    """What one binary offers. `missing` says of each wanted function that has no point, why, in a few words.
+
+    `covered` holds the file offsets of spots that bpftrace, given them as bare numbers, takes for virtual addresses.
+    """
 
     analysis: int
     machine: Machine
@@ -99,6 +102,7 @@ class BinaryAnalysis:
     call_sites: tuple[CallSite, ...]
     missing: dict[str, str]
     usdt: tuple[UsdtProbe, ...] = ()
+    covered: tuple[int, ...] = ()
 
     def point(self, function: str) -> Point | None:
         """The point of the source's `function`, or None: `missing[function]` then says why."""
@@ -121,6 +125,7 @@ class BinaryAnalysis:
                     "points": tuple(_point(point) for point in value["points"]),
                     "call_sites": tuple(_call_site(site) for site in value["call_sites"]),
                     "usdt": tuple(_usdt(probe) for probe in value["usdt"]),
+                    "covered": tuple(value["covered"]),
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -146,16 +151,18 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
         sites = () if target is None else call_sites(references, target)
     else:
         outcomes["do_item_get"] = f"{outcomes['do_item_get']}; none of the phrases it prints are in the file"
+    points = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Point))
     return BinaryAnalysis(
         analysis=ANALYSIS,
         machine=elf.machine,
         build_id=elf_file.build_id(elf),
         version=elf_file.memcached_version(elf),
         debug_link=elf_file.debug_link(elf),
-        points=tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Point)),
+        points=points,
         call_sites=sites,
         missing={name: outcome for name, outcome in outcomes.items() if isinstance(outcome, str)},
         usdt=tuple(probe for probe in usdt_probes(elf) if probe.name in WANTED_USDT)[:MAX_USDT],
+        covered=covered(elf, [spot.file_offset for point in points for spot in (point.entry, point.cheapest)]),
     )
 
 

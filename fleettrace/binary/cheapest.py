@@ -46,6 +46,7 @@ class Spot:
     `address` is virtual, `file_offset` where the instruction lies in the file (what the kernel's uprobe takes),
     `offset` the bytes from the function's entry. `return_offset` is how many bytes above the stack pointer the return
     address lies when the probe fires; None where it is in the link register (aarch64's x30) or not known.
+    `code` is the function's code up to and including the instruction, in hex: what a node compares before it attaches.
     """
 
     address: int
@@ -54,6 +55,12 @@ class Spot:
     instruction: str
     cost: Cost
     return_offset: int | None
+    code: str = ""
+
+    @property
+    def encoding(self) -> bytes:
+        """The bytes of the instruction itself."""
+        return bytes.fromhex(self.code)[self.offset :]
 
 
 _MICROSECONDS = {Cost.EMULATED: 2.8, Cost.STEPPED: 20.0}
@@ -86,7 +93,7 @@ def spot_at(elf: Elf, address: int) -> Spot | None:
     if instruction is None or offset is None:
         return None
     text = f"{instruction.mnemonic} {instruction.op_str}".strip()
-    return Spot(address, offset, 0, text, _cost(elf, instruction), None)
+    return Spot(address, offset, 0, text, _cost(elf, instruction), None, bytes(instruction.bytes).hex())
 
 
 def cheapest_spot(elf: Elf, function: Function, arguments: int) -> Spot | None:
@@ -136,8 +143,9 @@ def _spot(elf: Elf, function: Function, instruction: Any, pushed: int | None) ->
     offset = elf.offset_of(address)
     text = f"{instruction.mnemonic} {instruction.op_str}".strip()
     slot = _return_offset(elf, function, address, pushed)
+    code = elf.read(function.start, address + instruction.size - function.start).hex()
     return Spot(
-        address, -1 if offset is None else offset, address - function.start, text, _cost(elf, instruction), slot
+        address, -1 if offset is None else offset, address - function.start, text, _cost(elf, instruction), slot, code
     )
 
 

@@ -23,7 +23,6 @@ __all__ = [
     "Section",
     "Segment",
     "build_id",
-    "build_id_from_head",
     "debug_link",
     "memcached_version",
     "parse",
@@ -167,18 +166,6 @@ def build_id(elf: Elf) -> str | None:
     places = [(s.offset, s.file_size) for s in elf.segments if s.kind == PT_NOTE]
     places += [(s.offset, s.size) for s in elf.sections if s.kind == SHT_NOTE]
     return _first_build_id(elf.data, places)
-
-
-def build_id_from_head(head: bytes) -> str | None:
-    """The build id out of a file's first pages (4,096 bytes or more), or None when it is not in there.
-
-    A node sends this much before anybody decides whether the whole file is needed. Never raises.
-    """
-    try:
-        places = [(s.offset, s.file_size) for s in _segments(head, _header(head)) if s.kind == PT_NOTE]
-    except BinaryError:
-        return None
-    return _first_build_id(head, places)
 
 
 def memcached_version(elf: Elf) -> str | None:

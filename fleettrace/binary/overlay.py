@@ -1,9 +1,10 @@
 """A symbol overlay: a small synthetic ELF file that gives names to instructions of a binary that has none.
 
 bpftrace resolves names through libbcc, which reads `$BCC_SYMFS/PATH` instead of PATH for symbols when the build ids are
-equal (bcc, src/cc/bcc_syms.cc and bcc_elf.c). So a file of some 700 bytes at `$BCC_SYMFS/proc/PID/exe`, with the
-binary's build id and one symbol an instruction, makes `uprobe:/proc/PID/exe:NAME` attach exactly there, also inside a
-named function, where some versions refuse an address or `name+offset`. Seen to work with bpftrace 0.17 and 0.23.
+equal or the binary has none (bcc, src/cc/bcc_syms.cc, and find_debug_via_symfs in bcc_elf.c). So a file of some 700
+bytes at `$BCC_SYMFS/proc/PID/exe`, with the binary's build id and one symbol an instruction, makes
+`uprobe:/proc/PID/exe:NAME` attach exactly there, also inside a named function, where some versions refuse an address or
+`name+offset`. Seen to work with bpftrace 0.17, 0.23 and 0.27.
 """
 
 from __future__ import annotations
@@ -26,22 +27,21 @@ _NAMES = b"\0.note.gnu.build-id\0.text\0.symtab\0.strtab\0.shstrtab\0"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
-def overlay(build_id: str, machine: Machine, names: Mapping[str, Spot]) -> bytes:
-    """The bytes of an ELF file with build id `build_id` (hex) in which each of `names` is a function at its spot.
+def overlay(build_id: str | None, machine: Machine, names: Mapping[str, Spot]) -> bytes:
+    """Return an ELF file with build id `build_id` (hex; None: without one) in which each of `names` is a function at
+    its spot.
 
-    Raises `BinaryError` for a name that is no C identifier, a build id that is no hex, no names at all, or spots of
-    different segments.
+    Raises `BinaryError` for a name that is no C identifier, a build id that is no hex, no names at all, a spot whose
+    place in the file is not known, or spots of different segments.
     """
     if not names or not all(_NAME.fullmatch(name) for name in names):
         raise BinaryError(f"an overlay needs names that are C identifiers, not {sorted(names)!r}")
+    if any(spot.file_offset < 0 for spot in names.values()):
+        raise BinaryError("a spot of the overlay is not in the file")
     shifts = {spot.address - spot.file_offset for spot in names.values()}
     if len(shifts) != 1:
         raise BinaryError("the spots of one overlay must lie in one segment of the binary")
-    try:
-        identity = bytes.fromhex(build_id)
-    except ValueError:
-        raise BinaryError(f"{build_id!r} is no build id in hex") from None
-    note = struct.pack("<III4s", 4, len(identity), 3, b"GNU\0") + identity + b"\0" * (-len(identity) % 4)
+    note = b"" if build_id is None else _note(build_id)
     start = min(spot.address for spot in names.values()) & -_PAGE
     end = max(spot.address for spot in names.values()) + _PAGE & -_PAGE
     strings, symbols = b"\0", b"\0" * 24
@@ -49,6 +49,14 @@ def overlay(build_id: str, machine: Machine, names: Mapping[str, Spot]) -> bytes
         symbols += struct.pack("<IBBHQQ", len(strings), 0x12, 0, 2, spot.address, SYMBOL_SIZE)
         strings += name.encode() + b"\0"
     return _assemble(machine, note, (start, start - shifts.pop(), end - start), symbols, strings)
+
+
+def _note(build_id: str) -> bytes:
+    try:
+        identity = bytes.fromhex(build_id)
+    except ValueError:
+        raise BinaryError(f"{build_id!r} is no build id in hex") from None
+    return struct.pack("<III4s", 4, len(identity), 3, b"GNU\0") + identity + b"\0" * (-len(identity) % 4)
 
 
 def _assemble(machine: Machine, note: bytes, text: tuple[int, int, int], symbols: bytes, strings: bytes) -> bytes:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import lzma
 import re
 import struct
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fleettrace.binary.elf import BinaryError, Elf, Section, build_id, parse
+from fleettrace.binary.elf import BinaryError, Elf, build_id, parse
 
-__all__ = ["Origin", "Symbol", "Variant", "base_name", "function_symbols", "named", "variant"]
+__all__ = ["Origin", "Symbol", "Variant", "base_name", "covered", "function_symbols", "named", "variant"]
 
 MAX_SYMBOLS = 1 << 20
 """Entries of one symbol table that are read; a memcached with everything linked in has some 20,000."""
@@ -119,37 +120,63 @@ def _all(elf: Elf, debug: bytes | None) -> Iterator[Symbol]:
         yield from _table(other, _SHT_SYMTAB, Origin.DEBUG_FILE)
 
 
-def _debugdata(elf: Elf) -> Iterator[Symbol]:
-    """The mini symbol table; a damaged one counts as none, for it is only a help."""
+def covered(elf: Elf, numbers: Iterable[int]) -> tuple[int, ...]:
+    """Return those of `numbers`, sorted, that as virtual addresses lie in a symbol of any kind.
+
+    bpftrace takes a bare number for a virtual address if a symbol covers it, and for a file offset if none does (0.11
+    to 0.26, attached_probe.cpp: resolve_offset_uprobe and sym_address_cb).
+    """
+    tables = [(elf, _SHT_SYMTAB), (elf, _SHT_DYNSYM)]
+    if (packed := _packed(elf)) is not None:
+        tables.append((packed, _SHT_SYMTAB))
+    found: set[int] = set()
+    left = sorted(set(numbers))
+    for each, kind in tables:
+        for *_, address, size in _rows(each, kind):
+            first, last = bisect_left(left, address), bisect_left(left, address + size)
+            if address and first < last:
+                found.update(left[first:last])
+                del left[first:last]
+    return tuple(sorted(found))
+
+
+def _packed(elf: Elf) -> Elf | None:
+    """The file that holds the mini symbol table; a damaged one counts as none, for it is only a help."""
     section = elf.section(".gnu_debugdata")
     if section is None:
-        return
+        return None
     try:
         unpacker = lzma.LZMADecompressor(memlimit=MAX_DEBUGDATA)
         inner = unpacker.decompress(elf.contents(section), max_length=MAX_DEBUGDATA)
-        if not unpacker.eof:
-            return
-        packed = parse(inner)
+        return parse(inner) if unpacker.eof else None
     except (lzma.LZMAError, BinaryError):
-        return
-    yield from _table(packed, _SHT_SYMTAB, Origin.DEBUGDATA)
+        return None
+
+
+def _debugdata(elf: Elf) -> Iterator[Symbol]:
+    if (packed := _packed(elf)) is not None:
+        yield from _table(packed, _SHT_SYMTAB, Origin.DEBUGDATA)
 
 
 def _table(elf: Elf, kind: int, origin: Origin) -> Iterator[Symbol]:
-    for section in elf.sections:
-        if section.kind == kind and section.entry_size == _SYM.size and section.link < len(elf.sections):
-            yield from _entries(elf, section, elf.sections[section.link], origin)
-
-
-def _entries(elf: Elf, table: Section, strings: Section, origin: Origin) -> Iterator[Symbol]:
-    names = elf.contents(strings)
-    raw = elf.contents(table)
-    count = len(raw) // _SYM.size
-    if count > MAX_SYMBOLS:
-        raise BinaryError(f"the symbol table {table.name!r} has {count} entries; more than {MAX_SYMBOLS} are not read")
-    for name, info, _, section, address, size in _SYM.iter_unpack(raw[: count * _SYM.size]):
+    for names, name, info, section, address, size in _rows(elf, kind):
         if info & 15 != _STT_FUNC or section == _SHN_UNDEF or address == 0:
             continue
         end = names.find(b"\0", name, name + MAX_NAME)
         if end > name:
             yield Symbol(names[name:end].decode("utf-8", "replace"), address, size, origin)
+
+
+def _rows(elf: Elf, kind: int) -> Iterator[tuple[bytes, int, int, int, int, int]]:
+    """Every row of the tables of this kind: its strings, and its name, info, section, address and size."""
+    for table in elf.sections:
+        if table.kind != kind or table.entry_size != _SYM.size or table.link >= len(elf.sections):
+            continue
+        names, raw = elf.contents(elf.sections[table.link]), elf.contents(table)
+        count = len(raw) // _SYM.size
+        if count > MAX_SYMBOLS:
+            raise BinaryError(
+                f"the symbol table {table.name!r} has {count} entries; more than {MAX_SYMBOLS} are not read"
+            )
+        for name, info, _, section, address, size in _SYM.iter_unpack(raw[: count * _SYM.size]):
+            yield names, name, info, section, address, size

@@ -31,7 +31,7 @@ def command(arguments: argparse.Namespace) -> int:
     hosts = "1 host" if len(tasks) == 1 else f"{len(tasks)} hosts"
     print(f"# {hosts}, {min(arguments.forks, len(tasks))} at a time, {arguments.duration:g} s each")
     for task in tasks:
-        print(escape_text(f"{task.name}: {_how(task)}: {shlex.join(task.bpftrace)} -e PROGRAM"))
+        print(escape_text(f"{task.name}: {_how(task)}: {shlex.join(task.bpftrace)} - <PROGRAM"))
     wish = wish_of(arguments)
     try:
         assumed = preview(wish)

@@ -14,11 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fleettrace.errors import ConfigError
+from fleettrace.inventory.yamlerrors import describe, mark_of, too_deep
 
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["Unsafe", "Vaulted", "line_of", "read_json", "read_text"]
+__all__ = ["MAX_DEPTH", "Unsafe", "Vaulted", "line_of", "read_json", "read_text"]
+
+MAX_DEPTH = 100
+"""Levels of lists and mappings: a group inside a group takes two of them, and Python's recursion limit is ten times
+higher for those who walk the values."""
 
 _STANDARD = "tag:yaml.org,2002:"
 _VAULT_TAGS = frozenset({"!vault", "!vault-encrypted"})
@@ -55,13 +60,26 @@ def read_text(text: str, file: str) -> Any:
 def read_json(text: str, file: str) -> Any:
     """The value that `text`, strictly JSON, holds. Raises `ConfigError` naming `file` and, for bad syntax, the line."""
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        value = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise ConfigError(f"bad JSON: {error.msg}", file=file, line=error.lineno) from None
     except _DuplicateKeyError as error:
         raise ConfigError(f"the key {error.args[0]!r} appears twice in one object: merge the two", file=file) from None
-    except RecursionError:
-        raise ConfigError("bad JSON: nested too deeply", file=file) from None
+    except RecursionError:  # beyond a thousand levels; from Python 3.12 on beyond some more
+        raise ConfigError(too_deep(MAX_DEPTH, "JSON"), file=file) from None
+    if _is_too_deep(value):
+        raise ConfigError(too_deep(MAX_DEPTH, "JSON"), file=file)
+    return value
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [one for one in level if isinstance(one, dict | list)]
+        if not level:
+            return False
+        level = [one for inner in level for one in (inner.values() if isinstance(inner, dict) else inner)]
+    return True
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Any:
@@ -82,14 +100,9 @@ def _read_yaml(text: str, file: str) -> Any:
 
     try:
         return _Builder(text, file).document()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        words = " ".join(str(error.problem or error.context or "cannot be read").split())
-        raise ConfigError(f"bad YAML: {words}", file=file, line=mark.line + 1 if mark else None) from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"bad YAML: {' '.join(str(error).split())}", file=file) from None
-    except RecursionError:
-        raise ConfigError("bad YAML: nested too deeply", file=file) from None
+        mark = mark_of(error)
+        raise ConfigError(describe(error, MAX_DEPTH), file=file, line=mark.line + 1 if mark else None) from None
 
 
 class _Builder:
@@ -106,8 +119,10 @@ class _Builder:
         self._next: Callable[[], Any] = self._loader.get_event
         self._typed_starts = frozenset(loader_class.yaml_implicit_resolvers) | {""}
         self._plain: dict[str, Any] = {}
-        self._anchors: dict[str, Any] = {}
+        self._anchors: dict[str, tuple[Any, int]] = {}
+        """Each anchor's value, and how many levels it has, those behind aliases included."""
         self._unsafe = 0
+        self._depth = self._deepest = self._height = 0
 
     def document(self) -> Any:
         self._next()
@@ -128,20 +143,34 @@ class _Builder:
         elif kind is self._yaml.AliasEvent:
             if event.anchor not in self._anchors:
                 raise self._error(event, f"bad YAML: the alias *{event.anchor} has no anchor before it")
-            return self._anchors[event.anchor]
+            value, height = self._anchors[event.anchor]
+            self._reach(self._depth + height, event)
+            return value
         else:
             value = self._collection(event, kind is self._yaml.MappingStartEvent)
         if event.anchor is not None:
-            self._anchors[event.anchor] = value
+            height = 0 if kind is self._yaml.ScalarEvent else self._height
+            self._anchors[event.anchor] = value, height
         return value
 
     def _collection(self, event: Any, is_mapping: bool) -> Any:
         if event.tag in _VAULT_TAGS or event.tag not in _COLLECTION_TAGS:
             raise self._error(event, f"bad YAML: the tag {event.tag!r} is not known here")
+        outside, self._deepest = self._deepest, 0
+        self._depth += 1
+        self._reach(self._depth, event)
         self._unsafe += event.tag == "!unsafe"
         value = self._mapping() if is_mapping else self._sequence()
+        self._depth -= 1
+        self._height = self._deepest - self._depth
+        self._deepest = max(outside, self._deepest)
         self._unsafe -= event.tag == "!unsafe"
         return value
+
+    def _reach(self, depth: int, event: Any) -> None:
+        if depth > MAX_DEPTH:
+            raise self._error(event, too_deep(MAX_DEPTH))
+        self._deepest = max(self._deepest, depth)
 
     def _sequence(self) -> list[Any]:
         items = []

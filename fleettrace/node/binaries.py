@@ -1,7 +1,8 @@
-"""What is known of each memcached binary, kept by build id: a fleet of thousands runs a handful of builds.
+"""What is known of each memcached binary, stored by the SHA-256 of its content: a fleet of thousands runs a handful.
 
 In memory for the run, on disk for the next one. A binary is fetched by one host while the others that run the same
-build wait for the answer.
+content wait for the answer. A node's word for the hash is checked on what it sends, so no host can give another host's
+binary a wrong analysis.
 """
 
 from __future__ import annotations
@@ -10,12 +11,18 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 from fleettrace.binary.analysis import ANALYSIS, BinaryAnalysis, analyse
-from fleettrace.binary.elf import BinaryError, build_id_from_head
+from fleettrace.binary.elf import BinaryError
+from fleettrace.errors import FleettraceError
 
-__all__ = ["BinaryCatalog", "default_cache_dir"]
+__all__ = ["BinaryCatalog", "BinaryChangedError", "default_cache_dir"]
+
+
+class BinaryChangedError(FleettraceError):
+    """A binary is not the one that was announced."""
 
 
 def default_cache_dir() -> Path:
@@ -25,7 +32,7 @@ def default_cache_dir() -> Path:
 
 
 class BinaryCatalog:
-    """Analyses by build id, from many threads. `folder` None keeps them in memory only."""
+    """Analyses by content, from many threads. `folder` None keeps them in memory only."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
@@ -33,40 +40,43 @@ class BinaryCatalog:
         self._building: dict[str, threading.Lock] = {}
         self._known: dict[str, BinaryAnalysis] = {}
 
-    def get(self, head: bytes, fetch: Callable[[], bytes]) -> BinaryAnalysis:
-        """The analysis of the binary that begins with `head`; `fetch` gives all of it when it is not known yet.
+    def get(self, announced: str | None, fetch: Callable[[], bytes]) -> BinaryAnalysis:
+        """Return the analysis of the binary with this SHA-256 (hex); `fetch` gives all of it when it is not known yet.
 
-        Raises `BinaryError` when it is not a binary that can be understood, and what `fetch` raises.
+        Where no hash is announced it is always fetched. Raises `BinaryError` when it is not a binary that can be
+        understood, `BinaryChangedError` when what was fetched has another hash, and what `fetch` raises.
         """
-        build_id = build_id_from_head(head)
-        if build_id is None:
-            return analyse(fetch())
+        if announced is None:
+            data = fetch()
+            return self._get(sha256(data).hexdigest(), lambda: data)
+        return self._get(announced, fetch)
+
+    def _get(self, content: str, fetch: Callable[[], bytes]) -> BinaryAnalysis:
         with self._lock:
-            building = self._building.setdefault(build_id, threading.Lock())
+            building = self._building.setdefault(content, threading.Lock())
         with building:
-            known = self._known.get(build_id) or self._load(build_id)
+            known = self._known.get(content) or self._load(content)
             if known is None:
-                known = analyse(fetch())
-                if known.build_id != build_id:
-                    raise BinaryError(
-                        "the binary is not the one whose first pages were seen: was it replaced meanwhile?"
-                    )
-                self._keep(build_id, known)
-            self._known[build_id] = known
+                data = fetch()
+                if sha256(data).hexdigest() != content:
+                    raise BinaryChangedError("its content is not what the node said before")
+                known = analyse(data)
+                self._keep(content, known)
+            self._known[content] = known
             return known
 
-    def _path(self, build_id: str) -> Path | None:
-        return None if self._folder is None else self._folder / f"{build_id}-{ANALYSIS}.json"
+    def _path(self, content: str) -> Path | None:
+        return None if self._folder is None else self._folder / f"{content}-{ANALYSIS}.json"
 
-    def _load(self, build_id: str) -> BinaryAnalysis | None:
-        path = self._path(build_id)
+    def _load(self, content: str) -> BinaryAnalysis | None:
+        path = self._path(content)
         try:
             return None if path is None else BinaryAnalysis.from_dict(json.loads(path.read_text("utf-8")))
         except (OSError, ValueError, BinaryError):
             return None
 
-    def _keep(self, build_id: str, analysis: BinaryAnalysis) -> None:
-        path = self._path(build_id)
+    def _keep(self, content: str, analysis: BinaryAnalysis) -> None:
+        path = self._path(content)
         if path is None:
             return
         try:

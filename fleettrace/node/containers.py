@@ -20,10 +20,14 @@ __all__ = ["container_of", "named", "names_by_id"]
 #   /kubepods/.../podUID/ID              Kubernetes with the cgroupfs driver: the runtime is not said
 #   /ANYTHING/ID                         a runtime that was given a parent (`--cgroup-parent`): not said either
 _ID = re.compile(r"(?:\b(docker|libpod|cri-containerd|crio|nerdctl)[-/]|/)([0-9a-f]{64})(?![0-9a-f])")
-_LXC = re.compile(r"/lxc(?:\.payload)?[./]([A-Za-z0-9][A-Za-z0-9_.-]*)")
+_LXC = re.compile(r"/lxc(?:\.payload)?[./]([A-Za-z0-9][A-Za-z0-9_.-]{0,255})")
 _RUNTIMES = {"libpod": "podman", "cri-containerd": "containerd", "crio": "cri-o"}
 _UNSAID = "unknown"
-_LINE = re.compile(r"^([0-9a-f]{64}) (\S+) (\S+)$", re.MULTILINE)
+_LINE = re.compile(r"^([0-9a-f]{64}) (\S{1,256}) (\S{1,512})$", re.MULTILINE)
+_MAX_NAME = 256
+_MAX_IMAGE = 512
+_MAX_CONTAINERS = 1 << 14
+"""Containers of one runtime that are known by name: the largest Kubernetes nodes have some hundred."""
 
 
 def container_of(cgroup: str) -> Container | None:
@@ -45,6 +49,7 @@ def names_by_id(listings: Iterable[tuple[str, str]]) -> dict[str, Container]:
     known: dict[str, Container] = {}
     for runtime, text in listings:
         rows = _crictl(text) if runtime == "crictl" else _LINE.findall(text)
+        rows = rows[:_MAX_CONTAINERS]
         known.update({identity: Container(runtime, identity, name, image) for identity, name, image in rows})
     return known
 
@@ -54,12 +59,13 @@ def _crictl(text: str) -> list[tuple[str, str, str]]:
         return [
             (
                 str(each["id"]),
-                str(each["metadata"]["name"]),
-                str(each["image"].get("userSpecifiedImage") or each["image"]["image"]),
+                str(each["metadata"]["name"])[:_MAX_NAME],
+                str(each["image"].get("userSpecifiedImage") or each["image"]["image"])[:_MAX_IMAGE],
             )
             for each in json.loads(text)["containers"]
         ]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    # Nested deeply enough, JSON raises RecursionError; an integer of thousands of digits, ValueError.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
 
 

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from fleettrace.errors import HostError, HostState
+from fleettrace.node.plausible import MAX_INTEGER, ImplausibleError, implausible, integer
 from fleettrace.node.records import read_records
 from fleettrace.node.scripts import script_text
 from fleettrace.transport.interface import Connection, Execution, Limits, Stream
@@ -68,10 +69,15 @@ def read_clock(connection: Connection) -> NodeClock:
     said = _records(execution)
     answered, wall = time.monotonic(), time.time()
     try:
-        uptime = float(said["uptime"])
+        seconds = re.fullmatch(rb"\d{1,10}(?:\.\d{1,9})?", said["uptime"])
+        if seconds is None:
+            raise ValueError(f"an uptime of {said['uptime'][:40]!r}")
+        uptime = float(seconds[0])
         # Where the kernel keeps its list of timers to itself, the two differ by the time it was suspended, if ever.
-        monotonic = int(said["monotonic"] or round(uptime * 1e9))
+        monotonic = integer(said["monotonic"] or b"%d" % round(uptime * 1e9), MAX_INTEGER, "a time")
         found = re.fullmatch(rb"(\d{1,12}\.\d{1,9})", said["wall"])
+    except ImplausibleError as error:
+        raise implausible(error) from None
     except (KeyError, ValueError) as error:
         raise HostError(HostState.TRACE_FAILED, "clock-garbled", f"the node did not tell its time: {error!r}") from None
     # Between the script's start and its answer, and so on average.
@@ -131,6 +137,8 @@ def _records(execution: Execution) -> dict[str, bytes]:
     try:
         report = b"".join(chunk.data for chunk in execution if chunk.stream is Stream.OUT)
         return {record.tag: record.value for record in read_records(report)}
+    except ImplausibleError as error:
+        raise implausible(error) from None
     except ValueError as error:
         raise HostError(
             HostState.TRACE_FAILED, "detach-garbled", f"the node gave an answer that cannot be read: {error}"

@@ -1,7 +1,7 @@
 # Look around on a node: what it is, what it can do, and every memcached that runs there. Changes nothing.
 #
 # POSIX sh with the usual tools (dash, bash and busybox run it); no python, no binutils, no compiler.
-# Set before it: $scope (host|netns), and as arguments the words of the command that runs bpftrace on the node.
+# Stands behind identity.sh. Set before it: $scope (host|netns), and as arguments the words of the command that runs bpftrace on the node.
 # A process is not started for what the shell can read itself: on a node with 20 binaries running that is most of the cost.
 # Prints records `tag NUL value NUL`, so that any byte that can be in a path or a name survives. A record `process`
 # opens a process, `binary` the binary (by device and inode) that the processes after it may share, and `end` says
@@ -199,8 +199,8 @@ describe_process() {
 }
 
 describe_binary() {
-    # The first pages hold the program headers and, as linkers place it, the build id.
-    records binary "$2" size "$3" head "$(od -An -v -tx1 -N 4096 "/proc/$1/exe" 2>/dev/null)"
+    sum_of "/proc/$1/exe" "$3"
+    records binary "$2" size "$3" sha256 "$sum"
 }
 
 # What the container runtimes call their containers; each is asked only if it is there, and for 5 s at most.

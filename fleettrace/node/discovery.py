@@ -10,6 +10,15 @@ from ipaddress import IPv4Address, IPv6Address
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.containers import container_of, named, names_by_id
 from fleettrace.node.model import Bpftrace, Discovery, Endpoint, Instance, NodeBinary, NodeFacts
+from fleettrace.node.plausible import (
+    MAX_CPUS,
+    MAX_INSTANCES,
+    MAX_INTEGER,
+    MAX_PID,
+    ImplausibleError,
+    implausible,
+    integer,
+)
 from fleettrace.node.records import Record, read_records
 from fleettrace.node.scripts import script_text
 from fleettrace.summary.run import Container
@@ -28,7 +37,17 @@ __all__ = [
 DISCOVERY_LIMITS = Limits(seconds=60, max_bytes=32 << 20)
 """A look around takes a fraction of a second; on a node that swaps, or whose docker hangs, half a minute."""
 
-_VERSION = re.compile(r"bpftrace v?(\d+)\.(\d+)(?:\.(\d+))?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_VERSION = re.compile(r"bpftrace v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")
+_ENDPOINT = re.compile(r"[0-9A-Fa-f]{8}(?:[0-9A-Fa-f]{24})?:[0-9A-Fa-f]{4}")
+_INODE = re.compile(rb"\d{1,20}:\d{1,20}")
+_MAX_ENDPOINTS = 1024
+"""Sockets that one memcached listens on; `-l` takes a list of addresses."""
+_MAX_TEXT = 256
+"""Characters of a short text that are kept: a kernel's release, a user's name."""
+_MAX_PATH = 4096 + len(" (deleted)")
+"""PATH_MAX, and what the kernel puts behind it."""
+_MAX_CGROUP = 1 << 16
 
 
 def set_words(words: Sequence[str]) -> str:
@@ -39,7 +58,7 @@ def set_words(words: Sequence[str]) -> str:
 def discovery_script(bpftrace: Sequence[str], scope: str) -> bytes:
     """The script that looks around. `bpftrace` is the node's command; `scope` is `host`, or `netns` for only the
     processes in the network namespace of the session itself."""
-    return (set_words(bpftrace) + f"scope={shlex.quote(scope)}\n" + script_text("discover.sh")).encode()
+    return (set_words(bpftrace) + f"scope={shlex.quote(scope)}\n" + script_text("identity.sh", "discover.sh")).encode()
 
 
 def look_around(connection: Connection, bpftrace: Sequence[str], scope: str) -> Discovery:
@@ -52,7 +71,7 @@ def look_around(connection: Connection, bpftrace: Sequence[str], scope: str) -> 
 
 
 def parse_discovery(report: bytes) -> Discovery:
-    """What the script's report says. Raises `HostError` when it is not a whole report."""
+    """What the script's report says. Raises `HostError` when it is not a whole report, or cannot be true."""
     try:
         records = read_records(report)
         node: dict[str, bytes] = {}
@@ -67,6 +86,8 @@ def parse_discovery(report: bytes) -> Discovery:
             if record.tag.startswith("containers-")
         ]
         return Discovery(_facts(node), _instances(groups[1:], names_by_id(listings)))
+    except ImplausibleError as error:
+        raise implausible(error) from None
     except (ValueError, KeyError) as error:
         reason = f"no {error} in it" if isinstance(error, KeyError) else str(error)
         raise HostError(
@@ -85,24 +106,24 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
     version = _VERSION.search(said)
     lockdown = re.search(rb"\[(\w+)\]", node.get("lockdown", b""))
     return NodeFacts(
-        kernel=node["kernel"].decode("utf-8", "replace"),
-        arch=node["arch"].decode("utf-8", "replace"),
-        uid=int(node["uid"]),
+        kernel=_short(node["kernel"]),
+        arch=_short(node["arch"]),
+        uid=integer(node["uid"], MAX_INTEGER, "a user id"),
         bpftrace=Bpftrace(int(version[1]), int(version[2]), int(version[3] or 0)) if version else None,
         bpftrace_said=said[:200],
         lockdown=lockdown[1].decode() if lockdown else "",
         tracefs=node["tracefs"] == b"yes",
         timeout=node["timeout"] == b"yes",
         unshare=node["unshare"] == b"yes",
-        possible_cpus=max(int(last) + 1 for last in re.findall(rb"\d+", node["possible"]) or [0]),
-        netns=node["netns"].decode("utf-8", "replace"),
+        possible_cpus=_cpus(node["possible"]),
+        netns=_short(node["netns"]),
         tracefs_mountable=node["tracefs"] != b"no",
         btf=node["btf"] == b"yes",
         headers=node["headers"] == b"yes",
         dev_fd=node["devfd"] == b"yes",
-        capabilities=int(node["caps"], 16) if node["caps"] else None,
-        perf_event_paranoid=int(node["paranoid"]) if node["paranoid"] else None,
-        hidepid=node["hidepid"].decode("ascii", "replace"),
+        capabilities=int(node["caps"][:16], 16) if node["caps"] else None,
+        perf_event_paranoid=int(node["paranoid"][:4]) if node["paranoid"] else None,
+        hidepid=_short(node["hidepid"]),
         preemption=preemption(*(node[tag] for tag in ("version", "preempt", "preempt-boot", "preempt-built"))),
         direct_bpftrace=node["direct"] == b"yes",
     )
@@ -128,35 +149,68 @@ def preemption(version: bytes, debugfs: bytes, boot: bytes, built: bytes) -> str
     return next((model for option, model in models.items() if option in configured), "")
 
 
+def _short(value: bytes) -> str:
+    return value[:_MAX_TEXT].decode("utf-8", "replace")
+
+
+def _cpus(possible: bytes) -> int:
+    """From `0-7,9`, which is all that the kernel prints there."""
+    numbers = re.findall(rb"\d+", possible[:_MAX_CGROUP]) or [b"0"]
+    return max(integer(last, MAX_CPUS - 1, "a CPU's number") + 1 for last in numbers)
+
+
+def _endpoints(listens: bytes) -> list[Endpoint]:
+    words = listens.decode("ascii").split()
+    if len(words) > _MAX_ENDPOINTS:
+        raise ImplausibleError(f"a process that listens on {len(words)} sockets")
+    odd = [word for word in words if not _ENDPOINT.fullmatch(word)]
+    if odd:
+        raise ValueError(f"{odd[0][:40]!r} is not an address")
+    return [endpoint_of(word) for word in words]
+
+
 def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> tuple[Instance, ...]:
     binaries: dict[bytes, NodeBinary] = {}
-    instances = []
+    instances: dict[int, Instance] = {}
     for group in groups:
         if "binary" in group:
             inode = group["binary"]
-            binaries[inode] = NodeBinary(
-                inode.decode("ascii"), int(group["size"]), bytes.fromhex(group["head"].decode("ascii"))
-            )
+            if not _INODE.fullmatch(inode):
+                raise ValueError(f"{inode[:40]!r} is not an inode")
+            size = integer(group["size"], MAX_INTEGER, "a file's size")
+            binaries[inode] = NodeBinary(inode.decode("ascii"), size, _sha256(group["sha256"]))
             continue
         if "listens" not in group:
             continue  # the process ended while it was described
-        endpoints = [endpoint_of(word) for word in group["listens"].decode("ascii").split()]
-        instances.append(
-            Instance(
-                pid=int(group["process"]),
-                start=int(group["start"]),
-                binary=binaries[group["inode"]],
-                exe=group["exe"],
-                user=group.get("user", b"").decode("utf-8", "replace")
-                or group.get("uid", b"").decode("ascii", "replace")
-                or None,
-                ports=tuple(sorted({endpoint.port for endpoint in endpoints})),
-                container=named(container_of(group["cgroup"].decode("utf-8", "replace")), known),
-                endpoints=tuple(sorted(set(endpoints), key=lambda endpoint: (":" in endpoint.address, endpoint))),
-                netns=group["netns"].decode("utf-8", "replace"),
-            )
-        )
-    return tuple(sorted(instances, key=lambda instance: instance.pid))
+        instance = _instance(group, binaries[group["inode"]], known)
+        if instance.pid in instances:
+            raise ImplausibleError(f"two processes with the number {instance.pid}")
+        instances[instance.pid] = instance
+        if len(instances) > MAX_INSTANCES:
+            raise ImplausibleError(f"more than {MAX_INSTANCES} memcached processes")
+    return tuple(instances[pid] for pid in sorted(instances))
+
+
+def _instance(group: dict[str, bytes], binary: NodeBinary, known: dict[str, Container]) -> Instance:
+    endpoints = _endpoints(group["listens"])
+    return Instance(
+        pid=integer(group["process"], MAX_PID, "a process id"),
+        start=integer(group["start"], MAX_INTEGER, "a process's start"),
+        binary=binary,
+        exe=group["exe"][:_MAX_PATH],
+        user=_short(group.get("user", b"")) or _short(group.get("uid", b"")) or None,
+        ports=tuple(sorted({endpoint.port for endpoint in endpoints})),
+        container=named(container_of(group["cgroup"][:_MAX_CGROUP].decode("utf-8", "replace")), known),
+        endpoints=tuple(sorted(set(endpoints), key=lambda endpoint: (":" in endpoint.address, endpoint))),
+        netns=_short(group["netns"]),
+    )
+
+
+def _sha256(value: bytes) -> str | None:
+    text = value.decode("ascii")
+    if text and not _SHA256.fullmatch(text):
+        raise ValueError("a hash that is no SHA-256")
+    return text or None
 
 
 def endpoint_of(word: str) -> Endpoint:

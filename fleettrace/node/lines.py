@@ -42,7 +42,8 @@ def requests_of_line(line: bytes, cut: bool) -> Iterator[tuple[Key, str]]:
     else:
         return
     for index, word in enumerate(keys):
-        if not word:
+        if not word or len(word) > KEY_MAX_LENGTH:
+            # memcached refuses a longer one, and counts no request.
             continue
         last = cut and index == len(keys) - 1 and len(keys) == len(rest) - _SKIP.get(verb, 0)
         yield (Key(word, KEY_MAX_LENGTH) if last and len(word) < KEY_MAX_LENGTH else Key.whole(word)), op

@@ -68,8 +68,9 @@ class NodeBinary:
     inode: str
     """`device:inode`, decimal, as stat(1) prints them."""
     size: int
-    head: bytes
-    """Its first 4,096 bytes: the ELF header, the program headers and, as a rule, the build id."""
+    sha256: str | None
+    """The hash of its content, in hex, by the node's word; None where the node cannot hash it. A build id is no
+    identity: `strip` keeps it, and it can be copied."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -26,9 +26,11 @@ what it was writing, and from some versions on all that it would have written af
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
+
+from fleettrace.node.entries import Entry, RawSlice, largest, printed_again, prune
+from fleettrace.node.plausible import MAX_INTEGER, ImplausibleError, OutputBounds, integer
 
 __all__ = ["Attached", "Entry", "Noise", "OutputParser", "RawSlice", "Started"]
 
@@ -36,7 +38,7 @@ _LONG = {b"c": "a", b"d": "b"}
 """The maps of long keys, and the slice each belongs to."""
 _KEPT = {b"m": "misses", b"v": "bytes"}
 """The maps of the whole window, whose keys stand in pieces too, and what they hold."""
-_ATTACHED = re.compile(rb"Attach(?:ing|ed) (\d+) probes?")
+_ATTACHED = re.compile(rb"Attach(?:ing|ed) (\d{1,6}) probes?")
 
 # A NUL stands for the nonce, so that these serve every program.
 _OURS = rb"(?:@\w+_\0[\[:]|#\0 )"
@@ -52,9 +54,11 @@ _TAIL = re.compile(rb"\]: (\d+)\n(?=\n*%b)" % _OURS)
 _JOINT = b", "
 _LINE_MAX = 8192
 """Bytes in the longest line taken: a key of 250, or a command line of 2,048 (memcached's limit), and its figures."""
+_COMMAND_MAX = 256
+"""Bytes in the longest line of the ascii protocol: layout.py asks bpftrace for strings of 200."""
 _TAIL_MAX = 96
 """Bytes of `]: N` with the longest 64-bit N, and of what shows that it is one."""
-
+_ABOUT_MAX = (1 << 64) - 1
 
 _HEADS_KEPT = 4096
 """What an entry begins with is the same in every slice: so many of these are remembered, a megabyte or so."""
@@ -64,8 +68,8 @@ _HEADS_KEPT = 4096
 def _plain(piece: int, name: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """Entries of the map `name` with a short key that holds no newline: a row of them, and one in such a row."""
     begin = rb"@%b_\0\[" % name
-    row = rb"(?:%b\d+, [^\n\0]{0,%d}\]: \d+\n(?=\n*%b))++" % (begin, piece, _OURS)
-    return re.compile(row), re.compile(rb"%b(\d+, [^\n]*)\]: (\d+)\n" % begin)
+    row = rb"(?:%b\d{1,19}, [^\n\0]{0,%d}\]: \d{1,18}\n(?=\n*%b))++" % (begin, piece, _OURS)
+    return re.compile(row), re.compile(rb"%b(\d{1,19}, [^\n]*)\]: (\d{1,18})\n" % begin)
 
 
 class Attached(NamedTuple):
@@ -86,48 +90,22 @@ class Noise(NamedTuple):
     line: bytes
 
 
-class Entry(NamedTuple):
-    """One entry of a slice's map."""
-
-    pid: int
-    tag: int
-    length: int
-    """What memcached says of the key's length, in bytes; 0 for a line of the ascii protocol."""
-    data: bytes
-    requests: int
-    long: bool
-    """Whether it stood in the map of long keys."""
-
-
-@dataclass(slots=True)
-class RawSlice:
-    """One slice as printed. `end_ns` is None when the trace was stopped before the slice's end."""
-
-    map: str
-    end_ns: int | None
-    totals: dict[int, int] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-    whole: bool = field(default=False, compare=False)
-    """The program printed it to its end, the largest entries of each map; else it is what was printed at an early end,
-    which is all of it, or a part."""
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing was counted."""
-        return not self.totals and not self.entries
-
-
 Event = Attached | Started | Noise | RawSlice
 
 
 class OutputParser:
-    """Takes what bpftrace prints as it comes, and gives what it means.
+    """Takes what bpftrace prints as it comes, and gives what it means: in linear time, within `bounds`.
 
     A short key stands in one string of up to `piece` bytes; a long one in `pieces` of them, joined by ", " as bpftrace
     joins the parts of a map's key. `nonce` is the program's.
     """
 
-    def __init__(self, piece: int, pieces: int, nonce: str) -> None:
+    def __init__(self, piece: int, pieces: int, nonce: str, bounds: OutputBounds | None = None) -> None:
+        self._bounds = bounds or OutputBounds()
+        self._most_entries = self._bounds.max_entries
+        self._entries = self._slices = 0
+        """How many were printed so far."""
+        self._started = False
         self._piece = piece
         self._pieces = pieces
         own = nonce.encode()
@@ -157,7 +135,8 @@ class OutputParser:
         self._kept: dict[str, dict[tuple[bytes, bytes], Entry]] = {what: {} for what in _KEPT.values()}
 
     def feed(self, data: bytes) -> list[Event]:
-        """What `data` completes. Never raises: what cannot be understood is `Noise`."""
+        """What `data` completes. What cannot be understood is `Noise`. Raises `ImplausibleError` for what has the
+        program's nonce and still cannot be its output: numbers that no kernel counts, more than the program prints."""
         buffer = self._buffer + data
         for sign, short in self._signs:
             buffer = buffer.replace(sign, short)
@@ -182,9 +161,11 @@ class OutputParser:
                 self._open = None
             self._loose, self.now_ns = {}, None
         elif self._broken_off is not None:
-            self._open = _printed_again(self._broken_off, self._loose.pop(self._broken_off.map, None))
+            self._open = printed_again(self._broken_off, self._loose.pop(self._broken_off.map, None))
         # What was printed and not cleared yet is no second slice.
         self._loose.pop(self._printed, None)
+        for part in self._loose.values():
+            prune(part, self._bounds.printed)
         parts: list[Event] = [part for part in (self._open, *self._loose.values()) if part and not part.empty]
         self._open, self._broken_off, self._loose = None, None, {}
         return parts
@@ -199,6 +180,9 @@ class OutputParser:
         while position < len(buffer):
             if self._open is not None and not self._lines:
                 position = self._plain_entries(buffer, position, self._open)
+                if len(self._shown) > 4 * self._bounds.printed:
+                    self._open.pruned = True
+                    self._shown = largest(self._shown, self._bounds.printed)
             if head := _OPENING.match(buffer, position):
                 end = self._entry(buffer, head)
                 if end is None:
@@ -238,17 +222,19 @@ class OutputParser:
             heads[shown] = (about >> 32, about >> 16 & 0xFFFF, about & 0xFFFF, key)
         if self._lines:
             return position
+        self._add(len(found))
         self._shown |= {shown: make(Entry, (*heads[shown], int(requests), False)) for shown, requests in found.items()}
         return row.end()
 
     def _entry(self, buffer: bytes, head: re.Match[bytes]) -> int | None:
         """Read the entry that begins with `head`: where the next item begins, None for more data needed, 0 for none."""
-        start, about = head.end(), int(head[2])
+        start, about = head.end(), integer(head[2], _ABOUT_MAX, "an entry's first number")
         length, pieces = about & 0xFFFF, self._pieces if head[1] in _LONG or head[1] in _KEPT else 1
-        longest = _LINE_MAX if length == 0 else self._piece * pieces + len(_JOINT) * (pieces - 1)
-        found = _TAIL.search(buffer, start, start + longest + _TAIL_MAX)
-        sign = buffer.find(b"\0", start, found.start() if found else start + longest + _TAIL_MAX)
-        if sign >= 0:
+        longest = _COMMAND_MAX if length == 0 else self._piece * pieces + len(_JOINT) * (pieces - 1)
+        sign = buffer.find(b"\0", start, start + longest + _TAIL_MAX)
+        # Of the program's next words, of which a NUL is the last byte but one, the end of the entry wants to see all.
+        found = _TAIL.search(buffer, start, sign + 2 if sign >= 0 else start + longest + _TAIL_MAX)
+        if sign >= 0 and found is None:
             # It broke off, and something else was printed after it.
             return max(0, buffer.rfind(b"#" if buffer[sign - 1 : sign] == b"#" else b"@", start, sign))
         if found is None:
@@ -256,10 +242,15 @@ class OutputParser:
         shown = buffer[start : found.start()]
         key = shown if length == 0 or pieces == 1 else self._join(shown, length, pieces)
         long = _LONG.get(head[1])
-        entry = Entry(about >> 32, about >> 16 & 0xFFFF, length, key, int(found[1]), long is not None)
+        requests = integer(found[1], MAX_INTEGER, "an entry's count")
+        entry = Entry(about >> 32, about >> 16 & 0xFFFF, length, key, requests, long is not None)
+        self._add(1)
         if kept := _KEPT.get(head[1]):
             # Printed again by a bpftrace that was stopped meanwhile: the last count is right.
-            self._kept[kept][head[0], shown] = entry
+            entries = self._kept[kept]
+            entries[head[0], shown] = entry
+            if len(entries) > 2 * self._bounds.kept:
+                self._kept[kept] = largest(entries, self._bounds.kept)
             return found.end()
         into = self._slice(long or head[1].decode())
         if into is self._open:
@@ -267,7 +258,15 @@ class OutputParser:
             self._shown[head[0] + shown if long else head[2] + _JOINT + shown] = entry
         else:
             into.entries.append(entry)
+            if len(into.entries) > 4 * self._bounds.printed:
+                into.pruned = True
+                prune(into, self._bounds.printed)
         return found.end()
+
+    def _add(self, entries: int) -> None:
+        self._entries += entries
+        if self._entries > self._most_entries:
+            raise ImplausibleError(f"more than {self._most_entries} entries of maps in one trace")
 
     def _join(self, shown: bytes, length: int, pieces: int) -> bytes:
         """A long key from its pieces as shown: as far as it came through."""
@@ -284,12 +283,15 @@ class OutputParser:
     def _slice(self, name: str) -> RawSlice:
         if self._open is not None and self._open.map == name:
             return self._open
-        return self._loose.setdefault(name, RawSlice(name, None))
+        if name not in self._loose:
+            self._loose[name] = RawSlice(name, None)
+        return self._loose[name]
 
     def _fill(self) -> None:
         """Put the entries of the open slice into it."""
         if self._open is not None:
             self._open.entries.extend(self._shown.values())
+            prune(self._open, self._bounds.printed)
 
     def _line(self, line: bytes, events: list[Event]) -> None:
         if not line:
@@ -297,16 +299,20 @@ class OutputParser:
         if mark := _MARK.match(line):
             self._marked(mark, events)
         elif total := _TOTAL.match(line):
-            self._slice(total[1].decode()).totals[int(total[2])] = int(total[3])
+            totals = self._slice(total[1].decode()).totals
+            pid = integer(total[2], MAX_INTEGER, "a process id")
+            totals[pid] = integer(total[3], MAX_INTEGER, "a total")
+            if len(totals) > self._bounds.totals:
+                raise ImplausibleError("totals of more processes than are traced")
         elif now := _NOW.match(line):
-            self.now_ns = int(now[1])
+            self.now_ns = integer(now[1], MAX_INTEGER, "a time")
         elif _STOPPED.match(line):
             if self._open is not None:
                 self._fill()
                 self._broken_off, self._open = self._open, None
         elif filled := _FILLED.match(line):
             self.complete = True
-            if self._printed == "ba"[int(filled[1]) % 2] and not self._last:
+            if self._printed == "ba"[int(filled[1][-1:]) % 2] and not self._last:
                 self._printed = ""
         elif attached := _ATTACHED.match(line):
             events.append(Attached(int(attached[1])))
@@ -314,32 +320,27 @@ class OutputParser:
             events.append(Noise(line[:200]))
 
     def _marked(self, mark: re.Match[bytes], events: list[Event]) -> None:
-        word, name, ns = mark[1], (mark[2] or b"").decode(), int(mark[3] or 0)
+        word, name, ns = mark[1], (mark[2] or b"").decode(), integer(mark[3] or b"0", MAX_INTEGER, "a time")
         if word == b"start":
+            if self._started:
+                raise ImplausibleError("a trace that started twice")
+            self._started = True
             events.append(Started(ns))
             return
         if self._open is not None:
             self._fill()
             self._open.whole = word == b"end"
+            if self._open.whole and self._open.pruned:
+                raise ImplausibleError(f"more than {self._bounds.printed} entries in one slice of a map")
             self.complete |= self._last and self._open.whole
             self._printed = self._open.map
             events.append(self._open)
             self._open = None
         if word in (b"slice", b"last"):
+            self._slices += 1
+            if self._slices > self._bounds.slices:
+                raise ImplausibleError(f"more than {self._bounds.slices} slices")
             self._open, self._shown, self._last = RawSlice(name, ns), {}, word == b"last"
-
-
-def _printed_again(first: RawSlice, again: RawSlice | None) -> RawSlice:
-    """A slice that was being printed when bpftrace was stopped, and then `again`, unless it had been cleared.
-
-    What came the first time may be garbled where it broke off.
-    """
-    if again is None or again.empty:
-        return first
-    if sum(entry.requests for entry in again.entries) == sum(again.totals.values()):
-        return RawSlice(first.map, first.end_ns, again.totals, again.entries)
-    both = {(entry[:4], entry.long): entry for entry in (*first.entries, *again.entries)}
-    return RawSlice(first.map, first.end_ns, first.totals | again.totals, list(both.values()))
 
 
 def _cut(shown: bytes, sizes: list[int]) -> list[bytes] | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fleettrace.binary.analysis import BinaryAnalysis
 from fleettrace.binary.elf import BinaryError
 from fleettrace.errors import HostError, HostState
-from fleettrace.node.binaries import BinaryCatalog
+from fleettrace.node.binaries import BinaryCatalog, BinaryChangedError
+from fleettrace.node.binding import BINARY_CHANGED
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.node.obstacles import check_visible, obstacles
@@ -103,7 +104,11 @@ def plan_instances(
 
 def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance) -> BinaryAnalysis | Failure:
     try:
-        return catalog.get(instance.binary.head, lambda: fetch_binary(connection, instance))
+        return catalog.get(instance.binary.sha256, lambda: fetch_binary(connection, instance))
+    except BinaryChangedError as error:
+        return Failure(
+            BINARY_CHANGED, f"the binary of pid {instance.pid} changed while it was read: {error}; run again"
+        )
     except BinaryError as error:
         return Failure("binary-unreadable", f"its binary is not understood: {error}")
     except HostError as error:
@@ -120,7 +125,7 @@ def _planned(
     refused: Collection[Rung],
 ) -> Planned:
     if isinstance(analysis, Failure):
-        if wish.script is None and wish.rung in (None, Rung.SYSCALL):
+        if analysis.code != BINARY_CHANGED and wish.script is None and wish.rung in (None, Rung.SYSCALL):
             return Planned(instance, syscall_plan(wish, f"not item, usdt or command: {analysis.message}"))
         return Planned(instance, failure=analysis)
     try:

@@ -9,12 +9,17 @@ from functools import cache
 
 from fleettrace.errors import HostError
 from fleettrace.node.model import Endpoint, Instance, NodeFacts
+from fleettrace.node.plausible import MAX_RATE
 from fleettrace.node.sampling import Look, LookReader, in_order
 from fleettrace.node.scripts import script_text
 from fleettrace.transport.interface import Connection, Limits, Stream
 
 __all__ = ["Busyness", "Places", "assignments", "look_at", "look_early"]
 
+_LEAST_CPU_NS = 200
+"""CPU time that a request takes at the least: a tenth of what was measured (docs/benchmarks.md)."""
+_CPU_SLACK_NS = 10_000_000
+"""The kernel adds up a thread's CPU time at every tick."""
 _APART_S = 0.15
 _LIMITS = Limits(seconds=6, max_bytes=1 << 20)
 _SCRIPT = """
@@ -83,6 +88,17 @@ def look_early(connection: Connection, facts: NodeFacts, instances: Sequence[Ins
     return _busyness(places, reader.looks)
 
 
+def _servable(first: Look, last: Look) -> float:
+    """Return how many requests a process can have served between two looks, with the CPU time that the kernel counted.
+
+    What listens on a port may claim any number, and one that is too large shortens the window of its whole host.
+    """
+    by_time = MAX_RATE * (last.ns - first.ns) / 1e9
+    if first.cpu_ns is None or last.cpu_ns is None:
+        return by_time
+    return min(by_time, (last.cpu_ns - first.cpu_ns + _CPU_SLACK_NS) / _LEAST_CPU_NS)
+
+
 def _busyness(places: Places, looks: Sequence[Look]) -> Busyness:
     rates, answering = {}, {}
     for pid, place in places.items():
@@ -91,6 +107,6 @@ def _busyness(places: Places, looks: Sequence[Look]) -> Busyness:
             continue
         first, last = told[0], told[-1]
         more, ns = (last.requests or 0) - (first.requests or 0), last.ns - first.ns
-        if more >= 0 and ns > 0:
+        if more >= 0 and ns > 0 and more <= _servable(first, last):
             rates[pid], answering[pid] = more * 1e9 / ns, place
     return Busyness(answering, rates, tuple(looks))

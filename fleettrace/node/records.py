@@ -7,13 +7,20 @@ that bpftrace's text output never holds (its strings end at it).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import Enum, auto
 from typing import NamedTuple
+
+from fleettrace.node.plausible import MAX_INSTANCES, ImplausibleError
 
 __all__ = ["Record", "RecordReader", "read_records"]
 
+MAX_TAG = 64
+"""Bytes in the longest tag taken; ours have 20."""
 MAX_VALUE = 1 << 22
 """Bytes in the longest value taken: four times what `docker ps` prints of 10,000 containers."""
+MAX_RECORDS = 24 * MAX_INSTANCES
+"""Records of one report: discovery needs a dozen for each instance."""
+MAX_BYTES = 1 << 25
+"""Bytes of all the values of one report."""
 
 
 class Record(NamedTuple):
@@ -23,44 +30,60 @@ class Record(NamedTuple):
     value: bytes
 
 
-class _State(Enum):
-    RECORDS = auto()
-    RAW = auto()
-
-
 class RecordReader:
-    """Splits a stream into records and the raw part between `trace` and the next NUL."""
+    """Splits a stream into records and the raw part between `trace` and the next NUL, in linear time."""
 
     def __init__(self) -> None:
-        self._buffer = b""
-        self._state = _State.RECORDS
+        self._pending = bytearray()
+        """What has arrived of a tag or value whose end has not."""
+        self._raw = False
         self._tag: str | None = None
+        self._records = 0
+        self._bytes = 0
 
     def feed(self, data: bytes) -> Iterable[Record | bytes]:
-        """The records and raw bytes that `data` completes, in order. Raises `ValueError` on a value without end."""
-        self._buffer += data
-        while self._buffer:
-            if self._state is _State.RAW:
-                raw, found, rest = self._buffer.partition(b"\0")
-                self._buffer = rest
+        """Yield the records and raw bytes that `data` completes, in order.
+
+        Raises `ImplausibleError` on a tag or value without end, or on more records than any of our scripts reports.
+        """
+        position = 0
+        while position < len(data):
+            end = data.find(b"\0", position)
+            if self._raw:
+                raw = data[position : None if end < 0 else end]
                 if raw:
                     yield raw
-                if found:
-                    self._state = _State.RECORDS
-                continue
-            value, found, rest = self._buffer.partition(b"\0")
-            if not found:
-                if len(value) > MAX_VALUE:
-                    raise ValueError(f"a value of more than {MAX_VALUE} bytes")
+                self._raw = end < 0
+            else:
+                self._take(data[position : None if end < 0 else end])
+                if end >= 0 and (record := self._complete()):
+                    self._raw = record.tag == "trace"
+                    yield record
+            if end < 0:
                 return
-            self._buffer = rest
-            if self._tag is None:
-                self._tag = value.decode("ascii", "replace")
-                continue
-            record, self._tag = Record(self._tag, value), None
-            if record.tag == "trace":
-                self._state = _State.RAW
-            yield record
+            position = end + 1
+
+    def _take(self, part: bytes) -> None:
+        self._pending += part
+        self._bytes += len(part)
+        most, what = (MAX_TAG, "tag") if self._tag is None else (MAX_VALUE, "value")
+        if len(self._pending) > most:
+            raise ImplausibleError(f"a {what} of more than {most} bytes in a report")
+        if self._bytes > MAX_BYTES:
+            raise ImplausibleError(f"a report of more than {MAX_BYTES} bytes")
+
+    def _complete(self) -> Record | None:
+        """Return the record whose value has ended; None when it was the tag."""
+        whole = bytes(self._pending)
+        self._pending.clear()
+        if self._tag is None:
+            self._tag = whole.decode("ascii", "replace")
+            return None
+        self._records += 1
+        if self._records > MAX_RECORDS:
+            raise ImplausibleError(f"more than {MAX_RECORDS} records in a report")
+        record, self._tag = Record(self._tag, whole), None
+        return record
 
 
 def read_records(data: bytes) -> list[Record]:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from fleettrace.node.plausible import MAX_INTEGER
+
 __all__ = ["Look", "LookReader", "Span", "counted", "cpu_between", "in_order"]
 
 _LOOK = re.compile(rb"(\d{1,10}) (\d{1,15}) (\d{1,15}) (\d{1,19}) (\d{1,19}|-)")
@@ -62,23 +64,23 @@ class LookReader:
         self.looks: list[Look] = []
 
     def feed(self, data: bytes) -> bytes:
-        """Take the looks in `data`; gives the other words."""
-        self._buffer += data
-        words = bytearray()
-        while True:
-            before, opened, rest = self._buffer.partition(b"\0")
-            words += before
-            inside, closed, behind = rest.partition(b"\0")
-            if not opened or (not closed and len(inside) <= _LONGEST):
-                self._buffer = opened + rest
-                return bytes(words)
-            look = _look(inside) if closed else None
-            if look is None:
-                self._buffer = rest
-            else:
-                self._buffer = behind
-                if len(self.looks) < KEPT:
-                    self.looks.append(look)
+        """Take the looks in `data`; gives the other words. In linear time."""
+        text, position, words = self._buffer + data, 0, bytearray()
+        while (opened := text.find(b"\0", position)) >= 0:
+            words += text[position:opened]
+            position = opened
+            closed = text.find(b"\0", opened + 1, opened + 2 + _LONGEST)
+            if closed < 0 and len(text) <= opened + 1 + _LONGEST:
+                break
+            look = _look(text[opened + 1 : closed]) if closed >= 0 else None
+            position = opened + 1 if look is None else closed + 1
+            if look is not None and len(self.looks) < KEPT:
+                self.looks.append(look)
+        if opened < 0:
+            words += text[position:]
+            position = len(text)
+        self._buffer = text[position:]
+        return bytes(words)
 
 
 def _look(text: bytes) -> Look | None:
@@ -88,6 +90,8 @@ def _look(text: bytes) -> Look | None:
     before, after, cpu = (int(found[index]) for index in (2, 3, 4))
     taken = (after - before) * _CENTISECOND_NS
     requests = None if found[5] == b"-" or not 0 <= taken <= _SLOW_NS else int(found[5])
+    if requests is not None and requests > MAX_INTEGER:
+        requests = None
     # The clock's last digit is cut off.
     middle = before * _CENTISECOND_NS + (taken + _CENTISECOND_NS) // 2
     return Look(int(found[1]), middle, cpu or None, requests, (taken + _CENTISECOND_NS) // 2)

@@ -9,6 +9,6 @@ __all__ = ["script_text"]
 
 
 @cache
-def script_text(name: str) -> str:
-    """The text of a script, read once: every host of a run gets the same."""
-    return files(__package__).joinpath(name).read_text("utf-8")
+def script_text(*names: str) -> str:
+    """The text of a script, or of several, one behind the other; read once: every host of a run gets the same."""
+    return "".join(files(__package__).joinpath(name).read_text("utf-8") for name in names)

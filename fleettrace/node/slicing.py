@@ -7,14 +7,27 @@ from operator import itemgetter
 
 from fleettrace.node.lines import requests_of_line
 from fleettrace.node.output import Entry, RawSlice
+from fleettrace.node.plausible import LATE_S, MAX_RATE, ImplausibleError
 from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
 from fleettrace.summary.counts import OPS, Summary
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key
 from fleettrace.summary.slices import MapLimits, SliceCounts, add_slice
 
-__all__ = ["Slicer"]
+__all__ = ["MAX_BYTES", "Slicer"]
+
+_ORDER_NS = 1_000_000_000
+"""By how much a slice may end before the one that was printed earlier: two timers run on two CPUs."""
+_LATE_COUNTS = 1000
+"""Requests that a slice may list beyond its total: a probe that was preempted for 100 ms and more between the two
+counts (count.bt). Each thread of memcached has one such request at a time."""
+_RATE_SLACK_S = 0.1
+_MOST_SCRIPTED = 1 << 48
+"""The same for a program of the user's own, which may count anything: ten thousand hosts then stay below 2^63."""
+MAX_BYTES = 1 << 50
+"""Bytes written of one key in a window; more is unknown: a client can make memcached count 2 GiB for a refused set."""
 
 _PID, _REQUESTS, _LONG = (itemgetter(Entry._fields.index(name)) for name in ("pid", "requests", "long"))
+_PID_AND_REQUESTS = itemgetter(Entry._fields.index("pid"), Entry._fields.index("requests"))
 
 
 class Slicer:
@@ -34,6 +47,8 @@ class Slicer:
         self._odd = dict.fromkeys(plans, 0)
         self.summaries: dict[int, Summary] = {pid: Summary() for pid in plans}
         self.slices = 0
+        self.garbled = False
+        """A slice that was cut short lists more than its total: it was left out."""
         self.overfull = False
         """The map of a program of the user's own was full: how many requests it left out, nobody knows."""
 
@@ -65,7 +80,8 @@ class Slicer:
         if self._start_ns is None or self._end_ns is None:
             return 0.0
         # A program that ended itself has taken some time to print after the window's end.
-        end = self._end_ns if self.whole else max(self._end_ns, now_ns or 0)
+        last = self._start_ns + self._length_ns + round(LATE_S * 1e9)
+        end = self._end_ns if self.whole else max(self._end_ns, min(now_ns or 0, last))
         return (end - self._start_ns) / 1e9
 
     def add(self, raw: RawSlice, now_ns: int | None, *, apart: bool = True) -> dict[int, Summary]:
@@ -74,6 +90,10 @@ class Slicer:
             return {}
         start = self._end_ns or self._start_ns
         end = raw.end_ns if raw.end_ns is not None else max(now_ns or 0, start)
+        self._check_time(start, end)
+        if not self._consistent(raw, max(0, end - start)):
+            self.garbled = True
+            return {}
         self._end_ns = max(start, end)
         # A program of the user's own prints its map once: of the course of that there is nothing to tell.
         once = any(plan.script is not None for plan in self._plans.values())
@@ -91,6 +111,34 @@ class Slicer:
                 self.summaries[pid].add(into)
         return summaries
 
+    def _check_time(self, start: int, end: int) -> None:
+        """Raise `ImplausibleError` for a slice that ends before the last one did, or long after the window."""
+        if end < start - _ORDER_NS:
+            raise ImplausibleError("a slice that ends before it begins")
+        if end > (self._start_ns or 0) + self._length_ns + LATE_S * 1e9:
+            raise ImplausibleError("a slice that ends after the trace")
+
+    def _consistent(self, raw: RawSlice, length_ns: int) -> bool:
+        """Whether a slice lists no more than its totals say, which one that broke off may. Raises `ImplausibleError`
+        where that, the number of requests or a process id cannot be true."""
+        scripted = any(plan.script is not None for plan in self._plans.values())
+        listed = dict.fromkeys(raw.totals, 0)
+        for pid, requests in map(_PID_AND_REQUESTS, raw.entries):
+            listed[pid] = listed.get(pid, 0) + requests
+        if not scripted and not self._plans.keys() >= listed.keys():
+            raise ImplausibleError(f"counts of process {min(listed.keys() - self._plans.keys())}, which is not traced")
+        requests = max(sum(raw.totals.values()), sum(listed.values()))
+        if requests > (_MOST_SCRIPTED if scripted else MAX_RATE * (length_ns / 1e9 + _RATE_SLACK_S)):
+            raise ImplausibleError(f"{requests:.3g} requests in {length_ns / 1e9:.3g} s")
+        excess = [pid for pid, count in listed.items() if count > raw.totals.get(pid, 0) + _LATE_COUNTS]
+        if scripted or not excess:
+            return True
+        if raw.whole:
+            raise ImplausibleError(
+                f"{listed[excess[0]]} requests by key under a total of {raw.totals.get(excess[0], 0)} (pid {excess[0]})"
+            )
+        return False
+
     def finish(self, misses: Sequence[Entry], sizes: Sequence[Entry]) -> None:
         """The maps of the whole window. A key that such a map does not list has none; when the map was full or cut off,
         that is not known."""
@@ -98,12 +146,16 @@ class Slicer:
             counts = self.summaries[pid].keys
             if plan.misses is not None:
                 found, rest = self._kept(pid, misses)
+                if sum(found.values()) > self.summaries[pid].total + _LATE_COUNTS:
+                    raise ImplausibleError(f"more misses than requests (pid {pid})")
                 for key, count in counts.items():
                     count.misses = found.get(key, rest)
             if plan.sizes is not None or (plan.script is not None and plan.script.bytes is not None):
                 found, rest = self._kept(pid, sizes)
                 for key, count in counts.items():
                     count.value_bytes = found.get(key, rest)
+                    if count.value_bytes is not None and count.value_bytes > MAX_BYTES:
+                        count.value_bytes = None
 
     def _kept(self, pid: int, entries: Sequence[Entry]) -> tuple[dict[Key, int], int | None]:
         """By key, and for the keys that are not listed."""
@@ -116,7 +168,8 @@ class Slicer:
 
     def _parts(self, raw: RawSlice, index: int, start: int, end: int) -> dict[int, SliceCounts]:
         parts = {
-            pid: SliceCounts(index, start, end, raw.totals.get(pid, 0), everything=not raw.whole) for pid in self._plans
+            pid: SliceCounts(index, start, end, raw.totals.get(pid, 0), everything=not raw.whole and not raw.pruned)
+            for pid in self._plans
         }
         shared: dict[int, list[Entry]] = {pid: [] for pid in parts}
         if len(set(map(_PID, raw.entries))) == 1 and raw.entries[0].pid in shared:

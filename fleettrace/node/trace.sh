@@ -1,9 +1,9 @@
 # Run one bpftrace program on a node, bounded there, and leave nothing behind.
 #
-# POSIX sh. Set before it: $program (the program's text), $seconds (the bound), $pids (the traced processes), $strings
-# and $entries (bpftrace's limits), $overlays (lines `PID HEX...`: symbol files for this trace only, in printf's octal
-# form), and as arguments the words of the command that runs bpftrace. Stands behind looking.sh, which looks at the
-# memcacheds from before the trace until after it.
+# POSIX sh. Set before it: $seconds (the bound), $pids (the traced processes), $strings and $entries (bpftrace's limits),
+# and as arguments the words of the command that runs bpftrace. Stands behind looking.sh, which looks at the memcacheds
+# from before the trace until after it, and behind binding.sh, which leaves $program (its text), $holders and $overlays
+# (lines `PATH OCTAL`: symbol files for this trace only, in printf's octal form, for the paths in the program).
 #
 # Three bounds hold, each on its own: the program ends itself, timeout(1) interrupts and then kills bpftrace, and the
 # watchdog interrupts it at once when standard input ends, that is when the controller, its connection or the session is
@@ -11,14 +11,10 @@
 # Prints records (see records.py); between `trace` and the next NUL stands what bpftrace prints. Several records are one
 # write where they can be, which is one packet on the way to the controller.
 
-LC_ALL=C
-export LC_ALL
 # The names up to and from bpftrace 0.19 on.
 export BPFTRACE_STRLEN="$strings" BPFTRACE_MAX_STRLEN="$strings" BPFTRACE_STR_TRUNC_TRAILER=''
 export BPFTRACE_MAP_KEYS_MAX="$entries" BPFTRACE_MAX_MAP_KEYS="$entries"
 
-nl='
-'
 # What stands in /proc/PID/stat of process $1: one line, unless its name has more.
 stat_of() {
     stat=
@@ -34,28 +30,47 @@ tell() {
         stat_of "$pid"
         set -- "$@" "process-$when" "$pid $stat"
     done
-    printf '%s\0' "$@" "shell-$when" "$shell" "$last" ''
+    printf '%s\0' "$@" "exe-$when" "$($quick stat -L -c '%n %d:%i' $exes 2>/dev/null)" "shell-$when" "$shell" "$last" ''
+}
+
+# Every local user can read the arguments of a process, and whoever knows the program's nonce can have a client send keys
+# that pass for the program's output. So the program goes through standard input, and the overlays through the environment.
+# Whether the command $@ hands standard input to bpftrace: `docker exec` without -i does not. A bpftrace that is a program
+# file of its own does (`-` exists from 0.10 on); any other command has to show it.
+takes_input() {
+    case "$*" in
+        "$1" | "$1 --unsafe") case $(head -c 4 "$(command -v "$1")" 2>/dev/null) in ?ELF) return ;; esac ;;
+    esac
+    if command -v timeout >/dev/null 2>&1; then set -- timeout 10 "$@"; fi
+    case $(echo 'interval:s:1 { fleettrace_takes_input(); }' | "$@" - 2>&1) in *fleettrace_takes_input*) ;; *) return 1 ;; esac
 }
 
 # What runs bpftrace in a mount namespace of its own: there it may mount what the node lacks, and nobody else sees it.
-# $1: the overlays.
 inside='
     mount --make-rprivate / 2>/dev/null
     [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ] ||
         mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
-    if [ -n "$1" ]; then
+    if [ -n "$overlays" ]; then
         for place in /mnt /media /srv /tmp; do [ -d "$place" ] && break; done
         mount -t tmpfs -o mode=0700,size=4m tmpfs "$place" || exit 98
-        printf "%s\n" "$1" | while read -r pid bytes; do
-            mkdir -p "$place/proc/$pid" && printf "$bytes" >"$place/proc/$pid/exe" || exit 98
+        printf "%s" "$overlays" | while read -r path bytes; do
+            mkdir -p "$place${path%/*}" && printf "$bytes" >"$place$path" || exit 98
         done || exit 98
         export BCC_SYMFS="$place"
     fi
-    shift
+    unset overlays
     exec "$@"'
 
-exec 3<&0 </dev/null
+exes=
+for pid in $pids; do exes="$exes /proc/$pid/exe"; done
 look 100000 "$((seconds * 100))"
+if takes_input "$@" 3<&-; then
+    given=input piped=$program
+    set -- "$@" -
+else
+    given=argument piped=
+    set -- "$@" -e "$program"
+fi
 # The clocks of the looks and of bpftrace, which a suspended machine has put apart (clock_gettime(2)), side by side.
 monotonic=
 for _ in 1 2 3; do
@@ -65,20 +80,21 @@ done 2>/dev/null </proc/timer_list
 read -r uptime _ </proc/uptime
 stat_of self
 shell=$stat
-tell before trace clocks "$uptime $monotonic"
+tell before trace clocks "$uptime $monotonic" program "$given"
 
 if unshare -m true 2>/dev/null; then
-    set -- unshare -m sh -c "$inside" sh "$overlays" "$@"
+    export overlays
+    set -- unshare -m sh -c "$inside" sh "$@"
 elif [ -n "$overlays" ]; then
     echo 'unshare(1) is needed to give bpftrace a symbol of its own and is not there or may not be used' >&2
     set -- false
 fi
 if command -v timeout >/dev/null 2>&1; then
-    timeout -s INT -k 10 "$seconds" "$@" -e "$program" 3<&- &
+    printf '%s\n' "$piped" 3<&- | timeout -s INT -k 10 "$seconds" "$@" 3<&- &
     tracer=$!
     bound=
 else
-    "$@" -e "$program" 3<&- &
+    printf '%s\n' "$piped" 3<&- | "$@" 3<&- &
     tracer=$!
     { sleep "$seconds"; kill -INT "$tracer"; sleep 10; kill -KILL "$tracer"; } >/dev/null 2>&1 3<&- &
     bound=$!
@@ -94,6 +110,7 @@ wait "$watchdog" 2>/dev/null
 # The CPU time of what it has waited for; the lookers' is none of the tracer's.
 stat_of self
 shell=$stat
+release
 kill $lookers 2>/dev/null
 ended=$lookers
 look 1 100

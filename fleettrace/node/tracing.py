@@ -7,43 +7,52 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from secrets import token_hex
 
 from fleettrace.errors import HostError, HostState
+from fleettrace.node.binding import RefusedError, refusals, site_lines
 from fleettrace.node.complaints import complaints
 from fleettrace.node.discovery import set_words
 from fleettrace.node.model import Instance
 from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlice, Started
+from fleettrace.node.plausible import ENDING_S, STARTUP_S, ImplausibleError, OutputBounds, implausible
 from fleettrace.node.rates import assignments
 from fleettrace.node.records import Record, RecordReader
 from fleettrace.node.sampling import Look, LookReader, in_order
 from fleettrace.node.scripts import script_text
 from fleettrace.node.slicing import Slicer
+from fleettrace.node.trace_end import (
+    NOT_ATTACHED,
+    REFUSED,
+    AttachError,
+    TracedProcess,
+    TraceEnd,
+    children_s,
+    stat_fields,
+)
 from fleettrace.node.verifier import refused
 from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
-from fleettrace.probes.program import Site, overlay_lines, program, unsafe, uprobe_count
+from fleettrace.probes.program import Site, program, unsafe, uprobe_count
 from fleettrace.summary.counts import Summary
+from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
 
-__all__ = ["ENDING_S", "NOT_ATTACHED", "REFUSED", "STARTUP_S", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
+__all__ = ["HostTrace", "sites_of"]
 
-STARTUP_S = 180.0
-"""Seconds for bpftrace to compile its program and attach its probes before the window; seen: 0.6 to 8, 75 on a busy
-node, 100 in an emulated aarch64 machine."""
-ENDING_S = 30.0
-"""Seconds for bpftrace to detach and print after the window: a host that is silent for longer has stopped."""
-MAX_OUTPUT = 1 << 28
-"""Bytes that one trace may print: 2,000 entries of 300 bytes a second for five minutes, and some."""
 _WORDS_KEPT = 8192
+_TAGS = frozenset(
+    (
+        *(f"{what}-{when}" for what in ("process", "exe", "shell") for when in ("before", "after")),
+        *("clocks", "program", "status", "end", "held", "refused"),
+    )
+)
+"""The records that trace.sh reports and somebody reads."""
+_NUMBER = re.compile(rb"\d{1,18}")
 _DENSE_S = 0.25
 _SAME_CLOCK_NS = 50_000_000
 """Two clocks that are no farther apart were only read one after the other."""
 
-REFUSED = "program-refused"
-"""The code of a trace whose program the kernel's verifier, or bpftrace itself, did not take."""
-NOT_ATTACHED = ("attach-failed", "probes-missing")
-"""The codes of a trace that had not every probe in place, and so traced nothing."""
+_EXE = re.compile(rb"^/proc/(\d{1,10})/exe (\d{1,20}:\d{1,20})$", re.MULTILINE)
 
 
 def sites_of(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[Site]:
@@ -52,40 +61,6 @@ def sites_of(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[Site]:
     for instance, plan in plans:
         by_inode.setdefault(instance.binary.inode, (plan, []))[1].append(instance.pid)
     return [Site(plan, tuple(pids)) for plan, pids in by_inode.values()]
-
-
-@dataclass(frozen=True, slots=True)
-class TracedProcess:
-    """A traced process before or after the trace: when it started, in clock ticks."""
-
-    start: int
-
-
-@dataclass(slots=True)
-class TraceEnd:
-    """How a trace ended."""
-
-    whole: bool
-    """The program ended itself at the end of its window."""
-    broken: bool
-    """What was printed does not reach to the end of the trace."""
-    window_s: float
-    """Seconds from the start of the counting to the end of the last slice, by the node's clock."""
-    summaries: dict[int, Summary]
-    """By pid. Every traced process has one, with a total of 0 when it got no request."""
-    alive: set[int]
-    """The pids that are still the processes they were."""
-    implausible: set[int]
-    """The pids whose keys cannot be memcached's: the probe sits in the wrong place, and nothing it read counts."""
-    start_ns: int = 0
-    """When the counting began, by the node's monotonic clock."""
-    looks: dict[int, list[Look]] = field(default_factory=dict)
-    """By pid, in order, on the same clock."""
-    overfull: bool = False
-    """The map of a program of the user's own was full."""
-    tracer_cpu_s: float | None = None
-    words: str = ""
-    """What bpftrace said that was no part of the program's output."""
 
 
 class HostTrace:
@@ -132,7 +107,9 @@ class HostTrace:
         self._starts_here = nonce is None
         self._slow_s: float | None = None
         self._nonce = nonce or token_hex(4)
-        self._parser = OutputParser(layout.piece, layout.pieces, self._nonce)
+        scripted = any(plan.script is not None for _, plan in plans)
+        self._bounds = OutputBounds.of(len(plans), settings, script=scripted)
+        self._parser = OutputParser(layout.piece, layout.pieces, self._nonce, self._bounds)
         self._slicer = Slicer({pid: plan for pid, (_, plan) in self._plans.items()}, settings, bucket_s)
         self._attached: int | None = None
         self._seen: dict[str, list[bytes]] = {}
@@ -156,7 +133,7 @@ class HostTrace:
     @property
     def limits(self) -> Limits:
         """The bounds on the controller's side: a little wider than those on the node."""
-        return Limits(seconds=self._seconds + 30, max_bytes=MAX_OUTPUT)
+        return Limits(seconds=self._seconds + 30, max_bytes=self._bounds.max_bytes)
 
     @property
     def _seconds(self) -> float:
@@ -172,10 +149,10 @@ class HostTrace:
             "pids": " ".join(str(pid) for pid in self._plans),
             "strings": str(self._layout.strlen),
             "entries": str(self._settings.entries),
-            "overlays": overlay_lines(self._sites),
+            "sites": site_lines(self._bound),
         }
         own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-        steps = script_text("trace.sh")
+        steps = script_text("identity.sh", "binding.sh", "trace.sh")
         looking = assignments(self._timing, self._places)
         return (set_words(bpftrace) + own + looking + steps).encode()
 
@@ -185,8 +162,19 @@ class HostTrace:
         sparse = max(1.0, self._settings.duration_s / 36)
         return f"{_DENSE_S} {sparse:.2f} {sparse * 100:.0f} {(self._lead_s + self._settings.duration_s) * 100:.0f}"
 
+    @property
+    def _bound(self) -> list[list[tuple[Instance, ProbePlan]]]:
+        return [[self._plans[pid] for pid in site.pids] for site in self._sites]
+
     def read(self, execution: Execution) -> TraceEnd:
-        """Read the trace to its end. Raises `HostError` when nothing was traced; a later break is in the result."""
+        """Read the trace to its end. Raises `HostError` when nothing was traced, or when the node sent what cannot be
+        true; a later break is in the result."""
+        try:
+            return self._read(execution)
+        except ImplausibleError as error:
+            raise implausible(error) from None
+
+    def _read(self, execution: Execution) -> TraceEnd:
         broken: HostError | None = None
         began = time.monotonic()
         try:
@@ -199,8 +187,6 @@ class HostTrace:
                     self._watch_startup(execution, time.monotonic() - began)
         except HostError as error:
             broken = error
-        except ValueError as error:
-            broken = HostError(HostState.TRACE_FAILED, "trace-garbled", f"the trace's report cannot be read: {error}")
         finally:
             execution.close()
         self._events(self._parser.finish(whole=self._printed_all))
@@ -221,8 +207,9 @@ class HostTrace:
         it is killed or crashes, and not always when it is interrupted while it writes."""
         status = (self._seen.get("status") or [b"killed"])[-1]
         # sh adds 128 to the number of a signal.
-        ended = status.isdigit() and (int(status) < 128 or int(status) - 128 in (signal.SIGINT, signal.SIGTERM))
-        return ended and self._parser.complete
+        code = int(status) if re.fullmatch(rb"\d{1,3}", status) else 128
+        ended = code < 128 or code - 128 in (signal.SIGINT, signal.SIGTERM)
+        return ended and self._parser.complete and not self._slicer.garbled
 
     def _take(self, chunk: Chunk) -> None:
         if chunk.stream is Stream.ERR:
@@ -232,7 +219,8 @@ class HostTrace:
             return
         for item in self._records.feed(chunk.data):
             if isinstance(item, Record):
-                self._seen.setdefault(item.tag, []).append(item.value)
+                if item.tag in _TAGS:
+                    self._seen.setdefault(item.tag, []).append(item.value)
             else:
                 self._events(self._parser.feed(item))
 
@@ -258,14 +246,13 @@ class HostTrace:
         """Raise when bpftrace has left out a probe: up to 0.20 it does so without a word, and it is no use to wait."""
         want = uprobe_count(self._sites)
         if want is not None and self._attached is not None and self._attached != want:
-            raise HostError(
-                HostState.TRACE_FAILED,
-                NOT_ATTACHED[1],
-                f"bpftrace attached {self._attached} probes instead of {want}{self._said()}",
-            )
+            message = f"bpftrace attached {self._attached} probes instead of {want}{self._said()}"
+            raise AttachError(NOT_ATTACHED[1], message, self._gone())
 
     def _check(self, broken: HostError | None) -> None:
         """Raise unless something was traced."""
+        if self._refused and "trace" not in self._seen:
+            raise RefusedError(self._refused)
         self._check_attached()
         if self._slicer.slices:
             return
@@ -277,7 +264,7 @@ class HostTrace:
             raise HostError(HostState.TRACE_FAILED, "no-slice", f"bpftrace ended before its first slice{self._said()}")
         if refused(bytes(self._words)):
             raise HostError(HostState.TRACE_FAILED, REFUSED, f"its kernel refused the program{self._said()}")
-        raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}")
+        raise AttachError(NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}", self._gone())
 
     def _out_of_time(self, broken: HostError | None) -> bool:
         """Return whether a bound ended the trace: the controller's, or the node's (timeout(1) exits with 124)."""
@@ -299,59 +286,76 @@ class HostTrace:
         if self._printed_all:
             # Printed last: without them nobody knows what was missed.
             self._slicer.finish(self._parser.kept("misses"), self._parser.kept("bytes"))
-        before, after = self._processes("process-before"), self._processes("process-after")
-        reported = "end" in self._seen
-        alive = {pid for pid in self._plans if not reported or (pid in after and after[pid] == before.get(pid))}
+        alive = self._plans.keys() - self._gone() if "end" in self._seen else set(self._plans)
+        alive -= self._exchanged()
         return TraceEnd(
             whole=broken is None and self._slicer.whole,
             broken=broken is not None or not self._printed_all,
             window_s=self._slicer.window_s(self._parser.now_ns),
             summaries=self._slicer.summaries,
-            alive=alive,
+            alive=set(alive),
             implausible=self._slicer.implausible,
             start_ns=self._start_ns,
             looks=self._looks_by_pid(),
             overfull=self._slicer.overfull,
             tracer_cpu_s=self._tracer_cpu(),
+            visible=self._seen.get("program") == [b"argument"],
             words=str(broken) if broken is not None else self._said().removeprefix(": "),
+            refused=self._refused,
+        )
+
+    @property
+    def _refused(self) -> dict[int, Failure]:
+        found = refusals(self._seen.get("refused", []))
+        return {pid: failure for pid, failure in found.items() if pid in self._plans}
+
+    def _exchanged(self) -> set[int]:
+        """The pids that ran another binary at the end than at the beginning (execve keeps pid and start time)."""
+        before, after = (
+            dict(_EXE.findall((self._seen.get(f"exe-{when}") or [b""])[-1])) for when in ("before", "after")
+        )
+        return {int(pid) for pid in after if pid in before and after[pid] != before[pid]}
+
+    def _gone(self) -> frozenset[int]:
+        """Return the pids that are not, or no longer, the processes that the plan was made for."""
+        there = self._processes("process-after" if "end" in self._seen else "process-before")
+        return frozenset(
+            pid for pid, (instance, _) in self._plans.items() if there.get(pid) != TracedProcess(instance.start)
         )
 
     def _processes(self, tag: str) -> dict[int, TracedProcess]:
         processes = {}
         for value in self._seen.get(tag, []):
             # PID, a blank, and /proc/PID/stat.
-            fields = _stat(value)
-            if len(fields) > 19 and fields[19].isdigit():
-                processes[int(value.split()[0])] = TracedProcess(start=int(fields[19]))
+            fields = stat_fields(value)
+            pid = re.match(rb"\d{1,10}(?= )", value)
+            if pid and len(fields) > 19 and _NUMBER.fullmatch(fields[19]):
+                processes[int(pid[0])] = TracedProcess(start=int(fields[19]))
         return processes
 
     def _looks_by_pid(self) -> dict[int, list[Look]]:
-        clocks = re.fullmatch(rb"(\d+)\.(\d\d) (\d+)", (self._seen.get("clocks") or [b""])[-1])
+        clocks = re.fullmatch(rb"(\d{1,15})\.(\d\d) (\d{1,19})", (self._seen.get("clocks") or [b""])[-1])
         offset = int(clocks[1] + clocks[2]) * 10_000_000 - int(clocks[3]) if clocks else 0
         looks = [*self._early_looks, *self._looks.looks]
         return {pid: in_order(looks, pid, offset if abs(offset) > _SAME_CLOCK_NS else 0) for pid in self._plans}
 
     def _tracer_cpu(self) -> float | None:
         """The CPU seconds of bpftrace and what started it; None where the trace did not come to its end."""
-        before, after = (_children_s((self._seen.get(f"shell-{when}") or [b""])[-1]) for when in ("before", "after"))
+        before, after = (children_s((self._seen.get(f"shell-{when}") or [b""])[-1]) for when in ("before", "after"))
         return None if before is None or after is None else after - before
+
+    def _by_pid(self, line: bytes) -> bytes:
+        """Name a binary by its process, where the line names it by the process that holds it open (binding.sh)."""
+        for held in self._seen.get("held", []):
+            pid, _, holder = held.partition(b" ")
+            if pid.isdigit() and holder.isdigit() and len(held) < 24:
+                line = line.replace(b"/proc/%b/fd/5" % holder, b"/proc/%b/exe" % pid)
+        return line
 
     def _said(self) -> str:
         """Return why bpftrace failed in its own words, for an error message."""
         status = (self._seen.get("status") or [b"?"])[-1].decode("ascii", "replace")
-        if messages := complaints([*bytes(self._words).splitlines(), *self._noise]):
+        lines = [self._by_pid(line) for line in (*bytes(self._words).splitlines(), *self._noise)]
+        if messages := complaints(lines):
             return ": " + " / ".join(messages)[:600]
         return f" (it said nothing; exit status {status})" if status != "0" else ""
-
-
-def _stat(line: bytes) -> list[bytes]:
-    """The fields of /proc/PID/stat from the third on; the second, the name, may hold anything in its parentheses."""
-    return line.rpartition(b")")[2].split()
-
-
-def _children_s(stat: bytes) -> float | None:
-    """CPU seconds of the children that a process has waited for, from its /proc/PID/stat (cutime and cstime, proc(5),
-    in ticks that are 10 ms on every architecture that bpftrace runs on)."""
-    fields = _stat(stat)
-    ticks = [int(field) for field in fields[13:15] if field.isdigit()]
-    return sum(ticks) / 100 if len(ticks) == 2 else None

@@ -16,10 +16,11 @@ from urllib.parse import unquote_to_bytes
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.model import Endpoint, Instance, NodeBinary, NodeFacts
 from fleettrace.node.planning import Planned
+from fleettrace.node.plausible import MAX_INTEGER, MAX_RATE, ImplausibleError, implausible, integer
 from fleettrace.node.rates import assignments, look_at
 from fleettrace.node.sampling import LookReader, in_order
 from fleettrace.node.scripts import script_text
-from fleettrace.node.tracing import TraceEnd
+from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key
@@ -33,6 +34,9 @@ COST_US = 0.9
 """Microseconds of memcached's CPU for each look-up that it tells of: 0.3 to 0.9 were measured."""
 DEFAULT_PORT = 11211
 _LINE_MAX = 4096
+_MOST_PORTS = 64
+"""Ports that are asked whether a memcached listens there."""
+_NUMBERS = frozenset(("total", "skipped", "lost"))
 _SLACK_S = 30.0
 _FIND = """
 awk '$4 == "0A" { print $2 }' /proc/net/tcp /proc/net/tcp6 2>/dev/null
@@ -79,6 +83,7 @@ def reachable_without_root(
         instance = _nameless(endpoint, facts)
         if endpoint.port == DEFAULT_PORT if every else wanted(instance):
             found.append(instance)
+    del found[_MOST_PORTS:]
     by_pid: dict[int, Instance] = {}
     for instance in found:
         pid = _pid_behind(connection, instance.endpoints[0])
@@ -88,7 +93,7 @@ def reachable_without_root(
 
 
 def _nameless(endpoint: Endpoint, facts: NodeFacts) -> Instance:
-    return Instance(0, 0, NodeBinary("", 0, b""), b"", None, (endpoint.port,), None, (endpoint,), facts.netns)
+    return Instance(0, 0, NodeBinary("", 0, None), b"", None, (endpoint.port,), None, (endpoint,), facts.netns)
 
 
 def _listening(connection: Connection) -> list[Endpoint]:
@@ -183,7 +188,13 @@ class WatchTrace:
         return (text + looking + script_text("watch.sh")).encode()
 
     def read(self, execution: Execution) -> TraceEnd:
-        """Read to the end. Raises `HostError` when no memcached told anything."""
+        """Read to the end. Raises `HostError` when no memcached told anything, or the node sent what cannot be true."""
+        try:
+            return self._read(execution)
+        except ImplausibleError as error:
+            raise implausible(error) from None
+
+    def _read(self, execution: Execution) -> TraceEnd:
         broken: HostError | None = None
         try:
             for chunk in execution:
@@ -220,11 +231,13 @@ class WatchTrace:
             requests, _, name = value.partition(b" ")
             data = unquote_to_bytes(name)
             if requests.isdigit() and 0 < len(data) <= KEY_MAX_LENGTH:
-                key = Key.whole(data)
-                told.keys[key] = told.keys.get(key, 0) + int(requests)
-                told.smallest = min(told.smallest or int(requests), int(requests))
-        elif value.isdigit():
-            told.numbers[word] = int(value)
+                key, count = Key.whole(data), integer(requests, MAX_INTEGER, "a key's count")
+                told.keys[key] = told.keys.get(key, 0) + count
+                told.smallest = min(told.smallest or count, count)
+                if len(told.keys) > self._settings.printed_once:
+                    raise ImplausibleError(f"more than {self._settings.printed_once} keys of one memcached")
+        elif word in _NUMBERS and value.isdigit():
+            told.numbers[word] = min(int(value[:20]), MAX_INTEGER)
 
     def _end(self, broken: HostError | None) -> TraceEnd:
         begun = [told.begun_ns for told in self._told if told.begun_ns is not None]
@@ -238,6 +251,13 @@ class WatchTrace:
         start_ns = min(begun)
         looks = {one.pid: in_order(self._looks.looks, one.pid) for one in self._instances}
         window_s = max(0, max(ends) - start_ns) / 1e9
+        if window_s > self._settings.duration_s + _SLACK_S:
+            raise ImplausibleError(f"a window of {window_s:.0f} s")
+        for told in self._told:
+            # What a memcached prints is its container's word, not the node's: it costs that instance only.
+            if max(0, 0, *told.numbers.values()) > MAX_RATE * (window_s + 1):
+                told.refused = f"it claims more requests than any memcached can have had in {window_s:.3g} s"
+                told.keys, told.numbers = {}, {}
         return TraceEnd(
             whole=broken is None and window_s >= self._settings.duration_s * 0.98,
             broken=broken is not None,
@@ -252,7 +272,10 @@ class WatchTrace:
 
     def _summary(self, told: _Told) -> Summary:
         """What one memcached told. A line that is missing may have been any key's."""
-        total = told.numbers.get("total", sum(told.keys.values()))
+        listed = sum(told.keys.values())
+        total = told.numbers.get("total", listed)
+        if listed > total:
+            raise ImplausibleError(f"{listed} requests by key under a total of {total}")
         lost = told.numbers.get("lost", 0)
         cut = told.smallest if len(told.keys) >= self._settings.printed_once else 0
         absent = told.numbers.get("skipped", 0) + lost + cut

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from fleettrace.inventory.yamlerrors import describe, mark_of, too_deep
 from fleettrace.playbook.problems import Place, PlaybookError, Problem
 
-__all__ = ["MAX_BYTES", "MAX_NODES", "Kind", "Node", "read_tree", "text_node"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "MAX_NODES", "Kind", "Node", "read_tree", "text_node"]
 
 MAX_BYTES = 1_000_000
-_MAX_DEPTH = 40
+MAX_DEPTH = 40
 MAX_NODES = 50_000
 
 _STANDARD = "tag:yaml.org,2002:"
@@ -78,13 +79,10 @@ def read_tree(text: str, file: str) -> Node:
         raise _error(Place(file, 1, 1), f"this is longer than the {MAX_BYTES:,} bytes that a playbook may have")
     try:
         return _Builder(text, file).document()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        words = " ".join(str(error.problem or error.context or "cannot be read").split())
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
-        raise _error(place, f"bad YAML: {words}") from None
     except yaml.YAMLError as error:
-        raise _error(Place(file, 1, 1), f"bad YAML: {' '.join(str(error).split())}") from None
+        mark = mark_of(error)
+        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+        raise _error(place, describe(error, MAX_DEPTH)) from None
 
 
 def _error(place: Place, message: str) -> PlaybookError:
@@ -102,7 +100,8 @@ class _Builder:
         self._file = file
         self._lines = _BREAK.split(text)
         self._loader: Any = loader_class(text)
-        self._anchors: dict[str, Node] = {}
+        self._anchors: dict[str, tuple[Node, int]] = {}
+        self._deepest = 0
         self._nodes = 0
 
     def document(self) -> Node:
@@ -123,24 +122,38 @@ class _Builder:
 
     def _node(self, event: Any, depth: int) -> Node:
         place = self._place(event)
-        if depth > _MAX_DEPTH:
-            raise _error(place, f"bad YAML: nested more than {_MAX_DEPTH} deep")
         if type(event) is self._yaml.AliasEvent:
             if event.anchor not in self._anchors:
                 raise _error(place, f"bad YAML: the alias *{event.anchor} has no anchor before it")
-            node = self._anchors[event.anchor]
+            node, height = self._anchors[event.anchor]
             self._count(node.size, place)
+            self._reach(depth - 1 + height, place)
             return node
         self._count(1, place)
         if type(event) is self._yaml.ScalarEvent:
-            node = self._scalar(event, place)
-        elif type(event) is self._yaml.SequenceStartEvent:
+            node, height = self._scalar(event, place), 0
+        else:
+            node, height = self._collection(event, place, depth)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = node, height
+        return node
+
+    def _collection(self, event: Any, place: Place, depth: int) -> tuple[Node, int]:
+        """Return a list or mapping, and how many levels it has, those behind aliases included."""
+        outside, self._deepest = self._deepest, 0
+        self._reach(depth, place)
+        if type(event) is self._yaml.SequenceStartEvent:
             node = self._sequence(place, depth, self._collection_tag(event, "seq", place))
         else:
             node = self._mapping(place, depth, self._collection_tag(event, "map", place))
-        if event.anchor is not None:
-            self._anchors[event.anchor] = node
-        return node
+        height = self._deepest - depth + 1
+        self._deepest = max(outside, self._deepest)
+        return node, height
+
+    def _reach(self, depth: int, place: Place) -> None:
+        if depth > MAX_DEPTH:
+            raise _error(place, too_deep(MAX_DEPTH))
+        self._deepest = max(self._deepest, depth)
 
     def _count(self, nodes: int, place: Place) -> None:
         self._nodes += nodes

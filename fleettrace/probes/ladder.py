@@ -126,6 +126,7 @@ def _item(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
         verdict,
         pointer="arg0",
         length="arg1",
+        spots=placed.spots,
         overlay=placed.overlay,
         tagging=told,
         ops=wish.ops,
@@ -160,7 +161,7 @@ def _usdt(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
         return "the binary has no probe assoc__find (memcached's --enable-dtrace makes it)"
     if wish.ops is not None:
         return "its probes do not tell what kind a request is (--ops)"
-    if not overlay_works or analysis.build_id is None:
+    if not overlay_works:
         return "a symbol overlay is not possible, which leads bpftrace to the place of a probe"
     read = []
     for number, probe in enumerate(probes):
@@ -186,7 +187,8 @@ def _usdt(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
         why=f"at its `{probes[0].spot.instruction}`, by its note",
     )
     (point, pointer, length), *also = read
-    return ProbePlan(Rung.USDT, point, verdict, pointer, length, also=tuple(also), overlay=Overlay(elf))
+    spots = tuple(probe.spot for probe in probes)
+    return ProbePlan(Rung.USDT, point, verdict, pointer, length, also=tuple(also), spots=spots, overlay=Overlay(elf))
 
 
 def _command(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePlan | str:
@@ -202,7 +204,16 @@ def _command(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> Probe
     verdict = _verdict(Rung.COMMAND, analysis, point, placed, exact=False)
     length = "arg2" if version >= _LINE_HAS_LENGTH else "0"
     name = placed.places[MAIN].name
-    return ProbePlan(Rung.COMMAND, name, verdict, pointer="arg1", length=length, overlay=placed.overlay, ops=wish.ops)
+    return ProbePlan(
+        Rung.COMMAND,
+        name,
+        verdict,
+        pointer="arg1",
+        length=length,
+        spots=placed.spots,
+        overlay=placed.overlay,
+        ops=wish.ops,
+    )
 
 
 def _syscall(_analysis: BinaryAnalysis | None, wish: Wish, _overlay_works: bool) -> ProbePlan | str:
@@ -247,7 +258,15 @@ def _script(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbeP
     )
     names = {text: placed.places[name].name for text, name in named.items()}
     return ProbePlan(
-        Rung.SCRIPT, "", verdict, pointer="", length="", overlay=placed.overlay, script=script, names=names
+        Rung.SCRIPT,
+        "",
+        verdict,
+        pointer="",
+        length="",
+        spots=placed.spots,
+        overlay=placed.overlay,
+        script=script,
+        names=names,
     )
 
 

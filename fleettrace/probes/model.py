@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from fleettrace.binary.cheapest import Spot
 from fleettrace.probes.tags import Tagging
 from fleettrace.summary.run import ProbeVerdict
 
@@ -109,6 +110,8 @@ class ProbePlan:
     length: str
     also: tuple[tuple[str, str, str], ...] = ()
     """More places of the same probe, where the compiler made several of it: point, pointer and length of each."""
+    spots: tuple[Spot, ...] = ()
+    """The instructions under its probes; none where bpftrace finds its places without the analysis."""
     overlay: Overlay | None = None
     tagging: Tagging = field(default_factory=Tagging)
     """How the kind of request is told."""
@@ -120,6 +123,11 @@ class ProbePlan:
     script: Script | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     """The symbols for the points of a script."""
+
+    @property
+    def attaches(self) -> bool:
+        """Whether it puts probes into the binary's own code."""
+        return self.rung not in (Rung.SYSCALL, Rung.WATCH)
 
 
 @dataclass(frozen=True, slots=True)

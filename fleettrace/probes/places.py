@@ -16,6 +16,7 @@ __all__ = ["MAIN", "Place", "Places", "find_places", "place"]
 MAIN = "fleettrace_point"
 """The symbol that an overlay gives to the instruction under the main probe."""
 _WORDS = {Cost.EMULATED: "is emulated by the kernel", Cost.STEPPED: "is single-stepped"}
+_NO_OVERLAY = "a symbol overlay does not work there"
 _BY_NAME = (Found.SYMTAB, Found.DYNSYM)
 """Where bpftrace finds a symbol by itself."""
 
@@ -36,6 +37,11 @@ class Places:
     places: Mapping[str, Place]
     overlay: Overlay | None
 
+    @property
+    def spots(self) -> tuple[Spot, ...]:
+        """The instructions of all of them."""
+        return tuple(place.spot for place in self.places.values())
+
 
 def place(point: Point, *, returns: bool = False) -> Spot:
     """The cheapest instruction of a function to put a probe on. One that `returns` needs the return address where a
@@ -52,7 +58,7 @@ def find_places(
 ) -> Places | str:
     """Places for all of `wanted`, by name, or why there are none.
 
-    Without a symbol overlay a function is found by its own symbol, or any instruction by its address. An
+    Without a symbol overlay a function is found by its own symbol, or any instruction by its place in the file. An
     overlay takes the place of the binary's own symbols: when one probe needs it, all of them go by it.
     """
     if all(_by_name(point) and spot.address == point.entry.address for point, spot in wanted.values()):
@@ -63,7 +69,7 @@ def find_places(
             },
             None,
         )
-    if overlay_works and analysis.build_id is not None:
+    if overlay_works:
         try:
             elf = overlay(analysis.build_id, analysis.machine, {name: spot for name, (_, spot) in wanted.items()})
         except BinaryError as error:
@@ -71,19 +77,39 @@ def find_places(
         return Places(
             {name: Place(name, spot, _why(point, spot)) for name, (point, spot) in wanted.items()}, Overlay(elf)
         )
-    lacking = "the binary has no build id" if analysis.build_id is None else "a symbol overlay does not work there"
-    return Places({name: _without_overlay(point, spot, lacking) for name, (point, spot) in wanted.items()}, None)
+    found: dict[str, Place] = {}
+    for name, (point, spot) in wanted.items():
+        placed = _without_overlay(analysis, point, spot)
+        if isinstance(placed, str):
+            return placed
+        found[name] = placed
+    return Places(found, None)
 
 
-def _without_overlay(point: Point, spot: Spot, lacking: str) -> Place:
-    """A place that every bpftrace finds by itself: from 0.11 on it takes an address where no symbol is (`--unsafe`),
-    and up to 0.22 at the least it takes none within a function that has one."""
+def _without_overlay(analysis: BinaryAnalysis, point: Point, spot: Spot) -> Place | str:
+    """Return a place that every bpftrace finds by itself, or why there is none: by a symbol of the binary's own, or by
+    a bare number (`--unsafe`), which up to 0.22 at the least it takes for nothing inside a function with a symbol."""
     if not _by_name(point):
-        return Place(f"{spot.address:#x}", spot, f"{_why(point, spot)}; by its address, for {lacking}")
+        doubt = _doubt(analysis, spot)
+        if doubt is not None:
+            return f"{_NO_OVERLAY}, and by its file offset it may be missed: {doubt}"
+        return Place(f"{spot.file_offset:#x}", spot, f"{_why(point, spot)}; by its file offset, for {_NO_OVERLAY}")
     if spot.address == point.entry.address:
         return Place(str(point.symbol), spot, f"at its entry, by its symbol: {_how(spot)}")
-    why = f"at its entry, by its symbol, though {_how(point.entry)}: {lacking}"
+    why = f"at its entry, by its symbol, though {_how(point.entry)}: {_NO_OVERLAY}"
     return Place(str(point.symbol), point.entry, why)
+
+
+def _doubt(analysis: BinaryAnalysis, spot: Spot) -> str | None:
+    """Return why a bare number may lead bpftrace elsewhere, or None. It is a virtual address to bpftrace where a symbol
+    covers it, be it one of a debug file that the node has, and a file offset where none does."""
+    if spot.file_offset < 0:
+        return "where in the file it lies is not known"
+    if spot.file_offset in analysis.covered:
+        return "as an address the same number lies in a function with a symbol"
+    if spot.address != spot.file_offset and (analysis.build_id or analysis.debug_link):
+        return "as an address the same number is other code, which a debug file may give a symbol"
+    return None
 
 
 def _by_name(point: Point) -> bool:

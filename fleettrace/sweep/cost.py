@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fleettrace.node.sampling import Look, counted, cpu_between
-from fleettrace.node.tracing import TraceEnd
+from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import KeyLayout, TraceSettings
 from fleettrace.summary.run import Cost, Coverage, ProbeVerdict
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.detach import GONE_STATUS, NodeClock, collect, leave, read_clock, remove
 from fleettrace.node.planning import Planned
+from fleettrace.node.plausible import ENDING_S, STARTUP_S
 from fleettrace.node.rates import look_at
-from fleettrace.node.tracing import ENDING_S, STARTUP_S, HostTrace
+from fleettrace.node.tracing import HostTrace
 from fleettrace.summary.run import HostResult, Warn
 from fleettrace.sweep.detach_model import Detach, LeftTrace
 from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase, WindowsBegan
@@ -96,7 +97,7 @@ class DetachedSweep(HostSweep):
             host=name,
             folder=folder,
             nonce=trace.nonce,
-            planned=tuple(_light(each) for each in planned),
+            planned=tuple(planned),
             layout=traced.layout,
             bounds=bounds,
             looks=tuple(busy.looks),
@@ -188,12 +189,6 @@ class DetachedSweep(HostSweep):
             message = f"the windows of {len(moments)} hosts did not begin together but within {spread:.1f} s"
             warnings.append(Warn("windows-apart", message))
         return WindowsBegan(len(moments), spread, within, skew), warnings
-
-
-def _light(planned: Planned) -> Planned:
-    """Without the binary's first bytes, which nobody needs any more."""
-    instance = planned.instance
-    return replace(planned, instance=replace(instance, binary=replace(instance.binary, head=b"")))
 
 
 def skew_warnings(host: str, clock: NodeClock) -> list[Warn]:

@@ -10,7 +10,8 @@ from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.loading import Load, Verdict, load_program
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.node.planning import Planned, plan_instances
-from fleettrace.node.tracing import NOT_ATTACHED, REFUSED, sites_of
+from fleettrace.node.trace_end import NOT_ATTACHED, REFUSED
+from fleettrace.node.tracing import sites_of
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings, Wish
 from fleettrace.probes.program import program
@@ -142,7 +143,7 @@ class Fitting:
 
     def _reason(self, traced: Traced, error: HostError) -> str:
         """The verifier's own reason. bpftrace gives it only with `-v`: where the refusal lacks it, load once more."""
-        if isinstance(error, RefusedError):
+        if isinstance(error, ProgramRefusedError):
             return error.reason
         try:
             load = _load(traced, self.bounds)
@@ -174,7 +175,7 @@ def _add_why(outcome: HostOutcome, text: str) -> None:
             instance.probe = replace(instance.probe, why=f"{instance.probe.why}; {text}")
 
 
-class RefusedError(HostError):
+class ProgramRefusedError(HostError):
     """The node's kernel refused a program; `reason` is the verifier's."""
 
     def __init__(self, reason: str) -> None:
@@ -205,7 +206,7 @@ def check_loads(traced: Traced, bounds: TraceSettings) -> Load:
     load = _load(traced, bounds)
     match load.verdict:
         case Verdict.REFUSED:
-            raise RefusedError(load.reason)
+            raise ProgramRefusedError(load.reason)
         case Verdict.FAILED:
             raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], f"bpftrace did not start to trace: {load.reason}")
         case Verdict.UNSEEN if not traced.found.facts.overlay_unseen:

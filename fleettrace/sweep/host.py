@@ -12,7 +12,8 @@ from fleettrace.node.model import Discovery, NodeFacts
 from fleettrace.node.obstacles import obstacles
 from fleettrace.node.planning import Planned, check_able, check_empty
 from fleettrace.node.rates import Busyness, look_at, look_early
-from fleettrace.node.tracing import HostTrace, TraceEnd
+from fleettrace.node.trace_end import TraceEnd
+from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.model import Rung, TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn
@@ -26,9 +27,10 @@ from fleettrace.sweep.cost import (
     most_us,
     sized,
 )
+from fleettrace.sweep.dropping import leaving_out
 from fleettrace.sweep.events import Event, HostProgressed, InstanceStarted, Phase, SliceArrived, ignore
 from fleettrace.sweep.fitting import Fitting, Traced, rehearse
-from fleettrace.sweep.outcome import HostOutcome, outcome_of_trace
+from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
 from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.stop import Stop
@@ -104,9 +106,14 @@ class HostSweep:
         return fitting.outcome(self._attempt)
 
     def _attempt(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
+        """Trace what has a plan, without the instances that cannot be attached."""
         self.stop.check()
         self.tell(HostProgressed(traced.task.name, Phase.ATTACH))
-        return self._planned_trace(traced, planned)
+
+        def nothing_left(planned: Sequence[Planned]) -> HostOutcome:
+            return outcome_of_plan(traced.task.name, planned)
+
+        return leaving_out(self._planned_trace, nothing_left, traced, planned)
 
     def _planned_trace(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
         task = traced.task

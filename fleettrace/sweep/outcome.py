@@ -6,17 +6,25 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from fleettrace.errors import HostState
+from fleettrace.node.binding import REFUSALS
 from fleettrace.node.planning import Planned
-from fleettrace.node.tracing import TraceEnd
+from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import Rung
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, Warn
 from fleettrace.sweep.cost import costs_of, coverage_of, measured_verdict
+from fleettrace.sweep.dropping import DROPPED
 from fleettrace.sweep.settings import SweepSettings
 from fleettrace.sweep.stop import Reason
 
 __all__ = ["HostOutcome", "outcome_of_plan", "outcome_of_trace"]
+
+
+_VISIBLE = (
+    "the command that runs bpftrace there passes no standard input on, so every local user of that node could read the "
+    "program, and forge its output by way of a client: add `-i` to it (`docker exec -i ...`)"
+)
 
 
 @dataclass(slots=True)
@@ -53,6 +61,9 @@ def outcome_of_trace(
         pid = each.instance.pid
         if each.plan is None:
             continue
+        if pid in end.refused:
+            instance.state, instance.error = HostState.TRACE_FAILED, end.refused[pid]
+            continue
         if pid in end.implausible:
             instance.state = HostState.TRACE_FAILED
             instance.error = Failure(
@@ -87,7 +98,7 @@ def outcome_of_trace(
     whole = _whole(list(summaries.values()))
     result.top = hottest(whole, settings.top_per_host)
     result.course = list(whole.course)
-    return HostOutcome(result, summaries)
+    return HostOutcome(result, summaries, [Warn("program-visible", _VISIBLE, host)] if end.visible else [])
 
 
 def _whole(summaries: Sequence[Summary]) -> Summary:
@@ -142,7 +153,7 @@ def _instance(planned: Planned) -> InstanceResult:
         verdict = ProbeVerdict(None, exact=False, why=planned.failure.message)
     return InstanceResult(
         pid=instance.pid,
-        state=HostState.OK if planned.failure is None else HostState.UNSUPPORTED,
+        state=_planned_state(planned.failure),
         exe=instance.exe.decode("utf-8", "backslashreplace"),
         probe=verdict,
         container=instance.container,
@@ -152,6 +163,12 @@ def _instance(planned: Planned) -> InstanceResult:
         user=instance.user,
         error=planned.failure,
     )
+
+
+def _planned_state(failure: Failure | None) -> HostState:
+    if failure is None:
+        return HostState.OK
+    return HostState.TRACE_FAILED if failure.code in (*REFUSALS, *DROPPED) else HostState.UNSUPPORTED
 
 
 def _common_state(instances: Sequence[InstanceResult]) -> HostState:

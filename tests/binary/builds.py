@@ -27,8 +27,10 @@ class Build:
     cflags: str
     ldflags: str = ""
     configure: tuple[str, ...] = ()
+    compiler: str = "gcc"
 
 
+BARE = "-Wl,--build-id=none"
 HARDENED = "-g -O2 -fstack-protector-strong -fstack-clash-protection -Wformat -D_FORTIFY_SOURCE=2 -fPIE"
 
 BUILDS = {
@@ -42,8 +44,14 @@ BUILDS = {
     "proxy": Build("-O2", configure=("--enable-proxy",)),
     "hardened": Build(HARDENED, "-Wl,-z,relro -Wl,-z,now -pie", ("--enable-tls",)),
     "o3-lto": Build("-O3 -flto", "-flto"),
+    "lld-bare": Build(
+        "-O2 -ffunction-sections", f"-fuse-ld=lld {BARE} -Wl,--shuffle-sections=.text*=4", compiler="clang"
+    ),
+    "mold-bare": Build("-O2", f"-fuse-ld=mold {BARE}"),
+    "no-pie-bare": Build("-O2 -fno-pie", f"-no-pie {BARE}"),
 }
-"""Every variant, `hardened` being much like what Debian compiles its package with."""
+"""Every variant, `hardened` being much like what Debian compiles its package with. In those called `bare` there is no
+build id, and an address of the code is not its offset in the file."""
 
 CI_BUILDS = ("plain", "cf-protection", "lto")
 """The variants whose tests run everywhere; the others are tested where somebody has built them."""
@@ -127,7 +135,7 @@ def _compile(source: Path, variant: Build, target: Path) -> None:
     tree = target.parent / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(source, tree, symlinks=True)
-    environment = os.environ | {"CFLAGS": variant.cflags, "LDFLAGS": variant.ldflags}
+    environment = os.environ | {"CC": variant.compiler, "CFLAGS": variant.cflags, "LDFLAGS": variant.ldflags}
     log = (target.parent / "log").open("wb")
     with log:
         for command in (

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 
 from fleettrace.binary.analysis import BinaryAnalysis, analyse
-from fleettrace.binary.elf import BinaryError, build_id_from_head, parse
+from fleettrace.binary.elf import BinaryError, parse
 from tests.binary.builds import build, extra_binaries, stripped
 
 __all__ = ["main", "mutate", "structures"]
@@ -73,7 +73,6 @@ def _alarm(_: int, __: FrameType | None) -> None:
 
 
 def _one(data: bytes) -> str:
-    build_id_from_head(data[:4096])
     try:
         analysis = analyse(data)
     except BinaryError as error:

@@ -31,6 +31,10 @@ def test_an_overlay_is_an_elf_file_with_these_names_and_this_build_id() -> None:
     assert len(data) < 1024
 
 
+def test_an_overlay_for_a_binary_without_build_id_has_none() -> None:
+    assert elf_file.build_id(elf_file.parse(overlay(None, Machine.X86_64, {"one": SPOT}))) is None
+
+
 @pytest.mark.parametrize("names", [{}, {"a b": SPOT}, {"": SPOT}, {"x:*": SPOT}])
 def test_a_name_that_bpftrace_could_misread_is_refused(names: dict[str, Spot]) -> None:
     with pytest.raises(BinaryError, match="C identifiers"):

@@ -9,7 +9,7 @@ import pytest
 
 from fleettrace.binary.analysis import Found, analyse
 from fleettrace.binary.elf import BinaryError, parse
-from fleettrace.binary.symbols import Origin, Symbol, Variant, base_name, function_symbols, named, variant
+from fleettrace.binary.symbols import Origin, Symbol, Variant, base_name, covered, function_symbols, named, variant
 from tests.binary.builds import build, stripped
 
 
@@ -73,3 +73,11 @@ def test_symbols_are_those_that_nm_lists() -> None:
     found = {s.name: s.address for s in function_symbols(parse(path.read_bytes()))}
     assert found == {name: address for name, address in expected.items() if name in found}
     assert {"do_item_get", "item_alloc", "main"} <= set(found)
+
+
+def test_a_number_is_covered_where_a_symbol_of_any_kind_is() -> None:
+    elf = parse(build("plain").read_bytes())
+    [get] = named(function_symbols(elf), "do_item_get")
+    numbers = [get.address - 1 + get.size, 1]
+    assert covered(elf, numbers) == (numbers[0],)
+    assert covered(parse(stripped("plain").read_bytes()), numbers) == ()

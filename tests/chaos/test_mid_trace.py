@@ -13,7 +13,7 @@ import pytest
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.truth import Place, Truth
-from fleettrace.node.tracing import ENDING_S
+from fleettrace.node.plausible import ENDING_S
 from tests.chaos.hosts import OwnFolders, left_over, places_of
 from tests.chaos.wire import bad_wire
 from tests.e2e.command import Command, Done, on_lab

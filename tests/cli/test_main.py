@@ -130,7 +130,7 @@ def test_plan_shows_the_whole_program_and_connects_to_nobody(environ: dict[str, 
     done = run(environ, tmp_path, "plan", "-i", str(place), "--duration", "7s")
     assert (done.returncode, done.stderr) == (0, "")
     assert "# 1 host, 1 at a time, 7 s each" in done.stdout
-    assert "a: ssh 192.0.2.1, root by sudo unless root already: bpftrace -e PROGRAM" in done.stdout
+    assert "a: ssh 192.0.2.1, root by sudo unless root already: bpftrace - <PROGRAM" in done.stdout
     assert "uprobe:/proc/4711/exe:do_item_get" in done.stdout
     assert "$" + "{" not in done.stdout
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from fleettrace.lab.truth import Place, Truth
 from tests.binary.builds import extra_binaries
 from tests.e2e.command import Command, Done
 
-__all__ = ["Served", "binary", "names", "served"]
+__all__ = ["ADDRESS", "Served", "answers", "binary", "free_port", "names", "served"]
 
 ADDRESS = "127.0.0.1"
 
@@ -48,11 +48,16 @@ class Served:
     inventory: Path
 
     def trace(
-        self, requests: Sequence[Request], *options: str, seconds: int = 3, at_once: int = 10_000
+        self,
+        requests: Sequence[Request],
+        *options: str,
+        seconds: int = 3,
+        at_once: int = 10_000,
+        variables: Mapping[str, str] | None = None,
     ) -> tuple[Done, Truth]:
         """Trace it as JSON while the requests are carried out: the command's end, and the truth."""
         arguments = ["run", "-i", str(self.inventory), "--duration", f"{seconds}s", "--top", "100000", "-v"]
-        with Command([*arguments, "--output", "json", *options]) as command:
+        with Command([*arguments, "--output", "json", *options], variables=variables) as command:
             command.wait_for_trace("here")
             truth = self.send(requests, at_once)
             assert not command.said("here: ok"), "the traffic outlasted the window"
@@ -71,20 +76,19 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, binary: Path, *options: str) -> Iterator[Served]:
-    """Run `binary` with more `options`; files go into `folder`."""
-    with socket.socket() as probe:
-        probe.bind((ADDRESS, 0))
-        port = probe.getsockname()[1]
+def served(folder: Path, binary: Path, *options: str, bpftrace: str = "bpftrace") -> Iterator[Served]:
+    """Run `binary` with more `options`; files go into `folder`. `bpftrace` is the command that traces it."""
+    port = free_port()
     server = subprocess.Popen(
         [str(binary), "-u", "nobody", "-l", ADDRESS, "-p", str(port), "-t", "2", "-m", "64", *options],
         stdin=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: _answers(port), f"memcached on port {port} does not start")
+        wait_until(lambda: answers(port), f"memcached on port {port} does not start")
         inventory = folder / "inventory.yaml"
         inventory.write_text(
-            f"all: {{hosts: {{here: {{ansible_connection: local, fleettrace_instances: [{port}]}}}}}}\n"
+            "all: {hosts: {here: {ansible_connection: local, "
+            f"fleettrace_instances: [{port}], fleettrace_bpftrace: {bpftrace}}}}}}}\n"
         )
         yield Served(server.pid, port, inventory)
     finally:
@@ -92,7 +96,16 @@ def served(folder: Path, binary: Path, *options: str) -> Iterator[Served]:
         server.wait()
 
 
-def _answers(port: int) -> bool:
+def free_port() -> int:
+    """A TCP port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def answers(port: int) -> bool:
+    """Whether a memcached serves there."""
     try:
         return bool(read_stats(ADDRESS, port)["pid"])
     except OSError:

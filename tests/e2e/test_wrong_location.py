@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,9 @@ def misled(binary: bytes, function: str) -> BinaryAnalysis:
 
 def sweep(lab: Lab, cache: Path, function: str) -> Done:
     """A run that believes `function` to be do_item_get in one of the two memcacheds, under traffic."""
-    analysis = misled(memcached_binary("plain").read_bytes(), function)
-    kept = cache / "fleettrace/binaries" / f"{analysis.build_id}-{ANALYSIS}.json"
+    binary = memcached_binary("plain").read_bytes()
+    analysis = misled(binary, function)
+    kept = cache / "fleettrace/binaries" / f"{sha256(binary).hexdigest()}-{ANALYSIS}.json"
     kept.parent.mkdir(parents=True)
     kept.write_text(json.dumps(analysis.to_dict()))
     options = ["--duration", "60s", "--top", "100000", "--output", "json", "-v"]

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleettrace.errors import ConfigError
-from fleettrace.inventory.yamlread import Unsafe, Vaulted, line_of, read_text
+from fleettrace.inventory.yamlerrors import too_deep
+from fleettrace.inventory.yamlread import MAX_DEPTH, Unsafe, Vaulted, line_of, read_json, read_text
+from tests.deep_yaml import TOO_DEEP, deep_by_aliases, first_line_too_deep
 
 _SCALARS = st.one_of(
     st.none(),
@@ -75,6 +77,36 @@ def test_what_cannot_be_read_is_an_error_of_one_line(text: str) -> None:
         read_text(text, "some/file.yaml")
     assert str(caught.value).startswith("some/file.yaml:")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bounded", [True, False], ids=["installed parser", "parser without a bound"])
+@pytest.mark.parametrize("text", TOO_DEEP.values(), ids=TOO_DEEP)
+def test_deep_nesting_is_one_error_whoever_refuses(monkeypatch: pytest.MonkeyPatch, text: str, bounded: bool) -> None:
+    if not bounded:  # PyYAML's own parser bounds no nesting, as libyaml did not before PyYAML 6.0.4
+        monkeypatch.setattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    with pytest.raises(ConfigError) as caught:
+        read_text(text, "some/file.yaml")
+    assert (caught.value.line, caught.value.message) == (first_line_too_deep(text, MAX_DEPTH), too_deep(MAX_DEPTH))
+
+
+def test_aliases_nest_no_deeper_than_brackets() -> None:
+    read_text(deep_by_aliases(MAX_DEPTH), "x")
+    with pytest.raises(ConfigError) as caught:
+        read_text(deep_by_aliases(MAX_DEPTH + 1), "x")
+    assert caught.value.message == too_deep(MAX_DEPTH)
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 900, 30_000])
+def test_json_nests_no_deeper_than_yaml(depth: int) -> None:
+    text = '{"a":' * (depth - 1) + "[1]" + "}" * (depth - 1)
+    with pytest.raises(ConfigError) as caught:
+        read_json(text, "x")
+    assert caught.value.message == too_deep(MAX_DEPTH, "JSON")
+
+
+def test_nesting_up_to_the_bound_is_read() -> None:
+    text = '{"a": ' + "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1) + "}"
+    assert read_text("---\n" + text, "x") == read_json(text, "x") == yaml.safe_load(text)
 
 
 def test_lines_are_found_again() -> None:

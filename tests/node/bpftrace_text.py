@@ -81,7 +81,7 @@ keys = st.lists(_TRAPS | _PLAIN, min_size=1, max_size=6).map(lambda parts: b"".j
 def entries(piece: int) -> st.SearchStrategy[Entry]:
     """Any entry."""
     return st.builds(
-        entry_of, st.integers(1, 4_194_304), st.integers(0, 65535), keys, st.integers(1, 2**63), st.just(piece)
+        entry_of, st.integers(1, 4_194_304), st.integers(0, 65535), keys, st.integers(1, 2**58), st.just(piece)
     )
 
 

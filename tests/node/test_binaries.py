@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from fleettrace.binary.elf import BinaryError
-from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
+from fleettrace.binary.analysis import analyse
+from fleettrace.node.binaries import BinaryCatalog, BinaryChangedError, default_cache_dir
+from tests.binary.builds import build, stripped
 
 PROGRAM = Path("/bin/true").read_bytes()
 OTHER = Path("/bin/false").read_bytes()
-HEAD = 4096
+NAME = sha256(PROGRAM).hexdigest()
+"""What a binary is known by."""
 
 
 class Source:
@@ -33,42 +36,56 @@ class Source:
         return self.data
 
 
-def test_hosts_that_run_the_same_build_wait_for_one_fetch() -> None:
+def test_hosts_that_run_the_same_binary_wait_for_one_fetch() -> None:
     catalog, source = BinaryCatalog(None), Source(seconds=0.05)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: catalog.get(PROGRAM[:HEAD], source), range(16)))
+        found = list(pool.map(lambda _: catalog.get(NAME, source), range(16)))
     assert source.asked == 1
     assert all(analysis == found[0] for analysis in found)
 
 
 def test_an_analysis_is_kept_for_the_next_run(tmp_path: Path) -> None:
     first, again = Source(), Source()
-    kept = BinaryCatalog(tmp_path / "new").get(PROGRAM[:HEAD], first)
-    assert BinaryCatalog(tmp_path / "new").get(PROGRAM[:HEAD], again) == kept
+    kept = BinaryCatalog(tmp_path / "new").get(NAME, first)
+    assert BinaryCatalog(tmp_path / "new").get(NAME, again) == kept
     assert (first.asked, again.asked) == (1, 0)
     assert (tmp_path / "new").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"build_id": 7}', "null"])
 def test_a_broken_cache_is_passed_over(tmp_path: Path, text: str) -> None:
-    BinaryCatalog(tmp_path).get(PROGRAM[:HEAD], Source())
+    BinaryCatalog(tmp_path).get(NAME, Source())
     [file] = tmp_path.iterdir()
     file.write_text(text)
     source = Source()
-    BinaryCatalog(tmp_path).get(PROGRAM[:HEAD], source)
+    BinaryCatalog(tmp_path).get(NAME, source)
     assert source.asked == 1
 
 
 def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert BinaryCatalog(tmp_path / "file" / "below").get(PROGRAM[:HEAD], Source()).build_id
+    assert BinaryCatalog(tmp_path / "file" / "below").get(NAME, Source()).build_id
 
 
-def test_a_binary_that_was_replaced_meanwhile_is_not_taken_for_the_old_one() -> None:
+def test_a_host_that_sends_another_content_harms_only_itself(tmp_path: Path) -> None:
+    catalog = BinaryCatalog(tmp_path)
+    with pytest.raises(BinaryChangedError):
+        catalog.get(NAME, Source(OTHER))
+    assert not list(tmp_path.iterdir())
+    assert catalog.get(NAME, Source()) == analyse(PROGRAM)
+
+
+def test_variants_with_one_build_id_are_two_binaries() -> None:
     catalog = BinaryCatalog(None)
-    with pytest.raises(BinaryError, match="replaced"):
-        catalog.get(PROGRAM[:HEAD], Source(OTHER))
-    assert catalog.get(PROGRAM[:HEAD], Source()).build_id
+    for path in (build("plain"), stripped("plain")):
+        data = path.read_bytes()
+        assert catalog.get(sha256(data).hexdigest(), Source(data)) == analyse(data)
+
+
+def test_a_binary_without_a_hash_is_always_fetched() -> None:
+    catalog, source = BinaryCatalog(None), Source()
+    assert catalog.get(None, source) == catalog.get(None, source) == catalog.get(NAME, source)
+    assert source.asked == 2
 
 
 def test_a_fetch_that_failed_is_tried_again() -> None:
@@ -77,8 +94,8 @@ def test_a_fetch_that_failed_is_tried_again() -> None:
 
     catalog = BinaryCatalog(None)
     with pytest.raises(OSError, match="gone"):
-        catalog.get(PROGRAM[:HEAD], fail)
-    assert catalog.get(PROGRAM[:HEAD], Source()).build_id
+        catalog.get(NAME, fail)
+    assert catalog.get(NAME, Source()).build_id
 
 
 def test_the_cache_is_where_caches_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

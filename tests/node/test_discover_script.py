@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,21 @@ def test_the_identity_of_a_binary_is_its_inode(host: Host) -> None:
         status = Path(f"/proc/{instance.pid}/exe").stat()
         assert instance.binary.inode == f"{status.st_dev}:{status.st_ino}"
         assert instance.binary.size == status.st_size
-        assert instance.binary.head == Path(f"/proc/{instance.pid}/exe").read_bytes()[:4096]
+        assert instance.binary.sha256 == sha256(Path(f"/proc/{instance.pid}/exe").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("tool", ["sha256sum", "openssl", "perl", "none"])
+def test_any_tool_hashes_a_binary(host: Host, tmp_path: Path, tool: str) -> None:
+    """Without any it is left to the controller."""
+    tools = ("sh", "stat", "awk", "grep", "readlink", "cat", "ls", "tr", "head", "od", "uname", "timeout", "unshare")
+    for name in (*tools, tool):
+        if found := find_program(name):
+            (tmp_path / name).symlink_to(found)
+    if tool not in ("none", *(each.name for each in tmp_path.iterdir())):
+        pytest.skip(f"{tool} is not installed")
+    for instance in look(host, ["/bin/sh"], path=str(tmp_path)).instances:
+        content = Path(f"/proc/{instance.pid}/exe").read_bytes()
+        assert instance.binary.sha256 == (None if tool == "none" else sha256(content).hexdigest())
 
 
 def test_a_path_of_any_bytes_survives(host: Host) -> None:

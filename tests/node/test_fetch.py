@@ -27,7 +27,7 @@ def connection() -> Iterator[Connection]:
 
 def running(pid: int, size: int) -> Instance:
     return Instance(
-        pid=pid, start=1, binary=NodeBinary("1:1", size, b""), exe=b"/x", user=None, ports=(), container=None
+        pid=pid, start=1, binary=NodeBinary("1:1", size, None), exe=b"/x", user=None, ports=(), container=None
     )
 
 

@@ -15,7 +15,8 @@ from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import look_around
 from fleettrace.node.planning import plan_instances
 from fleettrace.node.rates import look_at
-from fleettrace.node.tracing import HostTrace, TraceEnd
+from fleettrace.node.trace_end import TraceEnd
+from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings, Wish
 from fleettrace.transport.interface import Connection, Target

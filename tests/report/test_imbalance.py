@@ -58,8 +58,10 @@ shapes = {
 }
 
 
+# Below twice the ordinary traffic, some fleets drawn here have a family that explains the load better: the base
+# traffic itself differs by a fifth between hosts, and the planted key belongs to a family.
 @settings(max_examples=40)
-@given(**shapes)
+@given(**shapes | {"excess": st.floats(2.0, 6.0)})
 def test_a_planted_key_is_named(hosts: int, seed: int, excess: float, warm: int) -> None:
     keys, rng = fleet(hosts, seed, warm)
     planted = key_of(rng.choice(FAMILIES), rng)

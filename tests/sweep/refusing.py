@@ -10,14 +10,30 @@ from pathlib import Path
 __all__ = ["refusing"]
 
 _SCRIPT = """#!/usr/bin/env python3
-import os, re, sys
+import os, re, subprocess, sys
 
 words = sys.argv[1:]
+
+
+def spoilt(text):
+    if re.search({pattern!r}, text):
+        strings = ", ".join(f"str((uint64){{number}}, 70)" for number in range(9))
+        text += "\\ninterval:s:1 {{ @far_too_large[" + strings + "] = count(); }}\\n"
+    return text
+
+
 if "-e" in words:
     at = words.index("-e") + 1
-    if re.search({pattern!r}, words[at]):
-        strings = ", ".join(f"str((uint64){{number}}, 70)" for number in range(9))
-        words[at] += "\\ninterval:s:1 {{ @far_too_large[" + strings + "] = count(); }}\\n"
+    words[at] = spoilt(words[at])
+elif "-" in words:
+    reading, writing = os.pipe()
+    text = spoilt(sys.stdin.read())
+    if os.fork() == 0:
+        os.close(reading)
+        os.write(writing, text.encode())
+        os._exit(0)
+    os.close(writing)
+    os.dup2(reading, 0)
 os.execvp("bpftrace", ["bpftrace", *words])
 """
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleettrace.node.sampling import Look
-from fleettrace.node.tracing import TraceEnd
+from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings
 from fleettrace.summary.run import Cost, Coverage, ProbeVerdict

@@ -23,7 +23,7 @@ from fleettrace.sweep.detach_file import LeftFile, LeftRun, decode, encode, read
 from fleettrace.sweep.detach_model import LeftTrace
 
 INFO = RunInfo("run-1", datetime(2026, 1, 2, 3, 4, 5, 6, UTC), "cache-*", 10.0, "0.1.0")
-BINARY = NodeBinary("12:34", 99, b"\x7fELF\xff")
+BINARY = NodeBinary("12:34", 99, "ab" * 32)
 PLAN = ProbePlan(
     Rung.ITEM,
     "do_item_get",

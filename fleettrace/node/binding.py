@@ -1,0 +1,56 @@
+"""Binding a trace to the analysed binaries: what a node compares before it attaches anything (binding.sh), and what it
+refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from fleettrace.errors import HostError, HostState
+from fleettrace.node.model import Instance
+from fleettrace.probes.model import ProbePlan
+from fleettrace.summary.run import Failure
+
+__all__ = ["BINARY_CHANGED", "REFUSALS", "RefusedError", "refusals", "site_lines"]
+
+BINARY_CHANGED = "binary-changed"
+"""The code of an instance that runs, or whose node sends, another binary than the one that was analysed."""
+REFUSALS = {
+    BINARY_CHANGED: "runs another binary now than the one that was analysed, so no probe was set on it: run again",
+    "code-mismatch": "has other code at the probe than was analysed, so no probe was set on it: run again",
+    "memcached-ended": "ended before it could be traced: run again",
+    "foreign-proc": "cannot be told apart, for /proc of the session is that of another PID namespace: log in to the "
+    "host itself, or mount its own /proc",
+}
+"""Why a node refuses to trace a process, by the code that it gives."""
+
+
+class RefusedError(HostError):
+    """A node attached nothing, because the binaries of these processes are not those that were analysed."""
+
+    def __init__(self, failures: Mapping[int, Failure]) -> None:
+        first = next(iter(failures.values()))
+        super().__init__(HostState.TRACE_FAILED, first.code, "; ".join(each.message for each in failures.values()))
+        self.failures = failures
+
+
+def site_lines(sites: Iterable[Sequence[tuple[Instance, ProbePlan]]]) -> str:
+    """Return what binding.sh is to hold: a line for each binary that has a probe in its own code."""
+    return "\n".join(_line(site) for site in sites if site[0][1].attaches)
+
+
+def _line(site: Sequence[tuple[Instance, ProbePlan]]) -> str:
+    plan, binary = site[0][1], site[0][0].binary
+    pids = ",".join(str(int(each.pid)) for each, _ in site)
+    code = ",".join(f"{spot.file_offset - spot.offset}:{spot.code}" for spot in plan.spots)
+    symbols = "" if plan.overlay is None else "".join(f"\\{byte:03o}" for byte in plan.overlay.elf)
+    return f"{pids} {int(binary.size)} {binary.sha256 or '-'} {code or '-'} {symbols or '-'}"
+
+
+def refusals(records: Iterable[bytes]) -> dict[int, Failure]:
+    """Return why processes are not traced, by pid, from the records `refused`; any other is passed over."""
+    failures = {}
+    for record in records:
+        pid, _, code = record.decode("ascii", "replace").partition(" ")
+        if pid.isdigit() and len(pid) < 11 and code in REFUSALS:
+            failures[int(pid)] = Failure(code, f"memcached (pid {pid}) {REFUSALS[code]}")
+    return failures

@@ -1,0 +1,25 @@
+# What a binary is: the SHA-256 of its content. A part of other scripts.
+
+# The largest binary that is hashed, and that the controller fetches (fetch.py, MAX_BINARY): 64 MiB.
+most_hashed=67108864
+
+# What bounds a step, where the node can: a file may lie on a file system that answers no more.
+quick=
+if command -v timeout >/dev/null 2>&1; then quick='timeout 10'; fi
+hasher=
+if command -v sha256sum >/dev/null 2>&1; then
+    hasher=sha256sum
+elif command -v openssl >/dev/null 2>&1; then
+    hasher='openssl dgst -sha256 -r'
+elif perl -MDigest::SHA -e 1 >/dev/null 2>&1; then
+    # Without blanks, for the shell splits it into words.
+    hasher='perl -MDigest::SHA=sha256_hex -e undef($/);print(sha256_hex(scalar(<STDIN>)))'
+fi
+
+# Set $sum to the SHA-256 of file $1, of $2 bytes, in hex; to nothing where it cannot be had.
+sum_of() {
+    sum=
+    [ -n "$hasher" ] && [ "$2" -le "$most_hashed" ] || return
+    sum=$($quick $hasher 2>/dev/null <"$1") 2>/dev/null
+    sum=${sum%% *}
+}

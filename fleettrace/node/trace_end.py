@@ -1,0 +1,76 @@
+"""How a host's trace ends: what it gave, or why bpftrace attached nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fleettrace.errors import HostError, HostState
+from fleettrace.node.sampling import Look
+from fleettrace.summary.counts import Summary
+from fleettrace.summary.run import Failure
+
+__all__ = ["NOT_ATTACHED", "REFUSED", "AttachError", "TraceEnd", "TracedProcess", "children_s", "stat_fields"]
+
+REFUSED = "program-refused"
+"""The code of a trace whose program the kernel's verifier, or bpftrace itself, did not take."""
+NOT_ATTACHED = ("attach-failed", "probes-missing")
+"""The codes of a trace that had not every probe in place, and so traced nothing."""
+
+
+class AttachError(HostError):
+    """bpftrace did not attach every probe. `gone` are the pids that are no longer the processes they were."""
+
+    def __init__(self, code: str, message: str, gone: frozenset[int] = frozenset()) -> None:
+        super().__init__(HostState.TRACE_FAILED, code, message)
+        self.gone = gone
+
+
+@dataclass(frozen=True, slots=True)
+class TracedProcess:
+    """A traced process before or after the trace: when it started, in clock ticks."""
+
+    start: int
+
+
+@dataclass(slots=True)
+class TraceEnd:
+    """How a trace ended."""
+
+    whole: bool
+    """The program ended itself at the end of its window."""
+    broken: bool
+    """What was printed does not reach to the end of the trace."""
+    window_s: float
+    """Seconds from the start of the counting to the end of the last slice, by the node's clock."""
+    summaries: dict[int, Summary]
+    """By pid. Every traced process has one, with a total of 0 when it got no request."""
+    alive: set[int]
+    """The pids that are still the processes they were."""
+    implausible: set[int]
+    """The pids whose keys cannot be memcached's: the probe sits in the wrong place, and nothing it read counts."""
+    start_ns: int = 0
+    """When the counting began, by the node's monotonic clock."""
+    looks: dict[int, list[Look]] = field(default_factory=dict)
+    """By pid, in order, on the same clock."""
+    overfull: bool = False
+    """The map of a program of the user's own was full."""
+    tracer_cpu_s: float | None = None
+    visible: bool = False
+    """The program stood in the arguments of a process there, where every local user can read it."""
+    words: str = ""
+    """What bpftrace said that was no part of the program's output."""
+    refused: dict[int, Failure] = field(default_factory=dict)
+    """Why there was no probe on the binary that a process ran by then, by pid."""
+
+
+def stat_fields(line: bytes) -> list[bytes]:
+    """The fields of /proc/PID/stat from the third on; the second, the name, may hold anything in its parentheses."""
+    return line.rpartition(b")")[2].split()
+
+
+def children_s(stat: bytes) -> float | None:
+    """CPU seconds of the children that a process has waited for, from its /proc/PID/stat (cutime and cstime, proc(5),
+    in ticks that are 10 ms on every architecture that bpftrace runs on)."""
+    fields = stat_fields(stat)
+    ticks = [int(field) for field in fields[13:15] if field.isdigit() and len(field) < 19]
+    return sum(ticks) / 100 if len(ticks) == 2 else None

@@ -1,0 +1,193 @@
+"""A process that runs another binary than the one that was analysed gets no probe, and its neighbours are traced."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from fleettrace.errors import FleettraceError
+from fleettrace.lab.packages import find_program
+from fleettrace.lab.system import wait_until
+from fleettrace.node.binaries import BinaryCatalog
+from fleettrace.probes.model import TraceSettings
+from fleettrace.summary.run import InstanceResult
+from fleettrace.sweep.events import ignore
+from fleettrace.sweep.host import HostSweep
+from fleettrace.sweep.settings import HostTask, SweepSettings
+from fleettrace.sweep.stop import Stop
+from fleettrace.transport.interface import Target
+from tests.binary.builds import stripped
+from tests.e2e.exchange import Before, Exchangeable, exchangeable
+from tests.e2e.local import Served, answers, served
+from tests.e2e.test_landing import TRAFFIC, private
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[tuple[Exchangeable, Served]]:
+    """A memcached that can become one of another build, and one that stays."""
+    for name in ("first", "following", "neighbour"):
+        (tmp_path / name).mkdir()
+    first = private(stripped("plain"), tmp_path / "first")
+    following = private(stripped("cf-protection"), tmp_path / "following")
+    with (
+        exchangeable(tmp_path, first, following) as changing,
+        served(tmp_path, private(stripped("plain"), tmp_path / "neighbour")) as neighbour,
+    ):
+        yield changing, neighbour
+
+
+def sweep(
+    two: tuple[Exchangeable, Served], event: Callable[[], None], bpftrace: str = "bpftrace"
+) -> dict[int, InstanceResult]:
+    """Sweep both for two seconds; `event` happens when the trace is about to start. Results by pid."""
+    pids = {one.pid for one in two}
+    task = HostTask("here", Target("here"), Before(event), (bpftrace,), wanted=lambda one: one.pid in pids)
+    bounds = TraceSettings(2.0)
+    outcome = HostSweep(SweepSettings(2.0), bounds, BinaryCatalog(None), Stop(), ignore).run(task)
+    return {one.pid: one for one in outcome.result.instances}
+
+
+def verdicts(results: dict[int, InstanceResult]) -> dict[int, tuple[str, str | None]]:
+    return {pid: (one.state.value, one.error.code if one.error else None) for pid, one in results.items()}
+
+
+def nothing() -> None:
+    """Nothing happens."""
+
+
+def test_what_stays_the_same_is_traced(two: tuple[Exchangeable, Served]) -> None:
+    changing, neighbour = two
+    assert verdicts(sweep(two, nothing)) == {changing.pid: ("ok", None), neighbour.pid: ("ok", None)}
+
+
+def test_a_binary_that_changed_before_the_trace_gets_no_probe(two: tuple[Exchangeable, Served]) -> None:
+    changing, neighbour = two
+    assert verdicts(sweep(two, changing)) == {
+        changing.pid: ("trace-failed", "binary-changed"),
+        neighbour.pid: ("ok", None),
+    }
+
+
+def test_a_process_that_ended_before_the_trace_leaves_its_neighbours(two: tuple[Exchangeable, Served]) -> None:
+    changing, neighbour = two
+
+    def end() -> None:
+        os.kill(changing.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, changing.pid, os.WEXITED | os.WNOWAIT)
+
+    assert verdicts(sweep(two, end)) == {
+        changing.pid: ("trace-failed", "memcached-ended"),
+        neighbour.pid: ("ok", None),
+    }
+
+
+@contextmanager
+def under_traffic(port: int, pid: int) -> Iterator[None]:
+    """Requests to a memcached that a misplaced probe would crash, until the block is over."""
+    over = Event()
+    memcached = Served(pid, port, Path())
+
+    def send() -> None:
+        while not over.is_set():
+            try:
+                memcached.send(TRAFFIC, 100)
+            except FleettraceError:
+                time.sleep(0.02)
+
+    thread = Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_binary_that_changes_while_bpftrace_starts_gets_no_probe(
+    two: tuple[Exchangeable, Served], tmp_path: Path
+) -> None:
+    """The last moment: every check is over, and bpftrace looks for its binary."""
+    changing, neighbour = two
+    script = tmp_path / "bpftrace"
+    script.write_text(
+        f"""#!/bin/sh
+case "$*" in *--version*) exec bpftrace "$@" ;; esac
+kill -USR2 {changing.pid}
+until [ /proc/{changing.pid}/exe -ef {shlex.quote(str(changing.following))} ]; do :; done
+exec bpftrace "$@"
+"""
+    )
+    script.chmod(0o755)
+    with under_traffic(changing.port, changing.pid):
+        results = sweep(two, nothing, str(script))
+        time.sleep(0.5)
+    assert answers(changing.port)
+    assert results[neighbour.pid].state.value == "ok"
+    changed = results[changing.pid]
+    assert (changed.state.value, changed.requests) == ("partial", 0)
+    assert changed.error is not None
+    assert changed.error.code == "memcached-ended"
+
+
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_without_a_hash_the_code_before_the_probe_is_compared(
+    two: tuple[Exchangeable, Served], exchanged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing, neighbour = two
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    names = "sh stat awk grep readlink cat ls tr head od uname timeout unshare mount mkdir sleep bpftrace id gzip chmod"
+    for name in names.split():
+        (folder / name).symlink_to(find_program(name) or name)
+    monkeypatch.setenv("PATH", str(folder))
+    results = verdicts(sweep(two, changing if exchanged else nothing))
+    assert results[neighbour.pid] == ("ok", None)
+    assert results[changing.pid] == (("trace-failed", "code-mismatch") if exchanged else ("ok", None))
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
+@pytest.mark.parametrize("exchanged", [True, False])
+def test_every_shell_binds_the_trace_to_the_binary(
+    two: tuple[Exchangeable, Served], exchanged: bool, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing, neighbour = two
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    if shell == "busybox":
+        subprocess.run([find_program("busybox") or shell, "--install", "-s", folder], check=True)
+    else:
+        (folder / "sh").symlink_to(find_program(shell) or shell)
+    (folder / "bpftrace").symlink_to(find_program("bpftrace") or "bpftrace")
+    monkeypatch.setenv("PATH", str(folder) if shell == "busybox" else f"{folder}:{os.environ['PATH']}")
+    results = verdicts(sweep(two, changing if exchanged else nothing))
+    assert results[neighbour.pid] == ("ok", None)
+    assert results[changing.pid] == (("trace-failed", "binary-changed") if exchanged else ("ok", None))
+
+
+def test_no_process_is_left_behind(two: tuple[Exchangeable, Served]) -> None:
+    changing, _ = two
+
+    def holders() -> list[str]:
+        inode = Path(f"/proc/{changing.pid}/exe").stat().st_ino
+        found = []
+        for link in Path("/proc").glob("[0-9]*/fd/5"):
+            try:
+                if link.stat().st_ino == inode:
+                    found.append(str(link))
+            except OSError:
+                continue
+        return found
+
+    sweep(two, nothing)
+    wait_until(lambda: not holders(), "a process holds a binary still", seconds=5)

@@ -1,0 +1,358 @@
+"""Whatever a node sends, its host fails with a code of its own, and neither time nor memory runs away."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from collections.abc import Iterator
+
+import pytest
+
+from fleettrace.errors import HostError, HostState
+from fleettrace.node.discovery import parse_discovery
+from fleettrace.node.model import Instance, NodeBinary
+from fleettrace.node.output import Entry
+from fleettrace.node.plausible import MAX_INSTANCES, MAX_RATE, ImplausibleError
+from fleettrace.node.rates import _busyness
+from fleettrace.node.records import MAX_RECORDS, MAX_TAG, RecordReader
+from fleettrace.node.sampling import Look, LookReader
+from fleettrace.node.trace_end import TraceEnd
+from fleettrace.node.tracing import HostTrace
+from fleettrace.probes.ladder import preview
+from fleettrace.probes.layout import key_layout
+from fleettrace.probes.model import TraceSettings, Wish
+from fleettrace.transport.interface import Chunk, Stream
+from tests.node.bpftrace_text import NONCE, Printed, chunked, render
+from tests.sweep.fakes import EMPTY_NODE
+
+SECOND = 1_000_000_000
+START = 1000 * SECOND
+PID = 7
+LAYOUT = key_layout((0, 17, 0))
+BINARY = NodeBinary("1:2", 1000, None)
+N = NONCE.encode()
+
+
+class Sent:
+    """An execution that prints what it is given."""
+
+    exit_status: int | None = 0
+
+    def __init__(self, *chunks: bytes) -> None:
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[Chunk]:
+        for chunk in self._chunks:
+            yield Chunk(Stream.OUT, chunk)
+
+    def stop(self) -> None: ...
+
+    def end_within(self, seconds: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def instance(pid: int = PID) -> Instance:
+    return Instance(pid, 5, BINARY, b"/usr/bin/memcached", None, (11211,), None)
+
+
+def entry(key: bytes, requests: int, pid: int = PID) -> Entry:
+    return Entry(pid, 0, len(key), key, requests, len(key) > LAYOUT.piece)
+
+
+def report(body: bytes, *, records: bytes = b"") -> bytes:
+    """What trace.sh prints around the output of a bpftrace that starts in time."""
+    head = b"clocks\0%d.00 %d\0trace\0\0" % (START // SECOND, START) + records
+    text = b"Attaching 4 probes...\n#%b start %d\n" % (N, START)
+    return head.replace(b"trace\0\0" + records, records + b"trace\0\0") + text + body + b"\0status\0000\0end\0\0"
+
+
+def traced(body: bytes, *, records: bytes = b"", duration_s: float = 2.0, size: int = 32 * 1024) -> TraceEnd:
+    plan = preview(Wish())
+    trace = HostTrace(["bpftrace"], [(instance(), plan)], LAYOUT, TraceSettings(duration_s), nonce=NONCE)
+    text = report(body, records=records)
+    return trace.read(Sent(*chunked(text, range(size, len(text), size))))
+
+
+def test_a_process_that_took_the_number_of_the_planned_one_is_not_that() -> None:
+    stat = b"7 7 (memcached) S" + b" 1" * 18 + b" %d 1\0"
+    for start, alive in ((6, set()), (5, {PID})):
+        records = b"process-before\0" + stat % start + b"process-after\0" + stat % start
+        assert traced(one(1, entry(b"k", 1)) + last(), records=records).alive == alive
+
+
+def refused(body: bytes, *, records: bytes = b"") -> str:
+    """The message of a host that is refused for it."""
+    with pytest.raises(HostError) as caught:
+        traced(body, records=records)
+    assert (caught.value.state, caught.value.code) == (HostState.TRACE_FAILED, "implausible-output")
+    assert len(caught.value.message) < 400
+    return caught.value.message
+
+
+def slices(*some: Printed) -> bytes:
+    return render(some, LAYOUT.piece, LAYOUT.pieces)
+
+
+def one(total: int, *entries: Entry, end_ns: int = START + SECOND, pid: int = PID) -> bytes:
+    return slices(Printed("a", end_ns, {pid: total}, entries))
+
+
+def last(total: int = 1) -> bytes:
+    return one(total, entry(b"k", total), end_ns=START + 2 * SECOND).replace(b" slice ", b" last ")
+
+
+def test_honest_output_is_taken() -> None:
+    end = traced(one(384, entry(b"k", 384)) + last(5))
+    assert end.whole
+    assert end.summaries[PID].total == 389
+
+
+@pytest.mark.parametrize("digits", [b"%d" % 2**63, b"%d" % 2**64, b"%d" % 2**70, b"1" + b"0" * 300, b"1" * 5000])
+def test_total_that_no_kernel_counts_is_refused(digits: bytes) -> None:
+    refused(one(5, entry(b"k", 5)).replace(b"]: 5\n", b"]: " + digits + b"\n", 1))
+
+
+def test_more_requests_than_a_host_can_serve_are_refused() -> None:
+    refused(one(MAX_RATE * 2, entry(b"k", 5)))
+
+
+def test_key_counted_more_than_the_total_is_refused() -> None:
+    assert "5000000" in refused(one(5, entry(b"k", 5_000_000)) + last())
+
+
+def test_some_late_counts_beyond_the_total_are_taken() -> None:
+    assert traced(one(5, entry(b"k", 9)) + last()).summaries[PID].total == 6
+
+
+def test_key_without_a_total_is_refused() -> None:
+    refused(slices(Printed("a", START + SECOND, {}, [entry(b"k", 5_000)])) + last())
+
+
+@pytest.mark.parametrize("end_ns", [300_000_000_000_000_000, START + 200 * SECOND, START - 2 * SECOND, 2**64])
+def test_slice_outside_of_the_window_is_refused(end_ns: int) -> None:
+    refused(one(1, entry(b"k", 1), end_ns=end_ns) + last())
+
+
+def test_slices_that_go_back_in_time_are_refused() -> None:
+    refused(one(1, entry(b"k", 1), end_ns=START + 2 * SECOND) + one(1, entry(b"k", 1), end_ns=START + SECOND // 2))
+
+
+def test_time_far_ahead_makes_no_long_window() -> None:
+    end = traced(one(1, entry(b"k", 1)) + b"@now_%b: 300000000000000000\n@w_%b: 1\n" % (N, N))
+    assert end.window_s < 100
+
+
+def test_counts_of_another_process_are_refused() -> None:
+    refused(one(5, entry(b"k", 5, pid=8), pid=8) + last())
+
+
+def test_more_misses_than_requests_are_refused() -> None:
+    plan = preview(Wish(misses=True))
+    trace = HostTrace(["bpftrace"], [(instance(), plan)], LAYOUT, TraceSettings(2.0), nonce=NONCE)
+    body = one(5, entry(b"k", 5)) + last() + b"@m_%b[%d, k, , , ]: 5000\n#%b end\n" % (N, PID << 32 | 1, N)
+    with pytest.raises(HostError, match="misses"):
+        trace.read(Sent(report(body).replace(b"Attaching 4", b"Attaching 5")))
+
+
+@pytest.mark.parametrize("records", [b"process-before\0%b 1\0" % (b"1" * 5000), b"process-before\0x (a) S\0"])
+def test_odd_records_of_processes_are_passed_over(records: bytes) -> None:
+    stat = b") S" + b" 1" * 10 + b" " + b"9" * 5000 + b" 1 1\0"
+    records += b"shell-before\0001 (sh" + stat + b"shell-after\0001 (sh" + stat + b"clocks\0%b.00 1\0" % (b"9" * 5000)
+    assert traced(one(1, entry(b"k", 1)) + last(), records=records).tracer_cpu_s is None
+
+
+def test_two_million_unknown_records_are_refused_quickly() -> None:
+    began = time.process_time()
+    refused(last(), records=b"unknown\0value\0" * 2_000_000)
+    assert time.process_time() - began < 5
+
+
+def seconds(feed: bytes) -> float:
+    """CPU seconds that a reader of records takes to refuse or read this."""
+    began = time.process_time()
+    reader = RecordReader()
+    try:
+        for chunk in chunked(feed, range(32 * 1024, len(feed), 32 * 1024)):
+            for _ in reader.feed(chunk):
+                pass
+    except ImplausibleError:
+        pass
+    return time.process_time() - began
+
+
+def test_a_megabyte_of_nuls_takes_no_time() -> None:
+    assert seconds(b"\0" * (1 << 20)) < 1
+
+
+def test_a_value_that_comes_byte_by_byte_takes_linear_time() -> None:
+    began = time.process_time()
+    reader = RecordReader()
+    for _ in range(300_000):
+        list(reader.feed(b"x" if reader._tag is not None else b"t\0"))
+    assert time.process_time() - began < 3
+
+
+@pytest.mark.parametrize("text", [b"t" * (MAX_TAG + 1), b"t\0v\0" * (MAX_RECORDS + 1)])
+def test_long_tags_and_too_many_records_are_refused(text: bytes) -> None:
+    with pytest.raises(ImplausibleError):
+        list(RecordReader().feed(text))
+
+
+def test_a_megabyte_of_nuls_between_looks_takes_no_time() -> None:
+    began = time.process_time()
+    reader = LookReader()
+    for _ in range(32):
+        reader.feed(b"\0" * (32 * 1024))
+    reader.feed(b"x" * 200 + b"\x0012 100 104 77 5\0")
+    assert time.process_time() - began < 1
+    assert [look.pid for look in reader.looks] == [12]
+
+
+def peak_of(body: bytes, outcome: str) -> int:
+    """Bytes of memory that a trace takes at the most, its output not counted."""
+    text = report(body)
+    chunks = chunked(text, range(32 * 1024, len(text), 32 * 1024))
+    settings = TraceSettings(2.0, entries=1024)
+    trace = HostTrace(["bpftrace"], [(instance(), preview(Wish()))], LAYOUT, settings, nonce=NONCE)
+    tracemalloc.start()
+    try:
+        if outcome == "refused":
+            with pytest.raises(HostError, match="cannot be true"):
+                trace.read(Sent(*chunks))
+        else:
+            trace.read(Sent(*chunks))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def many(name: bytes, number: int) -> bytes:
+    return b"".join(b"@%b_%b[%d, key:%08d]: 1\n" % (name, N, PID << 32 | 12, index) for index in range(number))
+
+
+def test_endless_entries_of_a_map_that_is_not_open_are_refused() -> None:
+    assert peak_of(many(b"b", 70_000), "refused") < 4 << 20
+
+
+def test_a_map_printed_at_an_early_end_takes_no_more_than_its_largest_entries() -> None:
+    stopped = b"@na_%b[7]: 60000\n@now_%b: %d\n@w_%b: 1\n" % (N, N, START + SECOND, N)
+    assert peak_of(many(b"a", 60_000) + stopped, "taken") < 4 << 20
+    end = traced(many(b"a", 60_000) + stopped)
+    summary = end.summaries[PID]
+    assert (summary.total, summary.absent) == (60_000, 1)
+    assert len(summary.keys) == 200
+
+
+def test_a_final_map_without_slices_is_bounded() -> None:
+    assert peak_of(many(b"c", 70_000), "refused") < 4 << 20
+
+
+def test_a_complete_slice_of_too_many_entries_is_refused() -> None:
+    body = one(5000).replace(b"#%b end\n" % N, many(b"a", 5000) + b"#%b end\n" % N)
+    assert "entries in one slice" in refused(body + last())
+
+
+def test_endless_slices_are_refused() -> None:
+    assert "slices" in refused(one(1) * 200)
+
+
+def test_endless_totals_are_refused() -> None:
+    refused(b"".join(b"@na_%b[%d]: 1\n" % (N, pid) for pid in range(100)) + last())
+
+
+def test_a_trace_starts_once() -> None:
+    refused(b"#%b start %d\n" % (N, START) + last())
+
+
+# What discovery reports.
+
+FIELDS = {
+    b"process": b"7", b"start": b"5", b"inode": b"1:2", b"exe": b"/memcached", b"uid": b"0", b"user": b"root",
+    b"cgroup": b"0::/", b"netns": b"net:[1]", b"listens": b"0100007F:2BCB",
+}  # fmt: skip
+
+
+def node(*processes: dict[bytes, bytes], **facts: bytes) -> bytes:
+    """A discovery's report, with these processes of one binary."""
+    text = EMPTY_NODE.removesuffix(b"end\0000\0")
+    for name, value in facts.items():
+        before, _, rest = text.partition(b"%b\0" % name.encode())
+        text = before + b"%b\0%b\0" % (name.encode(), value) + rest.partition(b"\0")[2]
+    text += b"binary\0001:2\0size\0001000\0sha256\0\0"
+    for process in processes:
+        text += b"".join(b"%b\0%b\0" % item for item in (FIELDS | process).items())
+    return text + b"end\0001\0"
+
+
+def code_of(text: bytes) -> str:
+    with pytest.raises(HostError) as caught:
+        parse_discovery(text)
+    assert caught.value.state is HostState.TRACE_FAILED
+    assert len(caught.value.message) < 400
+    return caught.value.code
+
+
+def test_an_honest_discovery_is_taken() -> None:
+    [found] = parse_discovery(node({})).instances
+    assert (found.pid, found.ports) == (7, (11211,))
+
+
+@pytest.mark.parametrize("field", [b"process", b"start"])
+@pytest.mark.parametrize("number", [b"4" * 25, b"4" * 4000, b"4" * 5000])
+def test_numbers_of_thousands_of_digits_are_refused(field: bytes, number: bytes) -> None:
+    assert code_of(node({field: number})) == "implausible-output"
+
+
+@pytest.mark.parametrize("listens", [b"0100007F:" + b"1" * 4000, b"0" * 5000 + b":2BCB", b"0100007F:-1"])
+def test_odd_addresses_are_refused(listens: bytes) -> None:
+    assert code_of(node({b"listens": listens})) == "discovery-garbled"
+
+
+def test_endless_sockets_are_refused() -> None:
+    assert code_of(node({b"listens": b"0100007F:2BCB " * 5000})) == "implausible-output"
+
+
+def test_endless_cpus_are_refused() -> None:
+    assert code_of(node({}, possible=b"0-" + b"9" * 5000)) == "implausible-output"
+
+
+def test_one_process_twice_is_refused() -> None:
+    assert code_of(node({}, {})) == "implausible-output"
+
+
+def test_endless_instances_are_refused() -> None:
+    began = time.process_time()
+    text = node(*({b"process": b"%d" % (pid + 2)} for pid in range(MAX_INSTANCES + 1)))
+    assert code_of(text) == "implausible-output"
+    assert code_of(node() + b"process\0x\0" * 150_000 + b"end\0x\0") == "implausible-output"
+    assert time.process_time() - began < 10
+
+
+@pytest.mark.parametrize("listing", [b'{"containers": ' + b"[" * 100_000, b'{"containers": [' + b"1" * 5000 + b"]}"])
+def test_odd_listings_of_containers_are_passed_over(listing: bytes) -> None:
+    text = node({}).removesuffix(b"end\0001\0") + b"containers-crictl\0%b\0end\0001\0" % listing
+    assert len(parse_discovery(text).instances) == 1
+
+
+# What memcached's own `stats` say.
+
+
+def rate_of(requests: int, cpu_ns: int) -> float | None:
+    looks = [Look(PID, START, 1, 0), Look(PID, START + SECOND // 3, 1 + cpu_ns, requests)]
+    return _busyness({PID: None}, looks).rates.get(PID)
+
+
+def test_a_rate_beyond_any_memcached_is_unknown() -> None:
+    assert rate_of(10**18, 10 * SECOND) is None
+
+
+def test_a_rate_that_the_cpu_time_cannot_have_served_is_unknown() -> None:
+    assert rate_of(10_000_000, 1_000_000) is None
+    assert rate_of(30_000, 60_000_000) == pytest.approx(90_000)
+
+
+def test_a_counter_beyond_63_bits_is_unknown() -> None:
+    reader = LookReader()
+    reader.feed(b"\0007 100 101 5 9999999999999999999\0")
+    assert reader.looks[0].requests is None
