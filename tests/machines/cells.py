@@ -51,13 +51,13 @@ NODES: Mapping[str, NodeSpec] = {
     "6.12-rt x bookworm": NodeSpec("6.12-rt", "bookworm"),
     "7.3 x bookworm": NodeSpec("7.3", "bookworm"),
     "8 CPUs": NodeSpec("6.1", "bookworm", cpus=8, options=("THREADS=8",)),
-    "systemd, AppArmor, cgroup v2": NodeSpec("6.1", "bookworm", systemd=True, ports=(11211,)),
+    "systemd, AppArmor, cgroup v2": NodeSpec("6.1", "bookworm", systemd=True, ports=(11211,), more=("udev",)),
     "lockdown=integrity": NodeSpec("6.1", "bookworm", words="lockdown=integrity"),
     "hidepid=2": NodeSpec("6.1", "bookworm", options=("HIDEPID=2",)),
     "clock two hours fast": NodeSpec("6.1", "bookworm", options=("SKEW=7200",)),
     "login shells": NodeSpec("6.12", "trixie", shells=("/usr/bin/zsh", "/usr/bin/fish", "/bin/dash"), memory=2048),
     "busybox and dropbear": NodeSpec("6.1", "bookworm", busybox=True),
-    "Docker": NodeSpec("6.12", "trixie", systemd=True, docker=True, more=("docker.io",), memory=2048),
+    "Docker": NodeSpec("6.12", "trixie", systemd=True, docker=True, more=("udev", "docker.io"), memory=2048),
 }
 
 PREEMPTED: Mapping[str, NodeSpec] = {
