@@ -31,7 +31,6 @@ __all__ = ["main"]
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 NEVER = "interval:s:3600 {{ {} = count(); {} = count(); }}"
 """Gives a map that a variant does without the type that the printing of it needs."""
-ONE_MAP = "str($key, $length), str($key + 127, $length > 127 ? $length - 127 : 0)"
 
 
 def variants(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
@@ -44,7 +43,6 @@ def variants(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
     words, key = word_statements(layout), word_expression(layout)
     assert totals.search(whole) and words in whole and key in whole and plan.tagging.statements in whole
     strings = whole.replace(words, "").replace(key, "str($key, $length)")
-    one_map = strings.replace(f"if ($length <= {layout.short}) {{", "if ($length <= 255) {")
     return {
         "count only": (f"uprobe:{exe}:do_item_get {{ @ = count(); }}", 64),
         "prototype": (f"uprobe:{exe}:process_command_ascii /pid == {pid}/ {{ @command[str(arg1)]++ }}", 64),
@@ -52,7 +50,6 @@ def variants(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
         "without ops": (whole.replace(plan.tagging.statements, Tagging().statements), 72),
         "without exact totals": (totals.sub("", whole) + NEVER.format("@na_NONCE[0]", "@nb_NONCE[0]"), 72),
         "short keys as strings": (strings, 72),
-        "one map, keys of 254 bytes": (one_map.replace("str($key, $length)", ONE_MAP), 128),
     }
 
 
