@@ -32,6 +32,8 @@ class Slicer:
         self._printed_once = min(settings.printed_once, settings.entries)
         self._listed = dict.fromkeys(plans, 0)
         self._odd = dict.fromkeys(plans, 0)
+        self._unknown = dict.fromkeys(plans, 0)
+        """Requests whose kind is not known, where only some kinds are asked for."""
         self.summaries: dict[int, Summary] = {pid: Summary() for pid in plans}
         self.slices = 0
         self.overfull = False
@@ -59,6 +61,11 @@ class Slicer:
         """The processes whose keys cannot be memcached's: more than a tenth of the requests (see `_plausible`)."""
         return {pid for pid, odd in self._odd.items() if odd * 10 > self._listed[pid]}
 
+    @property
+    def undecided(self) -> set[int]:
+        """The processes of whose requests too many may or may not be of the kinds asked for: more than a tenth."""
+        return {pid for pid, unknown in self._unknown.items() if unknown * 10 > self.summaries[pid].total + unknown > 0}
+
     def window_s(self, now_ns: int | None) -> float:
         """Seconds that were counted; `now_ns` is the node's time at the end of a trace that was stopped early."""
         if self._start_ns is None or self._end_ns is None:
@@ -85,6 +92,7 @@ class Slicer:
             add_slice(into, part, self._limits, bucket, _op_of(self._plans[pid]))
             # Requests of a kind that is not known, where only some kinds are wanted, may be any key's.
             into.absent += part.unknown
+            self._unknown[pid] += part.unknown
             if apart:
                 summaries[pid] = into
                 self.summaries[pid].add(into)
@@ -98,7 +106,8 @@ class Slicer:
             if plan.misses is not None:
                 found, rest = self._kept(pid, misses)
                 for key, count in counts.items():
-                    count.misses = found.get(key, rest)
+                    # Of a request that may have been a store it is not known whether it missed.
+                    count.misses = found.get(key, rest) if count.ops is not None else None
             if plan.sizes is not None or (plan.script is not None and plan.script.bytes is not None):
                 found, rest = self._kept(pid, sizes)
                 for key, count in counts.items():

@@ -77,6 +77,8 @@ class TraceEnd:
     """The pids that are still the processes they were."""
     implausible: set[int]
     """The pids whose keys cannot be memcached's: the probe sits in the wrong place, and nothing it read counts."""
+    undecided: set[int] = field(default_factory=set)
+    """The pids of whose requests too many may or may not be of the kinds asked for (`--ops`)."""
     start_ns: int = 0
     """When the counting began, by the node's monotonic clock."""
     looks: dict[int, list[Look]] = field(default_factory=dict)
@@ -309,6 +311,7 @@ class HostTrace:
             summaries=self._slicer.summaries,
             alive=alive,
             implausible=self._slicer.implausible,
+            undecided=self._slicer.undecided,
             start_ns=self._start_ns,
             looks=self._looks_by_pid(),
             overfull=self._slicer.overfull,

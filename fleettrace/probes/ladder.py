@@ -114,8 +114,8 @@ def _item(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
     if isinstance(placed, str):
         return placed
     told = tagging(analysis, placed.places[MAIN].spot) if wish.kinds else Tagging()
-    if wish.ops is not None and told.ops is None:
-        return "what kind a request is (--ops) cannot be told in this binary"
+    if wish.ops is not None and (unknown := wish.ops - set(told.ops or ())):
+        return f"which requests are {', '.join(sorted(unknown))} (--ops) cannot be told in this binary"
     verdict = _verdict(Rung.ITEM, analysis, point, placed, exact=True)
     # A store of a new key finds nothing either: where stores cannot be told, neither can misses.
     misses = placed.places[_RETURN].name if wish.misses and told.ops is not None else None

@@ -42,6 +42,13 @@ BUILDS = {
     "proxy": Build("-O2", configure=("--enable-proxy",)),
     "hardened": Build(HARDENED, "-Wl,-z,relro -Wl,-z,now -pie", ("--enable-tls",)),
     "o3-lto": Build("-O3 -flto", "-flto"),
+    "o0": Build("-O0"),
+    "o1": Build("-O1"),
+    "clang": Build("-O2", configure=("CC=clang",)),
+    "clang-o0": Build("-O0", configure=("CC=clang",)),
+    "clang-o3": Build("-O3", configure=("CC=clang",)),
+    "clang-lto": Build("-O2 -flto", "-flto -fuse-ld=lld", ("CC=clang",)),
+    "sanitized": Build("-O1 -fsanitize=address"),
 }
 """Every variant, `hardened` being much like what Debian compiles its package with."""
 

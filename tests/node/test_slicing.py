@@ -110,3 +110,22 @@ def test_a_line_that_was_cut_has_a_cut_key_at_its_end() -> None:
     line = (b"get " + b"a" * 200 + b" " + b"b" * 200)[:284]
     made.add(RawSlice("a", 101 * SECOND, {8: 1}, [Entry(8, 0, 288, line, 1, True)]), None)
     assert list(made.summaries[8].keys) == [Key.whole(b"a" * 200), Key(b"b" * 79, 250)]
+
+
+@pytest.mark.parametrize(("unknown", "undecided"), [(1, set()), (2, {7})])
+def test_too_many_requests_of_unknown_kind_leave_an_instance_undecided(unknown: int, undecided: set[int]) -> None:
+    made = with_plan(replace(preview(), tagging=KINDS, ops=frozenset({"get"})))
+    entries = [Entry(7, 1, 1, b"x", 10, False), Entry(7, 0, 1, b"y", unknown, False)]
+    made.add(RawSlice("a", 101 * SECOND, {7: 10 + unknown}, entries), None)
+    assert made.undecided == undecided
+    assert made.summaries[7].total == 10
+    assert made.summaries[7].upper(Key.whole(b"y")) == unknown
+
+
+def test_misses_of_a_request_of_unknown_kind_are_not_known() -> None:
+    made = with_plan(replace(preview(Wish(misses=True)), tagging=KINDS))
+    entries = [Entry(7, 1, 1, b"x", 10, False), Entry(7, 0, 1, b"y", 3, False)]
+    made.add(RawSlice("a", 101 * SECOND, {7: 13}, entries), None)
+    made.finish([Entry(7, 0, 1, b"x", 4, False)], [])
+    keys = made.summaries[7].keys
+    assert (keys[Key.whole(b"x")].misses, keys[Key.whole(b"y")].misses) == (4, None)
