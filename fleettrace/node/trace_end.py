@@ -59,6 +59,8 @@ class TraceEnd:
     """The pids that are still the processes they were."""
     implausible: set[int]
     """The pids whose keys cannot be memcached's: the probe sits in the wrong place, and nothing it read counts."""
+    undecided: set[int] = field(default_factory=set)
+    """The pids of whose requests too many may or may not be of the kinds asked for (`--ops`)."""
     start_ns: int = 0
     """When the counting began, by the node's monotonic clock."""
     looks: dict[int, list[Look]] = field(default_factory=dict)

@@ -299,6 +299,7 @@ class HostTrace:
             summaries=self._slicer.summaries,
             alive=set(alive),
             implausible=self._slicer.implausible,
+            undecided=self._slicer.undecided,
             start_ns=self._start_ns,
             looks=self._looks_by_pid(),
             overfull=self._slicer.overfull,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from fleettrace.binary.analysis import BinaryAnalysis, Point
+from fleettrace.binary.analysis import BinaryAnalysis, Found, Point
 from fleettrace.binary.cheapest import Spot, predicted_microseconds
 from fleettrace.binary.elf import BinaryError
 from fleettrace.binary.overlay import overlay
@@ -94,7 +94,7 @@ def preview(wish: Wish = Wish()) -> ProbePlan:  # noqa: B008
         return ProbePlan(rung, MAIN, verdict, pointer='reg("r12")', length='reg("r13")')
     if rung is Rung.COMMAND:
         verdict = ProbeVerdict(rung, False, why=why)
-        return ProbePlan(rung, "process_command_ascii", verdict, pointer="arg1", length="0", ops=wish.ops)
+        return ProbePlan(rung, "process_command_ascii", verdict, pointer="arg1", length="", ops=wish.ops)
     if rung is Rung.SYSCALL:
         return syscall_plan(wish)
     raise UnsupportedError(f"the rung `{rung}` has no program: it asks memcached itself")
@@ -114,8 +114,8 @@ def _item(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
     if isinstance(placed, str):
         return placed
     told = tagging(analysis, placed.places[MAIN].spot) if wish.kinds else Tagging()
-    if wish.ops is not None and told.ops is None:
-        return "what kind a request is (--ops) cannot be told in this binary"
+    if wish.ops is not None and (unknown := wish.ops - set(told.ops or ())):
+        return f"which requests are {', '.join(sorted(unknown))} (--ops) cannot be told in this binary"
     verdict = _verdict(Rung.ITEM, analysis, point, placed, exact=True)
     # A store of a new key finds nothing either: where stores cannot be told, neither can misses.
     misses = placed.places[_RETURN].name if wish.misses and told.ops is not None else None
@@ -132,6 +132,7 @@ def _item(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
         ops=wish.ops,
         misses=misses,
         sizes=sizes,
+        certain=point.found is not Found.LOCATED,
     )
     return replace(plan, verdict=_with_extras(verdict, plan, wish, analysis, placed))
 
@@ -188,7 +189,17 @@ def _usdt(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
     )
     (point, pointer, length), *also = read
     spots = tuple(probe.spot for probe in probes)
-    return ProbePlan(Rung.USDT, point, verdict, pointer, length, also=tuple(also), spots=spots, overlay=Overlay(elf))
+    return ProbePlan(
+        Rung.USDT,
+        point,
+        verdict,
+        pointer,
+        length,
+        also=tuple(also),
+        spots=spots,
+        overlay=Overlay(elf),
+        certain=True,
+    )
 
 
 def _command(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePlan | str:
@@ -202,7 +213,7 @@ def _command(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> Probe
     if version is None:
         return "the binary does not say its version, so whether a line's end is marked is not known"
     verdict = _verdict(Rung.COMMAND, analysis, point, placed, exact=False)
-    length = "arg2" if version >= _LINE_HAS_LENGTH else "0"
+    length = "arg2" if version >= _LINE_HAS_LENGTH else ""
     name = placed.places[MAIN].name
     return ProbePlan(
         Rung.COMMAND,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from fleettrace.probes.layout import key_expression, key_sizes
+from fleettrace.probes.layout import key_expression, key_sizes, word_expression, word_statements
 from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
 from fleettrace.probes.script import fill, probe_count
 from fleettrace.resources import resource_dir
@@ -55,10 +55,13 @@ def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, n
     """
     parts = [_filled("ready"), *(part for site in sites for part in _probes(site, layout))]
     scripts = [site.plan.script for site in sites if site.plan.script is not None]
+    misses, sizes = (any(getattr(site.plan, what) for site in sites) for what in ("misses", "sizes"))
     kept = {
         "c": bool(scripts),
-        "m": any(site.plan.misses for site in sites),
-        "v": any(site.plan.sizes for site in sites) or any(script.bytes for script in scripts),
+        "m": misses,
+        "n": misses,
+        "v": sizes,
+        "u": sizes or any(script.bytes for script in scripts),
     }
     finish = "\n\t".join(
         f"print(@{name}, {settings.printed_once});\n\tclear(@{name});" for name, used in kept.items() if used
@@ -121,20 +124,17 @@ def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
             },
         )
         return
-    ends_with_nul = plan.length == "0"
     where = {"pid": site.pids[0], "pids": pids}
     # A system call's tracepoint is not in the process's own code.
     anywhere = plan.rung is Rung.SYSCALL
-    any_key = {"sizes": key_sizes(layout, any_length=True), "any_key": _any_key(layout)}
-    count = _filled(
-        "count",
-        short=layout.piece,
-        key=key_expression(layout, 1, ends_with_nul=ends_with_nul, anywhere=anywhere),
-        sizes=key_sizes(layout),
-        long_key=key_expression(layout, layout.pieces, ends_with_nul=ends_with_nul, anywhere=anywhere),
-        wanted=_wanted(plan),
-        remember=_remember(plan),
-    )
+    keys = {
+        "short": layout.short,
+        "words": word_statements(layout, anywhere=anywhere),
+        "short_key": word_expression(layout),
+        "sizes": key_sizes(layout),
+        "long_key": key_expression(layout, anywhere=anywhere),
+    }
+    count = _filled("count", **keys, wanted=_wanted(plan), remember=_remember(plan))
     for point, pointer, length in ((plan.point, plan.pointer, plan.length), *plan.also):
         yield _filled(
             plan.rung.value,
@@ -142,18 +142,19 @@ def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
             point=_checked(point),
             pointer=pointer,
             length=length,
+            measure=f"$length = {length};" if length else _template("line").strip(),
             tagging=plan.tagging.statements,
             count=count,
             user="uptr" if layout.uptr else "",
         )
     if plan.misses is not None:
-        yield _filled("misses", **where, point=_checked(plan.misses), **any_key)
+        yield _filled("misses", **where, point=_checked(plan.misses), **keys)
     if plan.sizes is not None:
-        yield _filled("sizes", **where, point=_checked(plan.sizes), **any_key)
+        yield _filled("sizes", **where, point=_checked(plan.sizes), **keys)
 
 
 def _any_key(layout: KeyLayout, *, anywhere: bool = False) -> str:
-    return key_expression(layout, layout.pieces, any_length=True, anywhere=anywhere)
+    return key_expression(layout, any_length=True, anywhere=anywhere)
 
 
 def _checked(point: str) -> str:

@@ -91,9 +91,9 @@ def fill(script: Script, words: dict[str, str]) -> str:
     """The program's text with its words replaced and its maps named apart from fleettrace's own. `words` has `sizes`
     too, which has to stand before `key` is used.
 
-    The map of the counts becomes @c and that of the bytes @v, which are printed at the end.
+    The map of the counts becomes @c and that of the bytes @u, which are printed at the end.
     """
-    renamed = {script.counts: "c", script.bytes: "v"}
+    renamed = {script.counts: "c", script.bytes: "u"}
 
     def rename(found: re.Match[str]) -> str:
         return f"@{renamed.get(found[1], f'own_{found[1]}')}"
@@ -104,7 +104,7 @@ def fill(script: Script, words: dict[str, str]) -> str:
     for string, part in zip(strings, parts[1:], strict=True):
         text += string + _OWN_MAP.sub(rename, part)
     # The sizes of a key's strings are worked out before the statement that uses them.
-    text = re.sub(r"@[cv]\[\$\{key\}\]", lambda found: f"${{sizes}} {found[0]}", text)
+    text = re.sub(r"@[cu]\[\$\{key\}\]", lambda found: f"${{sizes}} {found[0]}", text)
     return _WORD.sub(lambda found: words[found[1]], text)
 
 

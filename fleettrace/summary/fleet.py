@@ -11,6 +11,7 @@ from heapq import nlargest, nsmallest
 from typing import NamedTuple
 
 from fleettrace.summary.counts import KeyCount, Summary, add_courses
+from fleettrace.summary.cut import CutKeys
 from fleettrace.summary.key import Key
 
 __all__ = ["FleetKey", "FleetSummary", "Ranked", "SourceId", "hottest"]
@@ -99,11 +100,12 @@ class FleetSummary:
         """The `n` keys with the most requests, most first; ties in the order of their bytes.
 
         A key is certified when it is in the top `n` for sure: at most `n - 1` other keys, listed or not, can have had
-        more. With `bounds_open` (a host is missing) none is.
+        more. With `bounds_open` (a host is missing) none is, and a key that was cut, which may be several, never is.
         """
+        cut = CutKeys(self._listed())
         top = nsmallest(n, self._listed(), key=lambda item: (-item[1].requests, item[0]))
-        bars = _largest_uppers(self._listed(), self.absent, n + 1)
-        return [self._ranked(key, count, bars, n, bounds_open) for key, count in top]
+        bars = _largest_uppers(self._listed(), self.absent, n + 1, cut)
+        return [self._ranked(key, count, bars, n, bounds_open, cut) for key, count in top]
 
     def renamed(self, rename: Callable[[Key], Key]) -> FleetSummary:
         """The same summary of the same sources, with every key's name changed. Bounds hold even where two keys get
@@ -125,7 +127,7 @@ class FleetSummary:
     def nameless(self) -> FleetSummary:
         """The same summary with no key listed: what any key can have had at most is all that is said of keys."""
         changed = self._without_keys()
-        changed.absent = next(iter(_largest_uppers(self._listed(), self.absent, 1)), 0)
+        changed.absent = next(iter(_largest_uppers(self._listed(), self.absent, 1, CutKeys(self._listed()))), 0)
         return changed
 
     def _without_keys(self) -> FleetSummary:
@@ -137,8 +139,8 @@ class FleetSummary:
     def _listed(self) -> Iterable[tuple[Key, KeyCount]]:
         return ((key, known.count) for key, known in self.keys.items() if known.count is not None)
 
-    def _ranked(self, key: Key, count: KeyCount, bars: list[int], n: int, bounds_open: bool) -> Ranked:
-        upper = count.requests + self.absent - count.covered
+    def _ranked(self, key: Key, count: KeyCount, bars: list[int], n: int, bounds_open: bool, cut: CutKeys) -> Ranked:
+        upper = count.requests + self.absent - count.covered + cut.may_be(key)
         # The n-th largest among the others: one further down when the key's own is one of the n largest.
         own_is_above = len(bars) >= n and upper >= bars[n - 1]
         place = n if own_is_above else n - 1
@@ -148,7 +150,7 @@ class FleetSummary:
             key=key,
             known=count,
             requests_max=upper,
-            certified=not bounds_open and count.requests >= bar,
+            certified=not bounds_open and not key.truncated and count.requests >= bar,
             hosts=known.host_bits.bit_count(),
             top_host=known.top_host,
             top_requests=known.top_requests,
@@ -162,9 +164,9 @@ def _sum(summaries: Iterable[Summary]) -> Summary:
     return whole
 
 
-def _largest_uppers(listed: Iterable[tuple[Key, KeyCount]], absent: int, n: int) -> list[int]:
+def _largest_uppers(listed: Iterable[tuple[Key, KeyCount]], absent: int, n: int, cut: CutKeys) -> list[int]:
     """The `n` largest upper bounds, largest first. Any number of unlisted keys can have had up to `absent` each."""
-    uppers = nlargest(n, (count.requests + absent - count.covered for _, count in listed))
+    uppers = nlargest(n, (count.requests + absent - count.covered + cut.may_be(key) for key, count in listed))
     if absent:
         uppers = sorted([*uppers, *[absent] * n], reverse=True)[:n]
     return uppers

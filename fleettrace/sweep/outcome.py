@@ -85,6 +85,13 @@ def outcome_of_trace(
                 f"the map @{each.plan.script.counts} of {each.plan.script.name} was full, so keys that came late are "
                 "missing: count fewer keys in it, or trace for a shorter time",
             )
+        elif pid in end.undecided:
+            instance.state = HostState.PARTIAL
+            instance.error = Failure(
+                "kinds-unknown",
+                f"of more than a tenth of the requests of pid {pid} the binary does not show the kind (--ops), so they "
+                "are in no count: trace all kinds, or use --probe command",
+            )
         elif pid not in end.alive:
             instance.state = HostState.PARTIAL
             instance.error = Failure(

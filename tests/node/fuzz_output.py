@@ -49,14 +49,14 @@ def a_key(chance: random.Random) -> bytes:
     return b"".join(parts)[:250]
 
 
-def some_slices(chance: random.Random, piece: int) -> list[Printed]:
+def some_slices(chance: random.Random) -> list[Printed]:
     """What a few slices hold; a slice lists no entry twice."""
     slices = []
     for number in range(chance.randrange(1, 5)):
         entries: dict[tuple[int, int, bytes], Entry] = {}
         for _ in range(chance.randrange(12)):
             pid, tag, key = chance.randrange(1, 1 << 22), chance.randrange(1 << 16), a_key(chance)
-            entries[pid, tag, key] = entry_of(pid, tag, key, chance.randrange(1, 1 << 63), piece)
+            entries[pid, tag, key] = entry_of(pid, tag, key, chance.randrange(1, 1 << 63))
         totals = {chance.randrange(1, 1 << 22): chance.randrange(1 << 63) for _ in range(chance.randrange(3))}
         slices.append(Printed("ab"[number % 2], number + 1, totals, list(entries.values())))
     return slices
@@ -86,7 +86,7 @@ def mutated(text: bytes, chance: random.Random) -> bytes:
 def one(chance: random.Random) -> str:
     """One case; gives its kind. Raises AssertionError where a key or a count is wrong."""
     layout = chance.choice(LAYOUTS)
-    printed = some_slices(chance, layout[0])
+    printed = some_slices(chance)
     text = render(printed, *layout)
     cuts = [chance.randrange(len(text) + 1) for _ in range(chance.randrange(6))]
     kind = chance.choice(("sound", "broken off", "mutated"))

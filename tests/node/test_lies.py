@@ -22,7 +22,7 @@ from fleettrace.probes.ladder import preview
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings, Wish
 from fleettrace.transport.interface import Chunk, Stream
-from tests.node.bpftrace_text import NONCE, Printed, chunked, render
+from tests.node.bpftrace_text import NONCE, Printed, chunked, render, shown
 from tests.sweep.fakes import EMPTY_NODE
 
 SECOND = 1_000_000_000
@@ -150,7 +150,7 @@ def test_counts_of_another_process_are_refused() -> None:
 def test_more_misses_than_requests_are_refused() -> None:
     plan = preview(Wish(misses=True))
     trace = HostTrace(["bpftrace"], [(instance(), plan)], LAYOUT, TraceSettings(2.0), nonce=NONCE)
-    body = one(5, entry(b"k", 5)) + last() + b"@m_%b[%d, k, , , ]: 5000\n#%b end\n" % (N, PID << 32 | 1, N)
+    body = one(5, entry(b"k", 5)) + last() + b"@m_%b[%d, 107, 0, 0, 0, 0, 0, 0, 0, 0]: 5000\n#%b end\n" % (N, PID << 32 | 1, N)
     with pytest.raises(HostError, match="misses"):
         trace.read(Sent(report(body).replace(b"Attaching 4", b"Attaching 5")))
 
@@ -228,7 +228,9 @@ def peak_of(body: bytes, outcome: str) -> int:
 
 
 def many(name: bytes, number: int) -> bytes:
-    return b"".join(b"@%b_%b[%d, key:%08d]: 1\n" % (name, N, PID << 32 | 12, index) for index in range(number))
+    keys = (b"key:%08d" % index for index in range(number))
+    texts = (key if name == b"c" else shown(key, LAYOUT.piece, LAYOUT.pieces) for key in keys)
+    return b"".join(b"@%b_%b[%d, %b]: 1\n" % (name, N, PID << 32 | 12, text) for text in texts)
 
 
 def test_endless_entries_of_a_map_that_is_not_open_are_refused() -> None:
