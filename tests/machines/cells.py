@@ -62,7 +62,7 @@ NODES: Mapping[str, NodeSpec] = {
 
 PREEMPTED: Mapping[str, NodeSpec] = {
     f"preempt={mode}, 4 CPUs, {suite}": NodeSpec(
-        "7.3", suite, cpus=4, memory=1536, words=f"preempt={mode}", options=("THREADS=8", "BUSY=6")
+        "7.3", suite, cpus=4, memory=1536, words=f"preempt={mode}", options=("THREADS=8",)
     )
     for mode, suite in (("full", "sid"), ("full", "bookworm"), ("lazy", "sid"))
 }
