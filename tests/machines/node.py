@@ -84,6 +84,19 @@ class Node:
         """Return the arguments of a command on this node."""
         return [verb, "-i", str(self.folder / "inventory.json"), "--ssh-config", str(self.folder / "ssh"), *options]
 
+    def start(self, command: str) -> None:
+        """Start a shell command on the node, as its first user, and leave it running."""
+        words: list[str | Path] = [
+            "ssh",
+            "-F",
+            self.folder / "ssh",
+            "-i",
+            self.folder / "client",
+            "-p",
+            str(self.guest.ports[22]),
+        ]
+        run([*words, f"user0@{_ADDRESS}", f"({command}) >/dev/null 2>&1 </dev/null &"], seconds=120)
+
     def check(self) -> str:
         """Return what `fleettrace check -v` prints."""
         with Command(self.command("check", "-v", "--connect-timeout", "120s")) as command:

@@ -69,6 +69,7 @@ def _trace(running: Node, folder: Path) -> tuple[Any, Counter[tuple[bytes, str]]
     words += ["--max-cost", "1000%", "--deadline", f"{window + 600}s", "--connect-timeout", "120s"]
     with Command(running.command("run", *words)) as command, ExitStack() as stack:
         command.wait_for(["host0: trace"], seconds=300)
+        running.start(f"for _ in 1 2 3 4 5 6; do timeout {TRAFFIC_S} sh -c 'while :; do :; done' & done")
         ports = [running.guest.ports[port] for port in running.spec.ports]
         flows = [Flow(Place("node", port), "127.0.0.1", profile, RATE) for port in ports]
         loads = []
