@@ -24,6 +24,7 @@ _TWICE = (
     "a counter that a request creates (`ma` with N, binary incr with an initial value) counts twice, as arith and set"
 )
 """Of the probe kinds that count look-ups: the store of the new item looks its key up once more."""
+_WAYS_TO_CREATE = 2
 _ALL_STORES = "sizes are of what clients sent, stores that memcached then refused included"
 _WHOLE_APPENDS = f"{_ALL_STORES}; item_alloc is inlined, so an append or prepend adds the whole new value too"
 _LINE_HAS_LENGTH = (1, 6, 40)
@@ -159,7 +160,8 @@ def _with_extras(
         why.append(_WHOLE_APPENDS if alloc is not None and alloc.function == "do_item_alloc" else _ALL_STORES)
     elif wish.sizes and (wish.ops is None or "set" in wish.ops):
         why.append(f"no sizes: {analysis.missing.get('item_alloc', 'item_alloc was not found')}")
-    why.append(_TWICE)
+    if plan.tagging.repeats < _WAYS_TO_CREATE:
+        why.append(_TWICE)
     return replace(verdict, cost=cost, why="; ".join(why))
 
 
