@@ -13,8 +13,8 @@ Sources: items.c, thread.c, memcached.c, proto_*.c of memcached 1.4.15 to 1.6.45
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -22,6 +22,7 @@ from fleettrace.binary.elf import Machine
 from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, reachable, written
 from fleettrace.binary.references import Kind, Reference, References
+from fleettrace.binary.repeats import Caller, RepeatedLookups
 from fleettrace.binary.symbols import base_name
 
 __all__ = ["CallSite", "Operation", "call_sites"]
@@ -50,7 +51,8 @@ class CallSite:
 
     `caller` is the symbol of the function it lies in, if there is one, `caller_address` where that begins.
     `operation` is what a request from here is, None where that is not sure. Where `fetch` is set, it is what a request
-    is whose do_update argument (the fifth, `& 0xff`) is 1, and `operation` what it is otherwise.
+    is whose do_update argument (the fifth, `& 0xff`) is 1, and `operation` what it is otherwise. `repeats` has the
+    chains of further callers by which a request is here for the second time.
     """
 
     return_address: int
@@ -58,6 +60,7 @@ class CallSite:
     caller_address: int
     operation: Operation | None
     fetch: Operation | None = None
+    repeats: tuple[tuple[Caller, ...], ...] = ()
 
 
 _Verdict = tuple[Operation | None, Operation | None]
@@ -101,10 +104,14 @@ NEAR, FAR = 8, 64
 """Instructions after a call within which its own handling, and the whole of its command's, is looked for."""
 
 
-def call_sites(references: References, target: Function) -> tuple[CallSite, ...]:
-    """Every place that `target` (`do_item_get`) returns to, through functions that end in a jump to it as well."""
+def call_sites(references: References, target: Function, allocators: Collection[int] = ()) -> tuple[CallSite, ...]:
+    """Every place that `target` (`do_item_get`) returns to, through functions that end in a jump to it as well.
+
+    `allocators` is where item_alloc and do_item_alloc begin.
+    """
     reader = _Reader(references, references.callees(target.start))
     found: dict[int, CallSite] = {}
+    calls: dict[int, Reference] = {}
     for reference, direct in _returns(references, target.start, set()):
         function = references.functions.at(reference.site)
         if function is None or len(found) >= MAX_SITES:
@@ -113,6 +120,13 @@ def call_sites(references: References, target: Function) -> tuple[CallSite, ...]
         operation, fetch = reader.verdict(reference, owner, direct)
         address = reference.site + reference.size
         found[address] = CallSite(address, owner.name, owner.start, operation, fetch)
+        if direct:
+            calls[address] = reference
+    arith = {call.site for address, call in calls.items() if found[address].operation is Operation.ARITH}
+    lookups = RepeatedLookups(references, arith, allocators, reader.read_at)
+    for address, call in calls.items():
+        if found[address].operation is Operation.SET:
+            found[address] = replace(found[address], repeats=lookups.repeats(call))
     return tuple(found[address] for address in sorted(found))
 
 
@@ -157,6 +171,11 @@ class _Reader:
         if _sets_exptime_at_once(code, after):
             return Operation.TOUCH, None
         return _by_handling(code, after, _flag(machine, before) if direct else _NO_FLAG, self._unlinking)
+
+    def read_at(self, address: int) -> Mapping[int, Any]:
+        """The instructions of the function that holds `address`, by address."""
+        function = self._references.functions.at(address)
+        return {} if function is None else self._read(function)
 
     def _read(self, function: Function) -> Mapping[int, Any]:
         size = function.end - function.start

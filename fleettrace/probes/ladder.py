@@ -20,6 +20,13 @@ from fleettrace.summary.run import ProbeVerdict
 
 __all__ = ["UnsupportedError", "choose", "preview", "syscall_plan"]
 
+_TWICE = (
+    "a counter that a request creates (`ma` with N, binary incr with an initial value) counts twice, as arith and set"
+)
+"""Of the probe kinds that count look-ups: the store of the new item looks its key up once more."""
+_WAYS_TO_CREATE = 2
+_ALL_STORES = "sizes are of what clients sent, stores that memcached then refused included"
+_WHOLE_APPENDS = f"{_ALL_STORES}; item_alloc is inlined, so an append or prepend adds the whole new value too"
 _LINE_HAS_LENGTH = (1, 6, 40)
 """From here on process_command_ascii's line has no NUL at its end, and its third argument is the length."""
 _SYSCALL_US = 5.0
@@ -134,11 +141,11 @@ def _item(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
         sizes=sizes,
         certain=point.found is not Found.LOCATED,
     )
-    return replace(plan, verdict=_with_extras(verdict, plan, wish, analysis, placed))
+    return replace(plan, verdict=_with_extras(verdict, plan, wish, analysis, placed, alloc))
 
 
 def _with_extras(
-    verdict: ProbeVerdict, plan: ProbePlan, wish: Wish, analysis: BinaryAnalysis, placed: Places
+    verdict: ProbeVerdict, plan: ProbePlan, wish: Wish, analysis: BinaryAnalysis, placed: Places, alloc: Point | None
 ) -> ProbeVerdict:
     """The verdict with what the other probes cost, or why they are not there."""
     cost, why = verdict.cost, [verdict.why]
@@ -151,8 +158,11 @@ def _with_extras(
     if plan.sizes is not None:
         each = predicted_microseconds(analysis.machine, placed.places[_ALLOC].spot.cost)
         why.append("and a probe for sizes" + ("" if each is None else f", {each:g} us a write"))
+        why.append(_WHOLE_APPENDS if alloc is not None and alloc.function == "do_item_alloc" else _ALL_STORES)
     elif wish.sizes and (wish.ops is None or "set" in wish.ops):
         why.append(f"no sizes: {analysis.missing.get('item_alloc', 'item_alloc was not found')}")
+    if plan.tagging.repeats < _WAYS_TO_CREATE:
+        why.append(_TWICE)
     return replace(verdict, cost=cost, why="; ".join(why))
 
 
@@ -185,7 +195,7 @@ def _usdt(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
         symbol="memcached:assoc__find",
         overlay=True,
         cost=max((cost for cost in costs if cost is not None), default=None),
-        why=f"at its `{probes[0].spot.instruction}`, by its note",
+        why=f"at its `{probes[0].spot.instruction}`, by its note; {_TWICE}",
     )
     (point, pointer, length), *also = read
     spots = tuple(probe.spot for probe in probes)

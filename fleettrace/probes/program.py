@@ -11,6 +11,7 @@ from functools import cache
 from fleettrace.probes.layout import key_expression, key_sizes, word_expression, word_statements
 from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
 from fleettrace.probes.script import fill, probe_count
+from fleettrace.probes.tags import REPEATED
 from fleettrace.resources import resource_dir
 
 __all__ = ["Site", "overlay_lines", "program", "unsafe", "uprobe_count"]
@@ -168,7 +169,7 @@ def _wanted(plan: ProbePlan) -> str:
     may be one of those wanted: it is counted, and the report's bounds have room for it."""
     known = plan.tagging.ops
     if plan.ops is None or known is None:
-        return ""
+        return f" && $tag != {REPEATED}" if plan.tagging.repeats else ""
     tags = [tag for tag, op in enumerate(known) if op is None or op in plan.ops]
     return f" && ({' || '.join(f'$tag == {tag}' for tag in tags)})"
 

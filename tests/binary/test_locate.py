@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from fleettrace.binary import elf as elf_file
+from fleettrace.binary import locate
 from fleettrace.binary.analysis import Found, analyse
 from fleettrace.binary.functions import read_functions
 from fleettrace.binary.locate import (
@@ -96,3 +99,29 @@ def test_a_binary_that_is_no_memcached_has_no_points() -> None:
     assert analysis.points == ()
     assert "none of the phrases" in analysis.missing["do_item_get"]
     assert analysis.version is None
+
+
+def test_without_an_unwind_table_the_reason_is_given(tmp_path: Path) -> None:
+    bare = tmp_path / "memcached"
+    shutil.copy(stripped("plain"), bare)
+    subprocess.run(["objcopy", "--remove-section=.eh_frame", "--remove-section=.eh_frame_hdr", bare], check=True)
+    analysis = analyse(bare.read_bytes())
+    assert analysis.points == ()
+    assert ".eh_frame" in analysis.missing["do_item_get"]
+
+
+@pytest.mark.parametrize(("body", "expected"), [("find(key, n, hv) + 1", True), ('find("", 0, hv) + 1', False)])
+def test_arguments_that_are_passed_straight_on_are_used(tmp_path: Path, body: str, expected: bool) -> None:
+    """As do_item_get of 1.4.15 does with those of assoc_find."""
+    source = tmp_path / "get.c"
+    source.write_text(f"""
+        __attribute__((noinline)) long find(const char *key, unsigned long n, unsigned hv) {{ return key[n] + hv; }}
+        __attribute__((noinline)) long get(const char *key, unsigned long n, unsigned hv) {{ return {body}; }}
+        int main(int argc, char **argv) {{ return get(argv[0], argc, 1); }}
+    """)
+    subprocess.run(["gcc", "-O1", "-fno-ipa-cp", "-fno-ipa-sra", "-o", tmp_path / "get", source], check=True)
+    elf = elf_file.parse((tmp_path / "get").read_bytes())
+    symbols = function_symbols(elf)
+    function = read_functions(elf, symbols).starting(named(symbols, "get")[0].address)
+    assert function is not None
+    assert locate._uses(elf, function, 2) is expected

@@ -150,7 +150,11 @@ def test_counts_of_another_process_are_refused() -> None:
 def test_more_misses_than_requests_are_refused() -> None:
     plan = preview(Wish(misses=True))
     trace = HostTrace(["bpftrace"], [(instance(), plan)], LAYOUT, TraceSettings(2.0), nonce=NONCE)
-    body = one(5, entry(b"k", 5)) + last() + b"@m_%b[%d, 107, 0, 0, 0, 0, 0, 0, 0, 0]: 5000\n#%b end\n" % (N, PID << 32 | 1, N)
+    body = (
+        one(5, entry(b"k", 5))
+        + last()
+        + b"@m_%b[%d, 107, 0, 0, 0, 0, 0, 0, 0, 0]: 5000\n#%b end\n" % (N, PID << 32 | 1, N)
+    )
     with pytest.raises(HostError, match="misses"):
         trace.read(Sent(report(body).replace(b"Attaching 4", b"Attaching 5")))
 
