@@ -11,6 +11,7 @@ from fleettrace.node.tracing import TraceEnd
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, Warn
+from fleettrace.sweep.blindness import blindness
 from fleettrace.sweep.cost import costs_of, coverage_of
 from fleettrace.sweep.settings import SweepSettings
 from fleettrace.sweep.stop import Reason
@@ -59,6 +60,10 @@ def outcome_of_trace(
                 f"what the probe on {each.plan.verdict.symbol} of pid {pid} read were no memcached keys, so nothing is "
                 "reported of it: is the binary built in an unusual way? Try --probe command",
             )
+            continue
+        if (blind := blindness(end, pid, each.plan, end.summaries[pid].total)) is not None:
+            instance.state, instance.error = HostState.TRACE_FAILED, blind
+            instance.coverage = coverage_of(end, pid, end.summaries[pid].total)
             continue
         summary = summaries[each.instance.id] = end.summaries[pid]
         instance.window_s = end.window_s
@@ -111,7 +116,9 @@ def _bill(instances: Sequence[InstanceResult], end: TraceEnd, comparable: Set[in
     coverage = {pid: coverage_of(end, pid, requests) for pid, requests in traced.items()}
     costs = costs_of(end, traced, coverage)
     for each in instances:
-        each.coverage, each.cost = coverage.get(each.pid), costs.get(each.pid)
+        if each.pid not in traced:
+            continue
+        each.coverage, each.cost = coverage[each.pid], costs.get(each.pid)
         if each.pid not in comparable:
             if each.coverage is None and each.cost is not None:
                 each.cost = replace(each.cost, during_us=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +71,8 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, binary: Path, *options: str) -> Iterator[Served]:
-    """Run `binary` with more `options`; files go into `folder`."""
+def served(folder: Path, binary: Path, *options: str, ready: Callable[[int], bool] | None = None) -> Iterator[Served]:
+    """Run `binary` with more `options`; files go into `folder`. `ready` tells whether it serves the port."""
     with socket.socket() as probe:
         probe.bind((ADDRESS, 0))
         port = probe.getsockname()[1]
@@ -81,7 +81,7 @@ def served(folder: Path, binary: Path, *options: str) -> Iterator[Served]:
         stdin=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: _answers(port), f"memcached on port {port} does not start")
+        wait_until(lambda: (ready or _answers)(port), f"memcached on port {port} does not start")
         inventory = folder / "inventory.yaml"
         inventory.write_text(
             f"all: {{hosts: {{here: {{ansible_connection: local, fleettrace_instances: [{port}]}}}}}}\n"

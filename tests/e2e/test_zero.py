@@ -1,0 +1,133 @@
+"""A trace that saw nothing of the traffic is never `ok`, whatever made it blind."""
+
+from __future__ import annotations
+
+import socket
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from fleettrace.lab.memcached import DEBIAN
+from fleettrace.lab.protocol import Command as Request
+from tests.e2e.command import Command, Done
+from tests.e2e.local import Served, served
+
+pytestmark = pytest.mark.lab
+
+SAMPLED_S = 1.5
+"""After so many seconds of the window memcached has been asked for its counters within it."""
+REQUESTS = [Request("set", (b"a",))] * 23 + [Request("get", (b"a", b"b"))] * 101
+BLINDER = """\
+#!/bin/bash
+# bpftrace with a program that counts the requests of no process, as where process ids are another namespace's.
+for argument; do
+    shift
+    if [ -f "$argument" ] && grep -q 'pid == ' "$argument"; then
+        sed 's/pid == [0-9]*/pid == 1/g' "$argument" >"$0.bt"
+        argument=$0.bt
+    fi
+    set -- "$@" "$(printf %s "$argument" | sed 's/pid == [0-9]*/pid == 1/g')"
+done
+exec bpftrace "$@"
+"""
+
+
+@pytest.fixture(scope="module")
+def served_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("served"), DEBIAN) as server:
+        yield server
+
+
+@pytest.fixture
+def blinder(tmp_path: Path) -> Path:
+    script = tmp_path / "bpftrace"
+    script.write_text(BLINDER)
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return script
+
+
+def blinded_inventory(server: Served, script: Path) -> Path:
+    inventory = script.parent / "inventory.yaml"
+    text = server.inventory.read_text()
+    inventory.write_text(text.replace("fleettrace_instances", f"fleettrace_bpftrace: {script}, fleettrace_instances"))
+    return inventory
+
+
+def blinded(server: Served, script: Path, requests: Sequence[Request], *options: str) -> Done:
+    """Trace the server with a bpftrace that sees none of these requests, sent well inside the window."""
+    inventory = blinded_inventory(server, script)
+    with Command(["run", "-i", str(inventory), "--duration", "6s", "--output", "json", "-v", *options]) as command:
+        command.wait_for_trace("here")
+        time.sleep(SAMPLED_S)
+        server.send(requests, 10_000)
+        return command.finish()
+
+
+def test_traffic_that_the_trace_did_not_see_is_a_failure(served_here: Served, blinder: Path) -> None:
+    done = blinded(served_here, blinder, REQUESTS)
+    host = done.host("here")
+    assert (host["state"], host["error"]["code"]) == ("trace-failed", "blind")
+    instance = host["instances"][0]
+    assert (instance["state"], instance["requests"]) == ("trace-failed", None)
+    assert instance["coverage"] == {"counted": 225, "traced": 0, "share": 0}
+    assert done.status == 4
+    assert done.report["totals"]["requests"] is None
+
+
+def test_an_idle_memcached_is_ok_with_zero_requests(served_here: Served) -> None:
+    done, _ = served_here.trace([])
+    host = done.host("here")
+    assert (host["state"], host["requests"], done.status) == ("ok", 0, 0)
+    assert done.report["totals"]["coverage"] == {"counted": 0, "traced": 0, "share": None}
+
+
+@pytest.fixture(scope="module")
+def unasked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A memcached that tells its counters to nobody without a password: -Y."""
+    folder = tmp_path_factory.mktemp("unasked")
+    passwords = folder / "passwords"
+    passwords.write_text("tester:secret\n")
+    with served(folder, DEBIAN, "-u", "root", "-Y", str(passwords), ready=listens) as server:
+        yield server
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def ask(server: Served, *requests: bytes) -> None:
+    """Log in and send requests, each answered by one line or more that end with `END`."""
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection,
+        connection.makefile("rb") as lines,
+    ):
+        connection.sendall(b"set auth 0 0 13\r\ntester secret\r\n")
+        assert lines.readline() == b"STORED\r\n"
+        for request in requests:
+            connection.sendall(request)
+            assert lines.readline() == b"END\r\n"
+
+
+def test_coverage_that_cannot_be_known_certifies_nothing(unasked: Served) -> None:
+    with Command(["run", "-i", str(unasked.inventory), "--duration", "4s", "--output", "json", "-v"]) as command:
+        command.wait_for_trace("here")
+        ask(unasked, *[b"get a\r\n"] * 23)
+        done = command.finish()
+    assert (done.host("here")["state"], done.host("here")["requests"]) == ("ok", 23)
+    assert (done.report["totals"]["coverage"], done.report["totals"]["coverage_unknown"]) == (None, ["here"])
+    assert done.report["totals"]["certified"] == 0
+    assert "coverage-unknown" in [warning["code"] for warning in done.report["warnings"]]
+
+
+def test_what_it_reads_from_its_sockets_is_traffic_too(unasked: Served, blinder: Path) -> None:
+    inventory = blinded_inventory(unasked, blinder)
+    with Command(["run", "-i", str(inventory), "--duration", "6s", "--output", "json", "-v"]) as command:
+        command.wait_for_trace("here")
+        time.sleep(SAMPLED_S)
+        ask(unasked, *[b"get " + b"k" * 250 + b"\r\n"] * 503)
+        done = command.finish()
+    assert (done.host("here")["state"], done.host("here")["error"]["code"], done.status) == ("trace-failed", "blind", 4)
