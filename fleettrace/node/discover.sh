@@ -127,7 +127,7 @@ describe_node() {
         lockdown "$contents" tracefs "$tracefs" timeout "$timeout" unshare "$unshare" bpftrace "$said"
     records version "$version" caps "$caps" paranoid "$paranoid" btf "$btf" headers "$headers" devfd "$devfd" \
         hidepid "$hidepid" preempt "$preempt" preempt-boot "$preempt_boot" \
-        preempt-built "$preempt_built" direct "$direct"
+        preempt-built "$preempt_built" direct "$direct" pidns "$pidns"
 }
 
 # The binaries that run with more than one thread, as every memcached does (its main thread waits for connections that
@@ -194,7 +194,10 @@ describe_process() {
     done 2>/dev/null </etc/passwd
     contents_of "/proc/$pid/cgroup"
     case $contents in *$hash*) contained=yes ;; esac
-    records process "$pid" start "$1" inode "$inode" exe "$link" uid "$uid" user "$user" cgroup "$contents" \
+    # bpftrace numbers the processes of the initial namespace as we do.
+    space=
+    case $pidns in *4026531836*) ;; *) space=$(readlink "/proc/$pid/ns/pid" 2>/dev/null) ;; esac
+    records process "$pid" start "$1" inode "$inode" exe "$link" uid "$uid" user "$user" cgroup "$contents" pidns "$space" \
         netns "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" listens "$(listens_of "$pid")"
 }
 
@@ -215,6 +218,8 @@ describe_containers() {
 }
 
 here=$(readlink /proc/self/ns/net)
+# The PID namespace that this /proc shows: the one of its process 1. The initial one has this number on every kernel.
+pidns=$(readlink /proc/1/ns/pid 2>/dev/null || readlink /proc/self/ns/pid)
 describe_node "$@"
 contained=no found=0
 running=$(binaries)

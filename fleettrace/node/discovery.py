@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.containers import container_of, named, names_by_id
 from fleettrace.node.model import Bpftrace, Discovery, Endpoint, Instance, NodeBinary, NodeFacts
+from fleettrace.node.namespace import nested, number_of
 from fleettrace.node.records import Record, read_records
 from fleettrace.node.scripts import script_text
 from fleettrace.summary.run import Container
@@ -105,6 +106,7 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
         hidepid=node["hidepid"].decode("ascii", "replace"),
         preemption=preemption(*(node[tag] for tag in ("version", "preempt", "preempt-boot", "preempt-built"))),
         direct_bpftrace=node["direct"] == b"yes",
+        nested_pids=nested(node["pidns"]),
     )
 
 
@@ -154,6 +156,7 @@ def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> t
                 container=named(container_of(group["cgroup"].decode("utf-8", "replace")), known),
                 endpoints=tuple(sorted(set(endpoints), key=lambda endpoint: (":" in endpoint.address, endpoint))),
                 netns=group["netns"].decode("utf-8", "replace"),
+                pid_namespace=number_of(group.get("pidns", b"")),
             )
         )
     return tuple(sorted(instances, key=lambda instance: instance.pid))

@@ -14,6 +14,7 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.complaints import complaints
 from fleettrace.node.discovery import set_words
 from fleettrace.node.model import Instance
+from fleettrace.node.namespace import namespaced
 from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlice, Started
 from fleettrace.node.rates import assignments
 from fleettrace.node.records import Record, RecordReader
@@ -51,7 +52,7 @@ def sites_of(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[Site]:
     by_inode: dict[str, tuple[ProbePlan, list[int]]] = {}
     for instance, plan in plans:
         by_inode.setdefault(instance.binary.inode, (plan, []))[1].append(instance.pid)
-    return [Site(plan, tuple(pids)) for plan, pids in by_inode.values()]
+    return [Site(plan, tuple(pids), namespaced(pids, plans)) for plan, pids in by_inode.values()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import look_around
 from fleettrace.node.model import Discovery, NodeFacts
+from fleettrace.node.namespace import unsupported_there
 from fleettrace.node.obstacles import obstacles
 from fleettrace.node.planning import Planned, check_able, check_empty
 from fleettrace.node.rates import Busyness, look_at, look_early
-from fleettrace.node.tracing import HostTrace, TraceEnd
+from fleettrace.node.tracing import NOT_ATTACHED, REFUSED, HostTrace, TraceEnd
 from fleettrace.probes.model import Rung, TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn
@@ -90,9 +91,8 @@ class HostSweep:
         check_able(found)
         self.tell(HostProgressed(task.name, Phase.PLAN))
         fitting = Fitting(task, connection, found, instances, self.catalog, self.settings.wish, self.bounds)
-        if not self.settings.trace:
-            return fitting.outcome(rehearse(self.bounds))
-        return fitting.outcome(self._attempt)
+        with unsupported_there(found.facts, (REFUSED, *NOT_ATTACHED)):
+            return fitting.outcome(self._attempt if self.settings.trace else rehearse(self.bounds))
 
     def _attempt(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
         self.stop.check()

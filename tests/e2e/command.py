@@ -58,14 +58,20 @@ class Command:
     """A `fleettrace` that runs. Leaving the block kills it if it still does."""
 
     def __init__(
-        self, arguments: Sequence[str], *, terminal: bool = False, variables: Mapping[str, str] | None = None
+        self,
+        arguments: Sequence[str],
+        *,
+        terminal: bool = False,
+        variables: Mapping[str, str] | None = None,
+        inside: Sequence[str] = (),
     ) -> None:
+        """`inside` is the beginning of a command line that runs the rest of it somewhere else, such as nsenter(1)."""
         self._controller: int | None = None
         follower: int | None = None
         if terminal:
             self._controller, follower = pty.openpty()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fleettrace", *arguments],
+            [*inside, sys.executable, "-m", "fleettrace", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if follower is None else follower,
             stderr=subprocess.PIPE,

@@ -25,13 +25,9 @@ BLINDER = """\
 # bpftrace with a program that counts the requests of no process, as where process ids are another namespace's.
 for argument; do
     shift
-    if [ -f "$argument" ] && grep -q 'pid == ' "$argument"; then
-        sed 's/pid == [0-9]*/pid == 1/g' "$argument" >"$0.bt"
-        argument=$0.bt
-    fi
     set -- "$@" "$(printf %s "$argument" | sed 's/pid == [0-9]*/pid == 1/g')"
 done
-exec bpftrace "$@"
+exec bpftrace "$@" < <(sed 's/pid == [0-9]*/pid == 1/g')
 """
 
 
