@@ -37,6 +37,8 @@ ENDING_S = 30.0
 MAX_OUTPUT = 1 << 28
 """Bytes that one trace may print: 2,000 entries of 300 bytes a second for five minutes, and some."""
 _WORDS_KEPT = 8192
+_DEAD = (b"Z", b"X", b"x")
+"""States of /proc/PID/stat in which a process has ended (proc(5)): a zombie waits for a parent that may never ask."""
 _DENSE_S = 0.25
 _SAME_CLOCK_NS = 50_000_000
 """Two clocks that are no farther apart were only read one after the other."""
@@ -322,7 +324,7 @@ class HostTrace:
         for value in self._seen.get(tag, []):
             # PID, a blank, and /proc/PID/stat.
             fields = _stat(value)
-            if len(fields) > 19 and fields[19].isdigit():
+            if len(fields) > 19 and fields[19].isdigit() and fields[0] not in _DEAD:
                 processes[int(value.split()[0])] = TracedProcess(start=int(fields[19]))
         return processes
 

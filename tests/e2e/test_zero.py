@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import stat
 import time
@@ -127,3 +129,17 @@ def test_what_it_reads_from_its_sockets_is_traffic_too(unasked: Served, blinder:
         ask(unasked, *[b"get " + b"k" * 250 + b"\r\n"] * 503)
         done = command.finish()
     assert (done.host("here")["state"], done.host("here")["error"]["code"], done.status) == ("trace-failed", "blind", 4)
+
+
+def test_a_zombie_is_not_alive(tmp_path: Path) -> None:
+    with served(tmp_path, DEBIAN) as server:
+        with Command(["run", "-i", str(server.inventory), "--duration", "5s", "--output", "json", "-v"]) as command:
+            command.wait_for_trace("here")
+            truth = server.send(REQUESTS, 10_000)
+            time.sleep(SAMPLED_S)
+            os.kill(server.pid, signal.SIGKILL)  # and does not wait for it
+            done = command.finish()
+        assert Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    host = done.host("here")
+    assert (host["state"], host["error"]["code"]) == ("partial", "memcached-ended")
+    assert host["requests"] == truth.total("here")
