@@ -102,7 +102,8 @@ describe_node() {
     contents_of /sys/devices/system/cpu/possible
     possible=${contents:-0-$(($(getconf _NPROCESSORS_CONF 2>/dev/null || echo 1) - 1))}
     contents_of /proc/filesystems
-    tracefs=no timeout=no unshare=no btf=no devfd=no paranoid= hidepid=
+    tracefs=no timeout=no unshare=no btf=no devfd=no paranoid= hidepid= boot=
+    { read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null
     case $contents in *tracefs*) tracefs=mountable ;; esac
     if [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ]; then tracefs=yes; fi
     if [ -e /sys/kernel/btf/vmlinux ]; then btf=yes; fi
@@ -127,7 +128,7 @@ describe_node() {
         lockdown "$contents" tracefs "$tracefs" timeout "$timeout" unshare "$unshare" bpftrace "$said"
     records version "$version" caps "$caps" paranoid "$paranoid" btf "$btf" headers "$headers" devfd "$devfd" \
         hidepid "$hidepid" preempt "$preempt" preempt-boot "$preempt_boot" \
-        preempt-built "$preempt_built" direct "$direct" pidns "$pidns"
+        preempt-built "$preempt_built" direct "$direct" pidns "$pidns" boot "$boot"
 }
 
 # The binaries that run with more than one thread, as every memcached does (its main thread waits for connections that

@@ -106,6 +106,8 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
         hidepid=node["hidepid"].decode("ascii", "replace"),
         preemption=preemption(*(node[tag] for tag in ("version", "preempt", "preempt-boot", "preempt-built"))),
         direct_bpftrace=node["direct"] == b"yes",
+        boot_id=node["boot"].decode("ascii", "replace"),
+        pid_namespace=node["pidns"].decode("ascii", "replace"),
         nested_pids=nested(node["pidns"]),
     )
 

@@ -57,6 +57,10 @@ class NodeFacts:
     """The kernel's preemption model: `none`, `voluntary`, `lazy`, `full` or `rt`; empty where it is not known."""
     direct_bpftrace: bool = True
     """The bpftrace command is the program itself, which sees the files that the session sees."""
+    boot_id: str = ""
+    """One boot of one kernel, the same in all its containers; empty where it could not be read."""
+    pid_namespace: str = ""
+    """The PID namespace that /proc shows, as readlink(1) prints it."""
     nested_pids: bool = False
     """Its /proc is that of a nested PID namespace: bpftrace numbers processes otherwise."""
     overlay_unseen: bool = False

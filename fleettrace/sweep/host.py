@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
@@ -17,6 +17,7 @@ from fleettrace.node.tracing import NOT_ATTACHED, REFUSED, HostTrace, TraceEnd
 from fleettrace.probes.model import Rung, TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn
+from fleettrace.sweep.claims import Claims
 from fleettrace.sweep.cost import MIN_WINDOW_S, Prediction, affordable_window, sized
 from fleettrace.sweep.events import Event, HostProgressed, InstanceStarted, Phase, SliceArrived, ignore
 from fleettrace.sweep.fitting import Fitting, Traced, rehearse
@@ -41,6 +42,7 @@ class HostSweep:
     tell: Callable[[Event], None]
     slices: bool = True
     """Whether anybody wants to hear of slices: to tell them apart takes as long as to count them."""
+    claims: Claims = field(default_factory=Claims)
 
     def run(self, task: HostTask) -> HostOutcome:
         """Sweep one host."""
@@ -63,12 +65,14 @@ class HostSweep:
     def _sweep(self, task: HostTask, connection: Connection) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.DISCOVER))
         found = look_around(connection, task.bpftrace, task.scope)
+        found, doubles = self.claims.first(task.name, found, task.wanted)
         every = not self.settings.trace
         try:
             outcome = self._discovered(task, connection, found)
         except HostError as error:
             outcome = failed_outcome(task, error if self.stop.reason is None else self.stop.error())
             every = True
+        outcome.warnings.extend(doubles)
         if outcome.result.state is not HostState.NO_INSTANCES and self.settings.wish.rung is not Rung.WATCH:
             outcome.warnings.extend(node_warnings(task.name, found.facts, outcome.result, every=every))
         return outcome

@@ -129,6 +129,13 @@ class Command:
         """Wait until requests are being counted on all these hosts. Needs `-v`."""
         self.wait_for(f"{host}: trace" for host in hosts)
 
+    def wait_for_any_trace(self, *hosts: str, seconds: float = PATIENCE_S) -> None:
+        """Wait until requests are being counted on one of these hosts. Needs `-v`."""
+        deadline = time.monotonic() + seconds
+        while not any(self.said(f"{host}: trace") for host in hosts):
+            assert time.monotonic() < deadline, f"no trace on {hosts}: {self._lines}"
+            time.sleep(0.05)
+
     def said(self, line: str) -> bool:
         """Whether this line was said on stderr by now."""
         with self._heard:

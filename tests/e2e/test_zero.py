@@ -143,3 +143,19 @@ def test_a_zombie_is_not_alive(tmp_path: Path) -> None:
     host = done.host("here")
     assert (host["state"], host["error"]["code"]) == ("partial", "memcached-ended")
     assert host["requests"] == truth.total("here")
+
+
+def test_one_process_under_two_names_is_counted_once(served_here: Served, tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.yaml"
+    one = f"{{ansible_connection: local, fleettrace_instances: [{served_here.port}]}}"
+    inventory.write_text(f"all: {{hosts: {{here: {one}, there: {one}}}}}\n")
+    with Command(["run", "-i", str(inventory), "--duration", "4s", "--output", "json", "-v"]) as command:
+        command.wait_for_any_trace("here", "there")
+        truth = served_here.send(REQUESTS, 10_000)
+        done = command.finish()
+    assert done.status == 0
+    assert done.report["totals"]["requests"] == truth.total("here")
+    states = sorted((host["state"], host["requests"]) for host in done.report["hosts"])
+    assert states == [("no-instances", None), ("ok", truth.total("here"))]
+    (warning,) = [warning for warning in done.report["warnings"] if warning["code"] == "same-process"]
+    assert {warning["host"], warning["message"].rpartition(" as ")[2].partition(")")[0]} == {"here", "there"}
