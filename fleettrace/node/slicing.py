@@ -65,15 +65,20 @@ class Slicer:
         if self._start_ns is None or self._end_ns is None:
             return 0.0
         # A program that ended itself has taken some time to print after the window's end.
-        end = self._end_ns if self.whole else max(self._end_ns, now_ns or 0)
+        end = self._end_ns if self.whole else max(self._end_ns, self._counted_until(now_ns))
         return (end - self._start_ns) / 1e9
+
+    def _counted_until(self, now_ns: int | None) -> int:
+        """Return when a trace that was interrupted at `now_ns` ceased to count: at the end of the window at the latest,
+        also where bpftrace itself was stopped for longer than that."""
+        return min(now_ns or 0, (self._start_ns or 0) + self._length_ns)
 
     def add(self, raw: RawSlice, now_ns: int | None, *, apart: bool = True) -> dict[int, Summary]:
         """Take in one slice; gives its summaries by pid, if they are wanted apart from the sums."""
         if self._start_ns is None:
             return {}
         start = self._end_ns or self._start_ns
-        end = raw.end_ns if raw.end_ns is not None else max(now_ns or 0, start)
+        end = raw.end_ns if raw.end_ns is not None else max(self._counted_until(now_ns), start)
         self._end_ns = max(start, end)
         # A program of the user's own prints its map once: of the course of that there is nothing to tell.
         once = any(plan.script is not None for plan in self._plans.values())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,11 +42,11 @@ def served_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def blinder(tmp_path: Path) -> Path:
     script = tmp_path / "bpftrace"
     script.write_text(BLINDER)
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    script.chmod(0o755)
     return script
 
 
-def blinded_inventory(server: Served, script: Path) -> Path:
+def inventory_with(server: Served, script: Path) -> Path:
     inventory = script.parent / "inventory.yaml"
     text = server.inventory.read_text()
     inventory.write_text(text.replace("fleettrace_instances", f"fleettrace_bpftrace: {script}, fleettrace_instances"))
@@ -56,7 +55,7 @@ def blinded_inventory(server: Served, script: Path) -> Path:
 
 def blinded(server: Served, script: Path, requests: Sequence[Request], *options: str) -> Done:
     """Trace the server with a bpftrace that sees none of these requests, sent well inside the window."""
-    inventory = blinded_inventory(server, script)
+    inventory = inventory_with(server, script)
     with Command(["run", "-i", str(inventory), "--duration", "6s", "--output", "json", "-v", *options]) as command:
         command.wait_for_trace("here")
         time.sleep(SAMPLED_S)
@@ -122,7 +121,7 @@ def test_coverage_that_cannot_be_known_certifies_nothing(unasked: Served) -> Non
 
 
 def test_what_it_reads_from_its_sockets_is_traffic_too(unasked: Served, blinder: Path) -> None:
-    inventory = blinded_inventory(unasked, blinder)
+    inventory = inventory_with(unasked, blinder)
     with Command(["run", "-i", str(inventory), "--duration", "6s", "--output", "json", "-v"]) as command:
         command.wait_for_trace("here")
         time.sleep(SAMPLED_S)
@@ -159,3 +158,24 @@ def test_one_process_under_two_names_is_counted_once(served_here: Served, tmp_pa
     assert states == [("no-instances", None), ("ok", truth.total("here"))]
     (warning,) = [warning for warning in done.report["warnings"] if warning["code"] == "same-process"]
     assert {warning["host"], warning["message"].rpartition(" as ")[2].partition(")")[0]} == {"here", "there"}
+
+
+def test_a_bpftrace_that_was_stopped_makes_the_window_no_longer(served_here: Served, tmp_path: Path) -> None:
+    """It counts to the end of its window in the kernel, and prints that when it is continued and interrupted."""
+    script, pid_file = tmp_path / "bpftrace", tmp_path / "pid"
+    script.write_text(f'#!/bin/sh\necho $$ >{pid_file}\nexec bpftrace "$@"\n')
+    script.chmod(0o755)
+    inventory = inventory_with(served_here, script)
+    with Command(["run", "-i", str(inventory), "--duration", "2s", "--output", "json", "-v"]) as command:
+        command.wait_for_trace("here")
+        tracer = int(pid_file.read_text())
+        os.kill(tracer, signal.SIGSTOP)
+        truth = served_here.send(REQUESTS, 10_000)
+        time.sleep(6)
+        served_here.send(REQUESTS, 10_000)
+        os.kill(tracer, signal.SIGINT)
+        os.kill(tracer, signal.SIGCONT)
+        done = command.finish()
+    host = done.host("here")
+    assert host["requests"] == truth.total("here")
+    assert host["instances"][0]["window_s"] == pytest.approx(2, abs=0.2)
