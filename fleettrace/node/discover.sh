@@ -207,6 +207,19 @@ describe_binary() {
     records binary "$2" size "$3" head "$(od -An -v -tx1 -N 4096 "/proc/$1/exe" 2>/dev/null)"
 }
 
+# Processes that are called memcached whose binary the session may not look at. One that has ended has no command line.
+unreadable() {
+    unseen=
+    for file in $(grep -ls memcached /proc/[0-9]*/comm 2>/dev/null); do
+        pid=${file#/proc/}
+        pid=${pid%/comm}
+        ! readlink "/proc/$pid/exe" >/dev/null 2>&1 || continue
+        words=
+        { read -r words <"/proc/$pid/cmdline"; } 2>/dev/null
+        [ -z "$words" ] || unseen="$unseen $pid"
+    done
+}
+
 # What the container runtimes call their containers; each is asked only if it is there, and for 5 s at most.
 describe_containers() {
     for runtime in docker podman nerdctl; do
@@ -260,4 +273,6 @@ for binary in $running; do
     done
 done
 [ "$contained" = no ] || describe_containers
+unreadable
+[ -z "$unseen" ] || records unseen "$unseen"
 records end "$found"

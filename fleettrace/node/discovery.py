@@ -29,6 +29,8 @@ __all__ = [
 DISCOVERY_LIMITS = Limits(seconds=60, max_bytes=32 << 20)
 """A look around takes a fraction of a second; on a node that swaps, or whose docker hangs, half a minute."""
 
+_UNREADABLE = 100
+"""Processes named at the most."""
 _VERSION = re.compile(r"bpftrace v?(\d+)\.(\d+)(?:\.(\d+))?")
 
 
@@ -61,7 +63,7 @@ def parse_discovery(report: bytes) -> Discovery:
         for record in records:
             if record.tag in ("binary", "process"):
                 groups.append({})
-            groups[-1][record.tag] = record.value
+            (node if record.tag == "unseen" else groups[-1])[record.tag] = record.value
         listings = [
             (record.tag.removeprefix("containers-"), _text(record))
             for record in records
@@ -106,6 +108,7 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
         hidepid=node["hidepid"].decode("ascii", "replace"),
         preemption=preemption(*(node[tag] for tag in ("version", "preempt", "preempt-boot", "preempt-built"))),
         direct_bpftrace=node["direct"] == b"yes",
+        unreadable=tuple(int(pid) for pid in re.findall(rb"\d{1,10}", node.get("unseen", b""))[:_UNREADABLE]),
         boot_id=node["boot"].decode("ascii", "replace"),
         pid_namespace=node["pidns"].decode("ascii", "replace"),
         nested_pids=nested(node["pidns"]),

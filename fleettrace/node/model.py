@@ -57,6 +57,8 @@ class NodeFacts:
     """The kernel's preemption model: `none`, `voluntary`, `lazy`, `full` or `rt`; empty where it is not known."""
     direct_bpftrace: bool = True
     """The bpftrace command is the program itself, which sees the files that the session sees."""
+    unreadable: tuple[int, ...] = ()
+    """Processes that are called memcached whose binary the session may not look at."""
     boot_id: str = ""
     """One boot of one kernel, the same in all its containers; empty where it could not be read."""
     pid_namespace: str = ""

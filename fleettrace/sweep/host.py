@@ -25,6 +25,7 @@ from fleettrace.sweep.outcome import HostOutcome, outcome_of_trace
 from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.stop import Stop
+from fleettrace.sweep.unreadable import add_unreadable
 from fleettrace.sweep.watched import watch_host
 from fleettrace.transport.interface import Connection
 
@@ -73,6 +74,7 @@ class HostSweep:
             outcome = failed_outcome(task, error if self.stop.reason is None else self.stop.error())
             every = True
         outcome.warnings.extend(doubles)
+        add_unreadable(outcome.result, found.facts)
         if outcome.result.state is not HostState.NO_INSTANCES and self.settings.wish.rung is not Rung.WATCH:
             outcome.warnings.extend(node_warnings(task.name, found.facts, outcome.result, every=every))
         return outcome

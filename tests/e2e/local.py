@@ -71,13 +71,20 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, binary: Path, *options: str, ready: Callable[[int], bool] | None = None) -> Iterator[Served]:
-    """Run `binary` with more `options`; files go into `folder`. `ready` tells whether it serves the port."""
+def served(
+    folder: Path,
+    binary: Path,
+    *options: str,
+    ready: Callable[[int], bool] | None = None,
+    within: Sequence[str] = (),
+) -> Iterator[Served]:
+    """Run `binary` with more `options`; files go into `folder`. `ready` tells whether it serves the port; `within` is a
+    command that runs another one."""
     with socket.socket() as probe:
         probe.bind((ADDRESS, 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [str(binary), "-u", "nobody", "-l", ADDRESS, "-p", str(port), "-t", "2", "-m", "64", *options],
+        [*within, str(binary), "-u", "nobody", "-l", ADDRESS, "-p", str(port), "-t", "2", "-m", "64", *options],
         stdin=subprocess.DEVNULL,
     )
     try:
