@@ -10,7 +10,7 @@ from fleettrace.node.output import Entry, RawSlice
 from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
 from fleettrace.summary.counts import OPS, Summary
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key
-from fleettrace.summary.slices import MapLimits, SliceCounts, add_slice
+from fleettrace.summary.slices import MapLimits, SliceCounts, Spread, add_slice, spread_over
 
 __all__ = ["Slicer"]
 
@@ -26,6 +26,7 @@ class Slicer:
         self._start_ns: int | None = None
         self._end_ns: int | None = None
         self._length_ns = round(settings.duration_s * 1e9)
+        self._buckets = -(-self._length_ns // self._bucket_ns)
         self._limits = MapLimits(
             settings.entries, settings.printed, max(len(_tags(plan) or (None,)) for plan in plans.values())
         )
@@ -82,13 +83,14 @@ class Slicer:
         self._end_ns = max(start, end)
         # A program of the user's own prints its map once: of the course of that there is nothing to tell.
         once = any(plan.script is not None for plan in self._plans.values())
-        bucket = 0 if once else max(0, (start + end) // 2 - self._start_ns) // self._bucket_ns
+        began = self._start_ns
+        spread = Spread(0) if once else spread_over(start - began, end - began, self._bucket_ns, self._buckets)
         parts = self._parts(raw, self.slices, start, end)
         self.slices += 1
         summaries = {}
         for pid, part in parts.items():
             into = Summary() if apart else self.summaries[pid]
-            add_slice(into, part, self._limits, bucket, _op_of(self._plans[pid]))
+            add_slice(into, part, self._limits, spread, _op_of(self._plans[pid]))
             # Requests of a kind that is not known, where only some kinds are wanted, may be any key's.
             into.absent += part.unknown
             if apart:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -179,3 +180,39 @@ def test_a_bpftrace_that_was_stopped_makes_the_window_no_longer(served_here: Ser
     host = done.host("here")
     assert host["requests"] == truth.total("here")
     assert host["instances"][0]["window_s"] == pytest.approx(2, abs=0.2)
+
+
+def test_steady_traffic_has_no_zero_and_no_double_in_its_timeline(served_here: Served, tmp_path: Path) -> None:
+    """Also while bpftrace does not run for 2.5 s: the slice that it ends late covers several buckets."""
+    script, pid_file = tmp_path / "bpftrace", tmp_path / "pid"
+    script.write_text(f'#!/bin/sh\necho $$ >{pid_file}\nexec bpftrace "$@"\n')
+    script.chmod(0o755)
+    arguments = ["run", "-i", str(inventory_with(served_here, script)), "--duration", "7s", "--output", "json", "-v"]
+    over = threading.Event()
+    with Command(arguments) as command:
+        load = threading.Thread(target=steadily, args=(served_here, over))
+        load.start()
+        try:
+            command.wait_for_trace("here")
+            time.sleep(2.3)
+            tracer = int(pid_file.read_text())
+            os.kill(tracer, signal.SIGSTOP)
+            time.sleep(2.5)
+            os.kill(tracer, signal.SIGCONT)
+            done = command.finish()
+        finally:
+            over.set()
+            load.join()
+    timeline = done.host("here")["course"]
+    mean = sum(timeline) / len(timeline)
+    assert len(timeline) == 7
+    assert sum(timeline) == done.host("here")["requests"]
+    assert all(0.5 * mean < count < 1.6 * mean for count in timeline), timeline
+
+
+def steadily(server: Served, over: threading.Event) -> None:
+    """Send 10 requests every 50 ms."""
+    due = time.monotonic()
+    while not over.wait(max(0.0, due - time.monotonic())):
+        server.send([Request("get", (b"a",))] * 10, 10)
+        due += 0.05
