@@ -193,12 +193,17 @@ describe_process() {
     while IFS=: read -r name _ number _; do
         case $number in "$uid") user=$name; break ;; esac
     done 2>/dev/null </etc/passwd
+    # A proxy's option; `read` leaves out the NULs between the arguments.
+    proxy=no
+    contents_of "/proc/$pid/cmdline"
+    case $contents in *proxy_config=*) proxy=yes ;; esac
     contents_of "/proc/$pid/cgroup"
     case $contents in *$hash*) contained=yes ;; esac
     # bpftrace numbers the processes of the initial namespace as we do.
     space=
     case $pidns in *4026531836*) ;; *) space=$(readlink "/proc/$pid/ns/pid" 2>/dev/null) ;; esac
     records process "$pid" start "$1" inode "$inode" exe "$link" uid "$uid" user "$user" cgroup "$contents" pidns "$space" \
+        proxy "$proxy" \
         netns "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" listens "$(listens_of "$pid")"
 }
 

@@ -162,6 +162,7 @@ def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> t
                 endpoints=tuple(sorted(set(endpoints), key=lambda endpoint: (":" in endpoint.address, endpoint))),
                 netns=group["netns"].decode("utf-8", "replace"),
                 pid_namespace=number_of(group.get("pidns", b"")),
+                proxy=group.get("proxy") == b"yes",
             )
         )
     return tuple(sorted(instances, key=lambda instance: instance.pid))

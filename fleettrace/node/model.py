@@ -109,6 +109,8 @@ class Instance:
     """Its network namespace, comparable with `NodeFacts.netns`; empty when it could not be read."""
     pid_namespace: int | None = None
     """The inode number of its PID namespace, where `NodeFacts.nested_pids`; else None."""
+    proxy: bool = False
+    """It forwards requests to other servers (`-o proxy_config=...`), without look-ups and counters of its own."""
 
     @property
     def id(self) -> str:

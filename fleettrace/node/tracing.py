@@ -22,7 +22,7 @@ from fleettrace.node.sampling import Look, LookReader, in_order
 from fleettrace.node.scripts import script_text
 from fleettrace.node.slicing import Slicer
 from fleettrace.node.verifier import refused
-from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
+from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
 from fleettrace.probes.program import Site, overlay_lines, program, unsafe, uprobe_count
 from fleettrace.summary.counts import Summary
 from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
@@ -50,10 +50,11 @@ NOT_ATTACHED = ("attach-failed", "probes-missing")
 
 
 def sites_of(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[Site]:
-    """One site for each real inode: a uprobe fires for every process of it."""
-    by_inode: dict[str, tuple[ProbePlan, list[int]]] = {}
+    """One site for each real inode and probe kind: a uprobe fires for every process of the inode. A proxy is traced by
+    another kind than a server of the same binary."""
+    by_inode: dict[tuple[str, Rung], tuple[ProbePlan, list[int]]] = {}
     for instance, plan in plans:
-        by_inode.setdefault(instance.binary.inode, (plan, []))[1].append(instance.pid)
+        by_inode.setdefault((instance.binary.inode, plan.rung), (plan, []))[1].append(instance.pid)
     return [Site(plan, tuple(pids), namespaced(pids, plans)) for plan, pids in by_inode.values()]
 
 

@@ -6,6 +6,7 @@ by what it read from its sockets.
 
 from __future__ import annotations
 
+from fleettrace.node.model import Instance
 from fleettrace.node.sampling import read_between, surely_counted
 from fleettrace.node.tracing import TraceEnd
 from fleettrace.probes.model import ProbePlan
@@ -27,7 +28,7 @@ LEAST_READ = 64 << 10
 checks and failed attempts to ask stay below: a TLS handshake sends about 1 KB."""
 
 
-def blindness(end: TraceEnd, pid: int, plan: ProbePlan, traced: int) -> Failure | None:
+def blindness(end: TraceEnd, instance: Instance, plan: ProbePlan, traced: int) -> Failure | None:
     """Return the failure of an instance that had traffic of which the trace saw none or nearly none; else None.
 
     Only requests that are surely missing count: those between the first and the last sample inside the window. A trace
@@ -35,9 +36,11 @@ def blindness(end: TraceEnd, pid: int, plan: ProbePlan, traced: int) -> Failure 
     """
     if plan.ops is not None or plan.script is not None:
         return None
+    pid = instance.pid
     samples = end.looks.get(pid, [])
     end_ns = end.start_ns + round(end.window_s * 1e9)
-    counted = surely_counted(samples, end.start_ns, end_ns)
+    # A proxy counts only what it answers itself.
+    counted = None if instance.proxy else surely_counted(samples, end.start_ns, end_ns)
     if counted is not None:
         part = NEARLY_NONE if plan.verdict.exact else NEARLY_NONE_APPROXIMATE
         if counted - traced < LEAST_MISSING or traced >= part * counted:
@@ -46,7 +49,7 @@ def blindness(end: TraceEnd, pid: int, plan: ProbePlan, traced: int) -> Failure 
     received = read_between(samples, end.start_ns, end_ns)
     if traced or received is None or received < LEAST_READ:
         return None
-    return _failure(pid, plan, traced, f"memcached could not be asked for its counters but read {received:,} bytes")
+    return _failure(pid, plan, traced, f"memcached does not tell what it counted but read {received:,} bytes")
 
 
 def _failure(pid: int, plan: ProbePlan, traced: int, evidence: str) -> Failure:

@@ -61,9 +61,9 @@ def outcome_of_trace(
                 "reported of it: is the binary built in an unusual way? Try --probe command",
             )
             continue
-        if (blind := blindness(end, pid, each.plan, end.summaries[pid].total)) is not None:
+        if (blind := blindness(end, each.instance, each.plan, end.summaries[pid].total)) is not None:
             instance.state, instance.error = HostState.TRACE_FAILED, blind
-            instance.coverage = coverage_of(end, pid, end.summaries[pid].total)
+            instance.coverage = coverage_of(end, pid, end.summaries[pid].total) if _comparable(each) else None
             continue
         summary = summaries[each.instance.id] = end.summaries[pid]
         instance.window_s = end.window_s
@@ -107,7 +107,7 @@ def _whole(summaries: Sequence[Summary]) -> Summary:
 def _comparable(planned: Planned) -> bool:
     """Whether what was traced is what memcached counts: every request."""
     plan = planned.plan
-    return plan is not None and plan.ops is None and plan.script is None
+    return plan is not None and plan.ops is None and plan.script is None and not planned.instance.proxy
 
 
 def _bill(instances: Sequence[InstanceResult], end: TraceEnd, comparable: Set[int]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from fleettrace.node.model import Instance, NodeBinary
 from fleettrace.node.sampling import Look
 from fleettrace.node.tracing import TraceEnd
 from fleettrace.probes.model import ProbePlan, Rung
@@ -16,6 +17,7 @@ from tests.sweep.test_cost import PID, SECOND, end_of
 
 EXACT = ProbePlan(Rung.ITEM, "do_item_get", ProbeVerdict("item", exact=True, symbol="do_item_get"), "arg0", "arg1")
 APPROXIMATE = replace(EXACT, rung=Rung.SYSCALL, verdict=ProbeVerdict("syscall", exact=False))
+SERVER = Instance(PID, 1, NodeBinary("1:2", 3, b""), b"", None, (), None)
 
 
 def sampled(rate: int | None, read: int | None = None) -> TraceEnd:
@@ -52,21 +54,27 @@ def sampled(rate: int | None, read: int | None = None) -> TraceEnd:
 def test_traffic_in_stats_that_the_trace_did_not_see_is_blindness(
     plan: ProbePlan, rate: int, traced: int, blind: bool
 ) -> None:
-    assert (blindness(sampled(rate), PID, plan, traced) is not None) is blind
+    assert (blindness(sampled(rate), SERVER, plan, traced) is not None) is blind
 
 
 @pytest.mark.parametrize(("read", "traced", "blind"), [(None, 0, False), (100, 0, False), (LEAST_READ, 0, True)])
 def test_what_it_read_counts_where_it_could_not_be_asked(read: int | None, traced: int, blind: bool) -> None:
-    assert (blindness(sampled(None, read), PID, EXACT, traced) is not None) is blind
-    assert blindness(sampled(None, read), PID, EXACT, traced=1) is None
+    assert (blindness(sampled(None, read), SERVER, EXACT, traced) is not None) is blind
+    assert blindness(sampled(None, read), SERVER, EXACT, traced=1) is None
 
 
 def test_what_was_counted_beside_the_window_is_no_evidence() -> None:
     counts = [0, 0, 0, 0, 900, 900, 900, 900, 900, 900, 900, 900, 900, 900, 900, 900, 9000, 9000, 9000, 9000]
     samples = [Look(PID, second * SECOND + SECOND // 2, 1, count) for second, count in enumerate(counts)]
-    assert blindness(end_of(samples), PID, EXACT, 0) is None
+    assert blindness(end_of(samples), SERVER, EXACT, 0) is None
 
 
 def test_a_counter_that_was_reset_is_no_evidence() -> None:
     samples = [Look(PID, second * SECOND, 1, 1000 * (second % 8)) for second in range(20)]
-    assert blindness(end_of(samples), PID, EXACT, 0) is None
+    assert blindness(end_of(samples), SERVER, EXACT, 0) is None
+
+
+def test_a_proxys_own_counters_are_no_evidence() -> None:
+    proxy = replace(SERVER, proxy=True)
+    assert blindness(sampled(0, LEAST_READ), proxy, EXACT, 0) is not None
+    assert blindness(sampled(1000), proxy, EXACT, 0) is None
