@@ -102,7 +102,8 @@ describe_node() {
     contents_of /sys/devices/system/cpu/possible
     possible=${contents:-0-$(($(getconf _NPROCESSORS_CONF 2>/dev/null || echo 1) - 1))}
     contents_of /proc/filesystems
-    tracefs=no timeout=no unshare=no btf=no devfd=no paranoid= hidepid=
+    tracefs=no timeout=no unshare=no btf=no devfd=no paranoid= hidepid= boot=
+    { read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null
     case $contents in *tracefs*) tracefs=mountable ;; esac
     if [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ]; then tracefs=yes; fi
     if [ -e /sys/kernel/btf/vmlinux ]; then btf=yes; fi
@@ -127,7 +128,7 @@ describe_node() {
         lockdown "$contents" tracefs "$tracefs" timeout "$timeout" unshare "$unshare" bpftrace "$said"
     records version "$version" caps "$caps" paranoid "$paranoid" btf "$btf" headers "$headers" devfd "$devfd" \
         hidepid "$hidepid" preempt "$preempt" preempt-boot "$preempt_boot" \
-        preempt-built "$preempt_built" direct "$direct"
+        preempt-built "$preempt_built" direct "$direct" pidns "$pidns" boot "$boot"
 }
 
 # The binaries that run with more than one thread, as every memcached does (its main thread waits for connections that
@@ -192,15 +193,36 @@ describe_process() {
     while IFS=: read -r name _ number _; do
         case $number in "$uid") user=$name; break ;; esac
     done 2>/dev/null </etc/passwd
+    # A proxy's option; `read` leaves out the NULs between the arguments.
+    proxy=no
+    contents_of "/proc/$pid/cmdline"
+    case $contents in *proxy_config=*) proxy=yes ;; esac
     contents_of "/proc/$pid/cgroup"
     case $contents in *$hash*) contained=yes ;; esac
-    records process "$pid" start "$1" inode "$inode" exe "$link" uid "$uid" user "$user" cgroup "$contents" \
+    # bpftrace numbers the processes of the initial namespace as we do.
+    space=
+    case $pidns in *4026531836*) ;; *) space=$(readlink "/proc/$pid/ns/pid" 2>/dev/null) ;; esac
+    records process "$pid" start "$1" inode "$inode" exe "$link" uid "$uid" user "$user" cgroup "$contents" pidns "$space" \
+        proxy "$proxy" \
         netns "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" listens "$(listens_of "$pid")"
 }
 
 describe_binary() {
     sum_of "/proc/$1/exe" "$3"
     records binary "$2" size "$3" sha256 "$sum"
+}
+
+# Processes that are called memcached whose binary the session may not look at. One that has ended has no command line.
+unreadable() {
+    unseen=
+    for file in $(grep -ls memcached /proc/[0-9]*/comm 2>/dev/null); do
+        pid=${file#/proc/}
+        pid=${pid%/comm}
+        ! readlink "/proc/$pid/exe" >/dev/null 2>&1 || continue
+        words=
+        { read -r words <"/proc/$pid/cmdline"; } 2>/dev/null
+        [ -z "$words" ] || unseen="$unseen $pid"
+    done
 }
 
 # What the container runtimes call their containers; each is asked only if it is there, and for 5 s at most.
@@ -215,6 +237,8 @@ describe_containers() {
 }
 
 here=$(readlink /proc/self/ns/net)
+# The PID namespace that this /proc shows: the one of its process 1. The initial one has this number on every kernel.
+pidns=$(readlink /proc/1/ns/pid 2>/dev/null || readlink /proc/self/ns/pid)
 describe_node "$@"
 contained=no found=0
 running=$(binaries)
@@ -254,4 +278,6 @@ for binary in $running; do
     done
 done
 [ "$contained" = no ] || describe_containers
+unreadable
+[ -z "$unseen" ] || records unseen "$unseen"
 records end "$found"

@@ -21,6 +21,7 @@ from fleettrace.transport.interface import Connection
 
 __all__ = ["Planned", "check_able", "check_empty", "plan_instances"]
 
+_PROXY = "not item, usdt or command: in proxy mode (proxy_config) memcached forwards requests without looking keys up"
 _OLDEST = Bpftrace(0, 11, 0)
 """The oldest release whose text output was seen to carry every key (0.11.3 of that series)."""
 
@@ -125,6 +126,9 @@ def _planned(
     wish: Wish,
     refused: Collection[Rung],
 ) -> Planned:
+    if instance.proxy and wish.script is None and wish.rung in (None, Rung.SYSCALL) and Rung.SYSCALL not in refused:
+        version, build_id = (None, None) if isinstance(analysis, Failure) else (analysis.version, analysis.build_id)
+        return Planned(instance, syscall_plan(wish, _PROXY), version=version, build_id=build_id)
     if isinstance(analysis, Failure):
         if analysis.code != BINARY_CHANGED and wish.script is None and wish.rung in (None, Rung.SYSCALL):
             return Planned(instance, syscall_plan(wish, f"not item, usdt or command: {analysis.message}"))

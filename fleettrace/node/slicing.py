@@ -11,7 +11,7 @@ from fleettrace.node.plausible import LATE_S, MAX_RATE, ImplausibleError
 from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
 from fleettrace.summary.counts import OPS, Summary
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key
-from fleettrace.summary.slices import MapLimits, SliceCounts, add_slice
+from fleettrace.summary.slices import MapLimits, SliceCounts, Spread, add_slice, spread_over
 
 __all__ = ["MAX_BYTES", "Slicer"]
 
@@ -39,6 +39,7 @@ class Slicer:
         self._start_ns: int | None = None
         self._end_ns: int | None = None
         self._length_ns = round(settings.duration_s * 1e9)
+        self._buckets = -(-self._length_ns // self._bucket_ns)
         self._limits = MapLimits(
             settings.entries, settings.printed, max(len(_tags(plan) or (None,)) for plan in plans.values())
         )
@@ -86,16 +87,20 @@ class Slicer:
         if self._start_ns is None or self._end_ns is None:
             return 0.0
         # A program that ended itself has taken some time to print after the window's end.
-        last = self._start_ns + self._length_ns + round(LATE_S * 1e9)
-        end = self._end_ns if self.whole else max(self._end_ns, min(now_ns or 0, last))
+        end = self._end_ns if self.whole else max(self._end_ns, self._counted_until(now_ns))
         return (end - self._start_ns) / 1e9
+
+    def _counted_until(self, now_ns: int | None) -> int:
+        """Return when a trace that was interrupted at `now_ns` ceased to count: at the end of the window at the latest,
+        also where bpftrace itself was stopped for longer than that."""
+        return min(now_ns or 0, (self._start_ns or 0) + self._length_ns)
 
     def add(self, raw: RawSlice, now_ns: int | None, *, apart: bool = True) -> dict[int, Summary]:
         """Take in one slice; gives its summaries by pid, if they are wanted apart from the sums."""
         if self._start_ns is None:
             return {}
         start = self._end_ns or self._start_ns
-        end = raw.end_ns if raw.end_ns is not None else max(now_ns or 0, start)
+        end = raw.end_ns if raw.end_ns is not None else max(self._counted_until(now_ns), start)
         self._check_time(start, end)
         if not self._consistent(raw, max(0, end - start)):
             self.garbled = True
@@ -103,13 +108,14 @@ class Slicer:
         self._end_ns = max(start, end)
         # A program of the user's own prints its map once: of the course of that there is nothing to tell.
         once = any(plan.script is not None for plan in self._plans.values())
-        bucket = 0 if once else max(0, (start + end) // 2 - self._start_ns) // self._bucket_ns
+        began = self._start_ns
+        spread = Spread(0) if once else spread_over(start - began, end - began, self._bucket_ns, self._buckets)
         parts = self._parts(raw, self.slices, start, end)
         self.slices += 1
         summaries = {}
         for pid, part in parts.items():
             into = Summary() if apart else self.summaries[pid]
-            add_slice(into, part, self._limits, bucket, _op_of(self._plans[pid]))
+            add_slice(into, part, self._limits, spread, _op_of(self._plans[pid]))
             # Requests of a kind that is not known, where only some kinds are wanted, may be any key's.
             into.absent += part.unknown
             self._unknown[pid] += part.unknown

@@ -10,6 +10,7 @@ from functools import cache
 
 from fleettrace.probes.layout import key_expression, key_sizes, word_expression, word_statements
 from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
+from fleettrace.probes.namespaced import ANY_PROCESS, Process, in_namespace
 from fleettrace.probes.script import fill, probe_count
 from fleettrace.probes.tags import REPEATED
 from fleettrace.resources import resource_dir
@@ -36,6 +37,8 @@ class Site:
 
     plan: ProbePlan
     pids: tuple[int, ...]
+    namespaced: tuple[Process, ...] = ()
+    """The same processes where the node's /proc is that of a nested PID namespace; else empty."""
 
 
 @cache
@@ -54,7 +57,7 @@ def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, n
     `nonce` (letters and digits) goes into every name and mark that is printed: no key that a client chooses can then
     pass for the program's own output.
     """
-    parts = [_filled("ready"), *(part for site in sites for part in _probes(site, layout))]
+    parts = [_filled("ready"), *(part for site in sites for part in _site(site, layout))]
     scripts = [site.plan.script for site in sites if site.plan.script is not None]
     misses, sizes = (any(getattr(site.plan, what) for site in sites) for what in ("misses", "sizes"))
     kept = {
@@ -107,10 +110,15 @@ def uprobe_count(sites: Sequence[Site]) -> int | None:
     return total + (ONCE if any(site.plan.script is not None for site in sites) else INTERVALS)
 
 
+def _site(site: Site, layout: KeyLayout) -> Iterator[str]:
+    """The probes on one binary, for the PID namespace that the node's /proc is of."""
+    for part in _probes(site, layout):
+        yield in_namespace(part, site.namespaced) if site.namespaced else part
+
+
 def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
-    """The probes on one binary."""
     plan = site.plan
-    pids = " || ".join(f"pid == {pid}" for pid in site.pids)
+    pids = ANY_PROCESS if site.namespaced else " || ".join(f"pid == {pid}" for pid in site.pids)
     if plan.script is not None:
         words = {text: _checked(name) for text, name in plan.names.items()}
         about = "((uint64)pid << 32) | (($length > 65535 ? 65535 : $length) & 0xffff)"

@@ -7,6 +7,7 @@ we know, or damaged is left as it is.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -21,6 +22,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from fleettrace.errors import ConfigError
+from fleettrace.store.documents import run_of
 from fleettrace.store.history_model import KeptRun
 from fleettrace.store.history_retention import Keep
 from fleettrace.store.history_rows import delete_run, insert_run, micros, select_run
@@ -162,6 +164,23 @@ class History:
         if len(found) > 1 and found[0] != name:
             raise ConfigError(f"{name!r} is the beginning of several runs: {', '.join(found)}", file=self.path)
         return found[0]
+
+    def alike_before(self, run: KeptRun) -> str:
+        """Return the id of the newest run before this one with its pattern, options and playbook."""
+        info = run.info
+        rows = self._rows(
+            "SELECT run, document FROM runs WHERE pattern = ?1 AND playbook = ?2 AND run <> ?3 AND started <= "
+            "(SELECT started FROM runs WHERE run = ?3) ORDER BY started DESC, id DESC",
+            (info.pattern, run.playbook, info.id),
+        )
+        for row in rows:
+            if run_of(json.loads(row["document"])).options == info.options:
+                return str(row["run"])
+        raise ConfigError(
+            f"no run before {info.id} has its pattern ({info.pattern}) and options: name the two runs (see `fleettrace "
+            "history`)",
+            file=self.path,
+        )
 
     def runs(self, last: int, *, playbook: str | None = None) -> list[RunLine]:
         """The newest runs, the newest last."""

@@ -96,16 +96,17 @@ class FleetSummary:
                 fleet_key = keys[key] = FleetKey()
             fleet_key.add(key_count, host, bit)
 
-    def rank(self, n: int, *, bounds_open: bool = False) -> list[Ranked]:
+    def rank(self, n: int, *, bounds_open: bool = False, missing: int = 0) -> list[Ranked]:
         """The `n` keys with the most requests, most first; ties in the order of their bytes.
 
         A key is certified when it is in the top `n` for sure: at most `n - 1` other keys, listed or not, can have had
         more. With `bounds_open` (a host is missing) none is, and a key that was cut, which may be several, never is.
+        `missing` requests were not traced, of whatever key: each other key can have had all of them.
         """
         cut = CutKeys(self._listed())
         top = nsmallest(n, self._listed(), key=lambda item: (-item[1].requests, item[0]))
-        bars = _largest_uppers(self._listed(), self.absent, n + 1, cut)
-        return [self._ranked(key, count, bars, n, bounds_open, cut) for key, count in top]
+        bars = _largest_uppers(self._listed(), self.absent + missing, n + 1, cut)
+        return [self._ranked(key, count, bars, n, bounds_open, cut, missing) for key, count in top]
 
     def renamed(self, rename: Callable[[Key], Key]) -> FleetSummary:
         """The same summary of the same sources, with every key's name changed. Bounds hold even where two keys get
@@ -139,10 +140,19 @@ class FleetSummary:
     def _listed(self) -> Iterable[tuple[Key, KeyCount]]:
         return ((key, known.count) for key, known in self.keys.items() if known.count is not None)
 
-    def _ranked(self, key: Key, count: KeyCount, bars: list[int], n: int, bounds_open: bool, cut: CutKeys) -> Ranked:
+    def _ranked(
+        self,
+        key: Key,
+        count: KeyCount,
+        bars: list[int],
+        n: int,
+        bounds_open: bool,
+        cut: CutKeys,
+        missing: int,
+    ) -> Ranked:
         upper = count.requests + self.absent - count.covered + cut.may_be(key)
         # The n-th largest among the others: one further down when the key's own is one of the n largest.
-        own_is_above = len(bars) >= n and upper >= bars[n - 1]
+        own_is_above = len(bars) >= n and upper >= bars[n - 1] - missing
         place = n if own_is_above else n - 1
         bar = bars[place] if place < len(bars) else 0
         known = self.keys[key]

@@ -9,6 +9,7 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.loading import Load, Verdict, load_program
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
+from fleettrace.node.namespace import check_namespace
 from fleettrace.node.planning import Planned, plan_instances
 from fleettrace.node.trace_end import NOT_ATTACHED, REFUSED
 from fleettrace.node.tracing import sites_of
@@ -123,6 +124,7 @@ class Fitting:
     ) -> tuple[HostOutcome, NodeFacts]:
         """Return the attempt's outcome, and what it showed of the node's bpftrace."""
         traced = self._traced(facts, planned, variant)
+        check_namespace(facts, traced.plans)
         try:
             return attempt(traced, planned), facts
         except HostError as error:

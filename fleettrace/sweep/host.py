@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import look_around
 from fleettrace.node.model import Discovery, NodeFacts
+from fleettrace.node.namespace import unsupported_there
 from fleettrace.node.obstacles import obstacles
 from fleettrace.node.planning import Planned, check_able, check_empty
 from fleettrace.node.rates import Busyness, look_at, look_early
-from fleettrace.node.trace_end import OVERWRITTEN, TraceEnd
+from fleettrace.node.trace_end import NOT_ATTACHED, OVERWRITTEN, REFUSED, TraceEnd
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.model import Rung, TraceSettings
 from fleettrace.probes.optimised import optimises
 from fleettrace.probes.script import has_own_points
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn
+from fleettrace.sweep.claims import Claims
 from fleettrace.sweep.cost import (
     MIN_WINDOW_S,
     Prediction,
@@ -36,6 +38,7 @@ from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_tr
 from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.stop import Stop
+from fleettrace.sweep.unreadable import add_unreadable
 from fleettrace.sweep.watched import watch_host
 from fleettrace.transport.interface import Connection
 
@@ -53,6 +56,7 @@ class HostSweep:
     tell: Callable[[Event], None]
     slices: bool = True
     """Whether anybody wants to hear of slices: to tell them apart takes as long as to count them."""
+    claims: Claims = field(default_factory=Claims)
 
     def run(self, task: HostTask) -> HostOutcome:
         """Sweep one host."""
@@ -75,12 +79,15 @@ class HostSweep:
     def _sweep(self, task: HostTask, connection: Connection) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.DISCOVER))
         found = look_around(connection, task.bpftrace, task.scope)
+        found, doubles = self.claims.first(task.name, found, task.wanted)
         every = not self.settings.trace
         try:
             outcome = self._discovered(task, connection, found)
         except HostError as error:
             outcome = failed_outcome(task, error if self.stop.reason is None else self.stop.error())
             every = True
+        outcome.warnings.extend(doubles)
+        add_unreadable(outcome.result, found.facts)
         if outcome.result.state is not HostState.NO_INSTANCES and self.settings.wish.rung is not Rung.WATCH:
             outcome.warnings.extend(node_warnings(task.name, found.facts, outcome.result, every=every))
         return outcome
@@ -103,9 +110,8 @@ class HostSweep:
         check_able(found)
         self.tell(HostProgressed(task.name, Phase.PLAN))
         fitting = Fitting(task, connection, found, instances, self.catalog, self.settings.wish, self.bounds)
-        if not self.settings.trace:
-            return fitting.outcome(rehearse(self.bounds))
-        return fitting.outcome(self._attempt)
+        with unsupported_there(found.facts, (REFUSED, *NOT_ATTACHED)):
+            return fitting.outcome(self._attempt if self.settings.trace else rehearse(self.bounds))
 
     def _attempt(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
         """Trace what has a plan, without the instances that cannot be attached."""

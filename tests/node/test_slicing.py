@@ -53,6 +53,12 @@ def test_a_trace_that_was_stopped_is_as_long_as_its_clock_says() -> None:
     assert not made.whole
 
 
+def test_an_interrupted_trace_counts_no_longer_than_its_window() -> None:
+    made = slicer(7)
+    made.add(RawSlice("a", None, {7: 1}, [entry(7, b"x", 1)]), 160 * SECOND)
+    assert made.window_s(160 * SECOND) == 2
+
+
 def test_keys_that_memcached_cannot_have_give_a_misplaced_probe_away() -> None:
     made = slicer(7, 8)
     made.add(RawSlice("a", 101 * SECOND, {7: 9, 8: 9}, [Entry(7, 0, 4000, b"junk", 9, True), entry(8, b"x", 9)]), None)
