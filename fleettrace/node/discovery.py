@@ -71,7 +71,7 @@ def parse_discovery(report: bytes) -> Discovery:
         for record in records:
             if record.tag in ("binary", "process"):
                 groups.append({})
-            groups[-1][record.tag] = record.value
+            (node if record.tag == "stuck" else groups[-1])[record.tag] = record.value
         listings = [
             (record.tag.removeprefix("containers-"), _text(record))
             for record in records
@@ -109,6 +109,7 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
         unshare=node["unshare"] == b"yes",
         possible_cpus=_cpus(node["possible"]),
         netns=_short(node["netns"]),
+        stuck=tuple(sorted({int(pid) for pid in re.findall(rb"!/proc/(\d{1,10})/exe", node.get("stuck", b""))})),
     )
 
 

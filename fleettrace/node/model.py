@@ -41,6 +41,8 @@ class NodeFacts:
     """CPUs that the kernel is prepared for: a per-CPU map of BPF has a place for each of them."""
     netns: str = ""
     """The network namespace of the session itself, as readlink(1) prints /proc/self/ns/net."""
+    stuck: tuple[int, ...] = ()
+    """Processes whose binary could not be looked at in time, such as on a mount that does not answer."""
     overlay_unseen: bool = False
     """A trace has shown that its bpftrace does not find symbols of ours."""
 

@@ -29,6 +29,16 @@ from fleettrace.transport.interface import Connection
 __all__ = ["HostSweep", "Traced", "failed_outcome"]
 
 
+_STUCK = (
+    "the binaries of some processes (pid {}) could not be read in time, and whether they are memcached is not known: "
+    "is a mount (NFS, sshfs) there without its server?"
+)
+
+
+def _some(pids: Sequence[int]) -> str:
+    return ", ".join(map(str, pids[:10])) + (", ..." if len(pids) > 10 else "")
+
+
 @dataclass(frozen=True, slots=True)
 class HostSweep:
     """How hosts are swept: the same for all of a run. One object serves many threads."""
@@ -62,6 +72,12 @@ class HostSweep:
     def _sweep(self, task: HostTask, connection: Connection) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.DISCOVER))
         found = look_around(connection, task.bpftrace, task.scope)
+        outcome = self._discovered(task, connection, found)
+        if found.facts.stuck:
+            outcome.warnings.append(Warn("binary-stuck", _STUCK.format(_some(found.facts.stuck)), task.name))
+        return outcome
+
+    def _discovered(self, task: HostTask, connection: Connection, found: Discovery) -> HostOutcome:
         if self.settings.wish.rung is Rung.WATCH:
             return watch_host(
                 task,
