@@ -40,6 +40,7 @@ from fleettrace.sweep.settings import FLEET_KEYS, HostTask, SweepSettings, kept_
 from fleettrace.sweep.stop import Reason, Stop
 from fleettrace.sweep.turns import Turn, Turns
 from fleettrace.sweep.waves import excess, in_waves
+from fleettrace.transport.shortage import shortage
 
 __all__ = ["GRACE_S", "Sweep"]
 
@@ -196,6 +197,8 @@ class Sweep:
         try:
             outcome = host_sweep.run(task)
         except Exception as error:
+            if ours := shortage(error, HostState.TRACE_FAILED):
+                return HostOutcome(HostResult(task.name, ours.state, Failure(ours.code, ours.message)))
             # A mistake of ours with one host must not cost the others' numbers.
             failure = Failure("internal", f"a mistake in fleettrace itself, please report it: {error!r}")
             return HostOutcome(HostResult(task.name, HostState.TRACE_FAILED, failure))
