@@ -81,7 +81,7 @@ def parse_discovery(report: bytes) -> Discovery:
     except ImplausibleError as error:
         raise implausible(error) from None
     except (ValueError, KeyError) as error:
-        reason = f"no {error} in it" if isinstance(error, KeyError) else str(error)
+        reason = (f"no {error} in it" if isinstance(error, KeyError) else str(error))[:200]
         raise HostError(
             HostState.TRACE_FAILED,
             "discovery-garbled",

@@ -13,7 +13,7 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.discovery import set_words
 from fleettrace.node.model import Instance
 from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlice, Started
-from fleettrace.node.plausible import STARTUP_S, ImplausibleError, OutputBounds, implausible
+from fleettrace.node.plausible import ImplausibleError, OutputBounds, implausible
 from fleettrace.node.rates import assignments
 from fleettrace.node.records import Record, RecordReader
 from fleettrace.node.sampling import Look, LookReader, in_order
@@ -26,6 +26,8 @@ from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
 
 __all__ = ["ENDING_S", "NOT_ATTACHED", "AttachError", "HostTrace", "TraceEnd", "TracedProcess", "sites_of"]
 
+STARTUP_S = 60.0
+"""Seconds for bpftrace to compile and attach before, and to detach and print after, the window; seen: 0.6 to 8."""
 ENDING_S = 30.0
 """Seconds after the window, of these, for what is to be done then: a host that is silent for longer has stopped."""
 _WORDS_KEPT = 8192

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import random
 
+from tests.node import fuzz_reports
 from tests.node.fuzz_output import one
 
 
 def test_some_hundred_cases_find_nothing() -> None:
     assert {one(random.Random(f"7:{number}")) for number in range(300)} == {"sound", "broken off", "mutated"}
+
+
+def test_some_hundred_reports_find_nothing() -> None:
+    assert {fuzz_reports.one(random.Random(f"7:{number}")) for number in range(60)} == {
+        "discovery",
+        "trace",
+        "growing",
+    }
 
 
 def test_a_slice_may_not_say_whose_it_is() -> None:
