@@ -82,7 +82,7 @@ def parse_discovery(report: bytes) -> Discovery:
         for record in records:
             if record.tag in ("binary", "process"):
                 groups.append({})
-            (node if record.tag == "unseen" else groups[-1])[record.tag] = record.value
+            (node if record.tag in ("unseen", "stuck") else groups[-1])[record.tag] = record.value
         listings = [
             (record.tag.removeprefix("containers-"), _text(record))
             for record in records
@@ -92,7 +92,7 @@ def parse_discovery(report: bytes) -> Discovery:
     except ImplausibleError as error:
         raise implausible(error) from None
     except (ValueError, KeyError) as error:
-        reason = f"no {error} in it" if isinstance(error, KeyError) else str(error)
+        reason = (f"no {error} in it" if isinstance(error, KeyError) else str(error))[:200]
         raise HostError(
             HostState.TRACE_FAILED,
             "discovery-garbled",
@@ -133,6 +133,7 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
         boot_id=_short(node["boot"]),
         pid_namespace=_short(node["pidns"]),
         nested_pids=nested(node["pidns"]),
+        stuck=tuple(sorted({int(pid) for pid in re.findall(rb"!/proc/(\d{1,10})/exe", node.get("stuck", b""))})),
     )
 
 

@@ -65,6 +65,8 @@ class NodeFacts:
     """The PID namespace that /proc shows, as readlink(1) prints it."""
     nested_pids: bool = False
     """Its /proc is that of a nested PID namespace: bpftrace numbers processes otherwise."""
+    stuck: tuple[int, ...] = ()
+    """Processes whose binary could not be looked at in time, such as on a mount that does not answer."""
     overlay_unseen: bool = False
     """A trace has shown that its bpftrace does not find symbols of ours."""
 

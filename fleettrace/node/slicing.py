@@ -43,6 +43,7 @@ class Slicer:
         self._limits = MapLimits(
             settings.entries, settings.printed, max(len(_tags(plan) or (None,)) for plan in plans.values())
         )
+        self._keys = max(settings.printed, settings.keys // len(plans))
         self._printed_once = min(settings.printed_once, settings.entries)
         self._listed = dict.fromkeys(plans, 0)
         self._odd = dict.fromkeys(plans, 0)
@@ -122,6 +123,7 @@ class Slicer:
             if apart:
                 summaries[pid] = into
                 self.summaries[pid].add(into)
+            self.summaries[pid].bound(self._keys)
         return summaries
 
     def _check_time(self, start: int, end: int) -> None:

@@ -152,6 +152,8 @@ class TraceSettings:
     slice_ms: int = 1000
     printed: int = 200
     """Entries printed of each slice: the largest ones. What is cut off is bounded in the report (`absent`)."""
+    keys: int = 50_000
+    """Keys that the controller keeps of the host, the most requested ones. What is left out is in `absent`, too."""
     entries: int = 65536
     """Entries each of the two maps takes. A slice rarely has more distinct keys; when it has, the bounds say so."""
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sqlite3
+import stat
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -91,18 +92,22 @@ def default_path() -> Path:
 class History:
     """An open history. Its methods raise `ConfigError` when the file cannot be read or written."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, tightened: bool = False) -> None:
         self.path = path
+        self.tightened = tightened
+        """Others could read it when it was opened, and can no more."""
         self._connection = connection
 
     @classmethod
     def open(cls, path: Path, *, create: bool = False, wait_s: float = _BUSY_S) -> History:
         """Open the history at `path`, which is created when it is not there, or refused. Raises `ConfigError`."""
+        tightened = False
         try:
             if create:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 # Keys can be private. What SQLite writes beside the file takes the file's mode.
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                tightened = _tighten(path)
             check_file(path)
         except FileNotFoundError:
             raise ConfigError("there is no history yet: `fleettrace run` keeps its runs there", file=path) from None
@@ -117,7 +122,7 @@ class History:
             except BaseException:
                 connection.close()
                 raise
-        return cls(path, connection)
+        return cls(path, connection, tightened=tightened)
 
     def add(self, kept: KeptRun, keep: Keep = _ALL, *, now: datetime | None = None) -> None:
         """Keep a run, in the place of one of the same id, and let go of those that are more than `keep`."""
@@ -339,6 +344,18 @@ def _explained(path: Path) -> Iterator[None]:
             "--store",
             file=path,
         ) from None
+
+
+def _tighten(path: Path) -> bool:
+    """Take away the rights of others to a history that is ours, which has keys in it; return whether there were any."""
+    found = False
+    for name in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with suppress(OSError):
+            mode = stat.S_IMODE(name.stat().st_mode)
+            if mode & 0o077:
+                name.chmod(mode & 0o700)
+                found = True
+    return found
 
 
 def _time(stamp: int) -> datetime:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from heapq import nlargest, nsmallest
 from typing import NamedTuple
 
-from fleettrace.summary.counts import KeyCount, Summary, add_courses
+from fleettrace.summary.counts import KeyCount, Summary, add_courses, truncated
 from fleettrace.summary.cut import CutKeys
 from fleettrace.summary.key import Key
 
@@ -68,6 +68,8 @@ class FleetSummary:
         self.absent = 0
         self.course: list[int] = []
         self.keys: dict[Key, FleetKey] = {}
+        self.truncated = False
+        """Keys were left out of `keys` to bound it: `absent` has room for them."""
         self._sources: set[SourceId] = set()
         self._bits: dict[str, int] = {}
 
@@ -95,6 +97,16 @@ class FleetSummary:
             if fleet_key is None:
                 fleet_key = keys[key] = FleetKey()
             fleet_key.add(key_count, host, bit)
+
+    def bound(self, most: int) -> None:
+        """As `Summary.bound`. A key that is left out and listed again by a later host has of `host_bits` and
+        `top_host` what the later hosts say."""
+        if len(self.keys) > most + most // 2:
+            counts = {key: known.count for key, known in self.keys.items() if known.count is not None}
+            kept, more = truncated(counts, most)
+            self.keys = {key: self.keys[key] for key in kept}
+            self.absent += more
+            self.truncated = True
 
     def rank(self, n: int, *, bounds_open: bool = False, missing: int = 0) -> list[Ranked]:
         """The `n` keys with the most requests, most first; ties in the order of their bytes.
@@ -134,6 +146,7 @@ class FleetSummary:
     def _without_keys(self) -> FleetSummary:
         changed = FleetSummary()
         changed.total, changed.absent, changed.course = self.total, self.absent, list(self.course)
+        changed.truncated = self.truncated
         changed._sources, changed._bits = set(self._sources), dict(self._bits)
         return changed
 

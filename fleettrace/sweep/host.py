@@ -45,6 +45,16 @@ from fleettrace.transport.interface import Connection
 __all__ = ["HostSweep", "failed_outcome", "node_warnings"]
 
 
+_STUCK = (
+    "the binaries of some processes (pid {}) could not be read in time, and whether they are memcached is not known: "
+    "is a mount (NFS, sshfs) there without its server?"
+)
+
+
+def _some(pids: Sequence[int]) -> str:
+    return ", ".join(map(str, pids[:10])) + (", ..." if len(pids) > 10 else "")
+
+
 @dataclass(frozen=True, slots=True)
 class HostSweep:
     """How hosts are swept: the same for all of a run. One object serves many threads."""
@@ -90,6 +100,8 @@ class HostSweep:
         add_unreadable(outcome.result, found.facts)
         if outcome.result.state is not HostState.NO_INSTANCES and self.settings.wish.rung is not Rung.WATCH:
             outcome.warnings.extend(node_warnings(task.name, found.facts, outcome.result, every=every))
+        if found.facts.stuck:
+            outcome.warnings.append(Warn("binary-stuck", _STUCK.format(_some(found.facts.stuck)), task.name))
         return outcome
 
     def _discovered(self, task: HostTask, connection: Connection, found: Discovery) -> HostOutcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from tests.node import fuzz_reports
 from tests.node.bpftrace_text import LAYOUTS, NONCE, Printed, entry_of, render
 from tests.node.fuzz_output import one, parsed
 
@@ -15,6 +16,14 @@ def test_some_hundred_cases_find_nothing() -> None:
 def test_output_means_the_same_however_it_is_cut() -> None:
     """Two faults were found so: a slice without a process, and a sign of the program's that came in halves."""
     assert {one(random.Random(f"{seed}:{number}")) for seed in (11, 31) for number in range(150)} >= {"mutated"}
+
+
+def test_some_hundred_reports_find_nothing() -> None:
+    assert {fuzz_reports.one(random.Random(f"7:{number}")) for number in range(60)} == {
+        "discovery",
+        "trace",
+        "growing",
+    }
 
 
 def test_a_sign_of_the_programs_may_come_in_halves() -> None:
