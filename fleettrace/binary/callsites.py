@@ -20,7 +20,7 @@ from typing import Any
 
 from fleettrace.binary.elf import Machine
 from fleettrace.binary.functions import Function
-from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, reachable, written
+from fleettrace.binary.machinecode import ARGUMENTS, block_before, disassemble, leaves, reachable, written
 from fleettrace.binary.references import Kind, Reference, References
 from fleettrace.binary.repeats import Caller, RepeatedLookups
 from fleettrace.binary.symbols import base_name
@@ -162,7 +162,7 @@ class _Reader:
         if reference.site not in code:
             return None, None
         machine = self._references.elf.machine
-        before = _block_before(code, reference.site)
+        before = block_before(code, reference.site)
         after = reference.site + reference.size
         if direct and _passes_item_length(machine, before):
             return Operation.SET, None
@@ -200,17 +200,6 @@ def _by_handling(code: Mapping[int, Any], after: int, flag: int, unlinking: set[
     if flag != 1 and len(called & unlinking) >= 2 and any(_counts(code, i) for i in window):
         return Operation.DELETE, None
     return None, None
-
-
-def _block_before(code: Mapping[int, Any], site: int) -> list[Any]:
-    """The instructions that lead straight to `site`, last first, back to the previous call or jump."""
-    addresses = sorted(address for address in code if address < site)
-    block: list[Any] = []
-    for address in reversed(addresses[-24:]):
-        if code[address].mnemonic in ("call", "bl", "blr", "jmp", "b", "ret"):
-            break
-        block.append(code[address])
-    return block
 
 
 def _flag(machine: Machine, before: list[Any]) -> int:

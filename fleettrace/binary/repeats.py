@@ -2,19 +2,22 @@
 
 `ma` with N, and a binary incr with an initial value, look their key up in do_add_delta; when it is not there, they
 store it, and do_store_item looks it up again. That look-up is told by who called do_store_item: a function that calls
-do_add_delta too, right after it has made room for the item. (Other stores make room when the command comes, and store
-once the value is there, from the state machine.) Where that return address lies on the stack, the unwind table says.
+do_add_delta too, right after it has made room for an item without flags. (Other stores have the client's flags, and
+most make room when the command comes and store from the state machine, once the value is there.) Where that return
+address lies on the stack, the unwind table says.
 Sources: process_marithmetic_command (proto_text.c), complete_incr_bin (proto_bin.c) of memcached 1.4.15 to 1.6.45.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fleettrace.binary.elf import Machine
 from fleettrace.binary.functions import Function
-from fleettrace.binary.machinecode import reachable
+from fleettrace.binary.machinecode import ARGUMENTS, block_before, reachable, written
 from fleettrace.binary.references import Kind, Reference, References
 from fleettrace.binary.unwind import return_address_slot
 
@@ -74,7 +77,8 @@ class RepeatedLookups:
         if function is None or not self._adds(function):
             return False
         code = self.read(function.start)
-        made = [r for r in self.references.leaving(function.start) if r.target in self.allocators]
+        allocating = (r for r in self.references.leaving(function.start) if r.target in self.allocators)
+        made = [r for r in allocating if _without_flags(self.references.elf.machine, code, r.site)]
         return any(
             instruction.address == site
             for call in made
@@ -111,3 +115,13 @@ def _alone(references: References, start: int, call: Reference) -> bool:
     """Whether no other call of the function at `start` looks the same in the bits that the kernel compares."""
     bits = [(each.site + each.size) & 0xFFF for each in references.to(start)]
     return bits.count((call.site + call.size) & 0xFFF) == 1
+
+
+def _without_flags(machine: Machine, code: Mapping[int, Any], site: int) -> bool:
+    """Whether the third argument of the call at `site` is the constant 0: item_alloc(key, nkey, flags, ...)."""
+    names = set(ARGUMENTS[machine][2])
+    for instruction in block_before(code, site):
+        if written(instruction) & names:
+            text = f"{instruction.mnemonic} {instruction.op_str}"
+            return re.fullmatch(r"xor (\w+), \1|movz? \w+, (#?(0x)?0|wzr)", text) is not None
+    return False

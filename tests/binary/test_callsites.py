@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from fleettrace.binary.analysis import analyse
-from fleettrace.binary.callsites import Operation
+from fleettrace.binary.callsites import Operation, call_sites
+from fleettrace.binary.elf import parse
+from fleettrace.binary.functions import read_functions
+from fleettrace.binary.references import References
+from fleettrace.binary.symbols import function_symbols, named
 from tests.binary.builds import BUILDS, CI_BUILDS, build, installed, stripped
 from tests.binary.trace import operations, trace
 from tests.binary.traffic import COMMANDS, memcached
@@ -31,6 +36,33 @@ def test_every_operation_has_a_site(name: str) -> None:
     sites = analyse(stripped(name).read_bytes()).call_sites
     known = {site.operation for site in sites} | {site.fetch for site in sites}
     assert set(Operation) - {Operation.OTHER} <= known
+
+
+@pytest.mark.parametrize(("flag", "expected"), [("", None), (", 1", None), (", update", Operation.GET)])
+def test_a_fetch_is_one_only_where_do_update_says_so(tmp_path: Path, flag: str, expected: Operation | None) -> None:
+    """item_get of 1.4.15 to 1.4.34 passes no do_update to do_item_get, and the register holds anything."""
+    source = tmp_path / "get.c"
+    source.write_text(f"""
+        #include <stddef.h>
+        __attribute__((noipa)) long hash(const char *key, size_t n) {{ return key[n]; }}
+        __attribute__((noipa)) void *do_item_get(const char *key, size_t n, int hv, void *c{flag and ", int update"})
+        {{ return key[n] + hv ? c : 0; }}
+        __attribute__((noipa)) void *item_get(const char *key, size_t n, void *c, int update)
+        {{
+            void *it = do_item_get(key, n, hash(key, n), c{flag});
+            hash(key, n);
+            return it;
+        }}
+        int main(int argc, char **argv) {{ return item_get(argv[0], argc, argv, argc) != 0; }}
+    """)
+    subprocess.run(["gcc", "-O2", "-o", tmp_path / "get", source], check=True)
+    elf = parse((tmp_path / "get").read_bytes())
+    symbols = function_symbols(elf)
+    functions = read_functions(elf, symbols)
+    target = functions.starting(named(symbols, "do_item_get")[0].address)
+    assert target is not None
+    [site] = call_sites(References(elf, functions), target)
+    assert (site.operation, site.fetch) == (None, expected)
 
 
 def counted(binary: Path) -> tuple[Counter[str], Counter[str]]:
