@@ -64,7 +64,8 @@ _HEADS_KEPT = 4096
 def _plain(piece: int, name: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """Entries of the map `name` with a short key that holds no newline: a row of them, and one in such a row."""
     begin = rb"@%b_\0\[" % name
-    row = rb"(?:%b\d+, [^\n\0]{0,%d}\]: \d+\n(?=\n*%b))++" % (begin, piece, _OURS)
+    # Not `++`: CPython before 3.11.5 ends a group repeated so in the middle of an entry (python/cpython#106052).
+    row = rb"(?:%b\d+, [^\n\0]{0,%d}\]: \d+\n(?=\n*%b))+" % (begin, piece, _OURS)
     return re.compile(row), re.compile(rb"%b(\d+, [^\n]*)\]: (\d+)\n" % begin)
 
 
