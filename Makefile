@@ -17,11 +17,11 @@ test: ## lint, check types, run every test (root)
 	.venv/bin/mypy --strict
 	.venv/bin/pytest -n 2 --dist loadscope $(PYTEST_ARGS)
 
-test-versions: ## the tests without a fleet, with the newest and with the lowest libraries that pyproject.toml allows
-	@scripts/setup tools
+test-versions: ## the tests without a fleet, with the newest and with the lowest libraries allowed (root)
+	@scripts/setup test
 	@scripts/test-versions $(PYTEST_ARGS)
 
-update: ## renew requirements/*.txt to the newest libraries that pyproject.toml allows, and test (root)
+update: ## renew requirements/*.txt to the newest libraries allowed by pyproject.toml, and test (root)
 	@scripts/setup tools
 	scripts/lock
 	@$(MAKE) --no-print-directory test
