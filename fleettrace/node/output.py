@@ -71,7 +71,8 @@ _HEADS_KEPT = 4096
 def _plain(name: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """Entries of the map `name`, whose keys stand in integers: a row of them, and one in such a row."""
     begin = rb"@%b_\0\[" % name
-    row = rb"(?:%b\d{1,19}%b\]: \d{1,18}\n(?=\n*%b))++" % (begin, WORDS_SHOWN, _OURS)
+    # Not `++`: CPython before 3.11.5 ends a group repeated so in the middle of an entry (python/cpython#106052).
+    row = rb"(?:%b\d{1,19}%b\]: \d{1,18}\n(?=\n*%b))+" % (begin, WORDS_SHOWN, _OURS)
     return re.compile(row), re.compile(rb"%b(\d{1,19}%b)\]: (\d{1,18})\n" % (begin, WORDS_SHOWN))
 
 
