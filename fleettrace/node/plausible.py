@@ -22,6 +22,7 @@ __all__ = [
     "MAX_INTEGER",
     "MAX_PID",
     "MAX_RATE",
+    "STARTUP_S",
     "ImplausibleError",
     "OutputBounds",
     "implausible",
