@@ -33,7 +33,7 @@ def built() -> list[Path]:
     return [path for path in [*other, *extra_binaries()] if path.is_file()]
 
 
-NOT_FOUND = {"o0", "clang-o0", "clang-lto"}
+NOT_FOUND = {"o0", "clang-o0", "clang-lto", "fentry", "nop-entry"}
 """Builds in which the search for the allocators gives up."""
 
 

@@ -37,7 +37,6 @@ class Trace:
 @contextlib.contextmanager
 def trace(pid: int, analysis: BinaryAnalysis, spot: Spot) -> Iterator[Trace]:
     """Count calls through `spot` by return address while the block runs; the result is filled in at its end."""
-    assert analysis.build_id is not None
     program = (
         f"uprobe:/proc/{pid}/exe:FT_spot /pid == {pid}/ "
         f'{{ @r[*(uint64*)(reg("sp") + {spot.return_offset}), arg4 & 0xff] = count(); }} '
