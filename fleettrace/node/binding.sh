@@ -16,8 +16,13 @@ nl='
 '
 exec 3<&0 </dev/null
 holders= held= overlays= unbound=
-# The numbers in /proc must be those that this shell knows its processes by.
+# The numbers in /proc must be those that this shell knows its processes by: it, or the shell that it is a subshell of, is $$.
 read -r self _ </proc/self/stat
+ours=no
+for _ in 1 2 3 4 5 6 7 8; do
+    [ "$self" != "$$" ] || { ours=yes; break; }
+    read -r _ _ _ self _ 2>/dev/null <"/proc/$self/stat" || break
+done
 
 # Say that process $1 is not traced, and why ($2).
 refuse() { printf 'refused\0%s\0' "$1 $2"; }
@@ -76,7 +81,7 @@ hold() {
 
 bind() {
     why=memcached-ended
-    [ "$self" = "$$" ] || why=foreign-proc
+    [ "$ours" = yes ] || why=foreign-proc
     IFS=,
     for pid in $1; do
         unset IFS

@@ -94,10 +94,9 @@ def served(
     try:
         wait_until(lambda: (ready or answers)(port), f"memcached on port {port} does not start")
         inventory = folder / "inventory.yaml"
-        inventory.write_text(
-            "all: {hosts: {here: {ansible_connection: local, "
-            f"fleettrace_instances: [{port}], fleettrace_bpftrace: {bpftrace}}}}}}}\n"
-        )
+        traced_by = "" if bpftrace == "bpftrace" else f", fleettrace_bpftrace: {bpftrace}"
+        host = f"ansible_connection: local, fleettrace_instances: [{port}]{traced_by}"
+        inventory.write_text(f"all: {{hosts: {{here: {{{host}}}}}}}\n")
         yield Served(server.pid, port, inventory)
     finally:
         server.kill()

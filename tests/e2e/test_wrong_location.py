@@ -86,4 +86,6 @@ def test_a_wrong_function_is_caught_by_what_it_is_given(lab: Lab, tmp_path: Path
 
 def test_a_probe_that_sees_nothing_is_not_taken_for_no_traffic(lab: Lab, tmp_path: Path) -> None:
     done = sweep(lab, tmp_path, "do_item_linktail_q")
-    assert {warning["code"] for warning in done.report["warnings"]} & {"coverage-low", "implausible-keys"}
+    by_port = {instance["ports"][0]: instance for instance in done.host("node")["instances"]}
+    assert by_port[WRONG.port]["state"] == "trace-failed"
+    assert by_port[WRONG.port]["error"]["code"] in ("blind", "implausible-keys")

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,7 @@ from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.probes.model import TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import InstanceResult
+from fleettrace.sweep.claims import Claims
 from fleettrace.sweep.events import Event, HostProgressed, Phase, SliceArrived
 from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.outcome import HostOutcome
@@ -136,7 +137,8 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
         words = (commands[name],)
         task = HostTask(name, Target(name), LocalTransport(), words, wanted=lambda one: one.pid in wanted)
         try:
-            return sweep.run(task)
+            # Each bpftrace counts all of them, as if it were a run of its own.
+            return replace(sweep, claims=Claims()).run(task)
         finally:
             tracing[name].set()  # whether it traced or failed
 

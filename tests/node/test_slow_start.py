@@ -82,7 +82,7 @@ def test_a_start_beyond_its_bound_is_named_with_what_bpftrace_did(here: Connecti
     assert (caught.value.state.value, caught.value.code) == ("timeout", "slow-start")
     assert "compiling" in caught.value.message
     assert "visible" not in caught.value.message
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
 
 
 def test_a_start_that_the_node_itself_ends_is_slow_too(here: Connection, pid: int, tmp_path: Path) -> None:
