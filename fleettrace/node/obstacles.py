@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.model import Bpftrace, NodeFacts
 
-__all__ = ["Obstacle", "check_visible", "obstacles", "unreadable"]
+__all__ = ["PREEMPTIBLE", "Obstacle", "check_visible", "obstacles", "unreadable"]
 
+PREEMPTIBLE = "preemptible-kernel"
+"""The code of a node whose kernel may mix up what a trace counts."""
 _SYS_PTRACE, _SYS_ADMIN, _PERFMON, _BPF = 19, 21, 38, 39
 """Bits of include/uapi/linux/capability.h."""
 _SPLIT_CAPABILITIES = (5, 8)
@@ -161,21 +163,24 @@ def _hidden(facts: NodeFacts) -> list[Obstacle]:
 
 
 def _preemptible(facts: NodeFacts) -> list[Obstacle]:
-    """From 6.13 on a uprobe's program that runs preemptibly has a private stack per CPU, which another program on that
-    CPU may overwrite (open-telemetry/opentelemetry-ebpf-instrumentation#3056, elastic/quark#305)."""
-    if _release(facts) < _PRIVATE_STACKS or facts.preemption in ("none", "voluntary"):
+    """On a preemptible kernel one traced thread interrupts another inside the probe's program. bpftrace's scratch
+    buffers and, from 6.13 on, the private stacks of the programs are per CPU, and are then mixed up (docs/machines.md;
+    open-telemetry/opentelemetry-ebpf-instrumentation#3056, elastic/quark#305)."""
+    if facts.preemption in ("none", "voluntary"):
         return []
-    cure = "boot with `preempt=voluntary`, or compare a few keys with `--probe watch`"
+    cure = "boot with `preempt=voluntary` where the kernel has that, or compare a few keys with `--probe watch`"
     if not facts.preemption:
+        if _release(facts) < _PRIVATE_STACKS:
+            return []
         message = (
             f"kernel {facts.kernel} may be preemptible (/sys/kernel/debug/sched/preempt cannot be read), and on "
-            f"preemptible kernels from 6.13 on other tools' uprobe programs mixed up data; {cure}"
+            f"preemptible kernels a trace was seen to mix up keys; {cure}"
         )
         return [Obstacle("preemption-unknown", message)]
     if facts.preemption == "rt":
         cure = "boot a kernel without PREEMPT_RT, or compare a few keys with `--probe watch`"
     message = (
-        f"kernel {facts.kernel} is preemptible ({facts.preemption}): from 6.13 on other tools' uprobe programs "
-        f"mixed up data or crashed such kernels; {cure}"
+        f"kernel {facts.kernel} is preemptible ({facts.preemption}): under load a trace was seen to mix up keys there, "
+        f"so its counts are not exact and certify nothing; {cure}"
     )
-    return [Obstacle("preemptible-kernel", message, at_run=True)]
+    return [Obstacle(PREEMPTIBLE, message, at_run=True)]

@@ -10,7 +10,7 @@ from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import look_around
 from fleettrace.node.model import Discovery, NodeFacts
 from fleettrace.node.namespace import unsupported_there
-from fleettrace.node.obstacles import obstacles
+from fleettrace.node.obstacles import PREEMPTIBLE, obstacles
 from fleettrace.node.planning import Planned, check_able, check_empty
 from fleettrace.node.rates import Busyness, look_at, look_early
 from fleettrace.node.trace_end import NOT_ATTACHED, OVERWRITTEN, REFUSED, TraceEnd
@@ -42,7 +42,7 @@ from fleettrace.sweep.unreadable import add_unreadable
 from fleettrace.sweep.watched import watch_host
 from fleettrace.transport.interface import Connection
 
-__all__ = ["HostSweep", "failed_outcome", "node_warnings"]
+__all__ = ["HostSweep", "doubt", "failed_outcome", "node_warnings"]
 
 
 _STUCK = (
@@ -100,6 +100,8 @@ class HostSweep:
         add_unreadable(outcome.result, found.facts)
         if outcome.result.state is not HostState.NO_INSTANCES and self.settings.wish.rung is not Rung.WATCH:
             outcome.warnings.extend(node_warnings(task.name, found.facts, outcome.result, every=every))
+        if any(warning.code == PREEMPTIBLE for warning in outcome.warnings):
+            doubt(outcome.result)
         if found.facts.stuck:
             outcome.warnings.append(Warn("binary-stuck", _STUCK.format(_some(found.facts.stuck)), task.name))
         return outcome
@@ -262,6 +264,13 @@ def node_warnings(host: str, facts: NodeFacts, result: HostResult, *, every: boo
         for obstacle in obstacles(facts)
         if obstacle.code != failed and (every or obstacle.at_run)
     ]
+
+
+def doubt(result: HostResult) -> None:
+    """Take back that the counts are exact, and what would let them certify a key."""
+    for instance in result.instances:
+        instance.probe = replace(instance.probe, exact=False)
+        instance.coverage = None
 
 
 def failed_outcome(task: HostTask, error: HostError) -> HostOutcome:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from fleettrace.cli.check import warning_lines
 from fleettrace.errors import HostState
-from fleettrace.summary.run import Failure, HostResult, Warn
-from fleettrace.sweep.host import node_warnings
+from fleettrace.summary.run import Coverage, Failure, HostResult, InstanceResult, ProbeVerdict, Warn
+from fleettrace.sweep.host import doubt, node_warnings
 from tests.node.test_obstacles import ABLE
 
 FACTS = replace(ABLE, kernel="6.16.3", preemption="full", btf=False, headers=False)
@@ -23,6 +23,13 @@ def test_check_and_a_failed_host_warn_of_everything_once() -> None:
     assert codes == ["no-kernel-types", "preemptible-kernel"]
     failed = HostResult("a", HostState.UNSUPPORTED, Failure("no-kernel-types", ""))
     assert [warning.code for warning in node_warnings("a", FACTS, failed, every=True)] == ["preemptible-kernel"]
+
+
+def test_counts_of_a_preemptible_kernel_certify_nothing() -> None:
+    probe = ProbeVerdict("item", exact=True)
+    instance = InstanceResult(1, HostState.OK, "memcached", probe, coverage=Coverage(9, 9))
+    doubt(HostResult("a", HostState.OK, None, [instance]))
+    assert (instance.probe.exact, instance.coverage) == (False, None)
 
 
 def test_check_prints_equal_warnings_once_with_their_hosts() -> None:
