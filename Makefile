@@ -22,11 +22,11 @@ test-kernels: ## boot Debian's kernels under QEMU and trace on each; writes docs
 	.venv/bin/pytest tests/machines -m machines -n 2 --dist loadscope $(KERNELS_ARGS); code=$$?; \
 	    .venv/bin/python -m tests.machines.results && exit $$code
 
-test-versions: ## the tests without a fleet, with the newest and with the lowest libraries that pyproject.toml allows
-	@scripts/setup tools
+test-versions: ## the tests without a fleet, with the newest and with the lowest libraries allowed (root)
+	@scripts/setup test
 	@scripts/test-versions $(PYTEST_ARGS)
 
-update: ## renew requirements/*.txt to the newest libraries that pyproject.toml allows, and test (root)
+update: ## renew requirements/*.txt to the newest libraries allowed by pyproject.toml, and test (root)
 	@scripts/setup tools
 	scripts/lock
 	@$(MAKE) --no-print-directory test

@@ -21,7 +21,7 @@ from benchmarks.probe_cost import PORT, running
 from fleettrace.binary.analysis import analyse
 from fleettrace.lab.build import memcached_binary
 from fleettrace.probes.ladder import choose
-from fleettrace.probes.layout import key_layout
+from fleettrace.probes.layout import key_layout, word_expression, word_statements
 from fleettrace.probes.model import TraceSettings
 from fleettrace.probes.program import Site, program
 from fleettrace.probes.tags import Tagging
@@ -31,28 +31,25 @@ __all__ = ["main"]
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 NEVER = "interval:s:3600 {{ {} = count(); {} = count(); }}"
 """Gives a map that a variant does without the type that the printing of it needs."""
-LONG_KEYS = tuple(f'@{name}_NONCE[1, "", "", "", ""]' for name in "cd")
-ONE_MAP = "str($key, $length), str($key + 127, $length > 127 ? $length - 127 : 0)"
 
 
 def variants(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
     """Program and string limit of each variant."""
     exe = f"/proc/{pid}/exe"
     plan = choose(analyse(binary.read_bytes()))
-    whole = program([Site(plan, (pid,))], key_layout((0, 17, 0)), TraceSettings(3600))
+    layout = key_layout((0, 17, 0))
+    whole = program([Site(plan, (pid,))], layout, TraceSettings(3600))
     totals = re.compile(r"^\s*@n[ab]_NONCE\[pid\] = count\(\);\n", re.MULTILINE)
-    short = re.compile(r"if \(\$length <= 71\) \{\s*(@[ab]_NONCE)\[\$about, [^;]*\] = count\(\);\s*\} else \{[^}]*\}")
-    assert totals.search(whole) and short.search(whole) and plan.tagging.statements in whole
+    words, key = word_statements(layout), word_expression(layout)
+    assert totals.search(whole) and words in whole and key in whole and plan.tagging.statements in whole
+    strings = whole.replace(words, "").replace(key, "str($key, $length)")
     return {
         "count only": (f"uprobe:{exe}:do_item_get {{ @ = count(); }}", 64),
         "prototype": (f"uprobe:{exe}:process_command_ascii /pid == {pid}/ {{ @command[str(arg1)]++ }}", 64),
         "fleettrace": (whole, 72),
         "without ops": (whole.replace(plan.tagging.statements, Tagging().statements), 72),
         "without exact totals": (totals.sub("", whole) + NEVER.format("@na_NONCE[0]", "@nb_NONCE[0]"), 72),
-        "one map, keys of 254 bytes": (
-            short.sub(rf"\1[$about, {ONE_MAP}] = count();", whole) + NEVER.format(*LONG_KEYS),
-            128,
-        ),
+        "short keys as strings": (strings, 72),
     }
 
 

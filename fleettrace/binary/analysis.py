@@ -25,12 +25,13 @@ from fleettrace.binary.locate import (
     users_of_words,
 )
 from fleettrace.binary.references import References
+from fleettrace.binary.repeats import Caller
 from fleettrace.binary.symbols import Symbol, Variant, covered, function_symbols, named, variant
 from fleettrace.binary.usdt import Operand, UsdtProbe, usdt_probes
 
 __all__ = ["ANALYSIS", "WANTED", "BinaryAnalysis", "Found", "Point", "analyse"]
 
-ANALYSIS = 3
+ANALYSIS = 7
 """The version of what `analyse` finds: raise it with every change of its answers, and caches forget the old ones."""
 
 WANTED = {
@@ -148,7 +149,7 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
     if isinstance(outcomes["do_item_get"], Point) or has_words(elf):
         references = References(elf, functions)
         target = _use_code(references, outcomes)
-        sites = () if target is None else call_sites(references, target)
+        sites = () if target is None else call_sites(references, target, _allocators(outcomes))
     else:
         outcomes["do_item_get"] = f"{outcomes['do_item_get']}; none of the phrases it prints are in the file"
     points = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Point))
@@ -164,6 +165,10 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
         usdt=tuple(probe for probe in usdt_probes(elf) if probe.name in WANTED_USDT)[:MAX_USDT],
         covered=covered(elf, [spot.file_offset for point in points for spot in (point.entry, point.cheapest)]),
     )
+
+
+def _allocators(outcomes: dict[str, Point | str]) -> set[int]:
+    return {point.address for name in ("item_alloc", "do_item_alloc") if isinstance(point := outcomes[name], Point)}
 
 
 def _use_code(references: References, outcomes: dict[str, Point | str]) -> Function | None:
@@ -254,5 +259,6 @@ def _call_site(value: dict[str, Any]) -> CallSite:
         | {
             "operation": _operation(value["operation"]),
             "fetch": _operation(value["fetch"]),
+            "repeats": tuple(tuple(Caller(**caller) for caller in chain) for chain in value["repeats"]),
         }
     )

@@ -4,22 +4,25 @@ At the function's entry the return address names the call site, at no extra cost
 only `do_store_item` passes the length byte of an item, only `do_add_delta` asks first whether the value is longer than
 two bytes, and so on. The signs are read from the code around the site, so they hold in stripped and inlined builds; a
 symbol of the enclosing function, where there is one, goes first. A site without a sure sign is None, not a guess.
-A store that failed for want of memory looks its key up a second time; that look-up is `set`, `other` or None.
-Sources: items.c, thread.c, memcached.c, proto_*.c of memcached 1.4.36 to 1.6.45.
+item_get serves several commands; with do_update they are fetches. Without, `me` and a store that was refused (it looks
+its key up to remove the old value) come from there, and up to 1.5.6 delete does: that is None too. Before 1.4.35 there
+is no do_update, and no fetch is known as one.
+Sources: items.c, thread.c, memcached.c, proto_*.c of memcached 1.4.15 to 1.6.45.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from fleettrace.binary.elf import Machine
 from fleettrace.binary.functions import Function
-from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, reachable, written
+from fleettrace.binary.machinecode import ARGUMENTS, block_before, disassemble, leaves, reachable, written
 from fleettrace.binary.references import Kind, Reference, References
+from fleettrace.binary.repeats import Caller, RepeatedLookups
 from fleettrace.binary.symbols import base_name
 
 __all__ = ["CallSite", "Operation", "call_sites"]
@@ -48,7 +51,8 @@ class CallSite:
 
     `caller` is the symbol of the function it lies in, if there is one, `caller_address` where that begins.
     `operation` is what a request from here is, None where that is not sure. Where `fetch` is set, it is what a request
-    is whose do_update argument (the fifth, `& 0xff`) is 1, and `operation` what it is otherwise.
+    is whose do_update argument (the fifth, `& 0xff`) is 1, and `operation` what it is otherwise. `repeats` has the
+    chains of further callers by which a request is here for the second time.
     """
 
     return_address: int
@@ -56,6 +60,7 @@ class CallSite:
     caller_address: int
     operation: Operation | None
     fetch: Operation | None = None
+    repeats: tuple[tuple[Caller, ...], ...] = ()
 
 
 _Verdict = tuple[Operation | None, Operation | None]
@@ -65,7 +70,6 @@ _BY_CALLER: dict[str, _Verdict] = {
     "do_add_delta": (Operation.ARITH, None),
     "do_item_touch": (Operation.TOUCH, None),
     "item_touch": (Operation.TOUCH, None),
-    "item_get": (Operation.OTHER, Operation.GET),
     "limited_get_locked": (Operation.GET, None),
     "process_delete_command": (Operation.DELETE, None),
     "process_delete_cmd": (Operation.DELETE, None),
@@ -88,17 +92,26 @@ _REFCOUNT_LIMIT = 0xEA60
 """IT_REFCOUNT_LIMIT, 60000: what `limited_get` and `limited_get_locked` compare a fetched item with (memcached.h)."""
 _EXPTIME = 0x1C
 """Where `exptime` lies in an item: after three pointers and `time` (struct _stritem, memcached.h)."""
+_NBYTES = 0x20
+"""Where `nbytes` lies in an item, behind `exptime`."""
 _META_DEBUG = 0x454D
 """The two bytes "ME" that a meta debug answer begins with, as compilers store them."""
+
+_NO_FLAG, _VARIABLE = -1, -2
+"""What stands for a do_update that is not passed, and for one that is no constant."""
 
 NEAR, FAR = 8, 64
 """Instructions after a call within which its own handling, and the whole of its command's, is looked for."""
 
 
-def call_sites(references: References, target: Function) -> tuple[CallSite, ...]:
-    """Every place that `target` (`do_item_get`) returns to, through functions that end in a jump to it as well."""
+def call_sites(references: References, target: Function, allocators: Collection[int] = ()) -> tuple[CallSite, ...]:
+    """Every place that `target` (`do_item_get`) returns to, through functions that end in a jump to it as well.
+
+    `allocators` is where item_alloc and do_item_alloc begin.
+    """
     reader = _Reader(references, references.callees(target.start))
     found: dict[int, CallSite] = {}
+    calls: dict[int, Reference] = {}
     for reference, direct in _returns(references, target.start, set()):
         function = references.functions.at(reference.site)
         if function is None or len(found) >= MAX_SITES:
@@ -107,6 +120,13 @@ def call_sites(references: References, target: Function) -> tuple[CallSite, ...]
         operation, fetch = reader.verdict(reference, owner, direct)
         address = reference.site + reference.size
         found[address] = CallSite(address, owner.name, owner.start, operation, fetch)
+        if direct:
+            calls[address] = reference
+    arith = {call.site for address, call in calls.items() if found[address].operation is Operation.ARITH}
+    lookups = RepeatedLookups(references, arith, allocators, reader.read_at)
+    for address, call in calls.items():
+        if found[address].operation is Operation.SET:
+            found[address] = replace(found[address], repeats=lookups.repeats(call))
     return tuple(found[address] for address in sorted(found))
 
 
@@ -136,21 +156,26 @@ class _Reader:
     def verdict(self, reference: Reference, owner: Function, direct: bool) -> _Verdict:
         """What a call is that returns behind `reference`; `direct` says that it calls `do_item_get` itself."""
         known = _BY_CALLER.get(base_name(owner.name or ""))
-        if known is not None and (known[1] is None or direct):
+        if known is not None:
             return known
         code = self._read(self._references.functions.at(reference.site) or owner)
         if reference.site not in code:
             return None, None
         machine = self._references.elf.machine
-        before = _block_before(code, reference.site)
+        before = block_before(code, reference.site)
         after = reference.site + reference.size
         if direct and _passes_item_length(machine, before):
             return Operation.SET, None
-        if any(_checks_value_length(i) for _, i in reachable(code, after, NEAR)):
+        if _checks_value_length(code, after):
             return Operation.ARITH, None
         if _sets_exptime_at_once(code, after):
             return Operation.TOUCH, None
-        return _by_handling(code, after, _flag(machine, before) if direct else 0, self._unlinking)
+        return _by_handling(code, after, _flag(machine, before) if direct else _NO_FLAG, self._unlinking)
+
+    def read_at(self, address: int) -> Mapping[int, Any]:
+        """The instructions of the function that holds `address`, by address."""
+        function = self._references.functions.at(address)
+        return {} if function is None else self._read(function)
 
     def _read(self, function: Function) -> Mapping[int, Any]:
         size = function.end - function.start
@@ -161,34 +186,24 @@ class _Reader:
         return self._code.get(function.start, {})
 
 
-def _by_handling(code: Mapping[int, Any], after: int, flag: int | None, unlinking: set[int]) -> _Verdict:
+def _by_handling(code: Mapping[int, Any], after: int, flag: int, unlinking: set[int]) -> _Verdict:
     """What the code does with the item: fetched items are checked for too many references, deleted ones unlinked."""
     window = [instruction for _, instruction in reachable(code, after, FAR)]
-    if flag is None:
-        return Operation.OTHER, Operation.GET
-    if flag == 1:
-        return Operation.GET, None
+    if flag == _VARIABLE:
+        return None, Operation.GET
     if any(_has_immediate(i, _REFCOUNT_LIMIT) for i in window[: 2 * FAR]):
+        if any(_sets_exptime(i) for i in window[: 2 * FAR]):
+            # gat and get in one: inlined, they share the check.
+            return None, None
         return (Operation.OTHER if any(_has_immediate(i, _META_DEBUG) for i in window) else Operation.GET), None
     called = {int(i.op_str.lstrip("#"), 16) for i in window if i.mnemonic in ("call", "bl") and "0x" in i.op_str[:3]}
-    if len(called & unlinking) >= 2 and any(_counts(code, i) for i in window):
+    if flag != 1 and len(called & unlinking) >= 2 and any(_counts(code, i) for i in window):
         return Operation.DELETE, None
     return None, None
 
 
-def _block_before(code: Mapping[int, Any], site: int) -> list[Any]:
-    """The instructions that lead straight to `site`, last first, back to the previous call or jump."""
-    addresses = sorted(address for address in code if address < site)
-    block: list[Any] = []
-    for address in reversed(addresses[-24:]):
-        if code[address].mnemonic in ("call", "bl", "blr", "jmp", "b", "ret"):
-            break
-        block.append(code[address])
-    return block
-
-
-def _flag(machine: Machine, before: list[Any]) -> int | None:
-    """The constant passed as do_update, or None when it is a variable."""
+def _flag(machine: Machine, before: list[Any]) -> int:
+    """The constant passed as do_update, `_VARIABLE` when it is a variable, `_NO_FLAG` when nothing is passed there."""
     names = set(ARGUMENTS[machine][4])
     for instruction in before:
         if written(instruction) & names:
@@ -197,8 +212,8 @@ def _flag(machine: Machine, before: list[Any]) -> int | None:
             constant = re.fullmatch(r"\w+, #?(0x)?([01])", instruction.op_str)
             if instruction.mnemonic in ("mov", "movz") and constant:
                 return int(constant[2])
-            return 0 if instruction.op_str.endswith(", wzr") and instruction.mnemonic == "mov" else None
-    return None
+            return 0 if instruction.op_str.endswith(", wzr") and instruction.mnemonic == "mov" else _VARIABLE
+    return _NO_FLAG
 
 
 def _passes_item_length(machine: Machine, before: list[Any]) -> bool:
@@ -212,9 +227,34 @@ def _passes_item_length(machine: Machine, before: list[Any]) -> bool:
     return False
 
 
-def _checks_value_length(instruction: Any) -> bool:
-    """`if (it->nbytes <= 2 ...`: what `do_add_delta` asks before it reads the number."""
-    return instruction.mnemonic == "cmp" and re.search(r"^(dword ptr \[.*\]|\w+), #?2$", instruction.op_str) is not None
+def _checks_value_length(code: Mapping[int, Any], after: int) -> bool:
+    """`if (it->nbytes <= 2 ...`: what `do_add_delta` asks before it reads the number. (Compilers say `< 3` too.)
+
+    It must be a field of what the call returned: settings.verbose, which others compare, lies as far into `settings`.
+    """
+    item, loaded = {"rax", "x0"}, set[str]()
+    for _, instruction in reachable(code, after, 2 * NEAR):
+        name, operands = instruction.mnemonic, instruction.op_str
+        compared = re.fullmatch(r"(.+), #?[23]", operands) if name == "cmp" else None
+        if compared and (compared[1] in loaded or _field_of(compared[1]) in item):
+            return True
+        to, _, source = operands.partition(", ")
+        if name in ("str", "stur"):
+            to, source = source, to
+        if name in ("mov", "str", "stur", "ldr", "ldur") and source.removeprefix("qword ptr ") in item:
+            item.add(to.removeprefix("qword ptr "))
+        elif name in ("mov", "ldr") and _field_of(source) in item:
+            loaded.add(to)
+        else:
+            item -= written(instruction)
+            loaded -= written(instruction)
+    return False
+
+
+def _field_of(operand: str) -> str | None:
+    """The register whose structure's `nbytes` the operand is."""
+    found = re.fullmatch(rf"(?:dword ptr )?\[(\w+)(?: \+|,) #?{_NBYTES:#x}\]", operand)
+    return found[1] if found else None
 
 
 def _sets_exptime(instruction: Any) -> bool:

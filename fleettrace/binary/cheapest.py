@@ -62,6 +62,11 @@ class Spot:
         """The bytes of the instruction itself."""
         return bytes.fromhex(self.code)[self.offset :]
 
+    @property
+    def is_nop5(self) -> bool:
+        """Whether it is an x86 nop of five bytes, in any of its encodings (insn_is_nop, arch/x86/lib/insn.c)."""
+        return len(self.encoding) == 5 and _NOP_X86.fullmatch(self.encoding) is not None
+
 
 _MICROSECONDS = {Cost.EMULATED: 2.8, Cost.STEPPED: 20.0}
 
@@ -75,6 +80,11 @@ def predicted_microseconds(machine: Machine, cost: Cost) -> float | None:
     return _MICROSECONDS[cost] if machine is Machine.X86_64 else None
 
 
+_NOP_X86 = re.compile(
+    rb"[\x26\x2e\x36\x3e\x64-\x67\xf2\xf3]*[\x40-\x4f]?"
+    rb"(?:\x0f\x1f.*|\x90|\x8d.*\x00|[\x89\x8b][\xc0\xc9\xd2\xdb\xe4\xed\xf6\xff]|\xe9\x00{4})",
+    re.S,
+)
 _EMULATED_X86 = re.compile(
     rb"[\x50-\x57]|\x41[\x50-\x57]|\x90|\xe8.{4}|\xe9.{4}|\xeb.|[\x70-\x7f].|\x0f[\x80-\x8f].{4}", re.S
 )
@@ -107,7 +117,8 @@ def cheapest_spot(elf: Elf, function: Function, arguments: int) -> Spot | None:
     for spot in straight_line(elf, function, arguments):
         if any(function.start < target <= spot.address for target in targets):
             break
-        if best is None or spot.cost is Cost.EMULATED:
+        # A nop of five bytes is the last choice: newer kernels put a call there (probes/optimised.py).
+        if best is None or best.is_nop5 or spot.cost is Cost.EMULATED:
             best = spot
         if best.cost is Cost.EMULATED:
             break

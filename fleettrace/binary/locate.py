@@ -42,7 +42,8 @@ MAX_PROLOGUE = 48
 MAX_THUNK = 48
 """Bytes of the longest `item_alloc` that only passes its arguments on."""
 
-ENDS = ("call", "bl", "ret")
+PASSES = ("call", "bl")
+ENDS = (*PASSES, "ret")
 """Instructions after which argument registers hold nothing of the caller's any more."""
 
 
@@ -59,6 +60,9 @@ class Miss:
     """Why a function was not found."""
 
     reason: str
+
+
+_NO_FUNCTIONS = Miss("it has no unwind table (.eh_frame), so where its functions begin is not known")
 
 
 def has_words(elf: Elf) -> bool:
@@ -78,6 +82,8 @@ def users_of_words(references: References) -> dict[bytes, set[int]]:
 
 def locate_do_item_get(references: References, users: dict[bytes, set[int]]) -> Located | Miss:
     """`do_item_get`, where words, arguments and callers agree."""
+    if not len(references.functions):
+        return _NO_FUNCTIONS
     speakers = [set().union(*(users[word] for word in words)) for words in GET_WORDS]
     spoken = [group for group in speakers if group]
     if len(spoken) < 3:
@@ -121,6 +127,8 @@ def locate_item_alloc(
 def _allocators(
     references: References, users: dict[bytes, set[int]], do_item_get: Function | None
 ) -> tuple[list[Function], Located] | Miss:
+    if not len(references.functions):
+        return _NO_FUNCTIONS
     storing = users[ALLOC_WORDS]
     if not storing:
         return Miss('no code uses the phrase "object too large for cache"')
@@ -163,12 +171,15 @@ def _passes_on_to(references: References, start: int) -> int | None:
 
 
 def _uses(elf: Elf, function: Function, arguments: int) -> bool:
-    """Whether each of the first arguments is read near the entry before anything overwrites it."""
+    """Whether each of the first arguments is read near the entry before anything overwrites it, or passed straight on
+    to another function: do_item_get of 1.4.15 begins with the call of assoc_find(key, nkey, hv)."""
     waiting = {names[0]: set(names) for names in ARGUMENTS[elf.machine][:arguments]}
     for instruction in disassemble(elf, function.start, function.end, MAX_PROLOGUE):
         taken = read(instruction)
         waiting = {name: parts for name, parts in waiting.items() if not taken & parts}
         if not waiting:
+            return True
+        if instruction.mnemonic in PASSES and "0x" in instruction.op_str:
             return True
         changed = written(instruction)
         if instruction.mnemonic in ENDS or any(changed & parts for parts in waiting.values()):

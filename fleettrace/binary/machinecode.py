@@ -8,7 +8,7 @@ from typing import Any
 
 from fleettrace.binary.elf import Elf, Machine
 
-__all__ = ["ARGUMENTS", "disassemble", "leaves", "reachable", "read", "written"]
+__all__ = ["ARGUMENTS", "block_before", "disassemble", "leaves", "reachable", "read", "written"]
 
 MAX_FUNCTION = 1 << 16
 """Bytes of one function that are disassembled."""
@@ -85,6 +85,17 @@ def reachable(code: Mapping[int, Any], start: int, limit: int) -> Iterator[tuple
             following += [n for n in _successors(instruction) if n not in seen]
             seen.update(following)
         frontier = following
+
+
+def block_before(code: Mapping[int, Any], site: int) -> list[Any]:
+    """The instructions that lead straight to `site`, last first, back to the previous call or jump."""
+    addresses = sorted(address for address in code if address < site)
+    block: list[Any] = []
+    for address in reversed(addresses[-24:]):
+        if code[address].mnemonic in ("call", "bl", "blr", "jmp", "b", "ret"):
+            break
+        block.append(code[address])
+    return block
 
 
 def _successors(instruction: Any) -> list[int]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fleettrace import __version__
+from fleettrace.cli.wishes import run_options
 from fleettrace.errors import ConfigError
 from fleettrace.summary.run import RunInfo
 from fleettrace.sweep.detach import lead_s
@@ -48,8 +49,9 @@ def detached(arguments: argparse.Namespace, hosts: Sequence[str]) -> Iterator[tu
 
     def listen(event: Event) -> None:
         if isinstance(event, RunStarted) and left is None:
-            now = datetime.now(UTC)
-            file.begin(RunInfo(event.run, now, arguments.hosts, arguments.duration, __version__), hosts)
+            now, options = datetime.now(UTC), run_options(arguments)
+            info = RunInfo(event.run, now, arguments.hosts, arguments.duration, __version__, options=options)
+            file.begin(info, hosts)
 
     try:
         yield Detach(ttl, None if left is None else left.left, True, file.left, file.collected), listen

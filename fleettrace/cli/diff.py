@@ -7,13 +7,14 @@ import json
 from collections.abc import Iterator
 
 from fleettrace.cli.columns import columns
-from fleettrace.cli.keeping import kept_run
+from fleettrace.cli.keeping import kept_run, open_history
 from fleettrace.cli.output import write_file_or_stdout
 from fleettrace.report.escape import escape_key, escape_text, shorten
 from fleettrace.report.figures import compact, minute, percent, plural
 from fleettrace.report.folding import fold
 from fleettrace.store.diff import compare
 from fleettrace.store.diff_model import Change, Diff, Kind, Subject
+from fleettrace.store.history_model import KeptRun
 from fleettrace.summary.key import Key
 
 __all__ = ["command", "lines_of"]
@@ -24,7 +25,7 @@ _TITLES = {Subject.KEY: "keys", Subject.TEMPLATE: "families", Subject.HOST: "hos
 
 def command(arguments: argparse.Namespace) -> int:
     """Run it; gives the exit code: 1 for changes where that is asked for, 4 where nothing could be compared."""
-    before, after = kept_run(arguments, arguments.before), kept_run(arguments, arguments.after)
+    before, after = _runs(arguments)
     diff = compare(before, after, min_change=arguments.min_change)
     if arguments.output == "json":
         from fleettrace.cli.diff_json import diff_document
@@ -36,6 +37,15 @@ def command(arguments: argparse.Namespace) -> int:
     if not diff.tested and not diff.changes:
         return 4
     return 1 if diff.changes and arguments.exit_code else 0
+
+
+def _runs(arguments: argparse.Namespace) -> tuple[KeptRun, KeptRun]:
+    """The two runs to compare. Raises `ConfigError`."""
+    if arguments.before is not None:
+        return kept_run(arguments, arguments.before), kept_run(arguments, arguments.after)
+    with open_history(arguments) as history:
+        after = history.load(history.find(arguments.after))
+        return history.load(history.alike_before(after)), after
 
 
 def lines_of(diff: Diff, top: int) -> list[str]:

@@ -51,7 +51,7 @@ def _failed_of_report(report: Path) -> list[str]:
         if not str(document["schema"]).startswith("fleettrace/report/"):
             raise ValueError
         return [str(host["host"]) for host in document["hosts"] if host["state"] not in _FINE]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ConfigError(
             "this is neither a run file nor a report: one is written by `fleettrace run --save FILE`, the other with "
             "--output json",

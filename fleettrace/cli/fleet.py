@@ -10,14 +10,15 @@ from pathlib import Path
 
 from fleettrace.cli.failed import with_failed
 from fleettrace.cli.secrets import secret
-from fleettrace.errors import ConfigError
+from fleettrace.errors import ConfigError, HostError, HostState
 from fleettrace.inventory.load import default_sources, load_inventory
 from fleettrace.inventory.model import Host, Inventory
 from fleettrace.inventory.pattern import Selection, select
+from fleettrace.inventory.selectors import InstanceSelector, SelectorKind
 from fleettrace.inventory.settings import ConnectionKind, HostSettings, host_settings
 from fleettrace.inventory.shard import stable_shard
 from fleettrace.node.model import Instance
-from fleettrace.summary.run import Warn
+from fleettrace.summary.run import Container, Warn
 from fleettrace.sweep.settings import HostTask
 from fleettrace.transport.interface import Become, HostKeyPolicy, Target, Transport
 
@@ -141,15 +142,34 @@ def _target(settings: HostSettings, arguments: argparse.Namespace, become_passwo
 
 
 def _wanted(settings: HostSettings) -> Callable[[Instance], bool]:
-    """Whether an instance is one that `fleettrace_instances` asks for: one selector that fits is enough."""
+    """Return whether an instance is one that `fleettrace_instances` asks for: one selector that fits is enough.
+
+    It raises `HostError` for an instance in a container without a name where a container's name decides.
+    """
     if not settings.instances:
         return lambda _instance: True
 
+    by_name = [selector for selector in settings.instances if selector.kind is SelectorKind.CONTAINER]
+
     def wanted(instance: Instance) -> bool:
         name = None if instance.container is None else instance.container.name
-        return any(
+        if any(
             selector.matches(ports=instance.ports, container=name, user=instance.user)
             for selector in settings.instances
-        )
+        ):
+            return True
+        if instance.container is not None and name is None and by_name:
+            raise _unnamed(instance, instance.container, by_name[0])
+        return False
 
     return wanted
+
+
+def _unnamed(instance: Instance, container: Container, selector: InstanceSelector) -> HostError:
+    return HostError(
+        HostState.UNSUPPORTED,
+        "container-unnamed",
+        f"whether `fleettrace_instances` ({selector}) selects pid {instance.pid} is not known: no container runtime "
+        f"there names its container {container.id[:12]}; select by port or user, or make docker, podman, nerdctl or "
+        "crictl work for the session's root",
+    )

@@ -39,6 +39,12 @@ def keep_run(
     try:
         kept = as_kept(run, patterns, redaction, getattr(arguments, "playbook", None) or "")
         with open_history(arguments, create=True) as history:
+            if history.tightened:
+                print(
+                    f"fleettrace: {history.path}: other users could read the history, which has keys in it; it is its "
+                    "owner's alone now (0600)",
+                    file=sys.stderr,
+                )
             history.add(kept, arguments.keep)
     except ConfigError as error:
         print(f"fleettrace: the run is not kept: {error}", file=sys.stderr)

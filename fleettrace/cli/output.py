@@ -48,10 +48,14 @@ class Wishes:
         to_people = self.out is None and self.output is Output.TABLE
         encoding = sys.stdout.encoding or "ascii" if to_people else "utf-8"
         try:
-            write_file_or_stdout(self.out, _text(report, self.output, self._options(encoding)), encoding)
+            # Keys can be private. Metrics without them are for a collector that runs as somebody else.
+            private = self.output is not Output.PROMETHEUS or self.prometheus_keys
+            write_file_or_stdout(
+                self.out, _text(report, self.output, self._options(encoding)), encoding, private=private
+            )
         finally:
             if self.html is not None:
-                write_file(Path(self.html), _text(report, Output.HTML, FormatOptions()))
+                write_file(Path(self.html), _text(report, Output.HTML, FormatOptions()), private=True)
 
     def _options(self, encoding: str) -> FormatOptions:
         to_terminal = self.out is None and sys.stdout.isatty()
@@ -97,10 +101,10 @@ def _text(report: Report, output: Output, options: FormatOptions) -> str:
     return text.getvalue()
 
 
-def write_file_or_stdout(path: str | None, text: str, encoding: str = "utf-8") -> None:
-    """Write `text` to the file, or to stdout in `encoding` where none is named. Raises `ConfigError`."""
+def write_file_or_stdout(path: str | None, text: str, encoding: str = "utf-8", *, private: bool = False) -> None:
+    """Write `text` to the file (`write_file`), or to stdout in `encoding` where none is named. Raises `ConfigError`."""
     if path is not None:
-        write_file(Path(path), text)
+        write_file(Path(path), text, private=private)
         return
     sys.stdout.flush()
     # As bytes: a stream in some other encoding would fail at the first odd name, and lines that end in CR LF change.
@@ -108,15 +112,18 @@ def write_file_or_stdout(path: str | None, text: str, encoding: str = "utf-8") -
     sys.stdout.flush()
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, text: str, *, private: bool = False) -> None:
     """Put `text` at `path` in one step: readers see the old file or the new one, and nobody's links, permissions or
-    devices (`/dev/null`, a pipe) are replaced. Raises `ConfigError`."""
+    devices (`/dev/null`, a pipe) are replaced. A new file that is `private` is its owner's alone (0600). Raises
+    `ConfigError`."""
     place = path.resolve()
     draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         if place.exists() and not place.is_file() and not place.is_dir():
             place.write_text(text, "utf-8")
             return
+        if private:
+            draft.touch(0o600)
         draft.write_text(text, "utf-8")
         if place.is_file():
             draft.chmod(stat.S_IMODE(place.stat().st_mode))

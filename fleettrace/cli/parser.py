@@ -300,7 +300,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argpa
         if name == "report":
             command.add_argument("run", metavar="RUN", help=_RUN)
         if name == "diff":
-            command.add_argument("before", nargs="?", default="last~1", metavar="RUN", help=f"{_RUN}; default last~1")
+            default = "default: the newest run before the other one that has its pattern and options"
+            command.add_argument("before", nargs="?", default=None, metavar="RUN", help=f"{_RUN}; {default}")
             command.add_argument("after", nargs="?", default="last", metavar="RUN", help="the same; default last")
         if name == "merge":
             command.add_argument("files", nargs="+", metavar="FILE", help="what `fleettrace run --save FILE` wrote")

@@ -20,7 +20,7 @@ from fleettrace.cli.known_probes import KnownProbes, default_path
 from fleettrace.cli.live.fleet import BUCKETS
 from fleettrace.cli.progress import progress
 from fleettrace.cli.redaction import Redaction
-from fleettrace.cli.wishes import wish_of
+from fleettrace.cli.wishes import run_options, wish_of
 from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
 from fleettrace.summary.run import RunInfo, RunResult, Warn
 from fleettrace.sweep.detach_model import Detach
@@ -62,7 +62,9 @@ def sweep_and_report(
     in its place. With `info` the sweep is a part of that run, else a run of its own."""
     whole = info is None
     if info is None:
-        info = RunInfo(_run_id(), datetime.now(UTC), pattern, arguments.duration, __version__)
+        info = RunInfo(
+            _run_id(), datetime.now(UTC), pattern, arguments.duration, __version__, options=run_options(arguments)
+        )
     shown = display
     if shown is None:
         shown = progress(quiet=arguments.quiet, verbose=arguments.verbose, color=colour_wanted(arguments))

@@ -1,15 +1,31 @@
-"""From the command line to what every probe is to give."""
+"""From the command line to what every probe is to give, and to which runs are alike."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from fleettrace.errors import ConfigError
 from fleettrace.probes.model import Rung, Wish
 from fleettrace.probes.script import read_script
 
-__all__ = ["wish_of"]
+__all__ = ["run_options", "wish_of"]
+
+_DECIDING = ("limit", "shard", "probe", "ops", "script")
+"""The options, beside the pattern, that decide which requests of which hosts a run counts."""
+
+
+def run_options(arguments: argparse.Namespace) -> str:
+    """Return those of a run's options, as JSON that is equal for equal options."""
+    given = {name: getattr(arguments, name, None) for name in _DECIDING}
+    return json.dumps(
+        {name: value for name, value in given.items() if value is not None}, sort_keys=True, default=_plain
+    )
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, frozenset) else str(value)
 
 
 def wish_of(arguments: argparse.Namespace) -> Wish:

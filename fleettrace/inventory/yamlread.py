@@ -25,6 +25,9 @@ MAX_DEPTH = 100
 """Levels of lists and mappings: a group inside a group takes two of them, and Python's recursion limit is ten times
 higher for those who walk the values."""
 
+MAX_UNFOLDED = 2_000_000
+"""Values that the aliases of one file may stand for: two hundred for each of 10,000 hosts."""
+
 _STANDARD = "tag:yaml.org,2002:"
 _VAULT_TAGS = frozenset({"!vault", "!vault-encrypted"})
 _COLLECTION_TAGS = frozenset(
@@ -67,6 +70,11 @@ def read_json(text: str, file: str) -> Any:
         raise ConfigError(f"the key {error.args[0]!r} appears twice in one object: merge the two", file=file) from None
     except RecursionError:  # beyond a thousand levels; from Python 3.12 on beyond some more
         raise ConfigError(too_deep(MAX_DEPTH, "JSON"), file=file) from None
+    except ValueError:
+        # Python refuses to convert integers of more than 4,300 digits, for that takes quadratic time.
+        raise ConfigError(
+            "bad JSON: an integer has thousands of digits: quote it if it is a string", file=file
+        ) from None
     if _is_too_deep(value):
         raise ConfigError(too_deep(MAX_DEPTH, "JSON"), file=file)
     return value
@@ -121,6 +129,12 @@ class _Builder:
         self._plain: dict[str, Any] = {}
         self._anchors: dict[str, tuple[Any, int]] = {}
         """Each anchor's value, and how many levels it has, those behind aliases included."""
+        self._sizes: dict[str, int] = {}
+        """Values in each anchor, those that its own aliases stand for included."""
+        self._values = 0
+        """Values so far, when every alias is written out."""
+        self._unfolded = 0
+        """Those that only aliases stand for."""
         self._unsafe = 0
         self._depth = self._deepest = self._height = 0
 
@@ -138,6 +152,8 @@ class _Builder:
 
     def _value(self, event: Any) -> Any:
         kind = type(event)
+        before = self._values
+        self._values += 1
         if kind is self._yaml.ScalarEvent:
             value = self._scalar(event)
         elif kind is self._yaml.AliasEvent:
@@ -145,13 +161,23 @@ class _Builder:
                 raise self._error(event, f"bad YAML: the alias *{event.anchor} has no anchor before it")
             value, height = self._anchors[event.anchor]
             self._reach(self._depth + height, event)
+            self._unfold(event)
             return value
         else:
             value = self._collection(event, kind is self._yaml.MappingStartEvent)
         if event.anchor is not None:
             height = 0 if kind is self._yaml.ScalarEvent else self._height
             self._anchors[event.anchor] = value, height
+            self._sizes[event.anchor] = self._values - before
         return value
+
+    def _unfold(self, alias: Any) -> None:
+        """Count what an alias stands for. The values are shared here, and written out by whoever looks at them."""
+        size = self._sizes[alias.anchor]
+        self._values += size
+        self._unfolded += size
+        if self._unfolded > MAX_UNFOLDED:
+            raise self._error(alias, f"bad YAML: the aliases unfold to more than {MAX_UNFOLDED:,} values")
 
     def _collection(self, event: Any, is_mapping: bool) -> Any:
         if event.tag in _VAULT_TAGS or event.tag not in _COLLECTION_TAGS:
@@ -164,6 +190,9 @@ class _Builder:
         self._depth -= 1
         self._height = self._deepest - self._depth
         self._deepest = max(outside, self._deepest)
+        if is_mapping:
+            # Scalars in it were read without `_value`.
+            self._values += len(value)
         self._unsafe -= event.tag == "!unsafe"
         return value
 
@@ -280,9 +309,12 @@ def _step(node: Any, step: object) -> tuple[int, Any] | None:
 
 def _first_line(text: str, key: object, again: yaml.Mark) -> int | None:
     """Where the mapping that repeats `key` at the mark `again` has it first."""
-    pending = [_compose(text)]
+    pending, seen = [_compose(text)], set()
     while pending:
         node = pending.pop()
+        if id(node) in seen:
+            continue  # an alias stands for it, too
+        seen.add(id(node))
         if not isinstance(getattr(node, "value", None), list):
             continue
         pairs = [item for item in node.value if isinstance(item, tuple)]

@@ -38,6 +38,8 @@ VARIANTS = {
     "cf-protection": Variant(cflags="-O2 -g -fcf-protection=full"),  # what Ubuntu's gcc does by default
     "lto": Variant(cflags="-O2 -g -flto"),
     "dtrace": Variant(configure=("--enable-dtrace",), first=("memcached_dtrace.h",)),
+    # The libraries in vendor/ are made by the Makefile's target for all directories only.
+    "proxy": Variant(configure=("--enable-proxy",), first=("all-recursive",)),
     "stripped": Variant(strip=True),
 }
 

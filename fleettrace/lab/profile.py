@@ -39,6 +39,11 @@ HOSTILE_BINARY: tuple[bytes, ...] = (
     b"a]: 1\n@r[9, 9, 3, evil]: 9",
     b"tab\tand\rreturn",
     b"nul\x00inside",
+    b"u\x00\x00\x00\x00\x00\x00\x00\x01",
+    b"u\x00\x00\x00\x00\x00\x00\x00\x02",
+    b"little endian\x07\x00\x00\x00",
+    b"\x00" * 71 + b"z",
+    b"long and packed".ljust(90, b".") + b"\x00\x01",
     b" leading and trailing ",
     bytes(range(1, 251)),
 )

@@ -15,7 +15,7 @@ export LC_ALL
 nl='
 '
 exec 3<&0 </dev/null
-holders= overlays= unbound=
+holders= held= overlays= unbound=
 # The numbers in /proc must be those that this shell knows its processes by.
 read -r self _ </proc/self/stat
 
@@ -60,7 +60,7 @@ hold() {
         same_code "$4" || return 1
     fi
     { while read -r _ <&3; do :; done; } </dev/null >/dev/null 2>&1 &
-    holders="$holders $!"
+    holders="$holders $!" held="$held $!:$1"
     printf 'held\0%s\0' "${1%%,*} $!"
     lead "/proc/${1%%,*}/exe" "/proc/$!/fd/5"
     [ "$5" = - ] || overlays="$overlays/proc/$!/fd/5 $5$nl"

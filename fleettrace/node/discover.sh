@@ -91,8 +91,37 @@ preemption() {
     done
 }
 
+# Runs a command for $1 seconds at the most. What waits for a mount that does not answer ends by SIGKILL only.
 bounded() {
-    if command -v timeout >/dev/null 2>&1; then timeout "$@"; else shift; "$@"; fi
+    if command -v timeout >/dev/null 2>&1; then timeout -s KILL "$@"; else shift; "$@"; fi
+}
+
+# Looks at files ($3 and so on) in the way $1, for $2 seconds at the most.
+try_on() {
+    way=$1 seconds=$2
+    shift 2
+    case $way in
+        stat) bounded "$seconds" stat -L -c '%h/%d:%i/%s/%n' "$@" ;;
+        # Not -F: busybox's ends a fixed string's search at the first NUL of a line. Without a file grep would read the
+        # standard input.
+        *) bounded "$seconds" grep -l -e "$way" /dev/null "$@" ;;
+    esac 2>/dev/null
+}
+
+# Looks at all files ($2 and so on) in the way $1. One that is on a mount that does not answer (a dead NFS server, a stopped
+# sshfs) holds up whoever looks at it: then each is looked at alone, all at once, and `!FILE` stands for one without answer.
+look_on() {
+    way=$1
+    shift
+    answer=$(try_on "$way" 8 "$@")
+    if [ $? -lt 124 ]; then
+        [ -z "$answer" ] || printf '%s\n' "$answer"
+        return
+    fi
+    for file; do
+        { try_on "$way" 8 "$file"; [ $? -lt 124 ] || printf '!%s\n' "$file"; } &
+    done
+    wait
 }
 
 describe_node() {
@@ -102,7 +131,8 @@ describe_node() {
     contents_of /sys/devices/system/cpu/possible
     possible=${contents:-0-$(($(getconf _NPROCESSORS_CONF 2>/dev/null || echo 1) - 1))}
     contents_of /proc/filesystems
-    tracefs=no timeout=no unshare=no btf=no devfd=no paranoid= hidepid=
+    tracefs=no timeout=no unshare=no btf=no devfd=no paranoid= hidepid= boot=
+    { read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null
     case $contents in *tracefs*) tracefs=mountable ;; esac
     if [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ]; then tracefs=yes; fi
     if [ -e /sys/kernel/btf/vmlinux ]; then btf=yes; fi
@@ -127,7 +157,7 @@ describe_node() {
         lockdown "$contents" tracefs "$tracefs" timeout "$timeout" unshare "$unshare" bpftrace "$said"
     records version "$version" caps "$caps" paranoid "$paranoid" btf "$btf" headers "$headers" devfd "$devfd" \
         hidepid "$hidepid" preempt "$preempt" preempt-boot "$preempt_boot" \
-        preempt-built "$preempt_built" direct "$direct"
+        preempt-built "$preempt_built" direct "$direct" pidns "$pidns" boot "$boot"
 }
 
 # The binaries that run with more than one thread, as every memcached does (its main thread waits for connections that
@@ -136,8 +166,9 @@ describe_node() {
 binaries() {
     {
         stat -c '%h/%d:%i/%s/%n' /proc/[0-9]*/task
-        stat -L -c '%h/%d:%i/%s/%n' /proc/[0-9]*/exe
+        look_on stat /proc/[0-9]*/exe
     } 2>/dev/null | awk -F / '
+        $1 == "!" { if (!($3 in single)) print; next }
         $7 == "task" { if ($1 == 3) single[$6] = 1; next }
         $6 in single { next }
         !($2 in pids) { inodes[++count] = $2 }
@@ -151,7 +182,8 @@ look_at() {
     IFS=,
     for pid in $1; do
         unset IFS
-        [ -e "/proc/$pid/exe" ] || continue
+        # The link, and not what it leads to.
+        [ -L "/proc/$pid/exe" ] || continue
         [ "$2" -gt "$look_into" ] || return 0
         link_of "/proc/$pid/exe"
         case "${link##*/}" in *memcached*) return 0 ;; *) return 1 ;; esac
@@ -161,18 +193,28 @@ look_at() {
 }
 
 # Which of the files $@ are memcached's binary: by its content, so a renamed one is found and a wrapper that is only
-# called memcached is not. Without a file grep would read the standard input.
+# called memcached is not.
 memcacheds() {
-    # Not -F: busybox's ends a fixed string's search at the first NUL of a line.
-    grep -l -e "$mark2" /dev/null $(grep -l -e "$mark1" /dev/null "$@" 2>/dev/null) 2>/dev/null
+    [ $# -gt 0 ] || return
+    marked=$(look_on "$mark1" "$@")
+    look_on "$mark2" $(printf '%s\n' "$marked" | grep '^/')
+    printf '%s\n' "$marked" | grep '^!'
 }
 
 # The addresses and TCP ports that process $1 listens on, as /proc/net/tcp has them, by way of its sockets' inodes.
+#
+# A file can be called `socket:[N]`, or ` -> socket:[N]`, or have that in its second line: a socket is what stands behind
+# the first arrow as a whole, and -q shows a newline as a question mark, as busybox does without it.
 listens_of() {
-    { cat "/proc/$1/net/tcp" "/proc/$1/net/tcp6" 2>/dev/null; ls -l "/proc/$1/fd" 2>/dev/null; } | awk '
+    {
+        cat "/proc/$1/net/tcp" "/proc/$1/net/tcp6" 2>/dev/null
+        QUOTING_STYLE=literal TIME_STYLE=long-iso ls "$listing" "/proc/$1/fd" 2>/dev/null
+    } | awk '
         $4 == "0A" && NF > 9 { listens[$10] = $2; next }
-        match($0, /socket:\[[0-9]+\]$/) {
-            inode = substr($0, RSTART + 8, RLENGTH - 9)
+        {
+            target = substr($0, index($0, " -> ") + 4)
+            if (target !~ /^socket:\[[0-9]+\]$/) next
+            inode = substr(target, 9, length(target) - 9)
             if (inode in listens && !(listens[inode] in seen)) { seen[listens[inode]] = 1; printf "%s ", listens[inode] }
         }'
 }
@@ -192,15 +234,36 @@ describe_process() {
     while IFS=: read -r name _ number _; do
         case $number in "$uid") user=$name; break ;; esac
     done 2>/dev/null </etc/passwd
+    # A proxy's option; `read` leaves out the NULs between the arguments.
+    proxy=no
+    contents_of "/proc/$pid/cmdline"
+    case $contents in *proxy_config=*) proxy=yes ;; esac
     contents_of "/proc/$pid/cgroup"
     case $contents in *$hash*) contained=yes ;; esac
-    records process "$pid" start "$1" inode "$inode" exe "$link" uid "$uid" user "$user" cgroup "$contents" \
+    # bpftrace numbers the processes of the initial namespace as we do.
+    space=
+    case $pidns in *4026531836*) ;; *) space=$(readlink "/proc/$pid/ns/pid" 2>/dev/null) ;; esac
+    records process "$pid" start "$1" inode "$inode" exe "$link" uid "$uid" user "$user" cgroup "$contents" pidns "$space" \
+        proxy "$proxy" \
         netns "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" listens "$(listens_of "$pid")"
 }
 
 describe_binary() {
     sum_of "/proc/$1/exe" "$3"
     records binary "$2" size "$3" sha256 "$sum"
+}
+
+# Processes that are called memcached whose binary the session may not look at. One that has ended has no command line.
+unreadable() {
+    unseen=
+    for file in $(grep -ls memcached /proc/[0-9]*/comm 2>/dev/null); do
+        pid=${file#/proc/}
+        pid=${pid%/comm}
+        ! readlink "/proc/$pid/exe" >/dev/null 2>&1 || continue
+        words=
+        { read -r words <"/proc/$pid/cmdline"; } 2>/dev/null
+        [ -z "$words" ] || unseen="$unseen $pid"
+    done
 }
 
 # What the container runtimes call their containers; each is asked only if it is there, and for 5 s at most.
@@ -215,19 +278,28 @@ describe_containers() {
 }
 
 here=$(readlink /proc/self/ns/net)
+# The PID namespace that this /proc shows: the one of its process 1. The initial one has this number on every kernel.
+pidns=$(readlink /proc/1/ns/pid 2>/dev/null || readlink /proc/self/ns/pid)
 describe_node "$@"
-contained=no found=0
+contained=no found=0 stuck=
+listing=-lnq
+ls "$listing" / >/dev/null 2>&1 || listing=-ln
 running=$(binaries)
 looked=$nl
 set --
 for binary in $running; do
+    case $binary in !*) stuck="$stuck $binary"; continue ;; esac
     rest=${binary#*/}
     look_at "${rest#*/}" "${rest%%/*}" || continue
     set -- "$@" "/proc/$pid/exe"
     looked=$looked/proc/$pid/exe$nl
 done
 ours=$nl$(memcacheds "$@")$nl
+for found_at in $ours; do
+    case $found_at in !*) stuck="$stuck $found_at" ;; esac
+done
 for binary in $running; do
+    case $binary in !*) continue ;; esac
     inode=${binary%%/*}
     rest=${binary#*/}
     size=${rest%%/*}
@@ -241,7 +313,7 @@ for binary in $running; do
     if [ "$known" = no ]; then
         # If the process that was looked at has ended, another one of that binary may still say what it is.
         case $looked in *"$nl/proc/$looked_at/exe$nl"*) ;; *) continue ;; esac
-        [ ! -e "/proc/$looked_at/exe" ] && look_at "${rest#*/}" "$size" && [ -n "$(memcacheds "/proc/$pid/exe")" ] || continue
+        [ ! -L "/proc/$looked_at/exe" ] && look_at "${rest#*/}" "$size" && [ -n "$(memcacheds "/proc/$pid/exe")" ] || continue
     fi
     IFS=,
     for pid in ${rest#*/}; do
@@ -254,4 +326,7 @@ for binary in $running; do
     done
 done
 [ "$contained" = no ] || describe_containers
+unreadable
+[ -z "$unseen" ] || records unseen "$unseen"
+[ -z "$stuck" ] || records stuck "$stuck"
 records end "$found"

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.containers import container_of, named, names_by_id
 from fleettrace.node.model import Bpftrace, Discovery, Endpoint, Instance, NodeBinary, NodeFacts
+from fleettrace.node.namespace import nested, number_of
 from fleettrace.node.plausible import (
     MAX_CPUS,
     MAX_INSTANCES,
@@ -48,6 +49,8 @@ _MAX_TEXT = 256
 _MAX_PATH = 4096 + len(" (deleted)")
 """PATH_MAX, and what the kernel puts behind it."""
 _MAX_CGROUP = 1 << 16
+_UNREADABLE = 100
+"""Processes named at the most."""
 
 
 def set_words(words: Sequence[str]) -> str:
@@ -79,7 +82,7 @@ def parse_discovery(report: bytes) -> Discovery:
         for record in records:
             if record.tag in ("binary", "process"):
                 groups.append({})
-            groups[-1][record.tag] = record.value
+            (node if record.tag in ("unseen", "stuck") else groups[-1])[record.tag] = record.value
         listings = [
             (record.tag.removeprefix("containers-"), _text(record))
             for record in records
@@ -89,7 +92,7 @@ def parse_discovery(report: bytes) -> Discovery:
     except ImplausibleError as error:
         raise implausible(error) from None
     except (ValueError, KeyError) as error:
-        reason = f"no {error} in it" if isinstance(error, KeyError) else str(error)
+        reason = (f"no {error} in it" if isinstance(error, KeyError) else str(error))[:200]
         raise HostError(
             HostState.TRACE_FAILED,
             "discovery-garbled",
@@ -126,6 +129,11 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
         hidepid=_short(node["hidepid"]),
         preemption=preemption(*(node[tag] for tag in ("version", "preempt", "preempt-boot", "preempt-built"))),
         direct_bpftrace=node["direct"] == b"yes",
+        unreadable=tuple(int(pid) for pid in re.findall(rb"\d{1,10}", node.get("unseen", b""))[:_UNREADABLE]),
+        boot_id=_short(node["boot"]),
+        pid_namespace=_short(node["pidns"]),
+        nested_pids=nested(node["pidns"]),
+        stuck=tuple(sorted({int(pid) for pid in re.findall(rb"!/proc/(\d{1,10})/exe", node.get("stuck", b""))})),
     )
 
 
@@ -203,6 +211,8 @@ def _instance(group: dict[str, bytes], binary: NodeBinary, known: dict[str, Cont
         container=named(container_of(group["cgroup"][:_MAX_CGROUP].decode("utf-8", "replace")), known),
         endpoints=tuple(sorted(set(endpoints), key=lambda endpoint: (":" in endpoint.address, endpoint))),
         netns=_short(group["netns"]),
+        pid_namespace=number_of(group.get("pidns", b"")),
+        proxy=group.get("proxy") == b"yes",
     )
 
 

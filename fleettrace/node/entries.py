@@ -18,7 +18,7 @@ class Entry(NamedTuple):
     pid: int
     tag: int
     length: int
-    """What memcached says of the key's length, in bytes; 0 for a line of the ascii protocol."""
+    """What memcached says of the key's length, in bytes."""
     data: bytes
     requests: int
     long: bool

@@ -5,7 +5,7 @@ most_hashed=67108864
 
 # What bounds a step, where the node can: a file may lie on a file system that answers no more.
 quick=
-if command -v timeout >/dev/null 2>&1; then quick='timeout 10'; fi
+if command -v timeout >/dev/null 2>&1; then quick='timeout -s KILL 10'; fi
 hasher=
 if command -v sha256sum >/dev/null 2>&1; then
     hasher=sha256sum

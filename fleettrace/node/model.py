@@ -57,6 +57,16 @@ class NodeFacts:
     """The kernel's preemption model: `none`, `voluntary`, `lazy`, `full` or `rt`; empty where it is not known."""
     direct_bpftrace: bool = True
     """The bpftrace command is the program itself, which sees the files that the session sees."""
+    unreadable: tuple[int, ...] = ()
+    """Processes that are called memcached whose binary the session may not look at."""
+    boot_id: str = ""
+    """One boot of one kernel, the same in all its containers; empty where it could not be read."""
+    pid_namespace: str = ""
+    """The PID namespace that /proc shows, as readlink(1) prints it."""
+    nested_pids: bool = False
+    """Its /proc is that of a nested PID namespace: bpftrace numbers processes otherwise."""
+    stuck: tuple[int, ...] = ()
+    """Processes whose binary could not be looked at in time, such as on a mount that does not answer."""
     overlay_unseen: bool = False
     """A trace has shown that its bpftrace does not find symbols of ours."""
 
@@ -87,7 +97,7 @@ class Instance:
     """One running memcached."""
 
     pid: int
-    """In the PID namespace of the node's own processes, where bpftrace counts too."""
+    """As the node's /proc shows it."""
     start: int
     """When the process started, in clock ticks since boot: with the pid it names one process for good."""
     binary: NodeBinary = field(repr=False)
@@ -100,6 +110,10 @@ class Instance:
     """IPv4 first."""
     netns: str = ""
     """Its network namespace, comparable with `NodeFacts.netns`; empty when it could not be read."""
+    pid_namespace: int | None = None
+    """The inode number of its PID namespace, where `NodeFacts.nested_pids`; else None."""
+    proxy: bool = False
+    """It forwards requests to other servers (`-o proxy_config=...`), without look-ups and counters of its own."""
 
     @property
     def id(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.model import Bpftrace, NodeFacts
 
-__all__ = ["Obstacle", "check_visible", "obstacles"]
+__all__ = ["Obstacle", "check_visible", "obstacles", "unreadable"]
 
 _SYS_PTRACE, _SYS_ADMIN, _PERFMON, _BPF = 19, 21, 38, 39
 """Bits of include/uapi/linux/capability.h."""
@@ -63,8 +63,24 @@ def _elsewhere(obstacle: Obstacle) -> Obstacle:
     return replace(obstacle, message=message, fatal=False)
 
 
+def unreadable(facts: NodeFacts) -> HostError | None:
+    """Return the error for processes called memcached that could not be looked into; None where there are none."""
+    if not facts.unreadable or facts.uid != 0:
+        return None
+    pids = ", ".join(map(str, facts.unreadable[:10])) + (", ..." if len(facts.unreadable) > 10 else "")
+    how = "is 1 process" if len(facts.unreadable) == 1 else f"are {len(facts.unreadable)} processes"
+    return HostError(
+        HostState.UNSUPPORTED,
+        "memcached-unreadable",
+        f"there {how} called memcached (pid {pids}) whose /proc/PID/exe the session may not read, and not traced: log "
+        "in as root with full capabilities (CAP_SYS_PTRACE; kubectl debug --profile=sysadmin)",
+    )
+
+
 def check_visible(facts: NodeFacts) -> None:
-    """Raise `HostError` where a memcached may run that the session cannot see."""
+    """Raise `HostError` where a memcached runs, or may run, that the session cannot look into."""
+    if (error := unreadable(facts)) is not None:
+        raise error
     for obstacle in _hidden(facts):
         raise HostError(HostState.UNSUPPORTED, obstacle.code, obstacle.message)
 

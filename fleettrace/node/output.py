@@ -6,16 +6,18 @@ A program prints text (JSON output loses keys, see docs/probes.md), NONCE being 
     #NONCE start NS                    counting has begun
     #NONCE slice a|b NS                a slice has ended; its maps follow
     @na_NONCE[PID]: TOTAL              exact requests of the slice, by process
-    @a_NONCE[ABOUT, KEY]: N            the largest entries with a short key, in any order
+    @a_NONCE[ABOUT, WORD, WORD...]: N  the largest entries with a short key, in any order
     @c_NONCE[ABOUT, KEY, KEY...]: N    and of @c (@d, when the slice is b's) those with a long one, in pieces
     #NONCE end                         that was all of the slice
     #NONCE last a|b NS                 like `slice`, for the slice that the end of the trace cut short
-    @m_NONCE[ABOUT, KEY, KEY...]: N    misses by key, and @v: bytes written; kept for the whole window, printed once
+    @m_NONCE[ABOUT, WORD, WORD...]: N  misses by short key, and @v: bytes written; of the whole window, printed once
+    @n_NONCE[ABOUT, KEY, KEY...]: N    the same by long key, and @u
 
-ABOUT is one number, process id << 32 | kind of request << 16 | length of the key, to keep the map's key small. A key
-may hold any byte but NUL, newlines and `]: 7` included. It ends where `]: N` stands before something that only the
+ABOUT is one number, process id << 32 | kind of request << 16 | length of the key, to keep the map's key small. A short
+key stands in integers and holds any byte (words.py). A long one may hold any byte but NUL, newlines and `]: 7`
+included. It ends where `]: N` stands before something that only the
 program can have printed, which the nonce tells: no client can choose a key that passes for more than a key. Whether all
-of it came through, its length says, which is memcached's own; a length of 0 marks a line of the ascii protocol. When
+of it came through, its length says, which is memcached's own. When
 bpftrace is stopped early it prints the maps as they are, with no `last`; the time of the end is then `@now`, which the
 program keeps to within 100 ms. Stopped while it prints a slice, it prints that slice's maps once more, and once more
 too when it has not come to clear them: `@w` says which map was being filled (odd: @a, even: @b). `@_asked` is the first
@@ -31,18 +33,21 @@ from typing import NamedTuple
 
 from fleettrace.node.entries import Entry, RawSlice, largest, printed_again, prune
 from fleettrace.node.plausible import MAX_INTEGER, ImplausibleError, OutputBounds, integer
+from fleettrace.node.words import WORDS, WORDS_MAX, WORDS_SHOWN, key_of_words
 
 __all__ = ["Attached", "Entry", "Noise", "OutputParser", "RawSlice", "Started"]
 
 _LONG = {b"c": "a", b"d": "b"}
 """The maps of long keys, and the slice each belongs to."""
-_KEPT = {b"m": "misses", b"v": "bytes"}
-"""The maps of the whole window, whose keys stand in pieces too, and what they hold."""
+_KEPT = {b"m": "misses", b"n": "misses", b"v": "bytes", b"u": "bytes"}
+"""The maps of the whole window, and what they hold."""
+_PIECES = b"cdnu"
+"""The maps whose keys stand in pieces; those of the others stand in integers."""
 _ATTACHED = re.compile(rb"Attach(?:ing|ed) (\d{1,6}) probes?")
 
 # A NUL stands for the nonce, so that these serve every program.
 _OURS = rb"(?:@\w+_\0[\[:]|#\0 )"
-_OPENING = re.compile(rb"@([abcdmv])_\0\[(\d+), ")
+_OPENING = re.compile(rb"@([abcdmnuv])_\0\[(\d+), ")
 _TOTAL = re.compile(rb"@n([ab])_\0\[(\d+)\]: (\d+)$")
 _NOW = re.compile(rb"@now_\0: (\d+)$")
 _STOPPED = re.compile(rb"@_asked_\0: ")
@@ -53,9 +58,7 @@ _TAIL = re.compile(rb"\]: (\d+)\n(?=\n*%b)" % _OURS)
 
 _JOINT = b", "
 _LINE_MAX = 8192
-"""Bytes in the longest line taken: a key of 250, or a command line of 2,048 (memcached's limit), and its figures."""
-_COMMAND_MAX = 256
-"""Bytes in the longest line of the ascii protocol: layout.py asks bpftrace for strings of 200."""
+"""Bytes in the longest line taken: an entry with a long key has some 400."""
 _TAIL_MAX = 96
 """Bytes of `]: N` with the longest 64-bit N, and of what shows that it is one."""
 _ABOUT_MAX = (1 << 64) - 1
@@ -65,11 +68,12 @@ _HEADS_KEPT = 4096
 
 
 @cache
-def _plain(piece: int, name: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """Entries of the map `name` with a short key that holds no newline: a row of them, and one in such a row."""
+def _plain(name: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """Entries of the map `name`, whose keys stand in integers: a row of them, and one in such a row."""
     begin = rb"@%b_\0\[" % name
-    row = rb"(?:%b\d{1,19}, [^\n\0]{0,%d}\]: \d{1,18}\n(?=\n*%b))++" % (begin, piece, _OURS)
-    return re.compile(row), re.compile(rb"%b(\d{1,19}, [^\n]*)\]: (\d{1,18})\n" % begin)
+    # Not `++`: CPython before 3.11.5 ends a group repeated so in the middle of an entry (python/cpython#106052).
+    row = rb"(?:%b\d{1,19}%b\]: \d{1,18}\n(?=\n*%b))+" % (begin, WORDS_SHOWN, _OURS)
+    return re.compile(row), re.compile(rb"%b(\d{1,19}%b)\]: (\d{1,18})\n" % (begin, WORDS_SHOWN))
 
 
 class Attached(NamedTuple):
@@ -96,7 +100,7 @@ Event = Attached | Started | Noise | RawSlice
 class OutputParser:
     """Takes what bpftrace prints as it comes, and gives what it means: in linear time, within `bounds`.
 
-    A short key stands in one string of up to `piece` bytes; a long one in `pieces` of them, joined by ", " as bpftrace
+    A short key stands in integers; a long one in `pieces` strings of up to `piece` bytes, joined by ", " as bpftrace
     joins the parts of a map's key. `nonce` is the program's.
     """
 
@@ -112,11 +116,9 @@ class OutputParser:
         self._signs = [(b"_%b[" % own, b"_\0["), (b"_%b:" % own, b"_\0:"), (b"#%b " % own, b"#\0 ")]
         """What only the program prints, and what stands for it in the buffer: bpftrace prints no NUL."""
         self._begun = {sign[:size] for sign, _ in self._signs for size in range(len(sign))}
-        self._plain = {name.decode(): _plain(piece, name) for name in (b"a", b"b")}
+        self._plain = {name.decode(): _plain(name) for name in (b"a", b"b")}
         self._heads: dict[bytes, tuple[int, int, int, bytes]] = {}
         """The first four fields of entries, by how they are shown."""
-        self._lines = False
-        """Whether entries stand for lines of the ascii protocol."""
         self._buffer = b""
         self._open: RawSlice | None = None
         self._shown: dict[bytes, Entry] = {}
@@ -178,7 +180,7 @@ class OutputParser:
         events: list[Event] = []
         buffer, position = self._buffer, 0
         while position < len(buffer):
-            if self._open is not None and not self._lines:
+            if self._open is not None:
                 position = self._plain_entries(buffer, position, self._open)
                 if len(self._shown) > 4 * self._bounds.printed:
                     self._open.pruned = True
@@ -202,8 +204,8 @@ class OutputParser:
         return events
 
     def _plain_entries(self, buffer: bytes, position: int, into: RawSlice) -> int:
-        """Read the entries of the open slice that `_entry` would read likewise, with less ado: in one string, without a
-        newline, as nearly all are. Gives where they end."""
+        """Read the entries of the open slice that `_entry` would read likewise, with less ado: those with short
+        keys, as nearly all are. Gives where they end."""
         plain = self._plain.get(into.map)
         row = plain[0].match(buffer, position) if plain else None
         if plain is None or row is None:
@@ -216,12 +218,9 @@ class OutputParser:
             heads.clear()
             new = set(found)
         for shown in new:
-            number, _, key = shown.partition(_JOINT)
+            number, _, words = shown.partition(_JOINT)
             about = int(number)
-            self._lines |= about & 0xFFFF == 0
-            heads[shown] = (about >> 32, about >> 16 & 0xFFFF, about & 0xFFFF, key)
-        if self._lines:
-            return position
+            heads[shown] = (about >> 32, about >> 16 & 0xFFFF, about & 0xFFFF, key_of_words(words, about & 0xFFFF))
         self._add(len(found))
         self._shown |= {shown: make(Entry, (*heads[shown], int(requests), False)) for shown, requests in found.items()}
         return row.end()
@@ -229,8 +228,8 @@ class OutputParser:
     def _entry(self, buffer: bytes, head: re.Match[bytes]) -> int | None:
         """Read the entry that begins with `head`: where the next item begins, None for more data needed, 0 for none."""
         start, about = head.end(), integer(head[2], _ABOUT_MAX, "an entry's first number")
-        length, pieces = about & 0xFFFF, self._pieces if head[1] in _LONG or head[1] in _KEPT else 1
-        longest = _COMMAND_MAX if length == 0 else self._piece * pieces + len(_JOINT) * (pieces - 1)
+        length, pieces = about & 0xFFFF, self._pieces if head[1] in _PIECES else 0
+        longest = self._piece * pieces + len(_JOINT) * (pieces - 1) if pieces else WORDS_MAX
         sign = buffer.find(b"\0", start, start + longest + _TAIL_MAX)
         # Of the program's next words, of which a NUL is the last byte but one, the end of the entry wants to see all.
         found = _TAIL.search(buffer, start, sign + 2 if sign >= 0 else start + longest + _TAIL_MAX)
@@ -240,10 +239,12 @@ class OutputParser:
         if found is None:
             return None if len(buffer) < start + longest + _TAIL_MAX else 0
         shown = buffer[start : found.start()]
-        key = shown if length == 0 or pieces == 1 else self._join(shown, length, pieces)
+        if not pieces and not WORDS.fullmatch(shown):
+            return 0
+        key = self._join(shown, length, pieces) if pieces else key_of_words(shown, length)
         long = _LONG.get(head[1])
         requests = integer(found[1], MAX_INTEGER, "an entry's count")
-        entry = Entry(about >> 32, about >> 16 & 0xFFFF, length, key, requests, long is not None)
+        entry = Entry(about >> 32, about >> 16 & 0xFFFF, length, key, requests, pieces > 0)
         self._add(1)
         if kept := _KEPT.get(head[1]):
             # Printed again by a bpftrace that was stopped meanwhile: the last count is right.

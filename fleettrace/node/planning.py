@@ -13,13 +13,15 @@ from fleettrace.node.binding import BINARY_CHANGED
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.node.obstacles import check_visible, obstacles
-from fleettrace.probes.ladder import UnsupportedError, choose, syscall_plan
+from fleettrace.probes.ladder import UnsupportedError, syscall_plan
 from fleettrace.probes.model import ProbePlan, Rung, Wish
+from fleettrace.probes.optimised import choose_for_kernel
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Connection
 
 __all__ = ["Planned", "check_able", "check_empty", "plan_instances"]
 
+_PROXY = "not item, usdt or command: in proxy mode (proxy_config) memcached forwards requests without looking keys up"
 _OLDEST = Bpftrace(0, 11, 0)
 """The oldest release whose text output was seen to carry every key (0.11.3 of that series)."""
 
@@ -124,13 +126,19 @@ def _planned(
     wish: Wish,
     refused: Collection[Rung],
 ) -> Planned:
+    if instance.proxy and wish.script is None and wish.rung in (None, Rung.SYSCALL) and Rung.SYSCALL not in refused:
+        version, build_id = (None, None) if isinstance(analysis, Failure) else (analysis.version, analysis.build_id)
+        return Planned(instance, syscall_plan(wish, _PROXY), version=version, build_id=build_id)
     if isinstance(analysis, Failure):
         if analysis.code != BINARY_CHANGED and wish.script is None and wish.rung in (None, Rung.SYSCALL):
             return Planned(instance, syscall_plan(wish, f"not item, usdt or command: {analysis.message}"))
         return Planned(instance, failure=analysis)
     try:
         overlay_works = facts.unshare and not facts.overlay_unseen
-        plan, failure = choose(analysis, wish, overlay_works=overlay_works, refused=refused), None
+        plan = choose_for_kernel(
+            analysis, wish, overlay_works=overlay_works, kernel=facts.kernel, arch=facts.arch, refused=refused
+        )
+        failure = None
     except UnsupportedError as error:
         plan, failure = None, Failure("unsupported", f"no way to trace this memcached: {error}")
     return Planned(instance, plan, failure, analysis.version, analysis.build_id)

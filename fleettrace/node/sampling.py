@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from fleettrace.node.plausible import MAX_INTEGER
 
-__all__ = ["Look", "LookReader", "Span", "counted", "cpu_between", "in_order"]
+__all__ = ["Look", "LookReader", "Span", "counted", "cpu_between", "in_order", "read_between", "surely_counted"]
 
-_LOOK = re.compile(rb"(\d{1,10}) (\d{1,15}) (\d{1,15}) (\d{1,19}) (\d{1,19}|-)")
-_LONGEST = 96
+_LOOK = re.compile(rb"(\d{1,10}) (\d{1,15}) (\d{1,15}) (\d{1,19}) (\d{1,19}|-)(?: (\d{1,19}|-))?")
+_LONGEST = 112
 """Bytes in the longest look; more after a NUL is no look."""
 _CENTISECOND_NS = 10_000_000
 _SLOW_NS = 400_000_000
@@ -43,6 +43,8 @@ class Look(NamedTuple):
     """Requests naming one key that it has counted so far; None where it could not be asked."""
     within_ns: int = 0
     """How much earlier or later than `ns` the counter may have been read."""
+    read_bytes: int | None = None
+    """Bytes that it has read so far, from its clients above all (`rchar` of /proc/PID/io); None where not known."""
 
 
 class Span(NamedTuple):
@@ -94,7 +96,8 @@ def _look(text: bytes) -> Look | None:
         requests = None
     # The clock's last digit is cut off.
     middle = before * _CENTISECOND_NS + (taken + _CENTISECOND_NS) // 2
-    return Look(int(found[1]), middle, cpu or None, requests, (taken + _CENTISECOND_NS) // 2)
+    read_bytes = None if found[6] in (None, b"-") else int(found[6])
+    return Look(int(found[1]), middle, cpu or None, requests, (taken + _CENTISECOND_NS) // 2, read_bytes)
 
 
 def in_order(looks: Iterable[Look], pid: int, offset_ns: int = 0) -> list[Look]:
@@ -112,6 +115,36 @@ def counted(looks: Sequence[Look], start_ns: int, end_ns: int) -> Span | None:
     if first is None or last is None:
         return None
     return Span(max(0, last.least - first.greatest), max(0, last.greatest - first.least))
+
+
+def surely_counted(looks: Sequence[Look], start_ns: int, end_ns: int) -> int | None:
+    """Return the least number of requests that memcached can have counted in a span of time, without interpolation.
+
+    This is the growth from the first to the last sample that lie in the span for sure. None where there are no two such
+    samples, or where the counter went back.
+    """
+    inside = [
+        look.requests
+        for look in looks
+        if look.requests is not None and look.ns - look.within_ns >= start_ns and look.ns + look.within_ns <= end_ns
+    ]
+    return _growth(inside)
+
+
+def read_between(looks: Sequence[Look], start_ns: int, end_ns: int) -> int | None:
+    """Return the bytes that memcached read between the first and the last sample of a span of time; None as above."""
+    inside = [
+        look.read_bytes
+        for look in looks
+        if look.read_bytes is not None and look.ns - look.within_ns >= start_ns and look.ns + look.within_ns <= end_ns
+    ]
+    return _growth(inside)
+
+
+def _growth(values: Sequence[int]) -> int | None:
+    if len(values) < 2 or any(later < earlier for earlier, later in pairwise(values)):
+        return None
+    return values[-1] - values[0]
 
 
 def cpu_between(looks: Sequence[Look], start_ns: int, end_ns: int) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from operator import itemgetter
 
 from fleettrace.node.lines import requests_of_line
@@ -11,7 +11,7 @@ from fleettrace.node.plausible import LATE_S, MAX_RATE, ImplausibleError
 from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
 from fleettrace.summary.counts import OPS, Summary
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key
-from fleettrace.summary.slices import MapLimits, SliceCounts, add_slice
+from fleettrace.summary.slices import MapLimits, SliceCounts, Spread, add_slice, spread_over
 
 __all__ = ["MAX_BYTES", "Slicer"]
 
@@ -39,12 +39,16 @@ class Slicer:
         self._start_ns: int | None = None
         self._end_ns: int | None = None
         self._length_ns = round(settings.duration_s * 1e9)
+        self._buckets = -(-self._length_ns // self._bucket_ns)
         self._limits = MapLimits(
             settings.entries, settings.printed, max(len(_tags(plan) or (None,)) for plan in plans.values())
         )
+        self._keys = max(settings.printed, settings.keys // len(plans))
         self._printed_once = min(settings.printed_once, settings.entries)
         self._listed = dict.fromkeys(plans, 0)
         self._odd = dict.fromkeys(plans, 0)
+        self._unknown = dict.fromkeys(plans, 0)
+        """Requests whose kind is not known, where only some kinds are asked for."""
         self.summaries: dict[int, Summary] = {pid: Summary() for pid in plans}
         self.slices = 0
         self.garbled = False
@@ -71,25 +75,33 @@ class Slicer:
 
     @property
     def implausible(self) -> set[int]:
-        """The processes whose keys cannot be memcached's: of more than a tenth of the requests, the length that was
-        read is none or does not fit the bytes. (A key with a NUL in it, which the binary protocol allows, is short.)"""
+        """The processes whose keys cannot be memcached's: more than a tenth of the requests (see `_plausible`)."""
         return {pid for pid, odd in self._odd.items() if odd * 10 > self._listed[pid]}
+
+    @property
+    def undecided(self) -> set[int]:
+        """The processes of whose requests too many may or may not be of the kinds asked for: more than a tenth."""
+        return {pid for pid, unknown in self._unknown.items() if unknown * 10 > self.summaries[pid].total + unknown > 0}
 
     def window_s(self, now_ns: int | None) -> float:
         """Seconds that were counted; `now_ns` is the node's time at the end of a trace that was stopped early."""
         if self._start_ns is None or self._end_ns is None:
             return 0.0
         # A program that ended itself has taken some time to print after the window's end.
-        last = self._start_ns + self._length_ns + round(LATE_S * 1e9)
-        end = self._end_ns if self.whole else max(self._end_ns, min(now_ns or 0, last))
+        end = self._end_ns if self.whole else max(self._end_ns, self._counted_until(now_ns))
         return (end - self._start_ns) / 1e9
+
+    def _counted_until(self, now_ns: int | None) -> int:
+        """Return when a trace that was interrupted at `now_ns` ceased to count: at the end of the window at the latest,
+        also where bpftrace itself was stopped for longer than that."""
+        return min(now_ns or 0, (self._start_ns or 0) + self._length_ns)
 
     def add(self, raw: RawSlice, now_ns: int | None, *, apart: bool = True) -> dict[int, Summary]:
         """Take in one slice; gives its summaries by pid, if they are wanted apart from the sums."""
         if self._start_ns is None:
             return {}
         start = self._end_ns or self._start_ns
-        end = raw.end_ns if raw.end_ns is not None else max(now_ns or 0, start)
+        end = raw.end_ns if raw.end_ns is not None else max(self._counted_until(now_ns), start)
         self._check_time(start, end)
         if not self._consistent(raw, max(0, end - start)):
             self.garbled = True
@@ -97,18 +109,21 @@ class Slicer:
         self._end_ns = max(start, end)
         # A program of the user's own prints its map once: of the course of that there is nothing to tell.
         once = any(plan.script is not None for plan in self._plans.values())
-        bucket = 0 if once else max(0, (start + end) // 2 - self._start_ns) // self._bucket_ns
+        began = self._start_ns
+        spread = Spread(0) if once else spread_over(start - began, end - began, self._bucket_ns, self._buckets)
         parts = self._parts(raw, self.slices, start, end)
         self.slices += 1
         summaries = {}
         for pid, part in parts.items():
             into = Summary() if apart else self.summaries[pid]
-            add_slice(into, part, self._limits, bucket, _op_of(self._plans[pid]))
+            add_slice(into, part, self._limits, spread, _op_of(self._plans[pid]))
             # Requests of a kind that is not known, where only some kinds are wanted, may be any key's.
             into.absent += part.unknown
+            self._unknown[pid] += part.unknown
             if apart:
                 summaries[pid] = into
                 self.summaries[pid].add(into)
+            self.summaries[pid].bound(self._keys)
         return summaries
 
     def _check_time(self, start: int, end: int) -> None:
@@ -149,7 +164,8 @@ class Slicer:
                 if sum(found.values()) > self.summaries[pid].total + _LATE_COUNTS:
                     raise ImplausibleError(f"more misses than requests (pid {pid})")
                 for key, count in counts.items():
-                    count.misses = found.get(key, rest)
+                    # Of a request that may have been a store it is not known whether it missed.
+                    count.misses = found.get(key, rest) if count.ops is not None else None
             if plan.sizes is not None or (plan.script is not None and plan.script.bytes is not None):
                 found, rest = self._kept(pid, sizes)
                 for key, count in counts.items():
@@ -159,12 +175,14 @@ class Slicer:
 
     def _kept(self, pid: int, entries: Sequence[Entry]) -> tuple[dict[Key, int], int | None]:
         """By key, and for the keys that are not listed."""
+        # A map that is full or was cut off lists so many.
+        full = any(sum(entry.long is long for entry in entries) >= self._printed_once for long in (False, True))
         found: dict[Key, int] = {}
         for entry in entries:
             if entry.pid == pid:
                 key = Key(entry.data, max(entry.length, len(entry.data)))
                 found[key] = found.get(key, 0) + entry.requests
-        return found, 0 if len(entries) < self._printed_once else None
+        return found, None if full else 0
 
     def _parts(self, raw: RawSlice, index: int, start: int, end: int) -> dict[int, SliceCounts]:
         parts = {
@@ -210,7 +228,7 @@ class Slicer:
         unknown = () if plan.ops is None or known is None else _unknown(known, {entry.tag for entry in entries})
         for _, tag, length, data, requests, _ in entries:
             read = len(data)
-            if not 0 < length == read <= KEY_MAX_LENGTH:
+            if not _plausible(plan, tag, length, data):
                 self._odd[pid] += requests
             if tag in unknown:
                 part.total -= requests
@@ -220,6 +238,23 @@ class Slicer:
             counts[slot] = counts.get(slot, 0) + requests
 
 
+def _plausible(plan: ProbePlan, tag: int, length: int, data: bytes) -> bool:
+    """Whether memcached can have been asked for such a key: one of 1 to 250 bytes, read to its end.
+
+    With a NUL in it, garbage looks like a key of the binary protocol. It is taken for one where the probed function is
+    sure to be the right one: a symbol names it, or it was called from a place that is known to make such a request.
+    """
+    if not 0 < length <= KEY_MAX_LENGTH:
+        return False
+    if len(data) == length and b"\0" not in data:
+        return True
+    return plan.certain or tag in _known_tags(plan)
+
+
+def _known_tags(plan: ProbePlan) -> Container[int]:
+    return {tag for tag, op in enumerate(plan.tagging.ops or ()) if op is not None}
+
+
 def _unknown(known: Sequence[str | None], tags: Iterable[int]) -> set[int]:
     """The tags that stand for no kind of request."""
     return {tag for tag in tags if tag >= len(known) or known[tag] is None}
@@ -227,7 +262,7 @@ def _unknown(known: Sequence[str | None], tags: Iterable[int]) -> set[int]:
 
 def _count_line(part: SliceCounts, entry: Entry, plan: ProbePlan) -> None:
     # One line may be several requests or none: the total, counted in lines, is corrected by as much.
-    cut = len(entry.data) < entry.length if entry.length else len(entry.data) >= _LINE_STRING
+    cut = len(entry.data) < entry.length
     requests = [(key, op) for key, op in requests_of_line(entry.data, cut) if plan.ops is None or op in plan.ops]
     part.total += entry.requests * (len(requests) - 1)
     for key, op in requests:
@@ -235,8 +270,6 @@ def _count_line(part: SliceCounts, entry: Entry, plan: ProbePlan) -> None:
         part.counts[slot] = part.counts.get(slot, 0) + entry.requests
 
 
-_LINE_STRING = 199
-"""Bytes of a line that ends with a NUL, as far as bpftrace's strings reach: one that long was probably cut."""
 _LINE_TAGS = {op: index for index, op in enumerate(OPS)}
 
 

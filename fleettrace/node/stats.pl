@@ -35,6 +35,12 @@ sub cpu_of {
     return $cpu;
 }
 
+# Bytes that a process has read: of what its clients sent, above all.
+sub read_by {
+    open my $file, '<', "/proc/$_[0]/io" or return undef;
+    return (<$file> // '') =~ /^rchar: (\d{1,18})$/ ? $1 : undef;
+}
+
 # An address and a port as connect(2) wants them.
 sub packed {
     my ($address, $port) = @_;
@@ -110,7 +116,7 @@ while (1) {
         my $before = uptime();
         my $cpu = cpu_of($pid);
         my $sum = $port eq '-' ? undef : ask($address, $port);
-        my $look = join(' ', "\0$pid", $before, uptime(), $cpu, $sum // '-') . "\0";
+        my $look = join(' ', "\0$pid", $before, uptime(), $cpu, $sum // '-', read_by($pid) // '-') . "\0";
         write_out() or exit 0 if length($kept . $look) > $most;
         $since = $before if !length $kept;
         $kept .= $look;

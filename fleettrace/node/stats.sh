@@ -9,9 +9,9 @@
 #   $7        the parent, to live as long as
 #   the rest  PID/ADDRESS/PORT, with a port of `-` where memcached cannot be asked
 #
-# Each look is one write to descriptor 4 of `NUL PID UPTIME UPTIME CPU REQUESTS NUL`: hundredths of a second since boot
-# before the question and at the answer; nanoseconds of CPU; and the requests naming one key that memcached has counted, `-` where
-# it did not say. A write is shorter than a pipe's 4,096 bytes, so it stands in one piece among another writer's words.
+# Each look is one write to descriptor 4 of `NUL PID UPTIME UPTIME CPU REQUESTS READ NUL`: hundredths of a second since boot
+# before the question and at the answer; nanoseconds of CPU; the requests naming one key that memcached has counted, `-` where
+# it did not say; and the bytes that it has read, `-` where the kernel does not say. A write is shorter than a pipe's 4,096 bytes, so it stands in one piece among another writer's words.
 # What memcached answers is taken for digits or not at all.
 
 dense=$1 sparse=$2 sparse_cs=$3 window=$4 looks=$5 limit=$6 session=$7
@@ -40,6 +40,13 @@ cpu_of() {
     for task in "/proc/$1/task"/*/schedstat; do
         read -r ran _ <"$task" && is_number "$ran" && cpu=$((cpu + ran))
     done 2>/dev/null
+}
+
+# Bytes that process $1 has read: of what its clients sent, above all.
+read_by() {
+    received=-
+    { read -r _ count <"/proc/$1/io"; } 2>/dev/null || return 0
+    if is_number "$count"; then received=$count; fi
 }
 
 # Whether our parent is still that: a process that has ended has a place in /proc until somebody asks how.
@@ -149,7 +156,8 @@ while :; do
         if [ "$port" != - ]; then
             ask "$number" "$address" "$port"
         fi
-        printf '\0%s %s %s %s %s\0' "$pid" "$before" "$now" "$cpu" "$sum" >&4 || exit 0
+        read_by "$pid"
+        printf '\0%s %s %s %s %s %s\0' "$pid" "$before" "$now" "$cpu" "$sum" "$received" >&4 || exit 0
     done
     looks=$((looks - 1))
     age=$((now - began))

@@ -2,8 +2,9 @@
 #
 # POSIX sh. Set before it: $seconds (the bound), $pids (the traced processes), $strings and $entries (bpftrace's limits),
 # and as arguments the words of the command that runs bpftrace. Stands behind looking.sh, which looks at the memcacheds
-# from before the trace until after it, and behind binding.sh, which leaves $program (its text), $holders and $overlays
-# (lines `PATH OCTAL`: symbol files for this trace only, in printf's octal form, for the paths in the program).
+# from before the trace until after it, and behind binding.sh, which leaves $program (its text), $held (as guard.pl wants
+# it) and $overlays (lines `PATH OCTAL`: symbol files for this trace only, in printf's octal form, for the paths in the
+# program). $guard_pl is the text of guard.pl.
 #
 # Three bounds hold, each on its own: the program ends itself, timeout(1) interrupts and then kills bpftrace, and the
 # watchdog interrupts it at once when standard input ends, that is when the controller, its connection or the session is
@@ -33,18 +34,6 @@ tell() {
     printf '%s\0' "$@" "exe-$when" "$($quick stat -L -c '%n %d:%i' $exes 2>/dev/null)" "shell-$when" "$shell" "$last" ''
 }
 
-# Every local user can read the arguments of a process, and whoever knows the program's nonce can have a client send keys
-# that pass for the program's output. So the program goes through standard input, and the overlays through the environment.
-# Whether the command $@ hands standard input to bpftrace: `docker exec` without -i does not. A bpftrace that is a program
-# file of its own does (`-` exists from 0.10 on); any other command has to show it.
-takes_input() {
-    case "$*" in
-        "$1" | "$1 --unsafe") case $(head -c 4 "$(command -v "$1")" 2>/dev/null) in ?ELF) return ;; esac ;;
-    esac
-    if command -v timeout >/dev/null 2>&1; then set -- timeout 10 "$@"; fi
-    case $(echo 'interval:s:1 { fleettrace_takes_input(); }' | "$@" - 2>&1) in *fleettrace_takes_input*) ;; *) return 1 ;; esac
-}
-
 # What runs bpftrace in a mount namespace of its own: there it may mount what the node lacks, and nobody else sees it.
 inside='
     mount --make-rprivate / 2>/dev/null
@@ -64,11 +53,11 @@ inside='
 exes=
 for pid in $pids; do exes="$exes /proc/$pid/exe"; done
 look 100000 "$((seconds * 100))"
-if takes_input "$@" 3<&-; then
-    given=input piped=$program
+if [ "$given" = input ]; then
+    piped=$program
     set -- "$@" -
 else
-    given=argument piped=
+    piped=
     set -- "$@" -e "$program"
 fi
 # The clocks of the looks and of bpftrace, which a suspended machine has put apart (clock_gettime(2)), side by side.
@@ -102,10 +91,15 @@ fi
 # `read` is a builtin: no process stays behind when the watchdog is ended.
 { while read -r _ <&3; do :; done; kill -INT "$tracer"; } >/dev/null 2>&1 &
 watchdog=$!
+guard=
+if [ -n "$held" ] && command -v perl >/dev/null 2>&1; then
+    PERL5OPT= PERL5LIB= perl -e "$guard_pl" "$tracer" $held >/dev/null 3<&- &
+    guard=$!
+fi
 wait "$tracer"
 status=$?
-kill "$watchdog" $bound 2>/dev/null
-wait "$watchdog" 2>/dev/null
+kill "$watchdog" $bound $guard 2>/dev/null
+wait "$watchdog" $guard 2>/dev/null
 
 # The CPU time of what it has waited for; the lookers' is none of the tracer's.
 stat_of self

@@ -9,10 +9,21 @@ from fleettrace.node.sampling import Look
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure
 
-__all__ = ["NOT_ATTACHED", "REFUSED", "AttachError", "TraceEnd", "TracedProcess", "children_s", "stat_fields"]
+__all__ = [
+    "NOT_ATTACHED",
+    "OVERWRITTEN",
+    "REFUSED",
+    "AttachError",
+    "TraceEnd",
+    "TracedProcess",
+    "children_s",
+    "stat_fields",
+]
 
 REFUSED = "program-refused"
 """The code of a trace whose program the kernel's verifier, or bpftrace itself, did not take."""
+OVERWRITTEN = "binary-overwritten"
+"""The code, and guard.pl's word, of a trace that was ended because nothing ran a traced binary any more."""
 NOT_ATTACHED = ("attach-failed", "probes-missing")
 """The codes of a trace that had not every probe in place, and so traced nothing."""
 
@@ -48,6 +59,8 @@ class TraceEnd:
     """The pids that are still the processes they were."""
     implausible: set[int]
     """The pids whose keys cannot be memcached's: the probe sits in the wrong place, and nothing it read counts."""
+    undecided: set[int] = field(default_factory=set)
+    """The pids of whose requests too many may or may not be of the kinds asked for (`--ops`)."""
     start_ns: int = 0
     """When the counting began, by the node's monotonic clock."""
     looks: dict[int, list[Look]] = field(default_factory=dict)

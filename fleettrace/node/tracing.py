@@ -14,6 +14,7 @@ from fleettrace.node.binding import RefusedError, refusals, site_lines
 from fleettrace.node.complaints import complaints
 from fleettrace.node.discovery import set_words
 from fleettrace.node.model import Instance
+from fleettrace.node.namespace import namespaced
 from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlice, Started
 from fleettrace.node.plausible import ENDING_S, STARTUP_S, ImplausibleError, OutputBounds, implausible
 from fleettrace.node.rates import assignments
@@ -23,6 +24,7 @@ from fleettrace.node.scripts import script_text
 from fleettrace.node.slicing import Slicer
 from fleettrace.node.trace_end import (
     NOT_ATTACHED,
+    OVERWRITTEN,
     REFUSED,
     AttachError,
     TracedProcess,
@@ -31,7 +33,7 @@ from fleettrace.node.trace_end import (
     stat_fields,
 )
 from fleettrace.node.verifier import refused
-from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings
+from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
 from fleettrace.probes.program import Site, program, unsafe, uprobe_count
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure
@@ -48,6 +50,8 @@ _TAGS = frozenset(
 )
 """The records that trace.sh reports and somebody reads."""
 _NUMBER = re.compile(rb"\d{1,18}")
+_DEAD = (b"Z", b"X", b"x")
+"""States of /proc/PID/stat in which a process has ended (proc(5)): a zombie waits for a parent that may never ask."""
 _DENSE_S = 0.25
 _SAME_CLOCK_NS = 50_000_000
 """Two clocks that are no farther apart were only read one after the other."""
@@ -56,11 +60,12 @@ _EXE = re.compile(rb"^/proc/(\d{1,10})/exe (\d{1,20}:\d{1,20})$", re.MULTILINE)
 
 
 def sites_of(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[Site]:
-    """One site for each real inode: a uprobe fires for every process of it."""
-    by_inode: dict[str, tuple[ProbePlan, list[int]]] = {}
+    """One site for each real inode and probe kind: a uprobe fires for every process of the inode. A proxy is traced by
+    another kind than a server of the same binary."""
+    by_inode: dict[tuple[str, Rung], tuple[ProbePlan, list[int]]] = {}
     for instance, plan in plans:
-        by_inode.setdefault(instance.binary.inode, (plan, []))[1].append(instance.pid)
-    return [Site(plan, tuple(pids)) for plan, pids in by_inode.values()]
+        by_inode.setdefault((instance.binary.inode, plan.rung), (plan, []))[1].append(instance.pid)
+    return [Site(plan, tuple(pids), namespaced(pids, plans)) for plan, pids in by_inode.values()]
 
 
 class HostTrace:
@@ -150,9 +155,10 @@ class HostTrace:
             "strings": str(self._layout.strlen),
             "entries": str(self._settings.entries),
             "sites": site_lines(self._bound),
+            "guard_pl": script_text("guard.pl"),
         }
         own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-        steps = script_text("identity.sh", "binding.sh", "trace.sh")
+        steps = script_text("input.sh", "identity.sh", "binding.sh", "trace.sh")
         looking = assignments(self._timing, self._places)
         return (set_words(bpftrace) + own + looking + steps).encode()
 
@@ -262,6 +268,8 @@ class HostTrace:
             raise broken
         if self._slicer.started:
             raise HostError(HostState.TRACE_FAILED, "no-slice", f"bpftrace ended before its first slice{self._said()}")
+        if OVERWRITTEN.encode() in self._words:
+            raise HostError(HostState.TRACE_FAILED, OVERWRITTEN, f"its trace was ended{self._said()}")
         if refused(bytes(self._words)):
             raise HostError(HostState.TRACE_FAILED, REFUSED, f"its kernel refused the program{self._said()}")
         raise AttachError(NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}", self._gone())
@@ -295,6 +303,7 @@ class HostTrace:
             summaries=self._slicer.summaries,
             alive=set(alive),
             implausible=self._slicer.implausible,
+            undecided=self._slicer.undecided,
             start_ns=self._start_ns,
             looks=self._looks_by_pid(),
             overfull=self._slicer.overfull,
@@ -329,7 +338,7 @@ class HostTrace:
             # PID, a blank, and /proc/PID/stat.
             fields = stat_fields(value)
             pid = re.match(rb"\d{1,10}(?= )", value)
-            if pid and len(fields) > 19 and _NUMBER.fullmatch(fields[19]):
+            if pid and len(fields) > 19 and _NUMBER.fullmatch(fields[19]) and fields[0] not in _DEAD:
                 processes[int(pid[0])] = TracedProcess(start=int(fields[19]))
         return processes
 

@@ -8,11 +8,11 @@ __all__ = ["refused", "verifier_reason"]
 
 _REFUSED = re.compile(
     rb"Error loading (?:BPF )?program|failed to load(?: BPF)?(?: program|:)|[Cc]ould not load program"
-    rb"|BPF program is too large|Unknown function: |Looks like the BPF stack limit",
+    rb"|BPF program is too large|Unknown function: uptr|Looks like the BPF stack limit",
 )
 """0.11 to 0.20: `Error loading program: uprobe:... (try -v)`; 0.21 on: `Error loading BPF program for ...`; libbpf:
-`prog '...': failed to load: -13` (attached_probe.cpp and bpfbytecode.cpp of bpftrace). `Unknown function` comes before
-the kernel is asked, from a release that lacks it."""
+`prog '...': failed to load: -13` (attached_probe.cpp and bpfbytecode.cpp of bpftrace). `Unknown function: uptr` comes
+before the kernel is asked, from a release that lacks it."""
 _STATE = re.compile(
     rb"\d+: |; |R\d+(?:_\w+)?=|from \d+ to \d+|last_idx|regs=|parent |propagating|func#|\s*$|mark_precise|BPF program|"
     rb"-- (?:BEGIN|END)|Live regs|arg#|frame\d|\(\w\w\) |verification time|stack depth"

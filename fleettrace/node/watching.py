@@ -281,7 +281,9 @@ class WatchTrace:
         absent = told.numbers.get("skipped", 0) + lost + cut
         # A key that is listed was counted from its first line on, but for those that memcached left out.
         keys = {key: KeyCount(count, covered=lost + cut, course=[count]) for key, count in told.keys.items()}
-        return Summary(total, absent, keys, [total])
+        summary = Summary(total, absent, keys, [total])
+        summary.bound(max(1, self._settings.keys // len(self._instances)))
+        return summary
 
 
 def _nanoseconds(uptime: bytes) -> int | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from fleettrace.binary.analysis import BinaryAnalysis, Point
+from fleettrace.binary.analysis import BinaryAnalysis, Found, Point
 from fleettrace.binary.cheapest import Spot, predicted_microseconds
 from fleettrace.binary.elf import BinaryError
 from fleettrace.binary.overlay import overlay
@@ -20,6 +20,13 @@ from fleettrace.summary.run import ProbeVerdict
 
 __all__ = ["UnsupportedError", "choose", "preview", "syscall_plan"]
 
+_TWICE = (
+    "a counter that a request creates (`ma` with N, binary incr with an initial value) counts twice, as arith and set"
+)
+"""Of the probe kinds that count look-ups: the store of the new item looks its key up once more."""
+_WAYS_TO_CREATE = 2
+_ALL_STORES = "sizes are of what clients sent, stores that memcached then refused included"
+_WHOLE_APPENDS = f"{_ALL_STORES}; item_alloc is inlined, so an append or prepend adds the whole new value too"
 _LINE_HAS_LENGTH = (1, 6, 40)
 """From here on process_command_ascii's line has no NUL at its end, and its third argument is the length."""
 _SYSCALL_US = 5.0
@@ -94,7 +101,7 @@ def preview(wish: Wish = Wish()) -> ProbePlan:  # noqa: B008
         return ProbePlan(rung, MAIN, verdict, pointer='reg("r12")', length='reg("r13")')
     if rung is Rung.COMMAND:
         verdict = ProbeVerdict(rung, False, why=why)
-        return ProbePlan(rung, "process_command_ascii", verdict, pointer="arg1", length="0", ops=wish.ops)
+        return ProbePlan(rung, "process_command_ascii", verdict, pointer="arg1", length="", ops=wish.ops)
     if rung is Rung.SYSCALL:
         return syscall_plan(wish)
     raise UnsupportedError(f"the rung `{rung}` has no program: it asks memcached itself")
@@ -114,8 +121,8 @@ def _item(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
     if isinstance(placed, str):
         return placed
     told = tagging(analysis, placed.places[MAIN].spot) if wish.kinds else Tagging()
-    if wish.ops is not None and told.ops is None:
-        return "what kind a request is (--ops) cannot be told in this binary"
+    if wish.ops is not None and (unknown := wish.ops - set(told.ops or ())):
+        return f"which requests are {', '.join(sorted(unknown))} (--ops) cannot be told in this binary"
     verdict = _verdict(Rung.ITEM, analysis, point, placed, exact=True)
     # A store of a new key finds nothing either: where stores cannot be told, neither can misses.
     misses = placed.places[_RETURN].name if wish.misses and told.ops is not None else None
@@ -132,12 +139,13 @@ def _item(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
         ops=wish.ops,
         misses=misses,
         sizes=sizes,
+        certain=point.found is not Found.LOCATED,
     )
-    return replace(plan, verdict=_with_extras(verdict, plan, wish, analysis, placed))
+    return replace(plan, verdict=_with_extras(verdict, plan, wish, analysis, placed, alloc))
 
 
 def _with_extras(
-    verdict: ProbeVerdict, plan: ProbePlan, wish: Wish, analysis: BinaryAnalysis, placed: Places
+    verdict: ProbeVerdict, plan: ProbePlan, wish: Wish, analysis: BinaryAnalysis, placed: Places, alloc: Point | None
 ) -> ProbeVerdict:
     """The verdict with what the other probes cost, or why they are not there."""
     cost, why = verdict.cost, [verdict.why]
@@ -150,8 +158,11 @@ def _with_extras(
     if plan.sizes is not None:
         each = predicted_microseconds(analysis.machine, placed.places[_ALLOC].spot.cost)
         why.append("and a probe for sizes" + ("" if each is None else f", {each:g} us a write"))
+        why.append(_WHOLE_APPENDS if alloc is not None and alloc.function == "do_item_alloc" else _ALL_STORES)
     elif wish.sizes and (wish.ops is None or "set" in wish.ops):
         why.append(f"no sizes: {analysis.missing.get('item_alloc', 'item_alloc was not found')}")
+    if plan.tagging.repeats < _WAYS_TO_CREATE:
+        why.append(_TWICE)
     return replace(verdict, cost=cost, why="; ".join(why))
 
 
@@ -184,11 +195,21 @@ def _usdt(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePla
         symbol="memcached:assoc__find",
         overlay=True,
         cost=max((cost for cost in costs if cost is not None), default=None),
-        why=f"at its `{probes[0].spot.instruction}`, by its note",
+        why=f"at its `{probes[0].spot.instruction}`, by its note; {_TWICE}",
     )
     (point, pointer, length), *also = read
     spots = tuple(probe.spot for probe in probes)
-    return ProbePlan(Rung.USDT, point, verdict, pointer, length, also=tuple(also), spots=spots, overlay=Overlay(elf))
+    return ProbePlan(
+        Rung.USDT,
+        point,
+        verdict,
+        pointer,
+        length,
+        also=tuple(also),
+        spots=spots,
+        overlay=Overlay(elf),
+        certain=True,
+    )
 
 
 def _command(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> ProbePlan | str:
@@ -202,7 +223,7 @@ def _command(analysis: BinaryAnalysis, wish: Wish, overlay_works: bool) -> Probe
     if version is None:
         return "the binary does not say its version, so whether a line's end is marked is not known"
     verdict = _verdict(Rung.COMMAND, analysis, point, placed, exact=False)
-    length = "arg2" if version >= _LINE_HAS_LENGTH else "0"
+    length = "arg2" if version >= _LINE_HAS_LENGTH else ""
     name = placed.places[MAIN].name
     return ProbePlan(
         Rung.COMMAND,

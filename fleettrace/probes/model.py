@@ -10,7 +10,10 @@ from fleettrace.binary.cheapest import Spot
 from fleettrace.probes.tags import Tagging
 from fleettrace.summary.run import ProbeVerdict
 
-__all__ = ["Bound", "KeyLayout", "Overlay", "ProbePlan", "Rung", "Script", "TraceSettings", "Wish"]
+__all__ = ["WORD", "Bound", "KeyLayout", "Overlay", "ProbePlan", "Rung", "Script", "TraceSettings", "Wish"]
+
+WORD = 8
+"""Bytes of a key in each integer."""
 
 
 class Rung(StrEnum):
@@ -38,10 +41,10 @@ class Bound(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeyLayout:
-    """How keys are spread over strings in maps (see layout.py)."""
+    """How keys are spread over integers and strings in maps (see layout.py)."""
 
     piece: int
-    """Bytes of a key in each string, and of the longest key that counts as short."""
+    """Bytes of a long key in each string."""
     pieces: int
     """Strings of a long key."""
     strlen: int
@@ -52,6 +55,14 @@ class KeyLayout:
     """How the length of a string whose length varies is kept within `piece`."""
     uptr: bool = True
     """This bpftrace has uptr() (0.12.0 on), and needs it where a user's address is read in a tracepoint."""
+
+    words: int = 9
+    """Integers of a short key."""
+
+    @property
+    def short(self) -> int:
+        """Bytes of the longest key that counts as short."""
+        return self.words * WORD
 
     @property
     def capacity(self) -> int:
@@ -108,6 +119,7 @@ class ProbePlan:
     pointer: str
     """The bpftrace expression for where the key (or the line) begins, and `length` for how many bytes it has."""
     length: str
+    """Empty where a line ends with its NUL, which the program then looks for."""
     also: tuple[tuple[str, str, str], ...] = ()
     """More places of the same probe, where the compiler made several of it: point, pointer and length of each."""
     spots: tuple[Spot, ...] = ()
@@ -123,6 +135,8 @@ class ProbePlan:
     script: Script | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     """The symbols for the points of a script."""
+    certain: bool = False
+    """The probed function is known by its name, not by signs in its code."""
 
     @property
     def attaches(self) -> bool:
@@ -138,6 +152,8 @@ class TraceSettings:
     slice_ms: int = 1000
     printed: int = 200
     """Entries printed of each slice: the largest ones. What is cut off is bounded in the report (`absent`)."""
+    keys: int = 50_000
+    """Keys that the controller keeps of the host, the most requested ones. What is left out is in `absent`, too."""
     entries: int = 65536
     """Entries each of the two maps takes. A slice rarely has more distinct keys; when it has, the bounds say so."""
 

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from fleettrace.probes.layout import key_expression, key_sizes
+from fleettrace.probes.layout import key_expression, key_sizes, word_expression, word_statements
 from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
+from fleettrace.probes.namespaced import ANY_PROCESS, Process, in_namespace
 from fleettrace.probes.script import fill, probe_count
+from fleettrace.probes.tags import REPEATED
 from fleettrace.resources import resource_dir
 
 __all__ = ["Site", "overlay_lines", "program", "unsafe", "uprobe_count"]
@@ -35,6 +37,8 @@ class Site:
 
     plan: ProbePlan
     pids: tuple[int, ...]
+    namespaced: tuple[Process, ...] = ()
+    """The same processes where the node's /proc is that of a nested PID namespace; else empty."""
 
 
 @cache
@@ -53,12 +57,15 @@ def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, n
     `nonce` (letters and digits) goes into every name and mark that is printed: no key that a client chooses can then
     pass for the program's own output.
     """
-    parts = [_filled("ready"), *(part for site in sites for part in _probes(site, layout))]
+    parts = [_filled("ready"), *(part for site in sites for part in _site(site, layout))]
     scripts = [site.plan.script for site in sites if site.plan.script is not None]
+    misses, sizes = (any(getattr(site.plan, what) for site in sites) for what in ("misses", "sizes"))
     kept = {
         "c": bool(scripts),
-        "m": any(site.plan.misses for site in sites),
-        "v": any(site.plan.sizes for site in sites) or any(script.bytes for script in scripts),
+        "m": misses,
+        "n": misses,
+        "v": sizes,
+        "u": sizes or any(script.bytes for script in scripts),
     }
     finish = "\n\t".join(
         f"print(@{name}, {settings.printed_once});\n\tclear(@{name});" for name, used in kept.items() if used
@@ -103,10 +110,15 @@ def uprobe_count(sites: Sequence[Site]) -> int | None:
     return total + (ONCE if any(site.plan.script is not None for site in sites) else INTERVALS)
 
 
+def _site(site: Site, layout: KeyLayout) -> Iterator[str]:
+    """The probes on one binary, for the PID namespace that the node's /proc is of."""
+    for part in _probes(site, layout):
+        yield in_namespace(part, site.namespaced) if site.namespaced else part
+
+
 def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
-    """The probes on one binary."""
     plan = site.plan
-    pids = " || ".join(f"pid == {pid}" for pid in site.pids)
+    pids = ANY_PROCESS if site.namespaced else " || ".join(f"pid == {pid}" for pid in site.pids)
     if plan.script is not None:
         words = {text: _checked(name) for text, name in plan.names.items()}
         about = "((uint64)pid << 32) | (($length > 65535 ? 65535 : $length) & 0xffff)"
@@ -121,20 +133,17 @@ def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
             },
         )
         return
-    ends_with_nul = plan.length == "0"
     where = {"pid": site.pids[0], "pids": pids}
     # A system call's tracepoint is not in the process's own code.
     anywhere = plan.rung is Rung.SYSCALL
-    any_key = {"sizes": key_sizes(layout, any_length=True), "any_key": _any_key(layout)}
-    count = _filled(
-        "count",
-        short=layout.piece,
-        key=key_expression(layout, 1, ends_with_nul=ends_with_nul, anywhere=anywhere),
-        sizes=key_sizes(layout),
-        long_key=key_expression(layout, layout.pieces, ends_with_nul=ends_with_nul, anywhere=anywhere),
-        wanted=_wanted(plan),
-        remember=_remember(plan),
-    )
+    keys = {
+        "short": layout.short,
+        "words": word_statements(layout, anywhere=anywhere),
+        "short_key": word_expression(layout),
+        "sizes": key_sizes(layout),
+        "long_key": key_expression(layout, anywhere=anywhere),
+    }
+    count = _filled("count", **keys, wanted=_wanted(plan), remember=_remember(plan))
     for point, pointer, length in ((plan.point, plan.pointer, plan.length), *plan.also):
         yield _filled(
             plan.rung.value,
@@ -142,18 +151,19 @@ def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
             point=_checked(point),
             pointer=pointer,
             length=length,
+            measure=f"$length = {length};" if length else _template("line").strip(),
             tagging=plan.tagging.statements,
             count=count,
             user="uptr" if layout.uptr else "",
         )
     if plan.misses is not None:
-        yield _filled("misses", **where, point=_checked(plan.misses), **any_key)
+        yield _filled("misses", **where, point=_checked(plan.misses), **keys)
     if plan.sizes is not None:
-        yield _filled("sizes", **where, point=_checked(plan.sizes), **any_key)
+        yield _filled("sizes", **where, point=_checked(plan.sizes), **keys)
 
 
 def _any_key(layout: KeyLayout, *, anywhere: bool = False) -> str:
-    return key_expression(layout, layout.pieces, any_length=True, anywhere=anywhere)
+    return key_expression(layout, any_length=True, anywhere=anywhere)
 
 
 def _checked(point: str) -> str:
@@ -167,7 +177,7 @@ def _wanted(plan: ProbePlan) -> str:
     may be one of those wanted: it is counted, and the report's bounds have room for it."""
     known = plan.tagging.ops
     if plan.ops is None or known is None:
-        return ""
+        return f" && $tag != {REPEATED}" if plan.tagging.repeats else ""
     tags = [tag for tag, op in enumerate(known) if op is None or op in plan.ops]
     return f" && ({' || '.join(f'$tag == {tag}' for tag in tags)})"
 

@@ -26,7 +26,7 @@ from fleettrace.binary.analysis import WANTED
 from fleettrace.errors import ConfigError
 from fleettrace.probes.model import Script
 
-__all__ = ["alternatives", "fill", "probe_count", "read_script"]
+__all__ = ["alternatives", "fill", "has_own_points", "probe_count", "read_script"]
 
 MAX_SCRIPT = 1 << 16
 """Bytes of the longest program taken: it travels in an argument, of which Linux takes 128 KiB (MAX_ARG_STRLEN)."""
@@ -35,6 +35,7 @@ _DECLARED = re.compile(r"^[ \t*/]*(COUNTS|BYTES):[ \t]*@([A-Za-z_]\w*)", re.MULT
 _WORD = re.compile(r"\$\{([^}\n]*)\}")
 _POINT = re.compile(r"(?:point|return):\w+(?:\|\w+)*")
 _PLAIN = ("exe", "pids", "key")
+_OWN_POINT = re.compile(r"\b(?:u(?:ret)?probe|u(?:r)?|usdt|U):(?!\$\{exe\}:\$\{(?:point|return):)")
 _STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
 _OWN_MAP = re.compile(r"@(\w*)")
 
@@ -90,9 +91,9 @@ def fill(script: Script, words: dict[str, str]) -> str:
     """The program's text with its words replaced and its maps named apart from fleettrace's own. `words` has `sizes`
     too, which has to stand before `key` is used.
 
-    The map of the counts becomes @c and that of the bytes @v, which are printed at the end.
+    The map of the counts becomes @c and that of the bytes @u, which are printed at the end.
     """
-    renamed = {script.counts: "c", script.bytes: "v"}
+    renamed = {script.counts: "c", script.bytes: "u"}
 
     def rename(found: re.Match[str]) -> str:
         return f"@{renamed.get(found[1], f'own_{found[1]}')}"
@@ -103,8 +104,13 @@ def fill(script: Script, words: dict[str, str]) -> str:
     for string, part in zip(strings, parts[1:], strict=True):
         text += string + _OWN_MAP.sub(rename, part)
     # The sizes of a key's strings are worked out before the statement that uses them.
-    text = re.sub(r"@[cv]\[\$\{key\}\]", lambda found: f"${{sizes}} {found[0]}", text)
+    text = re.sub(r"@[cu]\[\$\{key\}\]", lambda found: f"${{sizes}} {found[0]}", text)
     return _WORD.sub(lambda found: words[found[1]], text)
+
+
+def has_own_points(script: Script) -> bool:
+    """Return whether it names places in a process's code that fleettrace does not choose and cannot check."""
+    return _OWN_POINT.search(_STRING.sub('""', script.text)) is not None
 
 
 def probe_count(script: Script) -> int | None:

@@ -2,11 +2,13 @@
 
 Every call site of `do_item_get` belongs to one command or two, and two are told apart by its flag `do_update`. The
 return address is compared in the kernel by its lowest 12 bits, which are the same wherever a binary is loaded (the load
-address is a multiple of the page size), so neither the process nor the map has to be asked for anything.
+address is a multiple of the page size), so neither the process nor the map has to be asked for anything. A look-up that
+a request makes for the second time is told by the callers further up, and not counted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from fleettrace.binary.analysis import BinaryAnalysis
@@ -14,7 +16,10 @@ from fleettrace.binary.callsites import CallSite, Operation
 from fleettrace.binary.cheapest import Spot
 from fleettrace.binary.elf import Machine
 
-__all__ = ["Tagging", "tagging"]
+__all__ = ["REPEATED", "Tagging", "tagging"]
+
+REPEATED = 255
+"""The tag of a look-up that is not counted: its request was counted before."""
 
 _PAGE_BITS = 0xFFF
 _UNKNOWN = 0
@@ -24,11 +29,13 @@ _UNKNOWN = 0
 class Tagging:
     """How the tag comes about: the statements that set `$tag`, a number.
 
-    `ops` has the op of each tag, None for one that is not known; it is None itself where no call site tells.
+    `ops` has the op of each tag, None for one that is not known; it is None itself where no call site tells. `repeats`
+    is how many ways a request can make a second look-up are recognised and get the tag `REPEATED`.
     """
 
     statements: str = "$tag = 0;"
     ops: tuple[str | None, ...] | None = None
+    repeats: int = 0
 
 
 def tagging(analysis: BinaryAnalysis, spot: Spot) -> Tagging:
@@ -51,9 +58,29 @@ def tagging(analysis: BinaryAnalysis, spot: Spot) -> Tagging:
         return Tagging()
     # Branches, not conditional expressions: bpftrace 0.23.2 crashes on nested ones.
     branches = [f"if ({' || '.join(tests)}) {{ $tag = {value}; }}" for value, tests in by_value.items()]
+    repeats = list(_repeats(analysis, spot, by_bits))
     return Tagging(
-        f"$caller = {address} & {_PAGE_BITS:#x};\n\t$tag = {_UNKNOWN};\n\t" + "\n\telse ".join(branches), tuple(tags)
+        f"$caller = {address} & {_PAGE_BITS:#x};\n\t$tag = {_UNKNOWN};\n\t"
+        + "\n\t".join(["\n\telse ".join(branches), *repeats]),
+        tuple(tags),
+        len(repeats),
     )
+
+
+def _repeats(analysis: BinaryAnalysis, spot: Spot, known: Mapping[int, str]) -> Iterator[str]:
+    """The statements that tell look-ups made for the second time, from the return addresses further up the stack."""
+    if spot.return_offset is None:
+        return
+    for site in analysis.call_sites:
+        bits = site.return_address & _PAGE_BITS
+        if known[bits] == str(_UNKNOWN):
+            continue
+        for chain in site.repeats:
+            text = f"$tag = {REPEATED};"
+            for caller in reversed(chain):
+                above = f'*(uint64*)(reg("sp") + {spot.return_offset + caller.offset}) & {_PAGE_BITS:#x}'
+                text = f"$outer = {above}; if ($outer == {caller.address & _PAGE_BITS:#x}) {{ {text} }}"
+            yield f"if ($caller == {bits:#x}) {{ {text} }}"
 
 
 def _return_address(machine: Machine, spot: Spot) -> str | None:

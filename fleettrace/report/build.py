@@ -69,8 +69,10 @@ def build_report(
 
 
 def _bounds_closed(run: RunResult) -> bool:
-    """Whether the bounds hold for the whole fleet: nothing is missing, and every count is exact."""
-    return not run.incomplete_hosts and all(instance.probe.exact for instance in _traced(run.hosts))
+    """Whether the bounds hold for the whole fleet: no host is missing, every count is exact, and it is known how much
+    of the traffic was not traced."""
+    known = not run.incomplete_hosts and not _coverage_unknown(run)
+    return known and all(instance.probe.exact for instance in _traced(run.hosts))
 
 
 def _traced(hosts: Iterable[HostResult]) -> list[InstanceResult]:
@@ -94,7 +96,7 @@ def _times(share: float | None, rate: float | None) -> float | None:
 def _key_rows(run: RunResult, top: int, total: int | None, rate: float | None) -> Iterable[KeyRow]:
     requests_of = {host.host: host.requests for host in run.hosts}
     traced = sum(1 for requests in requests_of.values() if requests is not None)
-    for ranked in run.fleet.rank(top, bounds_open=not _bounds_closed(run)):
+    for ranked in run.fleet.rank(top, bounds_open=not _bounds_closed(run), missing=_missing(run)):
         share = _part(ranked.known.requests, total)
         yield _key_row(ranked, run, share, _times(share, rate), requests_of.get(ranked.top_host), traced)
 
@@ -177,8 +179,29 @@ def _host_row(host: HostResult, total: int | None, load: float | None, cause: Ca
 
 
 def _coverage(instances: Iterable[InstanceResult]) -> Coverage | None:
+    """Their coverage; None where that of a traced one is not known."""
+    instances = list(instances)
+    if any(instance.coverage is None for instance in instances if instance.requests is not None):
+        return None
     known = [instance.coverage for instance in instances if instance.coverage is not None]
     return Coverage(sum(item.counted for item in known), sum(item.traced for item in known)) if known else None
+
+
+def _coverage_unknown(run: RunResult) -> list[str]:
+    """Return the hosts with traced instances of which it is not known how much of their traffic the trace saw."""
+    return [host.host for host in run.hosts if any(instance.coverage is None for instance in _traced([host]))]
+
+
+def _missing(run: RunResult) -> int:
+    """Return the requests that memcached counted and the trace surely did not."""
+    known = [item.coverage for item in _traced(run.hosts) if item.coverage is not None]
+    return sum(max(0, item.counted - item.traced) for item in known)
+
+
+def _coverage_low(run: RunResult) -> dict[str, float]:
+    """Return, of the hosts whose traces surely missed a part of the traffic, the part that they saw."""
+    shares = {host.host: covered.share for host in run.hosts if (covered := _coverage(_traced([host]))) is not None}
+    return {host: share for host, share in shares.items() if share is not None and share < _COVERED}
 
 
 def _totals(run: RunResult, total: int | None, rate: float | None, load: Mapping[str, float], certified: int) -> Totals:
@@ -198,6 +221,7 @@ def _totals(run: RunResult, total: int | None, rate: float | None, load: Mapping
         distinct=len(run.fleet.keys),
         window_s=(min(windows), max(windows)) if windows else None,
         coverage=_coverage(traced),
+        coverage_unknown=tuple(_coverage_unknown(run)),
         imbalance=max(load.values(), default=None),
         tracer_cpu_s=sum(cpu) if cpu else None,
         course=tuple(run.fleet.course),
@@ -215,16 +239,16 @@ def _own_warnings(run: RunResult) -> Iterable[Warn]:
     approximate = [host.host for host in run.hosts if any(not item.probe.exact for item in _traced([host]))]
     if approximate:
         yield Warn("approximate", f"counts are approximate on {fold(approximate)}: no key is certified")
-    shares = {host.host: share for host in run.hosts if (share := _coverage_share(host)) is not None}
-    low = {host: share for host, share in shares.items() if share < _COVERED}
-    if low:
+    if low := _coverage_low(run):
         worst = min(low.values())
         yield Warn(
             "coverage-low",
             f"the trace saw less than {_COVERED:.0%} of the traffic on {fold(low)}: {worst:.1%} at worst",
         )
-
-
-def _coverage_share(host: HostResult) -> float | None:
-    coverage = _coverage(host.instances)
-    return None if coverage is None else coverage.share
+    if unknown := _coverage_unknown(run):
+        yield Warn(
+            "coverage-unknown",
+            f"how much of the traffic the trace saw is not known on {fold(unknown)}, so no key is certified: memcached "
+            "could not be asked for its counters (TLS, SASL, -Y, a UNIX socket only, a window too short), or only some "
+            "requests are counted (--ops, --script)",
+        )

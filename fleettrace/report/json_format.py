@@ -110,6 +110,7 @@ def _totals(totals: Totals) -> _Object:
         "distinct_keys": totals.distinct,
         "window_s": None if totals.window_s is None else {"min": totals.window_s[0], "max": totals.window_s[1]},
         "coverage": _coverage(totals.coverage),
+        "coverage_unknown": list(totals.coverage_unknown),
         "imbalance": totals.imbalance,
         "tracer_cpu_s": totals.tracer_cpu_s,
         "course": list(totals.course),

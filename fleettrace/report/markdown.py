@@ -44,6 +44,8 @@ def _fleet(report: Report) -> list[str]:
         facts.append(f"window {seconds(totals.window_s[1])}")
     if totals.coverage is not None and totals.coverage.share is not None:
         facts.append(f"coverage {percent(totals.coverage.share, 2)}")
+    elif totals.coverage_unknown:
+        facts.append("coverage unknown")
     facts.append(f"{totals.certified} of {plural(len(report.keys), 'key')} certified")
     if totals.missing:
         facts.append(f"missing: {_span(fold(totals.missing))}")

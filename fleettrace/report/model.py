@@ -135,7 +135,9 @@ class Totals:
     window_s: tuple[float, float] | None
     """Seconds the probes were in place, on the instance with the shortest and with the longest window."""
     coverage: Coverage | None
-    """Over the instances whose own counters could be read."""
+    """Over all traced instances; None where that of one is not known."""
+    coverage_unknown: tuple[str, ...]
+    """Hosts on which it is not known how much of the traffic the trace saw."""
     imbalance: float | None
     """The load of the hottest host, as a multiple of the mean."""
     tracer_cpu_s: float | None

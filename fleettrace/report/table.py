@@ -105,6 +105,8 @@ def _facts(report: Report) -> list[Text]:
     if totals.coverage is not None and totals.coverage.share is not None:
         share = totals.coverage.share
         facts.append(Text(f"coverage {percent(share, 2)}", "" if share >= _FULL else "bold yellow"))
+    elif totals.coverage_unknown:
+        facts.append(Text("coverage unknown", "bold yellow"))
     if totals.missing:
         facts.append(Text(f"missing: {escape_text(fold(totals.missing))}", "bold yellow"))
     return facts

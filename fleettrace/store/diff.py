@@ -14,8 +14,8 @@ A count is said to have risen or fallen when all of these hold, on the hosts tha
 from __future__ import annotations
 
 from fleettrace.store.diff_chance import holm
-from fleettrace.store.diff_hosts import Part, comparable, whole_hosts
-from fleettrace.store.diff_model import Change, Diff, Kind, Side, Subject
+from fleettrace.store.diff_hosts import Part, comparable, not_selected, whole_hosts
+from fleettrace.store.diff_model import Diff
 from fleettrace.store.diff_pair import Pair
 from fleettrace.store.history_model import KeptRun
 
@@ -37,6 +37,7 @@ def compare(before: KeptRun, after: KeptRun, *, min_change: float = MIN_CHANGE) 
     hosts, apart = comparable(before, after)
     notes = []
     if alike:
+        apart += not_selected(before, after)
         pair = Pair(Part(before, hosts), Part(after, hosts), 1 + min_change)
         candidates = [*pair.hosts()]
     else:
@@ -51,8 +52,6 @@ def compare(before: KeptRun, after: KeptRun, *, min_change: float = MIN_CHANGE) 
     chances = holm([each.chance for each in candidates], len(candidates))
     judged = zip(candidates, chances, strict=True)
     changes = [each.change(chance) for each, chance in judged if chance <= FALSE_FINDINGS]
-    if alike:
-        changes += _of_one_run(before, alike, Kind.GONE) + _of_one_run(after, alike, Kind.NEW)
     return Diff(
         before=before.info,
         after=after.info,
@@ -64,14 +63,3 @@ def compare(before: KeptRun, after: KeptRun, *, min_change: float = MIN_CHANGE) 
         changes=tuple(sorted(changes, key=lambda one: (-one.size, one.subject, str(one.name), one.kind))),
         notes=tuple(notes),
     )
-
-
-def _of_one_run(run: KeptRun, alike: set[str], kind: Kind) -> list[Change]:
-    """Hosts that only one of the runs was about: no matter of chance."""
-    changes = []
-    for host in run.hosts:
-        if host.host not in alike:
-            there, not_there = Side(host.requests or 0, host.requests or 0, None, host.rate), Side(0, 0, None, None)
-            sides = (there, not_there) if kind is Kind.GONE else (not_there, there)
-            changes.append(Change(Subject.HOST, kind, host.host, *sides, None, None, None, 0.0))
-    return changes

@@ -14,7 +14,7 @@ from fleettrace.store.history_model import KeptKey, KeptRun, KeptTemplate
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import HostResult
 
-__all__ = ["Between", "Part", "comparable", "whole_hosts"]
+__all__ = ["Between", "Part", "comparable", "not_selected", "whole_hosts"]
 
 
 class Between(NamedTuple):
@@ -41,6 +41,14 @@ def comparable(before: KeptRun, after: KeptRun) -> tuple[list[str], list[Apart]]
         else:
             apart.append(Apart(name, why))
     return common, apart
+
+
+def not_selected(before: KeptRun, after: KeptRun) -> list[Apart]:
+    """Return the hosts that only one of the runs selected: what they served during the other one was not measured."""
+    earlier, later = ([host.host for host in run.hosts] for run in (before, after))
+    return [Apart(name, "not selected after") for name in earlier if name not in set(later)] + [
+        Apart(name, "not selected before") for name in later if name not in set(earlier)
+    ]
 
 
 def whole_hosts(run: KeptRun) -> list[str]:

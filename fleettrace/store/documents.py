@@ -71,6 +71,7 @@ def run_of(document: Mapping[str, Any]) -> RunInfo:
         version=document["version"],
         bucket_s=document["bucket_s"],
         finished=_time(document.get("finished")),
+        options=str(document.get("options", "")),
     )
 
 

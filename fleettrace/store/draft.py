@@ -7,6 +7,7 @@ process leaves nothing; elsewhere under a hidden name. Only when it is complete 
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,7 +31,8 @@ class Draft:
             raise self._refused(error) from error
 
     def _open(self) -> int:
-        mode = 0o666  # The umask has the last word.
+        # It may hold keys, which can be private. A file that is there already keeps the mode that it was given.
+        mode = 0o600
         with suppress(OSError):
             return os.open(self.path.absolute().parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, mode)
         self._named = True
@@ -48,6 +50,8 @@ class Draft:
         """Close it, and put it in its place in one step."""
         try:
             self._file.flush()
+            with suppress(FileNotFoundError):
+                os.fchmod(self._file.fileno(), stat.S_IMODE(self.path.stat().st_mode))
             os.fsync(self._file.fileno())
             if not self._named:
                 # Without a name it cannot replace a file, only take a free name. Python follows the link to what has no

@@ -7,9 +7,11 @@ we know, or damaged is left as it is.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
+import stat
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from fleettrace.errors import ConfigError
+from fleettrace.store.documents import run_of
 from fleettrace.store.history_model import KeptRun
 from fleettrace.store.history_retention import Keep
 from fleettrace.store.history_rows import delete_run, insert_run, micros, select_run
@@ -89,18 +92,22 @@ def default_path() -> Path:
 class History:
     """An open history. Its methods raise `ConfigError` when the file cannot be read or written."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, tightened: bool = False) -> None:
         self.path = path
+        self.tightened = tightened
+        """Others could read it when it was opened, and can no more."""
         self._connection = connection
 
     @classmethod
     def open(cls, path: Path, *, create: bool = False, wait_s: float = _BUSY_S) -> History:
         """Open the history at `path`, which is created when it is not there, or refused. Raises `ConfigError`."""
+        tightened = False
         try:
             if create:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 # Keys can be private. What SQLite writes beside the file takes the file's mode.
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                tightened = _tighten(path)
             check_file(path)
         except FileNotFoundError:
             raise ConfigError("there is no history yet: `fleettrace run` keeps its runs there", file=path) from None
@@ -115,7 +122,7 @@ class History:
             except BaseException:
                 connection.close()
                 raise
-        return cls(path, connection)
+        return cls(path, connection, tightened=tightened)
 
     def add(self, kept: KeptRun, keep: Keep = _ALL, *, now: datetime | None = None) -> None:
         """Keep a run, in the place of one of the same id, and let go of those that are more than `keep`."""
@@ -162,6 +169,23 @@ class History:
         if len(found) > 1 and found[0] != name:
             raise ConfigError(f"{name!r} is the beginning of several runs: {', '.join(found)}", file=self.path)
         return found[0]
+
+    def alike_before(self, run: KeptRun) -> str:
+        """Return the id of the newest run before this one with its pattern, options and playbook."""
+        info = run.info
+        rows = self._rows(
+            "SELECT run, document FROM runs WHERE pattern = ?1 AND playbook = ?2 AND run <> ?3 AND started <= "
+            "(SELECT started FROM runs WHERE run = ?3) ORDER BY started DESC, id DESC",
+            (info.pattern, run.playbook, info.id),
+        )
+        for row in rows:
+            if run_of(json.loads(row["document"])).options == info.options:
+                return str(row["run"])
+        raise ConfigError(
+            f"no run before {info.id} has its pattern ({info.pattern}) and options: name the two runs (see `fleettrace "
+            "history`)",
+            file=self.path,
+        )
 
     def runs(self, last: int, *, playbook: str | None = None) -> list[RunLine]:
         """The newest runs, the newest last."""
@@ -320,6 +344,18 @@ def _explained(path: Path) -> Iterator[None]:
             "--store",
             file=path,
         ) from None
+
+
+def _tighten(path: Path) -> bool:
+    """Take away the rights of others to a history that is ours, which has keys in it; return whether there were any."""
+    found = False
+    for name in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with suppress(OSError):
+            mode = stat.S_IMODE(name.stat().st_mode)
+            if mode & 0o077:
+                name.chmod(mode & 0o700)
+                found = True
+    return found
 
 
 def _time(stamp: int) -> datetime:

@@ -21,6 +21,7 @@ from fleettrace.store.documents import (
     warn_of,
 )
 from fleettrace.store.history_model import KeptKey, KeptRun, KeptTemplate
+from fleettrace.store.members import inflated
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import HostResult
 
@@ -205,4 +206,4 @@ def _packed(document: Any) -> bytes:
 
 
 def _unpacked(packed: bytes) -> Any:
-    return json.loads(zlib.decompress(packed))
+    return json.loads(inflated(packed))

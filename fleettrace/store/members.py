@@ -14,7 +14,19 @@ from typing import Any, BinaryIO, NamedTuple
 
 from fleettrace.errors import ConfigError
 
-__all__ = ["INDEX_MOST", "LEVEL", "Member", "damaged", "pack", "read_bytes", "read_member", "unpack", "unpack_index"]
+__all__ = [
+    "INDEX_MOST",
+    "LEVEL",
+    "UNPACKED_MOST",
+    "Member",
+    "damaged",
+    "inflated",
+    "pack",
+    "read_bytes",
+    "read_member",
+    "unpack",
+    "unpack_index",
+]
 
 LEVEL = 3
 """Twice as fast as the usual 6, for files a tenth larger: the controller is busy while hosts finish."""
@@ -32,6 +44,9 @@ _SUBFIELD, _INDEX = b"FT", b"FP"
 INDEX_MOST = 64_000
 """Bytes that an index may have: an extra field is at most 65,535 long."""
 
+UNPACKED_MOST = 1 << 25
+"""Bytes of the longest line. The largest block of rows (blocks.py) has 25 million with keys of 250 bytes over 0x7f."""
+
 
 class Member(NamedTuple):
     """One member: where it begins, its size, and the object on its line."""
@@ -39,6 +54,8 @@ class Member(NamedTuple):
     offset: int
     size: int
     document: dict[str, Any]
+    unpacked: int
+    """Bytes of the line."""
 
 
 def pack(document: dict[str, Any], index: bytes = b"") -> bytes:
@@ -70,12 +87,21 @@ def unpack(member: bytes) -> dict[str, Any]:
     """The object in a member. Raises `ValueError` when it is damaged."""
     try:
         # 16: a gzip header, and the checksum behind it, are expected and looked at.
-        document = json.loads(zlib.decompress(member, 16 + zlib.MAX_WBITS))
-    except (zlib.error, ValueError) as error:
+        document = json.loads(inflated(member, 16 + zlib.MAX_WBITS))
+    except (zlib.error, ValueError, RecursionError) as error:
         raise ValueError(f"what is there cannot be unpacked ({error})") from None
     if not isinstance(document, dict):
         raise ValueError("what is there is no JSON object")
     return document
+
+
+def inflated(packed: bytes, wbits: int = zlib.MAX_WBITS, most: int = UNPACKED_MOST) -> bytes:
+    """Return what was packed. Raises `ValueError` when it is cut off or longer than `most` bytes, and `zlib.error`."""
+    inflater = zlib.decompressobj(wbits)
+    data = inflater.decompress(packed, most)
+    if not inflater.eof:
+        raise ValueError(f"it has more than {most:,} bytes" if len(data) == most else "it is cut off")
+    return data
 
 
 def read_member(file: BinaryIO, path: Path, offset: int) -> Member:
@@ -85,7 +111,10 @@ def read_member(file: BinaryIO, path: Path, offset: int) -> Member:
     if (magic, method, flags, name, length) != (_MAGIC, _DEFLATE, _FEXTRA, _SUBFIELD, 4) or size < _HEAD.size:
         raise damaged(path, offset, "no part of a run file begins there")
     try:
-        return Member(offset, size, unpack(head + read_bytes(file, path, offset + _HEAD.size, size - _HEAD.size)))
+        member = head + read_bytes(file, path, offset + _HEAD.size, size - _HEAD.size)
+        document = unpack(member)
+        # The last four bytes are the line's length (RFC 1952), which was compared when it was unpacked.
+        return Member(offset, size, document, int.from_bytes(member[-4:], "little"))
     except ValueError as error:
         raise damaged(path, offset, str(error)) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from fleettrace.summary.run import HostResult, RunInfo, Warn
 __all__ = ["Block", "Counted", "HostRecord", "RunFile", "open_file", "read_run_file"]
 
 _PIECE = 1 << 20
+_LINES_LEAST = 1 << 24
+_LINES_RATIO = 16
+"""Bytes of all the lines that are held, for each byte of the file: ours are packed to a sixth, with counts behind."""
 _NO_SENSE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 """What comes of a document that is not what the schema says."""
 
@@ -175,9 +179,13 @@ def read_run_file(path: Path) -> RunFile:
     with open_file(path) as file:
         header = _header(file, path)
         run_file, at, checksum = RunFile(path), header, hashlib.sha256()
+        room = max(_LINES_LEAST, _LINES_RATIO * file.seek(0, os.SEEK_END))
         while True:
             member = read_member(file, path, at)
             behind = at + member.size
+            room -= member.unpacked
+            if room < 0:
+                raise damaged(path, at, "its lines unpack to more than any run file's")
             try:
                 if member.document["kind"] == "end":
                     return _ended(run_file, member.document, checksum.hexdigest())

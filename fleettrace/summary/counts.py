@@ -14,12 +14,13 @@ bounds of the whole are the sums of the bounds of the parts, whatever the order 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from operator import add
+from operator import add, neg
 
 from fleettrace.summary.key import Key
 
-__all__ = ["OPS", "KeyCount", "Summary", "add_courses", "add_known", "merge_ops"]
+__all__ = ["OPS", "KeyCount", "Summary", "add_courses", "add_known", "merge_ops", "truncated"]
 
 OPS = ("get", "set", "delete", "arith", "touch", "other")
 """What a request can be. `set` is every store (set, add, replace, append, prepend, cas), `arith` incr and decr."""
@@ -46,6 +47,31 @@ def add_courses(a: list[int], b: Sequence[int]) -> list[int]:
     a[:common] = map(add, a, b)
     a.extend(b[common:])
     return a
+
+
+def truncated(keys: Mapping[Key, KeyCount], most: int) -> tuple[dict[Key, KeyCount], int]:
+    """Return the `most` keys with the most requests, of ties those that came first, and what `absent` grows by.
+
+    A key that is left out had at most requests + absent - covered. So `absent` grows by the largest requests - covered
+    among these, and `covered` of the keys that stay by as much: their upper bounds do not change.
+    """
+    ordered = sorted((count.requests for count in keys.values()), reverse=True)
+    least = ordered[most - 1]
+    ties = most - bisect_left(ordered, -least, key=neg)
+    kept: dict[Key, KeyCount] = {}
+    more = 0
+    for key, count in keys.items():
+        if count.requests > least:
+            kept[key] = count
+        elif count.requests == least and ties:
+            kept[key] = count
+            ties -= 1
+        else:
+            more = max(more, count.requests - count.covered)
+    if more:
+        for count in kept.values():
+            count.covered += more
+    return kept, more
 
 
 class KeyCount:
@@ -127,6 +153,16 @@ class Summary:
                 mine[key] = count.copy()
             else:
                 known.add(count)
+
+    def bound(self, most: int) -> None:
+        """Keep the `most` keys with the most requests, once there are half as many more.
+
+        What was known of the others goes into `absent`: the upper bound of every key stays what it was, or true and
+        higher. See `truncated`.
+        """
+        if len(self.keys) > most + most // 2:
+            self.keys, more = truncated(self.keys, most)
+            self.absent += more
 
     def lower(self, key: Key) -> int:
         """The fewest requests that `key` can have had."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from heapq import nlargest, nsmallest
 from typing import NamedTuple
 
-from fleettrace.summary.counts import KeyCount, Summary, add_courses
+from fleettrace.summary.counts import KeyCount, Summary, add_courses, truncated
+from fleettrace.summary.cut import CutKeys
 from fleettrace.summary.key import Key
 
 __all__ = ["FleetKey", "FleetSummary", "Ranked", "SourceId", "hottest"]
@@ -67,6 +68,8 @@ class FleetSummary:
         self.absent = 0
         self.course: list[int] = []
         self.keys: dict[Key, FleetKey] = {}
+        self.truncated = False
+        """Keys were left out of `keys` to bound it: `absent` has room for them."""
         self._sources: set[SourceId] = set()
         self._bits: dict[str, int] = {}
 
@@ -95,15 +98,27 @@ class FleetSummary:
                 fleet_key = keys[key] = FleetKey()
             fleet_key.add(key_count, host, bit)
 
-    def rank(self, n: int, *, bounds_open: bool = False) -> list[Ranked]:
+    def bound(self, most: int) -> None:
+        """As `Summary.bound`. A key that is left out and listed again by a later host has of `host_bits` and
+        `top_host` what the later hosts say."""
+        if len(self.keys) > most + most // 2:
+            counts = {key: known.count for key, known in self.keys.items() if known.count is not None}
+            kept, more = truncated(counts, most)
+            self.keys = {key: self.keys[key] for key in kept}
+            self.absent += more
+            self.truncated = True
+
+    def rank(self, n: int, *, bounds_open: bool = False, missing: int = 0) -> list[Ranked]:
         """The `n` keys with the most requests, most first; ties in the order of their bytes.
 
         A key is certified when it is in the top `n` for sure: at most `n - 1` other keys, listed or not, can have had
-        more. With `bounds_open` (a host is missing) none is.
+        more. With `bounds_open` (a host is missing) none is, and a key that was cut, which may be several, never is.
+        `missing` requests were not traced, of whatever key: each other key can have had all of them.
         """
+        cut = CutKeys(self._listed())
         top = nsmallest(n, self._listed(), key=lambda item: (-item[1].requests, item[0]))
-        bars = _largest_uppers(self._listed(), self.absent, n + 1)
-        return [self._ranked(key, count, bars, n, bounds_open) for key, count in top]
+        bars = _largest_uppers(self._listed(), self.absent + missing, n + 1, cut)
+        return [self._ranked(key, count, bars, n, bounds_open, cut, missing) for key, count in top]
 
     def renamed(self, rename: Callable[[Key], Key]) -> FleetSummary:
         """The same summary of the same sources, with every key's name changed. Bounds hold even where two keys get
@@ -125,22 +140,32 @@ class FleetSummary:
     def nameless(self) -> FleetSummary:
         """The same summary with no key listed: what any key can have had at most is all that is said of keys."""
         changed = self._without_keys()
-        changed.absent = next(iter(_largest_uppers(self._listed(), self.absent, 1)), 0)
+        changed.absent = next(iter(_largest_uppers(self._listed(), self.absent, 1, CutKeys(self._listed()))), 0)
         return changed
 
     def _without_keys(self) -> FleetSummary:
         changed = FleetSummary()
         changed.total, changed.absent, changed.course = self.total, self.absent, list(self.course)
+        changed.truncated = self.truncated
         changed._sources, changed._bits = set(self._sources), dict(self._bits)
         return changed
 
     def _listed(self) -> Iterable[tuple[Key, KeyCount]]:
         return ((key, known.count) for key, known in self.keys.items() if known.count is not None)
 
-    def _ranked(self, key: Key, count: KeyCount, bars: list[int], n: int, bounds_open: bool) -> Ranked:
-        upper = count.requests + self.absent - count.covered
+    def _ranked(
+        self,
+        key: Key,
+        count: KeyCount,
+        bars: list[int],
+        n: int,
+        bounds_open: bool,
+        cut: CutKeys,
+        missing: int,
+    ) -> Ranked:
+        upper = count.requests + self.absent - count.covered + cut.may_be(key)
         # The n-th largest among the others: one further down when the key's own is one of the n largest.
-        own_is_above = len(bars) >= n and upper >= bars[n - 1]
+        own_is_above = len(bars) >= n and upper >= bars[n - 1] - missing
         place = n if own_is_above else n - 1
         bar = bars[place] if place < len(bars) else 0
         known = self.keys[key]
@@ -148,7 +173,7 @@ class FleetSummary:
             key=key,
             known=count,
             requests_max=upper,
-            certified=not bounds_open and count.requests >= bar,
+            certified=not bounds_open and not key.truncated and count.requests >= bar,
             hosts=known.host_bits.bit_count(),
             top_host=known.top_host,
             top_requests=known.top_requests,
@@ -162,9 +187,9 @@ def _sum(summaries: Iterable[Summary]) -> Summary:
     return whole
 
 
-def _largest_uppers(listed: Iterable[tuple[Key, KeyCount]], absent: int, n: int) -> list[int]:
+def _largest_uppers(listed: Iterable[tuple[Key, KeyCount]], absent: int, n: int, cut: CutKeys) -> list[int]:
     """The `n` largest upper bounds, largest first. Any number of unlisted keys can have had up to `absent` each."""
-    uppers = nlargest(n, (count.requests + absent - count.covered for _, count in listed))
+    uppers = nlargest(n, (count.requests + absent - count.covered + cut.may_be(key) for key, count in listed))
     if absent:
         uppers = sorted([*uppers, *[absent] * n], reverse=True)[:n]
     return uppers

@@ -162,6 +162,8 @@ class RunInfo:
     bucket_s: float = 1.0
     """Seconds in one bucket of every course."""
     finished: datetime | None = None
+    options: str = ""
+    """The options that decide what is counted and where, as JSON: runs with others are not alike."""
 
 
 @dataclass(slots=True)

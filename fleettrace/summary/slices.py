@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 
-__all__ = ["MapLimits", "SliceCounts", "add_slice"]
+__all__ = ["MapLimits", "SliceCounts", "Spread", "add_slice", "spread_over"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,42 @@ class SliceCounts:
     """The map was printed whole (a trace stopped early prints without a limit)."""
 
 
+_SLIVER = 50
+"""A slice that reaches into a bucket with less than this part (a fiftieth) of the bucket's length is left out of it."""
+
+
+class Spread(NamedTuple):
+    """The buckets of a timeline that a slice lies in: the first one, and how much of the slice is in each."""
+
+    first: int
+    weights: tuple[int, ...] = (1,)
+
+    def parts(self, count: int) -> list[int]:
+        """Return the part of a count that each bucket gets: whole numbers in proportion, which add up to the count."""
+        whole = sum(self.weights)
+        borders = [(count * until + whole // 2) // whole for until in accumulate(self.weights, initial=0)]
+        return [end - start for start, end in pairwise(borders)]
+
+
+def spread_over(start_ns: int, end_ns: int, bucket_ns: int, buckets: int) -> Spread:
+    """Return how a slice lies over a timeline of `buckets` buckets; what is behind its end belongs to the last one.
+
+    Times are since the timeline's start.
+    """
+    last = max(0, buckets - 1)
+    first = min(max(0, start_ns) // bucket_ns, last)
+    weights = [
+        min(end_ns, (index + 1) * bucket_ns) - max(start_ns, index * bucket_ns)
+        for index in range(first, min(max(start_ns, end_ns - 1) // bucket_ns, last) + 1)
+    ]
+    while len(weights) > 1 and weights[-1] * _SLIVER < bucket_ns:
+        weights.pop()
+    while len(weights) > 1 and weights[0] * _SLIVER < bucket_ns:
+        weights.pop(0)
+        first += 1
+    return Spread(first, tuple(weights)) if len(weights) > 1 else Spread(first)
+
+
 def hidden_bounds(part: SliceCounts, limits: MapLimits) -> tuple[int, int]:
     """The most requests of this instance (in one entry that was not printed, in all that a full map dropped).
 
@@ -73,9 +111,9 @@ def hidden_bounds(part: SliceCounts, limits: MapLimits) -> tuple[int, int]:
 
 
 def add_slice(
-    into: Summary, part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable[[int], str | None] | None
+    into: Summary, part: SliceCounts, limits: MapLimits, spread: Spread, op_of: Callable[[int], str | None] | None
 ) -> None:
-    """Add one instance's slice to a summary, whose course gets the slice's counts in `bucket`.
+    """Add one instance's slice to a summary, over whose timeline the slice's counts are spread.
 
     `op_of` names the op that a tag stands for, None for a tag it does not know; without it, ops are unknown. To add a
     slice gives what to add its own summary would, in half the time.
@@ -84,18 +122,21 @@ def add_slice(
     absent = min(max(0, part.total - sum(part.counts.values())), entry * limits.tags + dropped)
     into.total += part.total
     into.absent += absent
-    _count_in(into.course, bucket, part.total)
-    keys = into.keys
+    _spread_in(into.course, spread, part.total)
+    keys, bucket, alone = into.keys, spread.first, len(spread.weights) == 1
     names: dict[int, str | None] = {} if op_of is None else {tag: op_of(tag) for tag in {tag for _, tag in part.counts}}
     for (key, tag), count in part.counts.items():
         op = names.get(tag)
         known = keys.get(key)
         if known is None:
-            keys[key] = KeyCount(count, ops=None if op is None else {op: count}, course=[*([0] * bucket), count])
+            course = [*([0] * bucket), *([count] if alone else spread.parts(count))]
+            keys[key] = KeyCount(count, ops=None if op is None else {op: count}, course=course)
             continue
         known.requests += count
         course = known.course
-        if len(course) == bucket:
+        if not alone:
+            _spread_in(course, spread, count)
+        elif len(course) == bucket:
             course.append(count)
         else:
             _count_in(course, bucket, count)
@@ -110,6 +151,11 @@ def add_slice(
             # Its other tags' entries may be among those that were not printed.
             others = limits.tags - min(listed, limits.tags)
             keys[key].covered += absent - (min(absent, entry * others + dropped) if others else 0)
+
+
+def _spread_in(course: list[int], spread: Spread, count: int) -> None:
+    for bucket, part in enumerate(spread.parts(count), spread.first):
+        _count_in(course, bucket, part)
 
 
 def _count_in(course: list[int], bucket: int, count: int) -> None:

@@ -94,17 +94,17 @@ def measured_verdict(verdict: ProbeVerdict, cost: Cost | None) -> ProbeVerdict:
 
 
 def map_bytes(layout: KeyLayout, cpus: int, kept: int = 0) -> int:
-    """Kernel memory for each entry that bpftrace's maps are given, all the program's maps together; `kept` of them, by
-    long keys, are there for misses and sizes.
+    """Kernel memory for each entry that bpftrace's maps are given, all the program's maps together; `kept` pairs of
+    them are there for misses and sizes.
 
     Linux allocates a hash map's elements when it is made (kernel/bpf/hashtab.c): 48 bytes of its own, the key, a
     pointer and for each possible CPU the 8 bytes of a count; and buckets of 16 bytes, up to two for an entry.
     """
     each = 48 + 8 + 32 + 8 * cpus
-    by_short_key = each + 24 + layout.strlen
+    by_short_key = each + 8 + layout.short
     by_long_key = each + 24 + layout.strlen * layout.pieces
     by_pid = each + 8
-    return 2 * (by_short_key + by_long_key + by_pid) + by_pid + kept * (by_long_key + by_pid)
+    return 2 * (by_short_key + by_long_key + by_pid) + by_pid + kept * (by_short_key + by_long_key + by_pid)
 
 
 def sized(settings: TraceSettings, rate: float | None, layout: KeyLayout, cpus: int, kept: int = 0) -> TraceSettings:

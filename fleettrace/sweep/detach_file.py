@@ -116,7 +116,7 @@ def read_left_file(path: Path) -> LeftRun:
                 left.pop(str(said["collected"]), None)
     except OSError as error:
         raise ConfigError(f"cannot read it: {error.strerror}", file=path) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"this is no list of traces that were left on hosts ({error})", file=path) from None
     return LeftRun(info, hosts, left)
 

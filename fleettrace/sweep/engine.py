@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.probes.model import TraceSettings
-from fleettrace.summary.run import Failure, HostResult, RunInfo, RunResult
+from fleettrace.summary.run import Failure, HostResult, RunInfo, RunResult, Warn
 from fleettrace.sweep.detach import DetachedSweep, lead_s
 from fleettrace.sweep.events import (
     Event,
@@ -36,10 +36,11 @@ from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.inbox import Inbox
 from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.retry import pause_s
-from fleettrace.sweep.settings import HostTask, SweepSettings, printed_entries
+from fleettrace.sweep.settings import FLEET_KEYS, HostTask, SweepSettings, kept_keys, printed_entries
 from fleettrace.sweep.stop import Reason, Stop
 from fleettrace.sweep.turns import Turn, Turns
 from fleettrace.sweep.waves import excess, in_waves
+from fleettrace.transport.shortage import shortage
 
 __all__ = ["GRACE_S", "Sweep"]
 
@@ -95,6 +96,11 @@ class Sweep:
         order = {task.name: position for position, task in enumerate(self.tasks)}
         result.hosts.sort(key=lambda host: order[host.host])
         self.info.finished = datetime.now(UTC)
+        if result.fleet.truncated:
+            message = (
+                f"more than {FLEET_KEYS:,} keys: the least requested are not listed; the bounds have room for them"
+            )
+            result.warnings.append(Warn("keys-truncated", message))
         if isinstance(host_sweep, DetachedSweep):
             began, warnings = host_sweep.windows()
             result.warnings.extend(warnings)
@@ -133,7 +139,11 @@ class Sweep:
                 return
 
     def _host_sweep(self) -> HostSweep:
-        bounds = TraceSettings(self.settings.duration_s, printed=printed_entries(len(self.tasks)))
+        bounds = TraceSettings(
+            self.settings.duration_s,
+            printed=printed_entries(len(self.tasks)),
+            keys=kept_keys(len(self.tasks), self.settings.forks),
+        )
         if self.settings.detach is None:
             return HostSweep(self.settings, bounds, self.catalog, self.stop, self._arrived.put, self.slices)
         return DetachedSweep(
@@ -187,6 +197,8 @@ class Sweep:
         try:
             outcome = host_sweep.run(task)
         except Exception as error:
+            if ours := shortage(error, HostState.TRACE_FAILED):
+                return HostOutcome(HostResult(task.name, ours.state, Failure(ours.code, ours.message)))
             # A mistake of ours with one host must not cost the others' numbers.
             failure = Failure("internal", f"a mistake in fleettrace itself, please report it: {error!r}")
             return HostOutcome(HostResult(task.name, HostState.TRACE_FAILED, failure))
@@ -233,6 +245,7 @@ class Sweep:
                 self._failed += not host.complete
                 result.warnings.extend(arrived.warnings)
                 result.fleet.add_host(self.info.id, host.host, arrived.summaries)
+                result.fleet.bound(FLEET_KEYS)
                 self._done(result, arrived)
         elif isinstance(arrived, Reason):
             if self.stop.reason is not None:

@@ -9,11 +9,12 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.loading import Load, Verdict, load_program
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
+from fleettrace.node.namespace import check_namespace
 from fleettrace.node.planning import Planned, plan_instances
 from fleettrace.node.trace_end import NOT_ATTACHED, REFUSED
 from fleettrace.node.tracing import sites_of
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings, Wish
+from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings, Wish
 from fleettrace.probes.program import program
 from fleettrace.probes.variants import Variant, variants
 from fleettrace.summary.run import Warn
@@ -46,11 +47,8 @@ class Traced:
     ) -> Traced:
         """Those that have a plan."""
         plans = [(each.instance, each.plan) for each in planned if each.plan is not None]
-        one_string = any(plan.rung is Rung.COMMAND for _, plan in plans)
         version = _bpftrace_of(found.facts)
-        layout = key_layout(
-            (version.major, version.minor, version.patch), one_string=one_string, other_bound=other_bound
-        )
+        layout = key_layout((version.major, version.minor, version.patch), other_bound=other_bound)
         return cls(task, connection, found, plans, layout)
 
     def text(self, bounds: TraceSettings) -> str:
@@ -63,7 +61,7 @@ class Traced:
 
     @property
     def kept(self) -> int:
-        """Maps of the whole window: of misses and of sizes."""
+        """Pairs of maps of the whole window: for misses and for sizes."""
         plans = [plan for _, plan in self.plans]
         return any(plan.misses for plan in plans) + any(plan.sizes for plan in plans)
 
@@ -126,6 +124,7 @@ class Fitting:
     ) -> tuple[HostOutcome, NodeFacts]:
         """Return the attempt's outcome, and what it showed of the node's bpftrace."""
         traced = self._traced(facts, planned, variant)
+        check_namespace(facts, traced.plans)
         try:
             return attempt(traced, planned), facts
         except HostError as error:

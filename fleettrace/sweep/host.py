@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import look_around
 from fleettrace.node.model import Discovery, NodeFacts
+from fleettrace.node.namespace import unsupported_there
 from fleettrace.node.obstacles import obstacles
 from fleettrace.node.planning import Planned, check_able, check_empty
 from fleettrace.node.rates import Busyness, look_at, look_early
-from fleettrace.node.trace_end import TraceEnd
+from fleettrace.node.trace_end import NOT_ATTACHED, OVERWRITTEN, REFUSED, TraceEnd
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.model import Rung, TraceSettings
+from fleettrace.probes.optimised import optimises
+from fleettrace.probes.script import has_own_points
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn
+from fleettrace.sweep.claims import Claims
 from fleettrace.sweep.cost import (
     MIN_WINDOW_S,
     Prediction,
@@ -34,10 +38,21 @@ from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_tr
 from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.stop import Stop
+from fleettrace.sweep.unreadable import add_unreadable
 from fleettrace.sweep.watched import watch_host
 from fleettrace.transport.interface import Connection
 
 __all__ = ["HostSweep", "failed_outcome", "node_warnings"]
+
+
+_STUCK = (
+    "the binaries of some processes (pid {}) could not be read in time, and whether they are memcached is not known: "
+    "is a mount (NFS, sshfs) there without its server?"
+)
+
+
+def _some(pids: Sequence[int]) -> str:
+    return ", ".join(map(str, pids[:10])) + (", ..." if len(pids) > 10 else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +66,7 @@ class HostSweep:
     tell: Callable[[Event], None]
     slices: bool = True
     """Whether anybody wants to hear of slices: to tell them apart takes as long as to count them."""
+    claims: Claims = field(default_factory=Claims)
 
     def run(self, task: HostTask) -> HostOutcome:
         """Sweep one host."""
@@ -73,14 +89,19 @@ class HostSweep:
     def _sweep(self, task: HostTask, connection: Connection) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.DISCOVER))
         found = look_around(connection, task.bpftrace, task.scope)
+        found, doubles = self.claims.first(task.name, found, task.wanted)
         every = not self.settings.trace
         try:
             outcome = self._discovered(task, connection, found)
         except HostError as error:
             outcome = failed_outcome(task, error if self.stop.reason is None else self.stop.error())
             every = True
+        outcome.warnings.extend(doubles)
+        add_unreadable(outcome.result, found.facts)
         if outcome.result.state is not HostState.NO_INSTANCES and self.settings.wish.rung is not Rung.WATCH:
             outcome.warnings.extend(node_warnings(task.name, found.facts, outcome.result, every=every))
+        if found.facts.stuck:
+            outcome.warnings.append(Warn("binary-stuck", _STUCK.format(_some(found.facts.stuck)), task.name))
         return outcome
 
     def _discovered(self, task: HostTask, connection: Connection, found: Discovery) -> HostOutcome:
@@ -101,9 +122,8 @@ class HostSweep:
         check_able(found)
         self.tell(HostProgressed(task.name, Phase.PLAN))
         fitting = Fitting(task, connection, found, instances, self.catalog, self.settings.wish, self.bounds)
-        if not self.settings.trace:
-            return fitting.outcome(rehearse(self.bounds))
-        return fitting.outcome(self._attempt)
+        with unsupported_there(found.facts, (REFUSED, *NOT_ATTACHED)):
+            return fitting.outcome(self._attempt if self.settings.trace else rehearse(self.bounds))
 
     def _attempt(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
         """Trace what has a plan, without the instances that cannot be attached."""
@@ -113,6 +133,13 @@ class HostSweep:
         def nothing_left(planned: Sequence[Planned]) -> HostOutcome:
             return outcome_of_plan(traced.task.name, planned)
 
+        try:
+            return leaving_out(self._planned_trace, nothing_left, traced, planned)
+        except HostError as error:
+            if error.code != OVERWRITTEN:
+                raise
+        # Who ran that binary is gone by now, and is left out of the next attempt.
+        self.stop.check()
         return leaving_out(self._planned_trace, nothing_left, traced, planned)
 
     def _planned_trace(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
@@ -171,15 +198,26 @@ class HostSweep:
             Prediction(busy.rates[pid], each, MIN_WINDOW_S) for pid, each in busy.costs.items() if pid in busy.rates
         ]
         window = affordable_window(bounds.duration_s, self.settings.max_cost, predictions)
+        warnings = self._script_warnings(traced)
         if window == bounds.duration_s:
-            return bounds, []
+            return bounds, warnings
         worst = max(predictions, key=lambda prediction: prediction.cores)
         message = (
             f"traced for {window:.3g} s instead of {bounds.duration_s:g} s: at {worst.rate:,.0f} requests/s a probe of "
             f"{'a measured' if worst.spent_s else 'about'} {worst.cost_us:.3g} us takes {worst.cores:.2%} of a core, "
             f"and --max-cost is {self.settings.max_cost:.2%}"
         )
-        return replace(bounds, duration_s=window), [Warn("window-shortened", message, traced.task.name)]
+        return replace(bounds, duration_s=window), [*warnings, Warn("window-shortened", message, traced.task.name)]
+
+    def _script_warnings(self, traced: Traced) -> list[Warn]:
+        script, facts = self.settings.wish.script, traced.found.facts
+        if script is None or not has_own_points(script) or not optimises(facts.kernel, facts.arch):
+            return []
+        message = (
+            f"{script.name} names places of its own: on Linux {facts.kernel} a probe on a 5-byte nop inside a function "
+            "overwrites the traced process's stack; use ${point:NAME}, or make sure that there is none"
+        )
+        return [Warn("probe-on-nop", message, traced.task.name)]
 
     def _trace(self, traced: Traced, bounds: TraceSettings, busy: Busyness, *, heard: bool) -> TraceEnd:
         """Trace them. Only if `heard`, the sweep's listener hears of it."""

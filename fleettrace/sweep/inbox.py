@@ -19,6 +19,10 @@ from fleettrace.sweep.stop import Reason
 __all__ = ["Inbox"]
 
 
+_MOST_WAITING = 10_000
+"""Keys of one instance in slices that the listener has not taken yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class _SliceOf:
     """Stands in the queue for what arrived of a host meanwhile."""
@@ -70,7 +74,9 @@ class Inbox:
                 self._queue.put(_SliceOf(host))
                 return
             for instance, summary in slices.items():
-                waiting.setdefault(instance, Summary()).add(summary)
+                whole = waiting.setdefault(instance, Summary())
+                whole.add(summary)
+                whole.bound(_MOST_WAITING)
 
     def get(self, timeout: float) -> Event | HostOutcome | Reason | None:
         """The next item, None when there is none for `timeout` seconds."""

@@ -13,6 +13,7 @@ from fleettrace.probes.model import Rung
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, Warn
+from fleettrace.sweep.blindness import blindness
 from fleettrace.sweep.cost import costs_of, coverage_of, measured_verdict
 from fleettrace.sweep.dropping import DROPPED
 from fleettrace.sweep.settings import SweepSettings
@@ -72,6 +73,10 @@ def outcome_of_trace(
                 "reported of it: is the binary built in an unusual way? Try --probe command",
             )
             continue
+        if (blind := blindness(end, each.instance, each.plan, end.summaries[pid].total)) is not None:
+            instance.state, instance.error = HostState.TRACE_FAILED, blind
+            instance.coverage = coverage_of(end, pid, end.summaries[pid].total) if _comparable(each) else None
+            continue
         summary = summaries[each.instance.id] = end.summaries[pid]
         instance.window_s = end.window_s
         instance.requests = summary.total
@@ -84,6 +89,13 @@ def outcome_of_trace(
                 "map-full",
                 f"the map @{each.plan.script.counts} of {each.plan.script.name} was full, so keys that came late are "
                 "missing: count fewer keys in it, or trace for a shorter time",
+            )
+        elif pid in end.undecided:
+            instance.state = HostState.PARTIAL
+            instance.error = Failure(
+                "kinds-unknown",
+                f"of more than a tenth of the requests of pid {pid} the binary does not show the kind (--ops), so they "
+                "are in no count: trace all kinds, or use --probe command",
             )
         elif pid not in end.alive:
             instance.state = HostState.PARTIAL
@@ -114,7 +126,7 @@ def _whole(summaries: Sequence[Summary]) -> Summary:
 def _comparable(planned: Planned) -> bool:
     """Whether what was traced is what memcached counts: every request."""
     plan = planned.plan
-    return plan is not None and plan.ops is None and plan.script is None
+    return plan is not None and plan.ops is None and plan.script is None and not planned.instance.proxy
 
 
 def _bill(instances: Sequence[InstanceResult], end: TraceEnd, comparable: Set[int]) -> None:
@@ -123,7 +135,9 @@ def _bill(instances: Sequence[InstanceResult], end: TraceEnd, comparable: Set[in
     coverage = {pid: coverage_of(end, pid, requests) for pid, requests in traced.items()}
     costs = costs_of(end, traced, coverage)
     for each in instances:
-        each.coverage, each.cost = coverage.get(each.pid), costs.get(each.pid)
+        if each.pid not in traced:
+            continue
+        each.coverage, each.cost = coverage[each.pid], costs.get(each.pid)
         if each.pid not in comparable:
             if each.coverage is None and each.cost is not None:
                 each.cost = replace(each.cost, during_us=None)

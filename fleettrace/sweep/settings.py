@@ -11,7 +11,12 @@ from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.waves import WaveSize
 from fleettrace.transport.interface import Target, Transport
 
-__all__ = ["HostTask", "SweepSettings", "printed_entries"]
+__all__ = ["FLEET_KEYS", "HostTask", "SweepSettings", "kept_keys", "printed_entries"]
+
+FLEET_KEYS = 100_000
+"""Keys of the fleet that are kept, the most requested ones; half as many more for a while. A key takes up to 1.2 KB."""
+_KEYS_AT_ONCE = 200_000
+"""Keys of all the hosts that are at work at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +65,8 @@ def printed_entries(hosts: int) -> int:
     """How many entries of a slice each host prints, so that what arrives in a second stays below 100,000 entries: about
     a tenth of a second's parsing. What is cut off is bounded in the report."""
     return max(200, min(2000, 100_000 // max(1, hosts)))
+
+
+def kept_keys(hosts: int, forks: int) -> int:
+    """How many keys are kept of each host, so that what all hosts at work hold is bounded."""
+    return max(1000, min(50_000, _KEYS_AT_ONCE // max(1, min(hosts, forks))))

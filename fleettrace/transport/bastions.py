@@ -13,6 +13,7 @@ from fabric import Connection
 from fleettrace.errors import HostError, HostState
 from fleettrace.transport.login import hang_up
 from fleettrace.transport.routes import Route
+from fleettrace.transport.shortage import shortage
 from fleettrace.transport.tunnel import Tunnel
 
 __all__ = ["Bastions"]
@@ -98,6 +99,8 @@ def _explain(error: Exception, hop: Route, there: str, deadline: float) -> HostE
         )
     if isinstance(error, paramiko.ChannelException):
         return _failed("bastion-no-route", f"bastion {hop.address} cannot reach {there}: is the host up?")
+    if ours := shortage(error):
+        return ours
     if time.monotonic() >= deadline:
         return _failed(
             "bastion-no-answer", f"bastion {hop.address} got no answer from {there} within the connect timeout"

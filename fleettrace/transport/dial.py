@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from fleettrace.errors import HostError, HostState
+from fleettrace.transport.shortage import shortage
 
 __all__ = ["dial", "dial_by_command"]
 
@@ -35,7 +36,10 @@ def dial(host: str, port: int, deadline: float) -> socket.socket:
         if left <= 0:
             break
         # Shared out, so that one address that swallows packets leaves time for the next.
-        link = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            link = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise _explain(error, port) from None
         try:
             link.settimeout(left / (len(addresses) - number))
             link.connect(address)
@@ -49,16 +53,21 @@ def dial(host: str, port: int, deadline: float) -> socket.socket:
 
 def dial_by_command(command: str) -> socket.socket:
     """Connect by ssh_config's ProxyCommand: a command whose standard input and output are the connection."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        # OpenSSH's way of running it, but for the user's own shell.
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", f"exec {command}"],
-            stdin=theirs.fileno(),
-            stdout=theirs.fileno(),
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+    try:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # OpenSSH's way of running it, but for the user's own shell.
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", f"exec {command}"],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise shortage(error) or _failed(
+            "proxy-command-failed", f"ssh_config's ProxyCommand cannot be started: {error.strerror or error}"
+        ) from None
     return _CommandSocket(ours, process)
 
 
@@ -84,11 +93,16 @@ def _resolve(host: str, port: int, deadline: float) -> list[_Address]:
     except ValueError:
         # The C library's resolver cannot be given a deadline, so it gets a thread to be late in.
         box: queue.SimpleQueue[list[_Address] | OSError] = queue.SimpleQueue()
-        threading.Thread(target=lambda: box.put(_lookup(host, port)), name=f"resolve {host}", daemon=True).start()
+        try:
+            threading.Thread(target=lambda: box.put(_lookup(host, port)), name=f"resolve {host}", daemon=True).start()
+        except RuntimeError as error:
+            raise shortage(error) or error from None
         try:
             answer = box.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             raise _failed("dns-timeout", "the name was not resolved in time: is the name server up?") from None
+    if isinstance(answer, OSError) and (ours := shortage(answer)):
+        raise ours
     if isinstance(answer, socket.gaierror) and answer.errno == socket.EAI_AGAIN:
         raise _failed("dns-timeout", f"the name {host} could not be asked for: is the name server up?")
     if isinstance(answer, OSError):
@@ -115,14 +129,14 @@ def _prepare(link: socket.socket) -> None:
 
 
 def _explain(error: OSError, port: int) -> HostError:
+    if ours := shortage(error):
+        return ours
     if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
         return _failed("connect-timeout", f"no answer on port {port} within the connect timeout: is the host up?")
     if error.errno == errno.ECONNREFUSED:
         return _failed("connection-refused", f"connection refused on port {port}: is sshd running there?")
     if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EHOSTDOWN):
         return _failed("no-route", f"no route ({error.strerror}): is the host up, and its network reachable from here?")
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return _failed("too-many-files", "no file descriptor is left: raise `ulimit -n`, or lower --forks")
     return _failed("connect-failed", f"cannot connect to port {port}: {error.strerror or error}")
 
 

@@ -19,6 +19,7 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.transport.bootstrap import argv
 from fleettrace.transport.interface import Chunk, Limits, Stream, Target
 from fleettrace.transport.session import READ_SIZE, Session, Sessions
+from fleettrace.transport.shortage import shortage
 
 __all__ = ["LocalTransport", "ProcessPipe"]
 
@@ -58,25 +59,30 @@ class ProcessPipe:
     """A child process in a session of its own, as a `Pipe`."""
 
     def __init__(self, arguments: tuple[str, ...]) -> None:
-        try:
-            self._process = subprocess.Popen(
-                arguments,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise HostError(
-                HostState.UNREACHABLE, "shell-failed", f"cannot start `{arguments[0]}`: {error.strerror}"
-            ) from None
+        with contextlib.ExitStack() as undo:
+            try:
+                # A byte in this pipe wakes `receive` when another thread closes.
+                self._wake_read, self._wake_write = os.pipe()
+                undo.callback(os.close, self._wake_read)
+                undo.callback(os.close, self._wake_write)
+                self._selector = selectors.DefaultSelector()
+                undo.callback(self._selector.close)
+                self._process = subprocess.Popen(
+                    arguments,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    bufsize=0,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise shortage(error) or HostError(
+                    HostState.UNREACHABLE, "shell-failed", f"cannot start `{arguments[0]}`: {error.strerror}"
+                ) from None
+            undo.pop_all()
         assert self._process.stdin and self._process.stdout and self._process.stderr
         self._stdin = self._process.stdin
         self._outputs = {Stream.OUT: self._process.stdout, Stream.ERR: self._process.stderr}
-        # A byte in this pipe wakes `receive` when another thread closes.
-        self._wake_read, self._wake_write = os.pipe()
-        self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_read, selectors.EVENT_READ)
         for stream, output in self._outputs.items():
             self._selector.register(output, selectors.EVENT_READ, stream)

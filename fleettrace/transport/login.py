@@ -21,6 +21,7 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.transport.bootstrap import readable
 from fleettrace.transport.keys import HostKeyCheck, KeyRing
 from fleettrace.transport.routes import Route
+from fleettrace.transport.shortage import shortage
 from fleettrace.transport.tunnel import HANDLERS
 
 __all__ = ["Link", "hang_up", "login"]
@@ -254,6 +255,8 @@ def _explain(error: Exception, route: Route, link: Link | None, deadline: float)
 
     if isinstance(error, HostError):
         return error
+    if ours := shortage(error):
+        return ours
     greeted = link is not None and link.remote_version != ""
     agreed = link is not None and link.initial_kex_done
     if time.monotonic() >= deadline or isinstance(error, TimeoutError):

@@ -7,13 +7,13 @@ as a whole. OpenSSH 7.6 to 10 say these things alike (sshconnect.c, sshconnect2.
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Callable
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.transport.bootstrap import readable
 from fleettrace.transport.interface import Target
+from fleettrace.transport.shortage import shortage
 
 __all__ = ["failure", "login_timeout", "trouble_here", "unsaved"]
 
@@ -86,8 +86,8 @@ def login_timeout(text: str, target: Target) -> HostError:
 
 def trouble_here(error: OSError) -> HostError:
     """What went wrong on this machine before an `ssh` could say anything."""
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return _unreachable("too-many-files", "no file descriptor is left: raise `ulimit -n`, or lower --forks")
+    if ours := shortage(error):
+        return ours
     why = error.strerror or str(error)
     where = f" {error.filename}" if error.filename else ""
     return _unreachable("openssh-failed", f"ssh cannot be used here ({why}{where}): use --transport ssh")

@@ -17,6 +17,7 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.transport.bootstrap import command_line
 from fleettrace.transport.interface import Chunk, Limits, Stream, Target
 from fleettrace.transport.session import READ_SIZE, Session, Sessions
+from fleettrace.transport.shortage import shortage
 
 if TYPE_CHECKING:
     from fabric import Connection as FabricConnection
@@ -154,7 +155,9 @@ class SshConnection:
             raise HostError(
                 HostState.UNREACHABLE, "session-refused", "logged in, but sshd opens no session: its MaxSessions?"
             ) from None
-        except Exception:
+        except Exception as error:
+            if ours := shortage(error):
+                raise ours from None
             if not transport.is_active():
                 raise _lost() from None
             raise HostError(

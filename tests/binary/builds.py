@@ -49,6 +49,15 @@ BUILDS = {
     ),
     "mold-bare": Build("-O2", f"-fuse-ld=mold {BARE}"),
     "no-pie-bare": Build("-O2 -fno-pie", f"-no-pie {BARE}"),
+    "nop-entry": Build("-O2 -fno-pie -pg -mfentry -mnop-mcount", "-no-pie"),
+    "fentry": Build("-O2 -pg -mfentry"),
+    "o0": Build("-O0"),
+    "o1": Build("-O1"),
+    "clang": Build("-O2", compiler="clang"),
+    "clang-o0": Build("-O0", compiler="clang"),
+    "clang-o3": Build("-O3", compiler="clang"),
+    "clang-lto": Build("-O2 -flto", "-flto -fuse-ld=lld", compiler="clang"),
+    "sanitized": Build("-O1 -fsanitize=address"),
 }
 """Every variant, `hardened` being much like what Debian compiles its package with. In those called `bare` there is no
 build id, and an address of the code is not its offset in the file."""

@@ -37,7 +37,6 @@ class Trace:
 @contextlib.contextmanager
 def trace(pid: int, analysis: BinaryAnalysis, spot: Spot) -> Iterator[Trace]:
     """Count calls through `spot` by return address while the block runs; the result is filled in at its end."""
-    assert analysis.build_id is not None
     program = (
         f"uprobe:/proc/{pid}/exe:FT_spot /pid == {pid}/ "
         f'{{ @r[*(uint64*)(reg("sp") + {spot.return_offset}), arg4 & 0xff] = count(); }} '
@@ -86,9 +85,9 @@ def _bias(pid: int, spot: Spot) -> int:
     """What the loader added to the file's addresses: from the executable mapping that holds the spot."""
     exe = str(Path(f"/proc/{pid}/exe").readlink())
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        span, mode, offset, _, _, path = line.split(maxsplit=5)
+        span, mode, offset, _, _, *rest = line.split(maxsplit=5)
         start, end = (int(part, 16) for part in span.split("-"))
         first = int(offset, 16)
-        if "x" in mode and path == exe and first <= spot.file_offset < first + end - start:
+        if "x" in mode and rest == [exe] and first <= spot.file_offset < first + end - start:
             return start + spot.file_offset - first - spot.address
     raise AssertionError(f"no executable mapping of {exe} in process {pid}")

@@ -104,7 +104,9 @@ def test_logins_that_a_full_door_drops_get_in_later_and_not_together(tmp_path: P
         options = ["-i", str(inventory), "--ssh-config", str(config), "--log", str(log), "--output", "json"]
         done = run("check", *options, "--forks", str(DROPPED), "--retries", "10")
     assert done.status == 0
-    assert [each["state"] for each in done.report["hosts"]] == ["ok"] * DROPPED
+    # All names lead to one machine, whose memcached belongs to the first that found it.
+    states = Counter(each["state"] for each in done.report["hosts"])
+    assert states == {"ok": 1, "no-instances": DROPPED - 1}
     retried = [line for line in map(json.loads, log.read_text().splitlines()) if line["event"] == "host.retried"]
     assert retried, "sshd dropped nothing, so this test shows nothing"
     assert {line["code"] for line in retried} == {"banner-closed"}

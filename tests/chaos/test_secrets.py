@@ -58,7 +58,9 @@ def places(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, byte
         done = run("run", "-i", str(inventory), "--ssh-config", str(lab.ssh_config), *options, *kept, *shown)
     assert watch.looks > 20
     states = {host["host"]: host["state"] for host in done.report["hosts"]}
-    assert states == {"secret": "ok", "told": "ok", "wrong": "become-failed", "keyless": "auth-failed"}
+    # Two names of one machine: the first that finds its memcached traces it.
+    assert sorted((states.pop("secret"), states.pop("told"))) == ["no-instances", "ok"]
+    assert states == {"wrong": "become-failed", "keyless": "auth-failed"}
     return {
         "processes": "\n".join(watch.told).encode(),
         "report": done.out,

@@ -77,7 +77,7 @@ class Desk:
     @property
     def names(self) -> list[str]:
         """The names of the list, from top to bottom."""
-        lines = [line for line in self.screen.splitlines()[2:-1] if re.match(r"\s+[\d,]+ ", line)]
+        lines = [line for line in self.screen.splitlines()[2:-1] if re.match(r"\s+([\d,]+|\?) ", line)]
         return [line.split()[-1] for line in lines]
 
     @property

@@ -119,6 +119,23 @@ def test_a_comparison_as_json(command: Command) -> None:
     assert change["ratio_min"] < 3 < change["ratio_max"] and change["chance"] < 0.002
 
 
+def test_a_bare_diff_takes_runs_of_one_pattern_and_options(store: Path, command: Command) -> None:
+    assert json.loads(command("diff", "--output", "json")[1])["before"]["run"] == IDS[1]
+    rng = random.Random(1)
+    fleet = replace(random_fleet(rng, keys=9), hosts=4, places=(0,) * 9)
+    with History.open(store) as history:
+        for days, name in ((2, "w"), (3, "x"), (4, "y")):
+            run = window(fleet, rng, name=name, after=timedelta(days=days))
+            options = replace(run.info, options='{"ops": ["set"]}') if name == "w" else run.info
+            history.add(replace(run, info=replace(options, pattern="web") if name == "x" else options))
+    assert json.loads(command("diff", "--output", "json")[1])["before"]["run"] == IDS[2]
+    with History.open(store) as history:
+        lonely = window(fleet, rng, name="z", after=timedelta(days=5))
+        history.add(replace(lonely, info=replace(lonely.info, pattern="db")))
+    code, _, words = command("diff")
+    assert code == 2 and "no run before z has its pattern (db)" in words
+
+
 def test_where_nothing_can_be_compared_the_exit_code_says_so(store: Path, command: Command) -> None:
     rng = random.Random(1)
     with History.open(store, create=True) as history:

@@ -119,3 +119,12 @@ def test_a_page_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     with pytest.raises(ConfigError, match="name a file with -o, or use --html FILE"):
         wishes(parse(["run", "--output", "html"], {}))
+
+
+def test_a_private_file_is_its_owners_alone_unless_it_had_another_mode(tmp_path: Path) -> None:
+    place = tmp_path / "report"
+    write_file(place, "new", private=True)
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    place.chmod(0o644)
+    write_file(place, "newer", private=True)
+    assert stat.S_IMODE(place.stat().st_mode) == 0o644

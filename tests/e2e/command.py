@@ -58,14 +58,20 @@ class Command:
     """A `fleettrace` that runs. Leaving the block kills it if it still does."""
 
     def __init__(
-        self, arguments: Sequence[str], *, terminal: bool = False, variables: Mapping[str, str] | None = None
+        self,
+        arguments: Sequence[str],
+        *,
+        terminal: bool = False,
+        variables: Mapping[str, str] | None = None,
+        inside: Sequence[str] = (),
     ) -> None:
+        """`inside` is the beginning of a command line that runs the rest of it somewhere else, such as nsenter(1)."""
         self._controller: int | None = None
         follower: int | None = None
         if terminal:
             self._controller, follower = pty.openpty()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fleettrace", *arguments],
+            [*inside, sys.executable, "-m", "fleettrace", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if follower is None else follower,
             stderr=subprocess.PIPE,
@@ -122,6 +128,13 @@ class Command:
     def wait_for_trace(self, *hosts: str) -> None:
         """Wait until requests are being counted on all these hosts. Needs `-v`."""
         self.wait_for(f"{host}: trace" for host in hosts)
+
+    def wait_for_any_trace(self, *hosts: str, seconds: float = PATIENCE_S) -> None:
+        """Wait until requests are being counted on one of these hosts. Needs `-v`."""
+        deadline = time.monotonic() + seconds
+        while not any(self.said(f"{host}: trace") for host in hosts):
+            assert time.monotonic() < deadline, f"no trace on {hosts}: {self._lines}"
+            time.sleep(0.05)
 
     def said(self, line: str) -> bool:
         """Whether this line was said on stderr by now."""

@@ -52,7 +52,7 @@ FAILING = {
     "no-password": ("become-failed", "become-password-required", "ansible_become_password"),
     "bare": ("no-bpftrace", "no-bpftrace", "fleettrace_bpftrace"),
     "old": ("no-bpftrace", "bpftrace-too-old", "0.9.4"),
-    "broken": ("trace-failed", "attach-failed", "a stand-in that never attaches"),
+    "broken": ("trace-failed", "program-refused", "a stand-in that never attaches"),
     "flood": ("trace-failed", "output-limit", "printed more than"),
 }
 """Of each host that fails: its state, its code (empty: several are right), and words of its message."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,15 +76,23 @@ class Served:
 
 
 @contextmanager
-def served(folder: Path, binary: Path, *options: str, bpftrace: str = "bpftrace") -> Iterator[Served]:
-    """Run `binary` with more `options`; files go into `folder`. `bpftrace` is the command that traces it."""
+def served(
+    folder: Path,
+    binary: Path,
+    *options: str,
+    bpftrace: str = "bpftrace",
+    ready: Callable[[int], bool] | None = None,
+    within: Sequence[str] = (),
+) -> Iterator[Served]:
+    """Run `binary` with more `options`; files go into `folder`. `bpftrace` is the command that traces it, `ready` tells
+    whether it serves the port, and `within` is a command that runs another one."""
     port = free_port()
     server = subprocess.Popen(
-        [str(binary), "-u", "nobody", "-l", ADDRESS, "-p", str(port), "-t", "2", "-m", "64", *options],
+        [*within, str(binary), "-u", "nobody", "-l", ADDRESS, "-p", str(port), "-t", "2", "-m", "64", *options],
         stdin=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: answers(port), f"memcached on port {port} does not start")
+        wait_until(lambda: (ready or answers)(port), f"memcached on port {port} does not start")
         inventory = folder / "inventory.yaml"
         inventory.write_text(
             "all: {hosts: {here: {ansible_connection: local, "

@@ -59,7 +59,8 @@ def test_the_password_is_asked_for_once_and_never_shown(lab: Lab, tmp_path: Path
     hosts = layout["all"]["hosts"]
     password = hosts["password"].pop("ansible_become_password")
     inventory = tmp_path / "inventory.yaml"
-    inventory.write_text(yaml.safe_dump({"all": {"hosts": {name: hosts[name] for name in ("password", "plain")}}}))
+    chosen = {name: hosts[name] | {"fleettrace_scope": "netns"} for name in ("password", "plain")}
+    inventory.write_text(yaml.safe_dump({"all": {"hosts": chosen}}))
     log = tmp_path / "log"
     options = ["-i", str(inventory), "--ssh-config", str(lab.ssh_config), "-K", "-v", "--log", str(log)]
     with Watch([password]) as watch:

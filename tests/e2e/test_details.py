@@ -43,7 +43,8 @@ def test_only_the_kinds_asked_for_are_counted(memcached: Served) -> None:
     [instance] = done.host("here")["instances"]
     assert instance["requests"] == ops.total()
     assert instance["absent"] == 0
-    assert done.report["warnings"] == []
+    # memcached counts requests of every kind, so its counters are no evidence for these.
+    assert [warning["code"] for warning in done.report["warnings"]] == ["coverage-unknown"]
 
 
 def test_misses_are_by_key_and_a_store_is_none(memcached: Served) -> None:

@@ -14,10 +14,10 @@ pytestmark = pytest.mark.lab
 
 
 def as_traced(counts: Counter[bytes]) -> Counter[bytes]:
-    """The truth as a trace can know it: a key with a NUL in it is known up to there."""
+    """The truth as a trace can know it: a long key with a NUL in it is known up to there."""
     seen: Counter[bytes] = Counter()
     for key, count in counts.items():
-        seen[key.partition(b"\0")[0]] += count
+        seen[key.partition(b"\0")[0] if len(key) > 72 else key] += count
     return seen
 
 

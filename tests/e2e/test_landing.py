@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,6 +13,7 @@ import pytest
 from fleettrace.binary.elf import build_id, parse
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.truth import Truth
+from fleettrace.probes.optimised import optimises
 from tests.binary.builds import build, stripped
 from tests.e2e.command import Command, Done
 from tests.e2e.fleet import keys_of
@@ -104,3 +106,24 @@ def test_a_forged_build_id_misleads_no_probe(first: str, tmp_path: Path) -> None
         assert [one.stats()["pid"] for one in memcacheds] == [str(one.pid) for one in memcacheds]
     assert [one["state"] for one in done.host("here")["instances"]] == ["ok", "ok"]
     assert keys_of(done.report["keys"]) == truths[0].by_key() + truths[1].by_key()
+
+
+def test_functions_that_begin_with_a_nop_are_probed_behind_it(tmp_path: Path) -> None:
+    with served(tmp_path, private(stripped("nop-entry"), tmp_path)) as memcached:
+        done, truth = memcached.trace(TRAFFIC, "--probe", "item", "--misses")
+        assert memcached.stats()["pid"] == str(memcached.pid)
+    [instance] = done.host("here")["instances"]
+    assert (instance["state"], instance["probe"]["offset"]) == ("ok", 5)
+    assert keys_of(done.report["keys"]) == truth.by_key()
+
+
+@pytest.mark.skipif(not optimises(platform.release(), platform.machine()), reason="this kernel leaves nops alone")
+def test_a_script_with_places_of_its_own_is_warned_of_nops(tmp_path: Path) -> None:
+    script = tmp_path / "own.bt"
+    script.write_text(
+        "/* COUNTS: @x */\nuprobe:${exe}:do_item_get /${pids}/ { $key = arg0; $length = arg1; @x[${key}] = count(); }\n"
+    )
+    with served(tmp_path, private(build("plain"), tmp_path)) as memcached:
+        done, truth = memcached.trace(TRAFFIC, "--script", str(script))
+    assert "probe-on-nop" in [warning["code"] for warning in done.report["warnings"]]
+    assert keys_of(done.report["keys"]) == truth.by_key()

@@ -18,6 +18,7 @@ from fleettrace.lab.fleet import Lab
 from fleettrace.lab.specs import Bpftrace, HostSpec, Login, Reach, two
 from fleettrace.lab.system import wait_until
 from fleettrace.lab.truth import Truth
+from fleettrace.node.plausible import ENDING_S, STARTUP_S
 from tests.e2e.command import REPOSITORY, Done, environment
 from tests.e2e.command import run as fleettrace
 from tests.e2e.fleet import keys_of, patched, plan_for, tracers, untraced
@@ -90,10 +91,8 @@ class Played:
 def counting(lab: Lab, name: str) -> bool:
     """Whether a host's memcacheds are traced, and by the trace that counts: a short one may estimate rates before."""
     host = lab.hosts[name]
-    program = b" >= %d000000000)" % WINDOW_S
-    return any(program in words(one.pid) for one in host.processes("bpftrace")) and all(
-        map(patched, host.pids.values())
-    )
+    bound = b"\0%d\0" % (STARTUP_S + WINDOW_S + ENDING_S)
+    return any(bound in words(one.pid) for one in host.processes("timeout")) and all(map(patched, host.pids.values()))
 
 
 def words(pid: int) -> bytes:

@@ -33,7 +33,7 @@ def text(name: str, suite: str, arch: str = "amd64", *, other_bound: bool = Fals
     wish = PROGRAMS[name]
     # The command line's function is inlined or unnamed in Debian's builds.
     plan = preview(wish) if wish.rung is Rung.COMMAND else choose(_memcached(suite, arch), wish)
-    layout = key_layout(_VERSIONS[suite], one_string=wish.rung is Rung.COMMAND, other_bound=other_bound)
+    layout = key_layout(_VERSIONS[suite], other_bound=other_bound)
     return program([Site(plan, (1,))], layout, TraceSettings(1.0), "NONCE")
 
 

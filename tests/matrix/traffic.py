@@ -28,6 +28,9 @@ _FIRST = {b"a": Protocol.ASCII, b"g": Protocol.MULTIGET, b"m": Protocol.META}
 _TEXT = bytes(byte for byte in range(0x21, 0x100) if byte != 0x7F)
 """The bytes that a key may have in the ascii and meta protocols."""
 _ANY = bytes(range(1, 0x100))
+_WITH_NUL = bytes(range(0x100))
+"""Those of short keys of the binary protocol."""
+_SHORT = 72
 _VERBS: dict[Protocol, tuple[Verb, ...]] = {
     Protocol.ASCII: (
         *("get", "gets", "gat", "gats", "set", "add", "replace", "append", "prepend", "cas"),
@@ -74,7 +77,11 @@ def plan(place: int) -> list[Command]:
 def _keys(protocol: Protocol, place: int) -> Iterator[bytes]:
     """One key of each length from 1 to 250 bytes; all of a protocol's together hold every byte that it takes."""
     first = next((byte for byte, known in _FIRST.items() if known is protocol), b"\n")
-    allowed = _ANY if protocol is Protocol.BINARY else _TEXT
+    allowed = _TEXT
     for length in range(1, MAX_KEY + 1):
+        if protocol is Protocol.BINARY and length <= _SHORT:
+            allowed = _WITH_NUL
+        elif protocol is Protocol.BINARY:
+            allowed = _ANY
         start = (length * 31 + place * 17) % len(allowed)
         yield first + ((allowed[start:] + allowed) * 2)[: length - 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,10 +12,24 @@ from hypothesis import strategies as st
 from fleettrace.node.output import Entry
 from fleettrace.probes.layout import key_layout
 
-__all__ = ["LAYOUTS", "NONCE", "Printed", "chunked", "entries", "entry_of", "keys", "render"]
+__all__ = [
+    "LAYOUTS",
+    "NONCE",
+    "SHORT",
+    "Printed",
+    "chunked",
+    "entries",
+    "entry_of",
+    "keys",
+    "render",
+    "short_keys",
+    "shown",
+]
 
 LAYOUTS = tuple({(one.piece, one.pieces) for one in (key_layout((0, 17, 0)), key_layout((0, 23, 2)))})
 """(bytes a string, strings of a long key) of old and new versions."""
+SHORT = 72
+"""Bytes of the longest key that stands in integers."""
 NONCE = "k3Xq"
 
 
@@ -28,18 +43,26 @@ class Printed:
     entries: Sequence[Entry]
 
 
-def entry_of(pid: int, tag: int, key: bytes, requests: int, piece: int) -> Entry:
-    """The entry of a key: in the map of long keys when it does not fit into one string of `piece` bytes."""
-    return Entry(pid, tag, len(key), key, requests, len(key) > piece)
+def entry_of(pid: int, tag: int, key: bytes, requests: int) -> Entry:
+    """The entry of a key: in the map of long keys when it does not fit into the integers."""
+    return Entry(pid, tag, len(key), key, requests, len(key) > SHORT)
+
+
+def shown(key: bytes, piece: int, pieces: int) -> bytes:
+    """A key as bpftrace shows it. Strings end at their first NUL."""
+    if len(key) <= SHORT:
+        words = struct.unpack("<9Q", key.ljust(SHORT, b"\0"))
+        return b", ".join(b"%d" % word for word in words)
+    strings = [key[index * piece : (index + 1) * piece].partition(b"\0")[0] for index in range(pieces)]
+    return b", ".join(strings)
 
 
 def line_of(name: str, entry: Entry, piece: int, pieces: int) -> bytes:
-    """One entry of a map. Strings end at their first NUL."""
+    """One entry of a map."""
     place = {"a": b"c", "b": b"d"}[name] if entry.long else name.encode()
     about = entry.pid << 32 | entry.tag << 16 | entry.length
-    count = pieces if entry.long else 1
-    strings = [entry.data[index * piece : (index + 1) * piece].partition(b"\0")[0] for index in range(count)]
-    return b"@%b_%b[%d, %b]: %d\n" % (place, NONCE.encode(), about, b", ".join(strings), entry.requests)
+    key = shown(entry.data, piece, pieces)
+    return b"@%b_%b[%d, %b]: %d\n" % (place, NONCE.encode(), about, key, entry.requests)
 
 
 def render(slices: Iterable[Printed], piece: int, pieces: int) -> bytes:
@@ -76,12 +99,14 @@ _TRAPS = st.sampled_from(
 _PLAIN = st.binary(min_size=1, max_size=90).map(lambda data: data.replace(b"\0", b"0"))
 keys = st.lists(_TRAPS | _PLAIN, min_size=1, max_size=6).map(lambda parts: b"".join(parts)[:250])
 """Any key that holds no NUL."""
+short_keys = st.binary(min_size=1, max_size=SHORT).filter(any)
+"""Any short key, but for those of nothing but NULs."""
 
 
-def entries(piece: int) -> st.SearchStrategy[Entry]:
-    """Any entry."""
+def entries() -> st.SearchStrategy[Entry]:
+    """Any entry that comes through whole."""
     return st.builds(
-        entry_of, st.integers(1, 4_194_304), st.integers(0, 65535), keys, st.integers(1, 2**58), st.just(piece)
+        entry_of, st.integers(1, 4_194_304), st.integers(0, 65535), keys | short_keys, st.integers(1, 2**58)
     )
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 import tracemalloc
-from collections.abc import Iterator
 
 import pytest
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.discovery import parse_discovery
-from fleettrace.node.model import Instance, NodeBinary
 from fleettrace.node.output import Entry
 from fleettrace.node.plausible import MAX_INSTANCES, MAX_RATE, ImplausibleError
 from fleettrace.node.rates import _busyness
@@ -19,52 +17,9 @@ from fleettrace.node.sampling import Look, LookReader
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.ladder import preview
-from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings, Wish
-from fleettrace.transport.interface import Chunk, Stream
-from tests.node.bpftrace_text import NONCE, Printed, chunked, render
-from tests.sweep.fakes import EMPTY_NODE
-
-SECOND = 1_000_000_000
-START = 1000 * SECOND
-PID = 7
-LAYOUT = key_layout((0, 17, 0))
-BINARY = NodeBinary("1:2", 1000, None)
-N = NONCE.encode()
-
-
-class Sent:
-    """An execution that prints what it is given."""
-
-    exit_status: int | None = 0
-
-    def __init__(self, *chunks: bytes) -> None:
-        self._chunks = chunks
-
-    def __iter__(self) -> Iterator[Chunk]:
-        for chunk in self._chunks:
-            yield Chunk(Stream.OUT, chunk)
-
-    def stop(self) -> None: ...
-
-    def end_within(self, seconds: float) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def instance(pid: int = PID) -> Instance:
-    return Instance(pid, 5, BINARY, b"/usr/bin/memcached", None, (11211,), None)
-
-
-def entry(key: bytes, requests: int, pid: int = PID) -> Entry:
-    return Entry(pid, 0, len(key), key, requests, len(key) > LAYOUT.piece)
-
-
-def report(body: bytes, *, records: bytes = b"") -> bytes:
-    """What trace.sh prints around the output of a bpftrace that starts in time."""
-    head = b"clocks\0%d.00 %d\0trace\0\0" % (START // SECOND, START) + records
-    text = b"Attaching 4 probes...\n#%b start %d\n" % (N, START)
-    return head.replace(b"trace\0\0" + records, records + b"trace\0\0") + text + body + b"\0status\0000\0end\0\0"
+from tests.node.bpftrace_text import NONCE, Printed, chunked, render, shown
+from tests.node.reports import LAYOUT, PID, SECOND, START, N, Sent, entry, instance, node, report
 
 
 def traced(body: bytes, *, records: bytes = b"", duration_s: float = 2.0, size: int = 32 * 1024) -> TraceEnd:
@@ -129,7 +84,7 @@ def test_key_without_a_total_is_refused() -> None:
     refused(slices(Printed("a", START + SECOND, {}, [entry(b"k", 5_000)])) + last())
 
 
-@pytest.mark.parametrize("end_ns", [300_000_000_000_000_000, START + 200 * SECOND, START - 2 * SECOND, 2**64])
+@pytest.mark.parametrize("end_ns", [300_000_000_000_000_000, START + 300 * SECOND, START - 2 * SECOND, 2**64])
 def test_slice_outside_of_the_window_is_refused(end_ns: int) -> None:
     refused(one(1, entry(b"k", 1), end_ns=end_ns) + last())
 
@@ -140,7 +95,7 @@ def test_slices_that_go_back_in_time_are_refused() -> None:
 
 def test_time_far_ahead_makes_no_long_window() -> None:
     end = traced(one(1, entry(b"k", 1)) + b"@now_%b: 300000000000000000\n@w_%b: 1\n" % (N, N))
-    assert end.window_s < 100
+    assert end.window_s < 300
 
 
 def test_counts_of_another_process_are_refused() -> None:
@@ -150,7 +105,11 @@ def test_counts_of_another_process_are_refused() -> None:
 def test_more_misses_than_requests_are_refused() -> None:
     plan = preview(Wish(misses=True))
     trace = HostTrace(["bpftrace"], [(instance(), plan)], LAYOUT, TraceSettings(2.0), nonce=NONCE)
-    body = one(5, entry(b"k", 5)) + last() + b"@m_%b[%d, k, , , ]: 5000\n#%b end\n" % (N, PID << 32 | 1, N)
+    body = (
+        one(5, entry(b"k", 5))
+        + last()
+        + b"@m_%b[%d, 107, 0, 0, 0, 0, 0, 0, 0, 0]: 5000\n#%b end\n" % (N, PID << 32 | 1, N)
+    )
     with pytest.raises(HostError, match="misses"):
         trace.read(Sent(report(body).replace(b"Attaching 4", b"Attaching 5")))
 
@@ -213,7 +172,7 @@ def peak_of(body: bytes, outcome: str) -> int:
     """Bytes of memory that a trace takes at the most, its output not counted."""
     text = report(body)
     chunks = chunked(text, range(32 * 1024, len(text), 32 * 1024))
-    settings = TraceSettings(2.0, entries=1024)
+    settings = TraceSettings(2.0, printed=50, entries=1024)
     trace = HostTrace(["bpftrace"], [(instance(), preview(Wish()))], LAYOUT, settings, nonce=NONCE)
     tracemalloc.start()
     try:
@@ -228,16 +187,18 @@ def peak_of(body: bytes, outcome: str) -> int:
 
 
 def many(name: bytes, number: int) -> bytes:
-    return b"".join(b"@%b_%b[%d, key:%08d]: 1\n" % (name, N, PID << 32 | 12, index) for index in range(number))
+    keys = (b"key:%08d" % index for index in range(number))
+    texts = (key if name == b"c" else shown(key, LAYOUT.piece, LAYOUT.pieces) for key in keys)
+    return b"".join(b"@%b_%b[%d, %b]: 1\n" % (name, N, PID << 32 | 12, text) for text in texts)
 
 
 def test_endless_entries_of_a_map_that_is_not_open_are_refused() -> None:
-    assert peak_of(many(b"b", 70_000), "refused") < 4 << 20
+    assert peak_of(many(b"b", 60_000), "refused") < 4 << 20
 
 
 def test_a_map_printed_at_an_early_end_takes_no_more_than_its_largest_entries() -> None:
     stopped = b"@na_%b[7]: 60000\n@now_%b: %d\n@w_%b: 1\n" % (N, N, START + SECOND, N)
-    assert peak_of(many(b"a", 60_000) + stopped, "taken") < 4 << 20
+    assert peak_of(many(b"a", 30_000) + stopped, "taken") < 4 << 20
     end = traced(many(b"a", 60_000) + stopped)
     summary = end.summaries[PID]
     assert (summary.total, summary.absent) == (60_000, 1)
@@ -245,7 +206,7 @@ def test_a_map_printed_at_an_early_end_takes_no_more_than_its_largest_entries() 
 
 
 def test_a_final_map_without_slices_is_bounded() -> None:
-    assert peak_of(many(b"c", 70_000), "refused") < 4 << 20
+    assert peak_of(many(b"c", 60_000), "refused") < 4 << 20
 
 
 def test_a_complete_slice_of_too_many_entries_is_refused() -> None:
@@ -254,7 +215,7 @@ def test_a_complete_slice_of_too_many_entries_is_refused() -> None:
 
 
 def test_endless_slices_are_refused() -> None:
-    assert "slices" in refused(one(1) * 200)
+    assert "slices" in refused(one(1) * 400)
 
 
 def test_endless_totals_are_refused() -> None:
@@ -266,23 +227,6 @@ def test_a_trace_starts_once() -> None:
 
 
 # What discovery reports.
-
-FIELDS = {
-    b"process": b"7", b"start": b"5", b"inode": b"1:2", b"exe": b"/memcached", b"uid": b"0", b"user": b"root",
-    b"cgroup": b"0::/", b"netns": b"net:[1]", b"listens": b"0100007F:2BCB",
-}  # fmt: skip
-
-
-def node(*processes: dict[bytes, bytes], **facts: bytes) -> bytes:
-    """A discovery's report, with these processes of one binary."""
-    text = EMPTY_NODE.removesuffix(b"end\0000\0")
-    for name, value in facts.items():
-        before, _, rest = text.partition(b"%b\0" % name.encode())
-        text = before + b"%b\0%b\0" % (name.encode(), value) + rest.partition(b"\0")[2]
-    text += b"binary\0001:2\0size\0001000\0sha256\0\0"
-    for process in processes:
-        text += b"".join(b"%b\0%b\0" % item for item in (FIELDS | process).items())
-    return text + b"end\0001\0"
 
 
 def code_of(text: bytes) -> str:

@@ -6,8 +6,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleettrace.node.output import Attached, Entry, Event, Noise, OutputParser, RawSlice, Started
-from tests.node.bpftrace_text import LAYOUTS, NONCE, Printed, chunked, entries, entry_of, keys, render
+from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlice, Started
+from fleettrace.node.words import key_of_words
+from tests.node.bpftrace_text import (
+    LAYOUTS,
+    NONCE,
+    Printed,
+    chunked,
+    entries,
+    entry_of,
+    keys,
+    render,
+    short_keys,
+    shown,
+)
 
 FRUGAL = settings(max_examples=60, deadline=None)
 layouts = st.sampled_from(LAYOUTS)
@@ -38,7 +50,7 @@ def parse(text: bytes, layout: tuple[int, int], at: list[int]) -> list[Event]:
 @FRUGAL
 @given(layouts, cuts, st.data())
 def test_what_was_counted_is_what_is_read(layout: tuple[int, int], at: list[int], data: st.DataObject) -> None:
-    some = st.lists(entries(layout[0]), max_size=5, unique_by=lambda entry: entry[:4])
+    some = st.lists(entries(), max_size=5, unique_by=lambda entry: entry[:4])
     printed = data.draw(
         st.lists(st.builds(Printed, st.sampled_from("ab"), st.integers(1, 2**63 - 1), totals, some), max_size=4)
     )
@@ -49,7 +61,7 @@ def test_what_was_counted_is_what_is_read(layout: tuple[int, int], at: list[int]
 def test_the_same_keys_in_every_slice_and_more_of_them_than_are_remembered() -> None:
     piece, pieces = LAYOUTS[0]
     printed = [
-        Printed("ab"[turn % 2], turn + 1, {7: 9}, [entry_of(7, turn % 3, b"k%d" % key, key + 1, piece) for key in some])
+        Printed("ab"[turn % 2], turn + 1, {7: 9}, [entry_of(7, turn % 3, b"k%d" % key, key + 1) for key in some])
         for turn, some in enumerate([range(3000), range(1500, 4000), range(3000), range(6000), range(10), range(3000)])
     ]
     events = parse(render(printed, piece, pieces), (piece, pieces), list(range(0, 400_000, 32 * 1024)))
@@ -65,11 +77,11 @@ def test_no_output_is_too_odd_and_chunks_make_no_difference(
 
 @FRUGAL
 @given(keys, keys, layouts, cuts)
-def test_a_key_with_a_nul_is_known_up_to_there_at_the_most(
+def test_a_long_key_with_a_nul_is_known_up_to_there_at_the_most(
     before: bytes, after: bytes, layout: tuple[int, int], at: list[int]
 ) -> None:
-    key = (before[:248] + b"\0" + after)[:250]
-    [read] = parse(render([Printed("a", 9, {}, [entry_of(7, 0, key, 3, layout[0])])], *layout), layout, at)
+    key = (before[:248] + b"\0" + after).ljust(73, b"x")[:250]
+    [read] = parse(render([Printed("a", 9, {}, [entry_of(7, 0, key, 3)])], *layout), layout, at)
     assert isinstance(read, RawSlice)
     [found] = read.entries
     assert (found.pid, found.tag, found.length, found.requests) == (7, 0, len(key), 3)
@@ -81,7 +93,7 @@ def test_a_key_with_a_nul_is_known_up_to_there_at_the_most(
 def test_a_map_printed_at_an_early_end_is_a_slice_without_an_end(
     layout: tuple[int, int], sums: dict[int, int], at: list[int], data: st.DataObject
 ) -> None:
-    some = data.draw(st.lists(entries(layout[0]), min_size=1, max_size=5))
+    some = data.draw(st.lists(entries(), min_size=1, max_size=5))
     text = (
         b"\n\n@busy_k3Xq[0]: 1\n" + render([Printed("b", None, sums, some)], *layout) + b"@now_k3Xq: 77\n@w_k3Xq: 2\n"
     )
@@ -94,7 +106,7 @@ def test_a_map_printed_at_an_early_end_is_a_slice_without_an_end(
 @FRUGAL
 @given(layouts, st.data())
 def test_output_that_breaks_off_loses_only_what_was_not_printed(layout: tuple[int, int], data: st.DataObject) -> None:
-    some = data.draw(st.lists(entries(layout[0]), min_size=2, max_size=5, unique_by=lambda entry: entry[:4]))
+    some = data.draw(st.lists(entries(), min_size=2, max_size=5, unique_by=lambda entry: entry[:4]))
     text = render([Printed("a", 5, {}, some)], *layout)
     cut = parse(text[: data.draw(st.integers(0, len(text)))], layout, [])
     read = [entry for event in cut if isinstance(event, RawSlice) for entry in event.entries]
@@ -118,11 +130,24 @@ def test_bpftraces_own_words_are_kept_apart() -> None:
     assert parse(words + b"\n", LAYOUTS[0], []) == [Noise(words)]
 
 
-def test_a_line_of_the_ascii_protocol_ends_where_it_ends() -> None:
-    text = b"#k3Xq slice a 5\n@a_k3Xq[%d, get a]: 7 b]: 3\n@a_k3Xq[%d, set ]: 9]: 1\n#k3Xq end\n" % (7 << 32, 7 << 32)
-    [read] = parse(text, (199, 1), [20, 30])
-    assert isinstance(read, RawSlice)
-    assert read.entries == [Entry(7, 0, 0, b"get a]: 7 b", 3, False), Entry(7, 0, 0, b"set ]: 9", 1, False)]
+@given(short_keys)
+def test_a_short_key_may_hold_any_byte(key: bytes) -> None:
+    assert key_of_words(shown(key, *LAYOUTS[0]), len(key)) == key
+
+
+def test_old_versions_print_integers_with_a_sign() -> None:
+    assert key_of_words(b"-1, " + b", ".join([b"0"] * 8), 3) == b"\xff\xff\xff"
+
+
+def test_a_key_that_was_not_read_is_not_known() -> None:
+    assert key_of_words(b", ".join([b"0"] * 9), 3) == b""
+
+
+@pytest.mark.parametrize("words", [b"1", b"1, 2, 3, 4, 5, 6, 7, 8, x", b"1, 2, 3, 4, 5, 6, 7, 8, 9, 10", b"-, " * 9])
+def test_what_is_not_nine_integers_is_no_short_key(words: bytes) -> None:
+    text = b"#k3Xq slice a 5\n@a_k3Xq[%d, %b]: 3\n#k3Xq end\n" % (7 << 32 | 3, words)
+    events = parse(text, LAYOUTS[0], [])
+    assert [event.entries for event in events if isinstance(event, RawSlice)] == [[]]
 
 
 def test_without_the_nonce_nothing_counts() -> None:
@@ -138,7 +163,8 @@ def test_a_line_without_end_takes_no_memory_without_end() -> None:
 
 
 def test_output_that_broke_off_gives_no_half_number() -> None:
-    text = f"#{NONCE} start 1\n#{NONCE} slice a 2\n@na_{NONCE}[7]: 12\n@a_{NONCE}[{7 << 32 | 1}, k]: 1".encode()
+    entry = f"@a_{NONCE}[{7 << 32 | 1}, 107{', 0' * 8}]: 1"
+    text = f"#{NONCE} start 1\n#{NONCE} slice a 2\n@na_{NONCE}[7]: 12\n{entry}".encode()
     parser = OutputParser(71, 4, NONCE)
     events = parser.feed(text) + parser.finish()
     assert [event.entries for event in events if isinstance(event, RawSlice)] == [[]]

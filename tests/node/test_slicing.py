@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import struct
+from dataclasses import replace
+
+import pytest
+
 from fleettrace.node.output import Entry, RawSlice
 from fleettrace.node.slicing import Slicer
 from fleettrace.probes.ladder import preview
-from fleettrace.probes.model import Rung, TraceSettings, Wish
+from fleettrace.probes.model import ProbePlan, Rung, TraceSettings, Wish
+from fleettrace.probes.tags import Tagging
 from fleettrace.summary.key import Key
 
 SECOND = 1_000_000_000
@@ -47,25 +53,85 @@ def test_a_trace_that_was_stopped_is_as_long_as_its_clock_says() -> None:
     assert not made.whole
 
 
+def test_an_interrupted_trace_counts_no_longer_than_its_window() -> None:
+    made = slicer(7)
+    made.add(RawSlice("a", None, {7: 1}, [entry(7, b"x", 1)]), 160 * SECOND)
+    assert made.window_s(160 * SECOND) == 2
+
+
 def test_keys_that_memcached_cannot_have_give_a_misplaced_probe_away() -> None:
     made = slicer(7, 8)
     made.add(RawSlice("a", 101 * SECOND, {7: 9, 8: 9}, [Entry(7, 0, 4000, b"junk", 9, True), entry(8, b"x", 9)]), None)
     assert made.implausible == {7}
 
 
-def test_a_key_with_a_nul_now_and_then_gives_nothing_away() -> None:
-    made = slicer(7)
-    made.add(RawSlice("a", 101 * SECOND, {7: 20}, [entry(7, b"x", 19), Entry(7, 0, 9, b"nul", 1, False)]), None)
-    assert made.implausible == set()
-    assert Key(b"nul", 9) in made.summaries[7].keys
-    assert Key(b"nul", 9).truncated
+def with_plan(plan: ProbePlan) -> Slicer:
+    made = Slicer({7: plan}, TraceSettings(2.0), 1.0)
+    made.start(100 * SECOND)
+    return made
 
 
-def test_a_line_is_as_many_requests_as_it_names_keys() -> None:
-    made = slicer(7, rung=Rung.COMMAND)
-    lines = [Entry(7, 0, 0, b"get x y", 3, False), Entry(7, 0, 0, b"stats", 2, False)]
-    made.add(RawSlice("a", 101 * SECOND, {7: 5}, lines), None)
-    summary = made.summaries[7]
-    assert summary.total == 6
-    assert {key.data: count.requests for key, count in summary.keys.items()} == {b"x": 3, b"y": 3}
-    assert summary.keys[Key.whole(b"x")].ops == {"get": 3}
+KINDS = Tagging("", (None, "get"))
+
+
+@pytest.mark.parametrize(
+    ("plan", "tag", "wrong"),
+    [
+        (replace(preview(), tagging=KINDS), 1, False),
+        (replace(preview(), tagging=KINDS), 0, True),
+        (preview(), 0, True),
+        (replace(preview(), certain=True), 0, False),
+    ],
+)
+@pytest.mark.parametrize("data", [b"u\0\0\0\0\0\x01", b"u"])
+def test_keys_with_a_nul_are_plausible_where_the_function_is_known(
+    plan: ProbePlan, tag: int, wrong: bool, data: bytes
+) -> None:
+    made = with_plan(plan)
+    made.add(RawSlice("a", 101 * SECOND, {7: 20}, [entry(7, b"x", 5), Entry(7, tag, 7, data, 15, False)]), None)
+    assert made.implausible == ({7} if wrong else set())
+
+
+def test_packed_ids_are_keys_of_their_own() -> None:
+    made = with_plan(replace(preview(), certain=True))
+    packed = [b"u" + struct.pack(">Q", number) for number in range(1500)]
+    made.add(RawSlice("a", 101 * SECOND, {7: 1500}, [entry(7, key, 1) for key in packed]), None)
+    assert [key.data for key in made.summaries[7].keys] == packed
+    assert not any(key.truncated for key in made.summaries[7].keys)
+
+
+def test_lines_of_a_neighbour_leave_long_keys_whole() -> None:
+    key, line = b"k" * 250, b"get " + b"a" * 250
+    plans = {7: preview(Wish(Rung.ITEM)), 8: preview(Wish(Rung.COMMAND))}
+    made = Slicer(plans, TraceSettings(2.0), 1.0)
+    made.start(100 * SECOND)
+    entries = [Entry(7, 0, 250, key, 3, True), Entry(8, 0, len(line), line, 2, True)]
+    made.add(RawSlice("a", 101 * SECOND, {7: 3, 8: 2}, entries), None)
+    assert list(made.summaries[7].keys) == [Key.whole(key)]
+    assert list(made.summaries[8].keys) == [Key.whole(b"a" * 250)]
+
+
+def test_a_line_that_was_cut_has_a_cut_key_at_its_end() -> None:
+    made = slicer(8, rung=Rung.COMMAND)
+    line = (b"get " + b"a" * 200 + b" " + b"b" * 200)[:284]
+    made.add(RawSlice("a", 101 * SECOND, {8: 1}, [Entry(8, 0, 288, line, 1, True)]), None)
+    assert list(made.summaries[8].keys) == [Key.whole(b"a" * 200), Key(b"b" * 79, 250)]
+
+
+@pytest.mark.parametrize(("unknown", "undecided"), [(1, set()), (2, {7})])
+def test_too_many_requests_of_unknown_kind_leave_an_instance_undecided(unknown: int, undecided: set[int]) -> None:
+    made = with_plan(replace(preview(), tagging=KINDS, ops=frozenset({"get"})))
+    entries = [Entry(7, 1, 1, b"x", 10, False), Entry(7, 0, 1, b"y", unknown, False)]
+    made.add(RawSlice("a", 101 * SECOND, {7: 10 + unknown}, entries), None)
+    assert made.undecided == undecided
+    assert made.summaries[7].total == 10
+    assert made.summaries[7].upper(Key.whole(b"y")) == unknown
+
+
+def test_misses_of_a_request_of_unknown_kind_are_not_known() -> None:
+    made = with_plan(replace(preview(Wish(misses=True)), tagging=KINDS))
+    entries = [Entry(7, 1, 1, b"x", 10, False), Entry(7, 0, 1, b"y", 3, False)]
+    made.add(RawSlice("a", 101 * SECOND, {7: 13}, entries), None)
+    made.finish([Entry(7, 0, 1, b"x", 4, False)], [])
+    keys = made.summaries[7].keys
+    assert (keys[Key.whole(b"x")].misses, keys[Key.whole(b"y")].misses) == (4, None)

@@ -16,7 +16,7 @@ from tests.node.bpftrace_text import LAYOUTS, NONCE, chunked, entries, line_of
 PIECE, PIECES = LAYOUTS[0]
 Slice = list[Entry]
 slices = st.lists(
-    st.lists(entries(PIECE), max_size=4, unique_by=lambda entry: entry[:4]),
+    st.lists(entries(), max_size=4, unique_by=lambda entry: entry[:4]),
     min_size=1,
     max_size=4,
 )
@@ -107,7 +107,7 @@ def test_nothing_counts_twice_or_not_at_all(all_slices: list[Slice], cuts: list[
         else:
             continue
         break
-    while_it_printed = data.draw(st.lists(entries(PIECE), max_size=2, unique_by=lambda entry: entry[:4]))
+    while_it_printed = data.draw(st.lists(entries(), max_size=2, unique_by=lambda entry: entry[:4]))
     if bpftrace.filling < 3:
         bpftrace.maps["ba"[bpftrace.filling % 2]].clear()
         bpftrace.totals["ba"[bpftrace.filling % 2]].clear()

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.probes.layout import key_expression, key_layout, key_sizes
+from fleettrace.node.words import key_of_words
+from fleettrace.probes.layout import key_expression, key_layout, key_sizes, word_expression, word_statements
 from fleettrace.probes.model import Bound, KeyLayout
 from fleettrace.summary.key import KEY_MAX_LENGTH
 
@@ -46,22 +47,51 @@ def read(
     return strings
 
 
-def pieces_for(layout: KeyLayout, length: int) -> int:
-    return 1 if length <= layout.piece else layout.pieces
+def words(statements: str, key: bytes, before: bytes, behind: bytes) -> dict[str, int]:
+    """Run the statements as Python on a key between other bytes. A read that goes behind the key's end fails."""
+    memory, start = before + key + behind, len(before)
+
+    def read(address: int) -> int:
+        assert address + 8 <= start + len(key)
+        return int.from_bytes(memory[address : address + 8], "little")
+
+    python = re.sub(r"\*\(uint64\*\)(?:uptr)?", "read", statements.replace("(uint64)", "").replace("$", "v_"))
+    depth, lines = 0, []
+    for part in re.split(r"([{};])", python):
+        lines += [" " * depth + part.strip()] if part.strip() not in ("", "{", "}", ";") else []
+        if part == "{":
+            depth, lines[-1] = depth + 1, lines[-1] + ":"
+        depth -= part == "}"
+    variables = {"v_key": start, "v_length": len(key), "read": read}
+    exec("\n".join(lines), {"__builtins__": {}}, variables)
+    return {name.removeprefix("v_"): value for name, value in variables.items() if isinstance(value, int)}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("anywhere", [False, True])
+@given(key=st.binary(min_size=1, max_size=72).filter(any), before=st.binary(min_size=8, max_size=8))
+def test_a_short_key_comes_through_whole_and_nothing_else(
+    version: tuple[int, int, int], anywhere: bool, key: bytes, before: bytes
+) -> None:
+    layout = key_layout(version)
+    found = words(word_statements(layout, anywhere=anywhere), key, before, b"SECRET" * 20)
+    shown = ", ".join(str(found[name.removeprefix("$")]) for name in word_expression(layout).split(", "))
+    assert key_of_words(shown.encode(), len(key)) == key
+    assert len(shown.split(", ")) == layout.words
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("other_bound", [False, True])
 @given(length=st.integers(1, KEY_MAX_LENGTH), generous=st.booleans(), any_length=st.booleans())
-def test_a_key_comes_through_whole_and_nothing_else(
+def test_a_long_key_comes_through_whole_and_nothing_else(
     version: tuple[int, int, int], other_bound: bool, length: int, generous: bool, any_length: bool
 ) -> None:
     layout = key_layout(version, other_bound=other_bound)
     # Only releases whose own limit is known to be S - 1 bytes are relied on for it.
     generous &= layout.bound is not Bound.BPFTRACE
+    length = length if any_length else max(length, layout.short + 1)
     key = bytes(number % 255 + 1 for number in range(length))
-    pieces = layout.pieces if any_length else pieces_for(layout, length)
-    expression = key_expression(layout, pieces, any_length=any_length)
+    expression = key_expression(layout, any_length=any_length)
     memory = key + b"SECRET" * 100
     strings = read(layout, expression, memory, length, generous=generous, any_length=any_length)
     assert b"".join(text for _, text in strings) == key
@@ -84,11 +114,4 @@ def test_the_longest_key_has_room(version: tuple[int, int, int]) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_no_version_is_asked_for_more_than_its_strings_can_hold(version: tuple[int, int, int]) -> None:
-    for one_string in (False, True):
-        assert key_layout(version, one_string=one_string).strlen <= (200 if version < (0, 23, 0) else 1024)
-
-
-def test_a_line_that_ends_with_a_nul_is_one_string() -> None:
-    layout = key_layout((0, 17, 0), one_string=True)
-    assert layout.pieces == 1
-    assert key_expression(layout, 1, ends_with_nul=True) == "str($key)"
+    assert key_layout(version).strlen <= 200

@@ -57,9 +57,9 @@ def test_its_maps_are_apart_from_ours_and_the_named_ones_are_printed(tmp_path: P
     text = text_of(script_of(tmp_path, TEXT), 11)
     assert "@own_mine_N[tid] = 1" in text
     assert "@c_N[((uint64)pid << 32)" in text
-    assert "@v_N[((uint64)pid << 32)" in text
+    assert "@u_N[((uint64)pid << 32)" in text
     assert "print(@c_N, 2000)" in text
-    assert "print(@v_N, 2000)" in text
+    assert "print(@u_N, 2000)" in text
 
 
 def test_its_probes_are_counted(tmp_path: Path) -> None:

@@ -120,6 +120,19 @@ def test_low_coverage_is_warned_of() -> None:
     assert message == "the trace saw less than 99% of the traffic on c2: 50.0% at worst"
 
 
+def test_unknown_coverage_of_one_instance_is_unknown_for_the_fleet() -> None:
+    def not_asked(instance: InstanceResult) -> None:
+        instance.coverage = None
+
+    run = small()
+    assert build_report(run).totals.coverage_unknown == ()
+    add_host(run, "cache-009", {b"a": count([5])}, instance=not_asked)
+    report = build_report(run)
+    assert (report.totals.coverage, report.totals.coverage_unknown) == (None, ("cache-009",))
+    assert report.totals.certified == 0
+    assert "coverage-unknown" in codes(run)
+
+
 def test_nothing_traced_is_not_known_rather_than_nothing() -> None:
     run = new_run()
     failed(run, "c1", HostState.UNREACHABLE, "connect", "no route")

@@ -13,7 +13,7 @@ from fleettrace.errors import HostState
 from fleettrace.store.writing import RunFileWriter
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
-from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, RunInfo, Warn
+from fleettrace.summary.run import Coverage, Failure, HostResult, InstanceResult, ProbeVerdict, RunInfo, Warn
 from tests.summary.strategies import summaries
 
 __all__ = ["Swept", "host_result", "info", "runs", "write"]
@@ -44,6 +44,7 @@ def host_result(
             window_s=window_s,
             requests=summary.total,
             absent=summary.absent,
+            coverage=Coverage(summary.total, summary.total),
         )
         for instance, summary in sorted(counted.items())
     ]

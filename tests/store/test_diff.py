@@ -11,7 +11,7 @@ import pytest
 from fleettrace.errors import HostState
 from fleettrace.store.diff import compare
 from fleettrace.store.diff_families import overlap
-from fleettrace.store.diff_model import Change, Diff, Kind, Subject
+from fleettrace.store.diff_model import Apart, Change, Diff, Kind, Subject
 from fleettrace.store.history_model import KeptRun, KeptTemplate
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import Failure
@@ -135,10 +135,12 @@ def test_a_host_that_gets_twice_the_traffic_has_risen() -> None:
     assert said(diff, Subject.HOST) == {"cache-3": "risen"}
 
 
-def test_hosts_of_one_run_alone_are_new_and_gone() -> None:
+def test_hosts_of_one_run_alone_are_not_compared() -> None:
     larger = drawn(2, replace(CALM, hosts=5))
-    assert said(compare(drawn(1), larger), Subject.HOST) == {"cache-4": "new"}
-    assert said(compare(larger, drawn(1)), Subject.HOST) == {"cache-4": "gone"}
+    for before, after, why in ((drawn(1), larger, "not selected before"), (larger, drawn(1), "not selected after")):
+        diff = compare(before, after)
+        assert said(diff, Subject.HOST) == {}
+        assert diff.apart == (Apart("cache-4", why),)
 
 
 def test_a_key_that_left_a_host_for_another_has_moved() -> None:

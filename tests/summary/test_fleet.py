@@ -139,6 +139,15 @@ def test_with_a_host_missing_nothing_is_certified(hosts: Traffic) -> None:
     assert not any(row.certified for row in traced(hosts)[0].rank(10, bounds_open=True))
 
 
+@settings(max_examples=150)
+@given(traffic, st.integers(1, 8), st.integers(1, 40), st.integers(0, KEYS))
+def test_requests_that_were_not_traced_may_be_of_any_key(hosts: Traffic, n: int, missing: int, of: int) -> None:
+    fleet, truth = traced(hosts)
+    truth[key(of)] += missing
+    for row in fleet.rank(n, missing=missing):
+        assert not row.certified or is_in_top(truth, row.key, n)
+
+
 @given(traffic)
 def test_the_hottest_host_is_the_one_that_listed_it_most(hosts: Traffic) -> None:
     alone = {f"c{number}": traced([host])[0] for number, host in enumerate(hosts)}

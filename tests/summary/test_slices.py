@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleettrace.summary.counts import OPS, Summary
-from fleettrace.summary.slices import MapLimits, add_slice, hidden_bounds
+from fleettrace.summary.slices import MapLimits, SliceCounts, Spread, add_slice, hidden_bounds, spread_over
 from tests.summary.kernel import Request, key, run_slice, summarise
 
 INSTANCES = 2
@@ -46,9 +47,42 @@ def test_to_add_a_slice_is_to_add_its_summary(
     direct, merged = Summary(), Summary()
     for number, traffic in enumerate(slices):
         part = run_slice(traffic, bounds, INSTANCES).parts[0]
-        add_slice(direct, part, bounds, number // 2 + 1, op_of)
-        merged.add(summarise(part, bounds, number // 2 + 1, op_of))
+        spread = Spread(number // 2 + 1, (3, 1)[: number % 2 + 1])
+        own = Summary()
+        add_slice(direct, part, bounds, spread, op_of)
+        add_slice(own, part, bounds, spread, op_of)
+        merged.add(own)
     assert direct == merged
+
+
+@given(st.integers(0, 10**12), st.lists(st.integers(1, 10**9), min_size=1, max_size=6))
+def test_parts_of_a_count_are_in_proportion_and_add_up(count: int, weights: list[int]) -> None:
+    parts = Spread(0, tuple(weights)).parts(count)
+    assert sum(parts) == count
+    assert all(abs(part - count * weight / sum(weights)) <= 1 for part, weight in zip(parts, weights, strict=True))
+
+
+@given(st.lists(st.integers(1, 4_000), min_size=1, max_size=20), st.integers(1, 50))
+def test_steady_traffic_has_a_steady_timeline_however_late_slices_end(lengths_ms: list[int], rate: int) -> None:
+    bounds, ends = MapLimits(10, 10, TAGS), [0]
+    for length in lengths_ms:
+        ends.append(ends[-1] + length)
+    buckets = -(-ends[-1] // 1000)
+    summary = Summary()
+    for start, end in pairwise(ends):
+        part = SliceCounts(0, start, end, rate * (end - start), {(key(1), 0): rate * (end - start)})
+        add_slice(summary, part, bounds, spread_over(start, end, 1000, buckets), None)
+    assert sum(summary.course) == rate * ends[-1]
+    assert summary.keys[key(1)].course == summary.course
+    # A slice may leave out two slivers of a fiftieth, and so may its neighbors.
+    assert all(abs(count - 1000 * rate) <= 1000 * rate // 10 for count in summary.course[: ends[-1] // 1000 - 1])
+
+
+def test_what_comes_behind_the_timelines_end_is_in_its_last_bucket() -> None:
+    assert spread_over(2_500, 3_025, 1000, 3) == Spread(2)
+    assert spread_over(3_000, 3_025, 1000, 3) == Spread(2)
+    assert spread_over(700, 2_300, 1000, 3) == Spread(0, (300, 1000, 300))
+    assert spread_over(1_000, 2_005, 1000, 3) == Spread(1)
 
 
 @given(requests, st.booleans())

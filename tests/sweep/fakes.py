@@ -43,6 +43,8 @@ EMPTY_NODE = b"".join(
         (b"preempt-boot", b""),
         (b"preempt-built", b""),
         (b"direct", b"yes"),
+        (b"pidns", b"pid:[4026531836]"),
+        (b"boot", b""),
         (b"end", b"0"),
     )
 )

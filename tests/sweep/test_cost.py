@@ -31,7 +31,7 @@ from fleettrace.sweep.cost import (
 
 SECOND = 1_000_000_000
 PID = 7
-LAYOUTS = [key_layout((0, 17, 0)), key_layout((0, 23, 0)), key_layout((0, 17, 0), one_string=True)]
+LAYOUTS = [key_layout((0, 17, 0)), key_layout((0, 23, 0))]
 RATES = st.floats(0, 2_000_000)
 CPUS = st.integers(1, 1024)
 

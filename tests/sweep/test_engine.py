@@ -29,7 +29,7 @@ from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.settings import HostTask, SweepSettings, printed_entries
 from fleettrace.sweep.stop import Reason
 from fleettrace.sweep.waves import serial
-from tests.sweep.fakes import FakeTransport, sweep_of
+from tests.sweep.fakes import EMPTY_NODE, FakeTransport, sweep_of
 
 NAMES = [f"cache-{number:03}" for number in range(20)]
 DENIED = HostError(HostState.AUTH_FAILED, "auth-failed", "login refused")
@@ -89,6 +89,14 @@ def test_a_garbled_answer_is_the_hosts_own_failure() -> None:
     assert states(result) == {"a": HostState.TRACE_FAILED, "b": HostState.NO_INSTANCES}
     assert result.hosts[0].error is not None
     assert result.hosts[0].error.code == "discovery-garbled"
+
+
+def test_a_lie_is_the_hosts_own_failure() -> None:
+    lie = EMPTY_NODE.replace(b"0-1", b"0-" + b"9" * 5000)
+    result = sweep_of(FakeTransport(reports={"a": lie}), ["a", "b"], SweepSettings(), []).run()
+    assert states(result) == {"a": HostState.TRACE_FAILED, "b": HostState.NO_INSTANCES}
+    assert result.hosts[0].error is not None
+    assert result.hosts[0].error.code == "implausible-output"
 
 
 @pytest.mark.parametrize(

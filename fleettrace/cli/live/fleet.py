@@ -59,6 +59,11 @@ class LiveHost:
     keys: dict[Key, int] = field(default_factory=dict)
     course: list[int] = field(default_factory=list)
 
+    @property
+    def measured(self) -> bool:
+        """Whether its requests were counted, be it that there were none."""
+        return bool(self.instances)
+
 
 @dataclass(slots=True)
 class _Second:

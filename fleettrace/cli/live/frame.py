@@ -128,7 +128,7 @@ def _remarks(view: LiveView, rows: Sequence[Row]) -> list[str]:
     host = view.fleet.hosts.get(view.place.host) if view.place.host is not None else None
     if host is not None:
         state = host.phase if host.state is None else host.state.value
-        remarks.append(f"{state}, {whole(host.requests)} requests")
+        remarks.append(f"{state}, {whole(host.requests)} requests" if host.measured else f"{state}, not measured")
         remarks += [escape_text(host.message)] if host.message else []
     unknown = {Sort.BYTES: "bytes are not known", Sort.MISSES: "misses are not known"}.get(view.sort)
     if rows and unknown is not None and all(row.measure(view.sort) < 0 for row in rows):
@@ -159,7 +159,7 @@ def _columns(view: LiveView, rows: Sequence[Row], paper: Screen) -> list[Column]
     columns = [
         Column("requests", [whole(row.requests) for row in rows]),
         Column("req/s", [_rate(row, fleet.span_s) for row in rows] if recent else [""] * len(rows)),
-        Column("share", [percent(row.requests / base if base else None) for row in rows]),
+        Column("share", [percent(row.requests / base if base and row.requests is not None else None) for row in rows]),
     ]
     if any(row.misses is not None for row in rows):
         columns.append(Column("misses", [compact(row.misses) for row in rows]))

@@ -57,7 +57,8 @@ class Row:
     """The key, the template or the host that it is about."""
     name: str
     """As it may be shown."""
-    requests: int
+    requests: int | None
+    """None where nothing was measured."""
     recent: int | None
     """Requests of the last seconds; None where that is not kept."""
     misses: int | None = None
@@ -91,7 +92,7 @@ def list_rows(
         return [_key_row(fleet, place.host, key, name) for key in nsmallest(MOST, keys, key=order)]
     rows = _template_rows(fleet, families) if place.kind is Kind.TEMPLATES else _host_rows(fleet, place.key)
     found = (row for row in rows if words in row.name.casefold())
-    return nsmallest(MOST, found, key=lambda row: (-row.measure(sort), -row.requests, row.name))
+    return nsmallest(MOST, found, key=lambda row: (-row.measure(sort), -row.measure(Sort.REQUESTS), row.name))
 
 
 def _keys_of(fleet: LiveFleet, families: Templates, place: Place) -> Iterable[Key]:
@@ -154,6 +155,7 @@ def _host_rows(fleet: LiveFleet, key: Key | None) -> Iterable[Row]:
         if on_host is None:
             course = tuple(host.course)
             number = len(host.instances)
-            yield Row(name, escape_text(name), host.requests, host.recent, number=number, course=course, state=state)
+            requests, recent = (host.requests, host.recent) if host.measured else (None, None)
+            yield Row(name, escape_text(name), requests, recent, number=number, course=course, state=state)
         elif name in on_host:
             yield Row(name, escape_text(name), on_host[name], None, number=len(host.instances), state=state)

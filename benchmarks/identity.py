@@ -1,0 +1,64 @@
+"""What knowing a binary by its content costs a node: CPU time of the look around, and of binding a trace.
+
+python -m benchmarks.identity      # medians of 15, in turns
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from fleettrace.node.discovery import discovery_script, parse_discovery
+from fleettrace.node.scripts import script_text
+from tests.binary.builds import build
+from tests.binary.traffic import memcached
+
+ROUNDS = 15
+HASH = b"    sum=\n    ["
+
+
+def cpu_ms(script: bytes) -> float:
+    """CPU milliseconds of a script and all that it starts."""
+
+    def used() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = used()
+    subprocess.run(["sh"], input=script, stdout=subprocess.DEVNULL, check=True)
+    return (used() - before) * 1e3
+
+
+def main() -> None:
+    look = discovery_script(["bpftrace"], "host")
+    unhashed = look.replace(HASH, b"    sum=\n    return\n    [")
+    assert unhashed != look
+    with TemporaryDirectory() as folder:
+        for size in (None, 10 << 20):
+            binary = Path(shutil.copy2(build("plain"), Path(folder) / "memcached"))
+            if size is not None:
+                os.truncate(binary, size)
+            with memcached(binary) as (pid, _):
+                report = subprocess.run(["sh"], input=look, capture_output=True, check=True).stdout
+                [instance] = [one for one in parse_discovery(report).instances if one.pid == pid]
+                site = f"{pid} {instance.binary.size} {instance.binary.sha256} - -"
+                parts = script_text("identity.sh", "binding.sh") + "release\n"
+                binding = f"program=\nsites='{site}'\n{parts}".encode()
+                rounds = [(cpu_ms(look), cpu_ms(unhashed), cpu_ms(binding), cpu_ms(b":")) for _ in range(ROUNDS)]
+            hashing = statistics.median(one - other for one, other, *_ in rounds)
+            bound = statistics.median(one - other for *_, one, other in rounds)
+            whole = statistics.median(one for one, *_ in rounds)
+            print(
+                f"{binary.stat().st_size / 1e6:.1f} MB: look around {whole:.0f} ms, of which the hash {hashing:.1f} ms"
+            )
+            print(f"    binding a trace {bound:.1f} ms")
+            binary.unlink()
+
+
+if __name__ == "__main__":
+    main()

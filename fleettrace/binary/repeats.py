@@ -1,0 +1,127 @@
+"""Look-ups that a request makes a second time: the store of a counter that the same request creates.
+
+`ma` with N, and a binary incr with an initial value, look their key up in do_add_delta; when it is not there, they
+store it, and do_store_item looks it up again. That look-up is told by who called do_store_item: a function that calls
+do_add_delta too, right after it has made room for an item without flags. (Other stores have the client's flags, and
+most make room when the command comes and store from the state machine, once the value is there.) Where that return
+address lies on the stack, the unwind table says.
+Sources: process_marithmetic_command (proto_text.c), complete_incr_bin (proto_bin.c) of memcached 1.4.15 to 1.6.45.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fleettrace.binary.elf import Machine
+from fleettrace.binary.functions import Function
+from fleettrace.binary.machinecode import ARGUMENTS, block_before, reachable, written
+from fleettrace.binary.references import Kind, Reference, References
+from fleettrace.binary.unwind import return_address_slot
+
+__all__ = ["Caller", "RepeatedLookups"]
+
+_MAX_DISTANCE = 64
+"""Instructions from the call of item_alloc to that of do_store_item; real ones are within 40."""
+_MAX_WRAPPER = 512
+"""Bytes of the largest add_delta."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A return address further up the stack: `offset` bytes above that of the probed function, `address` virtual."""
+
+    offset: int
+    address: int
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedLookups:
+    """What is known of the binary: where do_add_delta calls do_item_get, where item_alloc and do_item_alloc
+    begin, and what gives the instructions of the function at an address."""
+
+    references: References
+    arith: Collection[int]
+    allocators: Collection[int]
+    read: Callable[[int], Mapping[int, Any]]
+
+    def repeats(self, site: Reference) -> tuple[tuple[Caller, ...], ...]:
+        """Return the chains of callers, nearest first, by which the look-up of do_store_item at `site` is a repeated
+        one. One empty chain: every look-up from there is."""
+        store = self.references.functions.at(site.site)
+        if store is None:
+            return ()
+        if self._creates(site.site):
+            return ((),)
+        return tuple(self._chains(site, store.start))
+
+    def _chains(self, site: Reference, store: int) -> Iterator[tuple[Caller, ...]]:
+        first = _slot(self.references, site)
+        for call in _calls(self.references, store):
+            wrapper, second = self.references.functions.at(call.site), _slot(self.references, call)
+            if first is None or wrapper is None or not _alone(self.references, store, call):
+                continue
+            near = Caller(first, call.site + call.size)
+            if self._creates(call.site):
+                yield (near,)
+                continue
+            for outer in _calls(self.references, wrapper.start) if second is not None else ():
+                if second is not None and self._creates(outer.site) and _alone(self.references, wrapper.start, outer):
+                    yield near, Caller(first + second, outer.site + outer.size)
+
+    def _creates(self, site: int) -> bool:
+        """Whether the call at `site` stores a new item, in a function that calls do_add_delta too."""
+        function = self.references.functions.at(site)
+        if function is None or not self._adds(function):
+            return False
+        code = self.read(function.start)
+        allocating = (r for r in self.references.leaving(function.start) if r.target in self.allocators)
+        made = [r for r in allocating if _without_flags(self.references.elf.machine, code, r.site)]
+        return any(
+            instruction.address == site
+            for call in made
+            for _, instruction in reachable(code, call.site + call.size, _MAX_DISTANCE)
+        )
+
+    def _adds(self, function: Function) -> bool:
+        """Whether a function calls do_add_delta, or add_delta that wraps it, or holds it inlined."""
+        functions = self.references.functions
+        deltas = {inner.start for at in self.arith if (inner := functions.at(at)) is not None}
+        wrappers = {
+            outer.start
+            for start in deltas
+            for r in self.references.to(start)
+            if (outer := functions.at(r.site)) is not None and outer.end - outer.start <= _MAX_WRAPPER
+        }
+        return function.start in deltas or bool(self.references.callees(function.start) & (deltas | wrappers))
+
+
+def _calls(references: References, start: int) -> list[Reference]:
+    return [reference for reference in references.to(start) if reference.kind is Kind.CALL]
+
+
+def _slot(references: References, call: Reference) -> int | None:
+    """Bytes from the return address of a call to that of the function it is in."""
+    function = references.functions.at(call.site)
+    if function is None or function.unwind is None:
+        return None
+    slot = return_address_slot(references.elf.machine, function.unwind, function.start, call.site)
+    return None if slot is None else slot + 8
+
+
+def _alone(references: References, start: int, call: Reference) -> bool:
+    """Whether no other call of the function at `start` looks the same in the bits that the kernel compares."""
+    bits = [(each.site + each.size) & 0xFFF for each in references.to(start)]
+    return bits.count((call.site + call.size) & 0xFFF) == 1
+
+
+def _without_flags(machine: Machine, code: Mapping[int, Any], site: int) -> bool:
+    """Whether the third argument of the call at `site` is the constant 0: item_alloc(key, nkey, flags, ...)."""
+    names = set(ARGUMENTS[machine][2])
+    for instruction in block_before(code, site):
+        if written(instruction) & names:
+            text = f"{instruction.mnemonic} {instruction.op_str}"
+            return re.fullmatch(r"xor (\w+), \1|movz? \w+, (#?(0x)?0|wzr)", text) is not None
+    return False

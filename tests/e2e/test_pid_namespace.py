@@ -1,0 +1,178 @@
+"""In a PID namespace, where bpftrace and /proc number processes otherwise, counts are right or the host unsupported."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from fleettrace.lab.load import Client
+from fleettrace.lab.memcached import DEBIAN, read_stats
+from fleettrace.lab.protocol import Command as Request
+from fleettrace.lab.system import wait_until
+from fleettrace.lab.truth import Place, Truth
+from tests.e2e.command import Command, Done
+from tests.e2e.fleet import keys_of
+
+pytestmark = pytest.mark.lab
+
+SCRIPT = str(Path(__file__).parents[2] / "bpftrace" / "slow-commands.bt")
+REQUESTS = (
+    [Request("set", (b"a",))] * 23
+    + [Request("get", (b"a", b"b"))] * 101
+    + [Request("get", (b"k" * 200,))] * 53
+    + [Request("delete", (b"b",))] * 7
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """Memcached processes in a PID namespace of their own, whose /proc shows only them."""
+
+    pids: tuple[int, ...]
+    """As this machine numbers them."""
+    ports: tuple[int, ...]
+    beside: int
+    """The port of a process of the same file outside of the namespace."""
+    inventory: Path
+
+    @property
+    def entering(self) -> list[str]:
+        return ["nsenter", "-t", str(self.pids[0]), "-p", "-m"]
+
+    def with_bpftrace(self, script: Path, text: str) -> Nested:
+        """Return the same with another bpftrace command."""
+        script.write_text(text)
+        script.chmod(0o755)
+        inventory = script.with_suffix(".yaml")
+        more = f"ansible_connection: local, fleettrace_bpftrace: {script}"
+        inventory.write_text(self.inventory.read_text().replace("ansible_connection: local", more))
+        return replace(self, inventory=inventory)
+
+    def trace(self, requests: Sequence[Request], *options: str) -> tuple[Done, Truth]:
+        """Run fleettrace inside while each process carries out the requests."""
+        arguments = ["run", "-i", str(self.inventory), "--duration", "4s", "--top", "1000", "--output", "json", "-v"]
+        with Command([*arguments, *options], inside=self.entering) as command, ExitStack() as clients:
+            command.wait_for_trace("here")
+            truth = Truth()
+            for port in self.ports:
+                client = clients.enter_context(Client(Place("here", port), "127.0.0.1"))
+                client.send(requests)
+                truth = truth + client.truth
+            clients.enter_context(Client(Place("there", self.beside), "127.0.0.1")).send(REQUESTS)
+            return command.finish(), truth
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def nested(folder: Path, binary: Path) -> Iterator[Nested]:
+    """Run two processes of one file in a namespace, and one outside of it."""
+    ports = (free_port(), free_port(), free_port())
+    binary = Path(shutil.copy(binary, folder / "memcached"))
+    folder.chmod(0o755)
+    server = f"{binary} -u root -l 127.0.0.1 -t 2 -p"
+    inner = f"mount -t proc proc /proc; {server} {ports[0]} & sleep 0.3; exec {server} {ports[1]}"
+    outer = subprocess.Popen(["unshare", "-p", "-f", "-m", "sh", "-c", inner], start_new_session=True)
+    beside = subprocess.Popen([*server.split(), str(ports[2])])
+    try:
+        wait_until(lambda: all(answers(port) for port in ports), "memcached does not start")
+        pids = tuple(pid_of(port) for port in ports[:2])
+        inventory = folder / "inventory.yaml"
+        inventory.write_text("all: {hosts: {here: {ansible_connection: local}}}\n")
+        yield Nested(pids, ports[:2], ports[2], inventory)
+    finally:
+        beside.kill()
+        beside.wait()
+        for child in children(outer.pid):
+            os.kill(child, signal.SIGKILL)
+        outer.wait()
+
+
+def answers(port: int) -> bool:
+    try:
+        return bool(read_stats("127.0.0.1", port)["pid"])
+    except OSError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def pid_of(port: int) -> int:
+    """The process that listens on a port, as this machine numbers it."""
+    lines = subprocess.run(["ss", "-Hltnp", f"sport = :{port}"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"pid=(\d+)", lines)
+    assert found is not None, lines
+    return int(found[1])
+
+
+@pytest.fixture(scope="module")
+def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nested]:
+    with nested(tmp_path_factory.mktemp("nested"), DEBIAN) as processes:
+        yield processes
+
+
+def test_requests_are_counted_by_key_and_process(inside: Nested) -> None:
+    done, truth = inside.trace(REQUESTS, "--misses")
+    host = done.host("here")
+    assert (host["state"], host["error"], done.status) == ("ok", None, 0)
+    assert host["requests"] == truth.total("here") == 2 * 285
+    assert [instance["requests"] for instance in host["instances"]] == [285, 285]
+    assert keys_of(done.report["keys"]) == truth.by_key()
+    assert done.report["totals"]["coverage"]["share"] == 1
+    misses = {row["key"]: row["misses"] for row in done.report["keys"]}
+    assert misses == {"a": 0, "b": 2 * 108, "k" * 200: 2 * 53}
+
+
+@pytest.mark.parametrize("words", [["run", "--duration", "1s"], ["check"]])
+def test_a_bpftrace_without_the_kernels_types_is_unsupported(inside: Nested, tmp_path: Path, words: list[str]) -> None:
+    untyped = inside.with_bpftrace(tmp_path / "bpftrace", '#!/bin/sh\nBPFTRACE_BTF=/nonexistent exec bpftrace "$@"\n')
+    arguments = [*words, "-i", str(untyped.inventory), "--output", "json"]
+    with Command(arguments, inside=inside.entering) as command:
+        done = command.finish()
+    host = done.host("here")
+    assert (host["state"], host["error"]["code"], done.status) == ("unsupported", "pid-namespace", 4)
+    assert "--pid=host" in host["error"]["message"]
+
+
+def test_a_program_of_ones_own_is_unsupported_there(inside: Nested) -> None:
+    arguments = [
+        "run",
+        "-i",
+        str(inside.inventory),
+        "--duration",
+        "1s",
+        "--output",
+        "json",
+        "--script",
+        SCRIPT,
+    ]
+    with Command(arguments, inside=inside.entering) as command:
+        done = command.finish()
+    host = done.host("here")
+    assert (host["state"], host["error"]["code"]) == ("unsupported", "pid-namespace")
+
+
+def test_a_kernel_without_btf_is_unsupported_there(inside: Nested) -> None:
+    masked = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /sys/kernel/btf && exec "$@"', "sh"]
+    arguments = ["run", "-i", str(inside.inventory), "--duration", "1s", "--output", "json"]
+    with Command(arguments, inside=[*inside.entering, *masked]) as command:
+        done = command.finish()
+    host = done.host("here")
+    assert (host["state"], host["error"]["code"]) == ("unsupported", "pid-namespace")
+    assert "/sys/kernel/btf/vmlinux" in host["error"]["message"]

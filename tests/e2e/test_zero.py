@@ -1,0 +1,218 @@
+"""A trace that saw nothing of the traffic is never `ok`, whatever made it blind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from fleettrace.lab.memcached import DEBIAN
+from fleettrace.lab.protocol import Command as Request
+from tests.e2e.command import Command, Done
+from tests.e2e.local import Served, served
+
+pytestmark = pytest.mark.lab
+
+SAMPLED_S = 1.5
+"""After so many seconds of the window memcached has been asked for its counters within it."""
+REQUESTS = [Request("set", (b"a",))] * 23 + [Request("get", (b"a", b"b"))] * 101
+BLINDER = """\
+#!/bin/bash
+# bpftrace with a program that counts the requests of no process, as where process ids are another namespace's.
+for argument; do
+    shift
+    set -- "$@" "$(printf %s "$argument" | sed 's/pid == [0-9]*/pid == 1/g')"
+done
+exec bpftrace "$@" < <(sed 's/pid == [0-9]*/pid == 1/g')
+"""
+
+
+@pytest.fixture(scope="module")
+def served_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("served"), DEBIAN) as server:
+        yield server
+
+
+@pytest.fixture
+def blinder(tmp_path: Path) -> Path:
+    script = tmp_path / "bpftrace"
+    script.write_text(BLINDER)
+    script.chmod(0o755)
+    return script
+
+
+def inventory_with(server: Served, script: Path) -> Path:
+    inventory = script.parent / "inventory.yaml"
+    text = server.inventory.read_text()
+    inventory.write_text(text.replace("fleettrace_instances", f"fleettrace_bpftrace: {script}, fleettrace_instances"))
+    return inventory
+
+
+def blinded(server: Served, script: Path, requests: Sequence[Request], *options: str) -> Done:
+    """Trace the server with a bpftrace that sees none of these requests, sent well inside the window."""
+    inventory = inventory_with(server, script)
+    with Command(["run", "-i", str(inventory), "--duration", "6s", "--output", "json", "-v", *options]) as command:
+        command.wait_for_trace("here")
+        time.sleep(SAMPLED_S)
+        server.send(requests, 10_000)
+        return command.finish()
+
+
+def test_traffic_that_the_trace_did_not_see_is_a_failure(served_here: Served, blinder: Path) -> None:
+    done = blinded(served_here, blinder, REQUESTS)
+    host = done.host("here")
+    assert (host["state"], host["error"]["code"]) == ("trace-failed", "blind")
+    instance = host["instances"][0]
+    assert (instance["state"], instance["requests"]) == ("trace-failed", None)
+    assert instance["coverage"] == {"counted": 225, "traced": 0, "share": 0}
+    assert done.status == 4
+    assert done.report["totals"]["requests"] is None
+
+
+def test_an_idle_memcached_is_ok_with_zero_requests(served_here: Served) -> None:
+    done, _ = served_here.trace([])
+    host = done.host("here")
+    assert (host["state"], host["requests"], done.status) == ("ok", 0, 0)
+    assert done.report["totals"]["coverage"] == {"counted": 0, "traced": 0, "share": None}
+
+
+@pytest.fixture(scope="module")
+def unasked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A memcached that tells its counters to nobody without a password: -Y."""
+    folder = tmp_path_factory.mktemp("unasked")
+    passwords = folder / "passwords"
+    passwords.write_text("tester:secret\n")
+    with served(folder, DEBIAN, "-u", "root", "-Y", str(passwords), ready=listens) as server:
+        yield server
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def ask(server: Served, *requests: bytes) -> None:
+    """Log in and send requests, each answered by one line or more that end with `END`."""
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection,
+        connection.makefile("rb") as lines,
+    ):
+        connection.sendall(b"set auth 0 0 13\r\ntester secret\r\n")
+        assert lines.readline() == b"STORED\r\n"
+        for request in requests:
+            connection.sendall(request)
+            assert lines.readline() == b"END\r\n"
+
+
+def test_coverage_that_cannot_be_known_certifies_nothing(unasked: Served) -> None:
+    with Command(["run", "-i", str(unasked.inventory), "--duration", "4s", "--output", "json", "-v"]) as command:
+        command.wait_for_trace("here")
+        ask(unasked, *[b"get a\r\n"] * 23)
+        done = command.finish()
+    assert (done.host("here")["state"], done.host("here")["requests"]) == ("ok", 23)
+    assert (done.report["totals"]["coverage"], done.report["totals"]["coverage_unknown"]) == (None, ["here"])
+    assert done.report["totals"]["certified"] == 0
+    assert "coverage-unknown" in [warning["code"] for warning in done.report["warnings"]]
+
+
+def test_what_it_reads_from_its_sockets_is_traffic_too(unasked: Served, blinder: Path) -> None:
+    inventory = inventory_with(unasked, blinder)
+    with Command(["run", "-i", str(inventory), "--duration", "6s", "--output", "json", "-v"]) as command:
+        command.wait_for_trace("here")
+        time.sleep(SAMPLED_S)
+        ask(unasked, *[b"get " + b"k" * 250 + b"\r\n"] * 503)
+        done = command.finish()
+    assert (done.host("here")["state"], done.host("here")["error"]["code"], done.status) == ("trace-failed", "blind", 4)
+
+
+def test_a_zombie_is_not_alive(tmp_path: Path) -> None:
+    with served(tmp_path, DEBIAN) as server:
+        with Command(["run", "-i", str(server.inventory), "--duration", "5s", "--output", "json", "-v"]) as command:
+            command.wait_for_trace("here")
+            truth = server.send(REQUESTS, 10_000)
+            time.sleep(SAMPLED_S)
+            os.kill(server.pid, signal.SIGKILL)  # and does not wait for it
+            done = command.finish()
+        assert Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    host = done.host("here")
+    assert (host["state"], host["error"]["code"]) == ("partial", "memcached-ended")
+    assert host["requests"] == truth.total("here")
+
+
+def test_one_process_under_two_names_is_counted_once(served_here: Served, tmp_path: Path) -> None:
+    inventory = tmp_path / "inventory.yaml"
+    one = f"{{ansible_connection: local, fleettrace_instances: [{served_here.port}]}}"
+    inventory.write_text(f"all: {{hosts: {{here: {one}, there: {one}}}}}\n")
+    with Command(["run", "-i", str(inventory), "--duration", "4s", "--output", "json", "-v"]) as command:
+        command.wait_for_any_trace("here", "there")
+        truth = served_here.send(REQUESTS, 10_000)
+        done = command.finish()
+    assert done.status == 0
+    assert done.report["totals"]["requests"] == truth.total("here")
+    states = sorted((host["state"], host["requests"]) for host in done.report["hosts"])
+    assert states == [("no-instances", None), ("ok", truth.total("here"))]
+    (warning,) = [warning for warning in done.report["warnings"] if warning["code"] == "same-process"]
+    assert {warning["host"], warning["message"].rpartition(" as ")[2].partition(")")[0]} == {"here", "there"}
+
+
+def test_a_bpftrace_that_was_stopped_makes_the_window_no_longer(served_here: Served, tmp_path: Path) -> None:
+    """It counts to the end of its window in the kernel, and prints that when it is continued and interrupted."""
+    script, pid_file = tmp_path / "bpftrace", tmp_path / "pid"
+    script.write_text(f'#!/bin/sh\necho $$ >{pid_file}\nexec bpftrace "$@"\n')
+    script.chmod(0o755)
+    inventory = inventory_with(served_here, script)
+    with Command(["run", "-i", str(inventory), "--duration", "2s", "--output", "json", "-v"]) as command:
+        command.wait_for_trace("here")
+        tracer = int(pid_file.read_text())
+        os.kill(tracer, signal.SIGSTOP)
+        truth = served_here.send(REQUESTS, 10_000)
+        time.sleep(6)
+        served_here.send(REQUESTS, 10_000)
+        os.kill(tracer, signal.SIGINT)
+        os.kill(tracer, signal.SIGCONT)
+        done = command.finish()
+    host = done.host("here")
+    assert host["requests"] == truth.total("here")
+    assert host["instances"][0]["window_s"] == pytest.approx(2, abs=0.2)
+
+
+def test_steady_traffic_has_no_zero_and_no_double_in_its_timeline(served_here: Served, tmp_path: Path) -> None:
+    """Also while bpftrace does not run for 2.5 s: the slice that it ends late covers several buckets."""
+    script, pid_file = tmp_path / "bpftrace", tmp_path / "pid"
+    script.write_text(f'#!/bin/sh\necho $$ >{pid_file}\nexec bpftrace "$@"\n')
+    script.chmod(0o755)
+    arguments = ["run", "-i", str(inventory_with(served_here, script)), "--duration", "7s", "--output", "json", "-v"]
+    over = threading.Event()
+    with Command(arguments) as command:
+        load = threading.Thread(target=steadily, args=(served_here, over))
+        load.start()
+        try:
+            command.wait_for_trace("here")
+            time.sleep(2.3)
+            tracer = int(pid_file.read_text())
+            os.kill(tracer, signal.SIGSTOP)
+            time.sleep(2.5)
+            os.kill(tracer, signal.SIGCONT)
+            done = command.finish()
+        finally:
+            over.set()
+            load.join()
+    timeline = done.host("here")["course"]
+    mean = sum(timeline) / len(timeline)
+    assert len(timeline) == 7
+    assert sum(timeline) == done.host("here")["requests"]
+    assert all(0.5 * mean < count < 1.6 * mean for count in timeline), timeline
+
+
+def steadily(server: Served, over: threading.Event) -> None:
+    """Send 10 requests every 50 ms."""
+    due = time.monotonic()
+    while not over.wait(max(0.0, due - time.monotonic())):
+        server.send([Request("get", (b"a",))] * 10, 10)
+        due += 0.05

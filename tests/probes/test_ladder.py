@@ -1,0 +1,57 @@
+"""A kind of request that a binary does not show is refused, or looked for in another way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fleettrace.binary.analysis import BinaryAnalysis, analyse
+from fleettrace.probes.ladder import UnsupportedError, choose
+from fleettrace.probes.model import Rung, Wish
+from tests.binary.builds import build, stripped
+
+
+@pytest.fixture(scope="module")
+def unstripped() -> BinaryAnalysis:
+    return analyse(build("plain").read_bytes())
+
+
+def without_fetches(analysis: BinaryAnalysis) -> BinaryAnalysis:
+    """The analysis of a binary that has no do_update, such as 1.4.15: no fetch is known as one."""
+    sites = (site for site in analysis.call_sites if site.operation is not None and site.operation.value != "get")
+    return replace(analysis, call_sites=tuple(replace(site, fetch=None) for site in sites))
+
+
+def test_a_kind_that_is_shown_is_counted_by_look_ups(unstripped: BinaryAnalysis) -> None:
+    assert choose(unstripped, Wish(ops=frozenset({"get", "set"}))).rung is Rung.ITEM
+
+
+@pytest.mark.parametrize("op", ["get", "other"])
+def test_a_kind_that_is_not_shown_is_counted_by_lines(unstripped: BinaryAnalysis, op: str) -> None:
+    assert choose(without_fetches(unstripped), Wish(ops=frozenset({op}))).rung is Rung.COMMAND
+
+
+@pytest.mark.parametrize("op", ["get", "other"])
+def test_a_kind_that_is_not_shown_is_refused_where_the_probe_is_given(unstripped: BinaryAnalysis, op: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"which requests are {op} "):
+        choose(without_fetches(unstripped), Wish(Rung.ITEM, ops=frozenset({op})))
+
+
+def test_a_located_function_is_less_certain_than_a_named_one(unstripped: BinaryAnalysis) -> None:
+    assert choose(unstripped).certain
+    assert not choose(analyse(stripped("plain").read_bytes())).certain
+
+
+def test_counting_twice_is_named_where_it_is_not_recognised(unstripped: BinaryAnalysis) -> None:
+    plan = choose(unstripped)
+    assert plan.tagging.repeats == 2
+    assert "counts twice" not in plan.verdict.why
+    sites = tuple(replace(site, repeats=site.repeats[:1]) for site in unstripped.call_sites)
+    assert "counts twice" in choose(replace(unstripped, call_sites=sites)).verdict.why
+
+
+def test_a_second_look_up_that_looks_like_another_call_is_not_told_apart(unstripped: BinaryAnalysis) -> None:
+    [store] = [site for site in unstripped.call_sites if site.repeats]
+    double = replace(store, return_address=store.return_address + 0x1000, operation=None, repeats=())
+    assert choose(replace(unstripped, call_sites=(*unstripped.call_sites, double))).tagging.repeats == 0

@@ -1,0 +1,94 @@
+"""What the controller has run out of is reported as that, and not as a fault of the host."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import subprocess
+import sys
+import textwrap
+
+import paramiko
+import pytest
+
+from fleettrace.transport.shortage import shortage
+
+HEAD = """
+import os, resource, socket, sys, time
+from fleettrace.errors import HostError
+from fleettrace.transport.dial import dial, dial_by_command
+from fleettrace.transport.interface import Limits, Target
+from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.ssh import SshTransport
+
+listener = socket.create_server(("127.0.0.1", 0))
+port = listener.getsockname()[1]
+SshTransport  # what it imports later needs descriptors as well
+import paramiko, fabric
+import fleettrace.transport.login, fleettrace.transport.routes, fleettrace.transport.keys, fleettrace.transport.bastions
+
+
+def starve(left):
+    \"\"\"Leave so many file descriptors.\"\"\"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    held = []
+    try:
+        while True:
+            held.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        for number in held[:left]:
+            os.close(number)
+
+
+def code(act):
+    try:
+        act()
+    except HostError as error:
+        return error.code
+    return "nothing"
+"""
+
+CASES = {
+    "a socket": ("print(code(lambda: dial('127.0.0.1', port, time.monotonic() + 5)))", (0,)),
+    "a name": ("print(code(lambda: dial('localhost', port, time.monotonic() + 5)))", (0,)),
+    "a proxy": ("print(code(lambda: dial_by_command('cat')))", (0, 1, 3)),
+    "a shell": (
+        "print(code(lambda: LocalTransport().connect(Target('here')).start(b'true', Limits(5, 100))))",
+        (0, 1, 2, 3, 5, 7),
+    ),
+}
+
+
+@pytest.mark.parametrize(("what", "left"), [(what, left) for what, (_, some) in CASES.items() for left in some])
+def test_a_want_of_file_descriptors_is_said_to_be_that(what: str, left: int) -> None:
+    act, _ = CASES[what]
+    text = textwrap.dedent(HEAD) + f"\nstarve({left})\n{act}\n"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.split() == ["too-many-files"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "too-many-files"),
+        (OSError(errno.ENFILE, "Too many open files in system"), "too-many-files"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out-of-memory"),
+        (MemoryError(), "out-of-memory"),
+        (RuntimeError("can't start new thread"), "too-many-processes"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "too-many-processes"),
+    ],
+)
+def test_every_want_has_its_code_also_behind_another_error(error: BaseException, code: str) -> None:
+    outer = paramiko.SSHException("closed")
+    outer.__cause__ = error
+    for each in (error, outer):
+        found = shortage(each)
+        assert found is not None
+        assert found.code == code
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ECONNREFUSED, "refused"), EOFError(), paramiko.SSHException("x"), socket.gaierror(-2, "x")]
+)
+def test_any_other_error_is_none_of_ours(error: BaseException) -> None:
+    assert shortage(error) is None
