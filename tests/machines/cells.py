@@ -78,13 +78,22 @@ NODES: Mapping[str, NodeSpec] = {
     "clock two hours fast": NodeSpec("6.1", "bookworm", options=("SKEW=7200",)),
     "login shells": NodeSpec("6.12", "trixie", shells=("/usr/bin/zsh", "/usr/bin/fish", "/bin/dash"), memory=2048),
     "busybox and dropbear": NodeSpec("6.1", "bookworm", busybox=True),
-    "Docker": NodeSpec("6.12", "trixie", systemd=True, docker=True, more=("udev", "docker.io"), memory=2048),
+    "Docker": NodeSpec(
+        "6.12", "trixie", systemd=True, docker=True, more=("udev", "docker.io", "docker-cli"), memory=2048
+    ),
 }
 
 PREEMPTED: Mapping[str, NodeSpec] = {
-    f"preempt={mode}, 4 CPUs, {suite}": NodeSpec(
-        "7.3", suite, cpus=4, memory=1536, words=f"preempt={mode}", options=("THREADS=8",)
+    f"{kernel}, preempt={mode}, {cpus} CPUs, {suite}": NodeSpec(
+        kernel, suite, cpus=cpus, memory=3072, words=f"preempt={mode}", options=("THREADS=8",)
     )
-    for mode, suite in (("full", "sid"), ("full", "bookworm"), ("lazy", "sid"))
+    for kernel, mode, cpus, suite in (
+        ("7.3", "full", 4, "sid"),
+        ("7.3", "full", 4, "bookworm"),
+        ("7.3", "full", 1, "sid"),
+        ("7.3", "lazy", 4, "sid"),
+        ("6.12", "full", 4, "sid"),
+    )
 }
-"""Nodes whose kernel preempts everything, busy threads included."""
+"""Nodes for minutes of traffic on busy threads. 7.3 has no other modes than these. 6.12, whose uprobe programs have no
+private stacks, is there to compare with, and so is one CPU, where the emulation runs one thread at a time."""

@@ -28,7 +28,7 @@ __all__ = ["PORTS", "Node", "NodeSpec", "node"]
 PORTS = (11211, 11212)
 """The memcacheds of a node."""
 _GUEST = Path(__file__).with_name("guest")
-_BOOT_S, _TRACE_S, _SLACK_S = 400.0, 300.0, 20.0
+_BOOT_S, _TRACE_S = 900.0, 300.0
 _ADDRESS = "127.0.0.1"
 _MODULES = ("overlay", "veth", "bridge", "br_netfilter")
 """Modules that the guest's modprobe finds: those that dockerd asks for."""

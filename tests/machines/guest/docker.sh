@@ -2,10 +2,12 @@
 # Run each memcached in a container of the image that is made of the root on /dev/vdb, if /machine/options says so.
 . /machine/options
 [ -n "${DOCKER-}" ] || exit 0
+exec >/dev/console 2>&1
+set -ex
 systemctl stop memcached
 mkdir -p /mnt/image
 mount -t ext4 -o ro,noload /dev/vdb /mnt/image
 tar -C /mnt/image -c . | docker import - memcached:test
 docker run -d --name cache-one --network=host memcached:test /usr/bin/memcached -u root -l 0.0.0.0 -p 11211 -m 64
 docker run -d --name cache-two --network=host memcached:test /usr/bin/memcached -u root -l 0.0.0.0 -p 11212 -m 64
-docker ps >/dev/console
+docker ps

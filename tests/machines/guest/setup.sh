@@ -30,3 +30,10 @@ done </machine/users
 chmod 440 /etc/sudoers.d/machine
 # Debian's memcached listens on 127.0.0.1 alone, where QEMU's forwarding does not reach it.
 sed -i "s/^-l .*/-l 0.0.0.0/; \$a -t ${THREADS:-4}" /etc/memcached.conf
+# Containers have the host's network, so Docker needs no bridge and no packet filter, but modprobe for overlay.
+if [ -n "${DOCKER-}" ]; then
+    depmod -a
+    modprobe overlay
+    mkdir -p /etc/docker
+    echo '{"iptables": false, "bridge": "none"}' >/etc/docker/daemon.json
+fi
