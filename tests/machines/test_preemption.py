@@ -54,14 +54,12 @@ def test_counts_are_the_truth_or_the_report_warns(name: str, tmp_path: Path) -> 
             extra, absent = (counted - truth).total(), (truth - counted).total()
             facts["requests"] = truth.total()
             warned = "preemptible-kernel" in {one["code"] for one in report["warnings"]}
-            facts["result"] = (
-                "exact"
-                if host["error"] is None and extra == absent == 0
-                else (
-                    f"{host['error']['code'] if host['error'] else host['state']}; {extra} too much, {absent} too little"
-                    f"{'' if warned else '; no warning'}"
-                )
-            )
+            state = host["error"]["code"] if host["error"] else host["state"]
+            if (state, extra, absent) == ("ok", 0, 0):
+                facts["result"] = "exact"
+            else:
+                without = "" if warned else "; no warning"
+                facts["result"] = f"{state}; {extra} too much, {absent} too little{without}"
             assert not re.search("(?i)oops|BUG:|panic|Call Trace|soft lockup", running.guest.console())
             assert facts["result"] == "exact" or warned, facts["result"]
         finally:
