@@ -85,15 +85,22 @@ NODES: Mapping[str, NodeSpec] = {
 
 PREEMPTED: Mapping[str, NodeSpec] = {
     f"{kernel}, preempt={mode}, {cpus} CPUs, {suite}": NodeSpec(
-        kernel, suite, cpus=cpus, memory=3072, words=f"preempt={mode}", options=("THREADS=8",)
+        kernel,
+        suite,
+        cpus=cpus,
+        memory=3072,
+        # Asked for by name, `voluntary` makes QEMU 7.2 crash in the guest's boot (`Oops: int3`); it is 6.12's own.
+        words="" if mode == "voluntary" else f"preempt={mode}",
+        options=("THREADS=8",),
     )
     for kernel, mode, cpus, suite in (
+        ("6.12", "voluntary", 4, "sid"),
+        ("6.12", "full", 4, "sid"),
         ("7.3", "full", 4, "sid"),
         ("7.3", "full", 4, "bookworm"),
         ("7.3", "full", 1, "sid"),
         ("7.3", "lazy", 4, "sid"),
-        ("6.12", "full", 4, "sid"),
     )
 }
-"""Nodes for minutes of traffic on busy threads. 7.3 has no other modes than these. 6.12, whose uprobe programs have no
-private stacks, is there to compare with, and so is one CPU, where the emulation runs one thread at a time."""
+"""Nodes for minutes of traffic on busy threads. 7.3 has no modes but full and lazy. With one CPU the emulation runs one
+thread at a time, so what is wrong there is not its doing."""

@@ -1,4 +1,4 @@
-"""On a fully preemptible kernel every count is the truth, for minutes of traffic on many threads, CPUs and connections.
+"""Minutes of traffic on many threads, CPUs and connections, on kernels that preempt: are the counts the truth?
 
 Kernels from 6.13 on with PREEMPT, PREEMPT_LAZY or `preempt=full` run uprobe programs preemptibly on per-CPU private
 stacks (open-telemetry/opentelemetry-ebpf-instrumentation#3056: panics, and mixed-up buffers). A buffer that another
@@ -39,25 +39,29 @@ BORDERS = tuple(b"%d:" % size + b"x" * (size - len(b"%d:" % size)) for size in (
 
 
 @pytest.mark.parametrize("name", PREEMPTED)
-def test_every_count_is_the_truth_on_a_preemptible_kernel(name: str, tmp_path: Path) -> None:
+def test_counts_are_the_truth_or_the_report_warns(name: str, tmp_path: Path) -> None:
+    """Mixed-up counts are a known fault of preemptible kernels; a report without a warning of it is one of ours."""
     spec, began = PREEMPTED[name], time.monotonic()
     with node(spec) as running:
         facts: dict[str, Any] = {"kernel": running.release, "bpftrace": running.bpftrace, "result": "failed"}
         try:
-            mode = spec.words.removeprefix("preempt=")
-            assert f"({mode})" in running.guest.wait_for("VM-PREEMPT (.*)", 1)[1]
+            mode = re.search(r"preempt=(\w+)", name)
+            assert mode is not None
+            assert f"({mode[1]})" in running.guest.wait_for("VM-PREEMPT (.*)", 1)[1]
             report, truth = _trace(running, tmp_path)
-            facts["requests"] = report["totals"]["requests"]
-            facts["memcached"] = ", ".join({one["version"] for host in report["hosts"] for one in host["instances"]})
-            counted = Counter({(key_of(row), op): n for row in report["keys"] for op, n in row["ops"].items() if n})
             [host] = report["hosts"]
-            seen = [(one["requests"], one["absent"], one["window_s"], one["probe"]) for one in host["instances"]]
-            shown = f"{truth.total()} sent; {host['state']}, {host['error']}: {seen}; {report['warnings']}"
-            assert (counted - truth).total() == 0, f"counted too much, or what was never sent: {shown}"
-            assert (truth - counted).total() == 0, f"counted too little: {shown}"
-            assert (host["state"], host["error"]) == ("ok", None)
+            counted = Counter({(key_of(row), op): n for row in report["keys"] for op, n in row["ops"].items() if n})
+            extra, absent = (counted - truth).total(), (truth - counted).total()
+            facts["requests"] = truth.total()
+            warned = "preemptible-kernel" in {one["code"] for one in report["warnings"]}
+            state = host["error"]["code"] if host["error"] else host["state"]
+            if (state, extra, absent) == ("ok", 0, 0):
+                facts["result"] = "exact"
+            else:
+                without = "" if warned else "; no warning"
+                facts["result"] = f"{state}; {extra} too much, {absent} too little{without}"
             assert not re.search("(?i)oops|BUG:|panic|Call Trace|soft lockup", running.guest.console())
-            facts["result"] = "exact"
+            assert facts["result"] == "exact" or warned, facts["result"]
         finally:
             keep_node(name, **facts, seconds=round(time.monotonic() - began))
 

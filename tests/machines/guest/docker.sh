@@ -8,6 +8,6 @@ systemctl stop memcached
 mkdir -p /mnt/image
 mount -t ext4 -o ro,noload /dev/vdb /mnt/image
 tar -C /mnt/image -c . | docker import - memcached:test
-docker run -d --name cache-one --network=host memcached:test /usr/bin/memcached -u root -l 0.0.0.0 -p 11211 -m 64
-docker run -d --name cache-two --network=host memcached:test /usr/bin/memcached -u root -l 0.0.0.0 -p 11212 -m 64
+docker run -d --user 1000 --name cache-one --network=host memcached:test /usr/bin/memcached -l 0.0.0.0 -p 11211 -m 64
+docker run -d --user 1000 --name cache-two --network=host memcached:test /usr/bin/memcached -l 0.0.0.0 -p 11212 -m 64
 docker ps
