@@ -163,9 +163,9 @@ def _hidden(facts: NodeFacts) -> list[Obstacle]:
 
 
 def _preemptible(facts: NodeFacts) -> list[Obstacle]:
-    """On a preemptible kernel one traced thread interrupts another inside the probe's program. bpftrace's scratch
-    buffers and, from 6.13 on, the private stacks of the programs are per CPU, and are then mixed up (docs/machines.md;
-    open-telemetry/opentelemetry-ebpf-instrumentation#3056, elastic/quark#305)."""
+    """On preemptible kernels traces went wrong under load (docs/machines.md). Not proven, but likely: one traced thread
+    interrupts another inside the probe's program, and what is there per CPU is mixed up: bpftrace's scratch buffers
+    and, from 6.13 on, private stacks (open-telemetry/opentelemetry-ebpf-instrumentation#3056, elastic/quark#305)."""
     if facts.preemption in ("none", "voluntary"):
         return []
     cure = "boot with `preempt=voluntary` where the kernel has that, or compare a few keys with `--probe watch`"
