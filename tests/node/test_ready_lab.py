@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -19,10 +18,7 @@ from fleettrace.probes.model import TraceSettings
 from fleettrace.probes.program import Site, program
 from tests.binary.traffic import memcached
 
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.skipif(shutil.which("strace") is None, reason="strace makes bpftrace slow here, and is not installed"),
-]
+pytestmark = pytest.mark.lab
 
 
 def test_counting_does_not_begin_before_the_last_probe_is_in_place(tmp_path: Path) -> None:
