@@ -19,9 +19,12 @@ class Load:
     suites: tuple[str, ...]
     arch: str = "amd64"
     words: str = ""
+    headers: bool = False
+    """Whether the kernel's headers are installed."""
 
     def __str__(self) -> str:
-        return f"{self.kernel}-{self.arch}" + (f"-{self.words.replace('=', '-')}" if self.words else "")
+        words = f"-{self.words.replace('=', '-')}" if self.words else ""
+        return f"{self.kernel}-{self.arch}{words}{'-headers' if self.headers else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,14 @@ class Refusal:
     def explains(self, booted: Load, cell: Cell, reason: str) -> bool:
         """Return whether it is this one."""
         known = (self.suite, self.kernel or booted.kernel, self.program or cell.name)
-        return known == (cell.suite, booted.kernel, cell.name) and self.reason in reason
+        same = known == (cell.suite, booted.kernel, cell.name) and not booted.headers
+        return same and self.reason in reason
 
 
 _ALL = ("bullseye", "bookworm", "trixie", "sid")
 LOADS = (
     Load("5.10", _ALL),
+    Load("5.10", ("bullseye", "bookworm"), headers=True),
     Load("6.1", _ALL),
     Load("6.12", _ALL),
     Load("6.12-rt", _ALL),

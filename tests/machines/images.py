@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fleettrace.lab.system import run
-from tests.machines.debian import built, machines_cache, source_line
+from tests.machines.debian import Apt, built, machines_cache, source_line
+from tests.machines.kernels import Kernel
 
-__all__ = ["ext4", "stock", "unpacked"]
+__all__ = ["ext4", "kernel_headers", "stock", "unpacked"]
 
 _STOCK = (
     *("memcached", "bpftrace", "openssh-server", "sudo", "iproute2", "procps", "kmod"),
@@ -22,7 +23,7 @@ _STOCK = (
 )
 _FREE = 64
 """MiB of an image left free."""
-_MOUNT_POINTS = ("proc", "sys", "dev", "tmp", "run")
+_MOUNT_POINTS = ("proc", "sys", "dev", "tmp", "run", "usr/src", "lib/modules")
 _MERGED = ("bin", "sbin", "lib", "lib64")
 """Links into /usr that Debian's base-files makes, which is not unpacked here."""
 
@@ -34,17 +35,32 @@ def unpacked(suite: str, arch: str = "amd64", packages: Sequence[str] = ("bpftra
     def make(image: Path) -> None:
         root = image.with_name("root")
         mmdebstrap(suite, arch, packages, root, variant="extract")
-        for folder in _MOUNT_POINTS:
-            (root / folder).mkdir(exist_ok=True)
         for link in _MERGED:
             if (root / "usr" / link).is_dir() and not (root / link).exists():
                 (root / link).symlink_to(f"usr/{link}")
+        for folder in _MOUNT_POINTS:
+            (root / folder).mkdir(parents=True, exist_ok=True)
         if not (root / "bin/sh").exists():  # bpftrace 0.17 crashes where popen(3) finds none
             (root / "bin/sh").symlink_to("/bin/busybox")
         ext4(root, image)
         shutil.rmtree(root)
 
     return built(machines_cache() / f"images/unpacked-{name}.ext4", make)
+
+
+def kernel_headers(booted: Kernel) -> Path:
+    """Return the image of what the package linux-headers-RELEASE installs, in /usr/src and /lib/modules."""
+
+    def make(image: Path) -> None:
+        root = image.with_name("root")
+        apt = Apt(booted.suite, booted.arch)
+        name = f"linux-headers-{booted.release}"
+        common = next(one for one in apt.depends(name) if one.endswith("-common"))
+        apt.unpack([name, common], root)
+        ext4(root, image)
+        shutil.rmtree(root)
+
+    return built(machines_cache() / f"images/headers-{booted.release}.ext4", make)
 
 
 def stock(suite: str, arch: str = "amd64", more: Sequence[str] = ()) -> Path:

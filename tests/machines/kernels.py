@@ -37,6 +37,11 @@ class Kernel:
     tree: Path
 
     @property
+    def suite(self) -> str:
+        """The release that it is of."""
+        return KERNELS[self.name][0]
+
+    @property
     def modules(self) -> Path:
         return self.tree / "lib/modules"
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from fleettrace.errors import FleettraceError
 from tests.machines import initramfs
-from tests.machines.images import unpacked
+from tests.machines.images import kernel_headers, unpacked
 from tests.machines.kernels import kernel
 from tests.machines.programs import PROGRAMS, text
 from tests.machines.target import target
@@ -79,8 +79,17 @@ class Loaded:
     verdicts: Sequence[Verdict]
 
 
-def load(kernel_name: str, cells: Sequence[Cell], *, arch: str = "amd64", cpus: int = 1, words: str = "") -> Loaded:
-    """Boot the kernel and load every cell. Raises `FleettraceError` with the console's end if the guest fails."""
+def load(
+    kernel_name: str,
+    cells: Sequence[Cell],
+    *,
+    arch: str = "amd64",
+    cpus: int = 1,
+    words: str = "",
+    headers: bool = False,
+) -> Loaded:
+    """Boot the kernel, with its headers installed or not, and load every cell. Raises `FleettraceError` with the
+    console's end if the guest fails."""
     booted = kernel(kernel_name, arch)
     suites = list(dict.fromkeys(cell.suite for cell in cells))
     functions = [name for cell in cells for name in _POINT.findall(cell.text)]
@@ -88,6 +97,7 @@ def load(kernel_name: str, cells: Sequence[Cell], *, arch: str = "amd64", cpus: 
         "stage": (_GUEST / "load.sh").read_text(),
         "target": target(arch, [*functions, "fleettrace_target"]),
         "roots": "".join(f"{suite} vd{chr(ord('a') + place)}\n" for place, suite in enumerate(suites)),
+        "headers": f"vd{chr(ord('a') + len(suites))}\n" if headers else "",
         "cells": "".join(f"{number} {cell.suite} {cell.strlen} {_SECONDS}\n" for number, cell in enumerate(cells)),
     }
     for number, cell in enumerate(cells):
@@ -95,7 +105,7 @@ def load(kernel_name: str, cells: Sequence[Cell], *, arch: str = "amd64", cpus: 
     machine = Machine(
         booted,
         initramfs.base(booted) + initramfs.archive(files),
-        [unpacked(suite, arch) for suite in suites],
+        [*(unpacked(suite, arch) for suite in suites), *([kernel_headers(booted)] if headers else [])],
         cpus=cpus,
         command_line=words,
     )

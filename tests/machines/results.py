@@ -85,6 +85,7 @@ def _loads() -> Iterator[str]:
         for suite in load.suites:
             cells = [_verdict(verdicts.get((suite, name)), reasons) for name in columns]
             kernel = record["kernel"] + (f", `{load.words}`" if load.words else "")
+            kernel += ", with its headers" if load.headers else ""
             yield f"| {kernel} | {record['bpftrace'][suite]} | {' | '.join(cells)} | {record['date']} |"
     yield ""
     for reason, number in reasons.items():

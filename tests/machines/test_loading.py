@@ -18,7 +18,7 @@ def test_every_verifier_takes_every_program(booted: Load) -> None:
     cells += [
         Cell(suite, "both, other bound", text("both", suite, booted.arch, other_bound=True)) for suite in booted.suites
     ]
-    loaded = load(booted.kernel, cells, arch=booted.arch, words=booted.words)
+    loaded = load(booted.kernel, cells, arch=booted.arch, words=booted.words, headers=booted.headers)
     keep_load(str(booted), loaded)
     unexpected = [
         f"{loaded.bpftrace[verdict.cell.suite]} {verdict.cell.name}: {verdict.reason}"

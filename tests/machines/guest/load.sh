@@ -1,17 +1,26 @@
 # Load each program of /cells under each bpftrace, and print what bpftrace says. Sourced by /init.
 #
-# /roots: NAME DEVICE; /cells: NUMBER ROOT STRLEN SECONDS, the program being /programs/NUMBER.
+# /roots: NAME DEVICE; /headers: DEVICE, or nothing; /cells: NUMBER ROOT STRLEN SECONDS, the program being /programs/NUMBER.
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 mount -t tmpfs tmp /tmp
 /target &
 target=$!
 
-while read -r name device; do
+# attach DEVICE DIRECTORY: mount it once it is there.
+attach() {
     tries=0
-    until [ -b "/dev/$device" ] || [ "$tries" -gt 200 ]; do sleep 0.1; tries=$((tries + 1)); done
-    mkdir -p "/r/$name"
-    mount -t ext4 -o ro,noload "/dev/$device" "/r/$name" || echo "VM-ERROR cannot mount $device as $name"
+    until [ -b "/dev/$1" ] || [ "$tries" -gt 200 ]; do sleep 0.1; tries=$((tries + 1)); done
+    mkdir -p "$2"
+    mount -t ext4 -o ro,noload "/dev/$1" "$2" || echo "VM-ERROR cannot mount $1 as $2"
+}
+
+read -r headers </headers && attach "$headers" /kernel-headers
+while read -r name device; do
+    attach "$device" "/r/$name"
+    if [ -n "$headers" ]; then
+        for dir in usr/src lib/modules; do mount --bind "/kernel-headers/$dir" "/r/$name/$dir"; done
+    fi
     for dir in proc sys dev; do mount --rbind "/$dir" "/r/$name/$dir"; done
     mount -t tmpfs tmp "/r/$name/tmp"
     echo "VM-ROOT $name $(chroot "/r/$name" /usr/bin/bpftrace --version 2>&1 | tail -n 1)"
