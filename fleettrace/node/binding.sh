@@ -8,7 +8,8 @@
 # Set before it: $sites (a line for each binary: its processes, its size, its SHA-256, the code up to each probe as
 # OFFSET:HEX, and its symbol file in printf's octal form; lists are joined by commas, and `-` stands for nothing), and
 # $program, in which /proc/PID/exe of the first process stands for the binary. The session's
-# input goes to descriptor 3.
+# input goes to descriptor 3. $detached says whether the controller is away (yes|no): then what is refused is left out
+# of the program here, where its probes stand between `// site PID` and `// end of site PID`.
 
 LC_ALL=C
 export LC_ALL
@@ -53,6 +54,15 @@ lead() {
     program=$program$rest
 }
 
+# Take the probes of the binary that process $1 is the first one of out of the program.
+leave_out() {
+    rest=${program#*"// end of site $1$nl"}
+    program=${program%%"// site $1$nl"*}$rest
+}
+
+# Whether the program has probes.
+any_left() { case $program in *"// site "*) ;; *) return 1 ;; esac }
+
 # Hold the file in descriptor 5 for processes $1 if it is the analysed one, of size $2, SHA-256 $3 and code $4, with symbol
 # file $5. Otherwise $why says why not.
 hold() {
@@ -93,6 +103,7 @@ bind() {
     IFS=,
     for pid in $1; do refuse "$pid" "$why"; done
     unset IFS
+    [ "$detached" = no ] || leave_out "${1%%,*}"
 }
 
 # End the processes that hold binaries.
@@ -107,7 +118,7 @@ while read -r processes size sum code symbols; do
 done <<EOF
 $sites
 EOF
-if [ -n "$unbound" ]; then
+if [ -n "$unbound" ] && { [ "$detached" = no ] || ! any_left; }; then
     # The program is one text: the controller asks again, without what was refused.
     release
     printf '%s\0' end ''
