@@ -160,7 +160,7 @@ class HostTrace:
             "detached": "no" if self._begin_ns is None else "yes",
         }
         own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-        steps = script_text("input.sh", "identity.sh", "binding.sh", "trace.sh")
+        steps = script_text("input.sh", "identity.sh", "abandoned.sh", "binding.sh", "trace.sh")
         looking = assignments(self._timing, self._places)
         return (set_words(bpftrace) + own + looking + steps).encode()
 
