@@ -1,7 +1,8 @@
 # Everything this project does from a clone. `make` alone lists the targets; scripts/setup installs what each one needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernels test-versions update lint check-types format clean
+FUZZ_SECONDS = 300
+.PHONY: help demo test test-kernels test-versions fuzz update lint check-types format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +26,11 @@ test-kernels: ## boot Debian's kernels under QEMU and trace on each; writes docs
 test-versions: ## the tests without a fleet, with the newest and with the lowest libraries allowed (root)
 	@scripts/setup test
 	@scripts/test-versions $(PYTEST_ARGS)
+
+fuzz: ## mutate what nodes print, discoveries and binaries, FUZZ_SECONDS=300 each
+	@scripts/setup test
+	.venv/bin/python -m tests.node.fuzz_output --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
+	.venv/bin/python -m tests.binary.fuzz_elf --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 update: ## renew requirements/*.txt to the newest libraries allowed by pyproject.toml, and test (root)
 	@scripts/setup tools

@@ -9,7 +9,6 @@ import os
 import resource
 import shutil
 import statistics
-import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,6 +16,7 @@ from fleettrace.node.discovery import discovery_script, parse_discovery
 from fleettrace.node.scripts import script_text
 from tests.binary.builds import build
 from tests.binary.traffic import memcached
+from tests.node.ran import ran
 
 ROUNDS = 15
 HASH = b"    sum=\n    ["
@@ -30,7 +30,7 @@ def cpu_ms(script: bytes) -> float:
         return usage.ru_utime + usage.ru_stime
 
     before = used()
-    subprocess.run(["sh"], input=script, stdout=subprocess.DEVNULL, check=True)
+    ran(["sh"], script)
     return (used() - before) * 1e3
 
 
@@ -44,11 +44,11 @@ def main() -> None:
             if size is not None:
                 os.truncate(binary, size)
             with memcached(binary) as (pid, _):
-                report = subprocess.run(["sh"], input=look, capture_output=True, check=True).stdout
+                report = ran(["sh"], look).stdout
                 [instance] = [one for one in parse_discovery(report).instances if one.pid == pid]
                 site = f"{pid} {instance.binary.size} {instance.binary.sha256} - -"
-                parts = script_text("identity.sh", "binding.sh") + "release\n"
-                binding = f"program=\nsites='{site}'\n{parts}".encode()
+                parts = script_text("identity.sh", "abandoned.sh", "binding.sh") + "release\n"
+                binding = f"detached=no\nprogram=\nsites='{site}'\n{parts}".encode()
                 rounds = [(cpu_ms(look), cpu_ms(unhashed), cpu_ms(binding), cpu_ms(b":")) for _ in range(ROUNDS)]
             hashing = statistics.median(one - other for one, other, *_ in rounds)
             bound = statistics.median(one - other for *_, one, other in rounds)

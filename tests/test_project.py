@@ -256,6 +256,24 @@ def test_links_lead_somewhere() -> None:
     assert {f"{name_of(page)}: {link}" for page, link in ours if not (page.parent / link).exists()} == set()
 
 
+def test_the_threat_model_names_tests_that_exist() -> None:
+    text = (ROOT / "docs/security.md").read_text()
+    named = set(re.findall(r"`((?:tests|benchmarks|fleettrace)/[^`]*)`", text))
+    assert len(named) > 30
+    assert {name for name in named if not (ROOT / name).is_file()} == set()
+    adversaries = (
+        "Hostile node",
+        "Hostile container",
+        "Local user on the node",
+        "Client of memcached",
+        "File",
+        "Network and SSH",
+    )
+    for title in adversaries:
+        section = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+        assert section and "`tests/" in section[1] and "### What is not covered" in section[1], title
+
+
 def test_help_needs_no_library() -> None:
     program = """
 import contextlib, io, sys

@@ -109,6 +109,10 @@ def _trace_options(options: Options, *, window: str = "10s") -> None:
         "SHARE",
         "of a core, that tracing may take from a memcached; where it would take more, the window is shortened",
     )
+    options.switch(
+        "--allow-preemptible",
+        "trace on preemptible kernels from 6.13 on too; counts there certify nothing (see docs/machines.md)",
+    )
 
 
 def _output_options(options: Options) -> None:

@@ -115,6 +115,7 @@ def _settings(arguments: argparse.Namespace, trace: bool, detach: Detach | None)
         wish=wish_of(arguments),
         trace=trace,
         max_cost=arguments.max_cost,
+        allow_preemptible=arguments.allow_preemptible,
         deadline_s=arguments.deadline,
         # At most 60 buckets in a course, so that a long window does not make every key's course long.
         bucket_s=max(1.0, arguments.duration / BUCKETS),

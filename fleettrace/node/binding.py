@@ -17,6 +17,8 @@ BINARY_CHANGED = "binary-changed"
 REFUSALS = {
     BINARY_CHANGED: "runs another binary now than the one that was analysed, so no probe was set on it: run again",
     "code-mismatch": "has other code at the probe than was analysed, so no probe was set on it: run again",
+    "attach-refused": "runs a binary that the kernel set no probe on, so it is not traced: try --probe command "
+    "or --probe watch",
     "memcached-ended": "ended before it could be traced: run again",
     "foreign-proc": "cannot be told apart, for /proc of the session is that of another PID namespace: log in to the "
     "host itself, or mount its own /proc",

@@ -1,4 +1,5 @@
-# Bind a trace to the binaries that were analysed. A part of trace.sh, behind identity.sh; nothing is attached before it.
+# Bind a trace to the binaries that were analysed. A part of trace.sh, behind identity.sh and abandoned.sh; nothing is
+# attached before it.
 #
 # A process may run another program from one moment to the next (execve(2)) and keeps its number and start time. So each
 # binary is opened once, the open file is compared with the analysed one, and bpftrace is led to that open file: to
@@ -7,22 +8,16 @@
 #
 # Set before it: $sites (a line for each binary: its processes, its size, its SHA-256, the code up to each probe as
 # OFFSET:HEX, and its symbol file in printf's octal form; lists are joined by commas, and `-` stands for nothing), and
-# $program, in which /proc/PID/exe of the first process stands for the binary. The session's
-# input goes to descriptor 3.
+# $program, in which /proc/PID/exe of the first process stands for the binary. $detached says whether the controller is away (yes|no): then what is refused is left out
+# of the program here, where its probes stand between `// site PID` and `// end of site PID`.
 
 LC_ALL=C
 export LC_ALL
 nl='
 '
-exec 3<&0 </dev/null
 holders= held= overlays= unbound=
-# The numbers in /proc must be those that this shell knows its processes by: it, or the shell that it is a subshell of, is $$.
-read -r self _ </proc/self/stat
-ours=no
-for _ in 1 2 3 4 5 6 7 8; do
-    [ "$self" != "$$" ] || { ours=yes; break; }
-    read -r _ _ _ self _ 2>/dev/null <"/proc/$self/stat" || break
-done
+# Opening a binary may take for ever.
+watch_input
 
 # Say that process $1 is not traced, and why ($2).
 refuse() { printf 'refused\0%s\0' "$1 $2"; }
@@ -53,6 +48,15 @@ lead() {
     program=$program$rest
 }
 
+# Take the probes of the binary that process $1 is the first one of out of the program.
+leave_out() {
+    rest=${program#*"// end of site $1$nl"}
+    program=${program%%"// site $1$nl"*}$rest
+}
+
+# Whether the program has probes.
+any_left() { case $program in *"// site "*) ;; *) return 1 ;; esac }
+
 # Hold the file in descriptor 5 for processes $1 if it is the analysed one, of size $2, SHA-256 $3 and code $4, with symbol
 # file $5. Otherwise $why says why not.
 hold() {
@@ -81,7 +85,7 @@ hold() {
 
 bind() {
     why=memcached-ended
-    [ "$ours" = yes ] || why=foreign-proc
+    [ "$own_proc" = yes ] || why=foreign-proc
     IFS=,
     for pid in $1; do
         unset IFS
@@ -93,6 +97,7 @@ bind() {
     IFS=,
     for pid in $1; do refuse "$pid" "$why"; done
     unset IFS
+    [ "$detached" = no ] || leave_out "${1%%,*}"
 }
 
 # End the processes that hold binaries.
@@ -107,9 +112,11 @@ while read -r processes size sum code symbols; do
 done <<EOF
 $sites
 EOF
-if [ -n "$unbound" ]; then
+if [ -n "$unbound" ] && { [ "$detached" = no ] || ! any_left; }; then
     # The program is one text: the controller asks again, without what was refused.
     release
+    unwatch
     printf '%s\0' end ''
     exit
 fi
+unwatch

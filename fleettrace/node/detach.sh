@@ -39,7 +39,7 @@ keeper='
         rest "$((left / 100)).$(printf %02d "$((left % 100))")"
     fi
     if [ "$stopped" = no ]; then
-        { { sh "$folder/script" <&6 6<&- 2>&5 5>&- | head -c "$most" 6<&- >"$folder/out" 5>&-; } 5>&1 |
+        { { folder="$folder" sh "$folder/script" <&6 6<&- 2>&5 5>&- | head -c "$most" 6<&- >"$folder/out" 5>&-; } 5>&1 |
             head -c "$most_words" 6<&- >"$folder/err"; } 4>&- &
         running=$!
         while :; do

@@ -61,7 +61,11 @@ def set_words(words: Sequence[str]) -> str:
 def discovery_script(bpftrace: Sequence[str], scope: str) -> bytes:
     """The script that looks around. `bpftrace` is the node's command; `scope` is `host`, or `netns` for only the
     processes in the network namespace of the session itself."""
-    return (set_words(bpftrace) + f"scope={shlex.quote(scope)}\n" + script_text("identity.sh", "discover.sh")).encode()
+    return (
+        set_words(bpftrace)
+        + f"scope={shlex.quote(scope)}\n"
+        + script_text("identity.sh", "abandoned.sh", "discover.sh")
+    ).encode()
 
 
 def look_around(connection: Connection, bpftrace: Sequence[str], scope: str) -> Discovery:

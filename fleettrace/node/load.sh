@@ -1,7 +1,7 @@
 # Let the node's kernel load one bpftrace program, and print what bpftrace says of that. Traces nothing: the probes go on
 # copies of the binaries, which no process runs, and the program ends itself as soon as they are in place.
 #
-# POSIX sh. Set before it: $program, $seconds (the bound), $pids (a process of each binary), $strings and $entries
+# POSIX sh. Stands behind input.sh. Set before it: $program, $seconds (the bound), $pids (a process of each binary), $strings and $entries
 # (bpftrace's limits), $overlays (as in trace.sh), and as arguments the words of the command that runs bpftrace.
 # The copies are in a mount namespace of its own and have paths that exist nowhere else: a bpftrace that runs in another
 # one, such as in a container, finds no file to put a probe on. The last line is `status N`; 3 says that it cannot be done
@@ -18,24 +18,27 @@ inside='
         mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
     for place in /mnt /media /srv /tmp; do [ -d "$place" ] && break; done
     mount -t tmpfs -o mode=0700,size=64m tmpfs "$place" || exit 3
-    if [ -n "$1" ]; then
-        printf "%s\n" "$1" | while read -r pid bytes; do
+    if [ -n "$overlays" ]; then
+        printf "%s\n" "$overlays" | while read -r pid bytes; do
             mkdir -p "$place$place" && printf "$bytes" >"$place$place/exe-$pid" || exit 3
         done || exit 3
         export BCC_SYMFS="$place"
     fi
-    for pid in $2; do
+    for pid in $pids; do
         cat "/proc/$pid/exe" >"$place/exe-$pid" && chmod 0700 "$place/exe-$pid" || exit 3
     done
-    program=$(printf "%s\n" "$3" | sed "s#:/proc/\([0-9]*\)/exe:#:$place/exe-\1:#") || exit 3
-    shift 3
-    exec "$@" -e "$program"'
+    text=$(printf "%s\n" "$program" | sed "s#:/proc/\([0-9]*\)/exe:#:$place/exe-\1:#") || exit 3
+    [ "$given" = input ] || exec "$@" -e "$text"
+    printf "%s\n" "$text" | "$@" -'
+
+# Through the environment, which other users cannot read; the arguments they can.
+export overlays pids program given
 
 # Only the end of what bpftrace prints is of interest: a verifier that refuses a program first lists its states.
 exec 3<&0 </dev/null
 if unshare -m true 2>/dev/null && command -v timeout >/dev/null 2>&1; then
     {
-        timeout -s INT -k 5 "$seconds" unshare -m sh -c "$inside" sh "$overlays" "$pids" "$program" "$@" -v 3<&- &
+        timeout -s INT -k 5 "$seconds" unshare -m sh -c "$inside" sh "$@" -v 3<&- &
         loader=$!
         # `read` is a builtin: no process stays behind when the watchdog is ended.
         { while read -r _ <&3; do :; done; kill -INT "$loader"; } >/dev/null 2>&1 &

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.model import Bpftrace, NodeFacts
 
-__all__ = ["PREEMPTIBLE", "Obstacle", "check_visible", "obstacles", "unreadable"]
+__all__ = ["PREEMPTIBLE", "PREEMPTION_UNKNOWN", "Obstacle", "check_visible", "obstacles", "unreadable"]
 
 PREEMPTIBLE = "preemptible-kernel"
 """The code of a node whose kernel may mix up what a trace counts."""
+PREEMPTION_UNKNOWN = "preemption-unknown"
+"""The code of a node whose kernel may be such a one."""
 _SYS_PTRACE, _SYS_ADMIN, _PERFMON, _BPF = 19, 21, 38, 39
 """Bits of include/uapi/linux/capability.h."""
 _SPLIT_CAPABILITIES = (5, 8)
@@ -169,14 +171,21 @@ def _preemptible(facts: NodeFacts) -> list[Obstacle]:
     if facts.preemption in ("none", "voluntary"):
         return []
     cure = "boot with `preempt=voluntary` where the kernel has that, or compare a few keys with `--probe watch`"
+    private_stacks = _release(facts) >= _PRIVATE_STACKS
     if not facts.preemption:
-        if _release(facts) < _PRIVATE_STACKS:
+        if not private_stacks:
             return []
         message = (
             f"kernel {facts.kernel} may be preemptible (/sys/kernel/debug/sched/preempt cannot be read), and on "
-            f"preemptible kernels a trace was seen to mix up keys; {cure}"
+            f"preemptible kernels a trace was seen to mix up keys, so its counts certify nothing; {cure}"
         )
-        return [Obstacle("preemption-unknown", message)]
+        return [Obstacle(PREEMPTION_UNKNOWN, message, at_run=True)]
+    if private_stacks:
+        message = (
+            f"kernel {facts.kernel} is preemptible ({facts.preemption}): under load a trace was seen to mix up keys "
+            "there, so it is traced only with `--allow-preemptible`, which certifies nothing; or use `--probe watch`"
+        )
+        return [Obstacle(PREEMPTIBLE, message, fatal=True, at_run=True)]
     if facts.preemption == "rt":
         cure = "boot a kernel without PREEMPT_RT, or compare a few keys with `--probe watch`"
     message = (

@@ -12,7 +12,7 @@ from fleettrace.node.binaries import BinaryCatalog, BinaryChangedError
 from fleettrace.node.binding import BINARY_CHANGED
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
-from fleettrace.node.obstacles import check_visible, obstacles
+from fleettrace.node.obstacles import PREEMPTIBLE, check_visible, obstacles
 from fleettrace.probes.ladder import UnsupportedError, syscall_plan
 from fleettrace.probes.model import ProbePlan, Rung, Wish
 from fleettrace.probes.optimised import choose_for_kernel
@@ -37,8 +37,9 @@ class Planned:
     build_id: str | None = None
 
 
-def check_able(found: Discovery) -> None:
-    """Raises `HostError` when nothing can be traced on the node, whatever runs there."""
+def check_able(found: Discovery, *, preemptible: bool = False) -> None:
+    """Raise `HostError` when nothing can be traced on the node, whatever runs there. With `preemptible`, a kernel that
+    may mix up what is counted is no reason."""
     facts = found.facts
     _check_root(facts)
     if facts.bpftrace is None:
@@ -63,7 +64,7 @@ def check_able(found: Discovery) -> None:
             "its kernel is in confidentiality lockdown: no BPF program may read memory: boot with `lockdown=integrity`",
         )
     for obstacle in obstacles(facts):
-        if obstacle.fatal:
+        if obstacle.fatal and not (preemptible and obstacle.code == PREEMPTIBLE):
             raise HostError(HostState.UNSUPPORTED, obstacle.code, obstacle.message)
 
 

@@ -4,7 +4,7 @@
 # and as arguments the words of the command that runs bpftrace. Stands behind looking.sh, which looks at the memcacheds
 # from before the trace until after it, and behind binding.sh, which leaves $program (its text), $held (as guard.pl wants
 # it) and $overlays (lines `PATH OCTAL`: symbol files for this trace only, in printf's octal form, for the paths in the
-# program). $guard_pl is the text of guard.pl.
+# program). $guard_pl is the text of guard.pl. Where it is $detached, $folder is a private one.
 #
 # Three bounds hold, each on its own: the program ends itself, timeout(1) interrupts and then kills bpftrace, and the
 # watchdog interrupts it at once when standard input ends, that is when the controller, its connection or the session is
@@ -53,13 +53,6 @@ inside='
 exes=
 for pid in $pids; do exes="$exes /proc/$pid/exe"; done
 look 100000 "$((seconds * 100))"
-if [ "$given" = input ]; then
-    piped=$program
-    set -- "$@" -
-else
-    piped=
-    set -- "$@" -e "$program"
-fi
 # The clocks of the looks and of bpftrace, which a suspended machine has put apart (clock_gettime(2)), side by side.
 monotonic=
 for _ in 1 2 3; do
@@ -71,35 +64,88 @@ stat_of self
 shell=$stat
 tell before trace clocks "$uptime $monotonic" program "$given"
 
-if unshare -m true 2>/dev/null; then
-    export overlays
-    set -- unshare -m sh -c "$inside" sh "$@"
-elif [ -n "$overlays" ]; then
-    echo 'unshare(1) is needed to give bpftrace a symbol of its own and is not there or may not be used' >&2
-    set -- false
-fi
-if command -v timeout >/dev/null 2>&1; then
-    printf '%s\n' "$piped" 3<&- | timeout -s INT -k 10 "$seconds" "$@" 3<&- &
-    tracer=$!
-    bound=
+# Run the command $@ with the program, for $bound_s seconds at most. Leaves $status.
+attempt() {
+    if [ "$given" = input ]; then
+        piped=$program
+        set -- "$@" -
+    else
+        piped=
+        set -- "$@" -e "$program"
+    fi
+    if unshare -m true 2>/dev/null; then
+        export overlays
+        set -- unshare -m sh -c "$inside" sh "$@"
+    elif [ -n "$overlays" ]; then
+        echo 'unshare(1) is needed to give bpftrace a symbol of its own and is not there or may not be used' >&2
+        set -- false
+    fi
+    if command -v timeout >/dev/null 2>&1; then
+        printf '%s\n' "$piped" 3<&- | timeout -s INT -k 10 "$bound_s" "$@" 3<&- &
+        tracer=$!
+        bound=
+    else
+        printf '%s\n' "$piped" 3<&- | "$@" 3<&- &
+        tracer=$!
+        { sleep "$bound_s"; kill -INT "$tracer"; sleep 10; kill -KILL "$tracer"; } >/dev/null 2>&1 3<&- &
+        bound=$!
+    fi
+    # `read` is a builtin: no process stays behind when the watchdog is ended.
+    { while read -r _ <&3; do :; done; kill -INT "$tracer"; } >/dev/null 2>&1 &
+    watchdog=$!
+    guard=
+    if [ -n "$held" ] && command -v perl >/dev/null 2>&1; then
+        PERL5OPT= PERL5LIB= perl -e "$guard_pl" "$tracer" $held >/dev/null 3<&- &
+        guard=$!
+    fi
+    wait "$tracer"
+    status=$?
+    kill "$watchdog" $bound $guard 2>/dev/null
+    wait "$watchdog" $guard 2>/dev/null
+}
+
+# Leave out the binaries that bpftrace, in file $1, names as those that it could not attach to. Fails where there is
+# nothing to leave out, or nothing would be left.
+refused_attach() {
+    found=no
+    # bpftrace 0.17 to 0.25: `Error attaching probe: uprobe:/proc/7/fd/5:NAME`; from 0.26 on `Unable to attach probe: ...`.
+    for holder in $(sed -n 's#.*[Aa]ttach\(ing\)\{0,1\} probe: u[a-z]*:/proc/\([0-9]*\)/fd/5:.*#\2#p' "$1" | sort -u); do
+        kept=
+        for each in $held; do
+            [ "${each%%:*}" = "$holder" ] || { kept="$kept $each"; continue; }
+            found=yes each=${each#*:}
+            leave_out "${each%%,*}"
+            IFS=,
+            # The NUL ends what bpftrace has printed.
+            for pid in $each; do printf '\0refused\0%s attach-refused\0trace\0\0' "$pid"; done
+            unset IFS
+        done
+        held=$kept
+    done
+    [ "$found" = yes ] && any_left
+}
+
+bound_s=$seconds
+if [ "$detached" = no ]; then
+    attempt "$@"
 else
-    printf '%s\n' "$piped" 3<&- | "$@" 3<&- &
-    tracer=$!
-    { sleep "$seconds"; kill -INT "$tracer"; sleep 10; kill -KILL "$tracer"; } >/dev/null 2>&1 3<&- &
-    bound=$!
+    # No controller is there to ask again without what cannot be attached.
+    began=${uptime%.*}
+    while :; do
+        rm -f "$folder/words"
+        mkfifo "$folder/words"
+        # The beginning is kept, and the rest goes on at once: no bpftrace waits for a reader.
+        { head -c 8192 >"$folder/beginning"; cat >&2; } <"$folder/words" 3<&- &
+        reader=$!
+        attempt "$@" 2>"$folder/words"
+        wait "$reader"
+        [ "$status" != 0 ] && refused_attach "$folder/beginning" || break
+        read -r now _ </proc/uptime
+        bound_s=$((seconds - ${now%.*} + began))
+        [ "$bound_s" -gt 0 ] || break
+    done
+    cat "$folder/beginning" >&2
 fi
-# `read` is a builtin: no process stays behind when the watchdog is ended.
-{ while read -r _ <&3; do :; done; kill -INT "$tracer"; } >/dev/null 2>&1 &
-watchdog=$!
-guard=
-if [ -n "$held" ] && command -v perl >/dev/null 2>&1; then
-    PERL5OPT= PERL5LIB= perl -e "$guard_pl" "$tracer" $held >/dev/null 3<&- &
-    guard=$!
-fi
-wait "$tracer"
-status=$?
-kill "$watchdog" $bound $guard 2>/dev/null
-wait "$watchdog" $guard 2>/dev/null
 
 # The CPU time of what it has waited for; the lookers' is none of the tracer's.
 stat_of self

@@ -45,7 +45,7 @@ _WORDS_KEPT = 8192
 _TAGS = frozenset(
     (
         *(f"{what}-{when}" for what in ("process", "exe", "shell") for when in ("before", "after")),
-        *("clocks", "program", "status", "end", "held", "refused"),
+        *("clocks", "program", "trace", "status", "end", "held", "refused"),
     )
 )
 """The records that trace.sh reports and somebody reads."""
@@ -124,8 +124,9 @@ class HostTrace:
     @property
     def program(self) -> str:
         """The bpftrace program's text."""
-        text = program(self._sites, self._layout, self._settings, self._nonce)
-        if self._begin_ns is None:
+        detached = self._begin_ns is not None
+        text = program(self._sites, self._layout, self._settings, self._nonce, marked=detached)
+        if not detached:
             return text
         ready = f"@ready_{self._nonce} = 1;"
         return text.replace(ready, f"if (nsecs >= {self._begin_ns:d}) {{ {ready} }}", 1)
@@ -156,9 +157,10 @@ class HostTrace:
             "entries": str(self._settings.entries),
             "sites": site_lines(self._bound),
             "guard_pl": script_text("guard.pl"),
+            "detached": "no" if self._begin_ns is None else "yes",
         }
         own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-        steps = script_text("input.sh", "identity.sh", "binding.sh", "trace.sh")
+        steps = script_text("input.sh", "identity.sh", "abandoned.sh", "binding.sh", "trace.sh")
         looking = assignments(self._timing, self._places)
         return (set_words(bpftrace) + own + looking + steps).encode()
 
@@ -250,15 +252,15 @@ class HostTrace:
 
     def _check_attached(self) -> None:
         """Raise when bpftrace has left out a probe: up to 0.20 it does so without a word, and it is no use to wait."""
-        want = uprobe_count(self._sites)
+        want = uprobe_count(self._traced_sites)
         if want is not None and self._attached is not None and self._attached != want:
             message = f"bpftrace attached {self._attached} probes instead of {want}{self._said()}"
             raise AttachError(NOT_ATTACHED[1], message, self._gone())
 
     def _check(self, broken: HostError | None) -> None:
         """Raise unless something was traced."""
-        if self._refused and "trace" not in self._seen:
-            raise RefusedError(self._refused)
+        if (refusals := self._refused) and ("trace" not in self._seen or refusals.keys() >= self._plans.keys()):
+            raise RefusedError(refusals)
         self._check_attached()
         if self._slicer.slices:
             return
@@ -317,6 +319,12 @@ class HostTrace:
     def _refused(self) -> dict[int, Failure]:
         found = refusals(self._seen.get("refused", []))
         return {pid: failure for pid, failure in found.items() if pid in self._plans}
+
+    @property
+    def _traced_sites(self) -> list[Site]:
+        """The sites that a detached trace did not leave out on its node."""
+        refused = self._refused
+        return [site for site in self._sites if not refused.keys() >= set(site.pids)]
 
     def _exchanged(self) -> set[int]:
         """The pids that ran another binary at the end than at the beginning (execve keeps pid and start time)."""

@@ -51,13 +51,19 @@ def _filled(name: str, **values: object) -> str:
     return _WORD.sub(lambda found: str(values[found[1]]), _template(name))
 
 
-def program(sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, nonce: str = "NONCE") -> str:
+def program(
+    sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, nonce: str = "NONCE", *, marked: bool = False
+) -> str:
     """One program for all of a host's binaries. Raises `ValueError` for a point that is no name and no address.
 
     `nonce` (letters and digits) goes into every name and mark that is printed: no key that a client chooses can then
-    pass for the program's own output.
+    pass for the program's own output. `marked` puts comments around the probes of each site, so that a node can leave
+    them out (binding.sh).
     """
-    parts = [_filled("ready"), *(part for site in sites for part in _site(site, layout))]
+    parts = [_filled("ready")]
+    for site in sites:
+        probes = _site(site, layout)
+        parts += [f"// site {site.pids[0]}", *probes, f"// end of site {site.pids[0]}"] if marked else probes
     scripts = [site.plan.script for site in sites if site.plan.script is not None]
     misses, sizes = (any(getattr(site.plan, what) for site in sites) for what in ("misses", "sizes"))
     kept = {

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from fleettrace.errors import HostError, HostState
+from fleettrace.node.binding import RefusedError
 from fleettrace.node.detach import GONE_STATUS, NodeClock, collect, leave, read_clock, remove
 from fleettrace.node.planning import Planned
 from fleettrace.node.plausible import ENDING_S, STARTUP_S
@@ -18,10 +19,11 @@ from fleettrace.node.rates import look_at
 from fleettrace.node.tracing import HostTrace
 from fleettrace.summary.run import HostResult, Warn
 from fleettrace.sweep.detach_model import Detach, LeftTrace
+from fleettrace.sweep.dropping import without
 from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase, WindowsBegan
 from fleettrace.sweep.fitting import Traced, check_loads
 from fleettrace.sweep.host import HostSweep, failed_outcome
-from fleettrace.sweep.outcome import HostOutcome, outcome_of_trace
+from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
 from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask
 from fleettrace.transport.interface import Connection
@@ -148,6 +150,9 @@ class DetachedSweep(HostSweep):
         self.stop.tracing(connection, execution)
         try:
             end = trace.read(execution)
+        except RefusedError as error:
+            self._remove(task, left, connection)
+            return outcome_of_plan(task.name, without(left.planned, error.failures))
         except HostError:
             if execution.exit_status == GONE_STATUS:
                 self.detach.collected(task.name)

@@ -17,7 +17,7 @@ from fleettrace.node.trace_end import AttachError
 from fleettrace.probes.model import ProbePlan
 from fleettrace.summary.run import Failure
 
-__all__ = ["DROPPED", "dropped", "leaving_out"]
+__all__ = ["DROPPED", "dropped", "leaving_out", "without"]
 
 _ENDED = "memcached-ended"
 _REFUSED = "attach-refused"
@@ -72,7 +72,7 @@ def leaving_out(
             out = error.failures if isinstance(error, RefusedError) else dropped(error, plans)
             if not any(instance.pid in out for instance, _ in plans):
                 raise
-        planned = _without(planned, out)
+        planned = without(planned, out)
         if not any(each.plan for each in planned):
             return nothing_left(planned)
         left: Any = [(instance, plan) for instance, plan in plans if instance.pid not in out]
@@ -84,7 +84,8 @@ def _plans(traced: Any) -> Sequence[tuple[Instance, ProbePlan]]:
     return plans
 
 
-def _without(planned: Sequence[Planned], out: Mapping[int, Failure]) -> list[Planned]:
+def without(planned: Sequence[Planned], out: Mapping[int, Failure]) -> list[Planned]:
+    """Return `planned` with the failures of the instances in `out` in the place of their plans."""
     return [
         replace(each, plan=None, failure=out[each.instance.pid]) if each.instance.pid in out else each
         for each in planned

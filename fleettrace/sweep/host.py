@@ -10,7 +10,7 @@ from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import look_around
 from fleettrace.node.model import Discovery, NodeFacts
 from fleettrace.node.namespace import unsupported_there
-from fleettrace.node.obstacles import PREEMPTIBLE, obstacles
+from fleettrace.node.obstacles import PREEMPTIBLE, PREEMPTION_UNKNOWN, obstacles
 from fleettrace.node.planning import Planned, check_able, check_empty
 from fleettrace.node.rates import Busyness, look_at, look_early
 from fleettrace.node.trace_end import NOT_ATTACHED, OVERWRITTEN, REFUSED, TraceEnd
@@ -100,7 +100,7 @@ class HostSweep:
         add_unreadable(outcome.result, found.facts)
         if outcome.result.state is not HostState.NO_INSTANCES and self.settings.wish.rung is not Rung.WATCH:
             outcome.warnings.extend(node_warnings(task.name, found.facts, outcome.result, every=every))
-        if any(warning.code == PREEMPTIBLE for warning in outcome.warnings):
+        if any(warning.code in (PREEMPTIBLE, PREEMPTION_UNKNOWN) for warning in outcome.warnings):
             doubt(outcome.result)
         if found.facts.stuck:
             outcome.warnings.append(Warn("binary-stuck", _STUCK.format(_some(found.facts.stuck)), task.name))
@@ -121,7 +121,7 @@ class HostSweep:
         if not instances:
             check_empty(found.facts)
             return HostOutcome(HostResult(task.name, HostState.NO_INSTANCES))
-        check_able(found)
+        check_able(found, preemptible=self.settings.allow_preemptible)
         self.tell(HostProgressed(task.name, Phase.PLAN))
         fitting = Fitting(task, connection, found, instances, self.catalog, self.settings.wish, self.bounds)
         with unsupported_there(found.facts, (REFUSED, *NOT_ATTACHED)):

@@ -52,6 +52,8 @@ class SweepSettings:
     """False: log in, find instances, plan probes, and stop there (`fleettrace check`)."""
     max_cost: float = 0.5
     """The part of one core that a probe may take from an instance. Where it takes more, the window is shortened."""
+    allow_preemptible: bool = False
+    """Trace also on preemptible kernels with private stacks (6.13 and later), and certify nothing there."""
     deadline_s: float | None = 300.0
     top_per_host: int = 100
     """Keys of each host kept for the report, beside those that went into the fleet's summary."""

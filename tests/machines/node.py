@@ -109,7 +109,7 @@ class Node:
         Raises `AssertionError` when the traffic outlasted the window.
         """
         arguments = ["--duration", f"{seconds}s", "--top", "100000", "--output", "json", "-v", "--no-store"]
-        arguments += ["--connect-timeout", "120s", "--deadline", f"{seconds + int(_TRACE_S)}s"]
+        arguments += ["--allow-preemptible", "--connect-timeout", "120s", "--deadline", f"{seconds + int(_TRACE_S)}s"]
         with Command(self.command("run", *arguments, *options)) as command:
             for host in self.hosts:
                 command.wait_for([f"{host}: trace"], seconds=_TRACE_S)

@@ -74,7 +74,7 @@ def _trace(running: Node, folder: Path) -> tuple[Any, Counter[tuple[bytes, str]]
     )  # fmt: skip
     window = TRAFFIC_S + SLACK_S
     words = ["--duration", f"{window}s", "--top", "100000", "--output", "json", "-v", "--no-store"]
-    words += ["--misses", "--sizes"]
+    words += ["--misses", "--sizes", "--allow-preemptible"]
     words += ["--max-cost", "1000%", "--deadline", f"{window + 600}s", "--connect-timeout", "120s"]
     with Command(running.command("run", *words)) as command, ExitStack() as stack:
         command.wait_for(["host0: trace"], seconds=300)

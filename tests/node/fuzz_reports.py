@@ -1,5 +1,5 @@
 """Whole reports of a node, mutated: a discovery's, and a trace's with its records, output and samples. And inputs that
-grow: twice as much of anything takes at most twice the time. Part of `python -m tests.node.fuzz_output`.
+grow: twice as much of anything takes at most twice the time and memory. Part of `python -m tests.node.fuzz_output`.
 
 A mutated report is understood, or refused with one of the codes of such a host. Whatever is understood has numbers that
 can be stored and added up, and no key has more than all together.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -25,12 +26,13 @@ from fleettrace.transport.interface import Chunk, Stream
 from tests.node.bpftrace_text import NONCE, Printed, chunked, render
 from tests.node.reports import LAYOUT, PID, SECOND, START, N, Sent, entry, instance, node, report
 
-__all__ = ["one"]
+__all__ = ["CODES", "PIECES", "READERS", "grows_linearly", "one"]
 
 CODES = {"implausible-output", "discovery-garbled"}
 TRACE_CODES = {"implausible-output", "attach-failed", "probes-missing", "no-slice"}
 PIECES = (
     b"\0", b"\0\0", b"process\0", b"binary\0", b"listens\0", b"end\0", b"stuck\0", b"trace\0\0", b"status\0",
+    b"containers-crictl\0",
     b"clocks\0", b"process-after\0", b"9" * 19, b"9" * 30, b"1" * 4400, b"-1", b"\n", b"]: 7\n", b"]: ", b"[", b", ",
     b"x", b"\xff",
     b"@a_%b[%d, " % (N, PID << 32 | 1), b"@c_%b[%d, " % (N, PID << 32 | 99), b"@na_%b[7]: " % N, b"@nb_%b[8]: 1\n" % N,
@@ -41,6 +43,7 @@ PIECES = (
 GROWS = 1 << 17
 """Bytes of the smaller input."""
 NOISE_S = 0.05
+NOISE_BYTES = 64 << 10
 
 
 def mutated(text: bytes, chance: random.Random) -> bytes:
@@ -149,18 +152,39 @@ def seconds(read: Callable[[bytes], None], text: bytes) -> float:
     return time.thread_time() - began
 
 
+READERS = (records, samples, output, discovery)
+
+
+def memory(read: Callable[[bytes], None], text: bytes) -> int:
+    """Bytes of memory that a reader takes at most, without the input."""
+    tracemalloc.start()
+    try:
+        with suppress(HostError, ImplausibleError):
+            read(text)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def grows_linearly(read: Callable[[bytes], None], small: bytes, large: bytes) -> None:
+    """Raise AssertionError when `large`, twice as long, takes more than twice the time or memory, and some noise."""
+    for attempt in range(4):
+        first, second = seconds(read, small), seconds(read, large)
+        if second <= 2 * first * 1.3 + NOISE_S:
+            break
+        assert attempt < 3, f"{read.__name__} of {small[:80]!r}...: {first:.3f} s, then {second:.3f} s"
+    held, more = memory(read, small), memory(read, large)
+    assert more <= 2 * held + NOISE_BYTES, f"{read.__name__} of {small[:80]!r}...: {held} bytes, then {more}"
+
+
 def growing(chance: random.Random) -> None:
-    """Twice the input takes at most twice the time, but for some noise."""
+    """Twice the input takes at most twice the time and memory."""
     unit = b"".join(chance.choice(PIECES) for _ in range(chance.randrange(1, 4)))
     head = chance.choice((b"", b"#%b slice a 5\n" % N, b"t\0", b"\0", b"trace\0\0"))
     small = head + (unit * (GROWS // len(unit) + 1))[:GROWS]
     large = head + (unit * (2 * GROWS // len(unit) + 1))[: 2 * GROWS]
-    for read in (records, samples, output, discovery):
-        for attempt in range(4):
-            first, second = seconds(read, small), seconds(read, large)
-            if second <= 2 * first * 1.3 + NOISE_S:
-                break
-            assert attempt < 3, f"{read.__name__} of {unit[:60]!r} after {head!r}: {first:.3f} s, then {second:.3f} s"
+    for read in READERS:
+        grows_linearly(read, small, large)
 
 
 def one(chance: random.Random) -> str:

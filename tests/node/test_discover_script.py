@@ -19,6 +19,7 @@ from fleettrace.lab.specs import HostSpec, InstanceSpec, Shape
 from fleettrace.lab.system import wait_until
 from fleettrace.node.discovery import discovery_script, parse_discovery
 from fleettrace.node.model import Discovery
+from tests.node.ran import ran
 
 pytestmark = pytest.mark.lab
 
@@ -53,13 +54,10 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def look(
     host: Host, shell: list[str], *, scope: str = "netns", path: str | None = None, bpftrace: str = "bpftrace"
 ) -> Discovery:
-    done = subprocess.run(
+    done = ran(
         [*enter(host.namespace), *shell],
-        input=discovery_script([bpftrace], scope),
-        capture_output=True,
-        check=False,
-        timeout=60,
-        env={"PATH": path or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+        discovery_script([bpftrace], scope),
+        {"PATH": path or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
     )
     assert done.stderr == b""
     return parse_discovery(done.stdout)

@@ -12,13 +12,14 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.discovery import discovery_script, look_around, parse_discovery, set_words
 from fleettrace.transport.interface import Target
 from fleettrace.transport.local import LocalTransport
+from tests.node.ran import ran
 
 
 @pytest.fixture(scope="module")
 def report() -> bytes:
     """What the script says of this very machine, memcached or not, as whoever runs the tests."""
     script = discovery_script(["echo", "bpftrace v0.19.1-17-g2b5f"], "netns")
-    return subprocess.run(["sh"], input=script, capture_output=True, check=True, timeout=60).stdout
+    return ran(["sh"], script).stdout
 
 
 def test_this_machine_is_understood(report: bytes) -> None:

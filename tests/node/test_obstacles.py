@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from fleettrace.node.discovery import discovery_script, parse_discovery, preempt
 from fleettrace.node.model import Bpftrace, Discovery, NodeFacts
 from fleettrace.node.obstacles import obstacles
 from fleettrace.node.planning import check_able, check_empty
+from tests.node.ran import ran
 
 OLD, NEW = Bpftrace(0, 17, 0), Bpftrace(0, 27, 1)
 FULL = (1 << 41) - 1
@@ -61,8 +61,8 @@ def test_a_stock_node_has_no_obstacle() -> None:
         ({"capabilities": FULL & ~(ADMIN | PERFMON)}, {"no-capability": True}),
         ({"capabilities": FULL & ~ADMIN, "kernel": "5.4.0-1-x"}, {"no-capability": True}),
         ({"capabilities": FULL & ~PTRACE, "hidepid": "2"}, {"processes-hidden": False}),
-        ({"kernel": "6.13.0", "preemption": "lazy"}, {"preemptible-kernel": False}),
-        ({"kernel": "7.3.0", "preemption": "rt"}, {"preemptible-kernel": False}),
+        ({"kernel": "6.13.0", "preemption": "lazy"}, {"preemptible-kernel": True}),
+        ({"kernel": "7.3.0", "preemption": "rt"}, {"preemptible-kernel": True}),
         ({"kernel": "6.12.0-rt", "preemption": "rt"}, {"preemptible-kernel": False}),
         ({"kernel": "6.12.0", "preemption": "full"}, {"preemptible-kernel": False}),
         ({"kernel": "6.16.3", "preemption": "none"}, {}),
@@ -85,6 +85,20 @@ def test_a_fatal_obstacle_is_the_hosts_error() -> None:
     with pytest.raises(HostError) as caught:
         check_able(Discovery(replace(ABLE, dev_fd=False, bpftrace=NEW), ()))
     assert (caught.value.state.value, caught.value.code) == ("unsupported", "no-dev-fd")
+
+
+@pytest.mark.parametrize(("kernel", "model"), [("6.13.0", "full"), ("7.3.4+deb13-amd64", "lazy"), ("6.16.3", "rt")])
+def test_a_preemptible_kernel_is_refused_unless_it_is_allowed(kernel: str, model: str) -> None:
+    found = Discovery(replace(ABLE, kernel=kernel, preemption=model), ())
+    with pytest.raises(HostError) as caught:
+        check_able(found)
+    assert (caught.value.state.value, caught.value.code) == ("unsupported", "preemptible-kernel")
+    check_able(found, preemptible=True)
+
+
+@pytest.mark.parametrize(("kernel", "model"), [("6.12.0", "full"), ("6.12.0-rt", "rt"), ("6.16.3", "voluntary")])
+def test_other_kernels_are_not_refused(kernel: str, model: str) -> None:
+    check_able(Discovery(replace(ABLE, kernel=kernel, preemption=model), ()))
 
 
 @pytest.mark.parametrize(
@@ -130,9 +144,8 @@ def test_the_preemption_model_is_read_where_it_stands(
 def seen(*around: str, before: str = "", bpftrace: str = "bpftrace") -> NodeFacts:
     """This machine's facts, found from within `around` after `before` was done to its mounts."""
     script = discovery_script([bpftrace], "netns")
-    words = ["unshare", "-m", *around, "sh", "-c", f"mount --make-rprivate /\n{before}\nexec sh"]
-    done = subprocess.run(words, input=script, capture_output=True, timeout=60, check=True)
-    return parse_discovery(done.stdout).facts
+    words = ["unshare", "-m", *around, "sh", "-c", f'mount --make-rprivate /\n{before}\nexec sh "$@"', "sh"]
+    return parse_discovery(ran(words, script).stdout).facts
 
 
 @pytest.mark.lab
@@ -157,12 +170,12 @@ class TestReal:
         all_of_them = seen().capabilities
         assert all_of_them is not None
         drop = "-sys_admin,-perfmon"
-        facts = seen(before=f"exec setpriv --bounding-set {drop} --inh-caps {drop} sh", bpftrace="true")
+        facts = seen(before=f'exec setpriv --bounding-set {drop} --inh-caps {drop} sh "$@"', bpftrace="true")
         assert facts.capabilities == all_of_them & ~(ADMIN | PERFMON)
         assert facts.unshare is False
 
     def test_a_proc_that_hides_processes(self) -> None:
-        hide = "mount -t proc -o hidepid=2 proc /proc; exec setpriv --bounding-set -sys_ptrace sh"
+        hide = 'mount -t proc -o hidepid=2 proc /proc; exec setpriv --bounding-set -sys_ptrace sh "$@"'
         facts = seen("-p", "-f", before=hide, bpftrace="true")
         assert facts.hidepid in ("2", "invisible")
         assert "processes-hidden" in codes(facts)

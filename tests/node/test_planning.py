@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
 
 import pytest
@@ -11,13 +10,14 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.discovery import discovery_script, parse_discovery
 from fleettrace.node.model import Bpftrace, Discovery, NodeFacts
 from fleettrace.node.planning import check_able
+from tests.node.ran import ran
 
 
 @pytest.fixture(scope="module")
 def facts() -> NodeFacts:
     """This machine's, as if it could trace."""
     script = discovery_script(["echo", "bpftrace v0.17.0"], "netns")
-    report = subprocess.run(["sh"], input=script, capture_output=True, check=True, timeout=60).stdout
+    report = ran(["sh"], script).stdout
     return replace(parse_discovery(report).facts, uid=0, lockdown="none")
 
 

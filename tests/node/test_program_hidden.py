@@ -16,6 +16,7 @@ from fleettrace.lab.build import memcached_binary
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.detach import collect, leave, remove
 from fleettrace.node.discovery import look_around
+from fleettrace.node.loading import Verdict, load_program
 from fleettrace.node.planning import plan_instances
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.layout import key_layout
@@ -100,6 +101,16 @@ def test_nobody_reads_the_nonce_of_a_trace_that_was_left_there(node: Connection)
             end = trace.read(collect(node, folder, 60))
             remove(node, folder)
     assert end.whole
+    assert len(seen) > 3
+    assert not any(seen)
+
+
+def test_nobody_reads_a_program_while_it_is_tried(node: Connection) -> None:
+    with memcached(memcached_binary()) as (pid, _):
+        trace = trace_of(node, pid, ["bpftrace"])
+        with snooping("@ready_load") as seen:
+            load = load_program(node, ["bpftrace"], trace._sites, key_layout((0, 17, 0)), TraceSettings(1.0))
+    assert load.verdict is Verdict.LOADED
     assert len(seen) > 3
     assert not any(seen)
 

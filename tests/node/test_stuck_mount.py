@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -21,13 +22,14 @@ from fleettrace.node.model import Discovery
 from fleettrace.transport.interface import Target
 from fleettrace.transport.local import LocalTransport
 from tests.binary.traffic import memcached
+from tests.node.ran import ran
 
 pytestmark = pytest.mark.lab
 
 
 def looked(shell: list[str]) -> Discovery:
     script = discovery_script(["echo", "bpftrace v0.17.0"], "host")
-    return parse_discovery(subprocess.run(shell, input=script, capture_output=True, check=False, timeout=60).stdout)
+    return parse_discovery(ran(shell, script).stdout)
 
 
 def ports_of(found: Discovery, pid: int) -> tuple[int, ...]:
@@ -104,6 +106,44 @@ def test_a_mount_that_does_not_answer_holds_nobody_up(tmp_path: Path, monkeypatc
         assert stuck not in {one.pid for one in found.instances}
         assert pid in {one.pid for one in found.instances}
         assert not waiting_on(stuck, str(tmp_path).encode())
+
+
+CONTROLLER = """
+from fleettrace.node.discovery import look_around
+from fleettrace.transport.interface import Target
+from fleettrace.transport.local import LocalTransport
+look_around(LocalTransport().connect(Target("here")), ["echo", "bpftrace v0.17.0"], "host")
+"""
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox ash"])
+def test_a_killed_controller_leaves_nothing_on_a_mount_that_does_not_answer(shell: str, tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "sh").write_text(f'#!/bin/sh\nexec {shell} "$@"\n')
+    (folder / "sh").chmod(0o755)
+    environment = os.environ | {"FLEETTRACE_TEST": str(tmp_path), "PATH": f"{folder}:{os.environ['PATH']}"}
+    with frozen_mount(tmp_path) as (stuck, _):
+        controller = subprocess.Popen([sys.executable, "-c", CONTROLLER], env=environment)
+        try:
+            wait_until(lambda: waiting_on(stuck, str(tmp_path).encode()), "nothing looks at the mount", seconds=30)
+        finally:
+            controller.kill()
+            controller.wait()
+        # Each step has 8 s of its own, and would be followed by others.
+        wait_until(lambda: not marked(str(tmp_path).encode()), "something is left behind", seconds=4)
+
+
+def marked(mark: bytes) -> list[int]:
+    """Processes that have `mark` in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"FLEETTRACE_TEST=" + mark in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
 
 
 def waiting_on(pid: int, mark: bytes) -> list[str]:

@@ -20,7 +20,7 @@ def test_a_run_warns_of_what_bears_on_its_counts() -> None:
 
 def test_check_and_a_failed_host_warn_of_everything_once() -> None:
     codes = [warning.code for warning in node_warnings("a", FACTS, HostResult("a", HostState.OK), every=True)]
-    assert codes == ["no-kernel-types", "preemptible-kernel"]
+    assert codes == ["preemptible-kernel", "no-kernel-types"]
     failed = HostResult("a", HostState.UNSUPPORTED, Failure("no-kernel-types", ""))
     assert [warning.code for warning in node_warnings("a", FACTS, failed, every=True)] == ["preemptible-kernel"]
 

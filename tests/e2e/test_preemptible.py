@@ -1,0 +1,66 @@
+"""A kernel that may mix up what is counted is refused; where the user allows it, nothing is certain there.
+
+The kernel is this machine's, under another name: what such kernels really do is in tests/machines.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleettrace.lab.memcached import DEBIAN
+from fleettrace.lab.protocol import Command as Request
+from tests.e2e.command import run
+from tests.e2e.local import served
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture
+def path(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """A PATH with a `uname` for a kernel of this release."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    uname = folder / "uname"
+    uname.write_text(f"#!/bin/sh\necho '{request.param} #1 SMP PREEMPT_RT x86_64'\n")
+    uname.chmod(0o755)
+    return f"{folder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def codes(report: dict[str, Any]) -> set[str]:
+    return {warning["code"] for warning in report["warnings"]}
+
+
+@pytest.mark.parametrize("path", ["6.13.0"], indirect=True)
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_preemptible_kernel_is_refused(path: str, command: str, tmp_path: Path) -> None:
+    with served(tmp_path, DEBIAN) as server:
+        done = run(command, "-i", str(server.inventory), "--output", "json", PATH=path)
+    host = done.host("here")
+    assert (host["state"], host["error"]["code"], done.status) == ("unsupported", "preemptible-kernel", 4)
+    assert "--allow-preemptible" in host["error"]["message"]
+
+
+@pytest.mark.parametrize(("path", "options"), [("7.3.4", ["--allow-preemptible"]), ("6.12.0", [])], indirect=["path"])
+def test_where_it_is_traced_nothing_is_certified(path: str, options: list[str], tmp_path: Path) -> None:
+    with served(tmp_path, DEBIAN) as server:
+        requests = [Request("get", (b"key",))] * 23
+        done, truth = server.trace(requests, *options, variables={"PATH": path})
+    host = done.host("here")
+    assert (host["state"], host["requests"], done.status) == ("ok", truth.total(), 0)
+    assert "preemptible-kernel" in codes(done.report)
+    [instance] = host["instances"]
+    assert instance["probe"]["exact"] is False
+    assert instance["coverage"] is None
+    assert [(row["key"], row["requests"], row["certified"]) for row in done.report["keys"]] == [("key", 23, False)]
+
+
+@pytest.mark.parametrize("path", ["7.3.4"], indirect=True)
+def test_check_warns_of_it_where_it_is_allowed(path: str, tmp_path: Path) -> None:
+    words = ["--allow-preemptible", "--output", "json"]
+    with served(tmp_path, DEBIAN) as server:
+        done = run("check", "-i", str(server.inventory), *words, PATH=path)
+    assert (done.status, done.host("here")["state"]) == (0, "ok")
+    assert "preemptible-kernel" in codes(done.report)
