@@ -1,7 +1,7 @@
 # Everything this project does from a clone. `make` alone lists the targets; scripts/setup installs what each one needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernels test-versions update lint check-types format clean
+.PHONY: help demo test test-builds test-kernels test-versions update lint check-types format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,11 @@ test: ## lint, check types, run every test (root)
 	.venv/bin/ruff format --check
 	.venv/bin/mypy --strict
 	.venv/bin/pytest -n 2 --dist loadscope $(PYTEST_ARGS)
+
+test-builds: ## trace memcached built in 45 ways; writes the table in docs/probes.md (root, some 15 minutes)
+	@scripts/setup test
+	.venv/bin/pytest tests/matrix -m builds -n 0 $(BUILDS_ARGS); code=$$?; \
+	    .venv/bin/python -m tests.matrix.results && exit $$code
 
 test-kernels: ## boot Debian's kernels under QEMU and trace on each; writes docs/machines.md (root, an hour or more)
 	@scripts/setup test
