@@ -1,4 +1,4 @@
-"""Debian's memcached, built in the way that a cell of the matrix says: once for each recipe, kept outside the repository.
+"""Debian's memcached, built in the way that a cell of the matrix says: once a recipe, kept outside the repository.
 
 python -m tests.matrix.compiled       # build all cells that are not cached yet
 python -m tests.matrix.compiled TREE  # build them from another source tree instead, and print where they are

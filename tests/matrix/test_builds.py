@@ -1,4 +1,4 @@
-"""Builds of every kind: exact by key, by kind and by misses where the report claims them, and null where it does not."""
+"""Builds of every kind: exact by key, by kind and by misses where the report claims them, else null."""
 
 from __future__ import annotations
 

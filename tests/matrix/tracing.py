@@ -8,10 +8,11 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleettrace.errors import FleettraceError
 from fleettrace.lab.memcached import read_stats
 from fleettrace.lab.system import wait_until
 from fleettrace.node.binaries import BinaryCatalog
@@ -91,10 +92,9 @@ def _send(ports: Sequence[int]) -> list[Sent]:
 
 
 def _wait(condition: Callable[[], object]) -> None:
-    try:
+    """Wait until all of the traffic was seen. What was not seen in time is for the comparison to say."""
+    with suppress(FleettraceError):
         wait_until(condition, "not all of the traffic was seen", seconds=_SETTLE_S)
-    except Exception:
-        return
 
 
 @contextmanager
