@@ -68,7 +68,9 @@ class Miss:
 
 
 _NO_FUNCTIONS = Miss("it has no unwind table (.eh_frame), so where its functions begin is not known")
-_UNCOVERED = Miss("no known function uses a phrase that do_item_get prints: its unwind table (.eh_frame) lacks that code")
+_UNCOVERED = Miss(
+    "no known function uses a phrase that do_item_get prints: its unwind table (.eh_frame) lacks that code"
+)
 
 
 def has_words(elf: Elf) -> bool:
@@ -98,8 +100,10 @@ def locate_do_item_get(references: References, users: dict[bytes, set[int]]) -> 
         return Miss(f"only {len(spoken)} of the {len(GET_WORDS)} phrases do_item_get prints are used in the code")
     common = set.intersection(*spoken)
     everyone = set().union(*speakers[2:])
-    if len(common) != 1:
-        return Miss(f"the phrases do_item_get prints are used together by {len(common)} functions, not by one")
+    if len(common) > 1:
+        return Miss(f"it is inlined into {len(common)} functions, each of which looks up by itself")
+    if not common:
+        return Miss(f"the phrases do_item_get prints are used together by no function")
     start = common.pop()
     if len(everyone) > 1:
         return Miss(f"the phrases do_item_get prints are used by {len(everyone)} functions: it is inlined somewhere")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from fleettrace.binary.elf import Elf, Machine
 
@@ -34,7 +35,7 @@ def called_pieces(elf: Elf, known: Iterable[tuple[int, int]]) -> Iterator[tuple[
     targets = sorted(_targets(elf))[:MAX_PIECES]
     for first, end in gaps:
         starts = [target for target in targets if first <= target < end and _may_begin(elf, target)]
-        yield from zip(starts, [*starts[1:], end], strict=True)
+        yield from pairwise([*starts, end])
 
 
 def _gaps(elf: Elf, known: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -35,6 +35,13 @@ class Sent:
     misses: Counter[bytes] = field(default_factory=Counter)
     """Requests other than stores whose key was not there. `me` is a request and has no kind, but it may miss."""
 
+    created: Counter[bytes] = field(default_factory=Counter)
+    """Counters that a request created: what memcached looks up a second time, to store it."""
+
+    def with_stores_of_counters(self) -> Sent:
+        """Return the same with these second look-ups counted as stores."""
+        return Sent(self.ops + Counter({(key, "set"): count for key, count in self.created.items()}), self.misses)
+
     @property
     def requests(self) -> Counter[bytes]:
         found: Counter[bytes] = Counter()
@@ -68,6 +75,7 @@ class _Created:
             assert line() == b"HD"
         sent.ops[self.key, "arith"] += 1
         sent.misses[self.key] += self.new
+        sent.created[self.key] += self.new
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,12 +63,20 @@ def _rows() -> Iterator[str]:
             "yes" if facts["stripped"] else "no",
             facts["probe"],
             facts["requests"],
-            "yes" if facts["exact"] else "**no**",
+            _exact(facts),
             _known(facts["unknown kinds"], facts["verbs"]),
             _known(facts["unknown misses"], facts["verbs"]),
             facts["date"],
         )
         yield f"| {' | '.join(str(field) for field in fields)} |"
+
+
+def _exact(facts: Mapping[str, Any]) -> str:
+    if not facts["exact"]:
+        return "**no**"
+    if not facts["claims"]:
+        return "not claimed"
+    return "yes, counters twice" if facts["twice"] else "yes"
 
 
 def _known(unknown: list[str], verbs: int) -> str:
