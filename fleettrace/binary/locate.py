@@ -68,9 +68,7 @@ class Miss:
 
 
 _NO_FUNCTIONS = Miss("it has no unwind table (.eh_frame), so where its functions begin is not known")
-_UNCOVERED = Miss(
-    "no known function uses a phrase that do_item_get prints: its unwind table (.eh_frame) lacks that code"
-)
+_UNCOVERED = Miss("its unwind table (.eh_frame) lacks the code that prints do_item_get's phrases")
 
 
 def has_words(elf: Elf) -> bool:
@@ -103,7 +101,7 @@ def locate_do_item_get(references: References, users: dict[bytes, set[int]]) -> 
     if len(common) > 1:
         return Miss(f"it is inlined into {len(common)} functions, each of which looks up by itself")
     if not common:
-        return Miss(f"the phrases do_item_get prints are used together by no function")
+        return Miss("the phrases do_item_get prints are used together by no function")
     start = common.pop()
     if len(everyone) > 1:
         return Miss(f"the phrases do_item_get prints are used by {len(everyone)} functions: it is inlined somewhere")
@@ -186,7 +184,7 @@ def _passes_on_to(references: References, start: int) -> int | None:
 
 
 def _reaches(references: References, function: Function, phrases: Sequence[Sequence[bytes]]) -> bool:
-    """Whether the code from the beginning of a function leads, without leaving it, to the use of each of the phrases."""
+    """Whether the code from a function's beginning leads, without leaving it, to the use of each of the phrases."""
     elf = references.elf
     code = {each.address: each for each in disassemble(elf, function.start, function.end)}
     used: set[int] = set()

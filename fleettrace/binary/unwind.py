@@ -93,7 +93,7 @@ def return_address_slot(machine: Machine, unwind: Unwind, start: int, address: i
 
 
 def has_frame_pointer(unwind: Unwind, start: int, address: int) -> bool:
-    """Return whether rbp, just before `address`, leads to the caller's rbp and, eight bytes above, the return address."""
+    """Return whether rbp, just before `address`, leads to the caller's rbp and, 8 bytes above, the return address."""
     try:
         row = _row(unwind, start, address)
     except (struct.error, IndexError, ValueError):

@@ -82,7 +82,8 @@ def test_counts_are_exact_and_kinds_and_misses_are_never_wrong(cell: Cell, trace
 def faults_of(counted: Counted) -> list[str]:
     """Return what the report has that is not the truth; a few of each.
 
-    Where the probe's `why` says that a counter which a request creates counts twice, once as a store, that is the truth.
+    Where the probe's `why` says that a counter which a request creates counts twice, as arith and as a store, that is
+    what it has to be.
     """
     summary, sent = counted.summary, counted.sent
     if summary is None:
