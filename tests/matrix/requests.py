@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fleettrace.lab.load import Connection
@@ -38,9 +38,10 @@ class Sent:
     created: Counter[bytes] = field(default_factory=Counter)
     """Counters that a request created: what memcached looks up a second time, to store it."""
 
-    def with_stores_of_counters(self) -> Sent:
-        """Return the same with these second look-ups counted as stores."""
-        return Sent(self.ops + Counter({(key, "set"): count for key, count in self.created.items()}), self.misses)
+    def with_stores_of_counters(self, but: Collection[bytes]) -> Sent:
+        """Return the same with these second look-ups counted as stores, but not those of the keys in `but`."""
+        stores = {(key, "set"): count for key, count in self.created.items() if key not in but}
+        return Sent(self.ops + Counter(stores), self.misses)
 
     @property
     def requests(self) -> Counter[bytes]:

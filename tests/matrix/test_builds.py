@@ -83,13 +83,15 @@ def faults_of(counted: Counted) -> list[str]:
     """Return what the report has that is not the truth; a few of each.
 
     Where the probe's `why` says that a counter which a request creates counts twice, as arith and as a store, that is
-    what it has to be.
+    what it may be; the other way to create one can be recognised all the same.
     """
     summary, sent = counted.summary, counted.sent
     if summary is None:
         return [f"nothing was counted: {counted.result.error}"]
     if twice(counted):
-        sent = sent.with_stores_of_counters()
+        requests = sent.requests
+        once = {key.data for key, known in summary.keys.items() if known.requests == requests[key.data]}
+        sent = sent.with_stores_of_counters(once)
     truth = {Key.whole(key): count for key, count in sent.requests.items()}
     faults: list[str] = []
     if not counted.result.probe.exact:
