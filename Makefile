@@ -17,7 +17,7 @@ test: ## lint, check types, run every test (root)
 	.venv/bin/mypy --strict
 	.venv/bin/pytest -n 2 --dist loadscope $(PYTEST_ARGS)
 
-test-builds: ## trace memcached built in 45 ways; writes the table in docs/probes.md (root, some 15 minutes)
+test-builds: ## trace memcached built in 45 ways; writes the table in docs/probes.md (root, about 5 minutes, and 6 more for the first time)
 	@scripts/setup test
 	.venv/bin/pytest tests/matrix -m builds -n 0 $(BUILDS_ARGS); code=$$?; \
 	    .venv/bin/python -m tests.matrix.results && exit $$code
