@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 FUZZ_SECONDS = 300
-.PHONY: help demo test test-kernels test-versions fuzz update lint check-types format clean
+.PHONY: help demo test test-builds test-kernels test-versions fuzz update lint check-types format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,11 @@ test: ## lint, check types, run every test (root)
 	.venv/bin/ruff format --check
 	.venv/bin/mypy --strict
 	.venv/bin/pytest -n 2 --dist loadscope $(PYTEST_ARGS)
+
+test-builds: ## trace memcached built in 45 ways; writes the table in docs/probes.md (root, about 5 minutes, and 6 more for the first time)
+	@scripts/setup test
+	.venv/bin/pytest tests/matrix -m builds -n 0 $(BUILDS_ARGS); code=$$?; \
+	    .venv/bin/python -m tests.matrix.results && exit $$code
 
 test-kernels: ## boot Debian's kernels under QEMU and trace on each; writes docs/machines.md (root, an hour or more)
 	@scripts/setup test

@@ -31,7 +31,7 @@ from fleettrace.binary.usdt import Operand, UsdtProbe, usdt_probes
 
 __all__ = ["ANALYSIS", "WANTED", "BinaryAnalysis", "Found", "Point", "analyse"]
 
-ANALYSIS = 7
+ANALYSIS = 8
 """The version of what `analyse` finds: raise it with every change of its answers, and caches forget the old ones."""
 
 WANTED = {

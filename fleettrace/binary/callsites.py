@@ -97,6 +97,9 @@ _NBYTES = 0x20
 _META_DEBUG = 0x454D
 """The two bytes "ME" that a meta debug answer begins with, as compilers store them."""
 
+_SHADOW = 0x7FFF8000
+"""Where the address sanitizer has its shadow memory on x86-64 (compiler-rt, asan_mapping.h)."""
+
 _NO_FLAG, _VARIABLE = -1, -2
 """What stands for a do_update that is not passed, and for one that is no constant."""
 
@@ -196,6 +199,9 @@ def _by_handling(code: Mapping[int, Any], after: int, flag: int, unlinking: set[
             # gat and get in one: inlined, they share the check.
             return None, None
         return (Operation.OTHER if any(_has_immediate(i, _META_DEBUG) for i in window) else Operation.GET), None
+    if any(_has_immediate(i, _SHADOW) for i in window):
+        # The sanitizer's checks leave so little of a command within reach that do_add_delta looks like a deletion.
+        return None, None
     called = {int(i.op_str.lstrip("#"), 16) for i in window if i.mnemonic in ("call", "bl") and "0x" in i.op_str[:3]}
     if flag != 1 and len(called & unlinking) >= 2 and any(_counts(code, i) for i in window):
         return Operation.DELETE, None
@@ -217,14 +223,30 @@ def _flag(machine: Machine, before: list[Any]) -> int:
 
 
 def _passes_item_length(machine: Machine, before: list[Any]) -> bool:
-    """Whether the second argument is one byte of memory: `it->nkey`, which only `do_store_item` passes."""
+    """Whether the second argument is one byte of memory: `it->nkey`, which only `do_store_item` passes. Without
+    optimisation it comes by way of other registers."""
     names = set(ARGUMENTS[machine][1])
     for instruction in before:
-        if written(instruction) & names:
-            return instruction.mnemonic == "ldrb" or (
-                instruction.mnemonic == "movzx" and "byte ptr [" in instruction.op_str
-            )
+        if not written(instruction) & names:
+            continue
+        if instruction.mnemonic == "ldrb" or (instruction.mnemonic == "movzx" and "byte ptr [" in instruction.op_str):
+            return True
+        copied = re.fullmatch(r"\w+, (\w+)", instruction.op_str)
+        if machine is not Machine.X86_64 or instruction.mnemonic not in ("mov", "movzx") or copied is None:
+            return False
+        names = _parts(copied[1])
     return False
+
+
+def _parts(register: str) -> set[str]:
+    """Return the names of an x86-64 register's parts, by one of them."""
+    if found := re.fullmatch(r"r(\d+)[dwb]?", register):
+        return {f"r{found[1]}{part}" for part in ("", "d", "w", "b")}
+    if found := re.fullmatch(r"[re]?([abcd])[xl]", register):
+        return {f"r{found[1]}x", f"e{found[1]}x", f"{found[1]}x", f"{found[1]}l"}
+    if found := re.fullmatch(r"[re]?(si|di)l?", register):
+        return {f"r{found[1]}", f"e{found[1]}", found[1], f"{found[1]}l"}
+    return set()
 
 
 def _checks_value_length(code: Mapping[int, Any], after: int) -> bool:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -46,6 +46,7 @@ class Spot:
     `address` is virtual, `file_offset` where the instruction lies in the file (what the kernel's uprobe takes),
     `offset` the bytes from the function's entry. `return_offset` is how many bytes above the stack pointer the return
     address lies when the probe fires; None where it is in the link register (aarch64's x30) or not known.
+    `caller_frame` says that the frame pointer (rbp) is still the caller's there.
     `code` is the function's code up to and including the instruction, in hex: what a node compares before it attaches.
     """
 
@@ -56,6 +57,7 @@ class Spot:
     cost: Cost
     return_offset: int | None
     code: str = ""
+    caller_frame: bool = False
 
     @property
     def encoding(self) -> bytes:
@@ -93,7 +95,7 @@ _SIMULATED_ARM = re.compile(r"b|bl|b\.\w+|cbz|cbnz|tbz|tbnz|adr|adrp|br|blr|ret"
 
 def entry_spot(elf: Elf, function: Function) -> Spot | None:
     """The first instruction of `function`, or None when its bytes are no code."""
-    return next((_spot(elf, function, i, 0) for i in disassemble(elf, function.start, function.start + 16)), None)
+    return next(straight_line(elf, function, 0), None)
 
 
 def spot_at(elf: Elf, address: int) -> Spot | None:
@@ -129,17 +131,19 @@ def straight_line(elf: Elf, function: Function, arguments: int) -> Iterator[Spot
     """The instructions that every call runs, in order, before any of them changes an argument."""
     kept = {name for names in ARGUMENTS[elf.machine][:arguments] for name in names}
     pushed: int | None = 0
+    frame = elf.machine is Machine.X86_64
     for instruction in disassemble(elf, function.start, function.end, MAX_WALK):
-        yield _spot(elf, function, instruction, pushed)
+        yield replace(_spot(elf, function, instruction, pushed), caller_frame=frame)
         changed = written(instruction)
-        if changed & kept or leaves(instruction):
+        frame = frame and not changed & {"rbp", "ebp"}
+        if changed & kept or (leaves(instruction) and instruction.address != function.hook):
             return
         pushed = _pushed(instruction, pushed, changed)
 
 
 def _pushed(instruction: Any, pushed: int | None, changed: set[str]) -> int | None:
     """Bytes on the x86 stack above which the return address lies, after `instruction`; None once unknown."""
-    if pushed is None or not changed & {"rsp", "esp"}:
+    if pushed is None or instruction.mnemonic == "call" or not changed & {"rsp", "esp"}:
         return pushed
     if instruction.mnemonic == "push":
         return pushed + 8

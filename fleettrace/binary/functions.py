@@ -7,12 +7,15 @@ Format: Linux Standard Base 5.0, chapter 10.6.
 from __future__ import annotations
 
 import bisect
+import re
 import struct
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fleettrace.binary.elf import BinaryError, Elf
+from fleettrace.binary.elf import BinaryError, Elf, Machine
 from fleettrace.binary.symbols import Symbol
+from fleettrace.binary.uncovered import called_pieces
 from fleettrace.binary.unwind import MAX_UNWIND, Cursor, Unwind
 
 __all__ = ["Function", "Functions", "read_functions"]
@@ -20,18 +23,28 @@ __all__ = ["Function", "Functions", "read_functions"]
 MAX_ENTRIES = 1 << 18
 """Entries of `.eh_frame` that are read; a memcached with everything linked in has some 10,000."""
 
+MIN_HOOKED = 16
+"""Functions that begin with a call of the same function before that is taken for the profiler's."""
+_ENDBR = b"\xf3\x0f\x1e\xfa"
+_CALL = re.compile(rb"(?:\xe8|\xff\x15)(.{4})", re.DOTALL)
+"""`call TARGET`, and `call [rip + POINTER]` as gcc has it in position-independent code."""
+
 _PT_GNU_EH_FRAME = 0x6474E550
 _SIZES = {0x0: "<Q", 0x2: "<H", 0x3: "<I", 0x4: "<Q", 0xA: "<h", 0xB: "<i", 0xC: "<q"}
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One contiguous piece of code at [start, end), virtual addresses; `name` where a symbol says one."""
+    """One contiguous piece of code at [start, end), virtual addresses; `name` where a symbol says one.
+
+    `hook` is where it calls a profiler before all else (`-mfentry`), which changes no register that holds an argument.
+    """
 
     start: int
     end: int
     name: str | None
     unwind: Unwind | None
+    hook: int | None = None
 
 
 class Functions:
@@ -59,7 +72,10 @@ class Functions:
 
 
 def read_functions(elf: Elf, symbols: Iterable[Symbol] = ()) -> Functions:
-    """Every function `.eh_frame` or a symbol with a size knows of; of a damaged table, what precedes the damage."""
+    """Every function `.eh_frame` or a symbol with a size knows of; of a damaged table, what precedes the damage.
+
+    Where they leave much code uncovered, what calls lead to there counts as a function, too.
+    """
     names: dict[int, str] = {}
     found: dict[int, Function] = {}
     for symbol in symbols:
@@ -69,7 +85,36 @@ def read_functions(elf: Elf, symbols: Iterable[Symbol] = ()) -> Functions:
     for start, size, unwind in _entries(elf):
         if size > 0 and elf.is_code(start):
             found[start] = Function(start, start + size, names.get(start), unwind)
-    return Functions(found.values())
+    for start, end in called_pieces(elf, [(function.start, function.end) for function in found.values()]):
+        found.setdefault(start, Function(start, end, None, None))
+    return Functions(_with_hooks(elf, found.values()))
+
+
+def _with_hooks(elf: Elf, functions: Iterable[Function]) -> list[Function]:
+    """Mark the call of __fentry__ that `-mfentry` puts at each function's entry.
+
+    No other code calls there: the stack is not aligned for it. So what many functions call first thing is the profiler.
+    """
+    every = list(functions)
+    if elf.machine is not Machine.X86_64:
+        return every
+    called = {f.start: hook for f in every if (hook := _first_call(elf, f)) is not None}
+    times = Counter(target for _, target in called.values())
+    return [
+        replace(f, hook=called[f.start][0]) if f.start in called and times[called[f.start][1]] >= MIN_HOOKED else f
+        for f in every
+    ]
+
+
+def _first_call(elf: Elf, function: Function) -> tuple[int, int] | None:
+    """Return the address of a call that begins a function, and what it calls: a function, or a pointer's address."""
+    code = elf.read(function.start, min(16, function.end - function.start))
+    skipped = len(_ENDBR) if code.startswith(_ENDBR) else 0
+    found = _CALL.match(code, skipped)
+    if found is None:
+        return None
+    displacement = int.from_bytes(found[1], "little", signed=True)
+    return function.start + skipped, function.start + found.end() + displacement
 
 
 @dataclass(frozen=True, slots=True)

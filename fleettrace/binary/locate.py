@@ -9,11 +9,14 @@ Sources: items.c, thread.c and proto_*.c of memcached 1.4.36 to 1.6.45.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fleettrace.binary.elf import Elf
 from fleettrace.binary.functions import Function
-from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, read, written
+from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, reachable, read, written
 from fleettrace.binary.references import Kind, Reference, References, string_addresses
 
 __all__ = [
@@ -39,8 +42,10 @@ ALLOC_WORDS = b"SERVER_ERROR object too large for cache"
 
 MAX_PROLOGUE = 48
 """Instructions from an entry within which the arguments are saved and the first check is made."""
-MAX_THUNK = 48
-"""Bytes of the longest `item_alloc` that only passes its arguments on."""
+MAX_REACHED = 1000
+"""Instructions from an entry, along the longest way, within which do_item_get prints its phrases."""
+MAX_THUNK = 96
+"""Bytes of the longest `item_alloc` that only passes its arguments on: without optimisation it saves them first."""
 
 PASSES = ("call", "bl")
 ENDS = (*PASSES, "ret")
@@ -63,6 +68,7 @@ class Miss:
 
 
 _NO_FUNCTIONS = Miss("it has no unwind table (.eh_frame), so where its functions begin is not known")
+_UNCOVERED = Miss("its unwind table (.eh_frame) lacks the code that prints do_item_get's phrases")
 
 
 def has_words(elf: Elf) -> bool:
@@ -86,18 +92,25 @@ def locate_do_item_get(references: References, users: dict[bytes, set[int]]) -> 
         return _NO_FUNCTIONS
     speakers = [set().union(*(users[word] for word in words)) for words in GET_WORDS]
     spoken = [group for group in speakers if group]
+    if not spoken and has_words(references.elf):
+        return _UNCOVERED
     if len(spoken) < 3:
         return Miss(f"only {len(spoken)} of the {len(GET_WORDS)} phrases do_item_get prints are used in the code")
     common = set.intersection(*spoken)
     everyone = set().union(*speakers[2:])
-    if len(common) != 1:
-        return Miss(f"the phrases do_item_get prints are used together by {len(common)} functions, not by one")
+    if len(common) > 1:
+        return Miss(f"it is inlined into {len(common)} functions, each of which looks up by itself")
+    if not common:
+        return Miss("the phrases do_item_get prints are used together by no function")
     start = common.pop()
     if len(everyone) > 1:
         return Miss(f"the phrases do_item_get prints are used by {len(everyone)} functions: it is inlined somewhere")
     function = references.functions.starting(start)
     if function is None:
         return Miss(f"the phrases are used at {start:#x}, where no function begins")
+    guessed = function.unwind is None and function.name is None
+    if guessed and not _reaches(references, function, [words for words in GET_WORDS if any(map(users.get, words))]):
+        return Miss(f"it has no unwind table there, and the code at {start:#x} does not lead to the phrases")
     signs = [f"prints {len(spoken)} of its {len(GET_WORDS)} phrases, alone"]
     if not _uses(references.elf, function, 2):
         return Miss(f"the function at {start:#x} prints the phrases but does not use its first two arguments")
@@ -166,15 +179,37 @@ def _passes_on_to(references: References, start: int) -> int | None:
     function = references.functions.starting(start)
     if function is None or function.end - function.start > MAX_THUNK:
         return None
-    targets = {reference.target for reference in references.leaving(start)}
+    targets = {reference.target for reference in references.leaving(start) if reference.site != function.hook}
     return targets.pop() if len(targets) == 1 else None
+
+
+def _reaches(references: References, function: Function, phrases: Sequence[Sequence[bytes]]) -> bool:
+    """Whether the code from a function's beginning leads, without leaving it, to the use of each of the phrases."""
+    elf = references.elf
+    code = {each.address: each for each in disassemble(elf, function.start, function.end)}
+    used: set[int] = set()
+    for _, instruction in reachable(code, function.start, MAX_REACHED):
+        relative = re.search(r"\[rip ([+-]) (0x[0-9a-f]+)\]", instruction.op_str)
+        absolute = re.search(r", (0x[0-9a-f]+)$", instruction.op_str)
+        if relative:
+            used.add(instruction.address + instruction.size + int(relative[1] + relative[2], 16))
+        elif absolute:
+            used.add(int(absolute[1], 16))
+    return all(used & {at for word in words for at in string_addresses(elf, word)} for words in phrases)
+
+
+def _prologue(elf: Elf, function: Function) -> Iterator[Any]:
+    """Yield the first instructions of a function, without the call of a profiler."""
+    for instruction in disassemble(elf, function.start, function.end, MAX_PROLOGUE):
+        if instruction.address != function.hook:
+            yield instruction
 
 
 def _uses(elf: Elf, function: Function, arguments: int) -> bool:
     """Whether each of the first arguments is read near the entry before anything overwrites it, or passed straight on
     to another function: do_item_get of 1.4.15 begins with the call of assoc_find(key, nkey, hv)."""
     waiting = {names[0]: set(names) for names in ARGUMENTS[elf.machine][:arguments]}
-    for instruction in disassemble(elf, function.start, function.end, MAX_PROLOGUE):
+    for instruction in _prologue(elf, function):
         taken = read(instruction)
         waiting = {name: parts for name, parts in waiting.items() if not taken & parts}
         if not waiting:
@@ -190,7 +225,7 @@ def _uses(elf: Elf, function: Function, arguments: int) -> bool:
 def _refuses_short_values(elf: Elf, function: Function) -> bool:
     """Whether the fifth argument (nbytes) is compared with 1 or 2 near the entry (`if (nbytes < 2) return 0`)."""
     held = set(ARGUMENTS[elf.machine][4])
-    for instruction in disassemble(elf, function.start, function.end, MAX_PROLOGUE):
+    for instruction in _prologue(elf, function):
         operands = [operand.strip().lstrip("#") for operand in instruction.op_str.split(",")]
         if instruction.mnemonic == "cmp" and operands[0] in held and operands[-1] in ("1", "2"):
             return True

@@ -4,7 +4,7 @@
 store it, and do_store_item looks it up again. That look-up is told by who called do_store_item: a function that calls
 do_add_delta too, right after it has made room for an item without flags. (Other stores have the client's flags, and
 most make room when the command comes and store from the state machine, once the value is there.) Where that return
-address lies on the stack, the unwind table says.
+address lies on the stack, the unwind table says, or the chain of frame pointers.
 Sources: process_marithmetic_command (proto_text.c), complete_incr_bin (proto_bin.c) of memcached 1.4.15 to 1.6.45.
 """
 
@@ -19,22 +19,28 @@ from fleettrace.binary.elf import Machine
 from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import ARGUMENTS, block_before, reachable, written
 from fleettrace.binary.references import Kind, Reference, References
-from fleettrace.binary.unwind import return_address_slot
+from fleettrace.binary.unwind import has_frame_pointer, return_address_slot
 
 __all__ = ["Caller", "RepeatedLookups"]
 
 _MAX_DISTANCE = 64
 """Instructions from the call of item_alloc to that of do_store_item; real ones are within 40."""
+_WORD = 8
 _MAX_WRAPPER = 512
 """Bytes of the largest add_delta."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A return address further up the stack: `offset` bytes above that of the probed function, `address` virtual."""
+    """A return address further up the stack, `address` (virtual), and where on the stack it lies.
+
+    With `frames` 0 it is `offset` bytes above the probed function's own; else `offset` bytes above where the frame
+    pointer leads, followed from frame to frame `frames - 1` times.
+    """
 
     offset: int
     address: int
+    frames: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +64,48 @@ class RepeatedLookups:
         return tuple(self._chains(site, store.start))
 
     def _chains(self, site: Reference, store: int) -> Iterator[tuple[Caller, ...]]:
-        first = _slot(self.references, site)
+        first = self._above((0, 0), site)
         for call in _calls(self.references, store):
-            wrapper, second = self.references.functions.at(call.site), _slot(self.references, call)
+            wrapper = self.references.functions.at(call.site)
             if first is None or wrapper is None or not _alone(self.references, store, call):
                 continue
-            near = Caller(first, call.site + call.size)
+            near = _caller(first, call)
             if self._creates(call.site):
                 yield (near,)
                 continue
+            second = self._above(first, call)
             for outer in _calls(self.references, wrapper.start) if second is not None else ():
                 if second is not None and self._creates(outer.site) and _alone(self.references, wrapper.start, outer):
-                    yield near, Caller(first + second, outer.site + outer.size)
+                    yield near, _caller(second, outer)
+
+    def _above(self, below: tuple[int, int], call: Reference) -> tuple[int, int] | None:
+        """Return where the function that makes a call has its return address, as (frames, offset), by where the called
+        one has its own."""
+        function = self.references.functions.at(call.site)
+        if function is None:
+            return None
+        frames, offset = below
+        slot = _slot(self.references, function, call)
+        if slot is not None:
+            return frames, offset + slot
+        # rbp is this function's own only if what it calls was asked at its entry, or has a frame pointer as well.
+        if offset == (_WORD if frames else 0) and self._framed(function, call):
+            return frames + 1, _WORD
+        return None
+
+    def _framed(self, function: Function, call: Reference) -> bool:
+        """Return whether rbp leads to the frame of a function at the call: by its unwind table or, if it has none, by
+        its code, which sets it up first thing and does not touch it before its end."""
+        if self.references.elf.machine is not Machine.X86_64:
+            return False
+        if function.unwind is not None:
+            return has_frame_pointer(function.unwind, function.start, call.site)
+        code = [one for _, one in sorted(self.read(function.start).items()) if one.address != function.hook]
+        begin = 1 if code and code[0].mnemonic == "endbr64" else 0
+        if [f"{one.mnemonic} {one.op_str}" for one in code[begin : begin + 2]] != ["push rbp", "mov rbp, rsp"]:
+            return False
+        setting = [one for one in code[begin + 2 :] if written(one) & {"rbp", "ebp"}]
+        return all(one.mnemonic == "leave" or (one.mnemonic, one.op_str) == ("pop", "rbp") for one in setting)
 
     def _creates(self, site: int) -> bool:
         """Whether the call at `site` stores a new item, in a function that calls do_add_delta too."""
@@ -102,13 +138,17 @@ def _calls(references: References, start: int) -> list[Reference]:
     return [reference for reference in references.to(start) if reference.kind is Kind.CALL]
 
 
-def _slot(references: References, call: Reference) -> int | None:
+def _caller(where: tuple[int, int], call: Reference) -> Caller:
+    frames, offset = where
+    return Caller(offset, call.site + call.size, frames)
+
+
+def _slot(references: References, function: Function, call: Reference) -> int | None:
     """Bytes from the return address of a call to that of the function it is in."""
-    function = references.functions.at(call.site)
-    if function is None or function.unwind is None:
+    if function.unwind is None:
         return None
     slot = return_address_slot(references.elf.machine, function.unwind, function.start, call.site)
-    return None if slot is None else slot + 8
+    return None if slot is None else slot + _WORD
 
 
 def _alone(references: References, start: int, call: Reference) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fleettrace.binary.elf import Machine
 
-__all__ = ["MAX_UNWIND", "Cursor", "Unwind", "return_address_slot"]
+__all__ = ["MAX_UNWIND", "Cursor", "Unwind", "has_frame_pointer", "return_address_slot"]
 
 MAX_UNWIND = 4096
 """Bytes of one entry's unwind program that are run."""
@@ -62,6 +62,8 @@ class Cursor:
 _RETURN_COLUMN = {Machine.X86_64: 16, Machine.AARCH64: 30}
 _STACK_COLUMN = {Machine.X86_64: 7, Machine.AARCH64: 31}
 """The DWARF numbers of the registers that stand for the return address and hold the stack pointer."""
+_FRAME_COLUMN = 6
+"""The DWARF number of x86-64's rbp."""
 
 
 @dataclass(slots=True)
@@ -88,6 +90,16 @@ def return_address_slot(machine: Machine, unwind: Unwind, start: int, address: i
         return None
     slot = row.offset + saved
     return slot if 0 <= slot < 1 << 20 else None
+
+
+def has_frame_pointer(unwind: Unwind, start: int, address: int) -> bool:
+    """Return whether rbp, just before `address`, leads to the caller's rbp and, 8 bytes above, the return address."""
+    try:
+        row = _row(unwind, start, address)
+    except (struct.error, IndexError, ValueError):
+        return False
+    saved = (row.saved.get(_RETURN_COLUMN[Machine.X86_64]), row.saved.get(_FRAME_COLUMN))
+    return (row.register, row.offset, *saved) == (_FRAME_COLUMN, 16, -8, -16)
 
 
 def _row(unwind: Unwind, start: int, address: int) -> _Row:

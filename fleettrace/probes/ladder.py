@@ -24,7 +24,8 @@ _TWICE = (
     "a counter that a request creates (`ma` with N, binary incr with an initial value) counts twice, as arith and set"
 )
 """Of the probe kinds that count look-ups: the store of the new item looks its key up once more."""
-_WAYS_TO_CREATE = 2
+_META = (1, 5, 19)
+"""From here on there are meta commands, and `ma` creates a counter as a binary incr does."""
 _ALL_STORES = "sizes are of what clients sent, stores that memcached then refused included"
 _WHOLE_APPENDS = f"{_ALL_STORES}; item_alloc is inlined, so an append or prepend adds the whole new value too"
 _LINE_HAS_LENGTH = (1, 6, 40)
@@ -161,7 +162,7 @@ def _with_extras(
         why.append(_WHOLE_APPENDS if alloc is not None and alloc.function == "do_item_alloc" else _ALL_STORES)
     elif wish.sizes and (wish.ops is None or "set" in wish.ops):
         why.append(f"no sizes: {analysis.missing.get('item_alloc', 'item_alloc was not found')}")
-    if plan.tagging.repeats < _WAYS_TO_CREATE:
+    if plan.tagging.repeats < _ways_to_create(analysis):
         why.append(_TWICE)
     return replace(verdict, cost=cost, why="; ".join(why))
 
@@ -307,6 +308,12 @@ def _verdict(rung: Rung, analysis: BinaryAnalysis, point: Point, placed: Places,
         cost=predicted_microseconds(analysis.machine, main.spot.cost),
         why=main.why,
     )
+
+
+def _ways_to_create(analysis: BinaryAnalysis) -> int:
+    """How many kinds of request of this memcached create a counter."""
+    version = _version(analysis.version)
+    return 1 if version is not None and version < _META else 2
 
 
 def _version(text: str | None) -> tuple[int, int, int] | None:

@@ -15,6 +15,7 @@ from fleettrace.binary.analysis import BinaryAnalysis
 from fleettrace.binary.callsites import CallSite, Operation
 from fleettrace.binary.cheapest import Spot
 from fleettrace.binary.elf import Machine
+from fleettrace.binary.repeats import Caller
 
 __all__ = ["REPEATED", "Tagging", "tagging"]
 
@@ -76,11 +77,23 @@ def _repeats(analysis: BinaryAnalysis, spot: Spot, known: Mapping[int, str]) -> 
         if known[bits] == str(_UNKNOWN):
             continue
         for chain in site.repeats:
+            if not spot.caller_frame and any(caller.frames for caller in chain):
+                continue
             text = f"$tag = {REPEATED};"
             for caller in reversed(chain):
-                above = f'*(uint64*)(reg("sp") + {spot.return_offset + caller.offset}) & {_PAGE_BITS:#x}'
+                above = f"*(uint64*)({_position(spot.return_offset, caller)}) & {_PAGE_BITS:#x}"
                 text = f"$outer = {above}; if ($outer == {caller.address & _PAGE_BITS:#x}) {{ {text} }}"
             yield f"if ($caller == {bits:#x}) {{ {text} }}"
+
+
+def _position(return_offset: int, caller: Caller) -> str:
+    """Return the expression for where a caller's return address lies."""
+    if not caller.frames:
+        return f'reg("sp") + {return_offset + caller.offset}'
+    frame = 'reg("bp")'
+    for _ in range(caller.frames - 1):
+        frame = f"*(uint64*)({frame})"
+    return f"{frame} + {caller.offset}"
 
 
 def _return_address(machine: Machine, spot: Spot) -> str | None:

@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["BUILDS", "CI_BUILDS", "Build", "build", "cache", "extra_binaries", "installed", "stripped"]
+__all__ = ["BUILDS", "CI_BUILDS", "Build", "build", "cache", "extra_binaries", "installed", "source", "stripped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def build(name: str) -> Path:
         with (binary.parent.parent / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not binary.exists():
-                _compile(_source(), BUILDS[name], binary)
+                _compile(source(), BUILDS[name], binary)
     return binary
 
 
@@ -108,7 +108,7 @@ def extra_binaries() -> list[Path]:
     return sorted(path for path in (cache() / "extra").glob("*/memcached") if path.is_file())
 
 
-def _source() -> Path:
+def source() -> Path:
     """The unpacked source package, fetched with a private apt configuration so that the machine's stays as it is."""
     root = cache() / "source"
     found = sorted(root.glob("memcached-1*/configure"))

@@ -100,3 +100,14 @@ def test_costs_are_predicted_where_they_were_measured() -> None:
     assert emulated is not None
     assert stepped > 5 * emulated
     assert predicted_microseconds(Machine.AARCH64, Cost.STEPPED) is None
+
+
+@pytest.mark.parametrize(
+    ("hook", "expected"), [(BASE + 4, (10, Cost.EMULATED, 0)), (None, (0, Cost.STEPPED, 0))], ids=["profiler", "other"]
+)
+def test_only_the_call_of_a_profiler_leaves_arguments_whole(hook: int | None, expected: object) -> None:
+    data = bytes.fromhex(ENDBR + "ff1500000000" + PUSH_RBP + RET)
+    elf = Elf(data, Machine.X86_64, 3, (Segment(1, 5, 0, BASE, len(data), len(data)),), ())
+    found = cheapest_spot(elf, Function(BASE, BASE + len(data), None, None, hook), 2)
+    assert found is not None
+    assert (found.offset, found.cost, found.return_offset) == expected

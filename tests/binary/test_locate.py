@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -107,13 +108,40 @@ def test_a_binary_that_is_no_memcached_has_no_points() -> None:
     assert analysis.version is None
 
 
-def test_without_an_unwind_table_the_reason_is_given(tmp_path: Path) -> None:
-    bare = tmp_path / "memcached"
-    shutil.copy(stripped("plain"), bare)
+def without_unwind_table(binary: Path, directory: Path) -> bytes:
+    bare = directory / "memcached"
+    shutil.copy(binary, bare)
     subprocess.run(["objcopy", "--remove-section=.eh_frame", "--remove-section=.eh_frame_hdr", bare], check=True)
-    analysis = analyse(bare.read_bytes())
-    assert analysis.points == ()
-    assert ".eh_frame" in analysis.missing["do_item_get"]
+    return bare.read_bytes()
+
+
+@pytest.mark.parametrize("name", CI_BUILDS)
+def test_without_an_unwind_table_functions_are_found_by_calls(name: str, tmp_path: Path) -> None:
+    whole, bare = analyse(build(name).read_bytes()), analyse(without_unwind_table(stripped(name), tmp_path))
+    point, expected = bare.point("do_item_get"), whole.point("do_item_get")
+    assert point is not None
+    assert expected is not None
+    assert point.cheapest == expected.cheapest
+    kinds = {site.return_address: (site.operation, site.fetch) for site in whole.call_sites}
+    assert len(bare.call_sites) >= 5
+    for site in bare.call_sites:
+        if site.operation or site.fetch:
+            assert kinds[site.return_address] == (site.operation, site.fetch)
+
+
+def test_code_that_nothing_calls_is_not_located(tmp_path: Path) -> None:
+    data = without_unwind_table(stripped("plain"), tmp_path)
+    known = analyse(data).point("do_item_get")
+    assert known is not None
+    # Without the calls of it, its code belongs to the function before, whose entry does not lead there.
+    calls = [match.start() for match in re.finditer(rb"\xe8(?=(.{4}))", data, re.DOTALL)]
+    changed = bytearray(data)
+    for site in calls:
+        if site + 5 + int.from_bytes(data[site + 1 : site + 5], "little", signed=True) == known.file_offset:
+            changed[site : site + 5] = b"\x0f\x1f\x44\x00\x00"
+    analysis = analyse(bytes(changed))
+    assert analysis.point("do_item_get") is None
+    assert ".eh_frame" in analysis.missing["do_item_get"] or "unwind table" in analysis.missing["do_item_get"]
 
 
 @pytest.mark.parametrize(("body", "expected"), [("find(key, n, hv) + 1", True), ('find("", 0, hv) + 1', False)])

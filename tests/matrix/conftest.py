@@ -68,6 +68,16 @@ class Matrix:
     """By release (or a name in `BLIND`) and build."""
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests with the mark `builds` unless `-m` names it: `make test-builds` runs them."""
+    if "builds" in config.getoption("markexpr"):
+        return
+    left = [item for item in items if item.get_closest_marker("builds")]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
 @pytest.fixture(scope="session")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
     compiled = tuple(InstanceSpec(port, binary=build(name), copy=name) for name, port in _COMPILED.items())

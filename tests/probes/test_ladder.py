@@ -51,6 +51,13 @@ def test_counting_twice_is_named_where_it_is_not_recognised(unstripped: BinaryAn
     assert "counts twice" in choose(replace(unstripped, call_sites=sites)).verdict.why
 
 
+def test_one_way_to_create_a_counter_is_enough_before_meta(unstripped: BinaryAnalysis) -> None:
+    sites = [replace(site, repeats=site.repeats[:1]) for site in unstripped.call_sites]
+    new = replace(unstripped, call_sites=tuple(sites))
+    assert "counts twice" in choose(new).verdict.why
+    assert "counts twice" not in choose(replace(new, version="1.5.6")).verdict.why
+
+
 def test_a_second_look_up_that_looks_like_another_call_is_not_told_apart(unstripped: BinaryAnalysis) -> None:
     [store] = [site for site in unstripped.call_sites if site.repeats]
     double = replace(store, return_address=store.return_address + 0x1000, operation=None, repeats=())
