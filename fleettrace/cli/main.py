@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 
 from fleettrace.cli.parser import parse
 from fleettrace.cli.streams import open_standard_streams
@@ -43,6 +47,7 @@ def _run(argv: Sequence[str]) -> int:
     except SystemExit as end:
         # argparse has printed the help or the version.
         return int(end.code or 0)
+    check_environment(os.environ)
     command = import_module(f"fleettrace.cli.{arguments.command}")
     return int(command.command(arguments))
 
@@ -56,7 +61,27 @@ def _of_the_system(error: OSError) -> str:
     """What the operating system refused, which no command expects: in one line."""
     what = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     why = error.strerror or str(error) or type(error).__name__
-    return f"{what}: {why}" if what else f"the system refused something: {why}"
+    if what:
+        return f"{what}: {why}: check its permissions, and that HOME is the home directory of this user"
+    with suppress(OSError):
+        Path.cwd()
+        return f"the system refused something: {why}"
+    return "the working directory is gone: change to one that is there"
+
+
+def check_environment(environ: MutableMapping[str, str]) -> None:
+    """Raise `ConfigError` where there is no home directory, below which configuration and keys are looked for."""
+    home = environ.get("HOME")
+    if home and not Path(home).is_absolute():
+        raise ConfigError(f"HOME={home!r} is not an absolute path: set it to the home directory of this user")
+    if not home:
+        try:
+            # An empty one counts as none.
+            environ["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            raise ConfigError(
+                f"there is no home directory: HOME is not set, and uid {os.getuid()} has no passwd entry; set HOME"
+            ) from None
 
 
 def entry() -> None:
