@@ -29,6 +29,7 @@ def command(arguments: argparse.Namespace) -> int:
     transports = Transports()
     try:
         tasks = tasks_of(selection.hosts, arguments, transports, asked_password(arguments))
+        transports.check(arguments.ssh_config)
         return sweep_and_report(
             arguments,
             tasks,

@@ -81,6 +81,15 @@ class Transports:
                 self._made[name] = SshTransport()
         return self._made[name]
 
+    def check(self, ssh_config: str | None) -> None:
+        """Read the ssh_config that the hosts share, before anything connects. Raises `ConfigError`."""
+        from fleettrace.transport.openssh import OpenSshTransport
+        from fleettrace.transport.ssh import SshTransport
+
+        for transport in self._made.values():
+            if isinstance(transport, SshTransport | OpenSshTransport):
+                transport.check(None if ssh_config is None else Path(ssh_config))
+
     def close(self) -> None:
         """Close what hosts shared."""
         for transport in self._made.values():

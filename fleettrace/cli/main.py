@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 
 from fleettrace.cli.parser import parse
+from fleettrace.cli.streams import open_standard_streams
 from fleettrace.errors import BusyError, ConfigError, FleettraceError
 
 __all__ = ["entry", "main"]
@@ -16,26 +21,70 @@ __all__ = ["entry", "main"]
 def main(argv: Sequence[str]) -> int:
     """Run one command; gives its exit code. Each command is a module of this package, imported when it is wanted."""
     try:
-        arguments = parse(argv)
-        command = import_module(f"fleettrace.cli.{arguments.command}")
-        return int(command.command(arguments))
+        code = _run(argv)
+        # What is still buffered must not fail after the exit code is decided.
+        sys.stdout.flush()
+        return code
     except ConfigError as error:
-        print(f"fleettrace: {error}", file=sys.stderr)
-        return 2
+        return _report(error, 2)
     except BusyError as error:
-        print(f"fleettrace: {error}", file=sys.stderr)
-        return 75  # EX_TEMPFAIL of sysexits.h: try again later
+        return _report(error, 75)  # EX_TEMPFAIL of sysexits.h: try again later
     except FleettraceError as error:
-        print(f"fleettrace: {error}", file=sys.stderr)
-        return 4
+        return _report(error, 4)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `| head` does. Python must not complain of it again when it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except OSError as error:
+        return _report(_of_the_system(error), 2)
+    except Exception:
+        # Not 1, which Python would exit with: that says that a rule found something.
+        traceback.print_exc()
+        return _report("this is a mistake in fleettrace itself: please report it with the lines above", 4)
+
+
+def _run(argv: Sequence[str]) -> int:
+    try:
+        arguments = parse(argv)
+    except SystemExit as end:
+        # argparse has printed the help or the version.
+        return int(end.code or 0)
+    check_environment(os.environ)
+    command = import_module(f"fleettrace.cli.{arguments.command}")
+    return int(command.command(arguments))
+
+
+def _report(message: object, code: int) -> int:
+    print(f"fleettrace: {message}", file=sys.stderr)
+    return code
+
+
+def _of_the_system(error: OSError) -> str:
+    """What the operating system refused, which no command expects: in one line."""
+    what = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    why = error.strerror or str(error) or type(error).__name__
+    if what:
+        return f"{what}: {why}: check its permissions, and that HOME is the home directory of this user"
+    with suppress(OSError):
+        Path.cwd()
+        return f"the system refused something: {why}"
+    return "the working directory is gone: change to one that is there"
+
+
+def check_environment(environ: MutableMapping[str, str]) -> None:
+    """Raise `ConfigError` where there is no home directory, below which configuration and keys are looked for."""
+    home = environ.get("HOME")
+    if home and not Path(home).is_absolute():
+        raise ConfigError(f"HOME={home!r} is not an absolute path: set it to the home directory of this user")
+    if not home:
+        try:
+            # An empty one counts as none.
+            environ["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
+        except KeyError:
+            raise ConfigError(
+                f"there is no home directory: HOME is not set, and uid {os.getuid()} has no passwd entry; set HOME"
+            ) from None
 
 
 def entry() -> None:
     """For the `fleettrace` script."""
+    open_standard_streams()
     sys.exit(main(sys.argv[1:]))

@@ -18,7 +18,7 @@ from fleettrace.store.history_retention import DEFAULT as DEFAULT_KEEP
 from fleettrace.store.history_retention import keep_of
 from fleettrace.sweep.waves import serial
 
-__all__ = ["FORMATS", "HOST_KEYS", "REDACTIONS", "add_options", "parse"]
+__all__ = ["COMMANDS", "FORMATS", "HOST_KEYS", "REDACTIONS", "add_options", "parse"]
 
 _DESCRIPTION = "The hot keys of a whole memcached fleet, counted exactly with bpftrace over SSH."
 _EPILOG = """\
@@ -275,6 +275,8 @@ _COMMANDS: dict[str, tuple[str, Sequence[Callable[[Options], None]]]] = {
         (_trace_options, _output_options, _name_options, _connection_options, _session_options, _word_options),
     ),
 }
+
+COMMANDS = tuple(_COMMANDS)
 
 
 def add_options(command: str, options: Options) -> None:

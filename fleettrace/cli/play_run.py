@@ -79,9 +79,15 @@ class _Judging:
         if each.play.rules:
             self.findings = self._judged(result, patterns)
         self.report = build_report(result, top=each.arguments.top, patterns=patterns)
+        failed: ConfigError | None = None
         for output in each.outputs:
-            if output.out is not None or not each.on_change:
-                output.show(self.report)
+            try:
+                if output.out is not None or not each.on_change:
+                    output.show(self.report)
+            except ConfigError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
         if each.play.rules and not each.on_change:
             show_findings(each, self.findings)
 

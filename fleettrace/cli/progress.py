@@ -83,6 +83,8 @@ class _Lines:
             case HostFinished(host, state, result):
                 if state not in (HostState.OK, HostState.NO_INSTANCES):
                     self._say(f"{host}: {state}: {escape_text(result.error.message) if result.error else ''}")
+                    for line in event.traceback.splitlines() if self._verbose else ():
+                        self._say(f"{host}: {escape_text(line)}")
                 elif self._verbose:
                     self._say(f"{host}: {state}")
             case WindowsBegan(hosts, spread, within, skew) if self._verbose:

@@ -71,6 +71,7 @@ def trace(
         transports = Transports()
         stack.callback(transports.close)
         tasks = tasks_of(selection.hosts, arguments, transports, asked_password(arguments))
+        transports.check(arguments.ssh_config)
         stack.enter_context(its_turn(arguments))
         detach, heard = stack.enter_context(detached(arguments, [task.name for task in tasks]))
         listener = together(listener, heard)

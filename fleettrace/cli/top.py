@@ -52,12 +52,16 @@ def command(arguments: argparse.Namespace) -> int:
     if not (sys.stdin.isatty() and sys.stderr.isatty()) or os.environ.get("TERM", "dumb") == "dumb":
         raise ConfigError("top needs a terminal to draw on and to take keys from: use `fleettrace run`")
     display = _Display(live_view(arguments.hosts, hidden))
-    with display.shown():
-        code = run.trace(arguments, hidden, wanted.write, display=display.listen)
-    if display.save_as is not None and display.result is not None:
-        in_json = replace(wanted, output=Output.JSON, out=str(display.save_as), html=None, prometheus_keys=False)
-        in_json.write(*hidden.apply(display.result))
-        print(f"fleettrace: saved as {display.save_as}", file=sys.stderr)
+    try:
+        with display.shown():
+            code = run.trace(arguments, hidden, wanted.write, display=display.listen)
+    finally:
+        if display.save_as is not None and display.result is not None:
+            in_json = replace(wanted, output=Output.JSON, out=str(display.save_as), html=None, prometheus_keys=False)
+            in_json.write(*hidden.apply(display.result))
+            print(f"fleettrace: saved as {display.save_as}", file=sys.stderr)
+    if isinstance(display.failure, termios.error):
+        raise ConfigError(f"the terminal cannot be set up for top ({display.failure}): use `fleettrace run`")
     if display.failure is not None:
         raise display.failure
     return code

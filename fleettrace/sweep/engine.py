@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -56,6 +57,10 @@ last of 300, with nothing heard until then: another thread starts the rest."""
 GRACE_S = 12.0
 """Seconds that stopped traces have to print what they have, before their connections are closed: timeout(1) on the node
 kills bpftrace 10 s after it was interrupted."""
+
+
+_TRACEBACK_CHARS = 20_000
+"""The end of a longer one is kept, which names the exception."""
 
 
 @dataclass(slots=True)
@@ -200,8 +205,11 @@ class Sweep:
             if ours := shortage(error, HostState.TRACE_FAILED):
                 return HostOutcome(HostResult(task.name, ours.state, Failure(ours.code, ours.message)))
             # A mistake of ours with one host must not cost the others' numbers.
-            failure = Failure("internal", f"a mistake in fleettrace itself, please report it: {error!r}")
-            return HostOutcome(HostResult(task.name, HostState.TRACE_FAILED, failure))
+            failure = Failure(
+                "internal", f"a mistake in fleettrace itself, please report it with its traceback (-v): {error!r}"
+            )
+            trace = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
+            return HostOutcome(HostResult(task.name, HostState.TRACE_FAILED, failure), traceback=trace)
         if outcome.later_s is not None:
             self._turns.add([Turn(task, again=True)], outcome.later_s)
             return None
@@ -260,7 +268,7 @@ class Sweep:
         result.hosts.append(host)
         for instance in host.instances:
             self.listener(InstanceFinished(host.host, instance))
-        self.listener(HostFinished(host.host, host.state, host, outcome.summaries, outcome.warnings))
+        self.listener(HostFinished(host.host, host.state, host, outcome.summaries, outcome.warnings, outcome.traceback))
 
     def _skip(self, result: RunResult, number: int, waves: Sequence[Sequence[HostTask]], why: str) -> None:
         """Leave the hosts alone that were not begun: of this wave, and all of those behind it."""

@@ -135,6 +135,8 @@ class HostFinished:
     summaries: Mapping[str, Summary] = field(default_factory=dict)
     """By instance id."""
     warnings: Sequence[Warn] = ()
+    traceback: str = ""
+    """Of the exception that ended the work on the host, where nothing expects it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fleettrace.errors import HostError, HostState
+from fleettrace.errors import ConfigError, HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import look_around
 from fleettrace.node.model import Discovery, NodeFacts
@@ -85,6 +85,9 @@ class HostSweep:
             # A connection that the stop closed fails in some way of its own: what counts is why it was closed.
             told = error if self.stop.reason is None else self.stop.error()
             return failed_outcome(task, told)
+        except ConfigError as error:
+            # The site's files were read before the sweep: what is left is about this host alone.
+            return failed_outcome(task, HostError(HostState.UNREACHABLE, "ssh-config", str(error)))
 
     def _sweep(self, task: HostTask, connection: Connection) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.DISCOVER))

@@ -119,6 +119,7 @@ def _of_a_host(event: Event) -> tuple[str, Mapping[str, object]]:
             return "host.retried", fields | _error(failure)
         case HostFinished(host, state, result):
             fields = {"host": host, "state": state.value, "requests": result.requests}
+            fields |= {"traceback": event.traceback} if event.traceback else {}
             return _ended("host", state), fields | _error(result.error)
         case InstanceStarted(host, pid):
             return "instance.started", {"host": host, "pid": pid}

@@ -40,6 +40,8 @@ class HostOutcome:
     """The login failed, nothing was begun on the host, and another try may succeed."""
     later_s: float | None = None
     """The host is to be left alone for so many seconds and has another turn then; None: it is done."""
+    traceback: str = ""
+    """Of an exception that nothing expects, for whoever looks for its cause."""
 
 
 def outcome_of_plan(host: str, planned: Sequence[Planned]) -> HostOutcome:

@@ -6,17 +6,18 @@ and the bounds are those of every transport.
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from pathlib import Path
 
-from fleettrace.errors import HostError, HostState
-from fleettrace.transport.bootstrap import command_line
+from fleettrace.errors import ConfigError, HostError, HostState
+from fleettrace.transport.bootstrap import command_line, readable
 from fleettrace.transport.interface import HostKeyPolicy, Limits, Target
 from fleettrace.transport.openssh_folder import Answer, PrivateFolder
 from fleettrace.transport.openssh_master import Master
 from fleettrace.transport.openssh_mux import MuxPipe
-from fleettrace.transport.openssh_options import arguments, check_words, config_text
+from fleettrace.transport.openssh_options import arguments, check_words, config_text, site_files, unreadable
 from fleettrace.transport.openssh_words import failure, login_timeout, trouble_here, unsaved
 from fleettrace.transport.session import Session, Sessions
 
@@ -44,6 +45,22 @@ class OpenSshTransport:
             except OSError as error:
                 raise trouble_here(error) from None
         return OpenSshConnection(logins, logins.open(target, deadline), target)
+
+    def check(self, file: Path | None) -> None:
+        """Have `ssh` read the ssh_config `file`, None for the usual ones, before anything connects.
+
+        Raises `ConfigError`. Where `ssh` cannot be asked, each host's login reports that.
+        """
+        try:
+            paths = site_files(file)
+            for path in paths:
+                path.open("rb").close()
+        except HostError as error:
+            raise ConfigError(error.message) from None
+        except OSError as error:
+            raise unreadable(error) from None
+        for path in paths:
+            _check_syntax(path)
 
     def close(self) -> None:
         """End every `ssh` that is left, and remove the control sockets' folder."""
@@ -143,6 +160,17 @@ class OpenSshConnection:
         """Close the connection and everything that runs over it. Safe from another thread, and more than once."""
         self._sessions.close()
         self._logins.end(self._master)
+
+
+def _check_syntax(path: Path) -> None:
+    words = ["ssh", "-G", "-F", str(path), "--", "localhost"]
+    try:
+        asked = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return
+    if asked.returncode != 0:
+        fault = readable(asked.stderr.strip().split(b"\n")[0]) or f"status {asked.returncode}"
+        raise ConfigError(f"`ssh -G -F {path}` refuses it: {fault}: correct the file, or use --transport ssh")
 
 
 def _check_key(path: Path | None) -> None:

@@ -11,10 +11,10 @@ import math
 import re
 from pathlib import Path
 
-from fleettrace.errors import HostError, HostState
+from fleettrace.errors import ConfigError, HostError, HostState
 from fleettrace.transport.interface import HostKeyPolicy, Target
 
-__all__ = ["USER_CONFIG", "arguments", "check_words", "config_text"]
+__all__ = ["USER_CONFIG", "arguments", "check_words", "config_text", "site_files", "unreadable"]
 
 USER_CONFIG = Path("~/.ssh/config")
 _SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
@@ -65,14 +65,27 @@ def config_text(target: Target) -> str:
     if target.known_hosts is not None:
         options.append(("UserKnownHostsFile", _quoted(target.known_hosts.expanduser())))
         options.append(("GlobalKnownHostsFile", "none"))
-    options += [("Include", _quoted(path, tokens=False)) for path in _site_files(target)]
+    options += [("Include", _quoted(path, tokens=False)) for path in site_files(target.ssh_config)]
     return "Host *\n" + "".join(f"{name} {value}\n" for name, value in options)
 
 
-def _site_files(target: Target) -> list[Path]:
-    if target.ssh_config is None:
+def unreadable(error: OSError) -> ConfigError:
+    """Return the error of an ssh_config, or of its directory, that cannot be read."""
+    return ConfigError(
+        f"cannot read this ssh_config: {error.strerror}: check its permissions, and that HOME is this user's; or name "
+        "another with --ssh-config",
+        file=error.filename,
+    )
+
+
+def site_files(file: Path | None) -> list[Path]:
+    """Return the ssh_config files of the site: `file` alone, or the user's and the system's.
+
+    Raises `HostError` (`unreachable`, `ssh-config`) for a named file that does not exist, and OSError.
+    """
+    if file is None:
         return [path for path in (USER_CONFIG.expanduser(), _SYSTEM_CONFIG) if path.is_file()]
-    path = target.ssh_config.expanduser().absolute()
+    path = file.expanduser().absolute()
     if not path.is_file():
         # An Include of a file that is not there is no error to ssh.
         raise HostError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import io
+import os
 import re
 import shlex
 import threading
@@ -20,6 +21,7 @@ from paramiko.ssh_exception import ConfigParseError, CouldNotCanonicalize
 
 from fleettrace.errors import ConfigError
 from fleettrace.transport.interface import HostKeyPolicy, Target
+from fleettrace.transport.openssh_options import unreadable
 
 __all__ = ["Configs", "Route", "route_of"]
 
@@ -76,15 +78,41 @@ class Configs:
 
         Raises `ConfigError` for a file that cannot be read or parsed.
         """
+        self.read(file)
+        try:
+            return self._parsed[file].lookup_any(names)
+        except (ConfigParseError, CouldNotCanonicalize, KeyError, ValueError) as error:
+            raise _faulty(error, file) from None
+
+    def read(self, file: Path | None) -> None:
+        """Read and parse the files, unless they are known. Raises `ConfigError`."""
+        # paramiko asks for it in each lookup.
+        _local_user()
         try:
             with self._lock:
                 if file not in self._parsed:
                     config = _AliasedConfig()
                     config.parse(io.StringIO(_text(file)))
                     self._parsed[file] = config
-            return self._parsed[file].lookup_any(names)
-        except (ConfigParseError, CouldNotCanonicalize, KeyError, ValueError) as error:
-            raise ConfigError(f"ssh_config: {error}: correct it", file=file or _USER_CONFIG) from None
+        except (ConfigParseError, KeyError, ValueError) as error:
+            raise _faulty(error, file) from None
+        except OSError as error:
+            raise unreadable(error) from None
+
+
+def _faulty(error: Exception, file: Path | None) -> ConfigError:
+    return ConfigError(f"ssh_config: {error}: correct it", file=file or _USER_CONFIG)
+
+
+def _local_user() -> str:
+    """Return the name of the user who runs this. Raises `ConfigError` where nothing says it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise ConfigError(
+            f"who logs in is not known: uid {os.getuid()} has no passwd entry, and neither LOGNAME nor USER is set; "
+            "set USER"
+        ) from None
 
 
 class _AliasedConfig(SSHConfig):
@@ -116,7 +144,7 @@ def _lines(path: Path, folder: Path, depth: int) -> Iterator[str]:
     try:
         text = path.read_text(errors="surrogateescape")
     except OSError as error:
-        raise ConfigError(f"cannot read this ssh_config: {error.strerror}", file=path) from None
+        raise unreadable(error) from None
     block = "Host *"
     for line in text.splitlines():
         word, _, rest = re.sub(r"\s*=\s*|\s+", " ", line.strip(), count=1).partition(" ")
@@ -163,7 +191,7 @@ def _own_route(target: Target, says: SSHConfigDict, host: str) -> Route:
     return Route(
         host=host,
         port=port,
-        user=target.user or says.get("user") or getpass.getuser(),
+        user=target.user or says.get("user") or _local_user(),
         host_key_name=says.get("hostkeyalias") or (host if port == 22 else f"[{host}]:{port}"),
         known_hosts=(*_users_known_hosts(target, says), *_systems_known_hosts(target, says)),
         key_file=None if target.key_file is None else target.key_file.expanduser(),

@@ -20,6 +20,8 @@ from fleettrace.transport.session import READ_SIZE, Session, Sessions
 from fleettrace.transport.shortage import shortage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fabric import Connection as FabricConnection
     from paramiko import Channel
 
@@ -49,11 +51,18 @@ class SshTransport:
         Raises `HostError` (`unreachable`, `auth-failed`, `host-key`), and `ConfigError` for a faulty ssh_config.
         """
         deadline = time.monotonic() + target.connect_timeout
+        shared = self._share()
+        return SshConnection(shared.open_host(shared.route(target), deadline), target)
+
+    def _share(self) -> _Shared:
         with self._lock:
             if self._shared is None:
                 self._shared = _Shared()
-            shared = self._shared
-        return SshConnection(shared.open_host(shared.route(target), deadline), target)
+            return self._shared
+
+    def check(self, file: Path | None) -> None:
+        """Read the ssh_config `file`, None for the usual ones, before anything connects. Raises `ConfigError`."""
+        self._share().configs.read(file)
 
     def close(self) -> None:
         """Close the bastions' connections."""

@@ -63,6 +63,12 @@ def test_every_step_and_every_new_try_is_for_who_wants_to_know() -> None:
     assert said(events, verbose=True) == ["a: connect", "a: attempt 1 failed, the next one in 1.2 s: too slow"]
 
 
+def test_a_traceback_is_shown_with_verbose_alone() -> None:
+    event = HostFinished("a", HostState.TRACE_FAILED, HostResult("a", HostState.TRACE_FAILED), traceback="x\n\x1b y\n")
+    assert said([event]) == ["a: trace-failed: "]
+    assert said([event], verbose=True) == ["a: trace-failed: ", "a: x", "a: \\x1b y"]
+
+
 def test_quiet_says_nothing_when_all_is_well_and_else_each_trouble_once() -> None:
     stream = io.StringIO()
     listener = troubles(quiet=True, stream=stream)

@@ -9,9 +9,9 @@ from collections import Counter
 
 import pytest
 
-from fleettrace.errors import HostError, HostState
+from fleettrace.errors import ConfigError, HostError, HostState
 from fleettrace.summary.counts import Summary
-from fleettrace.summary.run import HostResult, RunResult
+from fleettrace.summary.run import Failure, HostResult, RunResult
 from fleettrace.sweep import engine
 from fleettrace.sweep.events import (
     Event,
@@ -77,10 +77,26 @@ def test_a_mistake_of_ours_with_one_host_costs_no_other() -> None:
                 raise ZeroDivisionError("oops")
             super().note(name, what)
 
-    result = sweep_of(Faulty(), NAMES, SweepSettings(forks=2), []).run()
+    events: list[Event] = []
+    result = sweep_of(Faulty(), NAMES, SweepSettings(forks=2), events).run()
     assert states(result)[NAMES[0]] is HostState.TRACE_FAILED
     assert result.hosts[0].error is not None
     assert "report it" in result.hosts[0].error.message
+    assert len(result.hosts) == len(NAMES)
+    traces = {event.host: event.traceback for event in events if isinstance(event, HostFinished)}
+    assert [name for name, trace in traces.items() if trace] == [NAMES[0]]
+    assert traces[NAMES[0]].endswith("ZeroDivisionError: oops\n")
+
+
+def test_a_faulty_ssh_config_is_the_hosts_failure_and_no_mistake_of_ours() -> None:
+    class Faulty(FakeTransport):
+        def note(self, name: str, what: str) -> None:
+            if name == NAMES[0]:
+                raise ConfigError("ProxyJump leads to itself")
+            super().note(name, what)
+
+    result = sweep_of(Faulty(), NAMES, SweepSettings(forks=2), []).run()
+    assert result.hosts[0].error == Failure("ssh-config", "ProxyJump leads to itself")
     assert len(result.hosts) == len(NAMES)
 
 

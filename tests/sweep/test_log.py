@@ -104,6 +104,16 @@ def test_what_a_host_says_stays_on_its_line(tmp_path: Path) -> None:
     assert line["message"] == failure.message
 
 
+def test_a_traceback_is_in_the_log(tmp_path: Path) -> None:
+    failed = HostResult("b", HostState.TRACE_FAILED, Failure("internal", "oops"))
+    with EventLog(tmp_path / "log") as log:
+        log(HostFinished("b", failed.state, failed, traceback="Traceback:\n  line\nKeyError: 1\n"))
+        log(HostFinished("c", failed.state, failed))
+    first, second = lines(tmp_path / "log")
+    assert first["traceback"] == "Traceback:\n  line\nKeyError: 1\n"
+    assert "traceback" not in second
+
+
 def test_a_log_that_cannot_be_opened_is_found_out_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot write the log .*: No such file"):
         EventLog(tmp_path / "nowhere" / "log")

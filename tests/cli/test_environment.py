@@ -1,0 +1,144 @@
+"""What is wrong with the user's environment is one line that names it and its cure, and never a traceback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+UNKNOWN = 54321
+"""A uid without a passwd entry."""
+AS_UNKNOWN = f"""
+mount --make-rprivate / && mount --bind {sys.base_prefix} /mnt && exec setpriv --reuid {UNKNOWN} --regid {UNKNOWN} \
+    --clear-groups /mnt/bin/python3 -m fleettrace "$@"
+"""
+"""The tests' Python is root's own, and may lie where no other user may look."""
+RUN = ("run", "-i", "inventory.yaml", "--duration", "1s", "--retries", "0", "--store", "/proc/none/history.db")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="fleettrace-environment-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "inventory.yaml").write_text("all: {hosts: {a: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")
+        (folder / ".ssh").mkdir()
+        yield folder
+
+
+def fleettrace(folder: Path, *arguments: str, unknown: bool = False, **variables: str) -> tuple[int, list[str]]:
+    """The exit code and the lines on stderr; with `unknown`, of a user that no passwd entry names."""
+    packages = ":".join([str(REPOSITORY), *(path for path in sys.path if path.endswith("-packages"))])
+    own = ["unshare", "-m", "sh", "-c", AS_UNKNOWN, "sh"] if unknown else [sys.executable, "-m", "fleettrace"]
+    done = subprocess.run(
+        [*own, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": packages} | variables,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr.splitlines()
+
+
+def test_no_home_and_no_passwd_entry(folder: Path) -> None:
+    code, lines = fleettrace(folder, *RUN, unknown=True)
+    assert (code, len(lines)) == (2, 1)
+    assert lines[0].endswith(f"uid {UNKNOWN} has no passwd entry; set HOME")
+    assert fleettrace(folder, "--version", unknown=True) == (0, [])
+
+
+def test_nobody_says_who_logs_in(folder: Path) -> None:
+    code, lines = fleettrace(folder, *RUN, unknown=True, HOME=str(folder))
+    assert (code, len(lines)) == (2, 1)
+    assert lines[0].endswith("neither LOGNAME nor USER is set; set USER")
+
+
+def test_a_user_without_passwd_entry_can_run_with_home_and_user_set(folder: Path) -> None:
+    code, lines = fleettrace(folder, *RUN, unknown=True, HOME=str(folder), USER="someone")
+    assert (code, "connection refused" in lines[1]) == (4, True)
+
+
+def test_a_home_that_is_not_absolute(folder: Path) -> None:
+    code, lines = fleettrace(folder, *RUN, HOME="here")
+    assert (code, len(lines)) == (2, 1)
+    assert lines[0].startswith("fleettrace: HOME='here'")
+
+
+@pytest.mark.parametrize("client", ["ssh", "openssh"])
+def test_the_home_of_someone_else(folder: Path, client: str) -> None:
+    (folder / "home/.ssh").mkdir(parents=True)
+    (folder / "home").chmod(0o700)
+    code, lines = fleettrace(
+        folder, *RUN, "--transport", client, unknown=True, HOME=str(folder / "home"), USER="someone"
+    )
+    assert (code, len(lines)) == (2, 1)
+    assert lines[0].startswith(f"fleettrace: {folder}/home/.ssh/config: ")
+
+
+def test_commands_that_read_no_file_of_the_home_do_not_need_it(folder: Path) -> None:
+    assert fleettrace(folder, "hosts", "-i", "inventory.yaml", unknown=True, HOME="/root") == (0, [])
+
+
+def test_an_inventory_is_looked_for_in_the_home_of_someone_else(folder: Path) -> None:
+    (folder / "inventory.yaml").unlink()
+    (folder / "home").mkdir(mode=0o700)
+    code, lines = fleettrace(folder, "hosts", unknown=True, HOME=str(folder / "home"))
+    assert (code, len(lines)) == (2, 1)
+    assert str(folder / "home") in lines[0]
+
+
+@pytest.mark.parametrize("client", ["ssh", "openssh"])
+@pytest.mark.parametrize("text", ["garbage\n", "Match bogus\n", 'Include "x\n', 'Host "a\n'])
+def test_a_faulty_ssh_config(folder: Path, client: str, text: str) -> None:
+    (folder / "ssh_config").write_text(text)
+    code, lines = fleettrace(folder, *RUN, "--transport", client, "--ssh-config", "ssh_config", HOME=str(folder))
+    assert (code, len(lines)) == (2, 1)
+    assert "ssh_config" in lines[0]
+    assert fleettrace(folder, "check", *RUN[1:-2], "--ssh-config", "ssh_config", HOME=str(folder))[0] == 2
+
+
+@pytest.mark.parametrize("client", ["ssh", "openssh"])
+@pytest.mark.parametrize("what", ["missing", "unreadable"])
+def test_an_ssh_config_that_cannot_be_read(folder: Path, client: str, what: str) -> None:
+    if what == "unreadable":
+        (folder / "none").touch(0o600)
+    code, lines = fleettrace(
+        folder, *RUN, "--transport", client, "--ssh-config", "none", unknown=True, HOME=str(folder), USER="someone"
+    )
+    assert (code, len(lines)) == (2, 1)
+    assert "none: " in lines[0]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"LC_ALL": "xx_YY.bogus", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"TMPDIR": "/nowhere"},
+        {"TERM": ""},
+    ],
+)
+def test_other_variables_change_nothing(folder: Path, variables: dict[str, str]) -> None:
+    code, lines = fleettrace(folder, *RUN, "--transport", "openssh", HOME=str(folder), **variables)
+    assert (code, "connection refused" in lines[1]) == (4, True)
+    assert lines[2].startswith("fleettrace: the run is not kept: /proc/none/history.db: ")
+
+
+def test_a_working_directory_that_is_gone(folder: Path) -> None:
+    (folder / "gone").mkdir()
+    words = f"rmdir ../gone; exec {sys.executable} -m fleettrace hosts -i {folder}/inventory.yaml -q"
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "HOME": str(folder)}
+    done = subprocess.run(
+        ["sh", "-c", words], capture_output=True, text=True, timeout=60, check=False, cwd=folder / "gone", env=environ
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 2)
