@@ -1,5 +1,6 @@
 # Find out how the program of a trace reaches bpftrace. A part of trace.sh, before binding.sh: it may start the command that
-# runs bpftrace, which takes a while. Arguments: the words of that command. Leaves $given: `input`, or `argument`.
+# runs bpftrace, which takes a while. Arguments: the words of that command. Leaves $given: `input`, or `descriptor`: a file that this shell
+# has open, for a command that hands no input on.
 
 # Every local user can read the arguments of a process, and whoever knows the program's nonce can have a client send keys
 # that pass for the program's output. So the program goes through standard input, and the overlays through the environment.
@@ -13,5 +14,5 @@ takes_input() {
     case $(echo 'interval:s:1 { fleettrace_takes_input(); }' | "$@" - 2>&1) in *fleettrace_takes_input*) ;; *) return 1 ;; esac
 }
 
-given=argument
+given=descriptor
 if takes_input "$@"; then given=input; fi

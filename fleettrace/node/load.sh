@@ -28,8 +28,16 @@ inside='
         cat "/proc/$pid/exe" >"$place/exe-$pid" && chmod 0700 "$place/exe-$pid" || exit 3
     done
     text=$(printf "%s\n" "$program" | sed "s#:/proc/\([0-9]*\)/exe:#:$place/exe-\1:#") || exit 3
-    [ "$given" = input ] || exec "$@" -e "$text"
-    printf "%s\n" "$text" | "$@" -'
+    if [ "$given" = descriptor ]; then
+        exec 6<<EOF
+$text
+EOF
+        exec "$@" "/proc/$$/fd/6"
+    fi
+    exec "$@" - <<EOF
+$text
+EOF
+'
 
 # Through the environment, which other users cannot read; the arguments they can.
 export overlays pids program given
@@ -40,8 +48,9 @@ if unshare -m true 2>/dev/null && command -v timeout >/dev/null 2>&1; then
     {
         timeout -s INT -k 5 "$seconds" unshare -m sh -c "$inside" sh "$@" -v 3<&- &
         loader=$!
-        # `read` is a builtin: no process stays behind when the watchdog is ended.
-        { while read -r _ <&3; do :; done; kill -INT "$loader"; } >/dev/null 2>&1 &
+        # `read` is a builtin: no process stays behind when the watchdog is ended. Not INT, which a background process
+        # ignores until timeout(1) asks for it.
+        { while read -r _ <&3; do :; done; kill -TERM "$loader"; } >/dev/null 2>&1 &
         watchdog=$!
         wait "$loader"
         status=$?

@@ -62,7 +62,7 @@ done 2>/dev/null </proc/timer_list
 read -r uptime _ </proc/uptime
 stat_of self
 shell=$stat
-tell before trace clocks "$uptime $monotonic" program "$given"
+tell before trace clocks "$uptime $monotonic"
 
 # Run the command $@ with the program, for $bound_s seconds at most. Leaves $status.
 attempt() {
@@ -71,7 +71,11 @@ attempt() {
         set -- "$@" -
     else
         piped=
-        set -- "$@" -e "$program"
+        # Nobody else may open it there.
+        exec 6<<EOF
+$program
+EOF
+        set -- "$@" "/proc/$main/fd/6"
     fi
     if unshare -m true 2>/dev/null; then
         export overlays
@@ -100,6 +104,7 @@ attempt() {
     fi
     wait "$tracer"
     status=$?
+    exec 6<&-
     kill "$watchdog" $bound $guard 2>/dev/null
     wait "$watchdog" $guard 2>/dev/null
 }

@@ -68,8 +68,6 @@ class TraceEnd:
     overfull: bool = False
     """The map of a program of the user's own was full."""
     tracer_cpu_s: float | None = None
-    visible: bool = False
-    """The program stood in the arguments of a process there, where every local user can read it."""
     words: str = ""
     """What bpftrace said that was no part of the program's output."""
     refused: dict[int, Failure] = field(default_factory=dict)

@@ -45,7 +45,7 @@ _WORDS_KEPT = 8192
 _TAGS = frozenset(
     (
         *(f"{what}-{when}" for what in ("process", "exe", "shell") for when in ("before", "after")),
-        *("clocks", "program", "trace", "status", "end", "held", "refused"),
+        *("clocks", "trace", "status", "end", "held", "refused"),
     )
 )
 """The records that trace.sh reports and somebody reads."""
@@ -310,7 +310,6 @@ class HostTrace:
             looks=self._looks_by_pid(),
             overfull=self._slicer.overfull,
             tracer_cpu_s=self._tracer_cpu(),
-            visible=self._seen.get("program") == [b"argument"],
             words=str(broken) if broken is not None else self._said().removeprefix(": "),
             refused=self._refused,
         )

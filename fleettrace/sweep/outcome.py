@@ -22,12 +22,6 @@ from fleettrace.sweep.stop import Reason
 __all__ = ["HostOutcome", "outcome_of_plan", "outcome_of_trace"]
 
 
-_VISIBLE = (
-    "the command that runs bpftrace there passes no standard input on, so every local user of that node could read the "
-    "program, and forge its output by way of a client: add `-i` to it (`docker exec -i ...`)"
-)
-
-
 @dataclass(slots=True)
 class HostOutcome:
     """What a host gave: its result, and the summaries of its instances, which go into the fleet's and are let go."""
@@ -112,7 +106,7 @@ def outcome_of_trace(
     whole = _whole(list(summaries.values()))
     result.top = hottest(whole, settings.top_per_host)
     result.course = list(whole.course)
-    return HostOutcome(result, summaries, [Warn("program-visible", _VISIBLE, host)] if end.visible else [])
+    return HostOutcome(result, summaries)
 
 
 def _whole(summaries: Sequence[Summary]) -> Summary:

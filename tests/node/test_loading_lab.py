@@ -91,7 +91,8 @@ def test_a_bpftrace_that_fails_otherwise_is_no_refusal(pid: int, tmp_path: Path)
 
 def test_nothing_is_left_when_the_controller_goes(pid: int, tmp_path: Path) -> None:
     slow = tmp_path / "bpftrace"
-    slow.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid\nexec sleep 300\n")
+    takes_input = "case $(head -c 100) in *takes_input*) echo fleettrace_takes_input; exit ;; esac"
+    slow.write_text(f"#!/bin/sh\n{takes_input}\necho $$ >{tmp_path}/pid\nexec sleep 300\n")
     slow.chmod(0o755)
     plan = choose(analyse(Path(f"/proc/{pid}/exe").read_bytes()))
     script = load_script((str(slow),), [Site(plan, (pid,))], key_layout((0, 17, 0)), BOUNDS)
