@@ -17,12 +17,17 @@ __all__ = ["called_pieces"]
 
 MIN_GAP = 1 << 14
 """Bytes of the smallest stretch of code without a known function that is cut. A procedure linkage table, which has none
-either (lld), is smaller, 3 KB in memcached; its entries must not count as functions that do_item_get calls."""
+either (lld), is smaller, 3 KB in memcached. Its entries must not count as functions that do_item_get calls; those that
+stand in a longer stretch are left out."""
 MAX_PIECES = 1 << 16
 _CALL = re.compile(rb"\xe8(?=(.{4}))", re.DOTALL)
 _ENDS = b"\xc3\xcc\x90\x00\xeb\xe9\xff"
 """The last byte of what stands before a function: a return, padding of any kind, or part of a jump back."""
 _ALIGNED = 16
+_LINKAGE = re.compile(rb"(?:\xf3\x0f\x1e\xfa)?(?:\x41\xbb.{4})?\xf2?\xff\x25", re.DOTALL)
+"""How an entry of a procedure linkage table begins: a jump through the global offset table, behind endbr64 where the
+linker writes that, and behind the entry's number in mold's."""
+_LINKAGE_BYTES = 13
 
 
 def called_pieces(elf: Elf, known: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -35,7 +40,9 @@ def called_pieces(elf: Elf, known: Iterable[tuple[int, int]]) -> Iterator[tuple[
     targets = sorted(_targets(elf))[:MAX_PIECES]
     for first, end in gaps:
         starts = [target for target in targets if first <= target < end and _may_begin(elf, target)]
-        yield from pairwise([*starts, end])
+        for piece in pairwise([*starts, end]):
+            if not _LINKAGE.match(elf.read(piece[0], min(_LINKAGE_BYTES, end - piece[0]))):
+                yield piece
 
 
 def _gaps(elf: Elf, known: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
