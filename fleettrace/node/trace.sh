@@ -6,6 +6,9 @@
 # it) and $overlays (lines `PATH OCTAL`: symbol files for this trace only, in printf's octal form, for the paths in the
 # program). $guard_pl is the text of guard.pl. Where it is $detached, $folder is a private one.
 #
+# $logged is what the node's log is told when the trace starts and when it ends, where there is a logger(1) and a timeout(1)
+# that bounds it: a log that takes nothing holds up no trace.
+#
 # Three bounds hold, each on its own: the program ends itself, timeout(1) interrupts and then kills bpftrace, and the
 # watchdog interrupts it at once when standard input ends, that is when the controller, its connection or the session is
 # gone. An interrupted bpftrace prints what it has.
@@ -33,6 +36,14 @@ tell() {
     done
     printf '%s\0' "$@" "exe-$when" "$($quick stat -L -c '%n %d:%i' $exes 2>/dev/null)" "shell-$when" "$shell" "$last" ''
 }
+
+# Tell the node's log $1.
+note() {
+    command -v logger >/dev/null 2>&1 && command -v timeout >/dev/null 2>&1 || return 0
+    timeout -s KILL 2 logger -t fleettrace -p daemon.notice "$1" >/dev/null 2>&1 </dev/null 3<&- &
+    noting="$noting $!"
+}
+noting=
 
 # What runs bpftrace in a mount namespace of its own: there it may mount what the node lacks, and nobody else sees it.
 inside='
@@ -62,6 +73,7 @@ done 2>/dev/null </proc/timer_list
 read -r uptime _ </proc/uptime
 stat_of self
 shell=$stat
+note "trace starts: $logged"
 tell before trace clocks "$uptime $monotonic"
 
 # Run the command $@ with the program, for $bound_s seconds at most. Leaves $status.
@@ -152,6 +164,8 @@ else
     cat "$folder/beginning" >&2
 fi
 
+note "trace ended with status $status: $logged"
+
 # The CPU time of what it has waited for; the lookers' is none of the tracer's.
 stat_of self
 shell=$stat
@@ -161,4 +175,5 @@ ended=$lookers
 look 1 100
 lookers="$ended $lookers"
 gather 2
+[ -z "$noting" ] || wait $noting 2>/dev/null
 tell after end '' status "$status"

@@ -13,6 +13,7 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.binding import RefusedError, refusals, site_lines
 from fleettrace.node.complaints import complaints
 from fleettrace.node.discovery import set_words
+from fleettrace.node.journal import entry, user_and_host
 from fleettrace.node.model import Instance
 from fleettrace.node.namespace import namespaced
 from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlice, Started
@@ -74,7 +75,7 @@ class HostTrace:
     `places` are the memcacheds to look at meanwhile, as `rates.look_at` writes them; `looks` is what was seen before.
     With `begin_ns` the counting does not begin before that time of the node's monotonic clock, for which the script is
     started `lead_s` earlier. `startup_s` bounds the time from there until the counting begins. `nonce` is that of a
-    script that runs already, which has its bounds.
+    script that runs already, which has its bounds. `run` is the run's id, for the node's log.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class HostTrace:
         lead_s: float = 0.0,
         startup_s: float = STARTUP_S,
         nonce: str | None = None,
+        run: str = "",
         on_start: Callable[[], None] = lambda: None,
         on_slice: Callable[[Mapping[int, Summary]], None] | None = None,
     ) -> None:
@@ -110,6 +112,7 @@ class HostTrace:
         self._lead_s = lead_s
         self._startup_s = startup_s
         self._starts_here = nonce is None
+        self._run = run
         self._slow_s: float | None = None
         self._nonce = nonce or token_hex(4)
         scripted = any(plan.script is not None for _, plan in plans)
@@ -158,6 +161,7 @@ class HostTrace:
             "sites": site_lines(self._bound),
             "guard_pl": script_text("guard.pl"),
             "detached": "no" if self._begin_ns is None else "yes",
+            "logged": entry(self._run, user_and_host(), self._plans),
         }
         own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
         steps = script_text("input.sh", "identity.sh", "abandoned.sh", "binding.sh", "trace.sh")

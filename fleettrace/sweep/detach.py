@@ -88,6 +88,7 @@ class DetachedSweep(HostSweep):
             looks=busy.looks,
             begin_ns=clock.monotonic_at(self.begins_at),
             lead_s=ATTACH_S,
+            run=self.run_id,
         )
         self.stop.check()
         folder = leave(traced.connection, trace.script(), clock.uptime_at(self.begins_at - ATTACH_S), self.detach.ttl_s)

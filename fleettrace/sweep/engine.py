@@ -150,7 +150,9 @@ class Sweep:
             keys=kept_keys(len(self.tasks), self.settings.forks),
         )
         if self.settings.detach is None:
-            return HostSweep(self.settings, bounds, self.catalog, self.stop, self._arrived.put, self.slices)
+            return HostSweep(
+                self.settings, bounds, self.catalog, self.stop, self._arrived.put, self.slices, run_id=self.info.id
+            )
         return DetachedSweep(
             self.settings,
             bounds,
@@ -158,6 +160,7 @@ class Sweep:
             self.stop,
             self._arrived.put,
             self.slices,
+            run_id=self.info.id,
             detach=self.settings.detach,
             begins_at=time.monotonic() + lead_s(len(self.tasks)),
         )

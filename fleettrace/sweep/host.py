@@ -67,6 +67,8 @@ class HostSweep:
     slices: bool = True
     """Whether anybody wants to hear of slices: to tell them apart takes as long as to count them."""
     claims: Claims = field(default_factory=Claims)
+    run_id: str = ""
+    """For the nodes' logs."""
 
     def run(self, task: HostTask) -> HostOutcome:
         """Sweep one host."""
@@ -243,6 +245,7 @@ class HostSweep:
             bucket_s=self.settings.bucket_s,
             places=look_at(traced.found.facts, [instance for instance, _ in traced.plans], busy.places),
             looks=busy.looks,
+            run=self.run_id,
             on_start=started,
             on_slice=self._slice_teller(name, names) if heard else None,
         )

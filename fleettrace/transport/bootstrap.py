@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from fleettrace.errors import HostError, HostState
 from fleettrace.transport.interface import Become, Chunk, Stream
 
-__all__ = ["NOISE_LIMIT", "Ending", "Handshake", "argv", "command_line", "frame", "readable"]
+__all__ = ["CLEAN", "NOISE_LIMIT", "Ending", "Handshake", "argv", "command_line", "frame", "readable"]
 
 NOISE_LIMIT = 64 * 1024
 """Bytes that login shells may print on one stream before the marker."""
@@ -33,10 +33,27 @@ NOISE_LIMIT = 64 * 1024
 _MARKER = b"\nfleettrace-ready\n"
 _PROMPT = b"[fleettrace-sudo]"
 _NO_SUDO = "fleettrace-no-sudo"
+_NOT_OURS = b"fleettrace-script: "
+
+# Printed before sudo, which may print anything: whether it was reached, and what before it is the login shell's own. An
+# rc file with `set -x` prints this whole command line, sudo's prompt in it.
+_SHELL = b"\nfleettrace-shell\n"
+
+# The options of an exported SHELLOPTS, and what makes `read` give up.
+_OWN = "set +aefuvxC; unset TMOUT; LC_ALL=C; export LC_ALL; "
+
+CLEAN = b"""unset BASH_ENV ENV CDPATH QUOTING_STYLE GREP_OPTIONS GREP_COLOR GREP_COLORS TIME_STYLE BLOCK_SIZE PS4
+unset LANGUAGE PERL5OPT PERL5LIB PERL_UNICODE PERLIO AWKPATH BCC_SYMFS DEBUGINFOD_URLS OPENSSL_CONF
+unset $(export -p | while IFS= read -r k; do
+    case $k in *BPFTRACE_*=*) k=${k%%=*}; k=${k##* }; case $k in *[!A-Z0-9_]*) ;; *) echo "$k" ;; esac ;; esac
+done; echo k)
+"""
+"""Takes out of the environment what changes how the tools of a script work: a login's own, or what sudo's env_keep has.
+Goes before each script. All of bpftrace's variables go, whichever it knows."""
 
 # The exit statuses only tell a broken link from a script's own failure: neither can be seen unless stdin ended early.
 _RECEIVE = (
-    "LC_ALL=C; export LC_ALL; echo; echo fleettrace-ready; { echo; echo fleettrace-ready; } >&2; "
+    _OWN + "echo; echo fleettrace-ready; { echo; echo fleettrace-ready; } >&2; "
     "d=97; while read -r k n m; do case $k in fleettrace-script) "
     "s=$(head -c $n; echo x); s=${s%x}; "
     "[ ${#s} -eq $n ] || exit 97; "
@@ -45,7 +62,7 @@ _RECEIVE = (
     'echo "fleettrace-over $m $d"; echo "fleettrace-over $m $d" >&2;; esac; done; exit $d'
 )
 _BECOME = (
-    "LC_ALL=C; export LC_ALL; "
+    f"{_OWN}{{ echo; echo fleettrace-shell; }} >&2; "
     'if [ "$(id -u)" = 0 ]; then exec sh -c "$1"; fi; '
     f"command -v sudo >/dev/null 2>&1 || {{ echo {_NO_SUDO} >&2; exit 96; }}; "
 )
@@ -154,6 +171,15 @@ class Handshake:
         seen = self._seen[chunk.stream]
         seen += chunk.data
         before, marker, after = bytes(seen).partition(_MARKER)
+        if b"fleettrace-ready\r\n" in seen and not marker:
+            raise HostError(
+                HostState.UNREACHABLE,
+                "shell-terminal",
+                "sshd runs commands in a terminal there, which changes what a script prints (a session recorder by "
+                "ForceCommand?): log in as an account without it",
+            )
+        if _NOT_OURS in before and not marker:
+            raise _shell_failure(before, None)
         if marker:
             self._rest[chunk.stream] = after
             if chunk.stream is Stream.OUT and self._waits:
@@ -166,7 +192,7 @@ class Handshake:
                 "silence its rc files for sessions that are not interactive",
             )
         if chunk.stream is Stream.ERR:
-            yield from self._answer(before.count(_PROMPT))
+            yield from self._answer(before.partition(_SHELL)[2].count(_PROMPT))
 
     def _answer(self, prompts: int) -> Iterator[bytes]:
         if prompts <= self._prompts or self._become is None or self._become.password is None:
@@ -179,32 +205,74 @@ class Handshake:
     def failure(self, status: int | None) -> HostError:
         """Why the command ended (with exit status `status`, None for a signal) before the script could start."""
         words = bytes(self._seen[Stream.ERR])
-        if self._become is not None:
-            return _become_failure(words.decode("utf-8", "replace"), words)
-        printed = readable(words) or readable(bytes(self._seen[Stream.OUT]))
-        how = "a signal" if status is None else f"status {status}"
-        return HostError(
-            HostState.UNREACHABLE,
-            "shell-failed",
-            f"the login shell ended with {how} instead of running `sh`"
-            + (f": {printed}" if printed else "; does the account have a shell that may run commands?"),
-        )
+        _, reached, sudos = words.partition(_SHELL)
+        if self._become is not None and reached:
+            return _become_failure(sudos.decode("utf-8", "replace"), sudos)
+        return _shell_failure(words + b"\n" + bytes(self._seen[Stream.OUT]), status)
 
     def silence(self, seconds: float) -> HostError:
         """Why nothing came for `seconds` where the script should have started."""
-        if self._become is not None:
+        _, reached, sudos = bytes(self._seen[Stream.ERR]).partition(_SHELL)
+        if self._become is not None and reached:
             return HostError(
                 HostState.BECOME_FAILED,
                 "become-timeout",
                 f"sudo did not start a shell within {seconds:g} s"
-                + _quoted(bytes(self._seen[Stream.ERR]))
+                + _quoted(sudos)
                 + ": does it ask for something other than a password?",
             )
         return HostError(
             HostState.UNREACHABLE,
             "shell-timeout",
-            f"logged in, but the login shell ran no command within {seconds:g} s: look at its rc files and load",
+            f"logged in, but the login shell ran no command within {seconds:g} s: look at its rc files, the load, "
+            "and a ForceCommand of sshd",
         )
+
+
+_ACCOUNTS = (
+    # nologin(8) of util-linux and of shadow; a text of the site's own (/etc/nologin.txt) is quoted instead.
+    (
+        b"This account is currently not available",
+        "account-nologin",
+        "the account has nologin for its shell: log in as one with a shell, or `usermod --shell /bin/sh` it",
+    ),
+    # OpenSSH's session.c, do_pwchange() and, for PAM, pam_unix's words.
+    (
+        b"Password change required",
+        "account-expired",
+        "the account's password has expired, and sshd wants it changed before any command: change it, or `chage -d` it",
+    ),
+    # OpenSSH's session.c, do_child().
+    (
+        b"This service allows sftp connections only",
+        "account-sftp-only",
+        "sshd lets this account use SFTP only (ForceCommand internal-sftp): log in as another one",
+    ),
+    # A shell that was not given the command took the script for its own input; it waits for more of that.
+    (
+        _NOT_OURS,
+        "forced-command",
+        (
+            "sshd runs a command of its own for this account instead of the one that it was given (ForceCommand, or "
+            "`command=` in authorized_keys): log in as another one"
+        ),
+    ),
+)
+
+
+def _shell_failure(printed: bytes, status: int | None) -> HostError:
+    """What an account that ran no command has printed, as a code and a cure."""
+    for sign, code, message in _ACCOUNTS:
+        if sign in printed:
+            return HostError(HostState.UNREACHABLE, code, message)
+    text = readable(printed)
+    how = "a signal" if status is None else f"status {status}"
+    return HostError(
+        HostState.UNREACHABLE,
+        "shell-failed",
+        f"the login shell ended with {how} instead of running `sh`"
+        + (f": {text}" if text else "; does the account have a shell that may run commands?"),
+    )
 
 
 def _quoted(words: bytes) -> str:

@@ -13,7 +13,7 @@ from secrets import token_hex
 from typing import Protocol
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.transport.bootstrap import Ending, Handshake, frame
+from fleettrace.transport.bootstrap import CLEAN, Ending, Handshake, frame
 from fleettrace.transport.interface import Become, Chunk, Limits
 
 __all__ = ["READ_SIZE", "Pipe", "Session", "Sessions"]
@@ -122,7 +122,7 @@ class Session:
         """Start the script; once, before anything else. `waiting`: the shell has begun already."""
         seconds = min(_READY_SECONDS, self._limits.seconds)
         try:
-            framed = frame(script, self._word)
+            framed = frame(CLEAN + script, self._word)
             if waiting:
                 self._hand_over(framed, seconds)
             else:

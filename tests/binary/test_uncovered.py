@@ -17,7 +17,7 @@ SOURCE = f"""
 __attribute__((noinline)) int work(int n) {{ __asm__ volatile(".rept {MIN_GAP}\\nnop\\n.endr"); return puts("x") + n; }}
 int main(int argc, char **argv) {{ srand(1); return work(argc) + rand(); }}
 """
-FLAGS = "-O1 -fno-asynchronous-unwind-tables -fno-unwind-tables".split()
+FLAGS = ["-O1", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
 
 
 @pytest.mark.parametrize("linker", ["bfd", "lld", "mold", "gold"])

@@ -128,7 +128,8 @@ def test_an_ssh_config_that_cannot_be_read(folder: Path, client: str, what: str)
     ],
 )
 def test_other_variables_change_nothing(folder: Path, variables: dict[str, str]) -> None:
-    code, lines = fleettrace(folder, *RUN, "--transport", "openssh", HOME=str(folder), **variables)
+    environ = {"HOME": str(folder)} | variables
+    code, lines = fleettrace(folder, *RUN, "--transport", "openssh", unknown=False, **environ)
     assert (code, "connection refused" in lines[1]) == (4, True)
     assert lines[2].startswith("fleettrace: the run is not kept: /proc/none/history.db: ")
 

@@ -102,7 +102,8 @@ def test_finds_the_marker_wherever_the_stream_is_cut(noise: bytes, rest: bytes, 
 def test_gives_the_password_once_and_when_asked(cuts: list[int]) -> None:
     handshake = Handshake(Become("s3cret"), b"script")
     assert handshake.opening() == b""
-    lecture = b"We trust you have received the usual lecture\n[fleettrace-sudo]"
+    traced = b"+ sh -c '... [fleettrace-sudo]'\n\nfleettrace-shell\n"
+    lecture = traced + b"We trust you have received the usual lecture\n[fleettrace-sudo]"
     sent = [answer for piece in pieces(lecture, cuts) for answer in handshake.feed(Chunk(Stream.ERR, piece))]
     assert sent == [b"s3cret\n"]
     assert list(handshake.feed(Chunk(Stream.ERR, READY))) == []
@@ -138,7 +139,7 @@ def test_lets_through_at_once_what_cannot_be_the_end() -> None:
 
 def test_asked_twice_is_a_wrong_password() -> None:
     handshake = Handshake(Become("s3cret"), b"script")
-    list(handshake.feed(Chunk(Stream.ERR, b"[fleettrace-sudo]")))
+    list(handshake.feed(Chunk(Stream.ERR, b"\nfleettrace-shell\n[fleettrace-sudo]")))
     with failing("become-wrong-password", "become-failed"):
         list(handshake.feed(Chunk(Stream.ERR, b"\nSorry, try again.\n[fleettrace-sudo]")))
 
@@ -164,7 +165,7 @@ def test_endures_only_so_much_noise() -> None:
 )
 def test_knows_the_words_of_sudo(words: bytes, code: str) -> None:
     handshake = Handshake(Become(), b"script")
-    list(handshake.feed(Chunk(Stream.ERR, words)))
+    list(handshake.feed(Chunk(Stream.ERR, b"fleettrace-no-sudo\n\nfleettrace-shell\n" + words)))
     failure = handshake.failure(1)
     assert (failure.state, failure.code) == (HostState.BECOME_FAILED, code)
     assert "\x1b" not in failure.message
