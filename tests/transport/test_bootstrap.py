@@ -121,7 +121,9 @@ def test_gives_the_password_once_and_when_asked(cuts: list[int]) -> None:
 )
 def test_finds_the_end_wherever_the_stream_is_cut(printed: bytes, status: int, late: bytes, cuts: list[int]) -> None:
     sign = b"fleettrace-over w0rd "
-    printed = printed.replace(sign, b"")
+    # What is around one that is taken out may make another one.
+    while sign in printed:
+        printed = printed.replace(sign, b"")
     ending = Ending("w0rd")
     for stream in Stream:
         assert ending.status is None
