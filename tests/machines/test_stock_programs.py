@@ -1,5 +1,5 @@
-"""The programs of a Debian 11 and 12 node load there, on both architectures: a small part of `make test-kernels` that
-runs with every `make test`."""
+"""The programs of stock Debian nodes load there, on both architectures: a small part of `make test-kernels` that runs
+with every `make test`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from tests.machines.programs import text
 pytestmark = pytest.mark.slow
 
 STOCK = {
-    ("6.1", "bookworm", "amd64"): ("item", "misses", "sizes", "both"),
-    ("5.10", "bullseye", "amd64"): ("item", "both"),
-    ("6.1", "bookworm", "arm64"): ("item", "both"),
+    ("6.1", "amd64"): {"bookworm": ("item", "misses", "sizes", "both"), "trixie": ("both",)},
+    ("5.10", "amd64"): {"bullseye": ("item", "both"), "trixie": ("misses",)},
+    ("6.1", "arm64"): {"bookworm": ("item", "both"), "trixie": ("item",)},
 }
-"""Kernel, release and architecture, and the programs to load there: each takes some ten seconds."""
+"""Kernel and architecture, and the programs to load there under each release's bpftrace: each takes some ten seconds.
+Those of trixie were refused once, by these verifiers and no others."""
 
 
 @pytest.fixture(scope="module", params=STOCK, ids=" ".join)
 def loaded(request: pytest.FixtureRequest) -> Loaded:
-    kernel, suite, arch = request.param
-    cells = [Cell(suite, name, text(name, suite, arch)) for name in STOCK[request.param]]
+    kernel, arch = request.param
+    suites = STOCK[request.param].items()
+    cells = [Cell(suite, name, text(name, suite, arch)) for suite, names in suites for name in names]
     return load(kernel, cells, arch=arch)
 
 
 def test_the_verifier_takes_every_program(loaded: Loaded) -> None:
-    assert {verdict.cell.name: verdict.reason for verdict in loaded.verdicts if not verdict.loaded} == {}
+    refused = {
+        (verdict.cell.suite, verdict.cell.name): verdict.reason for verdict in loaded.verdicts if not verdict.loaded
+    }
+    assert refused == {}
