@@ -221,7 +221,7 @@ class Handshake:
                 + _quoted(sudos)
                 + ": does it ask for something other than a password?",
             )
-        return HostError(
+        return _account_failure(bytes(self._seen[Stream.ERR]) + b"\n" + bytes(self._seen[Stream.OUT])) or HostError(
             HostState.UNREACHABLE,
             "shell-timeout",
             f"logged in, but the login shell ran no command within {seconds:g} s: look at its rc files, the load, "
@@ -260,11 +260,18 @@ _ACCOUNTS = (
 )
 
 
-def _shell_failure(printed: bytes, status: int | None) -> HostError:
-    """What an account that ran no command has printed, as a code and a cure."""
+def _account_failure(printed: bytes) -> HostError | None:
+    """What is known of an account that printed this instead of running a command; None where nothing is."""
     for sign, code, message in _ACCOUNTS:
         if sign in printed:
             return HostError(HostState.UNREACHABLE, code, message)
+    return None
+
+
+def _shell_failure(printed: bytes, status: int | None) -> HostError:
+    """What an account that ran no command has printed, as a code and a cure."""
+    if (known := _account_failure(printed)) is not None:
+        return known
     text = readable(printed)
     how = "a signal" if status is None else f"status {status}"
     return HostError(

@@ -215,8 +215,11 @@ class ChannelPipe:
         self._readers = {Stream.OUT: channel.recv, Stream.ERR: channel.recv_stderr}
         # One entry for each packet that arrived, and so no more than the channel's window holds.
         self._bells: SimpleQueue[tuple[Stream, float]] = SimpleQueue()
-        channel.in_buffer.set_event(_Bell(Stream.OUT, self._bells))  # type: ignore[arg-type]
-        channel.in_stderr_buffer.set_event(_Bell(Stream.ERR, self._bells))  # type: ignore[arg-type]
+        for stream, buffer in ((Stream.OUT, channel.in_buffer), (Stream.ERR, channel.in_stderr_buffer)):
+            bell = _Bell(stream, self._bells)
+            buffer.set_event(bell)  # type: ignore[arg-type]
+            # Data and the end may have come already, and paramiko rings once for both.
+            bell.set()
 
     def receive(self, timeout: float) -> Chunk | None:
         """As `Pipe.receive`. What arrived in time is no timeout, however late this machine comes to read it."""
