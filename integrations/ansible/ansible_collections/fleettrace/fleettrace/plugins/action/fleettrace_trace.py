@@ -42,6 +42,7 @@ OPTIONS = {
     "misses": {"type": "bool", "default": False},
     "sizes": {"type": "bool", "default": False},
     "max_cost": {"type": "str", "default": "50%"},
+    "allow_preemptible": {"type": "bool", "default": False},
     "top": {"type": "int", "default": 10},
     "dest": {"type": "path"},
     "run": {"type": "str"},

@@ -45,6 +45,11 @@ options:
       shortened.
     type: str
     default: 50%
+  allow_preemptible:
+    description: Trace on preemptible kernels from 6.13 on too, where a trace was seen to mix up keys. Counts there
+      certify nothing.
+    type: bool
+    default: false
   top:
     description: How many of the host's hottest keys to return. Key names may be private; V(0) returns none.
     type: int

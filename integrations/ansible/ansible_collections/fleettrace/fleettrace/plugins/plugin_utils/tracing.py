@@ -64,6 +64,7 @@ class Wishes:
             wish=wish,
             trace=trace,
             max_cost=cores(str(options["max_cost"])),
+            allow_preemptible=options["allow_preemptible"],
             bucket_s=max(1.0, seconds / _BUCKETS),
         )
         bpftrace = tuple(options["bpftrace"]) or ("bpftrace",)
