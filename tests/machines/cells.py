@@ -81,7 +81,9 @@ NODES: Mapping[str, NodeSpec] = {
     "lockdown=integrity": NodeSpec("6.1", "bookworm", words="lockdown=integrity"),
     "hidepid=2": NodeSpec("6.1", "bookworm", options=("HIDEPID=2",)),
     "clock two hours fast": NodeSpec("6.1", "bookworm", options=("SKEW=7200",)),
-    "login shells": NodeSpec("6.12", "trixie", shells=("/usr/bin/zsh", "/usr/bin/fish", "/bin/dash"), memory=2048),
+    "login shell zsh": NodeSpec("6.12", "trixie", shell="/usr/bin/zsh"),
+    "login shell fish": NodeSpec("6.12", "trixie", shell="/usr/bin/fish"),
+    "login shell dash": NodeSpec("6.12", "trixie", shell="/bin/dash"),
     "busybox and dropbear": NodeSpec("6.1", "bookworm", busybox=True),
     "Docker": NodeSpec(
         "6.12", "trixie", systemd=True, docker=True, more=("udev", "docker.io", "docker-cli"), memory=2048

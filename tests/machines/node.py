@@ -23,10 +23,13 @@ from tests.machines.images import stock, unpacked
 from tests.machines.kernels import kernel
 from tests.machines.vm import Guest, Machine, boot
 
-__all__ = ["PORTS", "Node", "NodeSpec", "node"]
+__all__ = ["HOST", "PORTS", "Node", "NodeSpec", "node"]
 
 PORTS = (11211, 11212)
 """The memcacheds of a node."""
+HOST = "node"
+"""Its name in the inventory."""
+_USER = "user0"
 _GUEST = Path(__file__).with_name("guest")
 _BOOT_S, _TRACE_S = 900.0, 300.0
 _ADDRESS = "127.0.0.1"
@@ -48,8 +51,8 @@ class NodeSpec:
     """Added to the kernel's command line."""
     options: tuple[str, ...] = ()
     """Settings for guest/vm-init, such as `HIDEPID=2`."""
-    shells: tuple[str, ...] = ("/bin/bash",)
-    """The login shell of each user; each user is a host of the inventory."""
+    shell: str = "/bin/bash"
+    """The login shell."""
     more: tuple[str, ...] = ()
     """Debian packages beside the usual ones."""
     systemd: bool = False
@@ -60,7 +63,7 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node that runs. Its hosts are `host0` and so on, one for each user."""
+    """A node that runs. The inventory calls it `HOST`."""
 
     spec: NodeSpec
     guest: Guest
@@ -76,16 +79,12 @@ class Node:
         """The version of its bpftrace."""
         return self.guest.wait_for(r"VM-VERSION bpftrace v?(\S+)$", 1)[1]
 
-    @property
-    def hosts(self) -> list[str]:
-        return [f"host{number}" for number in range(len(self.spec.shells))]
-
     def command(self, verb: str, *options: str) -> list[str]:
         """Return the arguments of a command on this node."""
         return [verb, "-i", str(self.folder / "inventory.json"), "--ssh-config", str(self.folder / "ssh"), *options]
 
     def start(self, command: str) -> None:
-        """Start a shell command on the node, as its first user, and leave it running."""
+        """Start a shell command on the node, and leave it running."""
         words: list[str | Path] = [
             "ssh",
             "-F",
@@ -95,7 +94,7 @@ class Node:
             "-p",
             str(self.guest.ports[22]),
         ]
-        run([*words, f"user0@{_ADDRESS}", f"({command}) >/dev/null 2>&1 </dev/null &"], seconds=120)
+        run([*words, f"{_USER}@{_ADDRESS}", f"({command}) >/dev/null 2>&1 </dev/null &"], seconds=120)
 
     def check(self) -> str:
         """Return what `fleettrace check -v` prints."""
@@ -111,11 +110,10 @@ class Node:
         arguments = ["--duration", f"{seconds}s", "--top", "100000", "--output", "json", "-v", "--no-store"]
         arguments += ["--allow-preemptible", "--connect-timeout", "120s", "--deadline", f"{seconds + int(_TRACE_S)}s"]
         with Command(self.command("run", *arguments, *options)) as command:
-            for host in self.hosts:
-                command.wait_for([f"{host}: trace"], seconds=_TRACE_S)
+            command.wait_for([f"{HOST}: trace"], seconds=_TRACE_S)
             truth = self.send(plans)
             time.sleep(0.5)
-            assert not any(command.said(f"{host}: ok") for host in self.hosts), "the traffic outlasted the window"
+            assert not command.said(f"{HOST}: ok"), "the traffic outlasted the window"
             return command.finish(seconds=seconds + _TRACE_S), truth
 
     def send(self, plans: Mapping[int, Sequence[Request]]) -> Truth:
@@ -171,7 +169,7 @@ def _files(spec: NodeSpec, folder: Path) -> dict[str, initramfs.File]:
         "stage": (_GUEST / "node.sh").read_text(),
         f"{machine}/init": (_GUEST / "vm-init").read_text(),
         f"{machine}/options": "".join(f"{option}\n" for option in options),
-        f"{machine}/users": "".join(f"user{number} {shell}\n" for number, shell in enumerate(spec.shells)),
+        f"{machine}/users": f"{_USER} {spec.shell}\n",
         f"{machine}/authorized_keys": (folder / "client.pub").read_text(),
         f"{machine}/host_key": (folder / "host").read_text(),
     }
@@ -186,17 +184,14 @@ def _files(spec: NodeSpec, folder: Path) -> dict[str, initramfs.File]:
 
 def _write_inventory(spec: NodeSpec, guest: Guest, folder: Path) -> None:
     port = guest.ports[22]
-    hosts: dict[str, Any] = {
-        f"host{number}": {
-            "ansible_host": _ADDRESS,
-            "ansible_port": port,
-            "ansible_user": "root" if spec.busybox else f"user{number}",
-            "ansible_become": not spec.busybox,
-            "ansible_ssh_private_key_file": str(folder / "client"),
-        }
-        for number in range(len(spec.shells))
+    variables: dict[str, Any] = {
+        "ansible_host": _ADDRESS,
+        "ansible_port": port,
+        "ansible_user": "root" if spec.busybox else _USER,
+        "ansible_become": not spec.busybox,
+        "ansible_ssh_private_key_file": str(folder / "client"),
     }
-    (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts}}))
+    (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": {HOST: variables}}}))
     kind, key, *_ = (folder / "host.pub").read_text().split()
     (folder / "known_hosts").write_text(f"[{_ADDRESS}]:{port} {kind} {key}\n")
     (folder / "ssh").write_text(f"Host *\n  UserKnownHostsFile {folder / 'known_hosts'}\n")

@@ -22,7 +22,7 @@ from fleettrace.lab.truth import OP_OF_VERB, Place
 from tests.e2e.command import Command
 from tests.e2e.fleet import key_of
 from tests.machines.cells import PREEMPTED
-from tests.machines.node import Node, node
+from tests.machines.node import HOST, Node, node
 from tests.machines.results import keep_node
 
 pytestmark = [pytest.mark.machines, pytest.mark.timeout(3600)]
@@ -77,7 +77,7 @@ def _trace(running: Node, folder: Path) -> tuple[Any, Counter[tuple[bytes, str]]
     words += ["--misses", "--sizes", "--allow-preemptible"]
     words += ["--max-cost", "1000%", "--deadline", f"{window + 600}s", "--connect-timeout", "120s"]
     with Command(running.command("run", *words)) as command, ExitStack() as stack:
-        command.wait_for(["host0: trace"], seconds=300)
+        command.wait_for([f"{HOST}: trace"], seconds=300)
         running.start(f"for _ in 1 2 3 4 5 6; do timeout {TRAFFIC_S} sh -c 'while :; do :; done' & done")
         ports = [running.guest.ports[port] for port in running.spec.ports]
         flows = [Flow(Place("node", port), "127.0.0.1", profile, RATE) for port in ports]
@@ -92,5 +92,5 @@ def _trace(running: Node, folder: Path) -> tuple[Any, Counter[tuple[bytes, str]]
                 for (key, verb), count in per_place.items():
                     counts[key, OP_OF_VERB[verb]] += count
             assert load.errors == []
-        assert not command.said("host0: ok"), "the traffic outlasted the window"
+        assert not command.said(f"{HOST}: ok"), "the traffic outlasted the window"
         return command.finish(seconds=600).report, counts
