@@ -66,7 +66,7 @@ def load_script(
         "overlays": overlay_lines(sites),
     }
     own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-    return (set_words(words) + own + script_text("input.sh", "load.sh")).encode()
+    return (set_words(words) + own + script_text("input.sh", "definitions.sh", "load.sh")).encode()
 
 
 def load_program(

@@ -164,7 +164,7 @@ class HostTrace:
             "logged": entry(self._run, user_and_host(), self._plans),
         }
         own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-        steps = script_text("input.sh", "identity.sh", "abandoned.sh", "binding.sh", "trace.sh")
+        steps = script_text("input.sh", "identity.sh", "abandoned.sh", "binding.sh", "definitions.sh", "trace.sh")
         looking = assignments(self._timing, self._places)
         return (set_words(bpftrace) + own + looking + steps).encode()
 
