@@ -44,7 +44,9 @@ export overlays pids program given
 
 # Only the end of what bpftrace prints is of interest: a verifier that refuses a program first lists its states.
 exec 3<&0 </dev/null
-if unshare -m true 2>/dev/null && command -v timeout >/dev/null 2>&1; then
+if [ "$unstoppable" = yes ]; then
+    printf '%s\nstatus 137\n' "$unstoppable_words"
+elif unshare -m true 2>/dev/null && command -v timeout >/dev/null 2>&1; then
     {
         timeout -s INT -k 5 "$seconds" unshare -m sh -c "$inside" sh "$@" -v 3<&- &
         loader=$!

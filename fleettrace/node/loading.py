@@ -10,6 +10,7 @@ from enum import Enum, auto
 
 from fleettrace.node.discovery import set_words
 from fleettrace.node.scripts import script_text
+from fleettrace.node.trace_end import UNSTOPPABLE
 from fleettrace.node.verifier import refused, verifier_reason
 from fleettrace.probes.model import KeyLayout, TraceSettings
 from fleettrace.probes.program import Site, overlay_lines, program, unsafe
@@ -45,10 +46,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A verdict and the reason for it, empty where the program was loaded."""
+    """A verdict and the reason for it, empty where the program was loaded; `code` is the error's, where it has one."""
 
     verdict: Verdict
     reason: str = ""
+    code: str = ""
 
 
 def load_script(
@@ -96,6 +98,8 @@ def verdict_of(output: bytes) -> Load:
         return Load(Verdict.UNKNOWN, "the node has no mount namespaces (unshare) or no timeout(1)")
     if _UNSEEN.search(words):
         return Load(Verdict.UNSEEN, "its bpftrace does not see the node's files: does it run in a container?")
+    if UNSTOPPABLE.encode() in words:
+        return Load(Verdict.FAILED, _last_words(words), UNSTOPPABLE)
     if refused(words):
         return Load(Verdict.REFUSED, verifier_reason(words) or "bpftrace does not say why")
     return Load(Verdict.FAILED, _last_words(words))

@@ -13,6 +13,7 @@ __all__ = [
     "NOT_ATTACHED",
     "OVERWRITTEN",
     "REFUSED",
+    "UNSTOPPABLE",
     "AttachError",
     "TraceEnd",
     "TracedProcess",
@@ -24,6 +25,8 @@ REFUSED = "program-refused"
 """The code of a trace whose program the kernel's verifier, or bpftrace itself, did not take."""
 OVERWRITTEN = "binary-overwritten"
 """The code, and guard.pl's word, of a trace that was ended because nothing ran a traced binary any more."""
+UNSTOPPABLE = "bpftrace-unstoppable"
+"""The code, and input.sh's word, of a command for bpftrace that only SIGKILL ends."""
 NOT_ATTACHED = ("attach-failed", "probes-missing")
 """The codes of a trace that had not every probe in place, and so traced nothing."""
 

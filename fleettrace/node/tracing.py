@@ -27,6 +27,7 @@ from fleettrace.node.trace_end import (
     NOT_ATTACHED,
     OVERWRITTEN,
     REFUSED,
+    UNSTOPPABLE,
     AttachError,
     TracedProcess,
     TraceEnd,
@@ -274,6 +275,8 @@ class HostTrace:
             raise broken
         if self._slicer.started:
             raise HostError(HostState.TRACE_FAILED, "no-slice", f"bpftrace ended before its first slice{self._said()}")
+        if UNSTOPPABLE.encode() in self._words:
+            raise HostError(HostState.TRACE_FAILED, UNSTOPPABLE, f"nothing was traced{self._said()}")
         if OVERWRITTEN.encode() in self._words:
             raise HostError(HostState.TRACE_FAILED, OVERWRITTEN, f"its trace was ended{self._said()}")
         if refused(bytes(self._words)):

@@ -207,7 +207,8 @@ def check_loads(traced: Traced, bounds: TraceSettings) -> Load:
         case Verdict.REFUSED:
             raise ProgramRefusedError(load.reason)
         case Verdict.FAILED:
-            raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], f"bpftrace did not start to trace: {load.reason}")
+            code = load.code or NOT_ATTACHED[0]
+            raise HostError(HostState.TRACE_FAILED, code, f"bpftrace did not start to trace: {load.reason}")
         case Verdict.UNSEEN if not traced.found.facts.overlay_unseen:
             raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], load.reason)
         case Verdict.UNSEEN:
