@@ -13,6 +13,7 @@ __all__ = [
     "NOT_ATTACHED",
     "OVERWRITTEN",
     "REFUSED",
+    "SLOW_START",
     "UNSTOPPABLE",
     "AttachError",
     "TraceEnd",
@@ -25,6 +26,8 @@ REFUSED = "program-refused"
 """The code of a trace whose program the kernel's verifier, or bpftrace itself, did not take."""
 OVERWRITTEN = "binary-overwritten"
 """The code, and guard.pl's word, of a trace that was ended because nothing ran a traced binary any more."""
+SLOW_START = "slow-start"
+"""The code of a bpftrace that did not begin within its bound."""
 UNSTOPPABLE = "bpftrace-unstoppable"
 """The code, and input.sh's word, of a command for bpftrace that only SIGKILL ends."""
 NOT_ATTACHED = ("attach-failed", "probes-missing")

@@ -11,7 +11,7 @@ from secrets import token_hex
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binding import RefusedError, refusals, site_lines
-from fleettrace.node.complaints import complaints
+from fleettrace.node.complaints import complaints, no_error
 from fleettrace.node.discovery import set_words
 from fleettrace.node.journal import entry, user_and_host
 from fleettrace.node.model import Instance
@@ -27,6 +27,7 @@ from fleettrace.node.trace_end import (
     NOT_ATTACHED,
     OVERWRITTEN,
     REFUSED,
+    SLOW_START,
     UNSTOPPABLE,
     AttachError,
     TracedProcess,
@@ -293,10 +294,10 @@ class HostTrace:
         doing = "compiling its program" if self._attached is None else "attaching its probes"
         return HostError(
             HostState.TIMEOUT,
-            "slow-start",
+            SLOW_START,
             f"bpftrace was still {doing} after {waited_s:.3g} s and nothing was counted: the node is too busy, or has "
             "too many binaries to trace at once. Trace it at a quieter time, or fewer of its instances "
-            f"(`fleettrace_instances`){self._said()}",
+            f"(`fleettrace_instances`){self._errors()}",
         )
 
     def _end(self, broken: HostError | None) -> TraceEnd:
@@ -376,9 +377,12 @@ class HostTrace:
         return line
 
     def _said(self) -> str:
-        """Return why bpftrace failed in its own words, for an error message."""
-        status = (self._seen.get("status") or [b"?"])[-1].decode("ascii", "replace")
+        """Return why bpftrace failed in its own words, for an error message; without any, its status and what to do."""
+        status = (self._seen.get("status") or [b""])[-1].decode("ascii", "replace")
+        silent = f": {no_error(status, self._bpftrace)}" if status not in ("", "0") else ""
+        return self._errors() or silent
+
+    def _errors(self) -> str:
         lines = [self._by_pid(line) for line in (*bytes(self._words).splitlines(), *self._noise)]
-        if messages := complaints(lines):
-            return ": " + " / ".join(messages)[:600]
-        return f" (it said nothing; exit status {status})" if status != "0" else ""
+        messages = complaints(lines)
+        return ": " + " / ".join(messages)[:600] if messages else ""

@@ -11,7 +11,7 @@ from fleettrace.node.loading import Load, Verdict, load_program
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.node.namespace import check_namespace
 from fleettrace.node.planning import Planned, plan_instances
-from fleettrace.node.trace_end import NOT_ATTACHED, REFUSED
+from fleettrace.node.trace_end import NOT_ATTACHED, REFUSED, SLOW_START
 from fleettrace.node.tracing import sites_of
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings, Wish
@@ -207,6 +207,8 @@ def check_loads(traced: Traced, bounds: TraceSettings) -> Load:
         case Verdict.REFUSED:
             raise ProgramRefusedError(load.reason)
         case Verdict.FAILED:
+            if load.code == SLOW_START:
+                raise HostError(HostState.TIMEOUT, SLOW_START, load.reason)
             code = load.code or NOT_ATTACHED[0]
             raise HostError(HostState.TRACE_FAILED, code, f"bpftrace did not start to trace: {load.reason}")
         case Verdict.UNSEEN if not traced.found.facts.overlay_unseen:
