@@ -16,6 +16,7 @@ __all__ = [
     "SLOW_START",
     "UNSTOPPABLE",
     "AttachError",
+    "ProgramRefusedError",
     "TraceEnd",
     "TracedProcess",
     "children_s",
@@ -40,6 +41,16 @@ class AttachError(HostError):
     def __init__(self, code: str, message: str, gone: frozenset[int] = frozenset()) -> None:
         super().__init__(HostState.TRACE_FAILED, code, message)
         self.gone = gone
+
+
+class ProgramRefusedError(HostError):
+    """The node's kernel refused a program. `reason` is the verifier's own where its log was there (`logged`), and
+    otherwise bpftrace's."""
+
+    def __init__(self, reason: str, *, logged: bool = True) -> None:
+        super().__init__(HostState.TRACE_FAILED, REFUSED, f"its kernel refused the program: {reason}")
+        self.reason = reason
+        self.logged = logged
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,16 +26,16 @@ from fleettrace.node.slicing import Slicer
 from fleettrace.node.trace_end import (
     NOT_ATTACHED,
     OVERWRITTEN,
-    REFUSED,
     SLOW_START,
     UNSTOPPABLE,
     AttachError,
+    ProgramRefusedError,
     TracedProcess,
     TraceEnd,
     children_s,
     stat_fields,
 )
-from fleettrace.node.verifier import refused
+from fleettrace.node.verifier import logged, refused, verifier_reason
 from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
 from fleettrace.probes.program import Site, program, unsafe, uprobe_count
 from fleettrace.summary.counts import Summary
@@ -124,6 +124,7 @@ class HostTrace:
         self._attached: int | None = None
         self._seen: dict[str, list[bytes]] = {}
         self._words = bytearray()
+        self._last_words = b""
         self._noise: list[bytes] = []
 
     @property
@@ -230,6 +231,9 @@ class HostTrace:
             words = self._looks.feed(chunk.data)
             if len(self._words) < _WORDS_KEPT:
                 self._words += words
+            else:
+                # The reason stands at the end of a verifier's log, which may be long.
+                self._last_words = (self._last_words + words)[-_WORDS_KEPT:]
             return
         for item in self._records.feed(chunk.data):
             if isinstance(item, Record):
@@ -280,8 +284,10 @@ class HostTrace:
             raise HostError(HostState.TRACE_FAILED, UNSTOPPABLE, f"nothing was traced{self._said()}")
         if OVERWRITTEN.encode() in self._words:
             raise HostError(HostState.TRACE_FAILED, OVERWRITTEN, f"its trace was ended{self._said()}")
-        if refused(bytes(self._words)):
-            raise HostError(HostState.TRACE_FAILED, REFUSED, f"its kernel refused the program{self._said()}")
+        log = b"\n".join((self._words, self._last_words, *self._noise))
+        if refused(log):
+            reason = self._by_pid((verifier_reason(log) or "bpftrace does not say why").encode()).decode()
+            raise ProgramRefusedError(reason, logged=logged(log))
         raise AttachError(NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}", self._gone())
 
     def _out_of_time(self, broken: HostError | None) -> bool:
