@@ -14,7 +14,8 @@ takes_input() {
     timed=
     if command -v timeout >/dev/null 2>&1; then timed=yes; set -- timeout -k 5 10 "$@"; fi
     read -r began _ </proc/uptime
-    words=$(echo 'interval:s:1 { fleettrace_takes_input(); }' | "$@" - 2>&1)
+    # The shell itself reports on standard error that the command was killed.
+    { words=$(echo 'interval:s:1 { fleettrace_takes_input(); }' | "$@" - 2>&1); } 2>/dev/null
     code=$?
     case $words in *fleettrace_takes_input*) return ;; esac
     [ -n "$timed" ] || return 1
