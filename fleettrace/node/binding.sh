@@ -16,6 +16,11 @@ export LC_ALL
 nl='
 '
 holders= held= overlays= unbound=
+if [ "$unstoppable" = yes ]; then
+    printf '%s\n' "$unstoppable_words" >&2
+    printf '%s\0' status 137 end ''
+    exit
+fi
 # Opening a binary may take for ever.
 watch_input
 

@@ -7,9 +7,10 @@ come with a HINT, which names the cure.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["complaints"]
+__all__ = ["complaints", "no_error", "readable"]
 
 _MOST = 3
 _HARMLESS = (
@@ -18,7 +19,9 @@ _HARMLESS = (
     # libbcc tries the old way of removing a uprobe when tracefs is not mounted; the new way has done it by then.
     re.compile(rb"uprobe_events\): No such file|failed to detach probe"),
     re.compile(rb"^\d+ (?:warnings?|errors?)(?: and \d+ errors?)? generated\.$"),
+    re.compile(rb"^Attaching \d+ probes?\.\.\.$"),
 )
+_BINARY = re.compile(r"[\ufffd\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 _POSITION = re.compile(rb"[\w./<>-]+:\d+(?::\d+)?(?:-\d+)?: ")
 _SEVERITY = re.compile(
     rb"(?:[\w./<>-]+:\d+(?::\d+)?(?:-\d+)?: )?(ERROR|WARNING|HINT|INFO|fatal error|error|warning|note): ?"
@@ -33,12 +36,24 @@ def complaints(lines: Iterable[bytes]) -> list[str]:
     """Return the first messages that may be the reason of a failure, and each HINT, in order."""
     chosen: list[bytes] = []
     hints: list[bytes] = []
-    for severity, line in _messages([line.rstrip() for line in lines]):
+    for severity, line in _messages([line.rstrip() for line in lines if readable(line)]):
         if severity == b"HINT":
             hints.append(line)
         elif severity not in (b"WARNING", b"warning", b"INFO", b"note") and len(chosen) < _MOST:
             chosen.append(line)
     return [line.decode("utf-8", "replace") for line in dict.fromkeys([*chosen, *hints[:_MOST]])]
+
+
+def no_error(status: str, bpftrace: Sequence[str]) -> str:
+    """Return what to say, and to do, of a bpftrace that failed and printed no error."""
+    command = shlex.join([*bpftrace, "-e", "interval:s:1 { exit(); }"])
+    return f"it gave no error; exit status {status}; run `{command}` on the node to see what it prints"
+
+
+def readable(line: bytes) -> bool:
+    """Return whether `line` is text: at most one character in eight is undecodable or a control character."""
+    text = line.decode("utf-8", "replace")
+    return len(_BINARY.findall(text)) * 8 <= len(text)
 
 
 def _messages(lines: list[bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -1,7 +1,7 @@
 # Let the node's kernel load one bpftrace program, and print what bpftrace says of that. Traces nothing: the probes go on
 # copies of the binaries, which no process runs, and the program ends itself as soon as they are in place.
 #
-# POSIX sh. Stands behind input.sh. Set before it: $program, $seconds (the bound), $pids (a process of each binary), $strings and $entries
+# POSIX sh. Stands behind input.sh and definitions.sh. Set before it: $program, $seconds (the bound), $pids (a process of each binary), $strings and $entries
 # (bpftrace's limits), $overlays (as in trace.sh), and as arguments the words of the command that runs bpftrace.
 # The copies are in a mount namespace of its own and have paths that exist nowhere else: a bpftrace that runs in another
 # one, such as in a container, finds no file to put a probe on. The last line is `status N`; 3 says that it cannot be done
@@ -44,7 +44,9 @@ export overlays pids program given
 
 # Only the end of what bpftrace prints is of interest: a verifier that refuses a program first lists its states.
 exec 3<&0 </dev/null
-if unshare -m true 2>/dev/null && command -v timeout >/dev/null 2>&1; then
+if [ "$unstoppable" = yes ]; then
+    printf '%s\nstatus 137\n' "$unstoppable_words"
+elif unshare -m true 2>/dev/null && command -v timeout >/dev/null 2>&1; then
     {
         timeout -s INT -k 5 "$seconds" unshare -m sh -c "$inside" sh "$@" -v 3<&- &
         loader=$!
@@ -55,6 +57,11 @@ if unshare -m true 2>/dev/null && command -v timeout >/dev/null 2>&1; then
         wait "$loader"
         status=$?
         kill "$watchdog" 2>/dev/null
+        files=
+        for place in /mnt /media /srv /tmp; do
+            for pid in $pids; do files="$files $place/exe-$pid"; done
+        done
+        undefine $files
         printf '\nstatus %s\n' "$status"
     } 2>&1 | tail -c 65536
 else

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+from fleettrace.node.complaints import complaints, no_error, readable
 from fleettrace.node.discovery import set_words
 from fleettrace.node.scripts import script_text
+from fleettrace.node.trace_end import SLOW_START, UNSTOPPABLE
 from fleettrace.node.verifier import refused, verifier_reason
 from fleettrace.probes.model import KeyLayout, TraceSettings
 from fleettrace.probes.program import Site, overlay_lines, program, unsafe
@@ -25,7 +27,10 @@ _STARTED = re.compile(rb"^#load start \d", re.MULTILINE)
 _STATUS = re.compile(rb"\nstatus (\d+)\n$")
 _UNSEEN = re.compile(rb"exe-\d+\S* (?:does not exist|not found)|exe-\d+\S*: No such file", re.IGNORECASE)
 _TELLING = re.compile(rb"ERROR|HINT|\berror: |^BUG")
+_NO_ERROR = re.compile(rb"RLIMIT_MEMLOCK|^(?:\S+: )?(?:WARNING|warning|note|INFO): ")
 _UNABLE = 3
+_EXPIRED = 124
+"""timeout(1)'s status when its bound is reached; after a KILL it is 137, as after any other."""
 
 
 class Verdict(Enum):
@@ -45,10 +50,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A verdict and the reason for it, empty where the program was loaded."""
+    """A verdict and the reason for it, empty where the program was loaded; `code` is the error's, where it has one."""
 
     verdict: Verdict
     reason: str = ""
+    code: str = ""
 
 
 def load_script(
@@ -66,7 +72,7 @@ def load_script(
         "overlays": overlay_lines(sites),
     }
     own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-    return (set_words(words) + own + script_text("input.sh", "load.sh")).encode()
+    return (set_words(words) + own + script_text("input.sh", "definitions.sh", "load.sh")).encode()
 
 
 def load_program(
@@ -83,11 +89,11 @@ def load_program(
         output = b"".join(chunk.data for chunk in execution if chunk.stream is Stream.OUT)
     finally:
         execution.close()
-    return verdict_of(output)
+    return verdict_of(output, bpftrace)
 
 
-def verdict_of(output: bytes) -> Load:
-    """Return what the script's output says of the program."""
+def verdict_of(output: bytes, bpftrace: Sequence[str] = ("bpftrace",)) -> Load:
+    """Return what the script's output says of the program, which the command `bpftrace` loaded."""
     status = _STATUS.search(output)
     words = output[: status.start()] if status else output
     if _STARTED.search(words):
@@ -96,13 +102,19 @@ def verdict_of(output: bytes) -> Load:
         return Load(Verdict.UNKNOWN, "the node has no mount namespaces (unshare) or no timeout(1)")
     if _UNSEEN.search(words):
         return Load(Verdict.UNSEEN, "its bpftrace does not see the node's files: does it run in a container?")
+    if UNSTOPPABLE.encode() in words:
+        return Load(Verdict.FAILED, " / ".join(_errors(words)), UNSTOPPABLE)
     if refused(words):
         return Load(Verdict.REFUSED, verifier_reason(words) or "bpftrace does not say why")
-    return Load(Verdict.FAILED, _last_words(words))
+    if status is not None and int(status[1][:4]) == _EXPIRED:
+        reason = f"bpftrace had not loaded its program after {_SECONDS} s: the node is too busy, or the command is slow"
+        return Load(Verdict.FAILED, f"{reason}; time `{shlex.join(bpftrace)} --version` on the node", SLOW_START)
+    number = status[1].decode() if status else "unknown"
+    return Load(Verdict.FAILED, " / ".join(_errors(words))[:400] or no_error(number, bpftrace))
 
 
-def _last_words(words: bytes) -> str:
-    """The errors that bpftrace and its compiler name, and bpftrace's hints; else the last lines."""
+def _errors(words: bytes) -> list[str]:
+    """Return the errors that bpftrace and its compiler name, and bpftrace's hints; else the last lines but warnings."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    errors = [line for line in lines if _TELLING.search(line) and b"RLIMIT_MEMLOCK" not in line]
-    return b" / ".join(errors[:3] or lines[-2:]).decode("utf-8", "replace")[:400] or "bpftrace printed nothing"
+    errors = [line for line in lines if _TELLING.search(line) and not _NO_ERROR.search(line) and readable(line)]
+    return [line.decode("utf-8", "replace") for line in errors[:3]] or complaints(lines[-2:])

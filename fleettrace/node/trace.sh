@@ -2,7 +2,7 @@
 #
 # POSIX sh. Set before it: $seconds (the bound), $pids (the traced processes), $strings and $entries (bpftrace's limits),
 # and as arguments the words of the command that runs bpftrace. Stands behind looking.sh, which looks at the memcacheds
-# from before the trace until after it, and behind binding.sh, which leaves $program (its text), $held (as guard.pl wants
+# from before the trace until after it, definitions.sh, and binding.sh, which leaves $program (its text), $held (as guard.pl wants
 # it) and $overlays (lines `PATH OCTAL`: symbol files for this trace only, in printf's octal form, for the paths in the
 # program). $guard_pl is the text of guard.pl. Where it is $detached, $folder is a private one.
 #
@@ -119,6 +119,9 @@ EOF
     exec 6<&-
     kill "$watchdog" $bound $guard 2>/dev/null
     wait "$watchdog" $guard 2>/dev/null
+    files=
+    for holder in $holders; do files="$files /proc/$holder/fd/5"; done
+    undefine $files
 }
 
 # Leave out the binaries that bpftrace, in file $1, names as those that it could not attach to. Fails where there is

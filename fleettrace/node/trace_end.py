@@ -13,7 +13,10 @@ __all__ = [
     "NOT_ATTACHED",
     "OVERWRITTEN",
     "REFUSED",
+    "SLOW_START",
+    "UNSTOPPABLE",
     "AttachError",
+    "ProgramRefusedError",
     "TraceEnd",
     "TracedProcess",
     "children_s",
@@ -24,6 +27,10 @@ REFUSED = "program-refused"
 """The code of a trace whose program the kernel's verifier, or bpftrace itself, did not take."""
 OVERWRITTEN = "binary-overwritten"
 """The code, and guard.pl's word, of a trace that was ended because nothing ran a traced binary any more."""
+SLOW_START = "slow-start"
+"""The code of a bpftrace that did not begin within its bound."""
+UNSTOPPABLE = "bpftrace-unstoppable"
+"""The code, and input.sh's word, of a command for bpftrace that only SIGKILL ends."""
 NOT_ATTACHED = ("attach-failed", "probes-missing")
 """The codes of a trace that had not every probe in place, and so traced nothing."""
 
@@ -34,6 +41,16 @@ class AttachError(HostError):
     def __init__(self, code: str, message: str, gone: frozenset[int] = frozenset()) -> None:
         super().__init__(HostState.TRACE_FAILED, code, message)
         self.gone = gone
+
+
+class ProgramRefusedError(HostError):
+    """The node's kernel refused a program. `reason` is the verifier's own where its log was there (`logged`), and
+    otherwise bpftrace's."""
+
+    def __init__(self, reason: str, *, logged: bool = True) -> None:
+        super().__init__(HostState.TRACE_FAILED, REFUSED, f"its kernel refused the program: {reason}")
+        self.reason = reason
+        self.logged = logged
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from secrets import token_hex
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binding import RefusedError, refusals, site_lines
-from fleettrace.node.complaints import complaints
+from fleettrace.node.complaints import complaints, no_error
 from fleettrace.node.discovery import set_words
 from fleettrace.node.journal import entry, user_and_host
 from fleettrace.node.model import Instance
@@ -26,14 +26,16 @@ from fleettrace.node.slicing import Slicer
 from fleettrace.node.trace_end import (
     NOT_ATTACHED,
     OVERWRITTEN,
-    REFUSED,
+    SLOW_START,
+    UNSTOPPABLE,
     AttachError,
+    ProgramRefusedError,
     TracedProcess,
     TraceEnd,
     children_s,
     stat_fields,
 )
-from fleettrace.node.verifier import refused
+from fleettrace.node.verifier import logged, refused, verifier_reason
 from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
 from fleettrace.probes.program import Site, program, unsafe, uprobe_count
 from fleettrace.summary.counts import Summary
@@ -122,6 +124,7 @@ class HostTrace:
         self._attached: int | None = None
         self._seen: dict[str, list[bytes]] = {}
         self._words = bytearray()
+        self._last_words = b""
         self._noise: list[bytes] = []
 
     @property
@@ -164,7 +167,7 @@ class HostTrace:
             "logged": entry(self._run, user_and_host(), self._plans),
         }
         own = "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-        steps = script_text("input.sh", "identity.sh", "abandoned.sh", "binding.sh", "trace.sh")
+        steps = script_text("input.sh", "identity.sh", "abandoned.sh", "binding.sh", "definitions.sh", "trace.sh")
         looking = assignments(self._timing, self._places)
         return (set_words(bpftrace) + own + looking + steps).encode()
 
@@ -228,6 +231,9 @@ class HostTrace:
             words = self._looks.feed(chunk.data)
             if len(self._words) < _WORDS_KEPT:
                 self._words += words
+            else:
+                # The reason stands at the end of a verifier's log, which may be long.
+                self._last_words = (self._last_words + words)[-_WORDS_KEPT:]
             return
         for item in self._records.feed(chunk.data):
             if isinstance(item, Record):
@@ -274,10 +280,14 @@ class HostTrace:
             raise broken
         if self._slicer.started:
             raise HostError(HostState.TRACE_FAILED, "no-slice", f"bpftrace ended before its first slice{self._said()}")
+        if UNSTOPPABLE.encode() in self._words:
+            raise HostError(HostState.TRACE_FAILED, UNSTOPPABLE, f"nothing was traced{self._said()}")
         if OVERWRITTEN.encode() in self._words:
             raise HostError(HostState.TRACE_FAILED, OVERWRITTEN, f"its trace was ended{self._said()}")
-        if refused(bytes(self._words)):
-            raise HostError(HostState.TRACE_FAILED, REFUSED, f"its kernel refused the program{self._said()}")
+        log = b"\n".join((self._words, self._last_words, *self._noise))
+        if refused(log):
+            reason = self._by_pid((verifier_reason(log) or "bpftrace does not say why").encode()).decode()
+            raise ProgramRefusedError(reason, logged=logged(log))
         raise AttachError(NOT_ATTACHED[0], f"bpftrace did not start to trace{self._said()}", self._gone())
 
     def _out_of_time(self, broken: HostError | None) -> bool:
@@ -290,10 +300,10 @@ class HostTrace:
         doing = "compiling its program" if self._attached is None else "attaching its probes"
         return HostError(
             HostState.TIMEOUT,
-            "slow-start",
+            SLOW_START,
             f"bpftrace was still {doing} after {waited_s:.3g} s and nothing was counted: the node is too busy, or has "
             "too many binaries to trace at once. Trace it at a quieter time, or fewer of its instances "
-            f"(`fleettrace_instances`){self._said()}",
+            f"(`fleettrace_instances`){self._errors()}",
         )
 
     def _end(self, broken: HostError | None) -> TraceEnd:
@@ -373,9 +383,12 @@ class HostTrace:
         return line
 
     def _said(self) -> str:
-        """Return why bpftrace failed in its own words, for an error message."""
-        status = (self._seen.get("status") or [b"?"])[-1].decode("ascii", "replace")
+        """Return why bpftrace failed in its own words, for an error message; without any, its status and what to do."""
+        status = (self._seen.get("status") or [b""])[-1].decode("ascii", "replace")
+        silent = f": {no_error(status, self._bpftrace)}" if status not in ("", "0") else ""
+        return self._errors() or silent
+
+    def _errors(self) -> str:
         lines = [self._by_pid(line) for line in (*bytes(self._words).splitlines(), *self._noise)]
-        if messages := complaints(lines):
-            return ": " + " / ".join(messages)[:600]
-        return f" (it said nothing; exit status {status})" if status != "0" else ""
+        messages = complaints(lines)
+        return ": " + " / ".join(messages)[:600] if messages else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["refused", "verifier_reason"]
+__all__ = ["logged", "refused", "verifier_reason"]
 
 _REFUSED = re.compile(
     rb"Error loading (?:BPF )?program|failed to load(?: BPF)?(?: program|:)|[Cc]ould not load program"
@@ -25,6 +25,11 @@ _SHOWN = 200
 def refused(words: bytes) -> bool:
     """Return whether bpftrace's output says that its program was not loaded."""
     return _REFUSED.search(words) is not None
+
+
+def logged(words: bytes) -> bool:
+    """Return whether bpftrace's output has the end of the verifier's log, where the reason is."""
+    return any(_DONE.match(line.strip()) for line in words.splitlines())
 
 
 def verifier_reason(log: bytes) -> str | None:

@@ -11,7 +11,7 @@ from fleettrace.node.loading import Load, Verdict, load_program
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.node.namespace import check_namespace
 from fleettrace.node.planning import Planned, plan_instances
-from fleettrace.node.trace_end import NOT_ATTACHED, REFUSED
+from fleettrace.node.trace_end import NOT_ATTACHED, REFUSED, SLOW_START, ProgramRefusedError
 from fleettrace.node.tracing import sites_of
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import KeyLayout, ProbePlan, TraceSettings, Wish
@@ -115,9 +115,19 @@ class Fitting:
         raise HostError(
             HostState.TRACE_FAILED,
             REFUSED,
-            f"{self._sentence(refusals[0][1])}; nor did it take {len(refusals) - 1} simpler programs: "
-            "use a newer bpftrace (`fleettrace_bpftrace`) or `--probe watch`",
+            f"{self._sentence(refusals[0][1])}{self._cure(len(refusals) - 1)}",
         )
+
+    def _cure(self, simpler: int) -> str:
+        """Return what to do when the program was refused, and `simpler` others too."""
+        if self.wish.script is not None:
+            # Nothing of a user's own program is left out, and no other probe kind does what it does.
+            return (
+                "; change the script (`--script`) so that the verifier takes it (`bpftrace -v` prints its log), or use "
+                "a newer bpftrace (`fleettrace_bpftrace`)"
+            )
+        others = f"; nor did it take {simpler} simpler program{'s' * (simpler != 1)}" if simpler else ""
+        return f"{others}: use a newer bpftrace (`fleettrace_bpftrace`) or `--probe watch`"
 
     def _tried(
         self, attempt: Attempt, variant: Variant, facts: NodeFacts, planned: Sequence[Planned]
@@ -142,13 +152,14 @@ class Fitting:
 
     def _reason(self, traced: Traced, error: HostError) -> str:
         """The verifier's own reason. bpftrace gives it only with `-v`: where the refusal lacks it, load once more."""
-        if isinstance(error, ProgramRefusedError):
-            return error.reason
+        reason = error.reason if isinstance(error, ProgramRefusedError) else error.message
+        if isinstance(error, ProgramRefusedError) and error.logged:
+            return reason
         try:
             load = _load(traced, self.bounds)
         except HostError:
-            return error.message
-        return load.reason if load.verdict is Verdict.REFUSED else error.message
+            return reason
+        return load.reason if load.verdict is Verdict.REFUSED else reason
 
     def _sentence(self, reason: str) -> str:
         facts = self.found.facts
@@ -172,14 +183,6 @@ def _add_why(outcome: HostOutcome, text: str) -> None:
     for instance in outcome.result.instances:
         if instance.probe.rung is not None:
             instance.probe = replace(instance.probe, why=f"{instance.probe.why}; {text}")
-
-
-class ProgramRefusedError(HostError):
-    """The node's kernel refused a program; `reason` is the verifier's."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(HostState.TRACE_FAILED, REFUSED, f"its kernel refused the program: {reason}")
-        self.reason = reason
 
 
 def rehearse(bounds: TraceSettings) -> Attempt:
@@ -207,7 +210,10 @@ def check_loads(traced: Traced, bounds: TraceSettings) -> Load:
         case Verdict.REFUSED:
             raise ProgramRefusedError(load.reason)
         case Verdict.FAILED:
-            raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], f"bpftrace did not start to trace: {load.reason}")
+            if load.code == SLOW_START:
+                raise HostError(HostState.TIMEOUT, SLOW_START, load.reason)
+            code = load.code or NOT_ATTACHED[0]
+            raise HostError(HostState.TRACE_FAILED, code, f"bpftrace did not start to trace: {load.reason}")
         case Verdict.UNSEEN if not traced.found.facts.overlay_unseen:
             raise HostError(HostState.TRACE_FAILED, NOT_ATTACHED[0], load.reason)
         case Verdict.UNSEEN:

@@ -68,6 +68,12 @@ def mount_namespaces(host: Host) -> set[str]:
     return {str(Path(f"/proc/{one.pid}/ns/mnt").readlink()) for one in host.processes()}
 
 
+def definitions() -> set[str]:
+    """Return the uprobe definitions, machine-wide, for binaries that a trace holds open."""
+    lines = Path("/sys/kernel/tracing/uprobe_events").read_text().splitlines()
+    return {line for line in lines if "/fd/5:" in line}
+
+
 def others(host: Host, *pids: int) -> list[str]:
     """What runs on the host beside these."""
     return [command_of(one.pid) for one in host.processes() if one.pid not in pids]
@@ -79,7 +85,7 @@ def test_a_host_is_as_it_was(lab: Lab, end: str) -> None:
     pid = host.instance().pid
     with own_folders(host) as sshd:
         before = (files(sshd), mount_namespaces(host))
-        mounted = mounts(sshd)
+        mounted, defined = mounts(sshd), definitions()
         duration = "2s" if end == "whole" else "60s"
         with Command(["run", *on_lab(lab, "--hosts", NAME, "--duration", duration, "-v")]) as command:
             command.wait_for_trace(NAME)
@@ -93,6 +99,9 @@ def test_a_host_is_as_it_was(lab: Lab, end: str) -> None:
         assert (files(sshd), mount_namespaces(host)) == before
         # Fewer there may be: another lab that goes takes the mounts of its namespaces along, here too.
         assert mounts(sshd) <= mounted
+        with suppress(FleettraceError):
+            wait_until(lambda: definitions() <= defined, "a uprobe definition is left", seconds=5)
+        assert definitions() <= defined
         wait_until_untraced(lab, NAME)
 
 

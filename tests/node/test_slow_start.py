@@ -98,3 +98,11 @@ def test_a_failure_is_not_explained_by_a_warning(here: Connection, pid: int, tmp
     assert caught.value.code == "attach-failed"
     assert "visible" not in caught.value.message
     assert "HINT: do it better" in caught.value.message
+
+
+def test_a_failure_without_an_error_names_a_command(here: Connection, pid: int, tmp_path: Path) -> None:
+    with pytest.raises(HostError) as caught:
+        traced(here, pid, slow(tmp_path, "echo stdin:1:1-10: WARNING: old >&2; exit 1"), startup_s=20)
+    assert caught.value.code == "attach-failed"
+    assert "exit status 1; run `" in caught.value.message
+    assert "WARNING" not in caught.value.message
