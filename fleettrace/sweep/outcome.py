@@ -69,7 +69,10 @@ def outcome_of_trace(
                 "reported of it: is the binary built in an unusual way? Try --probe command",
             )
             continue
-        if (blind := blindness(end, each.instance, each.plan, end.summaries[pid].total)) is not None:
+        # A successor on the same port counts what this process never got: what the trace saw of the process stays.
+        ended = pid not in end.alive
+        blind = None if ended else blindness(end, each.instance, each.plan, end.summaries[pid].total)
+        if blind is not None:
             instance.state, instance.error = HostState.TRACE_FAILED, blind
             instance.coverage = coverage_of(end, pid, end.summaries[pid].total) if _comparable(each) else None
             continue
@@ -93,7 +96,7 @@ def outcome_of_trace(
                 f"of more than a tenth of the requests of pid {pid} the binary does not show the kind (--ops), so they "
                 "are in no count: trace all kinds, or use --probe command",
             )
-        elif pid not in end.alive:
+        elif ended:
             instance.state = HostState.PARTIAL
             instance.error = Failure(
                 "memcached-ended",
