@@ -14,7 +14,18 @@ from typing import NamedTuple
 
 from fleettrace.node.plausible import MAX_INTEGER
 
-__all__ = ["Look", "LookReader", "Span", "counted", "cpu_between", "in_order", "read_between", "surely_counted"]
+__all__ = [
+    "Look",
+    "LookReader",
+    "Span",
+    "counted",
+    "cpu_between",
+    "in_order",
+    "most_counted",
+    "most_read",
+    "read_between",
+    "surely_counted",
+]
 
 _LOOK = re.compile(rb"(\d{1,10}) (\d{1,15}) (\d{1,15}) (\d{1,19}) (\d{1,19}|-)(?: (\d{1,19}|-))?")
 _LONGEST = 112
@@ -139,6 +150,29 @@ def read_between(looks: Sequence[Look], start_ns: int, end_ns: int) -> int | Non
         if look.read_bytes is not None and look.ns - look.within_ns >= start_ns and look.ns + look.within_ns <= end_ns
     ]
     return _growth(inside)
+
+
+def most_counted(looks: Sequence[Look], start_ns: int, end_ns: int) -> int | None:
+    """Return the most requests that memcached can have counted in a span of time, without interpolation.
+
+    This is the growth from the last sample before the span to the first one after it. None where they do not reach
+    around the span, or where the counter went back.
+    """
+    return _growth_around([(look, look.requests) for look in looks], start_ns, end_ns)
+
+
+def most_read(looks: Sequence[Look], start_ns: int, end_ns: int) -> int | None:
+    """Return the most bytes that memcached can have read in a span of time; None as above."""
+    return _growth_around([(look, look.read_bytes) for look in looks], start_ns, end_ns)
+
+
+def _growth_around(samples: Sequence[tuple[Look, int | None]], start_ns: int, end_ns: int) -> int | None:
+    known = [(look, value) for look, value in samples if value is not None]
+    before = [index for index, (look, _) in enumerate(known) if look.ns + look.within_ns <= start_ns]
+    after = [index for index, (look, _) in enumerate(known) if look.ns - look.within_ns >= end_ns]
+    if not before or not after:
+        return None
+    return _growth([value for _, value in known[before[-1] : after[0] + 1]])
 
 
 def _growth(values: Sequence[int]) -> int | None:

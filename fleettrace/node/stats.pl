@@ -12,6 +12,8 @@ my ($begins, $early) = (300, 40);
 my ($inet, $inet6, $stream) = (2, 10, 1);
 # How long a look waits to be written, in hundredths of a second, and how many bytes: no more than stay in one piece.
 my ($patience, $most) = (300, 4000);
+# When each process started, and what its memcached calls its process id (another one in a namespace of its own), by place.
+my (%starts, %servers);
 my %connections;
 my ($kept, $since) = ('', 0);
 $SIG{PIPE} = 'IGNORE';
@@ -41,6 +43,14 @@ sub read_by {
     return (<$file> // '') =~ /^rchar: (\d{1,18})$/ ? $1 : undef;
 }
 
+# When a process started, in ticks since boot (proc(5)); undef when it has ended.
+sub start_of {
+    open my $file, '<', "/proc/$_[0]/stat" or return undef;
+    local $/;
+    my ($state, $rest) = (<$file> // '') =~ /.*\) (\S) (.*)/s or return undef;
+    return $state =~ /[ZXx]/ ? undef : (split / /, $rest)[18];
+}
+
 # An address and a port as connect(2) wants them.
 sub packed {
     my ($address, $port) = @_;
@@ -50,12 +60,13 @@ sub packed {
     return pack 'S n N n8 N', $inet6, $port, 0, @$head, (0) x (8 - @$head - @$tail), @$tail, 0;
 }
 
-# The sum of the counters in an answer to `stats`: stats.sh says which. Dies of any other answer.
+# The sum of the counters in an answer to `stats` from the place $_[1]: stats.sh says which. Dies of any other answer.
 sub added_up {
     my ($sum, $known) = (0, 0);
     for my $line (split /\r?\n/, $_[0]) {
         last if $line eq 'END';
         my ($name, $value) = $line =~ /^STAT (\S+) (.*)/ or die;
+        die if $name eq 'pid' && ($servers{$_[1]} //= $value) ne $value;
         next if $name !~ /^(?:cmd_get|cmd_set|cmd_touch|(?:delete|incr|decr)_(?:hits|misses))$/;
         die if $value !~ /^(?:0|[1-9]\d{0,16})$/;
         $sum += $value;
@@ -65,9 +76,10 @@ sub added_up {
     return $sum;
 }
 
-# What a memcached has counted; undef when it does not say so within a second.
+# What a memcached has counted; undef when it does not say so within a second, or when another process may have answered:
+# its port is free for a successor as soon as it has ended, and not before.
 sub ask {
-    my ($address, $port) = @_;
+    my ($place, $pid, $address, $port) = @_;
     my ($answer, $sum) = ('', undef);
     eval {
         local $SIG{ALRM} = sub { die "late\n" };
@@ -83,7 +95,9 @@ sub ask {
             sysread $socket, $answer, 16384, length $answer or die;
             die if length $answer > 65536;
         }
-        $sum = added_up($answer);
+        my $start = start_of($pid);
+        die if !defined $start || $start ne ($starts{$place} // '');
+        $sum = added_up($answer, $place);
     };
     alarm 0;
     # What comes after an answer that was given up would be taken for the next one.
@@ -109,13 +123,14 @@ sub pause {
     exit 0 if !sysread $input, my $ignored, 4096;
 }
 
+$starts{$_} = start_of((split m{/})[0]) for @places;
 my $began = uptime();
 while (1) {
     for my $place (@places) {
         my ($pid, $address, $port) = split m{/}, $place;
         my $before = uptime();
         my $cpu = cpu_of($pid);
-        my $sum = $port eq '-' ? undef : ask($address, $port);
+        my $sum = $port eq '-' ? undef : ask($place, $pid, $address, $port);
         my $look = join(' ', "\0$pid", $before, uptime(), $cpu, $sum // '-', read_by($pid) // '-') . "\0";
         write_out() or exit 0 if length($kept . $look) > $most;
         $since = $before if !length $kept;

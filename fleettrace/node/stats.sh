@@ -49,6 +49,26 @@ read_by() {
     if is_number "$count"; then received=$count; fi
 }
 
+# When process $1 started, in ticks since boot (proc(5)), into $start: empty when it has ended.
+start_of() {
+    start= stat=
+    while read -r line; do stat="$stat $line"; done <"/proc/$1/stat"
+    set -f
+    set -- ${stat##*") "}
+    set +f
+    case ${1-} in '' | [ZXx]) return ;; esac
+    if is_number "${20-}"; then start=${20}; fi
+} 2>/dev/null
+
+# Whether memcached number $1, process $2, has given the answer: its port is free for a successor as soon as it has ended,
+# and not before. $served is what the answer calls its process id, another one in a namespace of its own.
+is_same() {
+    start_of "$2"
+    eval "known=\$start_$1 server=\${server_$1:-$served}"
+    eval "server_$1=$server"
+    [ -n "$start" ] && [ "$start" = "$known" ] && [ "$served" = "$server" ]
+}
+
 # Whether our parent is still that: a process that has ended has a place in /proc until somebody asks how.
 wanted() {
     read -r stat <"/proc/$$/stat"
@@ -80,7 +100,7 @@ talk() {
 # A line at a time, each within a second: what bash's other ways of reading leave in its buffer, the next `read` gets,
 # whatever file that is meant to read. So the text of a stranger never stands where a number is expected.
 add_up() {
-    total=0 known=0 lines=0
+    total=0 known=0 lines=0 served=
     while IFS= read -r $within line; do
         lines=$((lines + 1))
         # The counters are as of now at the latest, however long it takes to read them.
@@ -96,6 +116,11 @@ add_up() {
             value=${value%"$cr"}
             is_number "$value" || return 1
             total=$((total + value)) known=$((known + 1))
+            ;;
+        'STAT pid '*)
+            served=${line##* }
+            served=${served%"$cr"}
+            is_number "$served" || return 1
             ;;
         'STAT '*) [ "$lines" -lt 500 ] || return 1 ;;
         *)
@@ -139,6 +164,12 @@ EOF
     }
 fi
 
+number=0
+for place; do
+    number=$((number + 1))
+    start_of "${place%%/*}"
+    eval "start_$number=$start"
+done
 uptime
 began=$now
 while :; do
@@ -155,6 +186,7 @@ while :; do
         sum=-
         if [ "$port" != - ]; then
             ask "$number" "$address" "$port"
+            [ "$sum" = - ] || is_same "$number" "$pid" || sum=-
         fi
         read_by "$pid"
         printf '\0%s %s %s %s %s %s\0' "$pid" "$before" "$now" "$cpu" "$sum" "$received" >&4 || exit 0

@@ -16,6 +16,7 @@ from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVer
 from fleettrace.sweep.blindness import blindness
 from fleettrace.sweep.cost import costs_of, coverage_of, measured_verdict
 from fleettrace.sweep.dropping import DROPPED
+from fleettrace.sweep.excess import excess
 from fleettrace.sweep.settings import SweepSettings
 from fleettrace.sweep.stop import Reason
 
@@ -52,6 +53,8 @@ def outcome_of_trace(
     cut = _cut(end, settings, stopped)
     instances: list[InstanceResult] = []
     summaries: dict[str, Summary] = {}
+    warnings: list[Warn] = []
+    doubted: set[int] = set()
     for each in planned:
         instance = _instance(each)
         instances.append(instance)
@@ -69,10 +72,20 @@ def outcome_of_trace(
                 "reported of it: is the binary built in an unusual way? Try --probe command",
             )
             continue
-        if (blind := blindness(end, each.instance, each.plan, end.summaries[pid].total)) is not None:
+        # A successor on the same port counts what this process never got: what the trace saw of the process stays.
+        ended = pid not in end.alive
+        blind = None if ended else blindness(end, each.instance, each.plan, end.summaries[pid].total)
+        if blind is not None:
             instance.state, instance.error = HostState.TRACE_FAILED, blind
             instance.coverage = coverage_of(end, pid, end.summaries[pid].total) if _comparable(each) else None
             continue
+        too_much = excess(end, each.instance, each.plan, end.summaries[pid])
+        if too_much is not None and too_much.absurd:
+            instance.state, instance.error = HostState.TRACE_FAILED, too_much.failure
+            continue
+        if too_much is not None:
+            doubted.add(pid)
+            warnings.append(Warn(too_much.failure.code, too_much.failure.message, host))
         summary = summaries[each.instance.id] = end.summaries[pid]
         instance.window_s = end.window_s
         instance.requests = summary.total
@@ -93,20 +106,23 @@ def outcome_of_trace(
                 f"of more than a tenth of the requests of pid {pid} the binary does not show the kind (--ops), so they "
                 "are in no count: trace all kinds, or use --probe command",
             )
-        elif pid not in end.alive:
+        elif ended:
             instance.state = HostState.PARTIAL
             instance.error = Failure(
                 "memcached-ended",
                 f"memcached (pid {pid}) ended during the trace; what it served before is counted, what a "
                 "successor served is not",
             )
-    _bill(instances, end, comparable={each.instance.pid for each in planned if _comparable(each)})
+    _bill(instances, end, comparable={each.instance.pid for each in planned if _comparable(each)} - doubted)
+    for instance in instances:
+        if instance.pid in doubted:
+            instance.probe = replace(instance.probe, exact=False)
     state = _common_state(instances)
     result = HostResult(host, state, _common_failure(instances, state), instances)
     whole = _whole(list(summaries.values()))
     result.top = hottest(whole, settings.top_per_host)
     result.course = list(whole.course)
-    return HostOutcome(result, summaries)
+    return HostOutcome(result, summaries, warnings)
 
 
 def _whole(summaries: Sequence[Summary]) -> Summary:

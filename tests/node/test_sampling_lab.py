@@ -223,6 +223,83 @@ def test_an_answer_is_digits_or_nothing(
 
 
 @contextmanager
+def restarting(pids: Iterable[int]) -> Iterator[int]:
+    """A server that calls its process id another one with each connection that it accepts; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            for pid in pids:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(100)
+                    connection.sendall(b"STAT pid %d\r\n" % pid + SOUND + b"END\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+
+
+def samples_of(connection: LocalConnection, shell: str, place: str, number: int) -> Iterator[Look]:
+    """Sample a place as `shell` does, at intervals of 0.2 s, and yield each sample as it arrives."""
+    script = in_shell(shell, assignments("0.2 0.2 20 0", f"- {place}"))
+    # perl keeps some seconds of samples for one write.
+    script = script.replace("my ($patience, $most) = (300, 4000);", "my ($patience, $most) = (0, 4000);")
+    script += f"\nexec 3<&0 </dev/null\nlook {number} 2000\ngather 20\n"
+    reader, seen = LookReader(), 0
+    execution = connection.start(script.encode(), Limits(seconds=30, max_bytes=1 << 20))
+    try:
+        for chunk in execution:
+            if chunk.stream is Stream.ERR:
+                reader.feed(chunk.data)
+                yield from reader.looks[seen:]
+                seen = len(reader.looks)
+    finally:
+        execution.close()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_an_answer_of_another_process_id_is_no_sample(connection: LocalConnection, shell: str) -> None:
+    me = os.getpid()
+    with restarting([7, 7, 8, 8, 7, 7, 7, 7]) as port:
+        samples = list(samples_of(connection, shell, f"{me}/127.0.0.1/{port}", 8))
+    known = [sample.requests for sample in samples]
+    assert 12 in known
+    assert None in known[2:6]
+    assert len(known) == 8
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("reaped", [True, False])
+def test_a_successor_on_the_port_is_not_sampled(connection: LocalConnection, shell: str, reaped: bool) -> None:
+    port = free_port()
+    command = [str(DEBIAN), "-u", "root", "-U", "0", "-l", "127.0.0.1", "-p", str(port)]
+    servers = [subprocess.Popen(command, stderr=subprocess.DEVNULL)]
+    wait_until(lambda: listening(port), "nobody listens")
+    known = []
+    try:
+        place = f"{servers[0].pid}/127.0.0.1/{port}"
+        for sample in samples_of(connection, shell, place, 12):
+            known.append(sample.requests)
+            if sample.requests is not None and len(servers) == 1:
+                servers[0].kill()
+                if reaped:
+                    servers[0].wait()
+                wait_until(lambda: not listening(port), "it does not end")
+                servers.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+                wait_until(lambda: listening(port), "the successor does not start")
+    finally:
+        for server in servers:
+            server.kill()
+            server.wait()
+    assert 0 in known
+    assert known[-3:] == [None, None, None]
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
 def memcached(*options: str) -> Iterator[int]:
     """A memcached of this machine's, by its pid."""
     process = subprocess.Popen([str(DEBIAN), "-u", "root", "-U", "0", *options], stderr=subprocess.DEVNULL)
