@@ -312,7 +312,7 @@ def memcached(*options: str) -> Iterator[int]:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_what_looks_does_not_read_what_users_start_theirs_with(
-    found: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
+    lab: Lab, found: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
 ) -> None:
     (tmp_path / ".bashrc").write_text(f"touch {tmp_path}/rc\n")
     (tmp_path / "env").write_text(f"touch {tmp_path}/env-read\n")
@@ -322,7 +322,7 @@ def test_what_looks_does_not_read_what_users_start_theirs_with(
     monkeypatch.delenv("SHLVL", raising=False)
     fresh = LocalTransport().connect(Target("here"))
     try:
-        assert look_once(fresh, found, found.instances[0], shell=shell)
+        assert look_once(fresh, found, instance_of(found, lab.hosts["one"].pids[11211]), shell=shell)
     finally:
         fresh.close()
     assert {path.name for path in tmp_path.iterdir()} == {".bashrc", "env"}
