@@ -14,11 +14,17 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 UNKNOWN = 54321
 """A uid without a passwd entry."""
-AS_UNKNOWN = f"""
-mount --make-rprivate / && mount --bind {sys.base_prefix} /mnt && exec setpriv --reuid {UNKNOWN} --regid {UNKNOWN} \
-    --clear-groups /mnt/bin/python3 -m fleettrace "$@"
-"""
-"""The tests' Python is root's own, and may lie where no other user may look."""
+PLACES = [sys.base_prefix, str(REPOSITORY), *(path for path in sys.path if path.endswith("-packages"))]
+"""Python, fleettrace and the libraries: all may lie where no other user may look."""
+AS_UNKNOWN = "\n".join(
+    [
+        "set -e",
+        "mount --make-rprivate /",
+        "mount -t tmpfs -o mode=755 tmpfs /mnt",
+        *(f"mkdir /mnt/{number}; mount --bind '{place}' /mnt/{number}" for number, place in enumerate(PLACES)),
+        f'exec setpriv --reuid {UNKNOWN} --regid {UNKNOWN} --clear-groups /mnt/0/bin/python3 -m fleettrace "$@"',
+    ]
+)
 RUN = ("run", "-i", "inventory.yaml", "--duration", "1s", "--retries", "0", "--store", "/proc/none/history.db")
 
 
@@ -34,7 +40,7 @@ def folder() -> Iterator[Path]:
 
 def fleettrace(folder: Path, *arguments: str, unknown: bool = False, **variables: str) -> tuple[int, list[str]]:
     """The exit code and the lines on stderr; with `unknown`, of a user that no passwd entry names."""
-    packages = ":".join([str(REPOSITORY), *(path for path in sys.path if path.endswith("-packages"))])
+    packages = [f"/mnt/{number}" for number in range(1, len(PLACES))] if unknown else PLACES[1:]
     own = ["unshare", "-m", "sh", "-c", AS_UNKNOWN, "sh"] if unknown else [sys.executable, "-m", "fleettrace"]
     done = subprocess.run(
         [*own, *arguments],
@@ -43,7 +49,7 @@ def fleettrace(folder: Path, *arguments: str, unknown: bool = False, **variables
         timeout=60,
         check=False,
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": packages} | variables,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(packages)} | variables,
     )
     assert "Traceback" not in done.stderr
     return done.returncode, done.stderr.splitlines()
