@@ -137,15 +137,16 @@ class Ending:
 class Handshake:
     """From the first byte of output to the script's own: skips noise, answers sudo, names what went wrong.
 
-    Feed it every chunk and send what it yields. Once `ready`, `rest` holds the chunks that are already the script's.
+    Feed it every chunk and send what it yields. Once `ready`, `rest` holds the chunks that are already the script's. With
+    `logged_in` somebody else has the login shell start sudo: what comes is sudo's, or the script's.
     """
 
-    def __init__(self, become: Become | None, framed: bytes) -> None:
+    def __init__(self, become: Become | None, framed: bytes, *, logged_in: bool = False) -> None:
         self._become = become
         self._framed = framed
         # sudo -S would read the script as the password: then it is sent when the shell behind sudo says it is there.
         self._waits = become is not None and become.password is not None
-        self._seen = {Stream.OUT: bytearray(), Stream.ERR: bytearray()}
+        self._seen = {Stream.OUT: bytearray(), Stream.ERR: bytearray(_SHELL if logged_in else b"")}
         self._rest: dict[Stream, bytes] = {}
         self._prompts = 0
 

@@ -70,7 +70,7 @@ class OneShotConnection:
     def start(self, script: bytes, limits: Limits, *, more: bool = False) -> OneShotExecution:
         """Run `script` to its end, as `Connection.start` would start it. No shell stays."""
         del more
-        handshake = Handshake(Become() if self._become else None, b"")
+        handshake = Handshake(Become() if self._become else None, b"", logged_in=True)
         began = time.monotonic()
         status, out, err = self._run(_command_line(limits), frame(_bounded(script, limits)))
         late = status in _ENDED_BY_TIMEOUT and time.monotonic() - began >= limits.seconds
