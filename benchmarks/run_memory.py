@@ -1,4 +1,4 @@
-"""The controller's memory for a run of 50 hosts whose keys are all different, each host's trace read and held at once.
+"""The controller's memory for a run of 50 hosts with all keys different, each host's trace read and held at once.
 
 python -m benchmarks.run_memory [--hosts 50] [--keys 60000]
 """

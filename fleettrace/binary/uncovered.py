@@ -1,7 +1,7 @@
 """Functions of code that neither the unwind table nor a symbol covers: where direct calls of the file lead.
 
 Built with `-fno-asynchronous-unwind-tables` and stripped, a binary says nowhere where its functions begin. A function
-that nobody calls directly then counts to the one before it, and bytes that look like a call may split one: whoever
+without a direct call then counts to the one before it, and bytes that look like a call may split one: whoever
 relies on such a function has to see that its code belongs together (`locate.py` does).
 """
 

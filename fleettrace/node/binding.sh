@@ -8,8 +8,9 @@
 #
 # Set before it: $sites (a line for each binary: its processes, its size, its SHA-256, the code up to each probe as
 # OFFSET:HEX, and its symbol file in printf's octal form; lists are joined by commas, and `-` stands for nothing), and
-# $program, in which /proc/PID/exe of the first process stands for the binary. $detached says whether the controller is away (yes|no): then what is refused is left out
-# of the program here, where its probes stand between `// site PID` and `// end of site PID`.
+# $program, in which /proc/PID/exe of the first process stands for the binary. $detached says whether the controller is
+# away (yes|no): then what is refused is left out of the program here, where its probes stand between `// site PID` and
+# `// end of site PID`.
 
 LC_ALL=C
 export LC_ALL

@@ -1,7 +1,8 @@
 # Look around on a node: what it is, what it can do, and every memcached that runs there. Changes nothing.
 #
 # POSIX sh with the usual tools (dash, bash and busybox run it); no python, no binutils, no compiler.
-# Stands behind identity.sh and abandoned.sh. Set before it: $scope (host|netns), and as arguments the words of the command that runs bpftrace on the node.
+# Stands behind identity.sh and abandoned.sh. Set before it: $scope (host|netns), and as arguments the words of the
+# command that runs bpftrace on the node.
 # A process is not started for what the shell can read itself: on a node with 20 binaries running that is most of the cost.
 # Prints records `tag NUL value NUL`, so that any byte that can be in a path or a name survives. A record `process`
 # opens a process, `binary` the binary (by device and inode) that the processes after it may share, and `end` says

@@ -1,4 +1,4 @@
-"""What a node's own log is told of a trace: who traces, in which run, which processes.
+"""The line that a trace writes to the node's own log: who traces, in which run, which processes.
 
 Who it is, is what the controller says of itself. A sudoers rule or sshd's own log has the login.
 """

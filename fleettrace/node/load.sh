@@ -1,11 +1,11 @@
 # Let the node's kernel load one bpftrace program, and print what bpftrace says of that. Traces nothing: the probes go on
 # copies of the binaries, which no process runs, and the program ends itself as soon as they are in place.
 #
-# POSIX sh. Stands behind input.sh and definitions.sh. Set before it: $program, $seconds (the bound), $pids (a process of each binary), $strings and $entries
-# (bpftrace's limits), $overlays (as in trace.sh), and as arguments the words of the command that runs bpftrace.
-# The copies are in a mount namespace of its own and have paths that exist nowhere else: a bpftrace that runs in another
-# one, such as in a container, finds no file to put a probe on. The last line is `status N`; 3 says that it cannot be done
-# here.
+# POSIX sh. Stands behind input.sh and definitions.sh. Set before it: $program, $seconds (the bound), $pids (a process
+# of each binary), $strings and $entries (bpftrace's limits), $overlays (as in trace.sh), and as arguments the words of
+# the command that runs bpftrace. The copies are in a mount namespace of its own and have paths that exist nowhere else:
+# a bpftrace that runs in another one, such as in a container, finds no file to put a probe on. The last line is `status
+# N`; 3 says that it cannot be done here.
 
 LC_ALL=C
 export LC_ALL

@@ -39,7 +39,7 @@ class Planned:
 
 def check_able(found: Discovery, *, preemptible: bool = False) -> None:
     """Raise `HostError` when nothing can be traced on the node, whatever runs there. With `preemptible`, a kernel that
-    may mix up what is counted is no reason."""
+    may mix up what is counted is allowed."""
     facts = found.facts
     _check_root(facts)
     if facts.bpftrace is None:

@@ -1,13 +1,14 @@
 # Run one bpftrace program on a node, bounded there, and leave nothing behind.
 #
-# POSIX sh. Set before it: $seconds (the bound), $pids (the traced processes), $strings and $entries (bpftrace's limits),
-# and as arguments the words of the command that runs bpftrace. Stands behind looking.sh, which looks at the memcacheds
-# from before the trace until after it, definitions.sh, and binding.sh, which leaves $program (its text), $held (as guard.pl wants
-# it) and $overlays (lines `PATH OCTAL`: symbol files for this trace only, in printf's octal form, for the paths in the
-# program). $guard_pl is the text of guard.pl. Where it is $detached, $folder is a private one.
+# POSIX sh. Set before it: $seconds (the bound), $pids (the traced processes), $strings and $entries (bpftrace's
+# limits), and as arguments the words of the command that runs bpftrace. Stands behind looking.sh, which looks at the
+# memcacheds from before the trace until after it, definitions.sh, and binding.sh, which leaves $program (its text),
+# $held (as guard.pl wants it) and $overlays (lines `PATH OCTAL`: symbol files for this trace only, in printf's octal
+# form, for the paths in the program). $guard_pl is the text of guard.pl. Where it is $detached, $folder is a private
+# one.
 #
-# $logged is what the node's log is told when the trace starts and when it ends, where there is a logger(1) and a timeout(1)
-# that bounds it: a log that takes nothing holds up no trace.
+# $logged is what is written to the node's log when the trace starts and when it ends, where there is a logger(1) and a
+# timeout(1) that bounds it: a log that takes nothing holds up no trace.
 #
 # Three bounds hold, each on its own: the program ends itself, timeout(1) interrupts and then kills bpftrace, and the
 # watchdog interrupts it at once when standard input ends, that is when the controller, its connection or the session is

@@ -49,7 +49,7 @@ class Excess:
 
 
 def excess(end: TraceEnd, instance: Instance, plan: ProbePlan, summary: Summary) -> Excess | None:
-    """Return in how far a trace counted more than memcached can have served; None where it did not, or nobody knows.
+    """Return in how far a trace counted more than memcached can have served; None where it did not, or that is unknown.
 
     What memcached counted and read at the most is known where its samples reach around the window.
     """

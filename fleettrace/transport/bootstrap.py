@@ -138,7 +138,7 @@ class Handshake:
     """From the first byte of output to the script's own: skips noise, answers sudo, names what went wrong.
 
     Feed it every chunk and send what it yields. Once `ready`, `rest` holds the chunks that are already the script's.
-    With `logged_in` somebody else has the login shell start sudo: what comes is sudo's, or the script's.
+    With `logged_in` the caller's own login shell starts sudo: what comes is sudo's, or the script's.
     """
 
     def __init__(self, become: Become | None, framed: bytes, *, logged_in: bool = False) -> None:
