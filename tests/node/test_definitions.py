@@ -23,8 +23,7 @@ from fleettrace.probes.ladder import choose
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import ProbePlan, TraceSettings, Wish
 from fleettrace.probes.program import Site
-from fleettrace.transport.interface import Connection, Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.interface import Connection
 from tests.binary.traffic import memcached
 
 pytestmark = pytest.mark.lab
@@ -48,13 +47,6 @@ KILL = """\
 def pid() -> Iterator[int]:
     with memcached(Path(DEBIAN)) as (pid, _):
         yield pid
-
-
-@pytest.fixture
-def here() -> Iterator[Connection]:
-    connection = LocalTransport().connect(Target("here"))
-    yield connection
-    connection.close()
 
 
 def recorded(folder: Path, before: str = "", after: str = "") -> list[str]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fleettrace.errors import HostError
-from fleettrace.lab.memcached import DEBIAN
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import look_around
 from fleettrace.node.planning import plan_instances
@@ -19,28 +17,13 @@ from fleettrace.node.trace_end import TraceEnd
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings, Wish
-from fleettrace.transport.interface import Connection, Target
-from fleettrace.transport.local import LocalTransport
-from tests.binary.traffic import memcached
+from fleettrace.transport.interface import Connection
 
 pytestmark = pytest.mark.lab
 
 COMPILER = (
     "definitions.h:36:60: warning: declaration of 'struct perf_event' will not be visible outside of this function"
 )
-
-
-@pytest.fixture(scope="module")
-def pid() -> Iterator[int]:
-    with memcached(Path(DEBIAN)) as (pid, _):
-        yield pid
-
-
-@pytest.fixture
-def here() -> Iterator[Connection]:
-    connection = LocalTransport().connect(Target("here"))
-    yield connection
-    connection.close()
 
 
 def slow(folder: Path, before: str, real: str | None = shutil.which("bpftrace")) -> list[str]:

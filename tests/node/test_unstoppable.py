@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,27 +15,12 @@ from fleettrace.probes.ladder import choose
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings
 from fleettrace.probes.program import Site
-from fleettrace.transport.interface import Connection, Target
-from fleettrace.transport.local import LocalTransport
-from tests.binary.traffic import memcached
+from fleettrace.transport.interface import Connection
 from tests.node.test_slow_start import slow, traced
 
 pytestmark = pytest.mark.lab
 
 DEAF = "trap '' INT TERM HUP\nsleep 300"
-
-
-@pytest.fixture(scope="module")
-def pid() -> Iterator[int]:
-    with memcached(Path(DEBIAN)) as (pid, _):
-        yield pid
-
-
-@pytest.fixture
-def here() -> Iterator[Connection]:
-    connection = LocalTransport().connect(Target("here"))
-    yield connection
-    connection.close()
 
 
 def loaded(here: Connection, pid: int, bpftrace: list[str]) -> Load:
