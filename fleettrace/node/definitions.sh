@@ -13,11 +13,21 @@ undefine='
     }
     for events in /sys/kernel/tracing/uprobe_events /sys/kernel/debug/tracing/uprobe_events; do
         [ -r "$events" ] || continue
-        sed -n "s/^[pr][0-9]*:\([^ ]*_bcc_[0-9]*\) \([^ ]*\):0x[0-9a-f].*/\1 \2/p" "$events" | while read -r name path; do
-            case " $* " in *" $path "*) ;; *) continue ;; esac
-            comm=
-            read -r comm 2>/dev/null <"/proc/${name##*_bcc_}/comm"
-            [ "$comm" = bpftrace ] || echo "-:$name" >>"$events"
+        # What the kernel still has in use it refuses to remove (EBUSY), until a bpftrace that has ended is taken apart.
+        for pass in 1 2 3 4 5 6 7 8 9 10; do
+            found=$(
+                sed -n "s/^[pr][0-9]*:\([^ ]*_bcc_[0-9]*\) \([^ ]*\):0x[0-9a-f].*/\1 \2/p" "$events" |
+                    while read -r name path; do
+                        case " $* " in *" $path "*) ;; *) continue ;; esac
+                        comm=
+                        read -r comm 2>/dev/null <"/proc/${name##*_bcc_}/comm"
+                        [ "$comm" = bpftrace ] && continue
+                        echo found
+                        (echo "-:$name" >>"$events")
+                    done
+            )
+            [ -n "$found" ] || break
+            [ "$pass" = 1 ] || sleep 0.2 || break
         done
         break
     done'
