@@ -40,8 +40,9 @@ class Busyness:
     rates: Mapping[int, float] = field(default_factory=dict)
     """Requests a second by pid, of those that could be asked."""
     looks: Sequence[Look] = ()
-    costs: Mapping[int, float] = field(default_factory=dict)
-    """Microseconds of CPU that a request pays for its probe at the most, by pid, as a first short trace measured it."""
+    costs: Mapping[int, float | None] = field(default_factory=dict)
+    """Microseconds of CPU that a request pays for its probe at the most, by pid, as a first short trace measured it;
+    None where it could not."""
 
 
 def look_at(facts: NodeFacts, instances: Sequence[Instance], places: Places) -> str:

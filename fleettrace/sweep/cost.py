@@ -18,6 +18,7 @@ from fleettrace.summary.run import Cost, Coverage, ProbeVerdict
 __all__ = [
     "MAP_MEMORY",
     "MIN_WINDOW_S",
+    "WORST_US",
     "Prediction",
     "affordable_window",
     "costs_of",
@@ -59,6 +60,8 @@ class Prediction:
     """Microseconds of CPU that a request pays for its probe."""
     spent_s: float = 0.0
     """Seconds that the instance was traced for already, to measure that."""
+    known: str = "about"
+    """How the cost is known, as it stands before the number in a message."""
 
     @property
     def cores(self) -> float:

@@ -23,6 +23,7 @@ from fleettrace.summary.run import Failure, HostResult, Warn
 from fleettrace.sweep.claims import Claims
 from fleettrace.sweep.cost import (
     MIN_WINDOW_S,
+    WORST_US,
     Prediction,
     affordable_window,
     costs_of,
@@ -182,13 +183,12 @@ class HostSweep:
         counted = {pid: one.total / end.window_s for pid, one in end.summaries.items() if end.window_s}
         requests = {one.pid: end.summaries[one.pid].total for one, _ in costly if one.pid in end.summaries}
         coverage = {pid: coverage_of(end, pid, total) for pid, total in requests.items()}
-        measured = {pid: most_us(cost) for pid, cost in costs_of(end, requests, coverage).items()}
         return replace(
             busy,
             rates={**counted, **busy.rates},
             # What was sampled before this trace is no longer the time before the next one.
             looks=() if costly else busy.looks,
-            costs={pid: each for pid, each in measured.items() if each is not None},
+            costs={pid: most_us(cost) for pid, cost in costs_of(end, requests, coverage).items()},
         )
 
     def _bounds(self, traced: Traced, busy: Busyness) -> tuple[TraceSettings, list[Warn]]:
@@ -202,7 +202,11 @@ class HostSweep:
             if one.pid in busy.rates and plan.verdict.cost is not None
         ]
         predictions += [
-            Prediction(busy.rates[pid], each, MIN_WINDOW_S) for pid, each in busy.costs.items() if pid in busy.rates
+            Prediction(busy.rates[pid], WORST_US, MIN_WINDOW_S, "unknown cost, at most")
+            if each is None
+            else Prediction(busy.rates[pid], each, MIN_WINDOW_S, "a measured")
+            for pid, each in busy.costs.items()
+            if pid in busy.rates
         ]
         window = affordable_window(bounds.duration_s, self.settings.max_cost, predictions)
         warnings = self._script_warnings(traced)
@@ -211,7 +215,7 @@ class HostSweep:
         worst = max(predictions, key=lambda prediction: prediction.cores)
         message = (
             f"traced for {window:.3g} s instead of {bounds.duration_s:g} s: at {worst.rate:,.0f} requests/s a probe of "
-            f"{'a measured' if worst.spent_s else 'about'} {worst.cost_us:.3g} us takes {worst.cores:.2%} of a core, "
+            f"{worst.known} {worst.cost_us:.3g} us takes {worst.cores:.2%} of a core, "
             f"and --max-cost is {self.settings.max_cost:.2%}"
         )
         return replace(bounds, duration_s=window), [*warnings, Warn("window-shortened", message, traced.task.name)]

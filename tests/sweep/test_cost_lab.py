@@ -129,7 +129,8 @@ def test_a_cost_that_no_model_predicts_is_measured_and_bounds_the_window(
     assert instance.window_s is not None
     assert 0.9 < instance.window_s < 10
     assert [warning.code for warning in result.warnings] == ["window-shortened"]
-    assert "measured" in result.warnings[0].message
+    message = result.warnings[0].message
+    assert "a measured" in message or "unknown cost, at most 50 us" in message
     assert instance.cost is not None
     if instance.cost.before_us is None:  # bpftrace had its probes in before there were two samples without them
         assert instance.probe.cost is None
@@ -146,3 +147,16 @@ def test_a_cost_that_is_allowed_leaves_the_window_alone(busy: int) -> None:
     assert result.warnings == []
     assert instance.cost is not None
     assert (instance.probe.cost is None) is (instance.cost.before_us is None)
+
+
+def test_a_cost_that_could_not_be_measured_either_is_taken_to_be_the_worst(
+    busy: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too few samples in the first second, as on a machine that has no time for them."""
+    monkeypatch.setattr("fleettrace.sweep.host.most_us", lambda _cost: None)
+    result = sweep(busy, SweepSettings(duration_s=20, max_cost=0.005))
+    [instance] = result.hosts[0].instances
+    assert instance.window_s is not None
+    assert instance.window_s < 10
+    [warning] = result.warnings
+    assert (warning.code, "unknown cost, at most 50 us" in warning.message) == ("window-shortened", True)
