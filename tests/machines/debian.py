@@ -100,6 +100,8 @@ class Apt:
             "APT::Architecture": self.arch,
             "APT::Architectures::": self.arch,
             "APT::Sandbox::User": "root",
+            # A mirror may be a snapshot: sid's index expires after a week, its signature does not.
+            "Acquire::Check-Valid-Until": "false",
             "Acquire::Retries": 3,
         }
         return [f"-o{name}={value}" for name, value in options.items()]
