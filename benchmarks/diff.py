@@ -11,8 +11,8 @@ import argparse
 import random
 from dataclasses import replace
 
-from fleettrace.store.diff import compare
-from fleettrace.store.diff_model import Diff, Kind, Subject
+from fleettrace.store.diff.compare import compare
+from fleettrace.store.diff.model import ChangeKind, ComparedKind, Diff
 from tests.store.diff_traffic import Fleet, random_fleet, window
 
 __all__ = ["main", "moderate", "planted", "unchanged"]
@@ -46,8 +46,8 @@ def planted(seed: int, keys: int) -> tuple[bool, int]:
     before = window(fleet, rng, seconds=rng.choice([10, 20]))
     after = window(fleet, rng, seconds=rng.choice([10, 20]), times={number: times})
     diff = compare(before, after)
-    said = {change.name: change.kind for change in diff.of(Subject.KEY)}
-    wanted = Kind.RISEN if times > 1 else Kind.FALLEN
+    said = {change.name: change.kind for change in diff.of(ComparedKind.KEY)}
+    wanted = ChangeKind.RISEN if times > 1 else ChangeKind.FALLEN
     return said.get(fleet.keys[number]) is wanted, len(said.keys() - {fleet.keys[number]})
 
 

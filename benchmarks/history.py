@@ -18,8 +18,8 @@ from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
-from fleettrace.store.history import History
-from fleettrace.store.history_model import KeptRun
+from fleettrace.store.history.database import History
+from fleettrace.store.history.model import StoredRun
 from tests.store.diff_traffic import random_fleet, window
 
 __all__ = ["main"]
@@ -48,7 +48,7 @@ def fill(store: Path, runs: int, keys: int) -> float:
     return median(times)
 
 
-def _as_run(kept: KeptRun, number: int) -> KeptRun:
+def _as_run(kept: StoredRun, number: int) -> StoredRun:
     started = kept.info.started + timedelta(hours=number)
     return replace(kept, info=replace(kept.info, id=f"{started:%Y%m%dT%H%M%SZ}-{number:06x}", started=started))
 

@@ -10,7 +10,7 @@ and all have about as many requests, so that nothing can be left unread.
 Every contender is a process of its own, from its start to its end, in turn in every round. Printed are medians:
 seconds, CPU seconds, peak memory (ru_maxrss), and time as a multiple of DuckDB's. All have to print the same 100 keys
 with the same bounds. `fleettrace` finds just these; `fleettrace merge` is the whole command, with its JSON report:
-operations, courses, families of keys, every host. The dict reads the run files too, all of them.
+operations, timelines, families of keys, every host. The dict reads the run files too, all of them.
 
 DuckDB has as many threads as cores, as has Polars (installed here or, as it may be, for PYTHON); the others have one.
 """
@@ -104,7 +104,7 @@ def rows_of(space: str, host: int, keys: int) -> Iterator[Row]:
 def generate(space: str, part: int, hosts: int, keys: int, folder: Path) -> None:
     """Write one of the run files, and its rows as CSV."""
     from fleettrace.errors import HostState
-    from fleettrace.store.writing import RunFileWriter
+    from fleettrace.store.runfile.writer import RunFileWriter
     from fleettrace.summary.counts import KeyCount, Summary
     from fleettrace.summary.fleet import hottest
     from fleettrace.summary.key import Key
@@ -117,8 +117,8 @@ def generate(space: str, part: int, hosts: int, keys: int, folder: Path) -> None
             for name, requests, covered in rows_of(space, host, keys):
                 table.write(f"cache-{host:04},{name},{requests},{covered}\n")
                 ops = {"get": requests - requests // 10, "set": requests // 10}
-                course = [requests // 10] * 9 + [requests - requests // 10 * 9]
-                counts[Key.whole(name.encode())] = KeyCount(requests, covered, ops, requests // 50, None, course)
+                timeline = [requests // 10] * 9 + [requests - requests // 10 * 9]
+                counts[Key.whole(name.encode())] = KeyCount(requests, covered, ops, requests // 50, None, timeline)
             summary = Summary(sum(count.requests for count in counts.values()), ABSENT, counts, [1] * 10)
             instance = InstanceResult(
                 4711, HostState.OK, "/usr/bin/memcached", ProbeVerdict("item", exact=True), window_s=10.0
@@ -144,9 +144,9 @@ def to_parquet(space: str, folder: Path) -> None:
 
 def fleettrace(paths: list[Path]) -> Iterator[tuple[str, int, int, bool]]:
     """The top by what `fleettrace merge` uses for many rows."""
-    from fleettrace.store.hottest import hottest_fleet
-    from fleettrace.store.kept import fleet_parts
-    from fleettrace.store.merging import read_merged
+    from fleettrace.store.runfile.hottest import hottest_fleet
+    from fleettrace.store.runfile.merge import read_merged
+    from fleettrace.store.runfile.run_result import fleet_parts
 
     fleet = hottest_fleet("merged", list(fleet_parts(read_merged(paths))), TOP, details=False)
     for row in fleet.rank(TOP):
@@ -157,8 +157,8 @@ def plain_dict(paths: list[Path]) -> Iterator[tuple[str, int, int, bool]]:
     """The top by two dicts of all keys."""
     from heapq import nlargest, nsmallest
 
-    from fleettrace.store.blocks import column
-    from fleettrace.store.reading import open_file, read_run_file
+    from fleettrace.store.runfile.blocks import column
+    from fleettrace.store.runfile.reader import open_file, read_run_file
 
     absent = 0
     low: dict[str, int] = {}

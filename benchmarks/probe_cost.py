@@ -27,13 +27,13 @@ from typing import NamedTuple
 
 from fleettrace.binary.analysis import analyse
 from fleettrace.lab.build import memcached_binary
-from fleettrace.node.discovery import look_around
+from fleettrace.node.discovery import discover
 from fleettrace.node.tracing import HostTrace
-from fleettrace.probes.ladder import choose
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings
+from fleettrace.probes.selection import choose
 from fleettrace.transport.interface import Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 
 __all__ = ["main"]
 
@@ -116,7 +116,7 @@ def conditions(pid: int, binary: Path) -> dict[str, tuple[list[str], bytes | Non
     exe = f"/proc/{pid}/exe"
     plan = choose(analyse(binary.read_bytes()))
     task = LocalTransport().connect(Target("here"))
-    found = look_around(task, ("bpftrace",), "host")
+    found = discover(task, ("bpftrace",), "host")
     instance = next(each for each in found.instances if each.pid == pid)
     assert found.facts.bpftrace is not None
     version = (found.facts.bpftrace.major, found.facts.bpftrace.minor, found.facts.bpftrace.patch)

@@ -20,10 +20,10 @@ from pathlib import Path
 from benchmarks.probe_cost import PORT, running
 from fleettrace.binary.analysis import analyse
 from fleettrace.lab.build import memcached_binary
-from fleettrace.probes.ladder import choose
 from fleettrace.probes.layout import key_layout, word_expression, word_statements
 from fleettrace.probes.model import TraceSettings
-from fleettrace.probes.program import Site, program
+from fleettrace.probes.program import ProbeTarget, program
+from fleettrace.probes.selection import choose
 from fleettrace.probes.tags import Tagging
 
 __all__ = ["main"]
@@ -38,7 +38,7 @@ def variants(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
     exe = f"/proc/{pid}/exe"
     plan = choose(analyse(binary.read_bytes()))
     layout = key_layout((0, 17, 0))
-    whole = program([Site(plan, (pid,))], layout, TraceSettings(3600))
+    whole = program([ProbeTarget(plan, (pid,))], layout, TraceSettings(3600))
     totals = re.compile(r"^\s*@n[ab]_NONCE\[pid\] = count\(\);\n", re.MULTILINE)
     words, key = word_statements(layout), word_expression(layout)
     assert totals.search(whole) and words in whole and key in whole and plan.tagging.statements in whole

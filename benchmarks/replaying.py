@@ -14,15 +14,15 @@ from itertools import cycle
 from pathlib import Path
 
 from fleettrace.binary.analysis import analyse
-from fleettrace.node.discovery import discovery_script, look_around
+from fleettrace.node.discovery import discover, discovery_script
 from fleettrace.node.model import Discovery, Instance
-from fleettrace.node.rates import look_at, look_early
+from fleettrace.node.request_rates import sample_early, sample_rates
 from fleettrace.node.tracing import HostTrace
-from fleettrace.probes.ladder import choose
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings
+from fleettrace.probes.selection import choose
 from fleettrace.transport.interface import Chunk, Connection, Execution, Limits, Stream, Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 
 __all__ = ["KEYS", "Recording", "recorded", "stand_in"]
 
@@ -103,8 +103,8 @@ class Recording:
     def work(self, bpftrace: Path) -> str:
         """A script of all that a sweep runs on a host, one after the other."""
         recorder = Recorder(LocalTransport().connect(Target("here")))
-        busy = look_early(recorder, self.found.facts, [self.instance])
-        trace = self._trace(str(bpftrace), places=look_at(self.found.facts, [self.instance], busy.places))
+        busy = sample_early(recorder, self.found.facts, [self.instance])
+        trace = self._trace(str(bpftrace), places=sample_rates(self.found.facts, [self.instance], busy.places))
         scripts = [discovery_script((str(bpftrace),), "netns"), *recorder.scripts, trace.script()]
         for number, script in enumerate(scripts):
             (self.folder / f"work-{number}.sh").write_bytes(script)
@@ -159,7 +159,7 @@ class Replayed:
 def recorded(folder: Path, pid: int, port: int, window_s: int) -> Recording:
     """Trace the memcached with the machine's bpftrace while it is asked for `KEYS`; keep what that printed."""
     connection = LocalTransport().connect(Target("here"))
-    found = look_around(connection, ("bpftrace",), "netns")
+    found = discover(connection, ("bpftrace",), "netns")
     instance = next(one for one in found.instances if one.pid == pid)
     settings = TraceSettings(float(window_s))
     trace = trace_of(found, instance, settings, "bpftrace")

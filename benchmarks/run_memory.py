@@ -10,8 +10,8 @@ import resource
 from collections.abc import Iterator
 
 from fleettrace.node.tracing import HostTrace
-from fleettrace.probes.ladder import preview
-from fleettrace.probes.model import TraceSettings, Wish
+from fleettrace.probes.model import ProbeOptions, TraceSettings
+from fleettrace.probes.selection import preview
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import FleetSummary
 from fleettrace.sweep.settings import FLEET_KEYS, kept_keys, printed_entries
@@ -37,7 +37,7 @@ def output(host: int, keys: int, printed: int) -> bytes:
 def read(host: int, keys: int, settings: TraceSettings) -> Summary:
     """Read one host's trace."""
     text = output(host, keys, settings.printed)
-    trace = HostTrace(["bpftrace"], [(instance(), preview(Wish()))], LAYOUT, settings, nonce=NONCE)
+    trace = HostTrace(["bpftrace"], [(instance(), preview(ProbeOptions()))], LAYOUT, settings, nonce=NONCE)
     end = trace.read(Sent(*(text[start : start + CHUNK] for start in range(0, len(text), CHUNK))))
     return end.summaries[PID]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from fleettrace.binary import elf as elf_file
 from fleettrace.binary.callsites import CallSite, Operation, call_sites
-from fleettrace.binary.cheapest import Cost, Spot, cheapest_spot, entry_spot
+from fleettrace.binary.cheapest import Instruction, InstructionCost, cheapest_instruction, entry_instruction
 from fleettrace.binary.elf import BinaryError, Elf, Machine
 from fleettrace.binary.functions import Function, Functions, read_functions
 from fleettrace.binary.locate import (
@@ -29,7 +29,7 @@ from fleettrace.binary.repeats import Caller
 from fleettrace.binary.symbols import Symbol, Variant, covered, function_symbols, named, variant
 from fleettrace.binary.usdt import Operand, UsdtProbe, usdt_probes
 
-__all__ = ["ANALYSIS", "WANTED", "BinaryAnalysis", "Found", "Point", "analyse"]
+__all__ = ["ANALYSIS", "WANTED", "BinaryAnalysis", "Found", "ProbedFunction", "analyse"]
 
 ANALYSIS = 8
 """The version of what `analyse` finds: raise it with every change of its answers, and caches forget the old ones."""
@@ -69,7 +69,7 @@ class Found(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class ProbedFunction:
     """One function a probe can sit in: by its name in the source (`function`) and in the binary (`symbol`, if any).
 
     `address` is virtual, `file_offset` in the file, `size` in bytes. `cheapest` is `entry` where nothing beats it.
@@ -82,8 +82,8 @@ class Point:
     address: int
     file_offset: int
     size: int
-    entry: Spot
-    cheapest: Spot
+    entry: Instruction
+    cheapest: Instruction
     signs: tuple[str, ...] = ()
 
 
@@ -99,13 +99,13 @@ class BinaryAnalysis:
     build_id: str | None
     version: str | None
     debug_link: str | None
-    points: tuple[Point, ...]
+    points: tuple[ProbedFunction, ...]
     call_sites: tuple[CallSite, ...]
     missing: dict[str, str]
     usdt: tuple[UsdtProbe, ...] = ()
     covered: tuple[int, ...] = ()
 
-    def point(self, function: str) -> Point | None:
+    def point(self, function: str) -> ProbedFunction | None:
         """The point of the source's `function`, or None: `missing[function]` then says why."""
         return next((point for point in self.points if point.function == function), None)
 
@@ -142,17 +142,17 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
     elf = elf_file.parse(data)
     symbols = function_symbols(elf, debug)
     functions = read_functions(elf, symbols)
-    outcomes: dict[str, Point | str] = {
+    outcomes: dict[str, ProbedFunction | str] = {
         name: _by_symbol(elf, functions, symbols, name, arguments) for name, arguments in WANTED.items()
     }
     sites: tuple[CallSite, ...] = ()
-    if isinstance(outcomes["do_item_get"], Point) or has_words(elf):
+    if isinstance(outcomes["do_item_get"], ProbedFunction) or has_words(elf):
         references = References(elf, functions)
         target = _use_code(references, outcomes)
         sites = () if target is None else call_sites(references, target, _allocators(outcomes))
     else:
         outcomes["do_item_get"] = f"{outcomes['do_item_get']}; none of the phrases it prints are in the file"
-    points = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Point))
+    points = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, ProbedFunction))
     return BinaryAnalysis(
         analysis=ANALYSIS,
         machine=elf.machine,
@@ -167,11 +167,13 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
     )
 
 
-def _allocators(outcomes: dict[str, Point | str]) -> set[int]:
-    return {point.address for name in ("item_alloc", "do_item_alloc") if isinstance(point := outcomes[name], Point)}
+def _allocators(outcomes: dict[str, ProbedFunction | str]) -> set[int]:
+    return {
+        point.address for name in ("item_alloc", "do_item_alloc") if isinstance(point := outcomes[name], ProbedFunction)
+    }
 
 
-def _use_code(references: References, outcomes: dict[str, Point | str]) -> Function | None:
+def _use_code(references: References, outcomes: dict[str, ProbedFunction | str]) -> Function | None:
     """Find what the symbols did not give, and doubt `do_item_get` where it is inlined elsewhere too.
 
     A failed search adds its reason to the missing symbol's. The answer is `do_item_get`, however it was found.
@@ -179,7 +181,7 @@ def _use_code(references: References, outcomes: dict[str, Point | str]) -> Funct
     users = users_of_words(references)
     found: dict[str, Located | Miss] = {}
     get = outcomes["do_item_get"]
-    if isinstance(get, Point):
+    if isinstance(get, ProbedFunction):
         known = references.functions.starting(get.address)
         copies = 0 if known is None else inlined_copies(users, known)
         if copies:
@@ -192,17 +194,19 @@ def _use_code(references: References, outcomes: dict[str, Point | str]) -> Funct
     found["item_alloc"], found["do_item_alloc"] = locate_item_alloc(references, users, known)
     for name, result in found.items():
         why = outcomes[name]
-        if isinstance(why, Point):
+        if isinstance(why, ProbedFunction):
             continue
         if isinstance(result, Miss):
             outcomes[name] = f"{why}; {result.reason}"
             continue
         point = _point_at(references.elf, result.function, name, None, Found.LOCATED, WANTED[name])
         outcomes[name] = point if isinstance(point, str) else replace(point, signs=result.signs)
-    return known if isinstance(outcomes["do_item_get"], Point) else None
+    return known if isinstance(outcomes["do_item_get"], ProbedFunction) else None
 
 
-def _by_symbol(elf: Elf, functions: Functions, symbols: tuple[Symbol, ...], name: str, arguments: int) -> Point | str:
+def _by_symbol(
+    elf: Elf, functions: Functions, symbols: tuple[Symbol, ...], name: str, arguments: int
+) -> ProbedFunction | str:
     """The point of function `name`, or why there is none."""
     found = named(symbols, name)
     if not found:
@@ -219,21 +223,23 @@ def _by_symbol(elf: Elf, functions: Functions, symbols: tuple[Symbol, ...], name
     return _point_at(elf, function, name, symbol.name, Found(symbol.origin.value), arguments)
 
 
-def _point_at(elf: Elf, function: Function, name: str, symbol: str | None, found: Found, arguments: int) -> Point | str:
-    entry = entry_spot(elf, function)
-    cheapest = cheapest_spot(elf, function, arguments)
+def _point_at(
+    elf: Elf, function: Function, name: str, symbol: str | None, found: Found, arguments: int
+) -> ProbedFunction | str:
+    entry = entry_instruction(elf, function)
+    cheapest = cheapest_instruction(elf, function, arguments)
     offset = elf.offset_of(function.start)
     if entry is None or cheapest is None or offset is None:
         return f"what lies at {function.start:#x} is no code"
-    return Point(name, symbol, found, function.start, offset, function.end - function.start, entry, cheapest)
+    return ProbedFunction(name, symbol, found, function.start, offset, function.end - function.start, entry, cheapest)
 
 
-def _spot(value: dict[str, Any]) -> Spot:
-    return Spot(**value | {"cost": Cost(value["cost"])})
+def _spot(value: dict[str, Any]) -> Instruction:
+    return Instruction(**value | {"cost": InstructionCost(value["cost"])})
 
 
-def _point(value: dict[str, Any]) -> Point:
-    return Point(
+def _point(value: dict[str, Any]) -> ProbedFunction:
+    return ProbedFunction(
         **value
         | {
             "found": Found(value["found"]),

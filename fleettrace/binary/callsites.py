@@ -21,7 +21,7 @@ from typing import Any
 from fleettrace.binary.elf import Machine
 from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import ARGUMENTS, block_before, disassemble, leaves, reachable, written
-from fleettrace.binary.references import Kind, Reference, References
+from fleettrace.binary.references import Reference, ReferenceKind, References
 from fleettrace.binary.repeats import Caller, RepeatedLookups
 from fleettrace.binary.symbols import base_name
 
@@ -137,7 +137,7 @@ def _returns(references: References, start: int, seen: set[int]) -> Iterator[tup
     """(call, whether it calls the very function): where control returns to when the function at `start` returns."""
     seen.add(start)
     for reference in references.to(start):
-        if reference.kind is Kind.CALL:
+        if reference.kind is ReferenceKind.CALL:
             yield reference, len(seen) == 1
             continue
         jumper = references.functions.at(reference.site)

@@ -26,13 +26,21 @@ from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, written
 from fleettrace.binary.unwind import return_address_slot
 
-__all__ = ["Cost", "Spot", "cheapest_spot", "entry_spot", "predicted_microseconds", "spot_at", "straight_line"]
+__all__ = [
+    "Instruction",
+    "InstructionCost",
+    "cheapest_instruction",
+    "entry_instruction",
+    "instruction_at",
+    "predicted_microseconds",
+    "straight_line",
+]
 
 MAX_WALK = 64
 """Instructions from the entry that are looked at; real prologues end their straight line within 30."""
 
 
-class Cost(StrEnum):
+class InstructionCost(StrEnum):
     """What the kernel does with the probed instruction."""
 
     EMULATED = "emulated"
@@ -40,7 +48,7 @@ class Cost(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class Instruction:
     """One instruction to put a probe on.
 
     `address` is virtual, `file_offset` where the instruction lies in the file (what the kernel's uprobe takes),
@@ -54,7 +62,7 @@ class Spot:
     file_offset: int
     offset: int
     instruction: str
-    cost: Cost
+    cost: InstructionCost
     return_offset: int | None
     code: str = ""
     caller_frame: bool = False
@@ -70,10 +78,10 @@ class Spot:
         return len(self.encoding) == 5 and _NOP_X86.fullmatch(self.encoding) is not None
 
 
-_MICROSECONDS = {Cost.EMULATED: 2.8, Cost.STEPPED: 20.0}
+_MICROSECONDS = {InstructionCost.EMULATED: 2.8, InstructionCost.STEPPED: 20.0}
 
 
-def predicted_microseconds(machine: Machine, cost: Cost) -> float | None:
+def predicted_microseconds(machine: Machine, cost: InstructionCost) -> float | None:
     """CPU microseconds a recording probe adds to one call; None where nobody measured.
 
     Measured on x86-64 as a KVM guest (Linux 6.18): 2.8 with a key recorded, 1.7 when only counting; 17 to 23 when the
@@ -93,41 +101,41 @@ _EMULATED_X86 = re.compile(
 _SIMULATED_ARM = re.compile(r"b|bl|b\.\w+|cbz|cbnz|tbz|tbnz|adr|adrp|br|blr|ret")
 
 
-def entry_spot(elf: Elf, function: Function) -> Spot | None:
+def entry_instruction(elf: Elf, function: Function) -> Instruction | None:
     """The first instruction of `function`, or None when its bytes are no code."""
     return next(straight_line(elf, function, 0), None)
 
 
-def spot_at(elf: Elf, address: int) -> Spot | None:
+def instruction_at(elf: Elf, address: int) -> Instruction | None:
     """The spot on the instruction at a virtual address, wherever that is; None when there is no code."""
     instruction = next(disassemble(elf, address, address + 16, 1), None) if elf.is_code(address) else None
     offset = elf.offset_of(address)
     if instruction is None or offset is None:
         return None
     text = f"{instruction.mnemonic} {instruction.op_str}".strip()
-    return Spot(address, offset, 0, text, _cost(elf, instruction), None, bytes(instruction.bytes).hex())
+    return Instruction(address, offset, 0, text, _cost(elf, instruction), None, bytes(instruction.bytes).hex())
 
 
-def cheapest_spot(elf: Elf, function: Function, arguments: int) -> Spot | None:
+def cheapest_instruction(elf: Elf, function: Function, arguments: int) -> Instruction | None:
     """The first emulated instruction where the first `arguments` (at most 5) arguments are whole, else the entry.
 
     Every call passes the spot exactly once: nothing before it branches, and no branch of the binary leads between the
     entry and it. None when the entry is no code.
     """
-    best: Spot | None = None
+    best: Instruction | None = None
     targets = _branch_targets(elf, function)
     for spot in straight_line(elf, function, arguments):
         if any(function.start < target <= spot.address for target in targets):
             break
-        # A nop of five bytes is the last choice: newer kernels put a call there (probes/optimised.py).
-        if best is None or best.is_nop5 or spot.cost is Cost.EMULATED:
+        # A nop of five bytes is the last choice: newer kernels put a call there (probes/optimized_uprobes.py).
+        if best is None or best.is_nop5 or spot.cost is InstructionCost.EMULATED:
             best = spot
-        if best.cost is Cost.EMULATED:
+        if best.cost is InstructionCost.EMULATED:
             break
     return best
 
 
-def straight_line(elf: Elf, function: Function, arguments: int) -> Iterator[Spot]:
+def straight_line(elf: Elf, function: Function, arguments: int) -> Iterator[Instruction]:
     """The instructions that every call runs, in order, before any of them changes an argument."""
     kept = {name for names in ARGUMENTS[elf.machine][:arguments] for name in names}
     pushed: int | None = 0
@@ -153,13 +161,13 @@ def _pushed(instruction: Any, pushed: int | None, changed: set[str]) -> int | No
     return None
 
 
-def _spot(elf: Elf, function: Function, instruction: Any, pushed: int | None) -> Spot:
+def _spot(elf: Elf, function: Function, instruction: Any, pushed: int | None) -> Instruction:
     address = instruction.address
     offset = elf.offset_of(address)
     text = f"{instruction.mnemonic} {instruction.op_str}".strip()
     slot = _return_offset(elf, function, address, pushed)
     code = elf.read(function.start, address + instruction.size - function.start).hex()
-    return Spot(
+    return Instruction(
         address, -1 if offset is None else offset, address - function.start, text, _cost(elf, instruction), slot, code
     )
 
@@ -174,12 +182,12 @@ def _return_offset(elf: Elf, function: Function, address: int, pushed: int | Non
     return pushed if slot == pushed else None
 
 
-def _cost(elf: Elf, instruction: Any) -> Cost:
+def _cost(elf: Elf, instruction: Any) -> InstructionCost:
     if elf.machine is Machine.X86_64:
         emulated = _EMULATED_X86.fullmatch(bytes(instruction.bytes)) is not None
     else:
         emulated = _SIMULATED_ARM.fullmatch(instruction.mnemonic) is not None
-    return Cost.EMULATED if emulated else Cost.STEPPED
+    return InstructionCost.EMULATED if emulated else InstructionCost.STEPPED
 
 
 def _branch_targets(elf: Elf, function: Function) -> set[int]:

@@ -17,7 +17,7 @@ from typing import Any
 from fleettrace.binary.elf import Elf
 from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import ARGUMENTS, disassemble, leaves, reachable, read, written
-from fleettrace.binary.references import Kind, Reference, References, string_addresses
+from fleettrace.binary.references import Reference, ReferenceKind, References, string_addresses
 
 __all__ = [
     "Located",
@@ -244,7 +244,7 @@ def _tests_result(references: References, reference: Reference, depth: int = 2) 
     function = references.functions.at(site)
     if function is None or depth == 0:
         return False
-    if reference.kind is Kind.JUMP:
+    if reference.kind is ReferenceKind.JUMP:
         return any(_tests_result(references, outer, depth - 1) for outer in references.to(function.start))
     held = {"rax", "x0"}
     after = site + reference.size

@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import Mapping
 
-from fleettrace.binary.cheapest import Spot
+from fleettrace.binary.cheapest import Instruction
 from fleettrace.binary.elf import BinaryError, Machine
 
 __all__ = ["overlay"]
@@ -27,7 +27,7 @@ _NAMES = b"\0.note.gnu.build-id\0.text\0.symtab\0.strtab\0.shstrtab\0"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
-def overlay(build_id: str | None, machine: Machine, names: Mapping[str, Spot]) -> bytes:
+def overlay(build_id: str | None, machine: Machine, names: Mapping[str, Instruction]) -> bytes:
     """Return an ELF file with build id `build_id` (hex; None: without one) in which each of `names` is a function at
     its spot.
 

@@ -17,13 +17,13 @@ from enum import StrEnum
 from fleettrace.binary.elf import PT_LOAD, Elf, Machine
 from fleettrace.binary.functions import Function, Functions
 
-__all__ = ["Kind", "Reference", "References", "string_addresses"]
+__all__ = ["Reference", "ReferenceKind", "References", "string_addresses"]
 
 MAX_STRING_HITS = 64
 """The most places where one string is looked for; real binaries have one or two."""
 
 
-class Kind(StrEnum):
+class ReferenceKind(StrEnum):
     """How one piece of code leads to another."""
 
     CALL = "call"
@@ -37,7 +37,7 @@ class Reference:
     site: int
     size: int
     target: int
-    kind: Kind
+    kind: ReferenceKind
 
 
 class References:
@@ -64,7 +64,7 @@ class References:
         if reference.target == target.start:
             self._to[target.start].append(reference)
             self._from[source.start].append(reference)
-        if reference.kind is Kind.JUMP and source is not target:
+        if reference.kind is ReferenceKind.JUMP and source is not target:
             self._into[target.start].add(source.start)
 
     def to(self, start: int) -> list[Reference]:
@@ -85,7 +85,7 @@ class References:
 
         A part is never called, and jumped into from one function only, past its beginning or at it.
         """
-        if any(reference.kind is Kind.CALL for reference in self.to(start)):
+        if any(reference.kind is ReferenceKind.CALL for reference in self.to(start)):
             return start
         function = self.functions.starting(start)
         name = None if function is None else function.name
@@ -136,7 +136,7 @@ def _branches_x86(base: int, code: bytes) -> Iterator[Reference]:
         target = after + int.from_bytes(match[2], "little", signed=True)
         if base <= target < end:
             site = base + match.start()
-            yield Reference(site, after - site, target, Kind.CALL if match[1] else Kind.JUMP)
+            yield Reference(site, after - site, target, ReferenceKind.CALL if match[1] else ReferenceKind.JUMP)
 
 
 def _branches_arm(base: int, code: bytes) -> Iterator[Reference]:
@@ -149,7 +149,7 @@ def _branches_arm(base: int, code: bytes) -> Iterator[Reference]:
         else:
             continue
         site = base + 4 * index
-        yield Reference(site, 4, site + distance, Kind.CALL if top == 0b100101 else Kind.JUMP)
+        yield Reference(site, 4, site + distance, ReferenceKind.CALL if top == 0b100101 else ReferenceKind.JUMP)
 
 
 def _addresses_x86(base: int, code: bytes, wanted: set[int], _: Functions) -> Iterator[tuple[int, int]]:

@@ -18,7 +18,7 @@ from typing import Any
 from fleettrace.binary.elf import Machine
 from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import ARGUMENTS, block_before, reachable, written
-from fleettrace.binary.references import Kind, Reference, References
+from fleettrace.binary.references import Reference, ReferenceKind, References
 from fleettrace.binary.unwind import has_frame_pointer, return_address_slot
 
 __all__ = ["Caller", "RepeatedLookups"]
@@ -135,7 +135,7 @@ class RepeatedLookups:
 
 
 def _calls(references: References, start: int) -> list[Reference]:
-    return [reference for reference in references.to(start) if reference.kind is Kind.CALL]
+    return [reference for reference in references.to(start) if reference.kind is ReferenceKind.CALL]
 
 
 def _caller(where: tuple[int, int], call: Reference) -> Caller:

@@ -19,7 +19,7 @@ from enum import StrEnum
 
 from fleettrace.binary.elf import BinaryError, Elf, build_id, parse
 
-__all__ = ["Origin", "Symbol", "Variant", "base_name", "covered", "function_symbols", "named", "variant"]
+__all__ = ["Symbol", "SymbolSource", "Variant", "base_name", "covered", "function_symbols", "named", "variant"]
 
 MAX_SYMBOLS = 1 << 20
 """Entries of one symbol table that are read; a memcached with everything linked in has some 20,000."""
@@ -35,7 +35,7 @@ _SHT_SYMTAB = 2
 _SHT_DYNSYM = 11
 
 
-class Origin(StrEnum):
+class SymbolSource(StrEnum):
     """Where a symbol was found."""
 
     SYMTAB = "symtab"
@@ -62,7 +62,7 @@ class Symbol:
     name: str
     address: int
     size: int
-    origin: Origin
+    origin: SymbolSource
 
 
 _RENAMED = re.compile(r"\.(?:lto_priv|localalias|llvm|__uniq)(?:\.\d+)?|@.*$")
@@ -108,8 +108,8 @@ def named(symbols: Iterable[Symbol], name: str) -> tuple[Symbol, ...]:
 
 
 def _all(elf: Elf, debug: bytes | None) -> Iterator[Symbol]:
-    yield from _table(elf, _SHT_SYMTAB, Origin.SYMTAB)
-    yield from _table(elf, _SHT_DYNSYM, Origin.DYNSYM)
+    yield from _table(elf, _SHT_SYMTAB, SymbolSource.SYMTAB)
+    yield from _table(elf, _SHT_DYNSYM, SymbolSource.DYNSYM)
     yield from _debugdata(elf)
     if debug is not None:
         other = parse(debug)
@@ -117,7 +117,7 @@ def _all(elf: Elf, debug: bytes | None) -> Iterator[Symbol]:
             raise BinaryError(
                 f"the debug file is for build id {build_id(other)}, the binary has {build_id(elf)}: they do not match"
             )
-        yield from _table(other, _SHT_SYMTAB, Origin.DEBUG_FILE)
+        yield from _table(other, _SHT_SYMTAB, SymbolSource.DEBUG_FILE)
 
 
 def covered(elf: Elf, numbers: Iterable[int]) -> tuple[int, ...]:
@@ -155,10 +155,10 @@ def _packed(elf: Elf) -> Elf | None:
 
 def _debugdata(elf: Elf) -> Iterator[Symbol]:
     if (packed := _packed(elf)) is not None:
-        yield from _table(packed, _SHT_SYMTAB, Origin.DEBUGDATA)
+        yield from _table(packed, _SHT_SYMTAB, SymbolSource.DEBUGDATA)
 
 
-def _table(elf: Elf, kind: int, origin: Origin) -> Iterator[Symbol]:
+def _table(elf: Elf, kind: int, origin: SymbolSource) -> Iterator[Symbol]:
     for names, name, info, section, address, size in _rows(elf, kind):
         if info & 15 != _STT_FUNC or section == _SHN_UNDEF or address == 0:
             continue

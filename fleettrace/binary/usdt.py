@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fleettrace.binary.cheapest import Spot, spot_at
+from fleettrace.binary.cheapest import Instruction, instruction_at
 from fleettrace.binary.elf import Elf, Machine
 
 __all__ = ["Operand", "UsdtProbe", "usdt_probes"]
@@ -55,7 +55,7 @@ class UsdtProbe:
 
     provider: str
     name: str
-    spot: Spot
+    spot: Instruction
     semaphore: int
     """Its address, 0 for none."""
     arguments: tuple[Operand | None, ...]
@@ -73,7 +73,7 @@ def usdt_probes(elf: Elf) -> tuple[UsdtProbe, ...]:
         # prelink(8) moves a file's addresses and knows nothing of these notes.
         moved = base.address - linked_base if base is not None and linked_base else 0
         words = body[_PLACE.size :].split(b"\0")
-        spot = spot_at(elf, address + moved)
+        spot = instruction_at(elf, address + moved)
         if len(words) < 3 or spot is None:
             continue
         provider, name, arguments = (word.decode("ascii", "replace") for word in words[:3])

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from functools import partial
 
 from fleettrace.cli.fleet import Transports, selected, tasks_of, warnings_of
-from fleettrace.cli.output import Wishes, wishes, write_file_or_stdout
+from fleettrace.cli.output import ReportWriter, report_writer, write_file_or_stdout
 from fleettrace.cli.progress import troubles
 from fleettrace.cli.secrets import asked_password
 from fleettrace.cli.sweeping import sweep_and_report
-from fleettrace.probes.model import Rung
+from fleettrace.probes.model import ProbeKind
 from fleettrace.report.escape import escape_text
-from fleettrace.report.folding import fold
+from fleettrace.report.host_folding import fold
 from fleettrace.report.interface import Output
 from fleettrace.summary.run import HostResult, InstanceResult, RunResult, Warn
 
@@ -24,7 +24,7 @@ __all__ = ["command", "warning_lines"]
 
 def command(arguments: argparse.Namespace) -> int:
     """Run it; gives the exit code."""
-    wanted = wishes(arguments)
+    wanted = report_writer(arguments)
     selection = selected(arguments)
     transports = Transports()
     try:
@@ -43,7 +43,7 @@ def command(arguments: argparse.Namespace) -> int:
         transports.close()
 
 
-def _write(wanted: Wishes, result: RunResult, _patterns: Sequence[re.Pattern[bytes]]) -> None:
+def _write(wanted: ReportWriter, result: RunResult, _patterns: Sequence[re.Pattern[bytes]]) -> None:
     if wanted.output is not Output.TABLE:
         wanted.write(result)
         return
@@ -80,12 +80,12 @@ def _line(host: HostResult, instance: InstanceResult) -> str:
         where += f" ({instance.container.runtime} {instance.container.name or instance.container.id[:12]})"
     version = instance.version or "version unknown"
     probe = instance.probe
-    if probe.rung is None:
+    if probe.probe_kind is None:
         how = f"{instance.state}: {probe.why}"
     else:
         cost = f", about {probe.cost:g} us a request" if probe.cost is not None else ""
-        if probe.cost is None and probe.rung in (Rung.ITEM, Rung.USDT, Rung.COMMAND):
+        if probe.cost is None and probe.probe_kind in (ProbeKind.ITEM, ProbeKind.USDT, ProbeKind.COMMAND):
             cost = ", at a cost that a run measures first where it may be too much"
         offset = f"+{probe.offset:#x}" if probe.offset else ""
-        how = f"{probe.rung} by {probe.symbol}{offset}{', overlay' if probe.overlay else ''}{cost}: {probe.why}"
+        how = f"{probe.probe_kind} by {probe.symbol}{offset}{', overlay' if probe.overlay else ''}{cost}: {probe.why}"
     return escape_text(f"{host.host}  pid {instance.pid}  {where}  memcached {version}  {how}")

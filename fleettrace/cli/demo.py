@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from fleettrace.cli.output import wishes
+from fleettrace.cli.output import report_writer
 from fleettrace.cli.redaction import redaction
 from fleettrace.lab.demo import Demo, demo_lab
 from fleettrace.sweep.events import Event, HostProgressed, Listener, Phase
@@ -23,7 +23,7 @@ def command(arguments: argparse.Namespace) -> int:
     """Run it; gives the exit code: 0 when the demo went as it should, its host that is down included."""
     from fleettrace.cli import run
 
-    hidden, wanted = redaction(arguments), wishes(arguments)
+    hidden, wanted = redaction(arguments), report_writer(arguments)
     _say(arguments, "setting up seven hosts (network namespaces, each with sshd and memcached), and traffic")
     # The traffic outlasts the window and its preparations.
     with demo_lab(seconds=arguments.duration + 60) as demo:

@@ -14,7 +14,7 @@ from fleettrace.cli.wishes import run_options
 from fleettrace.errors import ConfigError
 from fleettrace.summary.run import RunInfo
 from fleettrace.sweep.detach import lead_s
-from fleettrace.sweep.detach_file import LeftFile, LeftRun, read_left_file
+from fleettrace.sweep.detach_file import DetachedRun, DetachedRunFile, read_detached_run
 from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.events import Event, Listener, RunStarted, ignore
 
@@ -24,10 +24,10 @@ SUFFIX = ".left"
 """What the file beside the run file, which says where traces were left, has more in its name."""
 
 
-def left_run(run: str) -> LeftRun | None:
+def left_run(run: str) -> DetachedRun | None:
     """The traces of a run that nobody has collected, if any were left. Raises `ConfigError`."""
     path = Path(run + SUFFIX)
-    return read_left_file(path) if path.exists() else None
+    return read_detached_run(path) if path.exists() else None
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def detached(arguments: argparse.Namespace, hosts: Sequence[str]) -> Iterator[tu
     if left is None and arguments.save is None:
         yield Detach(ttl), ignore
         return
-    file = LeftFile(Path(f"{resumed if left is not None else arguments.save}{SUFFIX}"), left)
+    file = DetachedRunFile(Path(f"{resumed if left is not None else arguments.save}{SUFFIX}"), left)
 
     def listen(event: Event) -> None:
         if isinstance(event, RunStarted) and left is None:

@@ -10,17 +10,17 @@ from fleettrace.cli.columns import columns
 from fleettrace.cli.keeping import kept_run, open_history
 from fleettrace.cli.output import write_file_or_stdout
 from fleettrace.report.escape import escape_key, escape_text, shorten
-from fleettrace.report.figures import compact, minute, percent, plural
-from fleettrace.report.folding import fold
-from fleettrace.store.diff import compare
-from fleettrace.store.diff_model import Change, Diff, Kind, Subject
-from fleettrace.store.history_model import KeptRun
+from fleettrace.report.host_folding import fold
+from fleettrace.report.number_format import compact, minute, percent, plural
+from fleettrace.store.diff.compare import compare
+from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Diff
+from fleettrace.store.history.model import StoredRun
 from fleettrace.summary.key import Key
 
 __all__ = ["command", "lines_of"]
 
 _NAME_CELLS = 60
-_TITLES = {Subject.KEY: "keys", Subject.TEMPLATE: "families", Subject.HOST: "hosts"}
+_TITLES = {ComparedKind.KEY: "keys", ComparedKind.TEMPLATE: "families", ComparedKind.HOST: "hosts"}
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -39,7 +39,7 @@ def command(arguments: argparse.Namespace) -> int:
     return 1 if diff.changes and arguments.exit_code else 0
 
 
-def _runs(arguments: argparse.Namespace) -> tuple[KeptRun, KeptRun]:
+def _runs(arguments: argparse.Namespace) -> tuple[StoredRun, StoredRun]:
     """The two runs to compare. Raises `ConfigError`."""
     if arguments.before is not None:
         return kept_run(arguments, arguments.before), kept_run(arguments, arguments.after)
@@ -103,14 +103,14 @@ def _row(change: Change) -> list[str]:
     name = escape_key(change.name.data) if isinstance(change.name, Key) else escape_text(change.name)
     before, after = change.before, change.after
     where = ""
-    if change.kind is Kind.MOVED:
+    if change.kind is ChangeKind.MOVED:
         where = f"{escape_text(change.host_before or '-')} -> {escape_text(change.host_after or '-')}"
     return [
         change.kind.value,
         shorten(name, _NAME_CELLS),
-        _rate(before.rate, before.requests_max, change.kind is Kind.NEW),
+        _rate(before.rate, before.requests_max, change.kind is ChangeKind.NEW),
         "->",
-        _rate(after.rate, after.requests_max, change.kind is Kind.GONE),
+        _rate(after.rate, after.requests_max, change.kind is ChangeKind.GONE),
         "" if change.ratio is None else f"{change.ratio:.2f}x",
         _between(change),
         f"share {percent(before.share, 2)} -> {percent(after.share, 2)}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fleettrace.report.json_format import key_fields, rfc3339
-from fleettrace.store.diff_model import Change, Diff, Side, Subject
+from fleettrace.store.diff.model import Change, ComparedKind, Diff, Side
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunInfo
 
@@ -34,7 +34,7 @@ def _run(info: RunInfo) -> dict[str, Any]:
 
 def _change(change: Change) -> dict[str, Any]:
     name = key_fields(change.name) if isinstance(change.name, Key) else {change.subject.value: change.name}
-    moved = {"from": change.host_before, "to": change.host_after} if change.subject is Subject.KEY else {}
+    moved = {"from": change.host_before, "to": change.host_after} if change.subject is ComparedKind.KEY else {}
     return {
         "subject": change.subject.value,
         "change": change.kind.value,

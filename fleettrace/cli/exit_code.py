@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fleettrace.errors import HostState
 from fleettrace.summary.run import RunResult
-from fleettrace.sweep.stop import Reason
+from fleettrace.sweep.cancellation import Reason
 
 __all__ = ["exit_code"]
 

@@ -34,8 +34,8 @@ def _failed(run: Path) -> list[str]:
     with run.open("rb") as file:
         kept = file.read(2) == b"\x1f\x8b"
     if kept:
-        from fleettrace.store.kept import without_counts
-        from fleettrace.store.merging import read_merged
+        from fleettrace.store.runfile.merge import read_merged
+        from fleettrace.store.runfile.run_result import without_counts
 
         failed = [host.host for host in without_counts(read_merged([run])).incomplete_hosts]
     else:

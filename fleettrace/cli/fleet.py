@@ -68,23 +68,23 @@ class Transports:
         """The transport `ssh`, `openssh` or `local`."""
         if name not in self._made:
             if name == "local":
-                from fleettrace.transport.local import LocalTransport
+                from fleettrace.transport.local.transport import LocalTransport
 
                 self._made[name] = LocalTransport()
             elif name == "openssh":
-                from fleettrace.transport.openssh import OpenSshTransport
+                from fleettrace.transport.openssh.transport import OpenSshTransport
 
                 self._made[name] = OpenSshTransport()
             else:
-                from fleettrace.transport.ssh import SshTransport
+                from fleettrace.transport.fabric.transport import SshTransport
 
                 self._made[name] = SshTransport()
         return self._made[name]
 
     def check(self, ssh_config: str | None) -> None:
         """Read the ssh_config that the hosts share, before anything connects. Raises `ConfigError`."""
-        from fleettrace.transport.openssh import OpenSshTransport
-        from fleettrace.transport.ssh import SshTransport
+        from fleettrace.transport.fabric.transport import SshTransport
+        from fleettrace.transport.openssh.transport import OpenSshTransport
 
         for transport in self._made.values():
             if isinstance(transport, SshTransport | OpenSshTransport):

@@ -1,4 +1,4 @@
-"""`fleettrace history`: the runs that are kept, and the course of a key or a host over them."""
+"""`fleettrace history`: the runs that are kept, and the timeline of a key or a host over them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fleettrace.cli.keeping import open_history
 from fleettrace.cli.output import write_file_or_stdout
 from fleettrace.errors import ConfigError
 from fleettrace.report.escape import escape_key, escape_text, shorten, unescape_key
-from fleettrace.report.figures import compact, minute, percent
 from fleettrace.report.json_format import key_fields, rfc3339
-from fleettrace.store.history import History, HostPoint, KeyPoint, RunLine
+from fleettrace.report.number_format import compact, minute, percent
+from fleettrace.store.history.database import History, HostPoint, KeyPoint, RunLine
 from fleettrace.summary.key import Key
 
 __all__ = ["command"]
@@ -27,7 +27,7 @@ _NAME_CELLS = 60
 def command(arguments: argparse.Namespace) -> int:
     """Run it; gives the exit code. A history with no run yet is an empty list."""
     if arguments.key is not None and arguments.host is not None:
-        raise ConfigError("--key and --host together: a key's course is that of the whole fleet; leave one out")
+        raise ConfigError("--key and --host together: a key's timeline is that of the whole fleet; leave one out")
     with open_history(arguments) as history:
         if arguments.key is not None:
             document, lines = _of_key(history, arguments)
@@ -81,9 +81,9 @@ def _run_document(run: RunLine) -> dict[str, Any]:
 
 def _of_key(history: History, arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     data = _data(arguments.key)
-    points = history.key_course(data, arguments.last, playbook=arguments.playbook)
+    points = history.key_timeline(data, arguments.last, playbook=arguments.playbook)
     rows = [["run", "started", "rank", "requests", "at most", "share", "requests/s"]]
-    document = {**key_fields(Key.whole(data)), "course": [_key_document(point) for point in points]}
+    document = {**key_fields(Key.whole(data)), "timeline": [_key_document(point) for point in points]}
     return document, columns([*rows, *map(_key_row, points)], right=range(2, 7))
 
 
@@ -113,11 +113,11 @@ def _key_document(point: KeyPoint) -> dict[str, Any]:
 
 
 def _of_host(history: History, arguments: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
-    points = history.host_course(arguments.host, arguments.last, playbook=arguments.playbook)
+    points = history.host_timeline(arguments.host, arguments.last, playbook=arguments.playbook)
     if not points:
         raise ConfigError(f"no kept run was about a host {arguments.host!r}", file=history.path)
     rows = [["run", "started", "state", "requests", "share", "requests/s"]]
-    document = {"host": arguments.host, "course": [_host_document(point) for point in points]}
+    document = {"host": arguments.host, "timeline": [_host_document(point) for point in points]}
     return document, columns([*rows, *map(_host_row, points)], right=range(3, 6))
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleettrace.errors import ConfigError
-from fleettrace.store.history import History, default_path
-from fleettrace.store.history_model import KEPT_KEYS, KeptRun, KeptTemplate, keep
-from fleettrace.summary.counts import add_courses
+from fleettrace.store.history.database import History, default_path
+from fleettrace.store.history.model import KEPT_KEYS, StoredRun, StoredTemplate, keep
+from fleettrace.summary.counts import add_timelines
 from fleettrace.summary.run import RunResult
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def keep_run(
         print(f"fleettrace: the run is not kept: {error}", file=sys.stderr)
 
 
-def as_kept(run: RunResult, patterns: Sequence[re.Pattern[bytes]], redaction: Redaction, playbook: str = "") -> KeptRun:
+def as_kept(
+    run: RunResult, patterns: Sequence[re.Pattern[bytes]], redaction: Redaction, playbook: str = ""
+) -> StoredRun:
     """The run, whose names are redacted already, as the history keeps it."""
     return keep(run, _templates(run, patterns), redaction=redaction_mark(redaction), playbook=playbook)
 
@@ -67,13 +69,13 @@ def names_a_file(name: str) -> bool:
 
 def read_run(name: str, top: int) -> RunResult:
     """The run of a run file, with its `top` hottest keys exactly. Raises `ConfigError`."""
-    from fleettrace.store.kept import run_result
-    from fleettrace.store.merging import read_merged
+    from fleettrace.store.runfile.merge import read_merged
+    from fleettrace.store.runfile.run_result import run_result
 
     return run_result(read_merged([Path(name)]), top=top)
 
 
-def kept_run(arguments: argparse.Namespace, name: str) -> KeptRun:
+def kept_run(arguments: argparse.Namespace, name: str) -> StoredRun:
     """The run that RUN names, from the history or from a run file. Raises `ConfigError`."""
     if names_a_file(name):
         run = read_run(name, KEPT_KEYS)
@@ -89,8 +91,8 @@ def redaction_mark(redaction: Redaction) -> str:
     return f"{redaction.how}:{hmac.digest(redaction.secret, b'fleettrace history', 'sha256').hex()[:8]}"
 
 
-def _templates(run: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> list[KeptTemplate]:
-    """The families of the run's keys with their courses, those with the most requests first."""
+def _templates(run: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> list[StoredTemplate]:
+    """The families of the run's keys with their timelines, those with the most requests first."""
     from fleettrace.report.templates import Templates
 
     listed = ((key, known.count) for key, known in run.fleet.keys.items() if not key.truncated)
@@ -98,12 +100,12 @@ def _templates(run: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> list[Ke
     hottest = nlargest(_MINED_KEYS, counted, key=lambda item: item[:2])
     families = Templates.learn({data: requests for requests, data, _ in hottest}, patterns, max_templates=_FAMILIES)
     first: dict[str | None, int] = {}
-    courses: dict[str | None, list[int]] = {}
+    timelines: dict[str | None, list[int]] = {}
     for requests, data, count in hottest:
         family = families.of(data)
         first.setdefault(family, requests)
-        add_courses(courses.setdefault(family, []), count.course)
+        add_timelines(timelines.setdefault(family, []), count.timeline)
     return [
-        KeptTemplate(each.pattern, each.requests, each.keys, first.get(each.pattern), tuple(courses[each.pattern]))
+        StoredTemplate(each.pattern, each.requests, each.keys, first.get(each.pattern), tuple(timelines[each.pattern]))
         for each in families.ranked
     ]

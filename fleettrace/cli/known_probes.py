@@ -24,7 +24,7 @@ class KnownProbe:
     """The probe of one instance, and why that one and no better."""
 
     where: str
-    rung: str | None
+    probe_kind: str | None
     why: str
 
 
@@ -80,4 +80,4 @@ class KnownProbes:
 
 def _known(instance: InstanceResult) -> KnownProbe:
     where = " ".join(f":{port}" for port in instance.ports) or instance.exe
-    return KnownProbe(where, instance.probe.rung, instance.probe.why)
+    return KnownProbe(where, instance.probe.probe_kind, instance.probe.why)

@@ -6,18 +6,18 @@ import argparse
 from pathlib import Path
 
 from fleettrace.cli.exit_code import exit_code
-from fleettrace.cli.output import check_writable, wishes
+from fleettrace.cli.output import check_writable, report_writer
 from fleettrace.cli.redaction import redaction
 from fleettrace.errors import ConfigError
-from fleettrace.store.kept import run_result
-from fleettrace.store.merging import read_merged, save_merged
+from fleettrace.store.runfile.merge import read_merged, save_merged
+from fleettrace.store.runfile.run_result import run_result
 
 __all__ = ["command"]
 
 
 def command(arguments: argparse.Namespace) -> int:
     """Run it; gives the exit code of a run that had all these hosts."""
-    hidden, wanted = redaction(arguments), wishes(arguments)
+    hidden, wanted = redaction(arguments), report_writer(arguments)
     if arguments.save is not None:
         check_writable(arguments.save)
         if hidden.how is not None:

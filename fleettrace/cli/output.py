@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from fleettrace.report.model import Report
     from fleettrace.summary.run import RunResult
 
-__all__ = ["Wishes", "check_writable", "wishes", "write_file", "write_file_or_stdout"]
+__all__ = ["ReportWriter", "check_writable", "report_writer", "write_file", "write_file_or_stdout"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ReportWriter:
     """How the report is wanted: checked before the sweep is paid for."""
 
     output: Output
@@ -33,7 +33,7 @@ class Wishes:
     html: str | None
     top: int
     prometheus_keys: bool
-    colour: bool
+    color: bool
 
     def write(self, result: RunResult, patterns: Sequence[re.Pattern[bytes]] = ()) -> None:
         """Write the report of `result`, in every format that is wanted. `patterns` are families of the user's own.
@@ -61,13 +61,13 @@ class Wishes:
         to_terminal = self.out is None and sys.stdout.isatty()
         return FormatOptions(
             width=shutil.get_terminal_size().columns if to_terminal else None,
-            colour=to_terminal and self.colour,
+            color=to_terminal and self.color,
             unicode=encoding.lower().replace("-", "") == "utf8",
             prometheus_keys=self.prometheus_keys,
         )
 
 
-def wishes(arguments: argparse.Namespace) -> Wishes:
+def report_writer(arguments: argparse.Namespace) -> ReportWriter:
     """What the options ask for. Raises `ConfigError` for what cannot be had together, or cannot be written."""
     output = Output(arguments.output)
     html = getattr(arguments, "html", None)
@@ -80,8 +80,8 @@ def wishes(arguments: argparse.Namespace) -> Wishes:
         raise ConfigError(f"--prometheus-keys with --output {output}: it is for --output prometheus")
     if output is Output.HTML and arguments.out is None and sys.stdout.isatty():
         raise ConfigError("--output html is a page, not for a terminal: name a file with -o, or use --html FILE")
-    colour = not arguments.no_color and not os.environ.get("NO_COLOR")
-    return Wishes(output, arguments.out, html, arguments.top, keys, colour)
+    color = not arguments.no_color and not os.environ.get("NO_COLOR")
+    return ReportWriter(output, arguments.out, html, arguments.top, keys, color)
 
 
 def check_writable(path: str | None) -> None:

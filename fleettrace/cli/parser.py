@@ -14,8 +14,8 @@ from fleettrace import __version__
 from fleettrace.cli.options import Choice, Options, ParserOptions
 from fleettrace.cli.values import cores, count, duration, ops, regex, retries, share
 from fleettrace.errors import ConfigError
-from fleettrace.store.history_retention import DEFAULT as DEFAULT_KEEP
-from fleettrace.store.history_retention import keep_of
+from fleettrace.store.history.retention import DEFAULT as DEFAULT_KEEP
+from fleettrace.store.history.retention import keep_of
 from fleettrace.sweep.waves import serial
 
 __all__ = ["COMMANDS", "FORMATS", "HOST_KEYS", "REDACTIONS", "add_options", "parse"]
@@ -168,8 +168,8 @@ def _keep_options(options: Options) -> None:
 
 
 def _history_options(options: Options) -> None:
-    options.value("--key", str, None, "KEY", "its course over the runs, as reports show the key")
-    options.value("--host", str, None, "HOST", "its course over the runs")
+    options.value("--key", str, None, "KEY", "its timeline over the runs, as reports show the key")
+    options.value("--host", str, None, "HOST", "its timeline over the runs")
     options.value("--playbook", str, None, "NAME", "only the runs of this playbook")
     options.value("--last", count, "20", "N", "the newest runs")
     options.value("--output", Choice("table", "json"), "table", "FORMAT", "table or json")

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 
 from fleettrace.cli.fleet import Transports, selected, tasks_of
 from fleettrace.cli.known_probes import default_path, read_known
-from fleettrace.cli.wishes import wish_of
+from fleettrace.cli.wishes import probe_options
 from fleettrace.errors import ConfigError
-from fleettrace.probes.ladder import UnsupportedError, preview
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import TraceSettings, Wish
-from fleettrace.probes.program import Site, program
+from fleettrace.probes.model import ProbeOptions, TraceSettings
+from fleettrace.probes.program import ProbeTarget, program
+from fleettrace.probes.selection import UnsupportedError, preview
 from fleettrace.probes.variants import variants
 from fleettrace.report.escape import escape_text
 from fleettrace.sweep.settings import HostTask, printed_entries
@@ -32,7 +32,7 @@ def command(arguments: argparse.Namespace) -> int:
     print(f"# {hosts}, {min(arguments.forks, len(tasks))} at a time, {arguments.duration:g} s each")
     for task in tasks:
         print(escape_text(f"{task.name}: {_how(task)}: {shlex.join(task.bpftrace)} - <PROGRAM"))
-    wish = wish_of(arguments)
+    wish = probe_options(arguments)
     try:
         assumed = preview(wish)
     except UnsupportedError as error:
@@ -40,13 +40,13 @@ def command(arguments: argparse.Namespace) -> int:
     bounds = TraceSettings(arguments.duration, printed=printed_entries(len(tasks)))
     print("\n# PROGRAM, as it is where one memcached with symbols runs as pid 4711 under bpftrace before 0.23:")
     print("# `fleettrace check` looks at the binaries and says which probe each one gets")
-    print(program([Site(assumed, (4711,))], key_layout((0, 17, 0)), bounds), end="")
+    print(program([ProbeTarget(assumed, (4711,))], key_layout((0, 17, 0)), bounds), end="")
     if arguments.explain:
         print("\n".join(_explained(tasks, wish)))
     return 0
 
 
-def _explained(tasks: Sequence[HostTask], wish: Wish) -> Iterator[str]:
+def _explained(tasks: Sequence[HostTask], wish: ProbeOptions) -> Iterator[str]:
     """The variants of the program, then what is known of each host."""
     yield "\n# VARIANTS, in the order in which a host's kernel is asked to load them, until it takes one:"
     for number, variant in enumerate(variants(wish), 1):
@@ -59,7 +59,7 @@ def _explained(tasks: Sequence[HostTask], wish: Wish) -> Iterator[str]:
         if not probes:
             yield escape_text(f"{task.name}: not known: `fleettrace check` asks its kernel")
         for probe in probes:
-            yield escape_text(f"{task.name} {probe.where} ({at}): {probe.rung or 'unsupported'}: {probe.why}")
+            yield escape_text(f"{task.name} {probe.where} ({at}): {probe.probe_kind or 'unsupported'}: {probe.why}")
 
 
 def _how(task: HostTask) -> str:

@@ -14,10 +14,10 @@ from fleettrace.cli.play_run import check_play, run_play
 from fleettrace.cli.play_setup import Prepared, prepared
 from fleettrace.cli.play_variables import extra_variables
 from fleettrace.errors import BusyError, ConfigError, FleettraceError
-from fleettrace.playbook.layout import schema
 from fleettrace.playbook.load import Loaded, load_playbooks
 from fleettrace.playbook.model import Play, chosen
 from fleettrace.playbook.problems import PlaybookError, meant
+from fleettrace.playbook.schema import schema
 from fleettrace.report.escape import escape_text
 from fleettrace.resources import resource_dir
 

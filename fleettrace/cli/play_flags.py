@@ -8,9 +8,9 @@ from typing import Any
 
 from fleettrace.cli.options import Choice
 from fleettrace.cli.parser import add_options
-from fleettrace.playbook.layout import Layout, layout
 from fleettrace.playbook.model import Play
-from fleettrace.playbook.shapes import Key, ListOf, OneOf, Shape, Switch, Text, Words
+from fleettrace.playbook.schema import Layout, layout
+from fleettrace.playbook.schema_types import KeySpec, ListOf, OneOf, Switch, Text, ValueType, WordList
 
 __all__ = ["play_layout", "sweep_words"]
 
@@ -24,17 +24,17 @@ class _Keys:
     """Takes options as the keys of a mapping."""
 
     def __init__(self) -> None:
-        self.keys: dict[str, Key] = {}
+        self.keys: dict[str, KeySpec] = {}
 
     def value(
         self, flag: str, read: Callable[[str], Any], default: str | None, metavar: str, text: str, **_: str
     ) -> None:
-        shape: Shape
+        shape: ValueType
         if isinstance(read, Choice):
             shape = OneOf(read.names)
         else:
             one = Text(f"{metavar}: {text}", _unchanged(read), _ANY)
-            shape = Words(one) if _name(flag) in _WORDS else one
+            shape = WordList(one) if _name(flag) in _WORDS else one
         self._add(flag, shape, text if default is None else f"{text} (default {default})")
 
     def values(self, flag: str, read: Callable[[str], Any], metavar: str, text: str, **_: str) -> None:
@@ -46,8 +46,8 @@ class _Keys:
     def switch(self, flag: str, text: str, **_: str) -> None:
         self._add(flag, Switch(), text)
 
-    def _add(self, flag: str, shape: Shape, text: str) -> None:
-        self.keys[_name(flag)] = Key(shape, text)
+    def _add(self, flag: str, shape: ValueType, text: str) -> None:
+        self.keys[_name(flag)] = KeySpec(shape, text)
 
 
 def _name(flag: str) -> str:

@@ -23,8 +23,8 @@ from fleettrace.playbook.notify.stamp import StampTarget
 from fleettrace.report.build import build_report
 from fleettrace.report.escape import escape_text
 from fleettrace.report.model import Report
-from fleettrace.store.history import default_path
-from fleettrace.store.history_model import KEPT_KEYS, KeptRun
+from fleettrace.store.history.database import default_path
+from fleettrace.store.history.model import KEPT_KEYS, StoredRun
 from fleettrace.summary.run import RunResult
 
 __all__ = ["check_play", "run_play"]
@@ -92,8 +92,8 @@ class _Judging:
             show_findings(each, self.findings)
 
     def _judged(self, result: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> Findings:
+        from fleettrace.playbook.rules.eval_context import Evidence
         from fleettrace.playbook.rules.judge import judge
-        from fleettrace.playbook.rules.scene import Evidence
 
         each = self._each
         kept = as_kept(result, patterns, each.hidden, each.arguments.playbook)
@@ -122,7 +122,7 @@ def _store(each: Prepared) -> Path:
     return default_path() if given is None else Path(given)
 
 
-def _baseline(each: Prepared) -> KeptRun | None:
+def _baseline(each: Prepared) -> StoredRun | None:
     """The newest run of this play, of the same hosts, that traced any; None when there is none."""
     if not _store(each).exists():
         return None

@@ -10,15 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fleettrace.cli.fleet import selected
-from fleettrace.cli.output import Wishes, wishes
+from fleettrace.cli.output import ReportWriter, report_writer
 from fleettrace.cli.parser import parse
 from fleettrace.cli.play_flags import sweep_words
 from fleettrace.cli.redaction import VARIABLE, Redaction, redaction
-from fleettrace.cli.wishes import wish_of
+from fleettrace.cli.wishes import probe_options
 from fleettrace.errors import ConfigError
 from fleettrace.playbook.findings import Severity
 from fleettrace.playbook.model import Play
-from fleettrace.playbook.problems import Place, Problems
+from fleettrace.playbook.problems import Location, Problems
 
 __all__ = ["Prepared", "prepared"]
 
@@ -34,7 +34,7 @@ class Prepared:
     arguments: argparse.Namespace
     """As of a `fleettrace run`."""
     hidden: Redaction
-    outputs: tuple[Wishes, ...]
+    outputs: tuple[ReportWriter, ...]
     fail_on: Severity
 
     @property
@@ -53,7 +53,7 @@ def prepared(plays: Sequence[Play], arguments: argparse.Namespace) -> list[Prepa
         problems.opened(play.place.file)
         with _told_at(play.where("sweep"), problems):
             own = _own_arguments(play, arguments)
-            wish_of(own)
+            probe_options(own)
             hidden = redaction(own, {} if secret is None else {VARIABLE: secret})
             outputs = _outputs(play, own, problems)
             with _told_at(play.where("hosts"), problems):
@@ -84,7 +84,7 @@ def _own_arguments(play: Play, arguments: argparse.Namespace) -> argparse.Namesp
 
 
 def _part(own: argparse.Namespace) -> list[str]:
-    """Runs of a part of the hosts are another course in the history: against all of them, the others would be new."""
+    """Runs of a part of the hosts are another timeline in the history: against all of them, the others would be new."""
     return [f"--{name} {value}" for name in ("limit", "shard") if (value := getattr(own, name)) is not None]
 
 
@@ -93,10 +93,10 @@ def _watched() -> bool:
     return sys.stdout.isatty() or sys.stderr.isatty()
 
 
-def _outputs(play: Play, own: argparse.Namespace, problems: Problems) -> tuple[Wishes, ...]:
+def _outputs(play: Play, own: argparse.Namespace, problems: Problems) -> tuple[ReportWriter, ...]:
     own.html = None
     if not play.outputs:
-        return (wishes(own),)
+        return (report_writer(own),)
     keys = own.prometheus_keys
     if keys and all(output.format != "prometheus" for output in play.outputs):
         raise ConfigError("prometheus-keys without an output of the format prometheus: expected one, or leave it out")
@@ -106,12 +106,12 @@ def _outputs(play: Play, own: argparse.Namespace, problems: Problems) -> tuple[W
         one.output, one.out, one.html = output.format, output.file, None
         one.prometheus_keys = keys and output.format == "prometheus"
         with _told_at(output.place, problems):
-            made.append(wishes(one))
+            made.append(report_writer(one))
     return tuple(made)
 
 
 @contextmanager
-def _told_at(place: Place, problems: Problems) -> Iterator[None]:
+def _told_at(place: Location, problems: Problems) -> Iterator[None]:
     """What is wrong in the block is told at that place of the playbook, but for errors that have one of their own."""
     try:
         yield

@@ -6,16 +6,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fleettrace.cli.output import Wishes, write_file_or_stdout
+from fleettrace.cli.output import ReportWriter, write_file_or_stdout
 from fleettrace.cli.play_setup import Prepared
 from fleettrace.playbook.findings import Findings
-from fleettrace.playbook.notify.interface import News, Notice, On
+from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyWhen
 from fleettrace.report.interface import Output
 
 __all__ = ["OnStdout", "show_findings", "to_stdout"]
 
 
-def to_stdout(each: Prepared) -> tuple[Wishes, ...]:
+def to_stdout(each: Prepared) -> tuple[ReportWriter, ...]:
     """The outputs that go there."""
     return tuple(output for output in each.outputs if output.out is None)
 
@@ -28,7 +28,7 @@ def show_findings(each: Prepared, findings: Findings) -> None:
     _say([title, *(f"  {line}" for line in findings.lines())], to_stdout(each))
 
 
-def _say(lines: Sequence[str], outputs: Sequence[Wishes]) -> None:
+def _say(lines: Sequence[str], outputs: Sequence[ReportWriter]) -> None:
     text = "".join(f"{line}\n" for line in lines)
     if any(output.output not in (Output.TABLE, Output.MARKDOWN) for output in outputs):
         print(text, end="", file=sys.stderr, flush=True)
@@ -40,12 +40,12 @@ def _say(lines: Sequence[str], outputs: Sequence[Wishes]) -> None:
 class OnStdout:
     """Whoever reads what a scheduled play writes, by way of cron's mail or the journal: told only of what is new."""
 
-    outputs: tuple[Wishes, ...]
+    outputs: tuple[ReportWriter, ...]
 
     @property
-    def on(self) -> On:
+    def on(self) -> NotifyWhen:
         """Only then."""
-        return On.CHANGE
+        return NotifyWhen.CHANGE
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ class OnStdout:
     def check(self) -> None:
         """It can always be written to."""
 
-    def tell(self, notice: Notice, news: News) -> None:
+    def tell(self, notice: Notice, news: FindingChanges) -> None:
         """Write the report and what was found."""
         if notice.report is not None:
             for output in self.outputs:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fleettrace.errors import ConfigError
-from fleettrace.playbook.problems import Place
+from fleettrace.playbook.problems import Location
 from fleettrace.playbook.variables import NAME
-from fleettrace.playbook.yamltree import MAX_BYTES, Kind, Node, read_tree, text_node
+from fleettrace.playbook.yamltree import MAX_BYTES, Node, NodeKind, read_tree, text_node
 
 __all__ = ["Given", "extra_variables"]
 
@@ -44,8 +44,8 @@ def extra_variables(words: Sequence[str]) -> Given:
 
 def _value(text: str, name: str) -> Node:
     """A text as it is; `true` and its like can turn a switch."""
-    node = replace(text_node(text, Place(f"-e {name}", 1, 1)), plain=True)
-    return replace(node, kind=Kind.TRUTH) if text.lower() in _TRUTHS else node
+    node = replace(text_node(text, Location(f"-e {name}", 1, 1)), plain=True)
+    return replace(node, kind=NodeKind.TRUTH) if text.lower() in _TRUTHS else node
 
 
 def _read(path: Path) -> str:
@@ -60,7 +60,7 @@ def _read(path: Path) -> str:
 
 def _mapping(text: str, file: str) -> dict[str, Node]:
     tree = read_tree(text, file)
-    if tree.kind is not Kind.MAPPING:
+    if tree.kind is not NodeKind.MAPPING:
         raise ConfigError(f"here is {tree.kind}; expected a mapping of names to values", file=file, line=1)
     for key, _ in tree.entries:
         if not NAME.fullmatch(key.text):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from fleettrace.errors import HostState
 from fleettrace.report.escape import escape_text
-from fleettrace.report.folding import fold
+from fleettrace.report.host_folding import fold
 from fleettrace.sweep.events import (
     Event,
     HostFinished,

@@ -6,11 +6,11 @@ import argparse
 from dataclasses import replace
 
 from fleettrace.cli.keeping import kept_run, names_a_file, read_run
-from fleettrace.cli.output import wishes
+from fleettrace.cli.output import report_writer
 from fleettrace.cli.redaction import redaction
 from fleettrace.report.build import build_report
 from fleettrace.report.model import Report, TemplateRow
-from fleettrace.store.history_model import KeptRun, result_of
+from fleettrace.store.history.model import StoredRun, result_of
 
 __all__ = ["command"]
 
@@ -20,7 +20,7 @@ _TEMPLATES = 10
 
 def command(arguments: argparse.Namespace) -> int:
     """Run it; gives the exit code, which says nothing of the hosts: they have been reported before."""
-    hidden, wanted = redaction(arguments), wishes(arguments)
+    hidden, wanted = redaction(arguments), report_writer(arguments)
     if names_a_file(arguments.run):
         wanted.write(*hidden.apply(read_run(arguments.run, arguments.top)))
         return 0
@@ -33,12 +33,12 @@ def command(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _absent(kept: KeptRun, report: Report) -> int | None:
+def _absent(kept: StoredRun, report: Report) -> int | None:
     """What the run itself said of keys never seen: those that were not kept were seen."""
     return None if report.totals.absent is None else kept.hidden
 
 
-def _templates(kept: KeptRun, report: Report) -> tuple[TemplateRow, ...]:
+def _templates(kept: StoredRun, report: Report) -> tuple[TemplateRow, ...]:
     """The families found when all keys of the run were there."""
     total, rate = report.totals.requests, report.totals.rate
     rows = []

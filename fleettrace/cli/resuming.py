@@ -15,12 +15,12 @@ from pathlib import Path
 
 from fleettrace.cli.exit_code import exit_code
 from fleettrace.cli.failed import SUFFIX
-from fleettrace.cli.output import Wishes, check_writable
+from fleettrace.cli.output import ReportWriter, check_writable
 from fleettrace.cli.run import Resumed
 from fleettrace.errors import ConfigError
-from fleettrace.store.kept import run_result, without_counts
-from fleettrace.store.merging import merge, read_merged, save_merged
-from fleettrace.store.reading import RunFile, read_run_file
+from fleettrace.store.runfile.merge import merge, read_merged, save_merged
+from fleettrace.store.runfile.reader import RunFile, read_run_file
+from fleettrace.store.runfile.run_result import run_result, without_counts
 from fleettrace.summary.run import RunInfo, RunResult
 
 __all__ = ["resume"]
@@ -31,7 +31,7 @@ _STOPPED = (5, 130, 143)
 
 def resume(
     arguments: argparse.Namespace,
-    wanted: Wishes,
+    wanted: ReportWriter,
     patterns: Sequence[re.Pattern[bytes]],
     trace: Callable[[Resumed], int],
 ) -> int:
@@ -61,7 +61,7 @@ def resume(
 class _Completing:
     """From a run file and what a sweep adds to it, to the file and the report of both."""
 
-    def __init__(self, path: Path, target: Path, wanted: Wishes, top: int) -> None:
+    def __init__(self, path: Path, target: Path, wanted: ReportWriter, top: int) -> None:
         self._path = path
         self._target = target
         self._wanted = wanted

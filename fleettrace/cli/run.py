@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fleettrace.cli.detach import detached, left_run
 from fleettrace.cli.fleet import Transports, selected, tasks_of, warnings_of
-from fleettrace.cli.output import wishes
+from fleettrace.cli.output import report_writer
 from fleettrace.cli.progress import troubles
 from fleettrace.cli.redaction import Redaction, redaction
 from fleettrace.cli.saving import Saver, saver
@@ -39,7 +39,7 @@ class Resumed:
 def command(arguments: argparse.Namespace) -> int:
     """Run it; gives the exit code."""
     told = troubles(quiet=arguments.quiet)
-    hidden, wanted = redaction(arguments), wishes(arguments)
+    hidden, wanted = redaction(arguments), report_writer(arguments)
     if arguments.resume is None:
         return trace(arguments, hidden, wanted.write, told)
     if not Path(arguments.resume).exists() and (left := left_run(arguments.resume)) is not None:

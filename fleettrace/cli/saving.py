@@ -12,7 +12,7 @@ from fleettrace.cli.output import check_writable
 from fleettrace.cli.redaction import Redaction
 from fleettrace.errors import ConfigError
 from fleettrace.report.redact import Redact, Redactor
-from fleettrace.store.writing import RunFileWriter
+from fleettrace.store.runfile.writer import RunFileWriter
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunResult, Warn
@@ -90,12 +90,12 @@ class Saver:
 def _nameless(summary: Summary) -> Summary:
     """The same with no key listed: what any key can have had at most is all that is said of keys."""
     most = max((summary.upper(key) for key in summary.keys), default=0)
-    return Summary(summary.total, max(summary.absent, most), {}, list(summary.course))
+    return Summary(summary.total, max(summary.absent, most), {}, list(summary.timeline))
 
 
 def _renamed(summary: Summary, rename: Callable[[Key], Key]) -> Summary:
     """The same with other names. Where two keys get one name, each can have had what is hidden from it."""
-    renamed = Summary(summary.total, summary.absent, {}, list(summary.course))
+    renamed = Summary(summary.total, summary.absent, {}, list(summary.timeline))
     for key, count in summary.keys.items():
         name = rename(key)
         known = renamed.keys.get(name)

@@ -20,17 +20,17 @@ from fleettrace.cli.known_probes import KnownProbes, default_path
 from fleettrace.cli.live.fleet import BUCKETS
 from fleettrace.cli.progress import progress
 from fleettrace.cli.redaction import Redaction
-from fleettrace.cli.wishes import run_options, wish_of
+from fleettrace.cli.wishes import probe_options, run_options
 from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
 from fleettrace.summary.run import RunInfo, RunResult, Warn
+from fleettrace.sweep.cancellation import Reason
 from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.engine import Sweep
+from fleettrace.sweep.event_log import EventLog
 from fleettrace.sweep.events import Listener, ignore, together
-from fleettrace.sweep.log import EventLog
 from fleettrace.sweep.settings import HostTask, SweepSettings
-from fleettrace.sweep.stop import Reason
 
-__all__ = ["Write", "colour_wanted", "sweep_and_report"]
+__all__ = ["Write", "color_wanted", "sweep_and_report"]
 
 _SIGNALS = {
     signal.SIGINT: Reason.INTERRUPTED,
@@ -67,7 +67,7 @@ def sweep_and_report(
         )
     shown = display
     if shown is None:
-        shown = progress(quiet=arguments.quiet, verbose=arguments.verbose, color=colour_wanted(arguments))
+        shown = progress(quiet=arguments.quiet, verbose=arguments.verbose, color=color_wanted(arguments))
     known = KnownProbes(default_path())
     with ExitStack() as stack:
         log = None if arguments.log is None else stack.enter_context(EventLog(Path(arguments.log)))
@@ -95,7 +95,7 @@ def sweep_and_report(
     return exit_code(result, sweep.stop.reason, arguments.min_ok, traced=trace)
 
 
-def colour_wanted(arguments: argparse.Namespace) -> bool:
+def color_wanted(arguments: argparse.Namespace) -> bool:
     """Colour unless somebody said no (https://no-color.org)."""
     return not arguments.no_color and not os.environ.get("NO_COLOR")
 
@@ -112,12 +112,12 @@ def _settings(arguments: argparse.Namespace, trace: bool, detach: Detach | None)
         serial=arguments.serial or (),
         max_fail=arguments.max_fail,
         retries=arguments.retries,
-        wish=wish_of(arguments),
+        wish=probe_options(arguments),
         trace=trace,
         max_cost=arguments.max_cost,
         allow_preemptible=arguments.allow_preemptible,
         deadline_s=arguments.deadline,
-        # At most 60 buckets in a course, so that a long window does not make every key's course long.
+        # At most 60 buckets in a timeline, so that a long window does not make every key's timeline long.
         bucket_s=max(1.0, arguments.duration / BUCKETS),
         detach=detach,
     )

@@ -25,7 +25,7 @@ from fleettrace.cli.live.frame import frame
 from fleettrace.cli.live.keyboard import Keyboard
 from fleettrace.cli.live.screen import Screen
 from fleettrace.cli.live.view import Action, LiveView
-from fleettrace.cli.output import check_writable, wishes
+from fleettrace.cli.output import check_writable, report_writer
 from fleettrace.cli.redaction import Redaction, redaction
 from fleettrace.errors import ConfigError
 from fleettrace.report.interface import Output
@@ -48,7 +48,7 @@ _LAST_S = 10.0
 
 def command(arguments: argparse.Namespace) -> int:
     """Run it; gives the exit code: 0 too where the trace was ended by `q`."""
-    hidden, wanted = redaction(arguments), wishes(arguments)
+    hidden, wanted = redaction(arguments), report_writer(arguments)
     if not (sys.stdin.isatty() and sys.stderr.isatty()) or os.environ.get("TERM", "dumb") == "dumb":
         raise ConfigError("top needs a terminal to draw on and to take keys from: use `fleettrace run`")
     display = _Display(live_view(arguments.hosts, hidden))

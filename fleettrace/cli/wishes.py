@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 from fleettrace.errors import ConfigError
-from fleettrace.probes.model import Rung, Wish
+from fleettrace.probes.model import ProbeKind, ProbeOptions
 from fleettrace.probes.script import read_script
 
-__all__ = ["run_options", "wish_of"]
+__all__ = ["probe_options", "run_options"]
 
 _DECIDING = ("limit", "shard", "probe", "ops", "script")
 """The options, beside the pattern, that decide which requests of which hosts a run counts."""
@@ -28,12 +28,12 @@ def _plain(value: object) -> object:
     return sorted(value) if isinstance(value, frozenset) else str(value)
 
 
-def wish_of(arguments: argparse.Namespace) -> Wish:
+def probe_options(arguments: argparse.Namespace) -> ProbeOptions:
     """What `--probe`, `--ops`, `--misses`, `--sizes` and `--script` ask for. Raises `ConfigError`."""
-    rung = None if arguments.probe == "auto" else Rung(arguments.probe)
+    probe_kind = None if arguments.probe == "auto" else ProbeKind(arguments.probe)
     if arguments.script is not None:
         others = {
-            "--probe": rung is not None,
+            "--probe": probe_kind is not None,
             "--ops": arguments.ops is not None,
             "--misses": arguments.misses,
             "--sizes": arguments.sizes,
@@ -43,8 +43,8 @@ def wish_of(arguments: argparse.Namespace) -> Wish:
                 raise ConfigError(
                     f"{flag} is for fleettrace's own probes and does nothing with --script: leave one out"
                 )
-        return Wish(script=read_script(Path(arguments.script)))
-    if rung not in (None, Rung.ITEM) and (arguments.misses or arguments.sizes):
+        return ProbeOptions(script=read_script(Path(arguments.script)))
+    if probe_kind not in (None, ProbeKind.ITEM) and (arguments.misses or arguments.sizes):
         flag = "--misses" if arguments.misses else "--sizes"
-        raise ConfigError(f"{flag} needs the rung item: leave --probe {rung} out")
-    return Wish(rung, arguments.ops, arguments.misses, arguments.sizes)
+        raise ConfigError(f"{flag} needs the rung item: leave --probe {probe_kind} out")
+    return ProbeOptions(probe_kind, arguments.ops, arguments.misses, arguments.sizes)

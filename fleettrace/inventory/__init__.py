@@ -8,7 +8,14 @@ from fleettrace.inventory.load import default_sources, load_inventory
 from fleettrace.inventory.model import Group, Host, Inventory
 from fleettrace.inventory.pattern import Selection, select
 from fleettrace.inventory.selectors import InstanceSelector, SelectorKind
-from fleettrace.inventory.settings import ConnectionKind, HostSettings, Scope, SecretCommand, SshClient, host_settings
+from fleettrace.inventory.settings import (
+    ConnectionKind,
+    HostSettings,
+    InstanceScope,
+    SecretCommand,
+    SshClient,
+    host_settings,
+)
 from fleettrace.inventory.shard import stable_shard
 
 __all__ = [
@@ -16,9 +23,9 @@ __all__ = [
     "Group",
     "Host",
     "HostSettings",
+    "InstanceScope",
     "InstanceSelector",
     "Inventory",
-    "Scope",
     "SecretCommand",
     "Selection",
     "SelectorKind",

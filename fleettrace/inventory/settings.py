@@ -21,7 +21,7 @@ __all__ = [
     "OWN_VARIABLES",
     "ConnectionKind",
     "HostSettings",
-    "Scope",
+    "InstanceScope",
     "SecretCommand",
     "SshClient",
     "check_names",
@@ -60,7 +60,7 @@ class SshClient(StrEnum):
     """The system's `ssh`."""
 
 
-class Scope(StrEnum):
+class InstanceScope(StrEnum):
     """Which memcached processes of a machine belong to the host."""
 
     HOST = "host"
@@ -70,7 +70,7 @@ class Scope(StrEnum):
 
 
 _CLIENTS = {client.value: client.value for client in SshClient}
-_SCOPES = {scope.value: scope.value for scope in Scope}
+_SCOPES = {scope.value: scope.value for scope in InstanceScope}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class HostSettings:
     proxy_jump: str | None = None
     bpftrace: tuple[str, ...] = ("bpftrace",)
     """The words of the command that runs bpftrace there."""
-    scope: Scope = Scope.HOST
+    scope: InstanceScope = InstanceScope.HOST
     instances: tuple[InstanceSelector, ...] = ()
     """Which instances are wanted; empty: all."""
     warnings: tuple[str, ...] = ()
@@ -123,7 +123,7 @@ def host_settings(host: Host) -> HostSettings:
         become_password=_secret(values, _BECOME_PASSWORD),
         proxy_jump=jump,
         bpftrace=values.command("fleettrace_bpftrace") or ("bpftrace",),
-        scope=Scope(values.choice("fleettrace_scope", _SCOPES) or "host"),
+        scope=InstanceScope(values.choice("fleettrace_scope", _SCOPES) or "host"),
         instances=tuple(InstanceSelector.parse(item, error) for item, error in values.items("fleettrace_instances")),
         warnings=(*(f"{host.name}: {warning}" for warning in (*warnings, *_become_warnings(values))),),
     )

@@ -28,10 +28,10 @@ from fleettrace.lab.memcached import original
 from fleettrace.lab.namespaces import Network
 from fleettrace.lab.packages import FLEET, SUDO, require
 from fleettrace.lab.protocol import Command
-from fleettrace.lab.specs import HostKey, HostSpec, Login, Reach
+from fleettrace.lab.specs import HostKeyKind, HostSpec, Login, Reach
 from fleettrace.lab.sshd import make_key
 from fleettrace.lab.state import Claim, claim, remove
-from fleettrace.lab.truth import Place, Truth
+from fleettrace.lab.truth import TracedInstance, Truth
 
 __all__ = ["Lab"]
 
@@ -132,7 +132,7 @@ class Lab:
             for number, handler in old.items():
                 signal.signal(number, signal.SIG_DFL if handler is leave else handler)
 
-    def send(self, plans: Mapping[Place, Sequence[Command]]) -> Truth:
+    def send(self, plans: Mapping[TracedInstance, Sequence[Command]]) -> Truth:
         """Carry out exactly these plans, one per instance, and return when every answer is there."""
         return send(plans, {name: host.address for name, host in self.hosts.items()})
 
@@ -143,9 +143,9 @@ class Lab:
         self._mine.note_process(load.process.pid)
         return load
 
-    def places(self) -> list[Place]:
+    def places(self) -> list[TracedInstance]:
         """Every instance that runs, containers included."""
-        return [Place(name, port) for name, host in self.hosts.items() for port in host.ports]
+        return [TracedInstance(name, port) for name, host in self.hosts.items() for port in host.ports]
 
     def _check_packages(self) -> None:
         require(FLEET, "the lab")
@@ -180,11 +180,11 @@ class Lab:
             host = Host(spec, index, network, self._mine.files)
             host.prepare(client)
             self.hosts[spec.name] = host
-        other = make_key(self.private / "other_key", "another") if self._any(HostKey.CHANGED) else ""
+        other = make_key(self.private / "other_key", "another") if self._any(HostKeyKind.CHANGED) else ""
         lines = []
         for host in self.hosts.values():
-            key = other if host.spec.host_key is HostKey.CHANGED else host.public_key
-            if key and host.spec.host_key is not HostKey.UNKNOWN:
+            key = other if host.spec.host_key is HostKeyKind.CHANGED else host.public_key
+            if key and host.spec.host_key is not HostKeyKind.UNKNOWN:
                 lines.append(f"{host.name},{host.address} {key}\n")
         self.known_hosts.write_text("".join(lines))
         self.ssh_config.write_text(
@@ -193,7 +193,7 @@ class Lab:
             "  StrictHostKeyChecking yes\n  BatchMode yes\n"
         )
 
-    def _any(self, kind: HostKey) -> bool:
+    def _any(self, kind: HostKeyKind) -> bool:
         return any(spec.host_key is kind for spec in self.specs)
 
     def _write_inventory(self) -> None:

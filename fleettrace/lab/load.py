@@ -23,7 +23,7 @@ from types import TracebackType
 from fleettrace.errors import FleettraceError
 from fleettrace.lab.profile import Drawer, Profile
 from fleettrace.lab.protocol import Command, ProtocolError
-from fleettrace.lab.truth import Place, Truth
+from fleettrace.lab.truth import TracedInstance, Truth
 
 __all__ = ["BackgroundLoad", "Client", "Flow", "Order", "send"]
 
@@ -61,7 +61,7 @@ class Connection:
 class Client:
     """Sends commands to one memcached, and counts the answered ones in a truth of its own. For one thread."""
 
-    def __init__(self, place: Place, address: str, *, timeout: float = 30.0) -> None:
+    def __init__(self, place: TracedInstance, address: str, *, timeout: float = 30.0) -> None:
         self.place = place
         self.address = address
         self.timeout = timeout
@@ -110,13 +110,13 @@ class Client:
         self.close()
 
 
-def send(plans: Mapping[Place, Sequence[Command]], addresses: Mapping[str, str], *, threads: int = 8) -> Truth:
+def send(plans: Mapping[TracedInstance, Sequence[Command]], addresses: Mapping[str, str], *, threads: int = 8) -> Truth:
     """Carry out one plan per instance and return the truth, once every command has been answered.
 
     `addresses` gives a host's address by its name. Raises `FleettraceError` when any command fails.
     """
 
-    def one(place: Place) -> Truth:
+    def one(place: TracedInstance) -> Truth:
         with Client(place, addresses[place.host]) as client:
             client.send(plans[place])
             return client.truth
@@ -132,7 +132,7 @@ def send(plans: Mapping[Place, Sequence[Command]], addresses: Mapping[str, str],
 class Flow:
     """Steady traffic on one instance: about `rate` requests per second, made up as `profile` says."""
 
-    place: Place
+    place: TracedInstance
     address: str
     profile: Profile
     rate: float

@@ -14,7 +14,7 @@ from pathlib import Path
 __all__ = [
     "Bpftrace",
     "ContainerSpec",
-    "HostKey",
+    "HostKeyKind",
     "HostSpec",
     "InstanceSpec",
     "Login",
@@ -52,7 +52,7 @@ class Reach(StrEnum):
     """TCP is accepted, and nothing is said."""
 
 
-class HostKey(StrEnum):
+class HostKeyKind(StrEnum):
     """What the lab's known_hosts says of a host's key."""
 
     KNOWN = "known"
@@ -127,7 +127,7 @@ class HostSpec:
     reach: Reach = Reach.UP
     authorized: bool = True
     """False: the host does not know the lab's client key."""
-    host_key: HostKey = HostKey.KNOWN
+    host_key: HostKeyKind = HostKeyKind.KNOWN
     login: Login = Login.ROOT
     bpftrace: Bpftrace = Bpftrace.REAL
     groups: tuple[str, ...] = ("cache",)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["OP_OF_VERB", "Op", "Place", "Truth", "Verb"]
+__all__ = ["OP_OF_VERB", "Op", "TracedInstance", "Truth", "Verb"]
 
 Op = str
 """`get`, `set`, `delete`, `arith`, `touch` or `other`."""
@@ -29,7 +29,7 @@ OP_OF_VERB: Mapping[Verb, Op] = {
 """What a command counts as. `gat` is a touch, as in memcached's own `cmd_touch`."""
 
 
-class Place(NamedTuple):
+class TracedInstance(NamedTuple):
     """One instance: the inventory's name of its host, and its port."""
 
     host: str
@@ -40,9 +40,9 @@ class Place(NamedTuple):
 class Truth:
     """Requests that a memcached has answered, by place, key and verb. Truths add up with `+`."""
 
-    counts: dict[Place, Counter[tuple[bytes, Verb]]] = field(default_factory=dict)
+    counts: dict[TracedInstance, Counter[tuple[bytes, Verb]]] = field(default_factory=dict)
 
-    def add(self, place: Place, verb: Verb, keys: Iterable[bytes]) -> None:
+    def add(self, place: TracedInstance, verb: Verb, keys: Iterable[bytes]) -> None:
         """Count one answered command that named `keys`."""
         self.counts.setdefault(place, Counter()).update((key, verb) for key in keys)
 
@@ -58,7 +58,7 @@ class Truth:
         return both
 
     @property
-    def places(self) -> list[Place]:
+    def places(self) -> list[TracedInstance]:
         return sorted(self.counts)
 
     def _items(self, host: str | None, port: int | None) -> Iterator[tuple[bytes, Verb, int]]:
@@ -106,7 +106,7 @@ class Truth:
         """The truth that `to_json` wrote down."""
         return cls(
             {
-                Place(host, port): Counter({(base64.b64decode(key), verb): count for key, verb, count in rows})
+                TracedInstance(host, port): Counter({(base64.b64decode(key), verb): count for key, verb, count in rows})
                 for host, port, rows in json.loads(text)
             }
         )

@@ -10,7 +10,7 @@ from fleettrace.node.model import Instance
 from fleettrace.probes.model import ProbePlan
 from fleettrace.summary.run import Failure
 
-__all__ = ["BINARY_CHANGED", "REFUSALS", "RefusedError", "refusals", "site_lines"]
+__all__ = ["BINARY_CHANGED", "REFUSALS", "RefusedError", "refusals", "target_lines"]
 
 BINARY_CHANGED = "binary-changed"
 """The code of an instance that runs, or whose node sends, another binary than the one that was analysed."""
@@ -35,7 +35,7 @@ class RefusedError(HostError):
         self.failures = failures
 
 
-def site_lines(sites: Iterable[Sequence[tuple[Instance, ProbePlan]]]) -> str:
+def target_lines(sites: Iterable[Sequence[tuple[Instance, ProbePlan]]]) -> str:
     """Return what binding.sh is to hold: a line for each binary that has a probe in its own code."""
     return "\n".join(_line(site) for site in sites if site[0][1].attaches)
 

@@ -27,9 +27,9 @@ from fleettrace.transport.interface import Connection, Limits, Stream
 
 __all__ = [
     "DISCOVERY_LIMITS",
+    "discover",
     "discovery_script",
     "endpoint_of",
-    "look_around",
     "parse_discovery",
     "preemption",
     "set_words",
@@ -68,7 +68,7 @@ def discovery_script(bpftrace: Sequence[str], scope: str) -> bytes:
     ).encode()
 
 
-def look_around(connection: Connection, bpftrace: Sequence[str], scope: str) -> Discovery:
+def discover(connection: Connection, bpftrace: Sequence[str], scope: str) -> Discovery:
     """What is on the node. Raises `HostError`."""
     execution = connection.start(discovery_script(bpftrace, scope), DISCOVERY_LIMITS, more=True)
     try:

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from fleettrace.node.complaints import complaints, no_error, readable
 from fleettrace.node.discovery import set_words
 from fleettrace.node.scripts import script_text
+from fleettrace.node.stderr_lines import complaints, no_error, readable
 from fleettrace.node.trace_end import SLOW_START, UNSTOPPABLE
 from fleettrace.node.verifier import refused, verifier_reason
 from fleettrace.probes.model import KeyLayout, TraceSettings
-from fleettrace.probes.program import Site, overlay_lines, program, unsafe
+from fleettrace.probes.program import ProbeTarget, overlay_lines, program, unsafe
 from fleettrace.transport.interface import Connection, Limits, Stream
 
-__all__ = ["Load", "Verdict", "load_program", "load_script"]
+__all__ = ["Load", "LoadVerdict", "load_program", "load_script"]
 
 _SECONDS = 180
 """Seconds for bpftrace to compile and load a program; seen: 0.6 to 8, and 100 on an emulated arm64 guest."""
@@ -33,7 +33,7 @@ _EXPIRED = 124
 """timeout(1)'s status when its bound is reached; after a KILL it is 137, as after any other."""
 
 
-class Verdict(Enum):
+class LoadVerdict(Enum):
     """What became of a program."""
 
     LOADED = auto()
@@ -52,13 +52,17 @@ class Verdict(Enum):
 class Load:
     """A verdict and the reason for it, empty where the program was loaded; `code` is the error's, where it has one."""
 
-    verdict: Verdict
+    verdict: LoadVerdict
     reason: str = ""
     code: str = ""
 
 
 def load_script(
-    bpftrace: Sequence[str], sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, seconds: int = _SECONDS
+    bpftrace: Sequence[str],
+    sites: Sequence[ProbeTarget],
+    layout: KeyLayout,
+    settings: TraceSettings,
+    seconds: int = _SECONDS,
 ) -> bytes:
     """Return the script that loads the program of `sites` on a node, for at most `seconds`."""
     text = program(sites, layout, replace(settings, duration_s=0.0), _NONCE)
@@ -78,7 +82,7 @@ def load_script(
 def load_program(
     connection: Connection,
     bpftrace: Sequence[str],
-    sites: Sequence[Site],
+    sites: Sequence[ProbeTarget],
     layout: KeyLayout,
     settings: TraceSettings,
 ) -> Load:
@@ -97,20 +101,20 @@ def verdict_of(output: bytes, bpftrace: Sequence[str] = ("bpftrace",)) -> Load:
     status = _STATUS.search(output)
     words = output[: status.start()] if status else output
     if _STARTED.search(words):
-        return Load(Verdict.LOADED)
+        return Load(LoadVerdict.LOADED)
     if status is not None and int(status[1][:4]) == _UNABLE:
-        return Load(Verdict.UNKNOWN, "the node has no mount namespaces (unshare) or no timeout(1)")
+        return Load(LoadVerdict.UNKNOWN, "the node has no mount namespaces (unshare) or no timeout(1)")
     if _UNSEEN.search(words):
-        return Load(Verdict.UNSEEN, "its bpftrace does not see the node's files: does it run in a container?")
+        return Load(LoadVerdict.UNSEEN, "its bpftrace does not see the node's files: does it run in a container?")
     if UNSTOPPABLE.encode() in words:
-        return Load(Verdict.FAILED, " / ".join(_errors(words)), UNSTOPPABLE)
+        return Load(LoadVerdict.FAILED, " / ".join(_errors(words)), UNSTOPPABLE)
     if refused(words):
-        return Load(Verdict.REFUSED, verifier_reason(words) or "bpftrace does not say why")
+        return Load(LoadVerdict.REFUSED, verifier_reason(words) or "bpftrace does not say why")
     if status is not None and int(status[1][:4]) == _EXPIRED:
         reason = f"bpftrace had not loaded its program after {_SECONDS} s: the node is too busy, or the command is slow"
-        return Load(Verdict.FAILED, f"{reason}; time `{shlex.join(bpftrace)} --version` on the node", SLOW_START)
+        return Load(LoadVerdict.FAILED, f"{reason}; time `{shlex.join(bpftrace)} --version` on the node", SLOW_START)
     number = status[1].decode() if status else "unknown"
-    return Load(Verdict.FAILED, " / ".join(_errors(words))[:400] or no_error(number, bpftrace))
+    return Load(LoadVerdict.FAILED, " / ".join(_errors(words))[:400] or no_error(number, bpftrace))
 
 
 def _errors(words: bytes) -> list[str]:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.model import Instance, NodeFacts
-from fleettrace.probes.model import ProbePlan, Rung
-from fleettrace.probes.namespaced import Process
+from fleettrace.probes.model import ProbeKind, ProbePlan
+from fleettrace.probes.pid_namespace import Process
 
 __all__ = ["PID_NAMESPACE", "check_namespace", "namespaced", "nested", "number_of", "unsupported_there"]
 
@@ -49,7 +49,7 @@ def check_namespace(facts: NodeFacts, plans: Sequence[tuple[Instance, ProbePlan]
     """Raise `HostError` where a program that counts these processes cannot be written."""
     if not facts.nested_pids:
         return
-    if any(plan.rung is Rung.SCRIPT for _, plan in plans):
+    if any(plan.probe_kind is ProbeKind.SCRIPT for _, plan in plans):
         raise _error("a program of your own (`--script`) compares bpftrace's numbers")
     if any(instance.pid_namespace is None for instance, _ in plans):
         raise _error("the namespace of a memcached could not be read")

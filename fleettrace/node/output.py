@@ -33,9 +33,9 @@ from typing import NamedTuple
 
 from fleettrace.node.entries import Entry, RawSlice, largest, printed_again, prune
 from fleettrace.node.plausible import MAX_INTEGER, ImplausibleError, OutputBounds, integer
-from fleettrace.node.words import WORDS, WORDS_MAX, WORDS_SHOWN, key_of_words
+from fleettrace.node.short_keys import WORDS, WORDS_MAX, WORDS_SHOWN, key_of_words
 
-__all__ = ["Attached", "Entry", "Noise", "OutputParser", "RawSlice", "Started"]
+__all__ = ["Attached", "Entry", "OutputParser", "RawSlice", "Started", "UnparsedLine"]
 
 _LONG = {b"c": "a", b"d": "b"}
 """The maps of long keys, and the slice each belongs to."""
@@ -88,13 +88,13 @@ class Started(NamedTuple):
     ns: int
 
 
-class Noise(NamedTuple):
+class UnparsedLine(NamedTuple):
     """A line that the program does not print: bpftrace's own words."""
 
     line: bytes
 
 
-Event = Attached | Started | Noise | RawSlice
+Event = Attached | Started | UnparsedLine | RawSlice
 
 
 class OutputParser:
@@ -137,8 +137,11 @@ class OutputParser:
         self._kept: dict[str, dict[tuple[bytes, bytes], Entry]] = {what: {} for what in _KEPT.values()}
 
     def feed(self, data: bytes) -> list[Event]:
-        """What `data` completes. What cannot be understood is `Noise`. Raises `ImplausibleError` for what has the
-        program's nonce and still cannot be its output: numbers that no kernel counts, more than the program prints."""
+        """Return the events that `data` completes; a line that cannot be parsed is an `UnparsedLine`.
+
+        Raises `ImplausibleError` for a line with the program's nonce that the program cannot have printed: numbers that
+        no kernel counts, or more than it prints.
+        """
         buffer = self._buffer + data
         for sign, short in self._signs:
             buffer = buffer.replace(sign, short)
@@ -195,7 +198,7 @@ class OutputParser:
             newline = buffer.find(b"\n", position)
             if newline < 0:
                 if len(buffer) - position > _LINE_MAX:
-                    events.append(Noise(buffer[position : position + 200]))
+                    events.append(UnparsedLine(buffer[position : position + 200]))
                     position = len(buffer)
                 break
             self._line(buffer[position:newline], events)
@@ -318,7 +321,7 @@ class OutputParser:
         elif attached := _ATTACHED.match(line):
             events.append(Attached(int(attached[1])))
         elif not _MAP_LINE.match(line):
-            events.append(Noise(line[:200]))
+            events.append(UnparsedLine(line[:200]))
 
     def _marked(self, mark: re.Match[bytes], events: list[Event]) -> None:
         word, name, ns = mark[1], (mark[2] or b"").decode(), integer(mark[3] or b"0", MAX_INTEGER, "a time")

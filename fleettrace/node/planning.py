@@ -12,10 +12,10 @@ from fleettrace.node.binaries import BinaryCatalog, BinaryChangedError
 from fleettrace.node.binding import BINARY_CHANGED
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
-from fleettrace.node.obstacles import PREEMPTIBLE, check_visible, obstacles
-from fleettrace.probes.ladder import UnsupportedError, syscall_plan
-from fleettrace.probes.model import ProbePlan, Rung, Wish
-from fleettrace.probes.optimised import choose_for_kernel
+from fleettrace.node.trace_obstacles import PREEMPTIBLE, check_visible, obstacles
+from fleettrace.probes.model import ProbeKind, ProbeOptions, ProbePlan
+from fleettrace.probes.optimized_uprobes import choose_for_kernel
+from fleettrace.probes.selection import UnsupportedError, syscall_plan
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Connection
 
@@ -88,8 +88,8 @@ def plan_instances(
     catalog: BinaryCatalog,
     facts: NodeFacts,
     instances: Sequence[Instance],
-    wish: Wish,
-    refused: Collection[Rung] = (),
+    wish: ProbeOptions,
+    refused: Collection[ProbeKind] = (),
 ) -> list[Planned]:
     """A plan for each instance; every real inode is looked at once. Raises `HostError` when the connection breaks.
 
@@ -124,14 +124,19 @@ def _planned(
     instance: Instance,
     analysis: BinaryAnalysis | Failure,
     facts: NodeFacts,
-    wish: Wish,
-    refused: Collection[Rung],
+    wish: ProbeOptions,
+    refused: Collection[ProbeKind],
 ) -> Planned:
-    if instance.proxy and wish.script is None and wish.rung in (None, Rung.SYSCALL) and Rung.SYSCALL not in refused:
+    if (
+        instance.proxy
+        and wish.script is None
+        and wish.probe_kind in (None, ProbeKind.SYSCALL)
+        and ProbeKind.SYSCALL not in refused
+    ):
         version, build_id = (None, None) if isinstance(analysis, Failure) else (analysis.version, analysis.build_id)
         return Planned(instance, syscall_plan(wish, _PROXY), version=version, build_id=build_id)
     if isinstance(analysis, Failure):
-        if analysis.code != BINARY_CHANGED and wish.script is None and wish.rung in (None, Rung.SYSCALL):
+        if analysis.code != BINARY_CHANGED and wish.script is None and wish.probe_kind in (None, ProbeKind.SYSCALL):
             return Planned(instance, syscall_plan(wish, f"not item, usdt or command: {analysis.message}"))
         return Planned(instance, failure=analysis)
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from operator import itemgetter
 
-from fleettrace.node.lines import requests_of_line
+from fleettrace.node.ascii_protocol import requests_of_line
 from fleettrace.node.output import Entry, RawSlice
 from fleettrace.node.plausible import LATE_S, MAX_RATE, ImplausibleError
-from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
+from fleettrace.probes.model import ProbeKind, ProbePlan, TraceSettings
 from fleettrace.summary.counts import OPS, Summary
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key
-from fleettrace.summary.slices import MapLimits, SliceCounts, Spread, add_slice, spread_over
+from fleettrace.summary.slices import MapLimits, SliceCounts, SliceSpread, add_slice, spread_over
 
 __all__ = ["MAX_BYTES", "Slicer"]
 
@@ -107,10 +107,10 @@ class Slicer:
             self.garbled = True
             return {}
         self._end_ns = max(start, end)
-        # A program of the user's own prints its map once: of the course of that there is nothing to tell.
+        # A program of the user's own prints its map once: of the timeline of that there is nothing to tell.
         once = any(plan.script is not None for plan in self._plans.values())
         began = self._start_ns
-        spread = Spread(0) if once else spread_over(start - began, end - began, self._bucket_ns, self._buckets)
+        spread = SliceSpread(0) if once else spread_over(start - began, end - began, self._bucket_ns, self._buckets)
         parts = self._parts(raw, self.slices, start, end)
         self.slices += 1
         summaries = {}
@@ -220,7 +220,7 @@ class Slicer:
         """Count one process's entries into its part of the slice."""
         plan = self._plans[pid]
         self._listed[pid] += sum(map(_REQUESTS, entries))
-        if plan.rung is Rung.COMMAND:
+        if plan.probe_kind is ProbeKind.COMMAND:
             for entry in entries:
                 _count_line(part, entry, plan)
             return
@@ -275,7 +275,7 @@ _LINE_TAGS = {op: index for index, op in enumerate(OPS)}
 
 def _tags(plan: ProbePlan) -> tuple[str | None, ...] | None:
     """The op of each tag: for lines, the controller finds the op itself."""
-    return OPS if plan.rung is Rung.COMMAND else plan.tagging.ops
+    return OPS if plan.probe_kind is ProbeKind.COMMAND else plan.tagging.ops
 
 
 def _op_of(plan: ProbePlan) -> Callable[[int], str | None] | None:

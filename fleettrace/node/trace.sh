@@ -1,7 +1,7 @@
 # Run one bpftrace program on a node, bounded there, and leave nothing behind.
 #
 # POSIX sh. Set before it: $seconds (the bound), $pids (the traced processes), $strings and $entries (bpftrace's
-# limits), and as arguments the words of the command that runs bpftrace. Stands behind looking.sh, which looks at the
+# limits), and as arguments the words of the command that runs bpftrace. Stands behind sampler.sh, which looks at the
 # memcacheds from before the trace until after it, definitions.sh, and binding.sh, which leaves $program (its text),
 # $held (as guard.pl wants it) and $overlays (lines `PATH OCTAL`: symbol files for this trace only, in printf's octal
 # form, for the paths in the program). $guard_pl is the text of guard.pl. Where it is $detached, $folder is a private

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.node.sampling import Look
+from fleettrace.node.samples import Sample
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure
 
@@ -80,7 +80,7 @@ class TraceEnd:
     """The pids of whose requests too many may or may not be of the kinds asked for (`--ops`)."""
     start_ns: int = 0
     """When the counting began, by the node's monotonic clock."""
-    looks: dict[int, list[Look]] = field(default_factory=dict)
+    looks: dict[int, list[Sample]] = field(default_factory=dict)
     """By pid, in order, on the same clock."""
     overfull: bool = False
     """The map of a program of the user's own was full."""

@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from secrets import token_hex
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.node.binding import RefusedError, refusals, site_lines
-from fleettrace.node.complaints import complaints, no_error
+from fleettrace.node.binding import RefusedError, refusals, target_lines
 from fleettrace.node.discovery import set_words
 from fleettrace.node.journal import entry, user_and_host
 from fleettrace.node.model import Instance
 from fleettrace.node.namespace import namespaced
-from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlice, Started
+from fleettrace.node.output import Attached, Event, OutputParser, RawSlice, Started, UnparsedLine
 from fleettrace.node.plausible import ENDING_S, STARTUP_S, ImplausibleError, OutputBounds, implausible
-from fleettrace.node.rates import assignments
 from fleettrace.node.records import Record, RecordReader
-from fleettrace.node.sampling import Look, LookReader, in_order
+from fleettrace.node.request_rates import assignments
+from fleettrace.node.samples import Sample, SampleReader, in_order
 from fleettrace.node.scripts import script_text
 from fleettrace.node.slicing import Slicer
+from fleettrace.node.stderr_lines import complaints, no_error
 from fleettrace.node.trace_end import (
     NOT_ATTACHED,
     OVERWRITTEN,
@@ -36,13 +36,13 @@ from fleettrace.node.trace_end import (
     stat_fields,
 )
 from fleettrace.node.verifier import logged, refused, verifier_reason
-from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
-from fleettrace.probes.program import Site, program, unsafe, uprobe_count
+from fleettrace.probes.model import KeyLayout, ProbeKind, ProbePlan, TraceSettings
+from fleettrace.probes.program import ProbeTarget, program, unsafe, uprobe_count
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure
 from fleettrace.transport.interface import Chunk, Execution, Limits, Stream
 
-__all__ = ["HostTrace", "sites_of"]
+__all__ = ["HostTrace", "probe_targets"]
 
 _WORDS_KEPT = 8192
 _TAGS = frozenset(
@@ -62,13 +62,13 @@ _SAME_CLOCK_NS = 50_000_000
 _EXE = re.compile(rb"^/proc/(\d{1,10})/exe (\d{1,20}:\d{1,20})$", re.MULTILINE)
 
 
-def sites_of(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[Site]:
+def probe_targets(plans: Sequence[tuple[Instance, ProbePlan]]) -> list[ProbeTarget]:
     """One site for each real inode and probe kind: a uprobe fires for every process of the inode. A proxy is traced by
     another kind than a server of the same binary."""
-    by_inode: dict[tuple[str, Rung], tuple[ProbePlan, list[int]]] = {}
+    by_inode: dict[tuple[str, ProbeKind], tuple[ProbePlan, list[int]]] = {}
     for instance, plan in plans:
-        by_inode.setdefault((instance.binary.inode, plan.rung), (plan, []))[1].append(instance.pid)
-    return [Site(plan, tuple(pids), namespaced(pids, plans)) for plan, pids in by_inode.values()]
+        by_inode.setdefault((instance.binary.inode, plan.probe_kind), (plan, []))[1].append(instance.pid)
+    return [ProbeTarget(plan, tuple(pids), namespaced(pids, plans)) for plan, pids in by_inode.values()]
 
 
 class HostTrace:
@@ -89,7 +89,7 @@ class HostTrace:
         *,
         bucket_s: float = 1.0,
         places: str = "",
-        looks: Sequence[Look] = (),
+        looks: Sequence[Sample] = (),
         begin_ns: int | None = None,
         lead_s: float = 0.0,
         startup_s: float = STARTUP_S,
@@ -100,7 +100,7 @@ class HostTrace:
     ) -> None:
         self._bpftrace = bpftrace
         self._plans = {instance.pid: (instance, plan) for instance, plan in plans}
-        self._sites = sites_of(plans)
+        self._sites = probe_targets(plans)
         self._layout = layout
         self._settings = settings
         self._places = places
@@ -108,7 +108,7 @@ class HostTrace:
         self._on_start = on_start
         self._on_slice = on_slice
         self._records = RecordReader()
-        self._looks = LookReader()
+        self._looks = SampleReader()
         self._start_ns = 0
         self._begin_ns = begin_ns
         self._lead_s = lead_s
@@ -161,7 +161,7 @@ class HostTrace:
             "pids": " ".join(str(pid) for pid in self._plans),
             "strings": str(self._layout.strlen),
             "entries": str(self._settings.entries),
-            "sites": site_lines(self._bound),
+            "sites": target_lines(self._bound),
             "guard_pl": script_text("guard.pl"),
             "detached": "no" if self._begin_ns is None else "yes",
             "logged": entry(self._run, user_and_host(), self._plans),
@@ -256,7 +256,7 @@ class HostTrace:
                     parts = self._slicer.add(event, self._parser.now_ns, apart=self._on_slice is not None)
                     if self._on_slice is not None:
                         self._on_slice(parts)
-                case Noise(line):
+                case UnparsedLine(line):
                     if len(self._noise) < 20:
                         self._noise.append(line)
 
@@ -334,7 +334,7 @@ class HostTrace:
         return {pid: failure for pid, failure in found.items() if pid in self._plans}
 
     @property
-    def _traced_sites(self) -> list[Site]:
+    def _traced_sites(self) -> list[ProbeTarget]:
         """The sites that a detached trace did not leave out on its node."""
         refused = self._refused
         return [site for site in self._sites if not refused.keys() >= set(site.pids)]
@@ -363,7 +363,7 @@ class HostTrace:
                 processes[int(pid[0])] = TracedProcess(start=int(fields[19]))
         return processes
 
-    def _looks_by_pid(self) -> dict[int, list[Look]]:
+    def _looks_by_pid(self) -> dict[int, list[Sample]]:
         clocks = re.fullmatch(rb"(\d{1,15})\.(\d\d) (\d{1,19})", (self._seen.get("clocks") or [b""])[-1])
         offset = int(clocks[1] + clocks[2]) * 10_000_000 - int(clocks[3]) if clocks else 0
         looks = [*self._early_looks, *self._looks.looks]

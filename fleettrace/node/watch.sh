@@ -2,7 +2,7 @@
 #
 # POSIX sh with bash or perl, awk, sort and head. Set before it: $seconds (how long), $watched (lines `WHERE ADDRESS
 # PORT`, WHERE being a process whose network namespace to enter, or `-`), $entries (keys counted of each at the most)
-# and $printed (those printed, the largest ones). Stands behind looking.sh.
+# and $printed (those printed, the largest ones). Stands behind sampler.sh.
 #
 # Prints lines of words, the first being the memcached's number, from 1 on:
 #   N ok UPTIME       it has begun to tell              N refused TEXT    it will not, or cannot be reached

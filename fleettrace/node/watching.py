@@ -17,11 +17,11 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.model import Endpoint, Instance, NodeBinary, NodeFacts
 from fleettrace.node.planning import Planned
 from fleettrace.node.plausible import MAX_INTEGER, MAX_RATE, ImplausibleError, implausible, integer
-from fleettrace.node.rates import assignments, look_at
-from fleettrace.node.sampling import LookReader, in_order
+from fleettrace.node.request_rates import assignments, sample_rates
+from fleettrace.node.samples import SampleReader, in_order
 from fleettrace.node.scripts import script_text
 from fleettrace.node.trace_end import TraceEnd
-from fleettrace.probes.model import ProbePlan, Rung, TraceSettings
+from fleettrace.probes.model import ProbeKind, ProbePlan, TraceSettings
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key
 from fleettrace.summary.run import Failure, ProbeVerdict
@@ -61,12 +61,12 @@ def plan_watch(instances: Sequence[Instance]) -> list[Planned]:
             continue
         where = instance.endpoints[0]
         verdict = ProbeVerdict(
-            Rung.WATCH.value,
+            ProbeKind.WATCH.value,
             exact=False,
             cost=COST_US,
             why=f"memcached's own `watch fetchers` on port {where.port}; it may leave lines out",
         )
-        planned.append(Planned(instance, ProbePlan(Rung.WATCH, "", verdict, pointer="", length="")))
+        planned.append(Planned(instance, ProbePlan(ProbeKind.WATCH, "", verdict, pointer="", length="")))
     return planned
 
 
@@ -146,7 +146,7 @@ class WatchTrace:
         self._settings = settings
         self._on_start = on_start
         self._told = [_Told() for _ in instances]
-        self._looks = LookReader()
+        self._looks = SampleReader()
         self._buffer = b""
         self._ended = False
         self._words = b""
@@ -184,7 +184,7 @@ class WatchTrace:
         timing = f"0.2 {sparse:.2f} {sparse * 100:.0f} {duration * 100:.0f}"
         places = {one.pid: one.endpoints[0] for one in self._instances}
         text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in own.items())
-        looking = assignments(timing, look_at(self._facts, self._instances, places))
+        looking = assignments(timing, sample_rates(self._facts, self._instances, places))
         return (text + looking + script_text("watch.sh")).encode()
 
     def read(self, execution: Execution) -> TraceEnd:
@@ -280,7 +280,7 @@ class WatchTrace:
         cut = told.smallest if len(told.keys) >= self._settings.printed_once else 0
         absent = told.numbers.get("skipped", 0) + lost + cut
         # A key that is listed was counted from its first line on, but for those that memcached left out.
-        keys = {key: KeyCount(count, covered=lost + cut, course=[count]) for key, count in told.keys.items()}
+        keys = {key: KeyCount(count, covered=lost + cut, timeline=[count]) for key, count in told.keys.items()}
         summary = Summary(total, absent, keys, [total])
         summary.bound(max(1, self._settings.keys // len(self._instances)))
         return summary

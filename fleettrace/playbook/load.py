@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fleettrace.playbook.layout import Layout
 from fleettrace.playbook.model import Play, PlayOutput
-from fleettrace.playbook.problems import Place, PlaybookError, Problems
-from fleettrace.playbook.shapes import WRONG
-from fleettrace.playbook.variables import Scope, names_in
-from fleettrace.playbook.yamltree import MAX_BYTES, Kind, Node, read_tree, text_node
+from fleettrace.playbook.problems import Location, PlaybookError, Problems
+from fleettrace.playbook.schema import Layout
+from fleettrace.playbook.schema_types import WRONG
+from fleettrace.playbook.variables import VariableScope, names_in
+from fleettrace.playbook.yamltree import MAX_BYTES, Node, NodeKind, read_tree, text_node
 
 __all__ = ["Loaded", "load_playbooks"]
 
@@ -57,18 +57,18 @@ class _Loader:
         self.names: set[str] = set()
         self._layout = layout
         self._given = variables
-        self._titles: dict[str, Place] = {}
-        self._written: dict[str, Place] = {}
+        self._titles: dict[str, Location] = {}
+        self._written: dict[str, Location] = {}
         self._files = 0
 
     def playbook(self, file: Path) -> None:
         """Read a playbook that was asked for."""
         self._file(file, _Way(file.stem, variables={}), None)
 
-    def _file(self, file: Path, way: _Way, asked: Place | None) -> None:
+    def _file(self, file: Path, way: _Way, asked: Location | None) -> None:
         """Read a file that is asked for at that place; None: by the user."""
         self.problems.opened(str(file))
-        place = Place(str(file), 1, 1)
+        place = Location(str(file), 1, 1)
         if file.resolve() in way.files:
             circle = [*way.files[way.files.index(file.resolve()) :], file.resolve()]
             names = " -> ".join(each.name for each in circle)
@@ -94,8 +94,8 @@ class _Loader:
             self._entries(tree, file, replace(way, files=(*way.files, file.resolve())))
 
     def _entries(self, tree: Node, file: Path, way: _Way) -> None:
-        if tree.kind is not Kind.LIST or not tree.items:
-            shown = "an empty list" if tree.kind is Kind.LIST else str(tree.kind)
+        if tree.kind is not NodeKind.LIST or not tree.items:
+            shown = "an empty list" if tree.kind is NodeKind.LIST else str(tree.kind)
             self.problems.add(tree.place, f"here is {shown}; expected a list of plays: - name: ...")
         for entry in tree.items:
             if len(self.plays) >= _MAX_PLAYS:
@@ -140,10 +140,10 @@ class _Loader:
         self._check_outputs(play.outputs)
         self.plays.append(play)
 
-    def _filled(self, entry: Node, scope: Scope) -> Node:
+    def _filled(self, entry: Node, scope: VariableScope) -> Node:
         """The entry with its variables put in, but in `vars`, which are put in where they are used."""
         self.names |= names_in(entry)
-        if entry.kind is not Kind.MAPPING:
+        if entry.kind is not NodeKind.MAPPING:
             return entry
         pairs = ((key, value if key.text == "vars" else scope.fill(value)) for key, value in entry.entries)
         return replace(entry, entries=tuple(pairs))
@@ -154,13 +154,13 @@ class _Loader:
         self.names |= {key.text for key, _ in pairs}
         return {key.text: value for key, value in pairs}
 
-    def _scope(self, own: Mapping[str, Node], way: _Way, file: Path) -> Scope:
+    def _scope(self, own: Mapping[str, Node], way: _Way, file: Path) -> VariableScope:
         """From weak to strong: the play's own, those of the includes that led to it, those given by the user."""
-        folder = replace(text_node(str(file.absolute().parent), Place(str(file), 1, 1)), plain=True)
-        return Scope({"playbook_dir": folder, **own, **way.variables, **self._given}, self.problems)
+        folder = replace(text_node(str(file.absolute().parent), Location(str(file), 1, 1)), plain=True)
+        return VariableScope({"playbook_dir": folder, **own, **way.variables, **self._given}, self.problems)
 
     def _check_outputs(self, outputs: Sequence[PlayOutput]) -> None:
-        to_stdout: dict[str, Place] = {}
+        to_stdout: dict[str, Location] = {}
         for output in outputs:
             if output.file is not None:
                 name = str(Path(output.file).absolute())
@@ -170,7 +170,7 @@ class _Loader:
             else:
                 self._alone(to_stdout, "", output.place, "stdout is taken by the output")
 
-    def _alone(self, taken: dict[str, Place], what: str, place: Place, words: str) -> None:
+    def _alone(self, taken: dict[str, Location], what: str, place: Location, words: str) -> None:
         """Note a problem if there is another of that name; the same lines, included twice, are two."""
         if what in taken:
             self.problems.add(place, f"{words} at {taken[what]} already; expected another one")

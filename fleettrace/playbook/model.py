@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fleettrace.playbook.problems import Place
+from fleettrace.playbook.problems import Location
 
 if TYPE_CHECKING:
-    from fleettrace.playbook.notify.interface import Target
+    from fleettrace.playbook.notify.interface import NotifyTarget
     from fleettrace.playbook.rules.language import Rule
 
 __all__ = ["Play", "PlayOutput", "chosen"]
@@ -22,7 +22,7 @@ class PlayOutput:
     format: str
     file: str | None
     """None: to stdout."""
-    place: Place
+    place: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,15 @@ class Play:
     name: str
     """No other play of the playbook has it."""
     hosts: str
-    place: Place
-    places: Mapping[str, Place] = field(default_factory=dict)
+    place: Location
+    places: Mapping[str, Location] = field(default_factory=dict)
     """Where the value of each key that is given stands."""
     sweep: Mapping[str, str | bool | list[str]] = field(default_factory=dict)
     """Options of `fleettrace run` by their long names, as texts that it takes; True and False for switches."""
     keep: str | None = None
     rules: tuple[Rule, ...] = ()
     outputs: tuple[PlayOutput, ...] = ()
-    notify: tuple[Target, ...] = ()
+    notify: tuple[NotifyTarget, ...] = ()
     tags: frozenset[str] = frozenset()
 
     @property
@@ -50,7 +50,7 @@ class Play:
         """What the history and the lock know it by."""
         return f"{self.playbook}/{self.name}"
 
-    def where(self, key: str) -> Place:
+    def where(self, key: str) -> Location:
         """Where the value of that key stands; the play where it is left out."""
         return self.places.get(key, self.place)
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from fleettrace.errors import ConfigError
 
-__all__ = ["Place", "PlaybookError", "Problem", "Problems", "meant"]
+__all__ = ["Location", "PlaybookError", "Problem", "Problems", "meant"]
 
 _MOST = 100
 """Problems told of: beyond that a file is no playbook at all."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Location:
     """Where something stands: line and column from 1 on."""
 
     file: str
@@ -30,7 +30,7 @@ class Place:
 class Problem:
     """One thing that is wrong."""
 
-    place: Place
+    place: Location
     message: str
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class Problems:
         """Problems are told in the order in which their files were opened."""
         self._files.setdefault(file)
 
-    def add(self, place: Place, message: str) -> None:
+    def add(self, place: Location, message: str) -> None:
         """Note one; the same one at the same place, met by several ways, is one."""
         self._found.setdefault(Problem(place, message))
 

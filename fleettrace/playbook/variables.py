@@ -11,10 +11,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from fleettrace.playbook.problems import Place, Problems, meant
-from fleettrace.playbook.yamltree import MAX_NODES, Kind, Node
+from fleettrace.playbook.problems import Location, Problems, meant
+from fleettrace.playbook.yamltree import MAX_NODES, Node, NodeKind
 
-__all__ = ["NAME", "Scope", "names_in"]
+__all__ = ["NAME", "VariableScope", "names_in"]
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _USE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
@@ -33,7 +33,7 @@ def names_in(node: Node) -> set[str]:
     return found
 
 
-class Scope:
+class VariableScope:
     """What names stand for in one play."""
 
     def __init__(self, variables: Mapping[str, Node], problems: Problems) -> None:
@@ -53,7 +53,7 @@ class Scope:
         size = 1 + sum(one.size for one in (*items, *(value for _, value in entries)))
         if size > MAX_NODES:
             self._problems.add(node.place, f"with its variables this has more than {MAX_NODES:,} values")
-            return Node(Kind.BROKEN, node.place)
+            return Node(NodeKind.BROKEN, node.place)
         return replace(node, items=items, entries=entries, size=size)
 
     def _text(self, node: Node) -> Node:
@@ -63,13 +63,13 @@ class Scope:
         made, end, broken = [], 0, False
         for use in _USE.finditer(node.text):
             value = self._value(use[1].strip(), self._use_place(node, use.start()))
-            if value.kind in (Kind.LIST, Kind.MAPPING):
+            if value.kind in (NodeKind.LIST, NodeKind.MAPPING):
                 self._problems.add(
                     self._use_place(node, use.start()),
                     f"the variable {use[1].strip()!r} is {value.kind}, which cannot stand inside a text; expected a "
                     "text or a number, or the variable alone",
                 )
-            broken = broken or value.kind in (Kind.LIST, Kind.MAPPING, Kind.BROKEN)
+            broken = broken or value.kind in (NodeKind.LIST, NodeKind.MAPPING, NodeKind.BROKEN)
             made += [node.text[end : use.start()], value.text]
             end = use.end()
         rest = node.text[end:]
@@ -83,12 +83,12 @@ class Scope:
         if len(text) > _MAX_TEXT:
             self._problems.add(node.place, f"with its variables this is longer than {_MAX_TEXT:,} characters")
             broken = True
-        return Node(Kind.BROKEN, node.place) if broken else Node(Kind.TEXT, node.place, text)
+        return Node(NodeKind.BROKEN, node.place) if broken else Node(NodeKind.TEXT, node.place, text)
 
-    def _value(self, name: str, place: Place) -> Node:
+    def _value(self, name: str, place: Location) -> Node:
         if name in self._known:
             return self._known[name]
-        broken = Node(Kind.BROKEN, place)
+        broken = Node(NodeKind.BROKEN, place)
         if not NAME.fullmatch(name):
             self._problems.add(
                 place,
@@ -110,6 +110,6 @@ class Scope:
         return value
 
     @staticmethod
-    def _use_place(node: Node, offset: int) -> Place:
+    def _use_place(node: Node, offset: int) -> Location:
         start = node.begins
-        return node.place if start is None else Place(start.file, start.line, start.column + offset)
+        return node.place if start is None else Location(start.file, start.line, start.column + offset)

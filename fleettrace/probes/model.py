@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fleettrace.binary.cheapest import Spot
+from fleettrace.binary.cheapest import Instruction
 from fleettrace.probes.tags import Tagging
 from fleettrace.summary.run import ProbeVerdict
 
-__all__ = ["WORD", "Bound", "KeyLayout", "Overlay", "ProbePlan", "Rung", "Script", "TraceSettings", "Wish"]
+__all__ = ["WORD", "Bound", "KeyLayout", "Overlay", "ProbeKind", "ProbeOptions", "ProbePlan", "Script", "TraceSettings"]
 
 WORD = 8
 """Bytes of a key in each integer."""
 
 
-class Rung(StrEnum):
+class ProbeKind(StrEnum):
     """The ways of seeing requests, best first (docs/probes.md)."""
 
     ITEM = "item"
@@ -93,10 +93,10 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ProbeOptions:
     """What the user wants of every probe."""
 
-    rung: Rung | None = None
+    probe_kind: ProbeKind | None = None
     """None: the best that works."""
     ops: frozenset[str] | None = None
     """Only requests of these kinds; None: of every kind."""
@@ -112,7 +112,7 @@ class Wish:
 class ProbePlan:
     """How one binary is traced."""
 
-    rung: Rung
+    probe_kind: ProbeKind
     point: str
     """What the probe is attached to: a symbol's name, the binary's own or the overlay's."""
     verdict: ProbeVerdict
@@ -122,7 +122,7 @@ class ProbePlan:
     """Empty where a line ends with its NUL, which the program then looks for."""
     also: tuple[tuple[str, str, str], ...] = ()
     """More places of the same probe, where the compiler made several of it: point, pointer and length of each."""
-    spots: tuple[Spot, ...] = ()
+    spots: tuple[Instruction, ...] = ()
     """The instructions under its probes; none where bpftrace finds its places without the analysis."""
     overlay: Overlay | None = None
     tagging: Tagging = field(default_factory=Tagging)
@@ -141,7 +141,7 @@ class ProbePlan:
     @property
     def attaches(self) -> bool:
         """Whether it puts probes into the binary's own code."""
-        return self.rung not in (Rung.SYSCALL, Rung.WATCH)
+        return self.probe_kind not in (ProbeKind.SYSCALL, ProbeKind.WATCH)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cache
 
 from fleettrace.probes.layout import key_expression, key_sizes, word_expression, word_statements
-from fleettrace.probes.model import KeyLayout, ProbePlan, Rung, TraceSettings
-from fleettrace.probes.namespaced import ANY_PROCESS, Process, in_namespace
+from fleettrace.probes.model import KeyLayout, ProbeKind, ProbePlan, TraceSettings
+from fleettrace.probes.pid_namespace import ANY_PROCESS, Process, in_namespace
 from fleettrace.probes.script import fill, probe_count
 from fleettrace.probes.tags import REPEATED
 from fleettrace.resources import resource_dir
 
-__all__ = ["Site", "overlay_lines", "program", "unsafe", "uprobe_count"]
+__all__ = ["ProbeTarget", "overlay_lines", "program", "unsafe", "uprobe_count"]
 
 _COMMENT = re.compile(r"/\*.*?\*/\n?", re.DOTALL)
 _MAP = re.compile(r"@(\w+)")
@@ -27,12 +27,12 @@ INTERVALS = 3
 """Interval probes in bpftrace/ready.bt and slices.bt: bpftrace counts them among those it attaches."""
 ONCE = 2
 """Those in ready.bt and once.bt."""
-_PROBES = {Rung.SYSCALL: 3}
+_PROBES = {ProbeKind.SYSCALL: 3}
 """Probes in a rung's program, where it is not one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ProbeTarget:
     """One probe: a plan for one real inode, and the processes that run it, whose /proc/PID/exe leads to it."""
 
     plan: ProbePlan
@@ -52,7 +52,12 @@ def _filled(name: str, **values: object) -> str:
 
 
 def program(
-    sites: Sequence[Site], layout: KeyLayout, settings: TraceSettings, nonce: str = "NONCE", *, marked: bool = False
+    sites: Sequence[ProbeTarget],
+    layout: KeyLayout,
+    settings: TraceSettings,
+    nonce: str = "NONCE",
+    *,
+    marked: bool = False,
 ) -> str:
     """One program for all of a host's binaries. Raises `ValueError` for a point that is no name and no address.
 
@@ -85,13 +90,13 @@ def program(
     return _MARK.sub(rf'"#{nonce} ', _MAP.sub(rf"@\1_{nonce}", text))
 
 
-def unsafe(sites: Sequence[Site], text: str) -> bool:
+def unsafe(sites: Sequence[ProbeTarget], text: str) -> bool:
     """Whether bpftrace takes the program only with `--unsafe`: a probe is led to an address. Never for a user's own
     program, to which that would open the shell."""
     return not any(site.plan.script for site in sites) and _ADDRESS.search(text) is not None
 
 
-def overlay_lines(sites: Sequence[Site]) -> str:
+def overlay_lines(sites: Sequence[ProbeTarget]) -> str:
     """Return the sites' symbol overlays for a node's script: a line each, `PID BYTES`, in printf(1)'s octal form."""
     lines = []
     for site in sites:
@@ -101,13 +106,15 @@ def overlay_lines(sites: Sequence[Site]) -> str:
     return "\n".join(lines)
 
 
-def uprobe_count(sites: Sequence[Site]) -> int | None:
+def uprobe_count(sites: Sequence[ProbeTarget]) -> int | None:
     """How many probes bpftrace has to say it attaches for the program to be whole; None where only it can know."""
     total = 0
     for site in sites:
         plan = site.plan
         if plan.script is None:
-            total += _PROBES.get(plan.rung, 1) + len(plan.also) + (plan.misses is not None) + (plan.sizes is not None)
+            total += (
+                _PROBES.get(plan.probe_kind, 1) + len(plan.also) + (plan.misses is not None) + (plan.sizes is not None)
+            )
             continue
         own = probe_count(plan.script)
         if own is None:
@@ -116,13 +123,13 @@ def uprobe_count(sites: Sequence[Site]) -> int | None:
     return total + (ONCE if any(site.plan.script is not None for site in sites) else INTERVALS)
 
 
-def _site(site: Site, layout: KeyLayout) -> Iterator[str]:
+def _site(site: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
     """The probes on one binary, for the PID namespace that the node's /proc is of."""
     for part in _probes(site, layout):
         yield in_namespace(part, site.namespaced) if site.namespaced else part
 
 
-def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
+def _probes(site: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
     plan = site.plan
     pids = ANY_PROCESS if site.namespaced else " || ".join(f"pid == {pid}" for pid in site.pids)
     if plan.script is not None:
@@ -141,7 +148,7 @@ def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
         return
     where = {"pid": site.pids[0], "pids": pids}
     # A system call's tracepoint is not in the process's own code.
-    anywhere = plan.rung is Rung.SYSCALL
+    anywhere = plan.probe_kind is ProbeKind.SYSCALL
     keys = {
         "short": layout.short,
         "words": word_statements(layout, anywhere=anywhere),
@@ -152,7 +159,7 @@ def _probes(site: Site, layout: KeyLayout) -> Iterator[str]:
     count = _filled("count", **keys, wanted=_wanted(plan), remember=_remember(plan))
     for point, pointer, length in ((plan.point, plan.pointer, plan.length), *plan.also):
         yield _filled(
-            plan.rung.value,
+            plan.probe_kind.value,
             **where,
             point=_checked(point),
             pointer=pointer,

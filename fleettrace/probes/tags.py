@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fleettrace.binary.analysis import BinaryAnalysis
 from fleettrace.binary.callsites import CallSite, Operation
-from fleettrace.binary.cheapest import Spot
+from fleettrace.binary.cheapest import Instruction
 from fleettrace.binary.elf import Machine
 from fleettrace.binary.repeats import Caller
 
@@ -39,7 +39,7 @@ class Tagging:
     repeats: int = 0
 
 
-def tagging(analysis: BinaryAnalysis, spot: Spot) -> Tagging:
+def tagging(analysis: BinaryAnalysis, spot: Instruction) -> Tagging:
     """The tagging for a probe at `spot`."""
     address = _return_address(analysis.machine, spot)
     if address is None:
@@ -68,7 +68,7 @@ def tagging(analysis: BinaryAnalysis, spot: Spot) -> Tagging:
     )
 
 
-def _repeats(analysis: BinaryAnalysis, spot: Spot, known: Mapping[int, str]) -> Iterator[str]:
+def _repeats(analysis: BinaryAnalysis, spot: Instruction, known: Mapping[int, str]) -> Iterator[str]:
     """The statements that tell look-ups made for the second time, from the return addresses further up the stack."""
     if spot.return_offset is None:
         return
@@ -96,7 +96,7 @@ def _position(return_offset: int, caller: Caller) -> str:
     return f"{frame} + {caller.offset}"
 
 
-def _return_address(machine: Machine, spot: Spot) -> str | None:
+def _return_address(machine: Machine, spot: Instruction) -> str | None:
     # bpftrace's name of aarch64's link register (src/arch/aarch64.cpp); pointer authentication leaves its low bits.
     if machine is Machine.AARCH64:
         return None if spot.return_offset is not None else 'reg("r30")'

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from heapq import nlargest
 
 from fleettrace.errors import HostState
-from fleettrace.report.course import mark
-from fleettrace.report.folding import fold
+from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import Cause, find_causes, loads
 from fleettrace.report.model import HostRow, KeyRow, Report, Spread, TemplateRow, TopHost, Totals
 from fleettrace.report.templates import Templates
+from fleettrace.report.timeline import trend_of
 from fleettrace.summary.counts import OPS, KeyCount
 from fleettrace.summary.fleet import Ranked
 from fleettrace.summary.run import Coverage, HostResult, InstanceResult, RunResult, Warn
@@ -104,8 +104,8 @@ def _key_rows(run: RunResult, top: int, total: int | None, rate: float | None) -
 def _key_row(
     ranked: Ranked, run: RunResult, share: float | None, rate: float | None, host_requests: int | None, traced: int
 ) -> KeyRow:
-    known, fleet_course = ranked.known, run.fleet.course
-    course = tuple(known.course) + (0,) * (len(fleet_course) - len(known.course))
+    known, fleet_timeline = ranked.known, run.fleet.timeline
+    timeline = tuple(known.timeline) + (0,) * (len(fleet_timeline) - len(known.timeline))
     top_host = TopHost(ranked.top_host, ranked.top_requests, _part(ranked.top_requests, host_requests))
     return KeyRow(
         key=ranked.key,
@@ -121,8 +121,8 @@ def _key_row(
         hosts=ranked.hosts,
         spread=_spread(ranked, traced),
         top_host=top_host if ranked.top_host else None,
-        course=course,
-        mark=mark(course, fleet_course, run.info.bucket_s),
+        timeline=timeline,
+        trend=trend_of(timeline, fleet_timeline, run.info.bucket_s),
     )
 
 
@@ -173,7 +173,7 @@ def _host_row(host: HostResult, total: int | None, load: float | None, cause: Ca
         cause=cause,
         instances=tuple(host.instances),
         top=tuple(host.top),
-        course=tuple(host.course),
+        timeline=tuple(host.timeline),
         coverage=_coverage(host.instances),
     )
 
@@ -224,7 +224,7 @@ def _totals(run: RunResult, total: int | None, rate: float | None, load: Mapping
         coverage_unknown=tuple(_coverage_unknown(run)),
         imbalance=max(load.values(), default=None),
         tracer_cpu_s=sum(cpu) if cpu else None,
-        course=tuple(run.fleet.course),
+        timeline=tuple(run.fleet.timeline),
         missing=tuple(host.host for host in run.incomplete_hosts),
     )
 

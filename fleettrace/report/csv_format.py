@@ -42,7 +42,7 @@ COLUMNS = (
     "bytes_out_estimate",
     "keys",
     "hottest",
-    "mark",
+    "trend",
     "mark_at_s",
     "coverage",
     "error",
@@ -137,8 +137,8 @@ def _key(row: KeyRow) -> dict[str, Any]:
         "misses": row.misses,
         "value_bytes": row.value_bytes,
         "bytes_out_estimate": row.bytes_out,
-        "mark": None if row.mark is None else row.mark.kind.value,
-        "mark_at_s": None if row.mark is None else row.mark.at_s,
+        "trend": None if row.trend is None else row.trend.kind.value,
+        "mark_at_s": None if row.trend is None else row.trend.at_s,
     }
 
 

@@ -130,15 +130,15 @@ def _fit(text: str, cells: int) -> str:
 def _pieces(text: str) -> list[str]:
     """Each character of `text`, those that are not safe to show as an escape."""
     pieces: list[str] = []
-    marks = _MARKS_IN_A_ROW
+    trends = _MARKS_IN_A_ROW
     for char in text:
         if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me"):
-            marks += 1
-            pieces.append(char if marks <= _MARKS_IN_A_ROW and not _is_selector(char) else _escaped(char))
+            trends += 1
+            pieces.append(char if trends <= _MARKS_IN_A_ROW and not _is_selector(char) else _escaped(char))
             continue
         safe = char.isprintable() and char not in _BLANK and char != "\\"
         # A mark needs a letter to sit on; after an escape it would sit on the escape's last digit.
-        marks = 0 if safe and char != " " else _MARKS_IN_A_ROW
+        trends = 0 if safe and char != " " else _MARKS_IN_A_ROW
         pieces.append(char if safe else _escaped(char))
     return pieces
 

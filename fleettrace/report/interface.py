@@ -21,7 +21,7 @@ class FormatOptions:
 
     width: int | None = None
     """Columns of the terminal; None for a pipe or a file, where nothing is cut and no line is drawn."""
-    colour: bool = False
+    color: bool = False
     unicode: bool = True
     """Whether the stream can carry more than ASCII."""
     prometheus_keys: bool = False

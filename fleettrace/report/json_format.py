@@ -12,12 +12,21 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TextIO
 
-from fleettrace.report.course import Mark
 from fleettrace.report.escape import escape_key, escape_text, is_plain
 from fleettrace.report.imbalance import Cause
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow, Totals
+from fleettrace.report.timeline import Trend
 from fleettrace.summary.key import Key
-from fleettrace.summary.run import Container, Cost, Coverage, Failure, InstanceResult, ProbeVerdict, RunInfo, Warn
+from fleettrace.summary.run import (
+    Container,
+    Coverage,
+    Failure,
+    InstanceResult,
+    ProbeVerdict,
+    RunInfo,
+    TracingCost,
+    Warn,
+)
 
 __all__ = ["SCHEMA", "JsonFormatter", "key_fields", "rfc3339", "to_json"]
 
@@ -113,7 +122,7 @@ def _totals(totals: Totals) -> _Object:
         "coverage_unknown": list(totals.coverage_unknown),
         "imbalance": totals.imbalance,
         "tracer_cpu_s": totals.tracer_cpu_s,
-        "course": list(totals.course),
+        "timeline": list(totals.timeline),
     }
 
 
@@ -135,13 +144,13 @@ def _key(row: KeyRow) -> _Object:
         "top_host": None
         if row.top_host is None
         else {"host": row.top_host.host, "requests": row.top_host.requests, "share": row.top_host.share},
-        "course": list(row.course),
-        "mark": _mark(row.mark),
+        "timeline": list(row.timeline),
+        "trend": _trend(row.trend),
     }
 
 
-def _mark(mark: Mark | None) -> _Object | None:
-    return None if mark is None else {"kind": mark.kind.value, "at_s": mark.at_s}
+def _trend(trend: Trend | None) -> _Object | None:
+    return None if trend is None else {"kind": trend.kind.value, "at_s": trend.at_s}
 
 
 def _template(row: TemplateRow) -> _Object:
@@ -166,7 +175,7 @@ def _host(row: HostRow) -> _Object:
         "load": row.load,
         "cause": _cause(row.cause),
         "coverage": _coverage(row.coverage),
-        "course": list(row.course),
+        "timeline": list(row.timeline),
         "top": [{**key_fields(key), "requests": requests} for key, requests in row.top],
         "instances": [_instance(instance) for instance in row.instances],
     }
@@ -214,7 +223,7 @@ def _container(container: Container | None) -> _Object | None:
 
 def _probe(probe: ProbeVerdict) -> _Object:
     return {
-        "rung": probe.rung,
+        "kind": probe.probe_kind,
         "exact": probe.exact,
         "symbol": _text(probe.symbol),
         "offset": probe.offset,
@@ -224,7 +233,7 @@ def _probe(probe: ProbeVerdict) -> _Object:
     }
 
 
-def _cost(cost: Cost | None) -> _Object | None:
+def _cost(cost: TracingCost | None) -> _Object | None:
     if cost is None:
         return None
     return {"before_us": cost.before_us, "during_us": cost.during_us, "tracer_cpu_s": cost.tracer_cpu_s}

@@ -8,15 +8,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
-from fleettrace.report.course import sparkline
 from fleettrace.report.escape import escape_key, escape_markdown, escape_text
-from fleettrace.report.figures import minute, ops_mix, percent, plural, rate, seconds, since, spread_words, times, whole
-from fleettrace.report.folding import fold
+from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import HOT
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
+from fleettrace.report.number_format import (
+    minute,
+    ops_mix,
+    percent,
+    plural,
+    rate,
+    seconds,
+    since,
+    spread_words,
+    times,
+    whole,
+)
 from fleettrace.report.problems import problems
 from fleettrace.report.table_hosts import cause_words, split_hosts
 from fleettrace.report.table_keys import no_hot_member
+from fleettrace.report.timeline import sparkline
 
 __all__ = ["MarkdownFormatter"]
 
@@ -81,7 +92,7 @@ def _host(row: HostRow) -> list[str]:
 
 
 def _keys(report: Report) -> list[str]:
-    titles = ["key", "requests", "at most", "req/s", "share", "certified", "ops", "on", "course"]
+    titles = ["key", "requests", "at most", "req/s", "share", "certified", "ops", "on", "timeline"]
     return _table(titles, "lrrrrclll", map(_key, report.keys))
 
 
@@ -98,7 +109,7 @@ def _key(row: KeyRow) -> list[str]:
         "✓" if row.certified else "",
         ops_mix(row.ops),
         spread_words(row) + top,
-        " ".join(part for part in (sparkline(row.course, _COURSE), since(row.mark)) if part),
+        " ".join(part for part in (sparkline(row.timeline, _COURSE), since(row.trend)) if part),
     ]
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleettrace.errors import HostState
-from fleettrace.report.course import Mark
 from fleettrace.report.imbalance import Cause
+from fleettrace.report.timeline import Trend
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import Coverage, Failure, InstanceResult, RunInfo, Warn
 
@@ -62,8 +62,8 @@ class KeyRow:
     """Hosts that it was listed on."""
     spread: Spread
     top_host: TopHost | None
-    course: tuple[int, ...]
-    mark: Mark | None
+    timeline: tuple[int, ...]
+    trend: Trend | None
 
     @property
     def exact(self) -> bool:
@@ -103,7 +103,7 @@ class HostRow:
     instances: tuple[InstanceResult, ...]
     top: tuple[tuple[Key, int], ...]
     """Its own hottest keys, most first."""
-    course: tuple[int, ...]
+    timeline: tuple[int, ...]
     coverage: Coverage | None
 
     @property
@@ -142,7 +142,7 @@ class Totals:
     """The load of the hottest host, as a multiple of the mean."""
     tracer_cpu_s: float | None
     """CPU time of bpftrace on all hosts, as far as measured, in seconds."""
-    course: tuple[int, ...]
+    timeline: tuple[int, ...]
     missing: tuple[str, ...]
     """Hosts that some or all traffic is missing of."""
 

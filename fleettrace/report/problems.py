@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fleettrace.report.escape import escape_text
-from fleettrace.report.folding import fold_errors
+from fleettrace.report.host_folding import fold_errors
 from fleettrace.report.model import Report
 
 __all__ = ["problems"]

@@ -10,10 +10,10 @@ from io import StringIO
 from typing import TYPE_CHECKING, TextIO
 
 from fleettrace.report.escape import escape_text
-from fleettrace.report.figures import minute, percent, plural, rate, seconds, whole
-from fleettrace.report.folding import fold
+from fleettrace.report.host_folding import fold
 from fleettrace.report.interface import FormatOptions
 from fleettrace.report.model import Report
+from fleettrace.report.number_format import minute, percent, plural, rate, seconds, whole
 from fleettrace.report.problems import problems
 from fleettrace.report.table_grid import Screen, heading
 from fleettrace.report.table_hosts import hosts_part
@@ -65,8 +65,8 @@ def _console(options: FormatOptions, text: StringIO) -> Console:
     return Console(
         file=text,
         width=options.width or _ENDLESS,
-        color_system="standard" if options.colour else None,
-        force_terminal=options.colour,
+        color_system="standard" if options.color else None,
+        force_terminal=options.color,
         force_interactive=False,
         markup=False,
         emoji=False,

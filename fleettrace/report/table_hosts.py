@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fleettrace.errors import HostState
-from fleettrace.report.course import Mark
 from fleettrace.report.escape import escape_key, escape_text, shorten
-from fleettrace.report.figures import bar, percent, plural, rate, since, times
-from fleettrace.report.folding import fold
+from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import HOT, Cause, CauseKind
 from fleettrace.report.model import HostRow, Report
+from fleettrace.report.number_format import bar, percent, plural, rate, since, times
 from fleettrace.report.table_grid import Column, Name, Screen, grid, heading
+from fleettrace.report.timeline import Trend
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -38,10 +38,10 @@ def hosts_part(report: Report, screen: Screen) -> list[RenderableType]:
     """The lines of the hosts."""
     shown, others, untraced = split_hosts(report.hosts)
     lines: list[RenderableType] = [heading("hosts", _remark(report))]
-    marks = {row.key: row.mark for row in report.keys}
+    trends = {row.key: row.trend for row in report.keys}
     for row in shown:
         if row.cause is not None:
-            lines += _cause_lines(row, None if row.cause.key is None else marks.get(row.cause.key), screen)
+            lines += _cause_lines(row, None if row.cause.key is None else trends.get(row.cause.key), screen)
     if shown:
         lines.append(_grid(shown, screen))
     if others:
@@ -131,7 +131,7 @@ def _instances(row: HostRow) -> str:
     return escape_text("; ".join(names))
 
 
-def _cause_lines(row: HostRow, mark: Mark | None, screen: Screen) -> list[RenderableType]:
+def _cause_lines(row: HostRow, trend: Trend | None, screen: Screen) -> list[RenderableType]:
     """Which host, and what makes it hot, with since when: on one line, or the cause on a line of its own."""
     from rich.padding import Padding
     from rich.text import Text
@@ -140,7 +140,7 @@ def _cause_lines(row: HostRow, mark: Mark | None, screen: Screen) -> list[Render
     before, name, after = cause_words(row.cause)
     arrow = "->" if screen.ascii_only else "→"
     lead = Text.assemble((f"{arrow} ", "bold red"), f"{escape_text(row.host)} is at {times(row.load)} the mean;")
-    when = f" ({since(mark)})" if mark is not None else ""
+    when = f" ({since(trend)})" if trend is not None else ""
     indent = 2 + len(arrow) + 1
     room = None if screen.width is None else screen.width - indent
     fitted = name if room is None else shorten(name, max(room - len(before + when + after), 16), screen.ellipsis)

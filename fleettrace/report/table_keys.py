@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fleettrace.report.course import sparkline
 from fleettrace.report.escape import escape_key, escape_text
-from fleettrace.report.figures import compact, ops_mix, percent, rate, since, size, spread_words, whole
 from fleettrace.report.model import KeyRow, Report, Spread, TemplateRow
+from fleettrace.report.number_format import compact, ops_mix, percent, rate, since, size, spread_words, whole
 from fleettrace.report.table_grid import Column, Name, Screen, grid, heading
+from fleettrace.report.timeline import sparkline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -35,34 +35,34 @@ def keys_part(report: Report, screen: Screen) -> list[RenderableType]:
     rows = report.keys
     if not rows:
         return [heading("keys", "none was seen")]
-    mark = "*" if screen.ascii_only else "✓"
+    trend = "*" if screen.ascii_only else "✓"
     traced = report.totals.hosts_traced
     at_most = "<=" if screen.ascii_only else "≤"
     columns = [
-        Column("", [_styled(mark if row.certified else "", "bold green") for row in rows], right=False),
+        Column("", [_styled(trend if row.certified else "", "bold green") for row in rows], right=False),
         Column("requests", [whole(row.requests) for row in rows]),
         Column("at most", ["" if row.exact else f"{at_most}{_at_most(row, screen)}" for row in rows], style="dim"),
         Column("req/s", [rate(row.rate) if screen.wide else compact(row.rate) for row in rows]),
         Column("share", [_styled(percent(row.share), _heat(row)) for row in rows]),
         *_optional_columns(rows, screen),
         *_where(rows, traced, screen),
-        Column("course", [_course(row, screen) for row in rows], right=False),
+        Column("timeline", [_timeline(row, screen) for row in rows], right=False),
     ]
     names = [
-        Name(_key(row), since(row.mark, short=not screen.wide), "bold" if (row.share or 0) >= _HOT_SHARE else "")
+        Name(_key(row), since(row.trend, short=not screen.wide), "bold" if (row.share or 0) >= _HOT_SHARE else "")
         for row in rows
     ]
-    return [heading("keys", certified_words(report, mark)), grid(screen, columns, "key", names)]
+    return [heading("keys", certified_words(report, trend)), grid(screen, columns, "key", names)]
 
 
-def certified_words(report: Report, mark: str) -> str:
+def certified_words(report: Report, trend: str) -> str:
     """How sure the list is."""
     totals = report.totals
     if totals.missing:
         return "none is certified: hosts are missing"
     if not totals.certified:
         return "none is certified to be in the top " + str(report.top)
-    return f"{mark} {totals.certified} of {len(report.keys)} certified: surely in the top {report.top}"
+    return f"{trend} {totals.certified} of {len(report.keys)} certified: surely in the top {report.top}"
 
 
 def templates_part(report: Report, screen: Screen) -> list[RenderableType]:
@@ -135,9 +135,9 @@ def _where_narrow(row: KeyRow, traced: int) -> str:
     return name if row.hosts <= 1 else f"{name} +{row.hosts - 1}"
 
 
-def _course(row: KeyRow, screen: Screen) -> Text:
+def _timeline(row: KeyRow, screen: Screen) -> Text:
     cells = _COURSE_WIDE if screen.wide else _COURSE
-    return _styled(sparkline(row.course, cells, ascii_only=screen.ascii_only), "yellow" if row.mark else "cyan")
+    return _styled(sparkline(row.timeline, cells, ascii_only=screen.ascii_only), "yellow" if row.trend else "cyan")
 
 
 def _key(row: KeyRow) -> str:

@@ -20,7 +20,7 @@ from operator import add, neg
 
 from fleettrace.summary.key import Key
 
-__all__ = ["OPS", "KeyCount", "Summary", "add_courses", "add_known", "merge_ops", "truncated"]
+__all__ = ["OPS", "KeyCount", "Summary", "add_known", "add_timelines", "merge_ops", "truncated"]
 
 OPS = ("get", "set", "delete", "arith", "touch", "other")
 """What a request can be. `set` is every store (set, add, replace, append, prepend, cas), `arith` incr and decr."""
@@ -41,8 +41,8 @@ def merge_ops(a: Mapping[str, int] | None, b: Mapping[str, int] | None) -> dict[
     return merged
 
 
-def add_courses(a: list[int], b: Sequence[int]) -> list[int]:
-    """Add course `b` into `a`, bucket by bucket; the shorter one counts as zero past its end. Returns `a`."""
+def add_timelines(a: list[int], b: Sequence[int]) -> list[int]:
+    """Add timeline `b` into `a`, bucket by bucket; the shorter one counts as zero past its end. Returns `a`."""
     common = min(len(a), len(b))
     a[:common] = map(add, a, b)
     a.extend(b[common:])
@@ -77,7 +77,7 @@ def truncated(keys: Mapping[Key, KeyCount], most: int) -> tuple[dict[Key, KeyCou
 class KeyCount:
     """What one summary knows of one key."""
 
-    __slots__ = ("course", "covered", "misses", "ops", "requests", "value_bytes")
+    __slots__ = ("covered", "misses", "ops", "requests", "timeline", "value_bytes")
 
     def __init__(
         self,
@@ -86,14 +86,14 @@ class KeyCount:
         ops: dict[str, int] | None = None,
         misses: int | None = None,
         value_bytes: int | None = None,
-        course: list[int] | None = None,
+        timeline: list[int] | None = None,
     ) -> None:
         self.requests = requests
         self.covered = covered
         self.ops = ops
         self.misses = misses
         self.value_bytes = value_bytes
-        self.course = course if course is not None else []
+        self.timeline = timeline if timeline is not None else []
 
     def add(self, other: KeyCount) -> None:
         """Take in what another summary knows of the same key."""
@@ -106,12 +106,12 @@ class KeyCount:
                 self.ops[op] = self.ops.get(op, 0) + count
         self.misses = add_known(self.misses, other.misses)
         self.value_bytes = add_known(self.value_bytes, other.value_bytes)
-        add_courses(self.course, other.course)
+        add_timelines(self.timeline, other.timeline)
 
     def copy(self) -> KeyCount:
         """A count of the same values that shares nothing with this one."""
         ops = None if self.ops is None else dict(self.ops)
-        return KeyCount(self.requests, self.covered, ops, self.misses, self.value_bytes, list(self.course))
+        return KeyCount(self.requests, self.covered, ops, self.misses, self.value_bytes, list(self.timeline))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, KeyCount):
@@ -125,27 +125,27 @@ class KeyCount:
 
 
 class Summary:
-    """Requests by key over one window or several. `course` has the total of each bucket of time."""
+    """Requests by key over one window or several. `timeline` has the total of each bucket of time."""
 
-    __slots__ = ("absent", "course", "keys", "total")
+    __slots__ = ("absent", "keys", "timeline", "total")
 
     def __init__(
         self,
         total: int = 0,
         absent: int = 0,
         keys: dict[Key, KeyCount] | None = None,
-        course: list[int] | None = None,
+        timeline: list[int] | None = None,
     ) -> None:
         self.total = total
         self.absent = absent
         self.keys: dict[Key, KeyCount] = {} if keys is None else keys
-        self.course = [] if course is None else course
+        self.timeline = [] if timeline is None else timeline
 
     def add(self, other: Summary) -> None:
         """Merge another summary of other requests into this one. The caller sees to it that none is added twice."""
         self.total += other.total
         self.absent += other.absent
-        add_courses(self.course, other.course)
+        add_timelines(self.timeline, other.timeline)
         mine = self.keys
         for key, count in other.keys.items():
             known = mine.get(key)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from heapq import nlargest, nsmallest
 from typing import NamedTuple
 
-from fleettrace.summary.counts import KeyCount, Summary, add_courses, truncated
+from fleettrace.summary.counts import KeyCount, Summary, add_timelines, truncated
 from fleettrace.summary.cut import CutKeys
 from fleettrace.summary.key import Key
 
@@ -66,7 +66,7 @@ class FleetSummary:
     def __init__(self) -> None:
         self.total = 0
         self.absent = 0
-        self.course: list[int] = []
+        self.timeline: list[int] = []
         self.keys: dict[Key, FleetKey] = {}
         self.truncated = False
         """Keys were left out of `keys` to bound it: `absent` has room for them."""
@@ -90,7 +90,7 @@ class FleetSummary:
         bit = self._bits.setdefault(host, 1 << len(self._bits))
         self.total += whole.total
         self.absent += whole.absent
-        add_courses(self.course, whole.course)
+        add_timelines(self.timeline, whole.timeline)
         keys = self.keys
         for key, key_count in whole.keys.items():
             fleet_key = keys.get(key)
@@ -145,7 +145,7 @@ class FleetSummary:
 
     def _without_keys(self) -> FleetSummary:
         changed = FleetSummary()
-        changed.total, changed.absent, changed.course = self.total, self.absent, list(self.course)
+        changed.total, changed.absent, changed.timeline = self.total, self.absent, list(self.timeline)
         changed.truncated = self.truncated
         changed._sources, changed._bits = set(self._sources), dict(self._bits)
         return changed

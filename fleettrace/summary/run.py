@@ -14,7 +14,6 @@ from fleettrace.summary.key import Key
 
 __all__ = [
     "Container",
-    "Cost",
     "Coverage",
     "Failure",
     "HostResult",
@@ -22,6 +21,7 @@ __all__ = [
     "ProbeVerdict",
     "RunInfo",
     "RunResult",
+    "TracingCost",
     "Warn",
 ]
 
@@ -57,7 +57,7 @@ class Container:
 class ProbeVerdict:
     """Which rung of the ladder an instance is traced on, and why not a better one."""
 
-    rung: str | None
+    probe_kind: str | None
     """`item`, `usdt`, `command`, `syscall`, `watch`; None when no rung works."""
     exact: bool
     symbol: str | None = None
@@ -70,7 +70,7 @@ class ProbeVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class TracingCost:
     """What a trace cost, as measured: microseconds of CPU of the traced process per request, and of bpftrace."""
 
     before_us: float | None = None
@@ -112,7 +112,7 @@ class InstanceResult:
     requests: int | None = None
     absent: int | None = None
     error: Failure | None = None
-    cost: Cost | None = None
+    cost: TracingCost | None = None
     coverage: Coverage | None = None
 
 
@@ -126,7 +126,7 @@ class HostResult:
     instances: list[InstanceResult] = field(default_factory=list)
     top: list[tuple[Key, int]] = field(default_factory=list)
     """The host's own hottest keys, most first: what is left of its summary after it went into the fleet's."""
-    course: list[int] = field(default_factory=list)
+    timeline: list[int] = field(default_factory=list)
 
     @property
     def requests(self) -> int | None:
@@ -160,7 +160,7 @@ class RunInfo:
     duration_s: float
     version: str
     bucket_s: float = 1.0
-    """Seconds in one bucket of every course."""
+    """Seconds in one bucket of every timeline."""
     finished: datetime | None = None
     options: str = ""
     """The options that decide what is counted and where, as JSON: runs with others are not alike."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 
-__all__ = ["MapLimits", "SliceCounts", "Spread", "add_slice", "spread_over"]
+__all__ = ["MapLimits", "SliceCounts", "SliceSpread", "add_slice", "spread_over"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ _SLIVER = 50
 """A slice that reaches into a bucket with less than this part (a fiftieth) of the bucket's length is left out of it."""
 
 
-class Spread(NamedTuple):
+class SliceSpread(NamedTuple):
     """The buckets of a timeline that a slice lies in: the first one, and how much of the slice is in each."""
 
     first: int
@@ -74,7 +74,7 @@ class Spread(NamedTuple):
         return [end - start for start, end in pairwise(borders)]
 
 
-def spread_over(start_ns: int, end_ns: int, bucket_ns: int, buckets: int) -> Spread:
+def spread_over(start_ns: int, end_ns: int, bucket_ns: int, buckets: int) -> SliceSpread:
     """Return how a slice lies over a timeline of `buckets` buckets; what is behind its end belongs to the last one.
 
     Times are since the timeline's start.
@@ -90,7 +90,7 @@ def spread_over(start_ns: int, end_ns: int, bucket_ns: int, buckets: int) -> Spr
     while len(weights) > 1 and weights[0] * _SLIVER < bucket_ns:
         weights.pop(0)
         first += 1
-    return Spread(first, tuple(weights)) if len(weights) > 1 else Spread(first)
+    return SliceSpread(first, tuple(weights)) if len(weights) > 1 else SliceSpread(first)
 
 
 def hidden_bounds(part: SliceCounts, limits: MapLimits) -> tuple[int, int]:
@@ -111,7 +111,7 @@ def hidden_bounds(part: SliceCounts, limits: MapLimits) -> tuple[int, int]:
 
 
 def add_slice(
-    into: Summary, part: SliceCounts, limits: MapLimits, spread: Spread, op_of: Callable[[int], str | None] | None
+    into: Summary, part: SliceCounts, limits: MapLimits, spread: SliceSpread, op_of: Callable[[int], str | None] | None
 ) -> None:
     """Add one instance's slice to a summary, over whose timeline the slice's counts are spread.
 
@@ -122,24 +122,24 @@ def add_slice(
     absent = min(max(0, part.total - sum(part.counts.values())), entry * limits.tags + dropped)
     into.total += part.total
     into.absent += absent
-    _spread_in(into.course, spread, part.total)
+    _spread_in(into.timeline, spread, part.total)
     keys, bucket, alone = into.keys, spread.first, len(spread.weights) == 1
     names: dict[int, str | None] = {} if op_of is None else {tag: op_of(tag) for tag in {tag for _, tag in part.counts}}
     for (key, tag), count in part.counts.items():
         op = names.get(tag)
         known = keys.get(key)
         if known is None:
-            course = [*([0] * bucket), *([count] if alone else spread.parts(count))]
-            keys[key] = KeyCount(count, ops=None if op is None else {op: count}, course=course)
+            timeline = [*([0] * bucket), *([count] if alone else spread.parts(count))]
+            keys[key] = KeyCount(count, ops=None if op is None else {op: count}, timeline=timeline)
             continue
         known.requests += count
-        course = known.course
+        timeline = known.timeline
         if not alone:
-            _spread_in(course, spread, count)
-        elif len(course) == bucket:
-            course.append(count)
+            _spread_in(timeline, spread, count)
+        elif len(timeline) == bucket:
+            timeline.append(count)
         else:
-            _count_in(course, bucket, count)
+            _count_in(timeline, bucket, count)
         ops = known.ops
         if op is None or ops is None:
             known.ops = None
@@ -153,15 +153,15 @@ def add_slice(
             keys[key].covered += absent - (min(absent, entry * others + dropped) if others else 0)
 
 
-def _spread_in(course: list[int], spread: Spread, count: int) -> None:
+def _spread_in(timeline: list[int], spread: SliceSpread, count: int) -> None:
     for bucket, part in enumerate(spread.parts(count), spread.first):
-        _count_in(course, bucket, part)
+        _count_in(timeline, bucket, part)
 
 
-def _count_in(course: list[int], bucket: int, count: int) -> None:
-    missing = bucket - len(course)
+def _count_in(timeline: list[int], bucket: int, count: int) -> None:
+    missing = bucket - len(timeline)
     if missing < 0:
-        course[bucket] += count
+        timeline[bucket] += count
     else:
-        course.extend([0] * missing)
-        course.append(count)
+        timeline.extend([0] * missing)
+        timeline.append(count)

@@ -7,7 +7,7 @@ by what it read from its sockets.
 from __future__ import annotations
 
 from fleettrace.node.model import Instance
-from fleettrace.node.sampling import read_between, surely_counted
+from fleettrace.node.samples import read_between, surely_counted
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import ProbePlan
 from fleettrace.summary.run import Failure
@@ -54,7 +54,7 @@ def blindness(end: TraceEnd, instance: Instance, plan: ProbePlan, traced: int) -
 
 def _failure(pid: int, plan: ProbePlan, traced: int, evidence: str) -> Failure:
     saw = f"{traced:,} of them" if traced else "no request"
-    where = f"the probe `{plan.rung}`" + (f" on {plan.verdict.symbol}" if plan.verdict.symbol else "")
+    where = f"the probe `{plan.probe_kind}`" + (f" on {plan.verdict.symbol}" if plan.verdict.symbol else "")
     return Failure(
         BLIND,
         f"the trace of pid {pid} is blind: {evidence} in the window and {where} saw {saw}, so nothing is reported of "

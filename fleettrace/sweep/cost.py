@@ -10,10 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from fleettrace.node.sampling import Look, counted, cpu_between
+from fleettrace.node.samples import Sample, counted, cpu_between
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import KeyLayout, TraceSettings
-from fleettrace.summary.run import Cost, Coverage, ProbeVerdict
+from fleettrace.summary.run import Coverage, ProbeVerdict, TracingCost
 
 __all__ = [
     "MAP_MEMORY",
@@ -80,13 +80,13 @@ def may_cost(rate: float | None, max_cost: float) -> bool:
     return rate is None or Prediction(rate, WORST_US).cores > max_cost
 
 
-def most_us(cost: Cost) -> float | None:
+def most_us(cost: TracingCost) -> float | None:
     """Return what the probe of a measured trace cost a request at the most: all of its CPU where the CPU before the
     trace is not known. None where there was too little traffic to cost anything."""
     return None if cost.during_us is None else max(0.0, cost.during_us - (cost.before_us or 0.0))
 
 
-def measured_verdict(verdict: ProbeVerdict, cost: Cost | None) -> ProbeVerdict:
+def measured_verdict(verdict: ProbeVerdict, cost: TracingCost | None) -> ProbeVerdict:
     """Return the verdict with the cost that the trace measured, if no model predicted one."""
     if verdict.cost is not None or cost is None or cost.before_us is None or cost.during_us is None:
         return verdict
@@ -143,7 +143,9 @@ def coverage_of(end: TraceEnd, pid: int, traced: int) -> Coverage | None:
     return Coverage(span._replace(greatest=latest.greatest).nearest(traced), traced)
 
 
-def costs_of(end: TraceEnd, requests: Mapping[int, int], coverage: Mapping[int, Coverage | None]) -> dict[int, Cost]:
+def costs_of(
+    end: TraceEnd, requests: Mapping[int, int], coverage: Mapping[int, Coverage | None]
+) -> dict[int, TracingCost]:
     """What the trace cost each of the processes that it counted `requests` of.
 
     bpftrace's own CPU is one number for the host; each process has the part of it that its requests have of all.
@@ -154,7 +156,7 @@ def costs_of(end: TraceEnd, requests: Mapping[int, int], coverage: Mapping[int, 
         looks = end.looks.get(pid, [])
         covered = coverage.get(pid)
         share = traced / total if total else 1 / len(requests)
-        costs[pid] = Cost(
+        costs[pid] = TracingCost(
             before_us=_before(looks, end.start_ns),
             during_us=_each_us(
                 cpu_between(looks, end.start_ns, end.start_ns + round(end.window_s * 1e9)),
@@ -165,7 +167,7 @@ def costs_of(end: TraceEnd, requests: Mapping[int, int], coverage: Mapping[int, 
     return costs
 
 
-def _before(looks: Sequence[Look], start_ns: int) -> float | None:
+def _before(looks: Sequence[Sample], start_ns: int) -> float | None:
     told = [
         look
         for look in looks

@@ -15,15 +15,15 @@ from fleettrace.node.binding import RefusedError
 from fleettrace.node.detach import GONE_STATUS, NodeClock, collect, leave, read_clock, remove
 from fleettrace.node.planning import Planned
 from fleettrace.node.plausible import ENDING_S, STARTUP_S
-from fleettrace.node.rates import look_at
+from fleettrace.node.request_rates import sample_rates
 from fleettrace.node.tracing import HostTrace
 from fleettrace.summary.run import HostResult, Warn
-from fleettrace.sweep.detach_model import Detach, LeftTrace
-from fleettrace.sweep.dropping import without
+from fleettrace.sweep.detach_model import Detach, DetachedTrace
 from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase, WindowsBegan
-from fleettrace.sweep.fitting import Traced, check_loads
+from fleettrace.sweep.exclusion import without
 from fleettrace.sweep.host import HostSweep, failed_outcome
 from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
+from fleettrace.sweep.program_selection import Traced, check_loads
 from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask
 from fleettrace.transport.interface import Connection
@@ -55,8 +55,8 @@ class DetachedSweep(HostSweep):
     detach: Detach
     begins_at: float
     """The agreed moment, on the controller's monotonic clock."""
-    _left: dict[str, LeftTrace] = field(default_factory=dict)
-    _began: dict[str, tuple[float, LeftTrace]] = field(default_factory=dict)
+    _left: dict[str, DetachedTrace] = field(default_factory=dict)
+    _began: dict[str, tuple[float, DetachedTrace]] = field(default_factory=dict)
     """When the window really began on each host."""
 
     def run(self, task: HostTask) -> HostOutcome:
@@ -84,7 +84,7 @@ class DetachedSweep(HostSweep):
             traced.plans,
             traced.layout,
             bounds,
-            places=look_at(traced.found.facts, [instance for instance, _ in traced.plans], busy.places),
+            places=sample_rates(traced.found.facts, [instance for instance, _ in traced.plans], busy.places),
             looks=busy.looks,
             begin_ns=clock.monotonic_at(self.begins_at),
             lead_s=ATTACH_S,
@@ -96,7 +96,7 @@ class DetachedSweep(HostSweep):
         late = time.monotonic() > self.begins_at - ATTACH_S / 2
         over = (time.monotonic() + ATTACH_S if late else self.begins_at) + bounds.duration_s + AFTER_S
         pause = max(0.0, over - time.monotonic())
-        left = LeftTrace(
+        left = DetachedTrace(
             host=name,
             folder=folder,
             nonce=trace.nonce,
@@ -113,7 +113,7 @@ class DetachedSweep(HostSweep):
         self.tell(HostProgressed(name, Phase.LEAVE))
         return HostOutcome(HostResult(name, HostState.OK), later_s=pause)
 
-    def _collect(self, task: HostTask, left: LeftTrace) -> HostOutcome:
+    def _collect(self, task: HostTask, left: DetachedTrace) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.COLLECT))
         try:
             connection = task.transport.connect(task.target)
@@ -128,7 +128,7 @@ class DetachedSweep(HostSweep):
         except HostError as error:
             return failed_outcome(task, error if self.stop.reason is None else self.stop.error())
 
-    def _collected(self, task: HostTask, left: LeftTrace, connection: Connection) -> HostOutcome:
+    def _collected(self, task: HostTask, left: DetachedTrace, connection: Connection) -> HostOutcome:
         plans = [(each.instance, each.plan) for each in left.planned if each.plan is not None]
         names = {instance.pid: instance.id for instance, _ in plans}
 
@@ -168,7 +168,7 @@ class DetachedSweep(HostSweep):
         outcome.warnings.extend(left.warnings)
         return outcome
 
-    def _remove(self, task: HostTask, left: LeftTrace, connection: Connection) -> None:
+    def _remove(self, task: HostTask, left: DetachedTrace, connection: Connection) -> None:
         """All of it has arrived."""
         self.detach.collected(task.name)
         try:
@@ -177,7 +177,7 @@ class DetachedSweep(HostSweep):
             # It removes itself later.
             return
 
-    def began(self, left: LeftTrace, start_ns: int) -> None:
+    def began(self, left: DetachedTrace, start_ns: int) -> None:
         """A trace's window began at this time of its host's monotonic clock."""
         self._began[left.host] = left.clock.controllers(start_ns), left
 

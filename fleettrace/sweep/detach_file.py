@@ -20,26 +20,26 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from fleettrace.errors import ConfigError
 from fleettrace.summary.run import RunInfo
-from fleettrace.sweep.detach_model import LeftTrace
+from fleettrace.sweep.detach_model import DetachedTrace
 
-__all__ = ["LeftFile", "LeftRun", "decode", "encode", "read_left_file"]
+__all__ = ["DetachedRun", "DetachedRunFile", "decode", "encode", "read_detached_run"]
 
 _SCHEMA = "fleettrace/left/1"
 
 
 @dataclass(frozen=True, slots=True)
-class LeftRun:
+class DetachedRun:
     """What such a file says: a run, its hosts in order, and the traces that nobody has collected."""
 
     info: RunInfo
     hosts: tuple[str, ...]
-    left: Mapping[str, LeftTrace]
+    left: Mapping[str, DetachedTrace]
 
 
-class LeftFile:
+class DetachedRunFile:
     """Written as things happen, from many threads; gone when everything was collected."""
 
-    def __init__(self, path: Path, known: LeftRun | None = None) -> None:
+    def __init__(self, path: Path, known: DetachedRun | None = None) -> None:
         """Begin a file, or go on with the one that says what is `known`. Raises `ConfigError`."""
         self.path = path
         self.failed: str | None = None
@@ -63,7 +63,7 @@ class LeftFile:
         """The first line."""
         self._write({"schema": _SCHEMA, "run": encode(info), "hosts": list(hosts)})
 
-    def left(self, trace: LeftTrace) -> None:
+    def left(self, trace: DetachedTrace) -> None:
         """A trace was left."""
         with self._lock:
             self._open.add(trace.host)
@@ -95,9 +95,9 @@ class LeftFile:
             self.path.unlink(missing_ok=True)
 
 
-def read_left_file(path: Path) -> LeftRun:
+def read_detached_run(path: Path) -> DetachedRun:
     """Read such a file. Raises `ConfigError`."""
-    left: dict[str, LeftTrace] = {}
+    left: dict[str, DetachedTrace] = {}
     try:
         first, *rest = path.read_bytes().split(b"\n")
         head = json.loads(first)
@@ -110,7 +110,7 @@ def read_left_file(path: Path) -> LeftRun:
             except ValueError:
                 continue
             if "left" in said:
-                trace = decode(LeftTrace, said["left"])
+                trace = decode(DetachedTrace, said["left"])
                 left[trace.host] = trace
             elif "collected" in said:
                 left.pop(str(said["collected"]), None)
@@ -118,7 +118,7 @@ def read_left_file(path: Path) -> LeftRun:
         raise ConfigError(f"cannot read it: {error.strerror}", file=path) from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(f"this is no list of traces that were left on hosts ({error})", file=path) from None
-    return LeftRun(info, hosts, left)
+    return DetachedRun(info, hosts, left)
 
 
 def encode(value: Any) -> Any:

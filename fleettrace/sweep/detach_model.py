@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from fleettrace.node.detach import NodeClock
 from fleettrace.node.planning import Planned
-from fleettrace.node.sampling import Look
+from fleettrace.node.samples import Sample
 from fleettrace.probes.model import KeyLayout, TraceSettings
 from fleettrace.summary.run import Warn
 
-__all__ = ["Detach", "LeftTrace"]
+__all__ = ["Detach", "DetachedTrace"]
 
 
 @dataclass(frozen=True, slots=True)
-class LeftTrace:
+class DetachedTrace:
     """A trace on a host that nobody is logged in to, and all that is needed to read its output."""
 
     host: str
@@ -24,7 +24,7 @@ class LeftTrace:
     planned: tuple[Planned, ...]
     layout: KeyLayout
     bounds: TraceSettings
-    looks: tuple[Look, ...]
+    looks: tuple[Sample, ...]
     warnings: tuple[Warn, ...]
     clock: NodeClock
     ends: float
@@ -41,9 +41,9 @@ class Detach:
 
     ttl_s: float
     """Seconds that the output of a trace stays on its host if nobody collects it."""
-    known: Mapping[str, LeftTrace] | None = None
+    known: Mapping[str, DetachedTrace] | None = None
     """Left by an earlier controller, by host: these are collected, and any other host is traced at once."""
     resumable: bool = False
     """Another run will know of what this one has left."""
-    left: Callable[[LeftTrace], None] = _nothing
+    left: Callable[[DetachedTrace], None] = _nothing
     collected: Callable[[str], None] = _nothing

@@ -17,7 +17,9 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.probes.model import TraceSettings
 from fleettrace.summary.run import Failure, HostResult, RunInfo, RunResult, Warn
+from fleettrace.sweep.cancellation import Cancellation, Reason
 from fleettrace.sweep.detach import DetachedSweep, lead_s
+from fleettrace.sweep.event_queue import EventQueue
 from fleettrace.sweep.events import (
     Event,
     HostFinished,
@@ -34,13 +36,11 @@ from fleettrace.sweep.events import (
     ignore,
 )
 from fleettrace.sweep.host import HostSweep
-from fleettrace.sweep.inbox import Inbox
 from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.retry import pause_s
 from fleettrace.sweep.settings import FLEET_KEYS, HostTask, SweepSettings, kept_keys, printed_entries
-from fleettrace.sweep.stop import Reason, Stop
-from fleettrace.sweep.turns import Turn, Turns
 from fleettrace.sweep.waves import excess, in_waves
+from fleettrace.sweep.work_queue import Attempt, WorkQueue
 from fleettrace.transport.shortage import shortage
 
 __all__ = ["GRACE_S", "Sweep"]
@@ -73,11 +73,11 @@ class Sweep:
     catalog: BinaryCatalog
     listener: Listener = ignore
     clock: Callable[[], float] = time.monotonic
-    stop: Stop = field(default_factory=Stop)
+    stop: Cancellation = field(default_factory=Cancellation)
     slices: bool = True
     """Whether the listener wants to hear of slices."""
-    _arrived: Inbox = field(default_factory=Inbox)
-    _turns: Turns = field(default_factory=Turns)
+    _arrived: EventQueue = field(default_factory=EventQueue)
+    _turns: WorkQueue = field(default_factory=WorkQueue)
     _threads: int = 0
     _awaited: set[str] = field(default_factory=set)
     """The hosts of the wave that are not done."""
@@ -168,7 +168,7 @@ class Sweep:
     def _begin(self, host_sweep: HostSweep, wave: Sequence[HostTask]) -> None:
         """Let the hosts of a wave be taken, by as many threads as there are hosts, at most `forks`."""
         self._awaited = {task.name for task in wave}
-        self._turns.add(Turn(task) for task in wave)
+        self._turns.add(Attempt(task) for task in wave)
         missing = max(0, min(self.settings.forks, len(wave)) - self._threads)
         self._threads += missing
         for _ in range(min(missing, _STARTED_AT_ONCE)):
@@ -195,7 +195,7 @@ class Sweep:
             if dealt_with is not None:
                 dealt_with.wait()
 
-    def _swept(self, host_sweep: HostSweep, turn: Turn) -> HostOutcome | None:
+    def _swept(self, host_sweep: HostSweep, turn: Attempt) -> HostOutcome | None:
         """What a host's turn came to; None where it will have another."""
         task = turn.task
         if turn.failed is not None and self.stop.reason is not None:
@@ -214,7 +214,7 @@ class Sweep:
             trace = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
             return HostOutcome(HostResult(task.name, HostState.TRACE_FAILED, failure), traceback=trace)
         if outcome.later_s is not None:
-            self._turns.add([Turn(task, again=True)], outcome.later_s)
+            self._turns.add([Attempt(task, again=True)], outcome.later_s)
             return None
         failed = outcome.result.error
         if not outcome.curable or failed is None:
@@ -222,7 +222,7 @@ class Sweep:
         if turn.attempt <= self.settings.retries:
             pause = pause_s(turn.attempt)
             self._arrived.put(HostRetried(task.name, turn.attempt, failed, pause))
-            self._turns.add([Turn(task, turn.attempt + 1, outcome, turn.again)], pause)
+            self._turns.add([Attempt(task, turn.attempt + 1, outcome, turn.again)], pause)
             return None
         if turn.attempt > 1:
             outcome.result.error = replace(failed, message=f"{failed.message} ({turn.attempt} attempts)")

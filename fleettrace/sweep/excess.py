@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from fleettrace.node.model import Instance
 from fleettrace.node.plausible import IMPLAUSIBLE
-from fleettrace.node.sampling import most_counted, most_read
+from fleettrace.node.samples import most_counted, most_read
 from fleettrace.node.trace_end import TraceEnd
-from fleettrace.probes.model import ProbePlan, Rung
+from fleettrace.probes.model import ProbeKind, ProbePlan
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure
 
@@ -79,7 +79,7 @@ def excess(end: TraceEnd, instance: Instance, plan: ProbePlan, summary: Summary)
         )
     lookups = _lookups(summary)
     # Other probe kinds see requests that memcached refuses, and counts in nothing, before it looks anything up.
-    if plan.rung is not Rung.ITEM or lookups <= counted * (1 + PART_SLACK) + REQUESTS_SLACK:
+    if plan.probe_kind is not ProbeKind.ITEM or lookups <= counted * (1 + PART_SLACK) + REQUESTS_SLACK:
         return None
     return Excess(
         Failure(

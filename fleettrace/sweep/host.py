@@ -7,19 +7,20 @@ from dataclasses import dataclass, field, replace
 
 from fleettrace.errors import ConfigError, HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
-from fleettrace.node.discovery import look_around
+from fleettrace.node.discovery import discover
 from fleettrace.node.model import Discovery, NodeFacts
 from fleettrace.node.namespace import unsupported_there
-from fleettrace.node.obstacles import PREEMPTIBLE, PREEMPTION_UNKNOWN, obstacles
 from fleettrace.node.planning import Planned, check_able, check_empty
-from fleettrace.node.rates import Busyness, look_at, look_early
+from fleettrace.node.request_rates import RequestRates, sample_early, sample_rates
 from fleettrace.node.trace_end import NOT_ATTACHED, OVERWRITTEN, REFUSED, TraceEnd
+from fleettrace.node.trace_obstacles import PREEMPTIBLE, PREEMPTION_UNKNOWN, obstacles
 from fleettrace.node.tracing import HostTrace
-from fleettrace.probes.model import Rung, TraceSettings
-from fleettrace.probes.optimised import optimises
+from fleettrace.probes.model import ProbeKind, TraceSettings
+from fleettrace.probes.optimized_uprobes import optimises
 from fleettrace.probes.script import has_own_points
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn
+from fleettrace.sweep.cancellation import Cancellation
 from fleettrace.sweep.claims import Claims
 from fleettrace.sweep.cost import (
     MIN_WINDOW_S,
@@ -32,15 +33,14 @@ from fleettrace.sweep.cost import (
     most_us,
     sized,
 )
-from fleettrace.sweep.dropping import leaving_out
 from fleettrace.sweep.events import Event, HostProgressed, InstanceStarted, Phase, SliceArrived, ignore
-from fleettrace.sweep.fitting import Fitting, Traced, rehearse
+from fleettrace.sweep.exclusion import leaving_out
 from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
+from fleettrace.sweep.program_selection import ProgramSelection, Traced, rehearse
 from fleettrace.sweep.retry import curable
 from fleettrace.sweep.settings import HostTask, SweepSettings
-from fleettrace.sweep.stop import Stop
 from fleettrace.sweep.unreadable import add_unreadable
-from fleettrace.sweep.watched import watch_host
+from fleettrace.sweep.watch import watch_host
 from fleettrace.transport.interface import Connection
 
 __all__ = ["HostSweep", "doubt", "failed_outcome", "node_warnings"]
@@ -63,7 +63,7 @@ class HostSweep:
     settings: SweepSettings
     bounds: TraceSettings
     catalog: BinaryCatalog
-    stop: Stop
+    stop: Cancellation
     tell: Callable[[Event], None]
     slices: bool = True
     """Whether anybody wants to hear of slices: to tell them apart takes as long as to count them."""
@@ -94,7 +94,7 @@ class HostSweep:
 
     def _sweep(self, task: HostTask, connection: Connection) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.DISCOVER))
-        found = look_around(connection, task.bpftrace, task.scope)
+        found = discover(connection, task.bpftrace, task.scope)
         found, doubles = self.claims.first(task.name, found, task.wanted)
         every = not self.settings.trace
         try:
@@ -104,7 +104,7 @@ class HostSweep:
             every = True
         outcome.warnings.extend(doubles)
         add_unreadable(outcome.result, found.facts)
-        if outcome.result.state is not HostState.NO_INSTANCES and self.settings.wish.rung is not Rung.WATCH:
+        if outcome.result.state is not HostState.NO_INSTANCES and self.settings.wish.probe_kind is not ProbeKind.WATCH:
             outcome.warnings.extend(node_warnings(task.name, found.facts, outcome.result, every=every))
         if any(warning.code in (PREEMPTIBLE, PREEMPTION_UNKNOWN) for warning in outcome.warnings):
             doubt(outcome.result)
@@ -113,7 +113,7 @@ class HostSweep:
         return outcome
 
     def _discovered(self, task: HostTask, connection: Connection, found: Discovery) -> HostOutcome:
-        if self.settings.wish.rung is Rung.WATCH:
+        if self.settings.wish.probe_kind is ProbeKind.WATCH:
             return watch_host(
                 task,
                 connection,
@@ -129,7 +129,7 @@ class HostSweep:
             return HostOutcome(HostResult(task.name, HostState.NO_INSTANCES))
         check_able(found, preemptible=self.settings.allow_preemptible)
         self.tell(HostProgressed(task.name, Phase.PLAN))
-        fitting = Fitting(task, connection, found, instances, self.catalog, self.settings.wish, self.bounds)
+        fitting = ProgramSelection(task, connection, found, instances, self.catalog, self.settings.wish, self.bounds)
         with unsupported_there(found.facts, (REFUSED, *NOT_ATTACHED)):
             return fitting.outcome(self._attempt if self.settings.trace else rehearse(self.bounds))
 
@@ -161,10 +161,10 @@ class HostSweep:
         outcome.warnings.extend(warnings)
         return outcome
 
-    def _busyness(self, traced: Traced) -> Busyness:
+    def _busyness(self, traced: Traced) -> RequestRates:
         """How many requests a second each instance gets, as it says itself. A trace of a second counts those of one
         that does not, and measures what a probe costs where no model predicts that and it may be too much."""
-        busy = look_early(traced.connection, traced.found.facts, [instance for instance, _ in traced.plans])
+        busy = sample_early(traced.connection, traced.found.facts, [instance for instance, _ in traced.plans])
         if self.bounds.duration_s <= MIN_WINDOW_S:
             return busy
         silent = [(one, plan) for one, plan in traced.plans if one.pid not in busy.rates and plan.verdict.cost]
@@ -191,7 +191,7 @@ class HostSweep:
             costs={pid: most_us(cost) for pid, cost in costs_of(end, requests, coverage).items()},
         )
 
-    def _bounds(self, traced: Traced, busy: Busyness) -> tuple[TraceSettings, list[Warn]]:
+    def _bounds(self, traced: Traced, busy: RequestRates) -> tuple[TraceSettings, list[Warn]]:
         """The bounds of the trace of this host, and what is to be said of them."""
         known = [busy.rates[one.pid] for one, _ in traced.plans if one.pid in busy.rates]
         rate = sum(known) if len(known) == len(traced.plans) else None
@@ -230,7 +230,7 @@ class HostSweep:
         )
         return [Warn("probe-on-nop", message, traced.task.name)]
 
-    def _trace(self, traced: Traced, bounds: TraceSettings, busy: Busyness, *, heard: bool) -> TraceEnd:
+    def _trace(self, traced: Traced, bounds: TraceSettings, busy: RequestRates, *, heard: bool) -> TraceEnd:
         """Trace them. Only if `heard`, the sweep's listener hears of it."""
         name = traced.task.name
         names = {instance.pid: instance.id for instance, _ in traced.plans}
@@ -247,7 +247,7 @@ class HostSweep:
             traced.layout,
             bounds,
             bucket_s=self.settings.bucket_s,
-            places=look_at(traced.found.facts, [instance for instance, _ in traced.plans], busy.places),
+            places=sample_rates(traced.found.facts, [instance for instance, _ in traced.plans], busy.places),
             looks=busy.looks,
             run=self.run_id,
             on_start=started,

@@ -9,16 +9,16 @@ from fleettrace.errors import HostState
 from fleettrace.node.binding import REFUSALS
 from fleettrace.node.planning import Planned
 from fleettrace.node.trace_end import TraceEnd
-from fleettrace.probes.model import Rung
+from fleettrace.probes.model import ProbeKind
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, Warn
 from fleettrace.sweep.blindness import blindness
+from fleettrace.sweep.cancellation import Reason
 from fleettrace.sweep.cost import costs_of, coverage_of, measured_verdict
-from fleettrace.sweep.dropping import DROPPED
 from fleettrace.sweep.excess import excess
+from fleettrace.sweep.exclusion import DROPPED
 from fleettrace.sweep.settings import SweepSettings
-from fleettrace.sweep.stop import Reason
 
 __all__ = ["HostOutcome", "outcome_of_plan", "outcome_of_trace"]
 
@@ -121,7 +121,7 @@ def outcome_of_trace(
     result = HostResult(host, state, _common_failure(instances, state), instances)
     whole = _whole(list(summaries.values()))
     result.top = hottest(whole, settings.top_per_host)
-    result.course = list(whole.course)
+    result.timeline = list(whole.timeline)
     return HostOutcome(result, summaries, warnings)
 
 
@@ -155,7 +155,7 @@ def _bill(instances: Sequence[InstanceResult], end: TraceEnd, comparable: Set[in
                 each.cost = replace(each.cost, during_us=None)
             each.coverage = None
         # A program of the user's own is not paid by the request, and `watch` has no probe.
-        if each.probe.rung in (Rung.ITEM, Rung.USDT, Rung.COMMAND):
+        if each.probe.probe_kind in (ProbeKind.ITEM, ProbeKind.USDT, ProbeKind.COMMAND):
             each.probe = measured_verdict(each.probe, each.cost)
 
 

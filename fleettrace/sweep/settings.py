@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fleettrace.node.model import Instance
-from fleettrace.probes.model import Wish
+from fleettrace.probes.model import ProbeOptions
 from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.waves import WaveSize
 from fleettrace.transport.interface import Target, Transport
@@ -46,7 +46,7 @@ class SweepSettings:
     """The share of the hosts begun that may fail; past it no further host is begun. None: see `waves.excess`."""
     retries: int = 2
     """How often a login that failed is tried again, where that can help."""
-    wish: Wish = field(default_factory=Wish)
+    wish: ProbeOptions = field(default_factory=ProbeOptions)
     """What every probe is to give."""
     trace: bool = True
     """False: log in, find instances, plan probes, and stop there (`fleettrace check`)."""
@@ -58,7 +58,7 @@ class SweepSettings:
     top_per_host: int = 100
     """Keys of each host kept for the report, beside those that went into the fleet's summary."""
     bucket_s: float = 1.0
-    """Seconds in one bucket of a course."""
+    """Seconds in one bucket of a timeline."""
     detach: Detach | None = None
     """One window for all hosts, whose traces are left there and collected later."""
 

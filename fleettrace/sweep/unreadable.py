@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fleettrace.errors import HostState
 from fleettrace.node.model import NodeFacts
-from fleettrace.node.obstacles import unreadable
+from fleettrace.node.trace_obstacles import unreadable
 from fleettrace.summary.run import Failure, HostResult
 
 __all__ = ["add_unreadable"]

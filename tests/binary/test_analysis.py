@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fleettrace.binary.analysis import BinaryAnalysis, Found, analyse
-from fleettrace.binary.cheapest import Cost
+from fleettrace.binary.cheapest import InstructionCost
 from fleettrace.binary.elf import BinaryError
 from tests.binary.builds import build
 
@@ -25,8 +25,12 @@ def test_an_unstripped_binary_gives_its_points_by_symbol() -> None:
 def test_control_flow_protection_moves_the_probe_past_the_dear_first_instruction() -> None:
     point = analyse(build("cf-protection").read_bytes()).point("do_item_get")
     assert point is not None
-    assert (point.entry.instruction, point.entry.cost) == ("endbr64", Cost.STEPPED)
-    assert (point.cheapest.offset, point.cheapest.cost, point.cheapest.return_offset) == (4, Cost.EMULATED, 0)
+    assert (point.entry.instruction, point.entry.cost) == ("endbr64", InstructionCost.STEPPED)
+    assert (point.cheapest.offset, point.cheapest.cost, point.cheapest.return_offset) == (
+        4,
+        InstructionCost.EMULATED,
+        0,
+    )
 
 
 def test_an_analysis_survives_json() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleettrace.binary.cheapest import Cost, cheapest_spot, predicted_microseconds
+from fleettrace.binary.cheapest import InstructionCost, cheapest_instruction, predicted_microseconds
 from fleettrace.binary.elf import Elf, Machine, Segment
 from fleettrace.binary.functions import Function
 
@@ -21,10 +21,10 @@ STP, BTI_C, MOV_X19_X0, ADRP_X2, ADRP_X0, NOP_ARM = (
 )
 
 
-def spot(machine: Machine, *code: str, arguments: int = 2) -> tuple[int, Cost, int | None]:
+def spot(machine: Machine, *code: str, arguments: int = 2) -> tuple[int, InstructionCost, int | None]:
     data = bytes.fromhex("".join(code))
     elf = Elf(data, machine, 3, (Segment(1, 5, 0, BASE, len(data), len(data)),), ())
-    found = cheapest_spot(elf, Function(BASE, BASE + len(data), None, None), arguments)
+    found = cheapest_instruction(elf, Function(BASE, BASE + len(data), None, None), arguments)
     assert found is not None
     return found.offset, found.cost, found.return_offset
 
@@ -32,16 +32,18 @@ def spot(machine: Machine, *code: str, arguments: int = 2) -> tuple[int, Cost, i
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ((PUSH_RBP, RET), (0, Cost.EMULATED, 0)),
-        ((NOP, RET), (0, Cost.EMULATED, 0)),
-        ((ENDBR, PUSH_R15, RET), (4, Cost.EMULATED, 0)),
-        ((ENDBR, MOV_RBX_RDI, PUSH_RBP, RET), (7, Cost.EMULATED, 0)),
-        ((SUB_RSP_24, PUSH_RBP, RET), (4, Cost.EMULATED, 24)),
-        ((ENDBR, "e900000000"), (4, Cost.EMULATED, 0)),
-        ((ENDBR, "e800000000", PUSH_RBP), (4, Cost.EMULATED, 0)),
+        ((PUSH_RBP, RET), (0, InstructionCost.EMULATED, 0)),
+        ((NOP, RET), (0, InstructionCost.EMULATED, 0)),
+        ((ENDBR, PUSH_R15, RET), (4, InstructionCost.EMULATED, 0)),
+        ((ENDBR, MOV_RBX_RDI, PUSH_RBP, RET), (7, InstructionCost.EMULATED, 0)),
+        ((SUB_RSP_24, PUSH_RBP, RET), (4, InstructionCost.EMULATED, 24)),
+        ((ENDBR, "e900000000"), (4, InstructionCost.EMULATED, 0)),
+        ((ENDBR, "e800000000", PUSH_RBP), (4, InstructionCost.EMULATED, 0)),
     ],
 )
-def test_the_first_emulated_instruction_is_taken(code: tuple[str, ...], expected: tuple[int, Cost, int]) -> None:
+def test_the_first_emulated_instruction_is_taken(
+    code: tuple[str, ...], expected: tuple[int, InstructionCost, int]
+) -> None:
     assert spot(Machine.X86_64, *code) == expected
 
 
@@ -67,47 +69,53 @@ def test_the_first_emulated_instruction_is_taken(code: tuple[str, ...], expected
     ],
 )
 def test_otherwise_the_probe_stays_on_the_entry(code: tuple[str, ...]) -> None:
-    assert spot(Machine.X86_64, *code) == (0, Cost.STEPPED, 0)
+    assert spot(Machine.X86_64, *code) == (0, InstructionCost.STEPPED, 0)
 
 
 def test_only_the_wanted_arguments_must_be_whole() -> None:
     code = (ENDBR, "31d2", PUSH_RBP, RET)  # xor edx, edx: the third argument
-    assert spot(Machine.X86_64, *code, arguments=2) == (6, Cost.EMULATED, 0)
-    assert spot(Machine.X86_64, *code, arguments=3) == (0, Cost.STEPPED, 0)
+    assert spot(Machine.X86_64, *code, arguments=2) == (6, InstructionCost.EMULATED, 0)
+    assert spot(Machine.X86_64, *code, arguments=3) == (0, InstructionCost.STEPPED, 0)
 
 
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ((BTI_C, STP, MOV_X19_X0, ADRP_X2), (12, Cost.EMULATED, None)),
-        ((STP, ADRP_X0), (4, Cost.EMULATED, None)),
-        ((STP, NOP_ARM, "c0035fd6"), (8, Cost.EMULATED, None)),
-        ((BTI_C, "600000b4", ADRP_X2, ADRP_X2), (4, Cost.EMULATED, None)),
-        ((STP, NOP_ARM, NOP_ARM), (0, Cost.STEPPED, None)),
+        ((BTI_C, STP, MOV_X19_X0, ADRP_X2), (12, InstructionCost.EMULATED, None)),
+        ((STP, ADRP_X0), (4, InstructionCost.EMULATED, None)),
+        ((STP, NOP_ARM, "c0035fd6"), (8, InstructionCost.EMULATED, None)),
+        ((BTI_C, "600000b4", ADRP_X2, ADRP_X2), (4, InstructionCost.EMULATED, None)),
+        ((STP, NOP_ARM, NOP_ARM), (0, InstructionCost.STEPPED, None)),
     ],
 )
-def test_aarch64_takes_what_its_kernel_simulates(code: tuple[str, ...], expected: tuple[int, Cost, None]) -> None:
+def test_aarch64_takes_what_its_kernel_simulates(
+    code: tuple[str, ...], expected: tuple[int, InstructionCost, None]
+) -> None:
     assert spot(Machine.AARCH64, *code) == expected
 
 
 def test_an_argument_already_overwritten_on_aarch64_ends_the_walk() -> None:
-    assert spot(Machine.AARCH64, STP, "e00301aa", ADRP_X2) == (0, Cost.STEPPED, None)
+    assert spot(Machine.AARCH64, STP, "e00301aa", ADRP_X2) == (0, InstructionCost.STEPPED, None)
 
 
 def test_costs_are_predicted_where_they_were_measured() -> None:
-    stepped, emulated = (predicted_microseconds(Machine.X86_64, cost) for cost in (Cost.STEPPED, Cost.EMULATED))
+    stepped, emulated = (
+        predicted_microseconds(Machine.X86_64, cost) for cost in (InstructionCost.STEPPED, InstructionCost.EMULATED)
+    )
     assert stepped is not None
     assert emulated is not None
     assert stepped > 5 * emulated
-    assert predicted_microseconds(Machine.AARCH64, Cost.STEPPED) is None
+    assert predicted_microseconds(Machine.AARCH64, InstructionCost.STEPPED) is None
 
 
 @pytest.mark.parametrize(
-    ("hook", "expected"), [(BASE + 4, (10, Cost.EMULATED, 0)), (None, (0, Cost.STEPPED, 0))], ids=["profiler", "other"]
+    ("hook", "expected"),
+    [(BASE + 4, (10, InstructionCost.EMULATED, 0)), (None, (0, InstructionCost.STEPPED, 0))],
+    ids=["profiler", "other"],
 )
 def test_only_the_call_of_a_profiler_leaves_arguments_whole(hook: int | None, expected: object) -> None:
     data = bytes.fromhex(ENDBR + "ff1500000000" + PUSH_RBP + RET)
     elf = Elf(data, Machine.X86_64, 3, (Segment(1, 5, 0, BASE, len(data), len(data)),), ())
-    found = cheapest_spot(elf, Function(BASE, BASE + len(data), None, None, hook), 2)
+    found = cheapest_instruction(elf, Function(BASE, BASE + len(data), None, None, hook), 2)
     assert found is not None
     assert (found.offset, found.cost, found.return_offset) == expected

@@ -8,7 +8,7 @@ import pytest
 
 from fleettrace.binary import elf as elf_file
 from fleettrace.binary.analysis import analyse
-from fleettrace.binary.cheapest import Cost, Spot, straight_line
+from fleettrace.binary.cheapest import Instruction, InstructionCost, straight_line
 from fleettrace.binary.elf import BinaryError, Machine
 from fleettrace.binary.functions import read_functions
 from fleettrace.binary.overlay import overlay
@@ -18,7 +18,7 @@ from tests.binary.trace import trace
 from tests.binary.traffic import memcached
 
 GETS = 1009
-SPOT = Spot(0x167E0, 0x167E0, 0, "push r15", Cost.EMULATED, 0)
+SPOT = Instruction(0x167E0, 0x167E0, 0, "push r15", InstructionCost.EMULATED, 0)
 
 
 def test_an_overlay_is_an_elf_file_with_these_names_and_this_build_id() -> None:
@@ -36,7 +36,7 @@ def test_an_overlay_for_a_binary_without_build_id_has_none() -> None:
 
 
 @pytest.mark.parametrize("names", [{}, {"a b": SPOT}, {"": SPOT}, {"x:*": SPOT}])
-def test_a_name_that_bpftrace_could_misread_is_refused(names: dict[str, Spot]) -> None:
+def test_a_name_that_bpftrace_could_misread_is_refused(names: dict[str, Instruction]) -> None:
     with pytest.raises(BinaryError, match="C identifiers"):
         overlay("ab" * 20, Machine.X86_64, names)
 

@@ -9,7 +9,16 @@ import pytest
 
 from fleettrace.binary.analysis import Found, analyse
 from fleettrace.binary.elf import BinaryError, parse
-from fleettrace.binary.symbols import Origin, Symbol, Variant, base_name, covered, function_symbols, named, variant
+from fleettrace.binary.symbols import (
+    Symbol,
+    SymbolSource,
+    Variant,
+    base_name,
+    covered,
+    function_symbols,
+    named,
+    variant,
+)
 from tests.binary.builds import build, stripped
 
 
@@ -37,7 +46,7 @@ def test_a_suffix_says_what_is_left_of_the_function(name: str, expected: Variant
 
 def test_parts_are_not_the_function_and_whole_ones_come_first() -> None:
     names = ["f.cold", "f.constprop.0", "f", "f.part.0", "g", "f2"]
-    symbols = [Symbol(name, 16 * index, 4, Origin.SYMTAB) for index, name in enumerate(names)]
+    symbols = [Symbol(name, 16 * index, 4, SymbolSource.SYMTAB) for index, name in enumerate(names)]
     assert [s.name for s in named(symbols, "f")] == ["f", "f.constprop.0"]
 
 

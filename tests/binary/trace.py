@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fleettrace.binary.analysis import BinaryAnalysis
-from fleettrace.binary.cheapest import Spot
+from fleettrace.binary.cheapest import Instruction
 from fleettrace.binary.overlay import overlay
 
 __all__ = ["Trace", "operations", "trace"]
@@ -35,7 +35,7 @@ class Trace:
 
 
 @contextlib.contextmanager
-def trace(pid: int, analysis: BinaryAnalysis, spot: Spot) -> Iterator[Trace]:
+def trace(pid: int, analysis: BinaryAnalysis, spot: Instruction) -> Iterator[Trace]:
     """Count calls through `spot` by return address while the block runs; the result is filled in at its end."""
     program = (
         f"uprobe:/proc/{pid}/exe:FT_spot /pid == {pid}/ "
@@ -81,7 +81,7 @@ def operations(analysis: BinaryAnalysis, calls: Counter[tuple[int, int]]) -> Cou
     return counts
 
 
-def _bias(pid: int, spot: Spot) -> int:
+def _bias(pid: int, spot: Instruction) -> int:
     """What the loader added to the file's addresses: from the executable mapping that holds the spot."""
     exe = str(Path(f"/proc/{pid}/exe").readlink())
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():

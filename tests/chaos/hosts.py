@@ -10,7 +10,7 @@ from fleettrace.lab.namespaces import enter
 from fleettrace.lab.specs import HostSpec, Login
 from fleettrace.lab.sshd import sshd_command, wait_for_banner
 from fleettrace.lab.system import run
-from fleettrace.lab.truth import Place
+from fleettrace.lab.truth import TracedInstance
 from tests.e2e.fleet import command_of, patched
 
 __all__ = ["FLEET", "OwnFolders", "left_over", "places_of"]
@@ -87,7 +87,7 @@ class OwnFolders:
                 stream.close()
 
 
-def places_of(lab: Lab, *hosts: str) -> list[Place]:
+def places_of(lab: Lab, *hosts: str) -> list[TracedInstance]:
     """Where the memcacheds of these hosts are."""
     return [place for place in lab.places() if place.host in hosts]
 

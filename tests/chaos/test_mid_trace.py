@@ -12,7 +12,7 @@ import pytest
 
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.protocol import Command as Request
-from fleettrace.lab.truth import Place, Truth
+from fleettrace.lab.truth import TracedInstance, Truth
 from fleettrace.node.plausible import ENDING_S
 from tests.chaos.hosts import OwnFolders, left_over, places_of
 from tests.chaos.wire import bad_wire
@@ -113,7 +113,7 @@ FEW = [Request("get", (b"few:%d" % number,)) for number in range(23)]
 
 
 def test_a_bad_line_costs_time_and_no_request(lab: Lab) -> None:
-    steady, slow = Place("steady", 11211), Place("slow", 11211)
+    steady, slow = TracedInstance("steady", 11211), TracedInstance("slow", 11211)
     options = ["--hosts", "steady,slow", "--duration", "4s", "--top", "10000", "--output", "json", "-v"]
     with (
         bad_wire(lab.hosts["slow"], delay_s=0.15, loss=0.03) as wire,

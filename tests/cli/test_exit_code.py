@@ -9,7 +9,7 @@ import pytest
 from fleettrace.cli.exit_code import exit_code
 from fleettrace.errors import HostState
 from fleettrace.summary.run import HostResult, InstanceResult, ProbeVerdict, RunInfo, RunResult
-from fleettrace.sweep.stop import Reason
+from fleettrace.sweep.cancellation import Reason
 
 TRACED = (HostState.OK, HostState.PARTIAL)
 

@@ -9,7 +9,7 @@ import pytest
 
 from fleettrace.cli.failed import with_failed
 from fleettrace.errors import ConfigError, HostState
-from fleettrace.store.writing import RunFileWriter
+from fleettrace.store.runfile.writer import RunFileWriter
 from fleettrace.summary.run import Failure, HostResult
 from tests.store.runs import info
 

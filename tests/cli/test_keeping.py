@@ -16,9 +16,9 @@ from fleettrace.cli.keeping import keep_run, names_a_file, redaction_mark
 from fleettrace.cli.main import main
 from fleettrace.cli.redaction import Redaction
 from fleettrace.report.redact import Redact
-from fleettrace.store.history import History
-from fleettrace.store.history_model import keep
-from fleettrace.store.history_retention import Keep
+from fleettrace.store.history.database import History
+from fleettrace.store.history.model import keep
+from fleettrace.store.history.retention import Retention
 from tests.report.examples import realistic
 from tests.store.diff_traffic import random_fleet, window
 
@@ -62,7 +62,9 @@ def command(store: Path, capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 def options(store: Path, **others: object) -> argparse.Namespace:
-    return argparse.Namespace(**{"store": str(store), "keep": Keep(), "no_store": False, "playbook": None, **others})
+    return argparse.Namespace(
+        **{"store": str(store), "keep": Retention(), "no_store": False, "playbook": None, **others}
+    )
 
 
 def test_the_history_lists_runs_the_newest_last(command: Command) -> None:
@@ -81,11 +83,11 @@ def test_the_history_as_json(command: Command) -> None:
 
 
 def test_the_course_of_a_key_and_of_a_host(command: Command) -> None:
-    course = json.loads(command("history", "--key", "user:5:profile", "--output", "json")[1])["course"]
-    assert course[2]["rate"] > 2 * course[1]["rate"] and course[0]["rank"] == 6
-    course = json.loads(command("history", "--host", "cache-3", "--output", "json")[1])["course"]
-    assert [point["state"] for point in course] == ["ok", "ok", "unreachable"]
-    assert course[2]["requests"] is None
+    timeline = json.loads(command("history", "--key", "user:5:profile", "--output", "json")[1])["timeline"]
+    assert timeline[2]["rate"] > 2 * timeline[1]["rate"] and timeline[0]["rank"] == 6
+    timeline = json.loads(command("history", "--host", "cache-3", "--output", "json")[1])["timeline"]
+    assert [point["state"] for point in timeline] == ["ok", "ok", "unreachable"]
+    assert timeline[2]["requests"] is None
     assert "unreachable" in command("history", "--host", "cache-3")[1]
 
 
@@ -220,5 +222,5 @@ def test_keep_leaves_families_that_the_user_named(store: Path) -> None:
     with History.open(store) as history:
         kept = history.load(run.info.id)
     family = next(each for each in kept.templates if each.template == "config:{}")
-    assert sum(family.course) == family.requests == family.hottest
+    assert sum(family.timeline) == family.requests == family.hottest
     assert keep(run).keys == kept.keys

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.cli.output import check_writable, wishes, write_file
+from fleettrace.cli.output import check_writable, report_writer, write_file
 from fleettrace.cli.parser import FORMATS, parse
 from fleettrace.errors import ConfigError
 from fleettrace.report.interface import Output
@@ -66,14 +66,14 @@ def test_a_file_and_a_pipe_get_the_same_bytes_in_every_format(
     output: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     place = tmp_path / "report"
-    wishes(parse(["run", "--output", output, "-o", str(place)], {})).write(realistic())
-    wishes(parse(["run", "--output", output], {})).write(realistic())
+    report_writer(parse(["run", "--output", output, "-o", str(place)], {})).write(realistic())
+    report_writer(parse(["run", "--output", output], {})).write(realistic())
     assert place.read_bytes() == capfdbinary.readouterr().out
 
 
 def test_lines_of_csv_end_as_the_standard_says(tmp_path: Path) -> None:
     place = tmp_path / "report.csv"
-    wishes(parse(["run", "--output", "csv", "-o", str(place)], {})).write(realistic())
+    report_writer(parse(["run", "--output", "csv", "-o", str(place)], {})).write(realistic())
     data = place.read_bytes()
     assert data.count(b"\n") == data.count(b"\r\n") > 10
     assert len(list(csv.DictReader(io.StringIO(data.decode(), newline="")))) > 10
@@ -81,15 +81,15 @@ def test_lines_of_csv_end_as_the_standard_says(tmp_path: Path) -> None:
 
 def test_a_page_comes_beside_the_main_output(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     page = tmp_path / "page.html"
-    wishes(parse(["run", "--output", "json", "--html", str(page)], {})).write(realistic())
+    report_writer(parse(["run", "--output", "json", "--html", str(page)], {})).write(realistic())
     assert page.read_text().startswith("<!doctype html>")
     assert json.loads(capfdbinary.readouterr().out)["schema"] == "fleettrace/report/1"
 
 
 def test_keys_become_labels_by_choice(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    wishes(parse(["run", "--output", "prometheus"], {})).write(realistic())
+    report_writer(parse(["run", "--output", "prometheus"], {})).write(realistic())
     assert b"user:1:profile" not in capfdbinary.readouterr().out
-    wishes(parse(["run", "--output", "prometheus", "--prometheus-keys"], {})).write(realistic())
+    report_writer(parse(["run", "--output", "prometheus", "--prometheus-keys"], {})).write(realistic())
     assert b'key="user:1:profile"' in capfdbinary.readouterr().out
 
 
@@ -98,7 +98,7 @@ def test_a_terminal_that_knows_ascii_only_gets_no_error(
 ) -> None:
     with os.fdopen(os.dup(1), "w", encoding="ascii") as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        wishes(parse(["run"], {})).write(realistic())
+        report_writer(parse(["run"], {})).write(realistic())
     assert capfdbinary.readouterr().out.isascii()
 
 
@@ -112,13 +112,13 @@ def test_a_terminal_that_knows_ascii_only_gets_no_error(
 )
 def test_what_cannot_be_had_together_is_one_clear_line(options: list[str], words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
-        wishes(parse(["run", *options], {}))
+        report_writer(parse(["run", *options], {}))
 
 
 def test_a_page_is_not_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     with pytest.raises(ConfigError, match="name a file with -o, or use --html FILE"):
-        wishes(parse(["run", "--output", "html"], {}))
+        report_writer(parse(["run", "--output", "html"], {}))
 
 
 def test_a_private_file_is_its_owners_alone_unless_it_had_another_mode(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from fleettrace.cli.redaction import Redaction
 from fleettrace.cli.saving import Saver
 from fleettrace.errors import ConfigError, HostState
 from fleettrace.report.redact import Redact, redact
-from fleettrace.store.kept import run_result
-from fleettrace.store.merging import read_merged
+from fleettrace.store.runfile.merge import read_merged
+from fleettrace.store.runfile.run_result import run_result
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import HostResult, RunInfo, RunResult, Warn
@@ -25,7 +25,7 @@ INFO = RunInfo("r", datetime(2026, 1, 1, tzinfo=UTC), "all", 10.0, "0")
 
 
 def counted(name: bytes) -> dict[str, Summary]:
-    keys = {Key.whole(name): KeyCount(9, 1, course=[9]), Key.whole(b"both"): KeyCount(4, 2, course=[4])}
+    keys = {Key.whole(name): KeyCount(9, 1, timeline=[9]), Key.whole(b"both"): KeyCount(4, 2, timeline=[4])}
     return {"7@1": Summary(15, 2, keys, [15])}
 
 

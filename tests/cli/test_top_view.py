@@ -82,8 +82,8 @@ def test_courses_of_hosts_that_began_later_are_put_where_they_belong() -> None:
             desk.trace("c2")
         if second > 3:
             desk.take(arrived("c2", {b"later": 100}, second - 4))
-    courses = {line.split()[-1]: line.split()[-2] for line in desk.screen.splitlines()[3:5]}
-    assert courses == {"steady": "███████", "later": "▁▁▁▁███"}
+    timelines = {line.split()[-1]: line.split()[-2] for line in desk.screen.splitlines()[3:5]}
+    assert timelines == {"steady": "███████", "later": "▁▁▁▁███"}
 
 
 def test_late_slices_do_not_change_a_rate(desk: Desk) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fleettrace.lab.system import wait_until
 from fleettrace.transport.interface import Connection, Execution, Limits, Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from tests.e2e.local import ADDRESS, answers, free_port
 
 __all__ = ["Before", "Exchangeable", "exchangeable"]

@@ -13,9 +13,9 @@ from typing import Any
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.profile import ALL_VERBS, HOSTILE_ASCII, HOSTILE_BINARY, Profile, plan
 from fleettrace.lab.protocol import Command
-from fleettrace.lab.specs import Bpftrace, HostKey, HostSpec, InstanceSpec, Login, Reach, Shape, container, two
+from fleettrace.lab.specs import Bpftrace, HostKeyKind, HostSpec, InstanceSpec, Login, Reach, Shape, container, two
 from fleettrace.lab.system import process, wait_until
-from fleettrace.lab.truth import Place
+from fleettrace.lab.truth import TracedInstance
 
 __all__ = [
     "FAILING",
@@ -72,8 +72,8 @@ FLEET = (
     HostSpec("closed", (), reach=Reach.CLOSED),
     HostSpec("mute", (), reach=Reach.MUTE),
     HostSpec("stranger", (), authorized=False),
-    HostSpec("changed", (), host_key=HostKey.CHANGED),
-    HostSpec("unknown", (), host_key=HostKey.UNKNOWN),
+    HostSpec("changed", (), host_key=HostKeyKind.CHANGED),
+    HostSpec("unknown", (), host_key=HostKeyKind.UNKNOWN),
     HostSpec("refused", (), login=Login.SUDO_REFUSED),
     HostSpec("wrong-password", (), login=Login.SUDO_WRONG_PASSWORD),
     HostSpec("no-password", (), login=Login.SUDO_NO_PASSWORD),
@@ -84,7 +84,7 @@ FLEET = (
 )
 
 
-def plan_for(place: Place, *, commands: int = 600, hostile: bool = True) -> list[Command]:
+def plan_for(place: TracedInstance, *, commands: int = 600, hostile: bool = True) -> list[Command]:
     """Traffic of every protocol and command on one instance. Half of its keys are asked for nowhere else."""
     profile = Profile(
         verbs=ALL_VERBS,

@@ -15,7 +15,7 @@ from fleettrace.lab.load import Client
 from fleettrace.lab.memcached import read_stats
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.system import wait_until
-from fleettrace.lab.truth import Place, Truth
+from fleettrace.lab.truth import TracedInstance, Truth
 from tests.binary.builds import extra_binaries
 from tests.e2e.command import Command, Done
 
@@ -65,7 +65,7 @@ class Served:
 
     def send(self, requests: Sequence[Request], at_once: int) -> Truth:
         """Carry the requests out, so many of them before the answers are waited for."""
-        with Client(Place("here", self.port), ADDRESS) as client:
+        with Client(TracedInstance("here", self.port), ADDRESS) as client:
             for start in range(0, len(requests), at_once):
                 client.send(requests[start : start + at_once])
             return client.truth

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from fleettrace.lab.fleet import Lab
-from fleettrace.lab.truth import Place, Truth
+from fleettrace.lab.truth import TracedInstance, Truth
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.fleet import keys_of, plan_for, tracers
 
@@ -18,7 +18,9 @@ TWO_SLICES_S = 2.5
 
 
 def send(lab: Lab, *hosts: str) -> Truth:
-    return lab.send({Place(host, 11211): plan_for(Place(host, 11211), hostile=False) for host in hosts})
+    return lab.send(
+        {TracedInstance(host, 11211): plan_for(TracedInstance(host, 11211), hostile=False) for host in hosts}
+    )
 
 
 @pytest.fixture(scope="module")

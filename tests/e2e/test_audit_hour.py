@@ -16,7 +16,7 @@ import yaml
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.load import Flow
 from fleettrace.lab.profile import Profile
-from fleettrace.lab.truth import Place
+from fleettrace.lab.truth import TracedInstance
 from fleettrace.playbook.notify.textfile import LAST_SUCCESS
 from fleettrace.playbook.notify.webhook import signature
 from fleettrace.playbook.rules.judge import judge
@@ -53,7 +53,7 @@ class Traffic:
         always = {"plain": {b"cart:7": 0.15}} if "sudo" not in self.hot else {}
         return [
             Flow(
-                Place(name, 11211),
+                TracedInstance(name, 11211),
                 lab.hosts[name].address,
                 Profile(keys=80, skew=0.7, hot={**always.get(name, {}), **self.hot.get(name, {})}),
                 self.rates.get(name, 700),

@@ -14,7 +14,7 @@ from fleettrace.lab.fleet import Lab
 from fleettrace.lab.load import Flow
 from fleettrace.lab.profile import WEB, Profile, plan
 from fleettrace.lab.system import wait_until
-from fleettrace.lab.truth import OP_OF_VERB, Place
+from fleettrace.lab.truth import OP_OF_VERB, TracedInstance
 from fleettrace.sweep.cost import MAP_MEMORY
 from tests.e2e.command import Command, Done, on_lab, run
 from tests.e2e.conftest import BigSweep
@@ -61,7 +61,7 @@ def test_an_instance_that_was_not_asked_for_is_not_counted(lab: Lab, tmp_path: P
     options = ["-i", str(chosen), "--ssh-config", str(lab.ssh_config), "--hosts", "two", "--duration", "4s"]
     with Command(["run", *options, "--output", "json", "-v"]) as command:
         command.wait_for_trace("two")
-        truth = lab.send({Place("two", port): plan(Profile(), port, 600) for port in (11211, 11212)})
+        truth = lab.send({TracedInstance("two", port): plan(Profile(), port, 600) for port in (11211, 11212)})
         done = command.finish()
     [instance] = instances(done, "two")
     assert instance["ports"] == [11212]
@@ -70,7 +70,7 @@ def test_an_instance_that_was_not_asked_for_is_not_counted(lab: Lab, tmp_path: P
 
 
 def test_steady_traffic_is_covered_and_has_its_price(lab: Lab) -> None:
-    place = Place("plain", 11211)
+    place = TracedInstance("plain", 11211)
     load = lab.start_load([Flow(place, lab.hosts["plain"].address, WEB, 8000)], 60)
     try:
         done = run("run", *on_lab(lab, "--hosts", "plain", "--duration", "4s", "--output", "json"))
@@ -84,7 +84,7 @@ def test_steady_traffic_is_covered_and_has_its_price(lab: Lab) -> None:
 
 
 def test_a_probe_that_is_too_dear_is_in_place_for_less_time(lab: Lab) -> None:
-    place = Place("plain", 11211)
+    place = TracedInstance("plain", 11211)
     load = lab.start_load([Flow(place, lab.hosts["plain"].address, WEB, 2000)], 60)
     options = ["--hosts", "plain,empty", "--duration", "30s", "--max-cost", "0.05%", "--output", "json"]
     try:

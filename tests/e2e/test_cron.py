@@ -13,7 +13,7 @@ import yaml
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.load import Flow
 from fleettrace.lab.profile import Profile
-from fleettrace.lab.truth import Place
+from fleettrace.lab.truth import TracedInstance
 from tests.e2e.command import REPOSITORY, on_lab
 from tests.e2e.cron_daemon import Cron
 
@@ -40,7 +40,7 @@ def test_cron_mails_only_when_there_is_something_to_say(lab: Lab, tmp_path: Path
     head = f"MAILTO=oncall@example.com\nPYTHONPATH={REPOSITORY}\n"
     crontab = head + "".join(f"* * * * * root {line}\n" for line in lines.values())
     codes = {name: tmp_path / f"{name}.code" for name in lines}
-    place = Place("plain", 11211)
+    place = TracedInstance("plain", 11211)
     flow = Flow(place, lab.hosts["plain"].address, Profile(hot={b"hot:\xff": 0.6}), 500)
     load = lab.start_load([flow], 110)
     try:

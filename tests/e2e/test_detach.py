@@ -17,7 +17,7 @@ from fleettrace.lab.fleet import Lab
 from fleettrace.lab.system import wait_until
 from fleettrace.lab.truth import Truth
 from fleettrace.sweep.detach import AFTER_S
-from fleettrace.sweep.detach_file import read_left_file
+from fleettrace.sweep.detach_file import read_detached_run
 from tests.e2e.command import Command, on_lab, run
 from tests.e2e.fleet import command_of, keys_of, plan_for, tracers, wait_until_untraced
 
@@ -62,7 +62,7 @@ def send(lab: Lab, *hosts: str) -> Truth:
 
 def wait_for_window(kept: Path) -> None:
     """Wait until the window of a run has begun, as the file beside its run file has it."""
-    traces = read_left_file(kept.with_name(f"{kept.name}.left")).left.values()
+    traces = read_detached_run(kept.with_name(f"{kept.name}.left")).left.values()
     begins = max(trace.ends - AFTER_S - trace.bounds.duration_s for trace in traces)
     time.sleep(max(0.0, begins + 0.3 - time.time()))
 

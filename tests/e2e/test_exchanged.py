@@ -20,10 +20,10 @@ from fleettrace.lab.system import wait_until
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.probes.model import TraceSettings
 from fleettrace.summary.run import InstanceResult
+from fleettrace.sweep.cancellation import Cancellation
 from fleettrace.sweep.events import ignore
 from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.settings import HostTask, SweepSettings
-from fleettrace.sweep.stop import Stop
 from fleettrace.transport.interface import Target
 from tests.binary.builds import stripped
 from tests.e2e.command import Command
@@ -55,7 +55,7 @@ def sweep(
     pids = {one.pid for one in two}
     task = HostTask("here", Target("here"), Before(event), (bpftrace,), wanted=lambda one: one.pid in pids)
     bounds = TraceSettings(2.0)
-    outcome = HostSweep(SweepSettings(2.0), bounds, BinaryCatalog(None), Stop(), ignore).run(task)
+    outcome = HostSweep(SweepSettings(2.0), bounds, BinaryCatalog(None), Cancellation(), ignore).run(task)
     return {one.pid: one for one in outcome.result.instances}
 
 

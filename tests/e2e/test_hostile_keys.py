@@ -10,7 +10,7 @@ import pytest
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.profile import HOSTILE_ASCII, HOSTILE_BINARY
 from fleettrace.lab.protocol import Command as Request
-from fleettrace.lab.truth import Place
+from fleettrace.lab.truth import TracedInstance
 from tests.e2e.command import Command, on_lab
 from tests.e2e.conftest import BigSweep
 from tests.e2e.fleet import key_of
@@ -48,7 +48,7 @@ def test_a_long_key_with_a_nul_is_marked_and_not_certified(big_sweep: BigSweep, 
 
 @pytest.mark.parametrize("options", [(), ("--no-color",)])
 def test_no_key_gets_at_the_terminal(lab: Lab, options: tuple[str, ...]) -> None:
-    place = Place("plain", 11211)
+    place = TracedInstance("plain", 11211)
     requests = [Request("bget", (key,)) for key in HOSTILE_ASCII + HOSTILE_BINARY]
     arguments = on_lab(lab, "--hosts", "plain", "--duration", "3s", "--top", "100", "-v", *options)
     with Command(["run", *arguments], terminal=True, variables={"TERM": "xterm-256color", "COLUMNS": "200"}) as command:

@@ -12,7 +12,7 @@ import pytest
 
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.system import wait_until
-from fleettrace.lab.truth import Place, Truth
+from fleettrace.lab.truth import TracedInstance, Truth
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.fleet import keys_of, plan_for, tracers, wait_until_untraced
 
@@ -122,7 +122,7 @@ def test_a_signal_during_the_login_ends_the_run_at_once(lab: Lab) -> None:
 
 def test_the_table_is_printed_after_ctrl_c_as_well(lab: Lab) -> None:
     with tracing(lab, output="table") as command:
-        truth = lab.send({Place("plain", 11211): plan_for(Place("plain", 11211), hostile=False)})
+        truth = lab.send({TracedInstance("plain", 11211): plan_for(TracedInstance("plain", 11211), hostile=False)})
         os.killpg(command.pid, signal.SIGINT)
         done = command.finish()
     assert done.status == 130

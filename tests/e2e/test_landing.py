@@ -13,7 +13,7 @@ import pytest
 from fleettrace.binary.elf import build_id, parse
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.truth import Truth
-from fleettrace.probes.optimised import optimises
+from fleettrace.probes.optimized_uprobes import optimises
 from tests.binary.builds import build, stripped
 from tests.e2e.command import Command, Done
 from tests.e2e.fleet import keys_of

@@ -19,7 +19,7 @@ from fleettrace.lab.load import Client
 from fleettrace.lab.memcached import DEBIAN, read_stats
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.system import wait_until
-from fleettrace.lab.truth import Place, Truth
+from fleettrace.lab.truth import TracedInstance, Truth
 from tests.e2e.command import Command, Done
 from tests.e2e.fleet import keys_of
 
@@ -65,10 +65,10 @@ class Nested:
             command.wait_for_trace("here")
             truth = Truth()
             for port in self.ports:
-                client = clients.enter_context(Client(Place("here", port), "127.0.0.1"))
+                client = clients.enter_context(Client(TracedInstance("here", port), "127.0.0.1"))
                 client.send(requests)
                 truth = truth + client.truth
-            clients.enter_context(Client(Place("there", self.beside), "127.0.0.1")).send(REQUESTS)
+            clients.enter_context(Client(TracedInstance("there", self.beside), "127.0.0.1")).send(REQUESTS)
             return command.finish(), truth
 
 

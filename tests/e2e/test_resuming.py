@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from fleettrace.lab.fleet import Lab
-from fleettrace.lab.truth import Place
+from fleettrace.lab.truth import TracedInstance
 from tests.e2e.command import Command, on_lab, run
 from tests.e2e.fleet import keys_of, plan_for
 
 pytestmark = pytest.mark.lab
 
-PLAIN, VICTIM = Place("plain", 11211), Place("victim", 11211)
+PLAIN, VICTIM = TracedInstance("plain", 11211), TracedInstance("victim", 11211)
 JSON = ("--output", "json")
 
 

@@ -12,7 +12,7 @@ from fleettrace.lab.load import Client
 from fleettrace.lab.memcached import DEBIAN
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.system import wait_until
-from fleettrace.lab.truth import Place
+from fleettrace.lab.truth import TracedInstance
 from tests.e2e.command import Command
 from tests.e2e.local import ADDRESS, answers, free_port
 
@@ -27,7 +27,7 @@ def start(port: int) -> subprocess.Popen[bytes]:
 
 def send(port: int, key: bytes, number: int) -> None:
 
-    with Client(Place("here", port), ADDRESS) as client:
+    with Client(TracedInstance("here", port), ADDRESS) as client:
         client.send([Request("get", (key,))] * number)
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from fleettrace.binary.analysis import analyse
 from fleettrace.lab.build import memcached_binary
-from fleettrace.lab.truth import Place
-from fleettrace.probes.ladder import UnsupportedError, choose
-from fleettrace.probes.model import Rung, Wish
+from fleettrace.lab.truth import TracedInstance
+from fleettrace.probes.model import ProbeKind, ProbeOptions
+from fleettrace.probes.selection import UnsupportedError, choose
 from tests.e2e.fleet import keys_of, plan_for
 from tests.e2e.local import served
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.lab
 
 def test_its_counts_are_the_truth(tmp_path: Path) -> None:
     with served(tmp_path, memcached_binary("dtrace")) as memcached:
-        requests = plan_for(Place("here", memcached.port), commands=200, hostile=False)
+        requests = plan_for(TracedInstance("here", memcached.port), commands=200, hostile=False)
         done, truth = memcached.trace(requests, "--probe", "usdt")
     assert keys_of(done.report["keys"]) == truth.by_key()
     assert all(row["ops"] is None and row["misses"] is None for row in done.report["keys"])
@@ -36,11 +36,11 @@ def test_it_is_the_next_best_where_no_lookup_is_found() -> None:
         | {"points": kept, "missing": {**analysis.missing, "do_item_get": "nobody knows"}}
     )
     plan = choose(blind)
-    assert plan.rung is Rung.USDT
+    assert plan.probe_kind is ProbeKind.USDT
     assert plan.verdict.why.endswith("not item: do_item_get: nobody knows")
-    assert choose(blind, Wish(ops=frozenset({"get"}))).rung is Rung.COMMAND
+    assert choose(blind, ProbeOptions(ops=frozenset({"get"}))).probe_kind is ProbeKind.COMMAND
 
 
 def test_a_build_without_it_says_so() -> None:
     with pytest.raises(UnsupportedError, match="--enable-dtrace"):
-        choose(analyse(memcached_binary().read_bytes()), Wish(Rung.USDT))
+        choose(analyse(memcached_binary().read_bytes()), ProbeOptions(ProbeKind.USDT))

@@ -24,8 +24,8 @@ from fleettrace.lab.namespaces import enter
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.specs import HostSpec, InstanceSpec
 from fleettrace.lab.system import wait_until
-from fleettrace.lab.truth import Place
-from fleettrace.probes.model import Rung
+from fleettrace.lab.truth import TracedInstance
+from fleettrace.probes.model import ProbeKind
 from fleettrace.resources import resource_dir
 from tests.e2e.command import Command, on_lab
 from tests.e2e.fleet import key_of
@@ -46,7 +46,7 @@ BATCHES = [
     for verb in ("delete", "incr", "decr", "touch", "gat", "md", "ma", "bdelete", "bincr", "btouch")
 ]
 SENT = {key for batch in BATCHES for request in batch for key in request.keys}
-LOOKS = ["auto", *(rung for rung in Rung if rung is not Rung.SCRIPT), "slow-commands"]
+LOOKS = ["auto", *(probe_kind for probe_kind in ProbeKind if probe_kind is not ProbeKind.SCRIPT), "slow-commands"]
 """The rungs, and the program that comes with the tool and reads what clients send."""
 
 _OVERHEARD = """#!/bin/bash
@@ -111,7 +111,7 @@ def test_no_byte_of_a_value_is_in_any_output(lab: Lab, folder: Path, slow: Path,
         command.wait_for_trace(*RELEASES)
         for name, host in lab.hosts.items():
             for port in (COMPILED, PACKAGED, PROBED):
-                with Client(Place(name, port), host.address) as client:
+                with Client(TracedInstance(name, port), host.address) as client:
                     for batch in BATCHES * 7:
                         client.send(batch)
         command.signal(signal.SIGINT)

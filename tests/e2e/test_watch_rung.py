@@ -13,7 +13,7 @@ from fleettrace.lab.build import memcached_binary
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.specs import Bpftrace, HostSpec, Login
-from fleettrace.lab.truth import Place
+from fleettrace.lab.truth import TracedInstance
 from tests.e2e.command import Command, on_lab, run
 from tests.e2e.fleet import keys_of
 from tests.e2e.local import Served, served
@@ -78,7 +78,7 @@ def test_it_needs_no_root() -> None:
     spec = HostSpec("user", login=Login.SUDO_REFUSED, bpftrace=Bpftrace.ABSENT, variables={"ansible_become": False})
     options = ["--duration", "4s", "--output", "json", "-v", "--probe", "watch"]
     with Lab([spec]) as lab:
-        place = Place("user", 11211)
+        place = TracedInstance("user", 11211)
         with Command(["run", *on_lab(lab, *options)]) as command:
             command.wait_for_trace("user")
             truth = lab.send({place: traffic()})

@@ -12,21 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.binary.analysis import ANALYSIS, BinaryAnalysis, Found, Point, analyse
-from fleettrace.binary.cheapest import cheapest_spot, entry_spot
+from fleettrace.binary.analysis import ANALYSIS, BinaryAnalysis, Found, ProbedFunction, analyse
+from fleettrace.binary.cheapest import cheapest_instruction, entry_instruction
 from fleettrace.binary.elf import parse
 from fleettrace.binary.functions import read_functions
 from fleettrace.binary.symbols import function_symbols, named
 from fleettrace.lab.build import memcached_binary
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.specs import HostSpec, InstanceSpec
-from fleettrace.lab.truth import Place
+from fleettrace.lab.truth import TracedInstance
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.fleet import keys_of, plan_for
 
 pytestmark = pytest.mark.lab
 
-WRONG, RIGHT = Place("node", 11211), Place("node", 11212)
+WRONG, RIGHT = TracedInstance("node", 11211), TracedInstance("node", 11212)
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,15 @@ def misled(binary: bytes, function: str) -> BinaryAnalysis:
     symbols = function_symbols(elf)
     where = read_functions(elf, symbols).starting(named(symbols, function)[0].address)
     assert where is not None
-    entry, cheapest, offset = entry_spot(elf, where), cheapest_spot(elf, where, 5), elf.offset_of(where.start)
+    entry, cheapest, offset = (
+        entry_instruction(elf, where),
+        cheapest_instruction(elf, where, 5),
+        elf.offset_of(where.start),
+    )
     assert entry is not None
     assert cheapest is not None
     assert offset is not None
-    point = Point(
+    point = ProbedFunction(
         "do_item_get", None, Found.LOCATED, where.start, offset, where.end - where.start, entry, cheapest, ("a test",)
     )
     points = tuple(point if one.function == "do_item_get" else one for one in found.points)

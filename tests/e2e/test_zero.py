@@ -203,7 +203,7 @@ def test_steady_traffic_has_no_zero_and_no_double_in_its_timeline(served_here: S
         finally:
             over.set()
             load.join()
-    timeline = done.host("here")["course"]
+    timeline = done.host("here")["timeline"]
     mean = sum(timeline) / len(timeline)
     assert len(timeline) == 7
     assert sum(timeline) == done.host("here")["requests"]

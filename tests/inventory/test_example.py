@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleettrace.inventory import ConnectionKind, Scope, SecretCommand, host_settings, load_inventory, select
+from fleettrace.inventory import ConnectionKind, InstanceScope, SecretCommand, host_settings, load_inventory, select
 from fleettrace.inventory.settings import OWN_VARIABLES
 from tests.inventory.oracle import Ansible
 
@@ -19,7 +19,7 @@ def test_the_example_loads_as_it_says() -> None:
     assert not any(found.warnings for found in settings.values())
     assert settings["cache-007.west.example.net"].proxy_jump == "tracer@bastion.west.example.net:2200"
     assert settings["cache-001.east.example.net"].become_password == SecretCommand("pass show fleet/sudo")
-    assert settings["tenant-red"].scope is Scope.NETNS
+    assert settings["tenant-red"].scope is InstanceScope.NETNS
     assert settings["controller"].connection is ConnectionKind.LOCAL
     assert len(settings["node-a.k8s.example.net"].instances) == 4
 

@@ -13,8 +13,8 @@ from fleettrace.errors import ConfigError
 from fleettrace.inventory import (
     ConnectionKind,
     HostSettings,
+    InstanceScope,
     InstanceSelector,
-    Scope,
     SecretCommand,
     SelectorKind,
     SshClient,
@@ -68,7 +68,7 @@ fleettrace_instances: [11211, "port:11212", "container:mc-*", "user:memcache"]""
         become_password=SecretCommand("pass show fleet"),
         proxy_jump="ops@bastion:2200",
         bpftrace=("toolbox", "run", "-c", "my tools", "bpftrace"),
-        scope=Scope.NETNS,
+        scope=InstanceScope.NETNS,
         client=SshClient.OPENSSH,
         instances=tuple(
             InstanceSelector(SelectorKind(kind), value)

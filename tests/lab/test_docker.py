@@ -7,7 +7,7 @@ import pytest
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.profile import WEB, plan
 from fleettrace.lab.specs import ContainerSpec, HostSpec
-from fleettrace.lab.truth import Place
+from fleettrace.lab.truth import TracedInstance
 from tests.lab.traces import traces_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.docker]
@@ -27,7 +27,7 @@ def test_containers_run_on_a_host_and_leave_nothing() -> None:
         listed = host.docker.client("ps", "--no-trunc", "--format", "{{.ID}} {{.Names}} {{.Image}}").splitlines()
         assert sorted(listed) == sorted(f"{one.id} {key} {one.spec.image}" for key, one in host.containers.items())
         assert sorted(host.pids) == [11211, 11212, 11213]
-        truth = lab.send({Place("cache-001", 11213): plan(WEB, 1, 500)})
+        truth = lab.send({TracedInstance("cache-001", 11213): plan(WEB, 1, 500)})
         verbs = truth.by_verb()
         stats = host.containers["mc-c"].stats()
         assert int(stats["cmd_get"]) == verbs["get"] + verbs["gets"] + verbs["mg"]

@@ -12,8 +12,19 @@ import yaml
 
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.profile import ALL_VERBS, HOSTILE_ASCII, HOSTILE_BINARY, Profile, plan
-from fleettrace.lab.specs import Bpftrace, HostKey, HostSpec, InstanceSpec, Login, Reach, Shape, container, plain, two
-from fleettrace.lab.truth import Place
+from fleettrace.lab.specs import (
+    Bpftrace,
+    HostKeyKind,
+    HostSpec,
+    InstanceSpec,
+    Login,
+    Reach,
+    Shape,
+    container,
+    plain,
+    two,
+)
+from fleettrace.lab.truth import TracedInstance
 from tests.lab.traces import traces_of
 
 pytestmark = pytest.mark.lab
@@ -34,8 +45,8 @@ SPECS = (
     HostSpec("closed", (), reach=Reach.CLOSED),
     HostSpec("mute", (), reach=Reach.MUTE),
     HostSpec("stranger", (), authorized=False),
-    HostSpec("changed", (), host_key=HostKey.CHANGED),
-    HostSpec("unknown", (), host_key=HostKey.UNKNOWN),
+    HostSpec("changed", (), host_key=HostKeyKind.CHANGED),
+    HostSpec("unknown", (), host_key=HostKeyKind.UNKNOWN),
     HostSpec("sudo", (), login=Login.SUDO),
     HostSpec("password", (), login=Login.SUDO_PASSWORD),
     HostSpec("refused", (), login=Login.SUDO_REFUSED),
@@ -161,7 +172,7 @@ def test_sshd_and_memcached_can_be_killed_and_started(lab: Lab) -> None:
     assert ssh(lab, "plain", "true").returncode == 0
     before = host.instance().pid
     host.instance().stop()
-    assert Place("plain", 11211) not in lab.places()
+    assert TracedInstance("plain", 11211) not in lab.places()
     host.instance().start()
     assert host.instance().pid != before
 

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.lab.truth import OP_OF_VERB, Place, Truth
+from fleettrace.lab.truth import OP_OF_VERB, TracedInstance, Truth
 
 rows = st.lists(
     st.tuples(
@@ -19,7 +19,7 @@ rows = st.lists(
 def truth_of(given_rows: list[tuple[str, int, str, bytes]]) -> Truth:
     truth = Truth()
     for host, port, verb, key in given_rows:
-        truth.add(Place(host, port), verb, [key])
+        truth.add(TracedInstance(host, port), verb, [key])
     return truth
 
 
@@ -37,7 +37,7 @@ def test_json_gives_the_truth_back(some: list[tuple[str, int, str, bytes]]) -> N
 
 def test_a_multiget_is_as_many_requests_as_keys() -> None:
     truth = Truth()
-    truth.add(Place("a", 1), "get", [b"x", b"y", b"x"])
+    truth.add(TracedInstance("a", 1), "get", [b"x", b"y", b"x"])
     assert truth.by_key() == Counter({b"x": 2, b"y": 1})
     assert truth.by_op("a", 1) == Counter({(b"x", "get"): 2, (b"y", "get"): 1})
     assert truth.total("b") == 0

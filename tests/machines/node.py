@@ -16,7 +16,7 @@ from fleettrace.errors import FleettraceError
 from fleettrace.lab.load import Client
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.system import run
-from fleettrace.lab.truth import Place, Truth
+from fleettrace.lab.truth import TracedInstance, Truth
 from tests.e2e.command import Command, Done
 from tests.machines import initramfs
 from tests.machines.images import stock, unpacked
@@ -121,10 +121,10 @@ class Node:
         truth = Truth()
         for port, requests in plans.items():
             # The truth is by the guest's port; the connection goes to the forwarded one.
-            with Client(Place("node", self.guest.ports[port]), _ADDRESS, timeout=120) as client:
+            with Client(TracedInstance("node", self.guest.ports[port]), _ADDRESS, timeout=120) as client:
                 client.send(requests)
                 for place, counts in client.truth.counts.items():
-                    truth.update(Truth({Place(place.host, port): counts}))
+                    truth.update(Truth({TracedInstance(place.host, port): counts}))
         return truth
 
 

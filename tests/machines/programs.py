@@ -7,21 +7,21 @@ from collections.abc import Mapping
 from functools import cache
 
 from fleettrace.binary.analysis import BinaryAnalysis, analyse
-from fleettrace.probes.ladder import choose, preview
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import Rung, TraceSettings, Wish
-from fleettrace.probes.program import Site, program
+from fleettrace.probes.model import ProbeKind, ProbeOptions, TraceSettings
+from fleettrace.probes.program import ProbeTarget, program
+from fleettrace.probes.selection import choose, preview
 from tests.machines.debian import Apt, built, machines_cache
 
 __all__ = ["PROGRAMS", "text"]
 
-PROGRAMS: Mapping[str, Wish] = {
-    "item": Wish(),
-    "misses": Wish(misses=True),
-    "sizes": Wish(sizes=True),
-    "both": Wish(misses=True, sizes=True),
-    "syscall": Wish(Rung.SYSCALL),
-    "command": Wish(Rung.COMMAND),
+PROGRAMS: Mapping[str, ProbeOptions] = {
+    "item": ProbeOptions(),
+    "misses": ProbeOptions(misses=True),
+    "sizes": ProbeOptions(sizes=True),
+    "both": ProbeOptions(misses=True, sizes=True),
+    "syscall": ProbeOptions(ProbeKind.SYSCALL),
+    "command": ProbeOptions(ProbeKind.COMMAND),
 }
 _VERSIONS = {"bullseye": (0, 11, 3), "bookworm": (0, 17, 0), "trixie": (0, 23, 2), "sid": (0, 27, 1)}
 """The bpftrace of each release, as far as programs differ by it."""
@@ -32,9 +32,9 @@ def text(name: str, suite: str, arch: str = "amd64", *, other_bound: bool = Fals
     `other_bound` the one that is tried next when the kernel refuses that (fleettrace.probes.variants)."""
     wish = PROGRAMS[name]
     # The command line's function is inlined or unnamed in Debian's builds.
-    plan = preview(wish) if wish.rung is Rung.COMMAND else choose(_memcached(suite, arch), wish)
+    plan = preview(wish) if wish.probe_kind is ProbeKind.COMMAND else choose(_memcached(suite, arch), wish)
     layout = key_layout(_VERSIONS[suite], other_bound=other_bound)
-    return program([Site(plan, (1,))], layout, TraceSettings(1.0), "NONCE")
+    return program([ProbeTarget(plan, (1,))], layout, TraceSettings(1.0), "NONCE")
 
 
 @cache

@@ -18,7 +18,7 @@ import pytest
 
 from fleettrace.lab.load import BackgroundLoad, Flow, Order
 from fleettrace.lab.profile import HOSTILE_ASCII, Profile
-from fleettrace.lab.truth import OP_OF_VERB, Place
+from fleettrace.lab.truth import OP_OF_VERB, TracedInstance
 from tests.e2e.command import Command
 from tests.e2e.fleet import key_of
 from tests.machines.cells import PREEMPTED
@@ -80,7 +80,7 @@ def _trace(running: Node, folder: Path) -> tuple[Any, Counter[tuple[bytes, str]]
         command.wait_for([f"{HOST}: trace"], seconds=300)
         running.start(f"for _ in 1 2 3 4 5 6; do timeout {TRAFFIC_S} sh -c 'while :; do :; done' & done")
         ports = [running.guest.ports[port] for port in running.spec.ports]
-        flows = [Flow(Place("node", port), "127.0.0.1", profile, RATE) for port in ports]
+        flows = [Flow(TracedInstance("node", port), "127.0.0.1", profile, RATE) for port in ports]
         loads = []
         for number in range(CONNECTIONS):
             load = BackgroundLoad(Order(flows, TRAFFIC_S, seed=number), folder / f"truth{number}")

@@ -17,19 +17,19 @@ from fleettrace.lab.memcached import OPTIONS, read_stats
 from fleettrace.lab.namespaces import enter
 from fleettrace.lab.specs import HostSpec, InstanceSpec
 from fleettrace.lab.system import wait_until
-from fleettrace.lab.truth import Place, Truth
+from fleettrace.lab.truth import TracedInstance, Truth
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.probes.model import TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import InstanceResult
+from fleettrace.sweep.cancellation import Cancellation, Reason
 from fleettrace.sweep.claims import Claims
 from fleettrace.sweep.events import Event, HostProgressed, Phase, SliceArrived
 from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.settings import HostTask, SweepSettings
-from fleettrace.sweep.stop import Reason, Stop
 from fleettrace.transport.interface import Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from tests.binary.builds import build
 from tests.matrix.roots import RELEASES, bpftrace_of, bpftrace_version, memcached_of
 from tests.matrix.traffic import plan
@@ -124,7 +124,7 @@ def _answers(address: str, port: int) -> bool:
 
 def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, dict[str, HostOutcome]]:
     """Trace with every release's bpftrace at once, send the traffic, and stop."""
-    stop, catalog = Stop(), BinaryCatalog(analyses)
+    stop, catalog = Cancellation(), BinaryCatalog(analyses)
     commands = {release: bpftrace_of(release, lab.private) for release in RELEASES}
     for name, release in BLIND.items():
         script = lab.private / name.replace(" ", "-")
@@ -157,7 +157,7 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
         try:
             for event in tracing.values():
                 assert event.wait(90)
-            truth = lab.send({Place("node", port): plan(port) for port in pids})
+            truth = lab.send({TracedInstance("node", port): plan(port) for port in pids})
             # A bpftrace that is stopped while it writes, and has to wait for its reader, loses some of it.
             sent = sum(counts.total() for counts in truth.counts.values())
             wait_until(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleettrace.lab.truth import OP_OF_VERB
-from fleettrace.probes.model import Wish
+from fleettrace.probes.model import ProbeOptions
 from fleettrace.summary.key import Key
 from tests.matrix.cells import Cell, Compiler, Extra, allowed, cells, pairs
 from tests.matrix.compiled import binary, recipe
@@ -18,7 +18,7 @@ from tests.matrix.tracing import Counted, trace_builds
 
 _AT_ONCE = 9
 """Builds traced by one bpftrace."""
-WISHES = {"plain": Wish(), "misses": Wish(misses=True)}
+WISHES = {"plain": ProbeOptions(), "misses": ProbeOptions(misses=True)}
 CI = tuple(
     cell
     for cell in cells()
@@ -147,7 +147,7 @@ def facts(cell: Cell, counted: dict[str, Counted], faults: list[str]) -> dict[st
         "stripped": made.stripped,
         "profiled": made.profiled,
         "claims": probe.exact,
-        "probe": f"`{probe.rung}`" + (f" by {way}" if probe.rung == "item" else ""),
+        "probe": f"`{probe.probe_kind}`" + (f" by {way}" if probe.probe_kind == "item" else ""),
         "why": probe.why,
         "requests": plain.sent.requests.total() + misses.sent.requests.total(),
         "exact": not faults,

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from fleettrace.probes.model import Rung
+from fleettrace.probes.model import ProbeKind
 from fleettrace.summary.key import Key
 from tests.e2e.command import REPOSITORY
 from tests.matrix.conftest import BLIND, BUILDS, Matrix
@@ -56,7 +56,7 @@ def test_nothing_but_the_truth_was_counted(matrix: Matrix, release: str, name: s
 @builds
 def test_the_best_rung_is_chosen_at_the_cheapest_place(matrix: Matrix, release: str, name: str) -> None:
     probe = matrix.traced[release, name].result.probe
-    assert (probe.rung, probe.exact) == (Rung.ITEM.value, True)
+    assert (probe.probe_kind, probe.exact) == (ProbeKind.ITEM.value, True)
     assert probe.cost is not None
     assert probe.cost < 5
 
@@ -67,7 +67,7 @@ def test_a_bpftrace_that_does_not_see_overlays_is_led_by_symbols_and_addresses(
     matrix: Matrix, tracer: str, name: str
 ) -> None:
     probe = matrix.traced[tracer, name].result.probe
-    assert (probe.rung, probe.exact, probe.overlay) == (Rung.ITEM.value, True, False)
+    assert (probe.probe_kind, probe.exact, probe.overlay) == (ProbeKind.ITEM.value, True, False)
     if matrix.traced[BLIND[tracer], name].result.probe.overlay:
         assert "a symbol overlay does not work there" in probe.why
 
@@ -78,7 +78,7 @@ def test_the_table_in_the_docs_is_what_was_seen(matrix: Matrix) -> None:
         cells = []
         for release in RELEASES:
             probe = matrix.traced[release, name].result.probe
-            cells.append(f"`{probe.rung}` by {'overlay' if probe.overlay else 'symbol'}")
+            cells.append(f"`{probe.probe_kind}` by {'overlay' if probe.overlay else 'symbol'}")
         rows.append(f"| {name} | {' | '.join(cells)} |")
     table = "\n".join(rows)
     assert table in (REPOSITORY / "docs/probes.md").read_text(), f"the table has to be:\n{table}"

@@ -19,14 +19,14 @@ from fleettrace.lab.build import memcached_binary
 from fleettrace.lab.protocol import Command
 from fleettrace.lab.system import wait_until
 from fleettrace.node.binaries import BinaryCatalog
-from fleettrace.probes.model import TraceSettings, Wish
+from fleettrace.probes.model import ProbeOptions, TraceSettings
 from fleettrace.summary.key import Key
+from fleettrace.sweep.cancellation import Cancellation, Reason
 from fleettrace.sweep.events import Event, HostProgressed, Phase
 from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.settings import HostTask, SweepSettings
-from fleettrace.sweep.stop import Reason, Stop
 from fleettrace.transport.interface import Chunk, Connection, Execution, Limits, Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from tests.e2e.local import served
 from tests.matrix.roots import RELEASES, bpftrace_of
 
@@ -101,14 +101,14 @@ def waits_for_its_reader() -> bool:
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_what_a_stopped_bpftrace_could_not_write_is_not_reported_wrong(release: str, tmp_path: Path) -> None:
-    stop, transport, tracing = Stop(), SlowReader(), threading.Event()
+    stop, transport, tracing = Cancellation(), SlowReader(), threading.Event()
 
     def tell(event: Event) -> None:
         if isinstance(event, HostProgressed) and event.phase is Phase.TRACE:
             tracing.set()
 
     bounds = TraceSettings(_WINDOW_S, printed=20_000)
-    settings = SweepSettings(_WINDOW_S, wish=Wish(misses=True), max_cost=1e9)
+    settings = SweepSettings(_WINDOW_S, wish=ProbeOptions(misses=True), max_cost=1e9)
     sweep = HostSweep(settings, bounds, BinaryCatalog(tmp_path), stop, tell)
     with served(tmp_path, memcached_binary()) as server, ThreadPoolExecutor(1) as pool:
         task = HostTask(

@@ -16,15 +16,15 @@ from fleettrace.errors import FleettraceError
 from fleettrace.lab.memcached import read_stats
 from fleettrace.lab.system import wait_until
 from fleettrace.node.binaries import BinaryCatalog
-from fleettrace.probes.model import TraceSettings, Wish
+from fleettrace.probes.model import ProbeOptions, TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import InstanceResult
+from fleettrace.sweep.cancellation import Cancellation, Reason
 from fleettrace.sweep.events import Event, HostProgressed, Phase, SliceArrived
 from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.settings import HostTask, SweepSettings
-from fleettrace.sweep.stop import Reason, Stop
 from fleettrace.transport.interface import Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from tests.matrix.requests import Sent, send
 
 __all__ = ["Counted", "trace_builds"]
@@ -47,12 +47,12 @@ class Counted:
     summary: Summary | None
 
 
-def trace_builds(binaries: Mapping[str, Path], wish: Wish, directory: Path) -> dict[str, Counted]:
+def trace_builds(binaries: Mapping[str, Path], wish: ProbeOptions, directory: Path) -> dict[str, Counted]:
     """Trace the builds, by name, while they get their traffic. Raises `AssertionError` when bpftrace does not start."""
     with ExitStack() as running:
         started = {name: running.enter_context(_memcached(path, directory)) for name, path in binaries.items()}
         pids = {pid: name for name, (pid, _) in started.items()}
-        stop, tracing, seen = Stop(), threading.Event(), [0]
+        stop, tracing, seen = Cancellation(), threading.Event(), [0]
 
         def on_event(event: Event) -> None:
             if isinstance(event, HostProgressed) and event.phase is Phase.TRACE:

@@ -9,7 +9,7 @@ import pytest
 
 from fleettrace.lab.memcached import DEBIAN
 from fleettrace.transport.interface import Connection, Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from tests.binary.traffic import memcached
 
 

@@ -18,10 +18,10 @@ from fleettrace.node.discovery import parse_discovery
 from fleettrace.node.output import OutputParser
 from fleettrace.node.plausible import MAX_INSTANCES, MAX_INTEGER, MAX_PID, ImplausibleError
 from fleettrace.node.records import RecordReader
-from fleettrace.node.sampling import LookReader
+from fleettrace.node.samples import SampleReader
 from fleettrace.node.tracing import HostTrace
-from fleettrace.probes.ladder import preview
-from fleettrace.probes.model import TraceSettings, Wish
+from fleettrace.probes.model import ProbeOptions, TraceSettings
+from fleettrace.probes.selection import preview
 from fleettrace.transport.interface import Chunk, Stream
 from tests.node.bpftrace_text import NONCE, Printed, chunked, render
 from tests.node.reports import LAYOUT, PID, SECOND, START, N, Sent, entry, instance, node, report
@@ -97,7 +97,7 @@ def a_trace(chance: random.Random) -> None:
     text = report(render(slices, LAYOUT.piece, LAYOUT.pieces), records=records)
     text = mutated(text, chance)
     settings = TraceSettings(2.0)
-    trace = HostTrace(["bpftrace"], [(instance(), preview(Wish(misses=True)))], LAYOUT, settings, nonce=NONCE)
+    trace = HostTrace(["bpftrace"], [(instance(), preview(ProbeOptions(misses=True)))], LAYOUT, settings, nonce=NONCE)
     chunks = chunked(text, [chance.randrange(len(text) + 1) for _ in range(chance.randrange(4))])
     words = mutated(b"ERROR: no\n\0007 100 101 5 7\0", chance)[: 32 * 1024]
     try:
@@ -109,11 +109,11 @@ def a_trace(chance: random.Random) -> None:
     assert 0 <= end.window_s < 300
     for summary in end.summaries.values():
         assert 0 <= summary.total <= MAX_INTEGER >> 10
-        assert len(summary.course) < 300
+        assert len(summary.timeline) < 300
         assert summary.absent >= 0
         for count in summary.keys.values():
             assert 0 < count.requests <= summary.total + 5000
-            assert len(count.course) < 300
+            assert len(count.timeline) < 300
 
 
 def records(text: bytes) -> None:
@@ -126,7 +126,7 @@ def records(text: bytes) -> None:
 
 def samples(text: bytes) -> None:
     """Read it as standard error."""
-    reader = LookReader()
+    reader = SampleReader()
     for chunk in chunked(text, range(4096, len(text), 4096)):
         reader.feed(chunk)
 

@@ -15,14 +15,14 @@ from fleettrace.binary.analysis import analyse
 from fleettrace.errors import HostError
 from fleettrace.lab.memcached import DEBIAN
 from fleettrace.node.binaries import BinaryCatalog
-from fleettrace.node.discovery import look_around
+from fleettrace.node.discovery import discover
 from fleettrace.node.loading import load_program
 from fleettrace.node.planning import plan_instances
 from fleettrace.node.tracing import HostTrace
-from fleettrace.probes.ladder import choose
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import ProbePlan, TraceSettings, Wish
-from fleettrace.probes.program import Site
+from fleettrace.probes.model import ProbeOptions, ProbePlan, TraceSettings
+from fleettrace.probes.program import ProbeTarget
+from fleettrace.probes.selection import choose
 from fleettrace.transport.interface import Connection
 from tests.binary.traffic import memcached
 
@@ -73,9 +73,9 @@ def unattachable(plan: ProbePlan) -> ProbePlan:
 
 
 def trace(here: Connection, pid: int, bpftrace: list[str], *, refused: bool) -> None:
-    found = look_around(here, ["bpftrace"], "host")
+    found = discover(here, ["bpftrace"], "host")
     [instance] = [each for each in found.instances if each.pid == pid]
-    [planned] = plan_instances(here, BinaryCatalog(None), found.facts, [instance], Wish())
+    [planned] = plan_instances(here, BinaryCatalog(None), found.facts, [instance], ProbeOptions())
     assert planned.plan is not None
     plan = unattachable(planned.plan) if refused else planned.plan
     one = HostTrace(bpftrace, [(instance, plan)], LAYOUT, TraceSettings(1.0))
@@ -96,7 +96,7 @@ def test_a_killed_bpftrace_leaves_no_definition(here: Connection, pid: int, tmp_
 
 def test_a_program_that_is_only_loaded_leaves_no_definition(here: Connection, pid: int, tmp_path: Path) -> None:
     plan = unattachable(choose(analyse(Path(DEBIAN).read_bytes())))
-    load_program(here, recorded(tmp_path), [Site(plan, (pid,))], LAYOUT, TraceSettings(1.0))
+    load_program(here, recorded(tmp_path), [ProbeTarget(plan, (pid,))], LAYOUT, TraceSettings(1.0))
     assert definitions(tmp_path) == []
 
 

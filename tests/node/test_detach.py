@@ -15,7 +15,7 @@ import pytest
 from fleettrace.errors import HostError
 from fleettrace.node.detach import GONE_STATUS, MAX_OUTPUT, collect, leave, read_clock, remove
 from fleettrace.transport.interface import Chunk, Connection, Limits, Stream, Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from tests.transport.running import output
 
 pytestmark = pytest.mark.lab

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from fleettrace.node.output import Entry, RawSlice
 from fleettrace.node.slicing import Slicer
-from fleettrace.probes.ladder import preview
-from fleettrace.probes.model import ProbePlan, Rung, Script, TraceSettings, Wish
+from fleettrace.probes.model import ProbeKind, ProbeOptions, ProbePlan, Script, TraceSettings
+from fleettrace.probes.selection import preview
 from fleettrace.probes.tags import Tagging
 from fleettrace.summary.key import Key
 
 SECOND = 1_000_000_000
 TAGGED = replace(preview(), tagging=Tagging("", (None, "get", "set")))
-SCRIPT = preview(Wish(script=Script("mine.bt", "", "n", "size")))
+SCRIPT = preview(ProbeOptions(script=Script("mine.bt", "", "n", "size")))
 X, Y = Key.whole(b"x"), Key.whole(b"y")
 
 
@@ -36,7 +36,7 @@ def test_requests_of_a_kind_that_is_not_known_may_be_of_the_kinds_asked_for() ->
 
 
 def test_a_line_is_taken_apart_before_its_kind_is_looked_at() -> None:
-    made = slicer(preview(Wish(Rung.COMMAND, frozenset({"get"}))))
+    made = slicer(preview(ProbeOptions(ProbeKind.COMMAND, frozenset({"get"}))))
     lines = [Entry(7, 0, 0, b"get x y", 5, False), Entry(7, 0, 0, b"set x 0 0 1", 3, False)]
     made.add(RawSlice("a", 101 * SECOND, {7: 8}, lines), None)
     summary = made.summaries[7]
@@ -65,7 +65,7 @@ def test_a_program_of_ones_own_is_as_much_as_its_map_says() -> None:
     made.add(RawSlice("a", 101 * SECOND, {}, [entry(b"x", 5), entry(b"y", 3)]), None)
     made.finish([], [entry(b"x", 900)])
     summary = made.summaries[7]
-    assert (summary.total, summary.absent, summary.course) == (8, 0, [8])
+    assert (summary.total, summary.absent, summary.timeline) == (8, 0, [8])
     assert (summary.keys[X].value_bytes, summary.keys[Y].value_bytes) == (900, 0)
     assert not made.overfull
 

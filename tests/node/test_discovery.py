@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.node.discovery import discovery_script, look_around, parse_discovery, set_words
+from fleettrace.node.discovery import discover, discovery_script, parse_discovery, set_words
 from fleettrace.transport.interface import Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from tests.node.ran import ran
 
 
@@ -51,7 +51,7 @@ def test_words_reach_the_shell_as_they_are(words: list[str]) -> None:
 def test_a_connection_is_all_it_takes() -> None:
     connection = LocalTransport().connect(Target("here"))
     try:
-        facts = look_around(connection, ["echo", "bpftrace v0.21.2"], "netns").facts
+        facts = discover(connection, ["echo", "bpftrace v0.21.2"], "netns").facts
     finally:
         connection.close()
     assert str(facts.bpftrace) == "0.21.2"

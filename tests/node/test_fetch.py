@@ -15,7 +15,7 @@ from fleettrace.errors import HostError
 from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Instance, NodeBinary
 from fleettrace.transport.interface import Connection, Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 
 
 @pytest.fixture

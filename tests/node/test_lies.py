@@ -11,19 +11,19 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.discovery import parse_discovery
 from fleettrace.node.output import Entry
 from fleettrace.node.plausible import MAX_INSTANCES, MAX_RATE, ImplausibleError
-from fleettrace.node.rates import _busyness
 from fleettrace.node.records import MAX_RECORDS, MAX_TAG, RecordReader
-from fleettrace.node.sampling import Look, LookReader
+from fleettrace.node.request_rates import _busyness
+from fleettrace.node.samples import Sample, SampleReader
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.node.tracing import HostTrace
-from fleettrace.probes.ladder import preview
-from fleettrace.probes.model import TraceSettings, Wish
+from fleettrace.probes.model import ProbeOptions, TraceSettings
+from fleettrace.probes.selection import preview
 from tests.node.bpftrace_text import NONCE, Printed, chunked, render, shown
 from tests.node.reports import LAYOUT, PID, SECOND, START, N, Sent, entry, instance, node, report
 
 
 def traced(body: bytes, *, records: bytes = b"", duration_s: float = 2.0, size: int = 32 * 1024) -> TraceEnd:
-    plan = preview(Wish())
+    plan = preview(ProbeOptions())
     trace = HostTrace(["bpftrace"], [(instance(), plan)], LAYOUT, TraceSettings(duration_s), nonce=NONCE)
     text = report(body, records=records)
     return trace.read(Sent(*chunked(text, range(size, len(text), size))))
@@ -103,7 +103,7 @@ def test_counts_of_another_process_are_refused() -> None:
 
 
 def test_more_misses_than_requests_are_refused() -> None:
-    plan = preview(Wish(misses=True))
+    plan = preview(ProbeOptions(misses=True))
     trace = HostTrace(["bpftrace"], [(instance(), plan)], LAYOUT, TraceSettings(2.0), nonce=NONCE)
     body = (
         one(5, entry(b"k", 5))
@@ -161,7 +161,7 @@ def test_long_tags_and_too_many_records_are_refused(text: bytes) -> None:
 def seconds_between_looks(chunks: int) -> float:
     """CPU seconds that so many chunks of NULs take, and the sample behind them."""
     began = time.process_time()
-    reader = LookReader()
+    reader = SampleReader()
     for _ in range(chunks):
         reader.feed(b"\0" * (32 * 1024))
     reader.feed(b"x" * 200 + b"\x0012 100 104 77 5\0")
@@ -178,7 +178,7 @@ def peak_of(body: bytes, outcome: str) -> int:
     text = report(body)
     chunks = chunked(text, range(32 * 1024, len(text), 32 * 1024))
     settings = TraceSettings(2.0, printed=50, entries=1024)
-    trace = HostTrace(["bpftrace"], [(instance(), preview(Wish()))], LAYOUT, settings, nonce=NONCE)
+    trace = HostTrace(["bpftrace"], [(instance(), preview(ProbeOptions()))], LAYOUT, settings, nonce=NONCE)
     tracemalloc.start()
     try:
         if outcome == "refused":
@@ -288,7 +288,7 @@ def test_odd_listings_of_containers_are_passed_over(listing: bytes) -> None:
 
 
 def rate_of(requests: int, cpu_ns: int) -> float | None:
-    looks = [Look(PID, START, 1, 0), Look(PID, START + SECOND // 3, 1 + cpu_ns, requests)]
+    looks = [Sample(PID, START, 1, 0), Sample(PID, START + SECOND // 3, 1 + cpu_ns, requests)]
     return _busyness({PID: None}, looks).rates.get(PID)
 
 
@@ -302,6 +302,6 @@ def test_a_rate_that_the_cpu_time_cannot_have_served_is_unknown() -> None:
 
 
 def test_a_counter_beyond_63_bits_is_unknown() -> None:
-    reader = LookReader()
+    reader = SampleReader()
     reader.feed(b"\0007 100 101 5 9999999999999999999\0")
     assert reader.looks[0].requests is None

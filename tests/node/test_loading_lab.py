@@ -13,13 +13,13 @@ import pytest
 
 from fleettrace.binary.analysis import analyse
 from fleettrace.lab.build import memcached_binary
-from fleettrace.node.loading import Load, Verdict, load_program, load_script
-from fleettrace.probes.ladder import choose
+from fleettrace.node.loading import Load, LoadVerdict, load_program, load_script
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import TraceSettings, Wish
-from fleettrace.probes.program import Site
+from fleettrace.probes.model import ProbeOptions, TraceSettings
+from fleettrace.probes.program import ProbeTarget
+from fleettrace.probes.selection import choose
 from fleettrace.transport.interface import Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from tests.binary.traffic import memcached
 from tests.sweep.refusing import refusing
 
@@ -34,18 +34,18 @@ def pid() -> Iterator[int]:
         yield number
 
 
-def load(pid: int, bpftrace: Sequence[str] = ("bpftrace",), wish: Wish = Wish()) -> Load:  # noqa: B008
+def load(pid: int, bpftrace: Sequence[str] = ("bpftrace",), wish: ProbeOptions = ProbeOptions()) -> Load:  # noqa: B008
     plan = choose(analyse(Path(f"/proc/{pid}/exe").read_bytes()), wish)
     connection = LocalTransport().connect(Target("here"))
     try:
-        return load_program(connection, bpftrace, [Site(plan, (pid,))], key_layout((0, 17, 0)), BOUNDS)
+        return load_program(connection, bpftrace, [ProbeTarget(plan, (pid,))], key_layout((0, 17, 0)), BOUNDS)
     finally:
         connection.close()
 
 
-@pytest.mark.parametrize("wish", [Wish(), Wish(misses=True, sizes=True)])
-def test_our_programs_load(pid: int, wish: Wish) -> None:
-    assert load(pid, wish=wish) == Load(Verdict.LOADED)
+@pytest.mark.parametrize("wish", [ProbeOptions(), ProbeOptions(misses=True, sizes=True)])
+def test_our_programs_load(pid: int, wish: ProbeOptions) -> None:
+    assert load(pid, wish=wish) == Load(LoadVerdict.LOADED)
 
 
 def test_loading_puts_no_probe_into_a_running_process(pid: int) -> None:
@@ -61,7 +61,7 @@ def test_loading_puts_no_probe_into_a_running_process(pid: int) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        assert load(pid).verdict is Verdict.LOADED
+        assert load(pid).verdict is LoadVerdict.LOADED
     finally:
         done.set()
         watcher.join()
@@ -69,8 +69,8 @@ def test_loading_puts_no_probe_into_a_running_process(pid: int) -> None:
 
 
 def test_a_refusal_gives_the_reason(pid: int, tmp_path: Path) -> None:
-    outcome = load(pid, (refusing(tmp_path, "uretprobe"),), Wish(misses=True))
-    assert outcome.verdict is Verdict.REFUSED
+    outcome = load(pid, (refusing(tmp_path, "uretprobe"),), ProbeOptions(misses=True))
+    assert outcome.verdict is LoadVerdict.REFUSED
     assert "BPF stack limit" in outcome.reason
 
 
@@ -79,14 +79,14 @@ def test_a_bpftrace_that_sees_other_files_is_told_apart(pid: int, tmp_path: Path
     # Like a container's: its mounts are not the node's, so a path of the node's is not there.
     elsewhere.write_text(f'#!/bin/sh\nexec nsenter -t {os.getpid()} -m bpftrace "$@"\n')
     elsewhere.chmod(0o755)
-    assert load(pid, (str(elsewhere),)).verdict is Verdict.UNSEEN
+    assert load(pid, (str(elsewhere),)).verdict is LoadVerdict.UNSEEN
 
 
 def test_a_bpftrace_that_fails_otherwise_is_no_refusal(pid: int, tmp_path: Path) -> None:
     broken = tmp_path / "bpftrace"
     broken.write_text("#!/bin/sh\necho 'ERROR: no such luck' >&2\nexit 1\n")
     broken.chmod(0o755)
-    assert load(pid, (str(broken),)) == Load(Verdict.FAILED, "ERROR: no such luck")
+    assert load(pid, (str(broken),)) == Load(LoadVerdict.FAILED, "ERROR: no such luck")
 
 
 def test_nothing_is_left_when_the_controller_goes(pid: int, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_nothing_is_left_when_the_controller_goes(pid: int, tmp_path: Path) -> N
     slow.write_text(f"#!/bin/sh\n{takes_input}\necho $$ >{tmp_path}/pid\nexec sleep 300\n")
     slow.chmod(0o755)
     plan = choose(analyse(Path(f"/proc/{pid}/exe").read_bytes()))
-    script = load_script((str(slow),), [Site(plan, (pid,))], key_layout((0, 17, 0)), BOUNDS)
+    script = load_script((str(slow),), [ProbeTarget(plan, (pid,))], key_layout((0, 17, 0)), BOUNDS)
     path = tmp_path / "load.sh"
     path.write_bytes(script)
     with subprocess.Popen(["sh", path], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.binary.analysis import BinaryAnalysis, Point, analyse
+from fleettrace.binary.analysis import BinaryAnalysis, ProbedFunction, analyse
 from fleettrace.binary.elf import Machine
 from fleettrace.lab.memcached import DEBIAN
-from fleettrace.node.discovery import look_around
+from fleettrace.node.discovery import discover
 from fleettrace.node.tracing import HostTrace
-from fleettrace.probes.ladder import choose
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import TraceSettings, Wish
+from fleettrace.probes.model import ProbeOptions, TraceSettings
+from fleettrace.probes.selection import choose
 from fleettrace.transport.interface import Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from tests.binary.traffic import memcached
 
 PUSH_R15 = 2
@@ -32,7 +32,7 @@ def behind() -> BinaryAnalysis:
     return replace(analysis, points=points)
 
 
-def _later(point: Point) -> Point:
+def _later(point: ProbedFunction) -> ProbedFunction:
     spot = replace(
         point.entry,
         address=point.entry.address + PUSH_R15,
@@ -44,15 +44,15 @@ def _later(point: Point) -> Point:
 
 
 def test_the_probe_goes_where_the_return_probe_is_and_else_to_the_cheap_instruction(behind: BinaryAnalysis) -> None:
-    assert choose(behind, Wish()).verdict.offset == PUSH_R15
-    assert choose(behind, Wish(misses=True)).verdict.offset == 0
+    assert choose(behind, ProbeOptions()).verdict.offset == PUSH_R15
+    assert choose(behind, ProbeOptions(misses=True)).verdict.offset == 0
     linked = replace(behind, machine=Machine.AARCH64, points=tuple(_linked(point) for point in behind.points))
-    assert choose(linked, Wish()).verdict.offset == PUSH_R15
-    plan = choose(linked, Wish(misses=True))
+    assert choose(linked, ProbeOptions()).verdict.offset == PUSH_R15
+    plan = choose(linked, ProbeOptions(misses=True))
     assert (plan.verdict.offset, plan.misses is not None, plan.tagging.ops is not None) == (0, True, True)
 
 
-def _linked(point: Point) -> Point:
+def _linked(point: ProbedFunction) -> ProbedFunction:
     """With the return address in the link register."""
     entry, cheapest = (replace(spot, return_offset=None) for spot in (point.entry, point.cheapest))
     return replace(point, entry=entry, cheapest=cheapest)
@@ -63,9 +63,9 @@ def test_kinds_and_misses_are_exact(behind: BinaryAnalysis) -> None:
     connection = LocalTransport().connect(Target("here"))
     with memcached(Path(DEBIAN)) as (pid, connect):
         client = connect()
-        found = look_around(connection, ["bpftrace"], "host")
+        found = discover(connection, ["bpftrace"], "host")
         [instance] = [instance for instance in found.instances if instance.pid == pid]
-        plan = choose(behind, Wish(misses=True))
+        plan = choose(behind, ProbeOptions(misses=True))
         version = found.facts.bpftrace
         assert version is not None
         started = threading.Event()

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleettrace.node.output import Attached, Event, Noise, OutputParser, RawSlice, Started
-from fleettrace.node.words import key_of_words
+from fleettrace.node.output import Attached, Event, OutputParser, RawSlice, Started, UnparsedLine
+from fleettrace.node.short_keys import key_of_words
 from tests.node.bpftrace_text import (
     LAYOUTS,
     NONCE,
@@ -127,7 +127,7 @@ def test_the_start_of_counting_is_told_with_its_time() -> None:
 
 def test_bpftraces_own_words_are_kept_apart() -> None:
     words = b"ERROR: Could not resolve symbol: /proc/1/exe:nope"
-    assert parse(words + b"\n", LAYOUTS[0], []) == [Noise(words)]
+    assert parse(words + b"\n", LAYOUTS[0], []) == [UnparsedLine(words)]
 
 
 @given(short_keys)
@@ -152,7 +152,7 @@ def test_what_is_not_nine_integers_is_no_short_key(words: bytes) -> None:
 
 def test_without_the_nonce_nothing_counts() -> None:
     text = b"@a[%d, key]: 3\n@na[7]: 3\n#start 5\n#XXXX slice a 5\n@a_XXXX[%d, key]: 3\n" % (7 << 32 | 3, 7 << 32 | 3)
-    assert all(isinstance(event, Noise) for event in parse(text, LAYOUTS[0], []))
+    assert all(isinstance(event, UnparsedLine) for event in parse(text, LAYOUTS[0], []))
 
 
 def test_a_line_without_end_takes_no_memory_without_end() -> None:

@@ -15,14 +15,14 @@ import pytest
 from fleettrace.lab.build import memcached_binary
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.detach import collect, leave, remove
-from fleettrace.node.discovery import look_around
-from fleettrace.node.loading import Verdict, load_program
+from fleettrace.node.discovery import discover
+from fleettrace.node.loading import LoadVerdict, load_program
 from fleettrace.node.planning import plan_instances
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import TraceSettings, Wish
+from fleettrace.probes.model import ProbeOptions, TraceSettings
 from fleettrace.transport.interface import Connection, Limits, Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from tests.binary.traffic import memcached
 
 pytestmark = pytest.mark.lab
@@ -51,9 +51,9 @@ def binary(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def trace_of(node: Connection, pid: int, bpftrace: list[str], duration_s: float = 1.0) -> HostTrace:
-    found = look_around(node, ["bpftrace"], "host")
+    found = discover(node, ["bpftrace"], "host")
     [instance] = [one for one in found.instances if one.pid == pid]
-    planned = plan_instances(node, BinaryCatalog(None), found.facts, [instance], Wish())
+    planned = plan_instances(node, BinaryCatalog(None), found.facts, [instance], ProbeOptions())
     assert planned[0].plan is not None
     version = found.facts.bpftrace
     assert version is not None
@@ -109,7 +109,7 @@ def test_nobody_reads_a_program_while_it_is_tried(node: Connection) -> None:
         trace = trace_of(node, pid, ["bpftrace"])
         with snooping("@ready_load") as seen:
             load = load_program(node, ["bpftrace"], trace._sites, key_layout((0, 17, 0)), TraceSettings(1.0))
-    assert load.verdict is Verdict.LOADED
+    assert load.verdict is LoadVerdict.LOADED
     assert len(seen) > 3
     assert not any(seen)
 

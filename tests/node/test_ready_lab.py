@@ -12,10 +12,10 @@ import pytest
 
 from fleettrace.lab.build import memcached_binary
 from fleettrace.node.output import OutputParser, Started
-from fleettrace.probes.ladder import preview
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings
-from fleettrace.probes.program import Site, program
+from fleettrace.probes.program import ProbeTarget, program
+from fleettrace.probes.selection import preview
 from tests.binary.traffic import memcached
 
 pytestmark = pytest.mark.lab
@@ -29,7 +29,7 @@ def test_counting_does_not_begin_before_the_last_probe_is_in_place(tmp_path: Pat
     layout = key_layout((int(numbers[0]), int(numbers[1]), 0))
     limits = {"BPFTRACE_STRLEN": str(layout.strlen), "BPFTRACE_MAX_STRLEN": str(layout.strlen)}
     with memcached(memcached_binary()) as (pid, _):
-        text = program([Site(preview(), (pid,))], layout, TraceSettings(1.0), "N")
+        text = program([ProbeTarget(preview(), (pid,))], layout, TraceSettings(1.0), "N")
         done = subprocess.run(
             [*slow, "bpftrace", "-e", text], capture_output=True, timeout=60, env={**os.environ, **limits}, check=True
         )

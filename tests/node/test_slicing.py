@@ -9,8 +9,8 @@ import pytest
 
 from fleettrace.node.output import Entry, RawSlice
 from fleettrace.node.slicing import Slicer
-from fleettrace.probes.ladder import preview
-from fleettrace.probes.model import ProbePlan, Rung, TraceSettings, Wish
+from fleettrace.probes.model import ProbeKind, ProbeOptions, ProbePlan, TraceSettings
+from fleettrace.probes.selection import preview
 from fleettrace.probes.tags import Tagging
 from fleettrace.summary.key import Key
 
@@ -21,8 +21,8 @@ def entry(pid: int, key: bytes, requests: int) -> Entry:
     return Entry(pid, 0, len(key), key, requests, False)
 
 
-def slicer(*pids: int, printed: int = 200, rung: Rung = Rung.ITEM) -> Slicer:
-    made = Slicer(dict.fromkeys(pids, preview(Wish(rung))), TraceSettings(2.0, printed=printed), 1.0)
+def slicer(*pids: int, printed: int = 200, probe_kind: ProbeKind = ProbeKind.ITEM) -> Slicer:
+    made = Slicer(dict.fromkeys(pids, preview(ProbeOptions(probe_kind))), TraceSettings(2.0, printed=printed), 1.0)
     made.start(100 * SECOND)
     return made
 
@@ -33,7 +33,7 @@ def test_slices_add_up_by_process() -> None:
     made.add(RawSlice("b", 102 * SECOND, {7: 2}, [entry(7, b"x", 2)]), None)
     assert (made.summaries[7].total, made.summaries[8].total) == (7, 1)
     assert made.summaries[7].lower(Key.whole(b"x")) == made.summaries[7].upper(Key.whole(b"x")) == 7
-    assert (made.summaries[7].course, made.summaries[8].course[:2]) == ([5, 2], [1, 0])
+    assert (made.summaries[7].timeline, made.summaries[8].timeline[:2]) == ([5, 2], [1, 0])
     assert made.window_s(None) == 2
     assert made.whole
 
@@ -102,7 +102,7 @@ def test_packed_ids_are_keys_of_their_own() -> None:
 
 def test_lines_of_a_neighbour_leave_long_keys_whole() -> None:
     key, line = b"k" * 250, b"get " + b"a" * 250
-    plans = {7: preview(Wish(Rung.ITEM)), 8: preview(Wish(Rung.COMMAND))}
+    plans = {7: preview(ProbeOptions(ProbeKind.ITEM)), 8: preview(ProbeOptions(ProbeKind.COMMAND))}
     made = Slicer(plans, TraceSettings(2.0), 1.0)
     made.start(100 * SECOND)
     entries = [Entry(7, 0, 250, key, 3, True), Entry(8, 0, len(line), line, 2, True)]
@@ -112,7 +112,7 @@ def test_lines_of_a_neighbour_leave_long_keys_whole() -> None:
 
 
 def test_a_line_that_was_cut_has_a_cut_key_at_its_end() -> None:
-    made = slicer(8, rung=Rung.COMMAND)
+    made = slicer(8, probe_kind=ProbeKind.COMMAND)
     line = (b"get " + b"a" * 200 + b" " + b"b" * 200)[:284]
     made.add(RawSlice("a", 101 * SECOND, {8: 1}, [Entry(8, 0, 288, line, 1, True)]), None)
     assert list(made.summaries[8].keys) == [Key.whole(b"a" * 200), Key(b"b" * 79, 250)]
@@ -129,7 +129,7 @@ def test_too_many_requests_of_unknown_kind_leave_an_instance_undecided(unknown: 
 
 
 def test_misses_of_a_request_of_unknown_kind_are_not_known() -> None:
-    made = with_plan(replace(preview(Wish(misses=True)), tagging=KINDS))
+    made = with_plan(replace(preview(ProbeOptions(misses=True)), tagging=KINDS))
     entries = [Entry(7, 1, 1, b"x", 10, False), Entry(7, 0, 1, b"y", 3, False)]
     made.add(RawSlice("a", 101 * SECOND, {7: 13}, entries), None)
     made.finish([Entry(7, 0, 1, b"x", 4, False)], [])

@@ -10,13 +10,13 @@ import pytest
 
 from fleettrace.errors import HostError
 from fleettrace.node.binaries import BinaryCatalog
-from fleettrace.node.discovery import look_around
+from fleettrace.node.discovery import discover
 from fleettrace.node.planning import plan_instances
-from fleettrace.node.rates import look_at
+from fleettrace.node.request_rates import sample_rates
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import TraceSettings, Wish
+from fleettrace.probes.model import ProbeOptions, TraceSettings
 from fleettrace.transport.interface import Connection
 
 pytestmark = pytest.mark.lab
@@ -35,9 +35,9 @@ def slow(folder: Path, before: str, real: str | None = shutil.which("bpftrace"))
 
 
 def traced(here: Connection, pid: int, bpftrace: list[str], startup_s: float, duration_s: float = 1.0) -> TraceEnd:
-    found = look_around(here, ["bpftrace"], "host")
+    found = discover(here, ["bpftrace"], "host")
     [instance] = [instance for instance in found.instances if instance.pid == pid]
-    [planned] = plan_instances(here, BinaryCatalog(None), found.facts, [instance], Wish())
+    [planned] = plan_instances(here, BinaryCatalog(None), found.facts, [instance], ProbeOptions())
     assert planned.plan is not None
     assert found.facts.bpftrace is not None
     version = found.facts.bpftrace
@@ -46,7 +46,7 @@ def traced(here: Connection, pid: int, bpftrace: list[str], startup_s: float, du
         [(instance, planned.plan)],
         key_layout((version.major, version.minor, version.patch)),
         TraceSettings(duration_s),
-        places=look_at(found.facts, [instance], {}),
+        places=sample_rates(found.facts, [instance], {}),
         startup_s=startup_s,
     )
     return trace.read(here.start(trace.script(), trace.limits))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleettrace.node.output import Entry, Noise, OutputParser, RawSlice
+from fleettrace.node.output import Entry, OutputParser, RawSlice, UnparsedLine
 from tests.node.bpftrace_text import LAYOUTS, NONCE, chunked, entries, line_of
 
 PIECE, PIECES = LAYOUTS[0]
@@ -119,7 +119,7 @@ def test_nothing_counts_twice_or_not_at_all(all_slices: list[Slice], cuts: list[
     read: Counter[Entry] = Counter()
     totals: Counter[int] = Counter()
     for event in events:
-        if isinstance(event, Noise):
+        if isinstance(event, UnparsedLine):
             assert re.fullmatch(rb"@\w*", event.line), "more than the name of a map that broke off"
             continue
         assert isinstance(event, RawSlice)

@@ -17,10 +17,10 @@ import pytest
 
 from fleettrace.lab.build import memcached_binary
 from fleettrace.lab.system import wait_until
-from fleettrace.node.discovery import discovery_script, look_around, parse_discovery
+from fleettrace.node.discovery import discover, discovery_script, parse_discovery
 from fleettrace.node.model import Discovery
 from fleettrace.transport.interface import Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from tests.binary.traffic import memcached
 from tests.node.ran import ran
 
@@ -100,7 +100,7 @@ def test_a_mount_that_does_not_answer_holds_nobody_up(tmp_path: Path, monkeypatc
     with frozen_mount(tmp_path) as (stuck, _), memcached(memcached_binary()) as (pid, _):
         began = time.monotonic()
         with closing(LocalTransport().connect(Target("here"))) as node:
-            found = look_around(node, ["echo", "bpftrace v0.17.0"], "host")
+            found = discover(node, ["echo", "bpftrace v0.17.0"], "host")
         assert time.monotonic() - began < 30
         assert stuck in found.facts.stuck
         assert stuck not in {one.pid for one in found.instances}
@@ -111,7 +111,7 @@ def test_a_mount_that_does_not_answer_holds_nobody_up(tmp_path: Path, monkeypatc
 CONTROLLER = """
 from fleettrace.node.discovery import look_around
 from fleettrace.transport.interface import Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 look_around(LocalTransport().connect(Target("here")), ["echo", "bpftrace v0.17.0"], "host")
 """
 

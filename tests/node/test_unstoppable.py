@@ -10,11 +10,11 @@ import pytest
 from fleettrace.binary.analysis import analyse
 from fleettrace.errors import HostError
 from fleettrace.lab.memcached import DEBIAN
-from fleettrace.node.loading import Load, Verdict, load_program
-from fleettrace.probes.ladder import choose
+from fleettrace.node.loading import Load, LoadVerdict, load_program
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings
-from fleettrace.probes.program import Site
+from fleettrace.probes.program import ProbeTarget
+from fleettrace.probes.selection import choose
 from fleettrace.transport.interface import Connection
 from tests.node.test_slow_start import slow, traced
 
@@ -25,13 +25,13 @@ DEAF = "trap '' INT TERM HUP\nsleep 300"
 
 def loaded(here: Connection, pid: int, bpftrace: list[str]) -> Load:
     plan = choose(analyse(Path(DEBIAN).read_bytes()))
-    return load_program(here, bpftrace, [Site(plan, (pid,))], key_layout((0, 17, 0)), TraceSettings(1.0))
+    return load_program(here, bpftrace, [ProbeTarget(plan, (pid,))], key_layout((0, 17, 0)), TraceSettings(1.0))
 
 
 def test_loading_by_a_deaf_command_ends_soon(here: Connection, pid: int, tmp_path: Path) -> None:
     began = time.monotonic()
     load = loaded(here, pid, slow(tmp_path, DEAF))
-    assert (load.verdict, load.code) == (Verdict.FAILED, "bpftrace-unstoppable")
+    assert (load.verdict, load.code) == (LoadVerdict.FAILED, "bpftrace-unstoppable")
     assert f"{tmp_path}/bpftrace" in load.reason
     assert time.monotonic() - began < 40
 
@@ -48,4 +48,4 @@ def test_a_trace_by_a_deaf_command_ends_soon(here: Connection, pid: int, tmp_pat
 
 def test_a_slow_command_is_given_the_program_by_input(here: Connection, pid: int, tmp_path: Path) -> None:
     # It takes longer than the question whether it hands input on.
-    assert loaded(here, pid, slow(tmp_path, "sleep 12")) == Load(Verdict.LOADED)
+    assert loaded(here, pid, slow(tmp_path, "sleep 12")) == Load(LoadVerdict.LOADED)

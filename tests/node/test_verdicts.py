@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from fleettrace.node.loading import Verdict, verdict_of
+from fleettrace.node.loading import LoadVerdict, verdict_of
 
 GARBAGE = random.Random(1).randbytes(65536)
 WARNING = b"stdin:1:1-10: WARNING: something deprecated\n"
@@ -15,7 +15,7 @@ WARNING = b"stdin:1:1-10: WARNING: something deprecated\n"
 @pytest.mark.parametrize("words", [b"", WARNING, GARBAGE, b"Attaching 6 probes...\n", b"warning: an ERROR is near\n"])
 def test_without_an_error_the_status_and_a_command_are_given(words: bytes) -> None:
     load = verdict_of(words + b"\nstatus 1\n", ["sudo", "bpftrace"])
-    assert load.verdict is Verdict.FAILED
+    assert load.verdict is LoadVerdict.FAILED
     assert load.reason.startswith("it gave no error; exit status 1; run `sudo bpftrace -e ")
 
 

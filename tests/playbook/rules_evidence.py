@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from fleettrace.errors import HostState
 from fleettrace.playbook.findings import Certainty, Finding, Findings
+from fleettrace.playbook.rules.eval_context import Evidence
 from fleettrace.playbook.rules.judge import judge
 from fleettrace.playbook.rules.language import compile_rule
-from fleettrace.playbook.rules.scene import Evidence
 from fleettrace.report.build import build_report
-from fleettrace.store.history_model import KeptRun, keep, result_of
+from fleettrace.store.history.model import StoredRun, keep, result_of
 from fleettrace.summary.counts import KeyCount
 from fleettrace.summary.run import InstanceResult, ProbeVerdict
 from tests.report.examples import add_host, failed, new_run
@@ -43,7 +43,7 @@ def evidence(
             for name, count in keys.items()
         }
         for count, known in zip(keys.values(), counts.values(), strict=True):
-            known.course[0] += count % 10
+            known.timeline[0] += count % 10
         add_host(run, f"h{number}", counts, absent=absent, unlisted=unlisted, instance=change)
     for name in missing:
         failed(run, name, HostState.UNREACHABLE, "connect", "no route")
@@ -79,11 +79,11 @@ def run_after(
     times: Mapping[int, float] | None = None,
     places: Mapping[int, int] | None = None,
     down: Sequence[int] = (),
-) -> KeptRun:
+) -> StoredRun:
     """A window of it; `times` and `places` are what changed."""
     return window(traffic, random.Random(seed), times=times, places=places, failed=down, name=f"run-{seed}")
 
 
-def of_runs(before: KeptRun | None, after: KeptRun) -> Evidence:
+def of_runs(before: StoredRun | None, after: StoredRun) -> Evidence:
     """A run, and the one before."""
     return Evidence(build_report(result_of(after), top=1000, templates=200), after, before)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fleettrace.playbook.findings import Severity
 from fleettrace.playbook.model import Play, chosen
-from fleettrace.playbook.problems import Place
+from fleettrace.playbook.problems import Location
 from tests.playbook.reading import plays, problems
 
 WHOLE = """\
@@ -57,7 +57,7 @@ def test_a_play_is_read_with_everything_that_it_says(tmp_path: Path) -> None:
     assert [(output.format, output.file) for output in play.outputs] == [("json", "a.json")]
     assert [(target.name, target.on) for target in play.notify] == [("command cat", "every")]
     assert (play.keep, sorted(play.tags)) == ("90d,1G", ["a", "b"])
-    assert play.where("hosts") == Place(f"{tmp_path}/playbook.yaml", 2, 10)
+    assert play.where("hosts") == Location(f"{tmp_path}/playbook.yaml", 2, 10)
 
 
 def test_an_include_gives_its_plays_variables_and_tags(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_the_same_file_is_not_written_by_two_plays(tmp_path: Path) -> None:
     ],
 )
 def test_tags_choose_as_with_ansible(tags: str, wanted: str, skipped: str, runs: bool) -> None:
-    play = Play("p", "n", "all", Place("f", 1, 1), tags=frozenset(tags.split()))
+    play = Play("p", "n", "all", Location("f", 1, 1), tags=frozenset(tags.split()))
     assert chosen(play, wanted.split(), skipped.split()) is runs
 
 

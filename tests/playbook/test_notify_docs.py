@@ -11,7 +11,7 @@ from textwrap import dedent, indent
 from fleettrace.cli.play_flags import play_layout
 from fleettrace.playbook.load import load_playbooks
 from fleettrace.playbook.notify.command import CommandTarget
-from fleettrace.playbook.notify.interface import Gone, News, On
+from fleettrace.playbook.notify.interface import FindingChanges, NotifyWhen, ResolvedFinding
 from fleettrace.playbook.notify.mail import MailTarget
 from fleettrace.playbook.notify.stamp import StampTarget
 from fleettrace.playbook.notify.textfile import TextfileTarget
@@ -38,7 +38,7 @@ def words(text: str) -> list[str]:
 
 def test_a_notice_has_the_fields_of_the_table() -> None:
     told = notice("a")
-    document = told.document(News(told.findings.standing, (Gone("1", "r", "low", "m"),)))
+    document = told.document(FindingChanges(told.findings.standing, (ResolvedFinding("1", "r", "low", "m"),)))
     table = rows("The document")
     assert list(document) == list(table)
     assert list(document["findings"][0]) == words(table["findings"])
@@ -51,7 +51,7 @@ def test_a_notice_has_the_fields_of_the_table() -> None:
 
 def test_the_metrics_are_those_of_the_table(tmp_path: Path) -> None:
     path = tmp_path / "x.prom"
-    TextfileTarget(path).tell(notice("a"), News())
+    TextfileTarget(path).tell(notice("a"), FindingChanges())
     metrics = set(re.findall(r"^(\w+)\{", path.read_text(), re.M))
     assert metrics == {name for name in rows("Metrics, and a stamp") if name.startswith("fleettrace_")}
 
@@ -68,7 +68,13 @@ def test_the_example_names_every_kind_of_target(tmp_path: Path) -> None:
         TextfileTarget,
         StampTarget,
     ]
-    assert [target.on for target in loaded.notify] == [On.CHANGE, On.CHANGE, On.EVERY, On.EVERY, On.EVERY]
+    assert [target.on for target in loaded.notify] == [
+        NotifyWhen.CHANGE,
+        NotifyWhen.CHANGE,
+        NotifyWhen.EVERY,
+        NotifyWhen.EVERY,
+        NotifyWhen.EVERY,
+    ]
 
 
 def test_the_receivers_lines_tell_what_is_genuine() -> None:

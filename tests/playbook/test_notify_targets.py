@@ -14,14 +14,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fleettrace.playbook.findings import Findings
 from fleettrace.playbook.notify.command import CommandTarget
-from fleettrace.playbook.notify.interface import Gone, News, NotifyError
+from fleettrace.playbook.notify.interface import FindingChanges, NotifyError, ResolvedFinding
 from fleettrace.playbook.notify.mail import MailTarget
 from fleettrace.playbook.notify.stamp import StampTarget
 from fleettrace.playbook.notify.targets import target_of
 from fleettrace.playbook.notify.textfile import LAST_SUCCESS, TextfileTarget
 from tests.playbook.notify_receiver import AT, notice, program
 
-NEWS = News()
+NEWS = FindingChanges()
 HOSTILE = "a\r\nBcc: evil@example.com\r\n\r\n.\r\n$(reboot)`id`\x1b[31m"
 SHOWN = "a\\r\\nBcc: evil@example.com\\r\\n\\r\\n.\\r\\n$(reboot)`id`\\x1b[31m"
 
@@ -66,7 +66,9 @@ def test_a_mail_has_its_headers_and_findings_where_they_belong(tmp_path: Path) -
     sendmail = program(tmp_path, "sendmail", f'cat > {seen}; echo "$@" > {seen}.arguments')
     told = notice(HOSTILE, "b")
     target = MailTarget(("oncall@example.com", "root"), "fleettrace@example.com", sendmail)
-    target.tell(told, News(told.findings.standing[1:], (Gone("1", "old", "low", "key c: was hot"),)))
+    target.tell(
+        told, FindingChanges(told.findings.standing[1:], (ResolvedFinding("1", "old", "low", "key c: was hot"),))
+    )
     mail = email.message_from_bytes(seen.read_bytes(), policy=email.policy.default)
     assert Path(f"{seen}.arguments").read_text() == "-t -i\n"
     assert dict(mail.items()) == {

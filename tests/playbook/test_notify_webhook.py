@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.playbook.notify.interface import News, NotifyError
+from fleettrace.playbook.notify.interface import FindingChanges, NotifyError
 from fleettrace.playbook.notify.secret import Secret
 from fleettrace.playbook.notify.webhook import WebhookTarget
 from tests.playbook.notify_receiver import Receiver, notice
 
 SECRET = b"0123456789abcdef0123456789abcdef"
-NEWS = News()
+NEWS = FindingChanges()
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def secret(tmp_path: Path) -> Secret:
 def test_it_gets_the_document_as_it_is_documented() -> None:
     told = notice("a")
     with Receiver() as receiver:
-        WebhookTarget(receiver.url).tell(told, News(told.findings.standing))
+        WebhookTarget(receiver.url).tell(told, FindingChanges(told.findings.standing))
     (request,) = receiver.received
     assert (request.path, request.headers["Content-Type"]) == ("/hooks/TOKEN-7f3a", "application/json")
     assert not {"Fleettrace-Signature", "Fleettrace-Timestamp"} & set(request.headers)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleettrace.playbook.findings import Certainty, Severity
+from fleettrace.playbook.rules.eval_context import EvalContext, Evidence, Subject
 from fleettrace.playbook.rules.fields import FIELDS, shown_value
 from fleettrace.playbook.rules.judge import MOST_FOUND, judge
 from fleettrace.playbook.rules.language import compile_rule
-from fleettrace.playbook.rules.scene import Evidence, Scene, Thing
 from fleettrace.playbook.rules.values import Bounds, Judged, Verdict, measured
 from fleettrace.report.build import build_report
 from tests.playbook.rules_evidence import evidence, found, named, only
@@ -39,7 +39,7 @@ CERTAIN, POSSIBLE, UNKNOWN = Certainty
         ("key.ops.get == 100%", ["a", "b", "c"]),
         ("key.top_host == 'h2'", ["a", "b"]),
         ("key.top_host.share > 60%", []),
-        ("key.mark == none", ["a", "b", "c"]),
+        ("key.trend == none", ["a", "b", "c"]),
         ("key.misses > 0", []),
         ("host.load > 1.1 x mean", ["h2"]),
         ("host.load > 1.1x", ["h2"]),
@@ -187,9 +187,9 @@ def test_braces_of_a_key_are_not_filled_in() -> None:
 
 
 def test_every_field_can_be_read_of_everything() -> None:
-    scene = Scene(ALL)
+    scene = EvalContext(ALL)
     for field in FIELDS.values():
-        for thing in [*scene.things(field.kind), Thing(field.kind)]:
+        for thing in [*scene.things(field.kind), Subject(field.kind)]:
             for unit, read in field.units.items():
                 reading = read(scene, thing)
                 assert shown_value(reading.seen, unit).isprintable()

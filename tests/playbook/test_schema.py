@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 
 from fleettrace.cli.parser import add_options
 from fleettrace.cli.play_flags import play_layout
-from fleettrace.playbook.layout import schema
+from fleettrace.playbook.schema import schema
 from tests.playbook.reading import problems
 from tests.playbook.test_load import WHOLE
 from tests.playbook.test_wrong import NAMES, WRONG

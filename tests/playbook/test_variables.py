@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from fleettrace.playbook.problems import Problems
-from fleettrace.playbook.variables import Scope
-from fleettrace.playbook.yamltree import Kind, read_tree
+from fleettrace.playbook.variables import VariableScope
+from fleettrace.playbook.yamltree import NodeKind, read_tree
 from tests.playbook.reading import plays, problems
 
 PLAY = "- name: a\n  hosts: all\n"
@@ -92,7 +92,7 @@ def test_what_unfolds_without_end_is_refused() -> None:
     text = "".join(f"{name}: '{value}'\n" for name, value in doubling.items())
     text += "".join(f"{name}: {value}\n" for name, value in lists.items())
     found = Problems()
-    scope = Scope({key.text: value for key, value in read_tree(text, "f").entries}, found)
-    assert scope.fill(read_tree("'{{ v59 }}'", "f")).kind is Kind.BROKEN
+    scope = VariableScope({key.text: value for key, value in read_tree(text, "f").entries}, found)
+    assert scope.fill(read_tree("'{{ v59 }}'", "f")).kind is NodeKind.BROKEN
     scope.fill(read_tree("'{{ w59 }}'", "f"))
     assert found

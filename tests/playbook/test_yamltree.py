@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fleettrace.inventory.yamlerrors import too_deep
 from fleettrace.playbook.problems import PlaybookError
-from fleettrace.playbook.yamltree import MAX_BYTES, MAX_DEPTH, Kind, Node, read_tree
+from fleettrace.playbook.yamltree import MAX_BYTES, MAX_DEPTH, Node, NodeKind, read_tree
 from tests.deep_yaml import TOO_DEEP, deep_by_aliases, first_line_too_deep
 
 TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=("C", "Z")), max_size=20)
@@ -25,15 +25,15 @@ TREES = st.recursive(
 def plain(node: Node) -> object:
     """The node as PyYAML's own values, where these are as they were written."""
     match node.kind:
-        case Kind.LIST:
+        case NodeKind.LIST:
             return [plain(item) for item in node.items]
-        case Kind.MAPPING:
+        case NodeKind.MAPPING:
             return {key.text: plain(value) for key, value in node.entries}
-        case Kind.NOTHING:
+        case NodeKind.NOTHING:
             return None
-        case Kind.TRUTH:
+        case NodeKind.TRUTH:
             return node.text == "true"
-        case Kind.NUMBER:
+        case NodeKind.NUMBER:
             return int(node.text)
         case _:
             return node.text
@@ -63,7 +63,7 @@ def test_a_text_stands_where_it_is_said_to_begin(tree: object, flow: bool) -> No
 def test_scalars_keep_their_letters() -> None:
     tree = read_tree("[1:30, 010, 1_000, 10%, 'yes', yes]", "f")
     assert [item.text for item in tree.items] == ["1:30", "010", "1_000", "10%", "yes", "yes"]
-    assert [item.kind for item in tree.items][-2:] == [Kind.TEXT, Kind.TRUTH]
+    assert [item.kind for item in tree.items][-2:] == [NodeKind.TEXT, NodeKind.TRUTH]
 
 
 def test_quotes_and_tags_stand_before_a_text() -> None:
@@ -125,4 +125,4 @@ def test_aliases_nest_no_deeper_than_brackets() -> None:
 
 
 def test_nothing_is_nothing() -> None:
-    assert read_tree("", "f").kind is read_tree("# a remark\n", "f").kind is Kind.NOTHING
+    assert read_tree("", "f").kind is read_tree("# a remark\n", "f").kind is NodeKind.NOTHING

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from fleettrace.binary.analysis import BinaryAnalysis, analyse
-from fleettrace.probes.ladder import UnsupportedError, choose
-from fleettrace.probes.model import Rung, Wish
+from fleettrace.probes.model import ProbeKind, ProbeOptions
+from fleettrace.probes.selection import UnsupportedError, choose
 from tests.binary.builds import build, stripped
 
 
@@ -24,18 +24,18 @@ def without_fetches(analysis: BinaryAnalysis) -> BinaryAnalysis:
 
 
 def test_a_kind_that_is_shown_is_counted_by_look_ups(unstripped: BinaryAnalysis) -> None:
-    assert choose(unstripped, Wish(ops=frozenset({"get", "set"}))).rung is Rung.ITEM
+    assert choose(unstripped, ProbeOptions(ops=frozenset({"get", "set"}))).probe_kind is ProbeKind.ITEM
 
 
 @pytest.mark.parametrize("op", ["get", "other"])
 def test_a_kind_that_is_not_shown_is_counted_by_lines(unstripped: BinaryAnalysis, op: str) -> None:
-    assert choose(without_fetches(unstripped), Wish(ops=frozenset({op}))).rung is Rung.COMMAND
+    assert choose(without_fetches(unstripped), ProbeOptions(ops=frozenset({op}))).probe_kind is ProbeKind.COMMAND
 
 
 @pytest.mark.parametrize("op", ["get", "other"])
 def test_a_kind_that_is_not_shown_is_refused_where_the_probe_is_given(unstripped: BinaryAnalysis, op: str) -> None:
     with pytest.raises(UnsupportedError, match=f"which requests are {op} "):
-        choose(without_fetches(unstripped), Wish(Rung.ITEM, ops=frozenset({op})))
+        choose(without_fetches(unstripped), ProbeOptions(ProbeKind.ITEM, ops=frozenset({op})))
 
 
 def test_a_located_function_is_less_certain_than_a_named_one(unstripped: BinaryAnalysis) -> None:

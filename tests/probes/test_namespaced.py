@@ -6,20 +6,20 @@ import re
 
 import pytest
 
-from fleettrace.probes.ladder import preview
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import Rung, TraceSettings, Wish
-from fleettrace.probes.namespaced import Process
-from fleettrace.probes.program import Site, program
+from fleettrace.probes.model import ProbeKind, ProbeOptions, TraceSettings
+from fleettrace.probes.pid_namespace import Process
+from fleettrace.probes.program import ProbeTarget, program
+from fleettrace.probes.selection import preview
 
 PROCESSES = (Process(1, 5000, 4026532178), Process(33, 5001, 4026532178))
 
 
-@pytest.mark.parametrize("rung", [Rung.ITEM, Rung.USDT, Rung.COMMAND, Rung.SYSCALL])
-def test_no_probe_uses_bpftraces_own_number(rung: Rung) -> None:
-    plan = preview(Wish(rung, misses=rung is Rung.ITEM, sizes=rung is Rung.ITEM))
-    plain = program([Site(plan, (1, 33))], key_layout((0, 17, 0)), TraceSettings(10.0))
-    text = program([Site(plan, (1, 33), PROCESSES)], key_layout((0, 17, 0)), TraceSettings(10.0))
+@pytest.mark.parametrize("probe_kind", [ProbeKind.ITEM, ProbeKind.USDT, ProbeKind.COMMAND, ProbeKind.SYSCALL])
+def test_no_probe_uses_bpftraces_own_number(probe_kind: ProbeKind) -> None:
+    plan = preview(ProbeOptions(probe_kind, misses=probe_kind is ProbeKind.ITEM, sizes=probe_kind is ProbeKind.ITEM))
+    plain = program([ProbeTarget(plan, (1, 33))], key_layout((0, 17, 0)), TraceSettings(10.0))
+    text = program([ProbeTarget(plan, (1, 33), PROCESSES)], key_layout((0, 17, 0)), TraceSettings(10.0))
     assert re.search(r"(?<![$\w])pid\b", plain)
     assert not re.search(r"(?<![$\w])pid\b", text)
     probes = len(re.findall(r"^(?:uprobe|uretprobe|tracepoint):", text, re.MULTILINE))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from fleettrace.binary.analysis import BinaryAnalysis, analyse
-from fleettrace.binary.cheapest import Cost, Spot
-from fleettrace.probes.ladder import UnsupportedError
-from fleettrace.probes.model import Rung, Wish
-from fleettrace.probes.optimised import choose_for_kernel, optimises
+from fleettrace.binary.cheapest import Instruction, InstructionCost
+from fleettrace.probes.model import ProbeKind, ProbeOptions
+from fleettrace.probes.optimized_uprobes import choose_for_kernel, optimises
 from fleettrace.probes.script import has_own_points, read_script
+from fleettrace.probes.selection import UnsupportedError
 from tests.binary.builds import build
 from tests.e2e.command import REPOSITORY
 
@@ -52,23 +52,25 @@ def test_kernels_from_6_18_on_put_a_call_in_place_of_a_nop(kernel: str, arch: st
     ],
 )
 def test_a_nop_of_five_bytes_is_known_in_every_encoding(code: str, expected: bool) -> None:
-    assert Spot(0, 0, 4, "", Cost.STEPPED, 0, "f30f1efa" + code).is_nop5 is expected
+    assert Instruction(0, 0, 4, "", InstructionCost.STEPPED, 0, "f30f1efa" + code).is_nop5 is expected
 
 
-@pytest.mark.parametrize("wish", [Wish(), Wish(misses=True, sizes=True), Wish(Rung.COMMAND)])
+@pytest.mark.parametrize(
+    "wish", [ProbeOptions(), ProbeOptions(misses=True, sizes=True), ProbeOptions(ProbeKind.COMMAND)]
+)
 @pytest.mark.parametrize("overlay", [True, False])
 @pytest.mark.parametrize("kernel", ["6.1.0", "6.18.44"])
 def test_no_plan_has_one_where_the_kernel_optimises(
-    nops: BinaryAnalysis, wish: Wish, overlay: bool, kernel: str
+    nops: BinaryAnalysis, wish: ProbeOptions, overlay: bool, kernel: str
 ) -> None:
-    if kernel == "6.18.44" and not overlay and wish.rung is Rung.COMMAND:
+    if kernel == "6.18.44" and not overlay and wish.probe_kind is ProbeKind.COMMAND:
         with pytest.raises(UnsupportedError):
             choose_for_kernel(nops, wish, overlay_works=overlay, kernel=kernel, arch="x86_64")
         return
     plan = choose_for_kernel(nops, wish, overlay_works=overlay, kernel=kernel, arch="x86_64")
     assert kernel == "6.1.0" or not any(spot.is_nop5 for spot in plan.spots)
     if kernel == "6.18.44" and not overlay:
-        assert plan.rung is Rung.SYSCALL
+        assert plan.probe_kind is ProbeKind.SYSCALL
         assert "5-byte nop" in plan.verdict.why
 
 

@@ -6,23 +6,23 @@ from dataclasses import replace
 
 import pytest
 
-from fleettrace.binary.analysis import ANALYSIS, BinaryAnalysis, Found, Point
-from fleettrace.binary.cheapest import Cost, Spot
+from fleettrace.binary.analysis import ANALYSIS, BinaryAnalysis, Found, ProbedFunction
+from fleettrace.binary.cheapest import Instruction, InstructionCost
 from fleettrace.binary.elf import Machine
-from fleettrace.probes.places import Places, find_places
+from fleettrace.probes.attach_points import AttachPoints, find_attach_points
 
-SPOT = Spot(0x401200, 0x1200, 0, "push r15", Cost.EMULATED, 0)
-POINT = Point("do_item_get", None, Found.LOCATED, SPOT.address, SPOT.file_offset, 64, SPOT, SPOT)
+SPOT = Instruction(0x401200, 0x1200, 0, "push r15", InstructionCost.EMULATED, 0)
+POINT = ProbedFunction("do_item_get", None, Found.LOCATED, SPOT.address, SPOT.file_offset, 64, SPOT, SPOT)
 BARE = BinaryAnalysis(ANALYSIS, Machine.X86_64, None, None, None, (POINT,), (), {})
 
 
-def placed(analysis: BinaryAnalysis, spot: Spot, *, overlay: bool = False) -> Places | str:
-    return find_places(analysis, {"main": (replace(POINT, entry=spot, cheapest=spot), spot)}, overlay)
+def placed(analysis: BinaryAnalysis, spot: Instruction, *, overlay: bool = False) -> AttachPoints | str:
+    return find_attach_points(analysis, {"main": (replace(POINT, entry=spot, cheapest=spot), spot)}, overlay)
 
 
 def test_a_bare_number_is_the_file_offset() -> None:
     found = placed(BARE, SPOT)
-    assert isinstance(found, Places)
+    assert isinstance(found, AttachPoints)
     assert found.places["main"].name == "0x1200"
 
 
@@ -36,18 +36,18 @@ def test_a_bare_number_is_the_file_offset() -> None:
     ],
     ids=["offset-unknown", "covered-by-a-symbol", "debug-file-by-build-id", "debug-file-by-link"],
 )
-def test_a_number_that_can_be_read_in_two_ways_is_refused(analysis: BinaryAnalysis, spot: Spot) -> None:
+def test_a_number_that_can_be_read_in_two_ways_is_refused(analysis: BinaryAnalysis, spot: Instruction) -> None:
     assert isinstance(placed(analysis, spot), str)
 
 
 def test_address_and_offset_that_agree_need_no_more_proof() -> None:
     found = placed(replace(BARE, build_id="ab"), replace(SPOT, address=0x1200))
-    assert isinstance(found, Places)
+    assert isinstance(found, AttachPoints)
 
 
 def test_a_binary_without_a_build_id_gets_an_overlay() -> None:
     found = placed(BARE, SPOT, overlay=True)
-    assert isinstance(found, Places)
+    assert isinstance(found, AttachPoints)
     assert found.overlay is not None
 
 

@@ -7,18 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from fleettrace.probes.ladder import UnsupportedError, preview
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import Rung, TraceSettings, Wish
-from fleettrace.probes.program import Site, program, unsafe, uprobe_count
+from fleettrace.probes.model import ProbeKind, ProbeOptions, TraceSettings
+from fleettrace.probes.program import ProbeTarget, program, unsafe, uprobe_count
+from fleettrace.probes.selection import UnsupportedError, preview
 
 LAYOUT = key_layout((0, 17, 0))
 SETTINGS = TraceSettings(10.0, printed=345)
 
 
-@pytest.fixture(params=[Rung.ITEM, Rung.USDT, Rung.COMMAND])
+@pytest.fixture(params=[ProbeKind.ITEM, ProbeKind.USDT, ProbeKind.COMMAND])
 def text(request: pytest.FixtureRequest) -> str:
-    return program([Site(preview(Wish(request.param)), (11, 12))], LAYOUT, SETTINGS)
+    return program([ProbeTarget(preview(ProbeOptions(request.param)), (11, 12))], LAYOUT, SETTINGS)
 
 
 def test_every_word_is_filled_in_and_no_comment_is_sent(text: str) -> None:
@@ -53,7 +53,10 @@ def test_begin_and_end_are_done_without(text: str) -> None:
 
 
 def test_each_binary_has_a_probe_and_all_are_counted() -> None:
-    sites = [Site(preview(Wish(Rung.ITEM)), (11,)), Site(preview(Wish(Rung.ITEM)), (21, 22))]
+    sites = [
+        ProbeTarget(preview(ProbeOptions(ProbeKind.ITEM)), (11,)),
+        ProbeTarget(preview(ProbeOptions(ProbeKind.ITEM)), (21, 22)),
+    ]
     text = program(sites, LAYOUT, SETTINGS)
     assert len(re.findall(r"^uprobe:", text, re.MULTILINE)) == 2
     assert len(re.findall(r"^(uprobe|interval):", text, re.MULTILINE)) == uprobe_count(sites)
@@ -62,13 +65,13 @@ def test_each_binary_has_a_probe_and_all_are_counted() -> None:
 @pytest.mark.parametrize("point", ["", "a b", "x{", "do_item_get\n", "system(", "a/b", "0x", "167e0", "do-it"])
 def test_what_is_no_functions_name_is_refused(point: str) -> None:
     with pytest.raises(ValueError, match="not the name of a function"):
-        program([Site(replace(preview(Wish(Rung.ITEM)), point=point), (1,))], LAYOUT, SETTINGS)
+        program([ProbeTarget(replace(preview(ProbeOptions(ProbeKind.ITEM)), point=point), (1,))], LAYOUT, SETTINGS)
 
 
-@pytest.mark.parametrize("rung", [Rung.WATCH])
-def test_a_rung_without_a_program_says_so(rung: Rung) -> None:
-    with pytest.raises(UnsupportedError, match=f"`{rung}` has no program"):
-        preview(Wish(rung))
+@pytest.mark.parametrize("probe_kind", [ProbeKind.WATCH])
+def test_a_rung_without_a_program_says_so(probe_kind: ProbeKind) -> None:
+    with pytest.raises(UnsupportedError, match=f"`{probe_kind}` has no program"):
+        preview(ProbeOptions(probe_kind))
 
 
 def test_a_probe_reads_whose_turn_it_is_once(text: str) -> None:
@@ -78,5 +81,5 @@ def test_a_probe_reads_whose_turn_it_is_once(text: str) -> None:
 
 @pytest.mark.parametrize(("point", "expected"), [("do_item_get", False), ("0x167e0", True)])
 def test_a_bare_address_needs_unsafe(point: str, expected: bool) -> None:
-    sites = [Site(replace(preview(Wish(Rung.ITEM)), point=point), (1,))]
+    sites = [ProbeTarget(replace(preview(ProbeOptions(ProbeKind.ITEM)), point=point), (1,))]
     assert unsafe(sites, program(sites, LAYOUT, SETTINGS)) is expected

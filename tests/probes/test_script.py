@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from fleettrace.errors import ConfigError
-from fleettrace.probes.ladder import preview
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import Script, TraceSettings, Wish
-from fleettrace.probes.program import Site, program, uprobe_count
+from fleettrace.probes.model import ProbeOptions, Script, TraceSettings
+from fleettrace.probes.program import ProbeTarget, program, uprobe_count
 from fleettrace.probes.script import probe_count, read_script
+from fleettrace.probes.selection import preview
 from fleettrace.resources import resource_dir
 
 SHIPPED = ("value-sizes", "slow-commands")
@@ -36,7 +36,9 @@ def script_of(folder: Path, text: str) -> Script:
 
 
 def text_of(script: Script, *pids: int) -> str:
-    return program([Site(preview(Wish(script=script)), pids)], key_layout((0, 17, 0)), TraceSettings(10.0), "N")
+    return program(
+        [ProbeTarget(preview(ProbeOptions(script=script)), pids)], key_layout((0, 17, 0)), TraceSettings(10.0), "N"
+    )
 
 
 def test_what_the_header_says(tmp_path: Path) -> None:
@@ -65,9 +67,9 @@ def test_its_maps_are_apart_from_ours_and_the_named_ones_are_printed(tmp_path: P
 def test_its_probes_are_counted(tmp_path: Path) -> None:
     script = script_of(tmp_path, TEXT)
     assert probe_count(script) == 3
-    assert uprobe_count([Site(preview(Wish(script=script)), (11,))]) == 3 + 2
+    assert uprobe_count([ProbeTarget(preview(ProbeOptions(script=script)), (11,))]) == 3 + 2
     wild = script_of(tmp_path, TEXT.replace("malloc", "mallo*"))
-    assert uprobe_count([Site(preview(Wish(script=wild)), (11,))]) is None
+    assert uprobe_count([ProbeTarget(preview(ProbeOptions(script=wild)), (11,))]) is None
 
 
 @pytest.mark.parametrize("name", SHIPPED)

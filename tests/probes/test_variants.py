@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from fleettrace.probes.model import Rung, Script, Wish
+from fleettrace.probes.model import ProbeKind, ProbeOptions, Script
 from fleettrace.probes.variants import Variant, variants
 
-EVERYTHING = Wish(misses=True, sizes=True)
+EVERYTHING = ProbeOptions(misses=True, sizes=True)
 
 
 def test_the_first_variants_lose_nothing() -> None:
@@ -36,20 +36,20 @@ def test_misses_and_sizes_go_before_kinds_and_kinds_before_the_probe() -> None:
 
 
 def test_without_misses_and_sizes_no_variant_names_them() -> None:
-    assert not any("misses" in variant.lost(Wish()) for variant in variants(Wish()))
-    assert len({variant.options(Wish()) for variant in variants(Wish())}) == 2
+    assert not any("misses" in variant.lost(ProbeOptions()) for variant in variants(ProbeOptions()))
+    assert len({variant.options(ProbeOptions()) for variant in variants(ProbeOptions())}) == 2
 
 
 def test_requested_kinds_are_never_given_up() -> None:
-    wish = replace(EVERYTHING, rung=Rung.ITEM, ops=frozenset({"get"}))
+    wish = replace(EVERYTHING, probe_kind=ProbeKind.ITEM, ops=frozenset({"get"}))
     assert all(variant.options(wish).kinds for variant in variants(wish))
 
 
-@pytest.mark.parametrize("rung", [Rung.ITEM, Rung.USDT, Rung.COMMAND, Rung.SYSCALL])
-def test_a_forced_probe_kind_is_never_left(rung: Rung) -> None:
-    assert not any(variant.refused for variant in variants(Wish(rung)))
+@pytest.mark.parametrize("probe_kind", [ProbeKind.ITEM, ProbeKind.USDT, ProbeKind.COMMAND, ProbeKind.SYSCALL])
+def test_a_forced_probe_kind_is_never_left(probe_kind: ProbeKind) -> None:
+    assert not any(variant.refused for variant in variants(ProbeOptions(probe_kind)))
 
 
 def test_a_program_of_the_users_own_is_only_bounded_otherwise() -> None:
-    wish = Wish(script=Script("own.bt", "", "own"))
+    wish = ProbeOptions(script=Script("own.bt", "", "own"))
     assert list(variants(wish)) == [Variant(), Variant(other_bound=True)]

@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["bare", "large"]
 
-_PROBE = {"rung": "item", "exact": True, "symbol": "do_item_get", "offset": 4, "overlay": True, "cost": 1.7, "why": ""}
+_PROBE = {"kind": "item", "exact": True, "symbol": "do_item_get", "offset": 4, "overlay": True, "cost": 1.7, "why": ""}
 _INSTANCE: dict[str, Any] = {
     "pid": 4242,
     "container": None,
@@ -43,8 +43,8 @@ def large(keys: int = 10_000, hosts: int = 500) -> dict[str, Any]:
             "hosts": rng.randrange(1, hosts),
             "spread": "several",
             "top_host": {"host": rng.choice(names), "requests": 90_000 // (rank + 1), "share": 0.01},
-            "course": [rng.randrange(400_000 // (rank + 1) + 1) for _ in range(30)],
-            "mark": None,
+            "timeline": [rng.randrange(400_000 // (rank + 1) + 1) for _ in range(30)],
+            "trend": None,
         }
         for rank in range(keys)
     ]
@@ -58,7 +58,7 @@ def large(keys: int = 10_000, hosts: int = 500) -> dict[str, Any]:
             "share": 1 / hosts,
             "load": 1.0,
             "cause": None,
-            "course": [100_000] * 30,
+            "timeline": [100_000] * 30,
             "top": [{**row, "requests": rng.randrange(50_000)} for row in key_rows[:20]],
             "instances": [_INSTANCE],
         }

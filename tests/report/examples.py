@@ -12,7 +12,6 @@ from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import (
     Container,
-    Cost,
     Coverage,
     Failure,
     HostResult,
@@ -20,6 +19,7 @@ from fleettrace.summary.run import (
     ProbeVerdict,
     RunInfo,
     RunResult,
+    TracingCost,
     Warn,
 )
 
@@ -60,9 +60,9 @@ def new_run(pattern: str = "cache-*") -> RunResult:
     return RunResult(info)
 
 
-def count(course: list[int], ops: dict[str, int] | None = None, value_bytes: int | None = None) -> KeyCount:
-    """A count with this course."""
-    return KeyCount(sum(course), 0, ops, None, value_bytes, list(course))
+def count(timeline: list[int], ops: dict[str, int] | None = None, value_bytes: int | None = None) -> KeyCount:
+    """A count with this timeline."""
+    return KeyCount(sum(timeline), 0, ops, None, value_bytes, list(timeline))
 
 
 def add_host(
@@ -77,26 +77,26 @@ def add_host(
     top: int = 20,
 ) -> HostResult:
     """Put a traced host into the run, with one instance and these keys, `unlisted` requests of others beside them."""
-    course = [0] * BUCKETS
+    timeline = [0] * BUCKETS
     for known in keys.values():
-        course = [a + b for a, b in zip(course, known.course + [0] * BUCKETS, strict=False)]
-    course = [bucket + unlisted // BUCKETS for bucket in course]
-    course[0] += unlisted % BUCKETS
+        timeline = [a + b for a, b in zip(timeline, known.timeline + [0] * BUCKETS, strict=False)]
+    timeline = [bucket + unlisted // BUCKETS for bucket in timeline]
+    timeline[0] += unlisted % BUCKETS
     listed = {Key.whole(data): known.copy() for data, known in keys.items()}
     for known in listed.values():
         known.covered = absent
-    summary = Summary(sum(course), absent, listed, course)
+    summary = Summary(sum(timeline), absent, listed, timeline)
     result = InstanceResult(
         4242, state, "/usr/bin/memcached", EXACT, None, "1.6.18", "6f0c" * 10, (11211,), "memcache", 10.0
     )
     result.requests, result.absent = summary.total, absent
     result.coverage = Coverage(summary.total + 7, summary.total)
-    result.cost = Cost(7.3, 9.0, 0.8)
+    result.cost = TracingCost(7.3, 9.0, 0.8)
     if instance is not None:
         instance(result)
     run.fleet.add_host(run.info.id, host, {"4242": summary})
     hottest = sorted(((key, known.requests) for key, known in listed.items()), key=lambda item: (-item[1], item[0]))
-    made = HostResult(host, state, None, [result], hottest[:top], course)
+    made = HostResult(host, state, None, [result], hottest[:top], timeline)
     run.hosts.append(made)
     return made
 
@@ -109,9 +109,9 @@ def failed(run: RunResult, host: str, state: HostState, code: str, message: str)
 def spread_over(total: int, rng: random.Random) -> list[int]:
     """`total` requests over the buckets, evenly but for some noise."""
     weights = [rng.uniform(0.9, 1.1) for _ in range(BUCKETS)]
-    course = [int(total * weight / sum(weights)) for weight in weights]
-    course[-1] += total - sum(course)
-    return course
+    timeline = [int(total * weight / sum(weights)) for weight in weights]
+    timeline[-1] += total - sum(timeline)
+    return timeline
 
 
 def small() -> RunResult:
@@ -165,14 +165,14 @@ def _keys(number: int, rng: random.Random) -> dict[bytes, KeyCount]:
     warm = spread_over(rng.randrange(4_500, 5_500), rng)
     keys[b"config:feature-flags"] = count(warm, {"get": sum(warm)}, None)
     for member in range(60):
-        course = spread_over(rng.randrange(40, 60), rng)
-        keys[f"sess:{rng.getrandbits(64):016x}{member % 10}".encode()] = count(course, {"get": sum(course)}, None)
+        timeline = spread_over(rng.randrange(40, 60), rng)
+        keys[f"sess:{rng.getrandbits(64):016x}{member % 10}".encode()] = count(timeline, {"get": sum(timeline)}, None)
     for rank in range(1, 30):
-        course = spread_over(9_000 // (rank + 3) + rng.randrange(60), rng)
-        gets = int(sum(course) * 0.96)
-        ops = {"get": gets, "set": sum(course) - gets}
+        timeline = spread_over(9_000 // (rank + 3) + rng.randrange(60), rng)
+        gets = int(sum(timeline) * 0.96)
+        ops = {"get": gets, "set": sum(timeline) - gets}
         name = f"pod{number % 4}:rails:{rng.randrange(100):02d}::feature:{number}-{rank}"
-        keys[name.encode()] = count(course, ops, ops["set"] * 812)
+        keys[name.encode()] = count(timeline, ops, ops["set"] * 812)
     if number == 17:
         hot = spread_over(48_000, rng)
         keys[b"user:1:profile"] = count(hot, {"get": 47_520, "set": 480}, 480 * 2_048)

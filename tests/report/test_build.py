@@ -72,7 +72,7 @@ def test_bytes_out_are_estimated_from_the_mean_size_written() -> None:
 def test_a_course_is_as_long_as_the_fleets() -> None:
     run = new_run()
     add_host(run, "c1", {b"early": count([5, 5]), b"long": count([1] * 10)})
-    assert row(run, b"early").course == (5, 5, *[0] * 8)
+    assert row(run, b"early").timeline == (5, 5, *[0] * 8)
 
 
 def test_complete_and_exact_keys_are_certified() -> None:
@@ -169,4 +169,4 @@ def test_without_templates_none_is_looked_for() -> None:
 def test_a_hosts_top_keys_and_course_are_there() -> None:
     hot = next(item for item in build_report(realistic()).hosts if item.host == "cache-017")
     assert hot.top[0] == (Key.whole(b"user:1:profile"), 48_000)
-    assert sum(hot.course) == hot.requests
+    assert sum(hot.timeline) == hot.requests

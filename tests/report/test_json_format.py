@@ -53,14 +53,16 @@ def test_the_fields_of_the_contract_are_there() -> None:
     assert report["schema"] == "fleettrace/report/1"
     assert {"id", "started", "finished", "version", "pattern", "duration_s"} <= report["run"].keys()
     assert {"hosts", "hosts_ok", "instances", "requests", "rate", "certified"} <= report["totals"].keys()
-    key_fields = "key key_base64 truncated requests requests_max share rate certified ops misses hosts top_host course"
+    key_fields = (
+        "key key_base64 truncated requests requests_max share rate certified ops misses hosts top_host timeline"
+    )
     assert set(key_fields.split()) <= report["keys"][0].keys()
     assert {"host", "requests"} <= report["keys"][0]["top_host"].keys()
     assert {"host", "state", "error", "requests", "rate", "share", "instances"} <= report["hosts"][0].keys()
     instance_fields = "pid container exe version build_id ports probe window_s requests absent state"
     instance = report["hosts"][0]["instances"][0]
     assert set(instance_fields.split()) <= instance.keys()
-    assert {"rung", "exact", "symbol", "offset", "overlay", "cost", "why"} <= instance["probe"].keys()
+    assert {"kind", "exact", "symbol", "offset", "overlay", "cost", "why"} <= instance["probe"].keys()
 
 
 @pytest.mark.parametrize("key", HOSTILE)

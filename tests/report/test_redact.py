@@ -41,9 +41,9 @@ def test_every_number_stays(how: Redact) -> None:
     run = realistic()
     plain, redacted = build_report(run, top=10_000), build_report(redact(run, how, SECRET), top=10_000)
     assert redacted.totals == plain.totals
-    numbers = [(row.requests, row.requests_max, row.share, row.hosts, row.spread, row.course) for row in plain.keys]
+    numbers = [(row.requests, row.requests_max, row.share, row.hosts, row.spread, row.timeline) for row in plain.keys]
     assert sorted(numbers, key=repr) == sorted(
-        ((row.requests, row.requests_max, row.share, row.hosts, row.spread, row.course) for row in redacted.keys),
+        ((row.requests, row.requests_max, row.share, row.hosts, row.spread, row.timeline) for row in redacted.keys),
         key=repr,
     )
     assert [row.load for row in redacted.hosts] == [row.load for row in plain.hosts]

@@ -17,9 +17,9 @@ from tests.report.examples import HOSTILE, add_host, count, failed, new_run, rea
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def screen(run: RunResult, width: int | None = 80, *, top: int = 20, colour: bool = False, unicode: bool = True) -> str:
+def screen(run: RunResult, width: int | None = 80, *, top: int = 20, color: bool = False, unicode: bool = True) -> str:
     out = io.StringIO()
-    options = FormatOptions(width=width, colour=colour, unicode=unicode)
+    options = FormatOptions(width=width, color=color, unicode=unicode)
     Output.TABLE.formatter(options).write(build_report(run, top=top), out)
     return out.getvalue()
 
@@ -33,8 +33,8 @@ def hostile() -> RunResult:
 
 def test_the_order_is_fleet_hosts_keys_families_errors() -> None:
     text = screen(realistic())
-    marks = ["requests/s", "\nHOSTS", "\nKEYS", "\nFAMILIES OF KEYS", "\nWHAT WENT WRONG"]
-    places = [text.index(mark) for mark in marks]
+    trends = ["requests/s", "\nHOSTS", "\nKEYS", "\nFAMILIES OF KEYS", "\nWHAT WENT WRONG"]
+    places = [text.index(trend) for trend in trends]
     assert places == sorted(places)
 
 
@@ -97,7 +97,7 @@ def test_a_pipe_has_no_colour_no_cut_and_no_trailing_blanks() -> None:
 
 
 def test_colour_changes_no_word() -> None:
-    coloured = screen(realistic(), 100, colour=True)
+    coloured = screen(realistic(), 100, color=True)
     assert "\x1b[" in coloured
     plain = [ANSI.sub("", line).rstrip() for line in coloured.splitlines()]
     assert plain == screen(realistic(), 100).splitlines()

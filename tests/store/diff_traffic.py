@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from math import exp, log, sqrt
 
 from fleettrace.errors import HostState
-from fleettrace.store.history_model import KeptRun, KeptTemplate, keep
+from fleettrace.store.history.model import StoredRun, StoredTemplate, keep
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.key import Key
@@ -77,7 +77,7 @@ def window(
     places: Mapping[int, int] | None = None,
     name: str = "run",
     after: timedelta = timedelta(0),
-) -> KeptRun:
+) -> StoredRun:
     """A window of traffic, as it is kept.
 
     Hosts in `failed` cannot be reached; the rate of key n is `times[n]` of the usual one, and it is on host
@@ -108,12 +108,12 @@ def _summary(counts: Mapping[Key, list[int]], seconds: int, printed: int) -> Sum
     """A host's summary over slices of a second, of each of which the `printed` largest counts are listed."""
     whole = Summary()
     for second in range(seconds):
-        here = sorted(((course[second], key) for key, course in counts.items() if course[second]), reverse=True)
+        here = sorted(((timeline[second], key) for key, timeline in counts.items() if timeline[second]), reverse=True)
         total = sum(count for count, _ in here)
         left_out = sum(count for count, _ in here[printed:])
         absent = min(left_out, here[printed - 1][0]) if left_out else 0
         pad = [0] * second
-        keys = {key: KeyCount(count, absent, course=[*pad, count]) for count, key in here[:printed]}
+        keys = {key: KeyCount(count, absent, timeline=[*pad, count]) for count, key in here[:printed]}
         whole.add(Summary(total, absent, keys, [*pad, total]))
     return whole
 
@@ -123,21 +123,21 @@ def _add(run: RunResult, host: str, summary: Summary, seconds: int) -> None:
     instance.requests, instance.absent = summary.total, summary.absent
     run.fleet.add_host(run.info.id, host, {"1": summary})
     run.hosts.append(
-        HostResult(host, HostState.OK, None, [instance], hottest(summary, _TOP_PER_HOST), list(summary.course))
+        HostResult(host, HostState.OK, None, [instance], hottest(summary, _TOP_PER_HOST), list(summary.timeline))
     )
 
 
-def _family(run: RunResult) -> KeptTemplate:
+def _family(run: RunResult) -> StoredTemplate:
     """The family of all keys but the ten hottest ones."""
-    course = [0] * len(run.fleet.course)
+    timeline = [0] * len(run.fleet.timeline)
     requests = members = 0
     for key, known in run.fleet.keys.items():
         if known.count is not None and len(key.data) > len(b"user:9:profile"):
             members += 1
             requests += known.count.requests
-            for second, count in enumerate(known.count.course):
-                course[second] += count
-    return KeptTemplate("user:{}:profile", requests, members, None, tuple(course))
+            for second, count in enumerate(known.count.timeline):
+                timeline[second] += count
+    return StoredTemplate("user:{}:profile", requests, members, None, tuple(timeline))
 
 
 def _wander(rng: random.Random, deviation: float, memory: float, seconds: int) -> list[float]:

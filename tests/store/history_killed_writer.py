@@ -15,13 +15,13 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-from fleettrace.store.history import History
-from fleettrace.store.history_model import KeptRun
-from fleettrace.store.history_retention import Keep
+from fleettrace.store.history.database import History
+from fleettrace.store.history.model import StoredRun
+from fleettrace.store.history.retention import Retention
 from tests.store.diff_traffic import random_fleet, window
 
 
-def new_run(name: str) -> KeptRun:
+def new_run(name: str) -> StoredRun:
     """The run that is kept, or would be; `later` is newer than `new`."""
     rng = random.Random(1)
     fleet = random_fleet(rng, keys=60, rate=5e3)
@@ -44,7 +44,7 @@ def main(library: str, folder: Path, template: Path) -> None:
             killing.kill_at(step)
             with History.open(path, create=True) as history:
                 # The oldest of the three has to go in the same transaction.
-                history.add(kept, Keep(runs=3), now=kept.info.started)
+                history.add(kept, Retention(runs=3), now=kept.info.started)
             killing.kill_at(0)
             os._exit(0)
         _, status = os.waitpid(child, 0)

@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from fleettrace.store.history import History
+from fleettrace.store.history.database import History
 from tests.store.diff_traffic import random_fleet, window
 
 

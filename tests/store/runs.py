@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from fleettrace.errors import HostState
-from fleettrace.store.writing import RunFileWriter
+from fleettrace.store.runfile.writer import RunFileWriter
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.run import Coverage, Failure, HostResult, InstanceResult, ProbeVerdict, RunInfo, Warn
@@ -49,7 +49,7 @@ def host_result(
         for instance, summary in sorted(counted.items())
     ]
     error = None if state is HostState.OK else Failure(state.value, "it was so")
-    return HostResult(name, state, error, instances, hottest(whole, 100), list(whole.course))
+    return HostResult(name, state, error, instances, hottest(whole, 100), list(whole.timeline))
 
 
 @dataclass

@@ -9,10 +9,10 @@ from datetime import timedelta
 import pytest
 
 from fleettrace.errors import HostState
-from fleettrace.store.diff import compare
-from fleettrace.store.diff_families import overlap
-from fleettrace.store.diff_model import Apart, Change, Diff, Kind, Subject
-from fleettrace.store.history_model import KeptRun, KeptTemplate
+from fleettrace.store.diff.compare import compare
+from fleettrace.store.diff.families import overlap
+from fleettrace.store.diff.model import Apart, Change, ChangeKind, ComparedKind, Diff
+from fleettrace.store.history.model import StoredRun, StoredTemplate
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import Failure
 from tests.store.diff_traffic import Fleet, window
@@ -31,18 +31,18 @@ def key(number: int) -> Key:
     return CALM.keys[number]
 
 
-def drawn(seed: int, fleet: Fleet = CALM, seconds: int = 10, **changes: object) -> KeptRun:
+def drawn(seed: int, fleet: Fleet = CALM, seconds: int = 10, **changes: object) -> StoredRun:
     """A window of the fleet."""
     named = {"name": f"run-{seed}", "after": timedelta(hours=seed), **changes}
     return window(fleet, random.Random(seed), seconds=seconds, **named)  # type: ignore[arg-type]
 
 
-def said(diff: Diff, subject: Subject = Subject.KEY) -> dict[object, str]:
+def said(diff: Diff, subject: ComparedKind = ComparedKind.KEY) -> dict[object, str]:
     """What is said of each thing."""
     return {change.name: change.kind.value for change in diff.of(subject)}
 
 
-def one(diff: Diff, kind: Kind) -> Change:
+def one(diff: Diff, kind: ChangeKind) -> Change:
     (change,) = [each for each in diff.changes if each.kind is kind]
     return change
 
@@ -57,7 +57,7 @@ def test_a_run_does_not_differ_from_itself() -> None:
 def test_a_key_that_doubles_has_risen_and_by_how_much() -> None:
     diff = compare(drawn(1), drawn(2, times={9: 2.0}))
     assert said(diff) == {key(9): "risen"}
-    change = one(diff, Kind.RISEN)
+    change = one(diff, ChangeKind.RISEN)
     assert change.ratio is not None and change.ratio_min is not None and change.ratio_max is not None
     assert 1.25 < change.ratio_min < 2.0 < change.ratio_max < 3.0
     assert change.chance < 0.002
@@ -76,8 +76,8 @@ def test_windows_of_different_length_do_not_matter() -> None:
 def test_new_and_gone_keys_are_called_so() -> None:
     diff = compare(drawn(1, times={20: 0.0}), drawn(2, times={30: 0.0}))
     assert said(diff) == {key(20): "new", key(30): "gone"}
-    assert (one(diff, Kind.NEW).ratio, one(diff, Kind.GONE).ratio) == (None, None)
-    assert one(diff, Kind.NEW).before.requests_max == 0
+    assert (one(diff, ChangeKind.NEW).ratio, one(diff, ChangeKind.GONE).ratio) == (None, None)
+    assert one(diff, ChangeKind.NEW).before.requests_max == 0
 
 
 def test_a_small_change_is_none_however_certain() -> None:
@@ -102,13 +102,17 @@ def test_a_burst_is_no_change() -> None:
     run = drawn(2)
     burst = run.keys[9]
     extra = 4 * burst.requests // 5
-    course = (*burst.course[:4], burst.course[4] + extra, *burst.course[5:])
+    timeline = (*burst.timeline[:4], burst.timeline[4] + extra, *burst.timeline[5:])
     keys = list(run.keys)
     keys[9] = replace(
-        burst, requests=burst.requests + extra, requests_max=burst.requests_max + extra, course=course, top_requests=0
+        burst,
+        requests=burst.requests + extra,
+        requests_max=burst.requests_max + extra,
+        timeline=timeline,
+        top_requests=0,
     )
-    fleet = (*run.course[:4], run.course[4] + extra, *run.course[5:])
-    assert burst.key not in said(compare(drawn(1), replace(run, keys=tuple(keys), course=fleet)))
+    fleet = (*run.timeline[:4], run.timeline[4] + extra, *run.timeline[5:])
+    assert burst.key not in said(compare(drawn(1), replace(run, keys=tuple(keys), timeline=fleet)))
 
 
 def test_bounds_that_explain_a_change_leave_nothing_to_say() -> None:
@@ -132,20 +136,20 @@ def test_a_host_that_failed_takes_its_keys_out_of_the_comparison() -> None:
 
 def test_a_host_that_gets_twice_the_traffic_has_risen() -> None:
     diff = compare(drawn(1), drawn(2, times=dict.fromkeys(range(3, 80, 4), 3.0)))
-    assert said(diff, Subject.HOST) == {"cache-3": "risen"}
+    assert said(diff, ComparedKind.HOST) == {"cache-3": "risen"}
 
 
 def test_hosts_of_one_run_alone_are_not_compared() -> None:
     larger = drawn(2, replace(CALM, hosts=5))
     for before, after, why in ((drawn(1), larger, "not selected before"), (larger, drawn(1), "not selected after")):
         diff = compare(before, after)
-        assert said(diff, Subject.HOST) == {}
+        assert said(diff, ComparedKind.HOST) == {}
         assert diff.apart == (Apart("cache-4", why),)
 
 
 def test_a_key_that_left_a_host_for_another_has_moved() -> None:
     diff = compare(drawn(1), drawn(2, places={5: 3}))
-    change = one(diff, Kind.MOVED)
+    change = one(diff, ChangeKind.MOVED)
     assert (change.name, change.host_before, change.host_after) == (key(5), "cache-1", "cache-3")
 
 
@@ -156,7 +160,7 @@ def test_a_key_on_all_hosts_does_not_move_when_another_is_hottest() -> None:
 
 def test_a_key_cannot_be_said_to_move_to_a_host_that_was_not_traced() -> None:
     diff = compare(drawn(1, failed=[3]), drawn(2, places={5: 3}))
-    assert Kind.MOVED not in [change.kind for change in diff.changes]
+    assert ChangeKind.MOVED not in [change.kind for change in diff.changes]
 
 
 def test_an_interrupted_run_is_compared_by_its_rates() -> None:
@@ -180,7 +184,7 @@ def test_counts_by_different_means_are_not_compared() -> None:
     after = drawn(2)
     for host in after.hosts[:2]:
         probe = host.instances[0].probe
-        host.instances[0].probe = replace(probe, rung="watch", exact=False)
+        host.instances[0].probe = replace(probe, probe_kind="watch", exact=False)
     diff = compare(drawn(1), after)
     assert {each.why for each in diff.apart} == {"counted by different means (exact; then watch)"}
 
@@ -208,9 +212,9 @@ def test_runs_without_courses_are_compared_with_more_caution() -> None:
     before, after = (
         replace(
             run,
-            course=(),
-            keys=tuple(replace(each, course=()) for each in run.keys),
-            hosts=tuple(replace(host, course=[]) for host in run.hosts),
+            timeline=(),
+            keys=tuple(replace(each, timeline=()) for each in run.keys),
+            hosts=tuple(replace(host, timeline=[]) for host in run.hosts),
         )
         for run in (drawn(1), drawn(2, times={9: 2.5}))
     )
@@ -219,20 +223,20 @@ def test_runs_without_courses_are_compared_with_more_caution() -> None:
 
 def test_a_family_that_grows_has_risen_and_a_new_name_for_it_is_none() -> None:
     before, after = drawn(1), drawn(2, times=dict.fromkeys(range(10, 80), 4.0))
-    assert said(compare(before, after), Subject.TEMPLATE) == {"user:{}:profile": "risen"}
+    assert said(compare(before, after), ComparedKind.TEMPLATE) == {"user:{}:profile": "risen"}
     again = drawn(2)
     halves = [replace(again.templates[0], template=name) for name in ("user:{}:{}", "user:1{}:profile")]
     split = [replace(each, requests=each.requests // 2) for each in halves]
-    assert said(compare(before, replace(again, templates=tuple(split))), Subject.TEMPLATE) == {}
+    assert said(compare(before, replace(again, templates=tuple(split))), ComparedKind.TEMPLATE) == {}
 
 
 def test_a_family_that_no_other_can_hide_is_new() -> None:
     before, after = drawn(1), drawn(2)
     whole = before.templates[0]
-    others = KeptTemplate("page:{}", before.total - whole.requests, 10, None)
+    others = StoredTemplate("page:{}", before.total - whole.requests, 10, None)
     known = replace(before, templates=(whole, others))
-    more = replace(after, templates=(after.templates[0], KeptTemplate("cart:{}", after.total // 3, 5, None)))
-    assert said(compare(known, more), Subject.TEMPLATE)["cart:{}"] == "new"
+    more = replace(after, templates=(after.templates[0], StoredTemplate("cart:{}", after.total // 3, 5, None)))
+    assert said(compare(known, more), ComparedKind.TEMPLATE)["cart:{}"] == "new"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.store.diff_chance import Events, beta_part, chance_of_ratio, holm, student_tail
+from fleettrace.store.diff.chance import Events, beta_part, chance_of_ratio, holm, student_tail
 
 counts = st.integers(0, 60)
 parts = st.floats(0.05, 20)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.diff import planted, unchanged
-from fleettrace.store.diff_noise import Course, Noise
+from fleettrace.store.diff.noise import Noise, Timeline
 from tests.store.diff_traffic import random_fleet, window
 
 PAIRS = 100
@@ -38,8 +38,8 @@ def test_burstiness_and_memory_are_read_from_the_courses(burst: float, memory: f
     fleet = replace(random_fleet(rng, keys=200, rate=3e5), hosts=1, places=(0,) * 200, swing=0.0, printed=10_000)
     fleet = replace(fleet, bursts=(burst,) * 200, memory=memory)
     runs = [window(fleet, rng, seconds=20) for _ in range(2)]
-    by_key = [{each.key: each.course for each in run.keys} for run in runs]
-    pairs = [[Course(each[key], [1.0] * len(each[key])) for each in by_key] for key in by_key[0] if key in by_key[1]]
+    by_key = [{each.key: each.timeline for each in run.keys} for run in runs]
+    pairs = [[Timeline(each[key], [1.0] * len(each[key])) for each in by_key] for key in by_key[0] if key in by_key[1]]
     noise = Noise(pairs)
     if burst:
         assert noise.usual == pytest.approx(burst**2, rel=0.3)

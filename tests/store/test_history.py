@@ -16,18 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleettrace.errors import ConfigError
-from fleettrace.store.history import History, default_path
-from fleettrace.store.history_model import KeptRun, KeptTemplate, keep, result_of
-from fleettrace.store.history_retention import Keep, keep_of
-from fleettrace.store.history_rows import pack_numbers, unpack_numbers
-from fleettrace.store.schema import APPLICATION_ID, VERSION
+from fleettrace.store.history.database import History, default_path
+from fleettrace.store.history.model import StoredRun, StoredTemplate, keep, result_of
+from fleettrace.store.history.retention import Retention, keep_of
+from fleettrace.store.history.rows import pack_numbers, unpack_numbers
+from fleettrace.store.history.schema import APPLICATION_ID, VERSION
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import Warn
 from tests.report.examples import HOSTILE, realistic, small
 from tests.store.diff_traffic import random_fleet, window
 
 
-def run(name: str, hours: float = 0, keys: int = 30) -> KeptRun:
+def run(name: str, hours: float = 0, keys: int = 30) -> StoredRun:
     """A run of some fleet, so many hours after the first ones."""
     rng = random.Random(3)
     return window(random_fleet(rng, keys=keys, rate=5e3), rng, seconds=3, name=name, after=timedelta(hours=hours))
@@ -45,7 +45,7 @@ def names(store: Path) -> list[str]:
 
 
 def test_a_run_comes_back_as_it_was_kept(store: Path) -> None:
-    families = [KeptTemplate("user:{}:profile", 48_000, 3, 47_000, (1, 2, 70_000))]
+    families = [StoredTemplate("user:{}:profile", 48_000, 3, 47_000, (1, 2, 70_000))]
     kept = keep(realistic(8), families, redaction="hash:0a1b2c3d", playbook="nightly")
     kept = replace(kept, warnings=(*kept.warnings, Warn("odd", "a\nb\x1b[31m", None)))
     with History.open(store, create=True) as history:
@@ -59,7 +59,7 @@ def test_keys_of_any_bytes_come_back(store: Path) -> None:
     with History.open(store, create=True) as history:
         history.add(replace(kept, keys=tuple(keys)))
         assert history.load("a").keys == tuple(keys)
-        assert [point.place for point in history.key_course(HOSTILE[7], 5)] == [8]
+        assert [point.place for point in history.key_timeline(HOSTILE[7], 5)] == [8]
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=70))
@@ -114,15 +114,15 @@ def test_a_key_and_a_host_have_a_course_over_runs(store: Path) -> None:
         history.add(first)
         history.add(replace(second, keys=second.keys[1:]))
         known = first.keys[0]
-        points = history.key_course(known.key.data, 9)
+        points = history.key_timeline(known.key.data, 9)
         assert [(point.run, point.place, point.requests) for point in points] == [
             ("a", 1, known.requests),
             ("b", None, 0),
         ]
         assert points[1].requests_max == second.absent
         host = first.hosts[0]
-        assert [(point.run, point.requests) for point in history.host_course(host.host, 1)] == [("b", host.requests)]
-        assert history.host_course("nobody", 9) == []
+        assert [(point.run, point.requests) for point in history.host_timeline(host.host, 1)] == [("b", host.requests)]
+        assert history.host_timeline("nobody", 9) == []
         assert history.runs(9, playbook="nightly") == []
 
 
@@ -131,11 +131,11 @@ def test_old_runs_go_by_age_number_and_size_but_never_the_newest(store: Path) ->
         for number in range(6):
             history.add(run(f"r{number}", hours=number))
         now = run("now", hours=6).info.started
-        history.add(run("r6", hours=6), Keep(age=timedelta(hours=4)), now=now)
+        history.add(run("r6", hours=6), Retention(age=timedelta(hours=4)), now=now)
         assert [line.run for line in history.runs(9)] == ["r2", "r3", "r4", "r5", "r6"]
-        history.add(run("r7", hours=7), Keep(runs=3), now=now)
+        history.add(run("r7", hours=7), Retention(runs=3), now=now)
         assert [line.run for line in history.runs(9)] == ["r5", "r6", "r7"]
-        history.add(run("r8", hours=8), Keep(size=1), now=now)
+        history.add(run("r8", hours=8), Retention(size=1), now=now)
         assert [line.run for line in history.runs(9)] == ["r8"]
 
 
@@ -143,7 +143,7 @@ def test_a_store_stays_below_its_size_and_gives_room_back(store: Path) -> None:
     limit = 200 * 1024
     with History.open(store, create=True) as history:
         for number in range(30):
-            history.add(run(f"r{number}", hours=number, keys=200), Keep(size=limit))
+            history.add(run(f"r{number}", hours=number, keys=200), Retention(size=limit))
         assert 3 <= len(history.runs(99)) < 30
     assert store.stat().st_size < 1.2 * limit
     connection = sqlite3.connect(store)
@@ -156,13 +156,13 @@ def test_a_store_stays_below_its_size_and_gives_room_back(store: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "limits"),
     [
-        ("90d,3000,1G", Keep(timedelta(days=90), 3000, 1 << 30)),
-        ("12h", Keep(age=timedelta(hours=12))),
-        ("500M, 2w", Keep(age=timedelta(weeks=2), size=500 << 20)),
-        ("all", Keep()),
+        ("90d,3000,1G", Retention(timedelta(days=90), 3000, 1 << 30)),
+        ("12h", Retention(age=timedelta(hours=12))),
+        ("500M, 2w", Retention(age=timedelta(weeks=2), size=500 << 20)),
+        ("all", Retention()),
     ],
 )
-def test_limits_are_read(text: str, limits: Keep) -> None:
+def test_limits_are_read(text: str, limits: Retention) -> None:
     assert keep_of(text) == limits
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.store.history import History
-from fleettrace.store.history_model import KeptRun
+from fleettrace.store.history.database import History
+from fleettrace.store.history.model import StoredRun
 from tests.store.diff_traffic import random_fleet, window
 from tests.store.history_killed_writer import new_run
 
@@ -31,7 +31,7 @@ def killing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-def runs(number: int) -> list[KeptRun]:
+def runs(number: int) -> list[StoredRun]:
     rng = random.Random(2)
     fleet = random_fleet(rng, keys=60, rate=5e3)
     return [window(fleet, rng, seconds=3, name=f"old-{n}", after=timedelta(hours=n)) for n in range(number)]

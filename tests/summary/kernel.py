@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.key import Key
-from fleettrace.summary.slices import MapLimits, SliceCounts, Spread, add_slice
+from fleettrace.summary.slices import MapLimits, SliceCounts, SliceSpread, add_slice
 
 __all__ = ["Request", "Slice", "run_slice", "summarise"]
 
@@ -57,5 +57,5 @@ def run_slice(requests: list[Request], limits: MapLimits, instances: int, *, eve
 def summarise(part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable[[int], str | None] | None) -> Summary:
     """The slice's own summary."""
     summary = Summary()
-    add_slice(summary, part, limits, Spread(bucket), op_of)
+    add_slice(summary, part, limits, SliceSpread(bucket), op_of)
     return summary

@@ -7,13 +7,13 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.summary.counts import KeyCount, Summary, add_courses, add_known, merge_ops
+from fleettrace.summary.counts import KeyCount, Summary, add_known, add_timelines, merge_ops
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key
 from tests.summary.strategies import key_counts, keys, summaries
 
 known = st.none() | st.integers(0, 100)
 ops = st.none() | st.dictionaries(st.sampled_from(["get", "set", "touch"]), st.integers(0, 9), max_size=3)
-courses = st.lists(st.integers(0, 9), max_size=5)
+timelines = st.lists(st.integers(0, 9), max_size=5)
 
 
 def added(*parts: Summary) -> Summary:
@@ -66,12 +66,12 @@ def test_ops_merge_in_any_order(a: dict[str, int] | None, b: dict[str, int] | No
     assert merge_ops(merge_ops(a, b), c) == merge_ops(a, merge_ops(b, c))
 
 
-@given(courses, courses)
+@given(timelines, timelines)
 def test_courses_add_bucket_by_bucket(a: list[int], b: list[int]) -> None:
-    whole = add_courses(list(a), b)
+    whole = add_timelines(list(a), b)
     assert len(whole) == max(len(a), len(b))
     assert sum(whole) == sum(a) + sum(b)
-    assert whole == add_courses(list(b), a)
+    assert whole == add_timelines(list(b), a)
 
 
 @given(key_counts)
@@ -79,7 +79,7 @@ def test_a_copy_is_equal_and_shares_nothing(count: KeyCount) -> None:
     copy = count.copy()
     assert copy == count
     copy.add(count)
-    copy.course.append(1)
+    copy.timeline.append(1)
     assert copy != count
 
 

@@ -36,7 +36,7 @@ def state(fleet: FleetSummary, *, hottest: bool = True) -> object:
     ranks = fleet.rank(100)
     rows = [(row.key, row.known, row.requests_max, row.certified, row.hosts) for row in ranks]
     tops = [(row.top_host, row.top_requests) for row in ranks] if hottest else []
-    return fleet.total, fleet.absent, fleet.course, fleet.sources, rows, tops
+    return fleet.total, fleet.absent, fleet.timeline, fleet.sources, rows, tops
 
 
 @given(hosts, st.randoms(use_true_random=False))

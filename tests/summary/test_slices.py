@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleettrace.summary.counts import OPS, Summary
-from fleettrace.summary.slices import MapLimits, SliceCounts, Spread, add_slice, hidden_bounds, spread_over
+from fleettrace.summary.slices import MapLimits, SliceCounts, SliceSpread, add_slice, hidden_bounds, spread_over
 from tests.summary.kernel import Request, key, run_slice, summarise
 
 INSTANCES = 2
@@ -47,7 +47,7 @@ def test_to_add_a_slice_is_to_add_its_summary(
     direct, merged = Summary(), Summary()
     for number, traffic in enumerate(slices):
         part = run_slice(traffic, bounds, INSTANCES).parts[0]
-        spread = Spread(number // 2 + 1, (3, 1)[: number % 2 + 1])
+        spread = SliceSpread(number // 2 + 1, (3, 1)[: number % 2 + 1])
         own = Summary()
         add_slice(direct, part, bounds, spread, op_of)
         add_slice(own, part, bounds, spread, op_of)
@@ -57,7 +57,7 @@ def test_to_add_a_slice_is_to_add_its_summary(
 
 @given(st.integers(0, 10**12), st.lists(st.integers(1, 10**9), min_size=1, max_size=6))
 def test_parts_of_a_count_are_in_proportion_and_add_up(count: int, weights: list[int]) -> None:
-    parts = Spread(0, tuple(weights)).parts(count)
+    parts = SliceSpread(0, tuple(weights)).parts(count)
     assert sum(parts) == count
     assert all(abs(part - count * weight / sum(weights)) <= 1 for part, weight in zip(parts, weights, strict=True))
 
@@ -72,17 +72,17 @@ def test_steady_traffic_has_a_steady_timeline_however_late_slices_end(lengths_ms
     for start, end in pairwise(ends):
         part = SliceCounts(0, start, end, rate * (end - start), {(key(1), 0): rate * (end - start)})
         add_slice(summary, part, bounds, spread_over(start, end, 1000, buckets), None)
-    assert sum(summary.course) == rate * ends[-1]
-    assert summary.keys[key(1)].course == summary.course
+    assert sum(summary.timeline) == rate * ends[-1]
+    assert summary.keys[key(1)].timeline == summary.timeline
     # A slice may leave out two slivers of a fiftieth, and so may its neighbors.
-    assert all(abs(count - 1000 * rate) <= 1000 * rate // 10 for count in summary.course[: ends[-1] // 1000 - 1])
+    assert all(abs(count - 1000 * rate) <= 1000 * rate // 10 for count in summary.timeline[: ends[-1] // 1000 - 1])
 
 
 def test_what_comes_behind_the_timelines_end_is_in_its_last_bucket() -> None:
-    assert spread_over(2_500, 3_025, 1000, 3) == Spread(2)
-    assert spread_over(3_000, 3_025, 1000, 3) == Spread(2)
-    assert spread_over(700, 2_300, 1000, 3) == Spread(0, (300, 1000, 300))
-    assert spread_over(1_000, 2_005, 1000, 3) == Spread(1)
+    assert spread_over(2_500, 3_025, 1000, 3) == SliceSpread(2)
+    assert spread_over(3_000, 3_025, 1000, 3) == SliceSpread(2)
+    assert spread_over(700, 2_300, 1000, 3) == SliceSpread(0, (300, 1000, 300))
+    assert spread_over(1_000, 2_005, 1000, 3) == SliceSpread(1)
 
 
 @given(requests, st.booleans())
@@ -122,9 +122,9 @@ def test_a_full_map_can_have_dropped_no_more_than_its_own_entries_leave(printed:
 @given(requests, limits, st.integers(0, 5))
 def test_the_slice_stands_in_its_bucket_of_the_course(traffic: list[Request], bounds: MapLimits, bucket: int) -> None:
     for summary in summaries(traffic, bounds, False, bucket).values():
-        assert summary.course == [0] * bucket + [summary.total]
+        assert summary.timeline == [0] * bucket + [summary.total]
         for known in summary.keys.values():
-            assert known.course == [0] * bucket + [known.requests]
+            assert known.timeline == [0] * bucket + [known.requests]
             assert known.ops is not None
             assert sum(known.ops.values()) == known.requests
 

@@ -8,22 +8,22 @@ from dataclasses import replace
 import pytest
 
 from fleettrace.node.model import Instance, NodeBinary
-from fleettrace.node.sampling import Look
+from fleettrace.node.samples import Sample
 from fleettrace.node.trace_end import TraceEnd
-from fleettrace.probes.model import ProbePlan, Rung
+from fleettrace.probes.model import ProbeKind, ProbePlan
 from fleettrace.summary.run import ProbeVerdict
 from fleettrace.sweep.blindness import LEAST_READ, blindness
 from tests.sweep.test_cost import PID, SECOND, end_of
 
-EXACT = ProbePlan(Rung.ITEM, "do_item_get", ProbeVerdict("item", exact=True, symbol="do_item_get"), "arg0", "arg1")
-APPROXIMATE = replace(EXACT, rung=Rung.SYSCALL, verdict=ProbeVerdict("syscall", exact=False))
+EXACT = ProbePlan(ProbeKind.ITEM, "do_item_get", ProbeVerdict("item", exact=True, symbol="do_item_get"), "arg0", "arg1")
+APPROXIMATE = replace(EXACT, probe_kind=ProbeKind.SYSCALL, verdict=ProbeVerdict("syscall", exact=False))
 SERVER = Instance(PID, 1, NodeBinary("1:2", 3, None), b"", None, (), None)
 
 
 def sampled(rate: int | None, read: int | None = None) -> TraceEnd:
     """A window from second 5 to 15, with a sample every second; `rate` requests and `read` bytes a second."""
-    samples: Sequence[Look] = [
-        Look(
+    samples: Sequence[Sample] = [
+        Sample(
             PID,
             second * SECOND,
             1,
@@ -65,12 +65,12 @@ def test_what_it_read_counts_where_it_could_not_be_asked(read: int | None, trace
 
 def test_what_was_counted_beside_the_window_is_no_evidence() -> None:
     counts = [0, 0, 0, 0, 900, 900, 900, 900, 900, 900, 900, 900, 900, 900, 900, 900, 9000, 9000, 9000, 9000]
-    samples = [Look(PID, second * SECOND + SECOND // 2, 1, count) for second, count in enumerate(counts)]
+    samples = [Sample(PID, second * SECOND + SECOND // 2, 1, count) for second, count in enumerate(counts)]
     assert blindness(end_of(samples), SERVER, EXACT, 0) is None
 
 
 def test_a_counter_that_was_reset_is_no_evidence() -> None:
-    samples = [Look(PID, second * SECOND, 1, 1000 * (second % 8)) for second in range(20)]
+    samples = [Sample(PID, second * SECOND, 1, 1000 * (second % 8)) for second in range(20)]
     assert blindness(end_of(samples), SERVER, EXACT, 0) is None
 
 

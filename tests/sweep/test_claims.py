@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fleettrace.node.model import Discovery, Instance, NodeBinary
 from fleettrace.sweep.claims import Claims
-from tests.node.test_obstacles import ABLE
+from tests.node.test_trace_obstacles import ABLE
 
 BINARY = NodeBinary("1:2", 3, None)
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.node.sampling import Look
+from fleettrace.node.samples import Sample
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings
-from fleettrace.summary.run import Cost, Coverage, ProbeVerdict
+from fleettrace.summary.run import Coverage, ProbeVerdict, TracingCost
 from fleettrace.sweep.cost import (
     LEAST_ENTRIES,
     MAP_MEMORY,
@@ -37,7 +37,7 @@ CPUS = st.integers(1, 1024)
 
 
 def end_of(
-    looks: Sequence[Look], *, whole: bool = True, alive: bool = True, window_s: float = 10.0, start_s: float = 5.0
+    looks: Sequence[Sample], *, whole: bool = True, alive: bool = True, window_s: float = 10.0, start_s: float = 5.0
 ) -> TraceEnd:
     return TraceEnd(
         whole=whole,
@@ -52,10 +52,10 @@ def end_of(
     )
 
 
-def busy_looks(before_us: int, during_us: int, rate: int = 10_000) -> list[Look]:
+def busy_looks(before_us: int, during_us: int, rate: int = 10_000) -> list[Sample]:
     """A look a second for 20 s; from the fifth second on each request costs `during_us`."""
     cpu = [min(second, 5) * before_us + max(0, second - 5) * during_us for second in range(20)]
-    return [Look(PID, second * SECOND, 1 + cpu[second] * rate * 1000, second * rate) for second in range(20)]
+    return [Sample(PID, second * SECOND, 1 + cpu[second] * rate * 1000, second * rate) for second in range(20)]
 
 
 def test_a_probe_that_is_affordable_leaves_the_window_alone() -> None:
@@ -82,14 +82,14 @@ def test_only_an_instance_that_may_cost_too_much_is_measured_first() -> None:
 
 
 def test_a_cost_is_measured_only_with_the_time_before_it() -> None:
-    assert most_us(Cost(5.0, 8.0)) == 3
-    assert most_us(Cost(None, 8.0)) == 8
-    assert most_us(Cost(5.0, None)) is None
+    assert most_us(TracingCost(5.0, 8.0)) == 3
+    assert most_us(TracingCost(None, 8.0)) == 8
+    assert most_us(TracingCost(5.0, None)) is None
     unknown, known = ProbeVerdict("item", True), ProbeVerdict("item", True, cost=2.8)
-    assert measured_verdict(unknown, Cost(5.0, 8.04)).cost == 3.0
-    assert measured_verdict(unknown, Cost(8.0, 5.0)).cost == 0
-    assert measured_verdict(known, Cost(5.0, 8.0)) == known
-    assert measured_verdict(unknown, Cost(None, 8.0)) == measured_verdict(unknown, None) == unknown
+    assert measured_verdict(unknown, TracingCost(5.0, 8.04)).cost == 3.0
+    assert measured_verdict(unknown, TracingCost(8.0, 5.0)).cost == 0
+    assert measured_verdict(known, TracingCost(5.0, 8.0)) == known
+    assert measured_verdict(unknown, TracingCost(None, 8.0)) == measured_verdict(unknown, None) == unknown
 
 
 @given(st.floats(1, 3600), st.floats(0.001, 64), st.lists(st.builds(Prediction, RATES, st.floats(0, 50)), max_size=4))
@@ -154,7 +154,7 @@ def test_the_bill_says_what_a_request_cost_before_and_during_the_trace() -> None
 
 def test_too_little_traffic_has_no_cost() -> None:
     end = end_of(busy_looks(5, 8, rate=10))
-    assert costs_of(end, {PID: 100}, {}) == {PID: Cost(None, None, 0.5)}
+    assert costs_of(end, {PID: 100}, {}) == {PID: TracingCost(None, None, 0.5)}
 
 
 def test_the_tracers_cpu_is_told_once_for_all_instances() -> None:

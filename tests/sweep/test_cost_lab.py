@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.binary.analysis import Point
-from fleettrace.binary.cheapest import Cost, Spot
+from fleettrace.binary.analysis import ProbedFunction
+from fleettrace.binary.cheapest import Instruction, InstructionCost
 from fleettrace.lab.memcached import DEBIAN
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.summary.run import RunInfo, RunResult
 from fleettrace.sweep.engine import Sweep
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.transport.interface import Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from tests.binary.traffic import memcached
 
 pytestmark = pytest.mark.lab
@@ -89,7 +89,7 @@ def ask_in_batches(port: int, over: threading.Event) -> None:
 @pytest.fixture
 def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A memcached under load, as on a machine that the model of costs does not know; its pid."""
-    monkeypatch.setattr("fleettrace.probes.ladder.predicted_microseconds", lambda _machine, _cost: None)
+    monkeypatch.setattr("fleettrace.probes.selection.predicted_microseconds", lambda _machine, _cost: None)
     with memcached(DEBIAN) as (pid, connect):
         over = threading.Event()
         port = connect().connection.getpeername()[1]
@@ -102,7 +102,7 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
             thread.join(timeout=5)
 
 
-def stepped(point: Point, *, returns: bool = False) -> Spot:
+def stepped(point: ProbedFunction, *, returns: bool = False) -> Instruction:
     """The third instruction of Debian's do_item_get, `mov %edx,%r14d`, which the kernel single-steps."""
     assert not returns
     entry = point.entry
@@ -111,7 +111,7 @@ def stepped(point: Point, *, returns: bool = False) -> Spot:
         address=entry.address + 4,
         file_offset=entry.file_offset + 4,
         offset=4,
-        cost=Cost.STEPPED,
+        cost=InstructionCost.STEPPED,
         return_offset=16,
     )
 
@@ -121,7 +121,7 @@ def test_a_cost_that_no_model_predicts_is_measured_and_bounds_the_window(
     busy: int, monkeypatch: pytest.MonkeyPatch, where: object, least_us: float, most_us: float
 ) -> None:
     if where is not None:
-        monkeypatch.setattr("fleettrace.probes.ladder.place", where)
+        monkeypatch.setattr("fleettrace.probes.selection.place", where)
     result = sweep(busy, SweepSettings(duration_s=20, max_cost=0.005))
     [instance] = result.hosts[0].instances
     print(f"\n{instance.probe.cost} us a request, a window of {instance.window_s:.2f} s")

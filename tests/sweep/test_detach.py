@@ -9,11 +9,11 @@ import pytest
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.detach import NodeClock
 from fleettrace.probes.model import TraceSettings
+from fleettrace.sweep.cancellation import Cancellation
 from fleettrace.sweep.detach import DetachedSweep, lead_s, skew_warnings
 from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.events import WindowsBegan, ignore
 from fleettrace.sweep.settings import SweepSettings
-from fleettrace.sweep.stop import Stop
 from tests.sweep.test_detach_file import TRACE
 
 CLOCK = NodeClock(100.0, 0.2, 5_000_000_000, 7.0, 0.1)
@@ -22,7 +22,13 @@ CLOCK = NodeClock(100.0, 0.2, 5_000_000_000, 7.0, 0.1)
 def swept(moments: dict[str, float], skew_s: float | None = 0.1) -> DetachedSweep:
     """A sweep whose windows began at these moments."""
     sweep = DetachedSweep(
-        SweepSettings(), TraceSettings(10.0), BinaryCatalog(None), Stop(), ignore, detach=Detach(60.0), begins_at=0.0
+        SweepSettings(),
+        TraceSettings(10.0),
+        BinaryCatalog(None),
+        Cancellation(),
+        ignore,
+        detach=Detach(60.0),
+        begins_at=0.0,
     )
     for host, moment in moments.items():
         sweep.began(replace(TRACE, host=host, clock=replace(CLOCK, skew_s=skew_s)), CLOCK.monotonic_at(moment))

@@ -15,17 +15,17 @@ from fleettrace.errors import ConfigError
 from fleettrace.node.detach import NodeClock
 from fleettrace.node.model import Endpoint, Instance, NodeBinary
 from fleettrace.node.planning import Planned
-from fleettrace.node.sampling import Look
-from fleettrace.probes.model import KeyLayout, Overlay, ProbePlan, Rung, Script, TraceSettings
+from fleettrace.node.samples import Sample
+from fleettrace.probes.model import KeyLayout, Overlay, ProbeKind, ProbePlan, Script, TraceSettings
 from fleettrace.probes.tags import Tagging
 from fleettrace.summary.run import Container, Failure, ProbeVerdict, RunInfo, Warn
-from fleettrace.sweep.detach_file import LeftFile, LeftRun, decode, encode, read_left_file
-from fleettrace.sweep.detach_model import LeftTrace
+from fleettrace.sweep.detach_file import DetachedRun, DetachedRunFile, decode, encode, read_detached_run
+from fleettrace.sweep.detach_model import DetachedTrace
 
 INFO = RunInfo("run-1", datetime(2026, 1, 2, 3, 4, 5, 6, UTC), "cache-*", 10.0, "0.1.0")
 BINARY = NodeBinary("12:34", 99, "ab" * 32)
 PLAN = ProbePlan(
-    Rung.ITEM,
+    ProbeKind.ITEM,
     "do_item_get",
     ProbeVerdict("item", exact=True, symbol="do_item_get", offset=4, cost=2.5, why="because"),
     "arg0",
@@ -46,14 +46,14 @@ PLANNED = (
     ),
     Planned(Instance(9, 9, BINARY, b"", None, (), None), failure=Failure("unsupported", "no way")),
 )
-TRACE = LeftTrace(
+TRACE = DetachedTrace(
     host="plain",
     folder="/run/fleettrace-0123456789ab",
     nonce="0a1b2c3d",
     planned=PLANNED,
     layout=KeyLayout(71, 4, 72, plus_one=True),
     bounds=TraceSettings(10.0),
-    looks=(Look(7, 1, None, 3), Look(7, 2, 5, None, 1)),
+    looks=(Sample(7, 1, None, 3), Sample(7, 2, 5, None, 1)),
     warnings=(Warn("clock-skew", "its clock", "plain"),),
     clock=NodeClock(1.0, 0.5, 2, 3.0, None),
     ends=1e9,
@@ -65,8 +65,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "run.left"
 
 
-def written(path: Path) -> LeftFile:
-    file = LeftFile(path)
+def written(path: Path) -> DetachedRunFile:
+    file = DetachedRunFile(path)
     file.begin(INFO, ["plain", "two"])
     return file
 
@@ -76,7 +76,7 @@ def test_what_was_left_comes_back_as_it_was(path: Path) -> None:
     file.left(TRACE)
     file.left(replace(TRACE, host="two"))
     file.collected("two")
-    assert read_left_file(path) == LeftRun(INFO, ("plain", "two"), {"plain": TRACE})
+    assert read_detached_run(path) == DetachedRun(INFO, ("plain", "two"), {"plain": TRACE})
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     file.close()
     assert path.exists()
@@ -96,11 +96,11 @@ def test_a_line_that_was_cut_off_counts_for_nothing_and_the_next_one_stands_alon
     file.left(replace(TRACE, host="two"))
     with path.open("r+b") as cut:
         cut.truncate(path.stat().st_size - 10)
-    known = read_left_file(path)
+    known = read_detached_run(path)
     assert set(known.left) == {"plain"}
-    again = LeftFile(path, known)
+    again = DetachedRunFile(path, known)
     again.collected("nobody")
-    assert set(read_left_file(path).left) == {"plain"}
+    assert set(read_detached_run(path).left) == {"plain"}
     again.collected("plain")
     again.close()
     assert not path.exists()
@@ -109,15 +109,15 @@ def test_a_line_that_was_cut_off_counts_for_nothing_and_the_next_one_stands_alon
 def test_traces_that_nobody_has_collected_are_not_written_over(path: Path) -> None:
     written(path).left(TRACE)
     with pytest.raises(ConfigError, match="collect them with --resume, or remove it"):
-        LeftFile(path)
-    assert set(read_left_file(path).left) == {"plain"}
+        DetachedRunFile(path)
+    assert set(read_detached_run(path).left) == {"plain"}
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null\n", b'{"schema": "another"}', b"\xff\n", b"x\ny\n"])
 def test_another_file_is_told_from_one(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"run\.left: this is no list of traces"):
-        read_left_file(path)
+        read_detached_run(path)
 
 
 def with_change(document: Any, names: tuple[str | int, ...], value: object) -> Any:
@@ -146,11 +146,11 @@ def with_change(document: Any, names: tuple[str | int, ...], value: object) -> A
 )
 def test_a_value_of_another_kind_is_not_taken(names: tuple[str | int, ...], value: object) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
-        decode(LeftTrace, with_change(encode(TRACE), names, value))
+        decode(DetachedTrace, with_change(encode(TRACE), names, value))
 
 
 def test_a_full_disk_is_said_and_costs_nothing_else() -> None:
-    file = LeftFile(Path("/dev/full"), LeftRun(INFO, (), {"x": TRACE}))
+    file = DetachedRunFile(Path("/dev/full"), DetachedRun(INFO, (), {"x": TRACE}))
     file.left(TRACE)
     assert file.failed == "/dev/full is not complete: No space left on device"
     file.close()

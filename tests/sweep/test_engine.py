@@ -13,6 +13,7 @@ from fleettrace.errors import ConfigError, HostError, HostState
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, RunResult
 from fleettrace.sweep import engine
+from fleettrace.sweep.cancellation import Reason
 from fleettrace.sweep.events import (
     Event,
     HostFinished,
@@ -27,7 +28,6 @@ from fleettrace.sweep.events import (
 from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.settings import HostTask, SweepSettings, printed_entries
-from fleettrace.sweep.stop import Reason
 from fleettrace.sweep.waves import serial
 from tests.sweep.fakes import EMPTY_NODE, FakeTransport, sweep_of
 

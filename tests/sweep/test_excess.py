@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from fleettrace.node.sampling import Look
+from fleettrace.node.samples import Sample
 from fleettrace.node.trace_end import TraceEnd
-from fleettrace.probes.model import ProbePlan, Rung
+from fleettrace.probes.model import ProbeKind, ProbePlan
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 from fleettrace.sweep.blindness import blindness
@@ -54,7 +54,7 @@ def test_excess_of_what_memcached_counts_for_sure(kind: str | None, requests: in
 @pytest.mark.parametrize(("requests", "expected"), [(10_300, None), (20_000, None), (10_000_000, "implausible-output")])
 def test_only_the_item_probe_shows_look_ups_alone(requests: int, expected: str | None) -> None:
     assert code(sampled(PER_SECOND, READ), APPROXIMATE, counted(requests)) == expected
-    assert code(sampled(PER_SECOND, READ), replace(EXACT, rung=Rung.COMMAND), counted(requests)) == expected
+    assert code(sampled(PER_SECOND, READ), replace(EXACT, probe_kind=ProbeKind.COMMAND), counted(requests)) == expected
 
 
 def test_requests_of_unlisted_keys_hold_two_bytes_at_least() -> None:
@@ -72,14 +72,14 @@ def test_an_unknown_number_of_bytes_is_no_proof_of_a_lie() -> None:
 
 
 def test_what_was_counted_around_the_edges_may_be_the_windows() -> None:
-    samples = [Look(PID, 4 * SECOND, 1, 0), Look(PID, 6 * SECOND, 1, 5000), Look(PID, 16 * SECOND, 1, 9000)]
+    samples = [Sample(PID, 4 * SECOND, 1, 0), Sample(PID, 6 * SECOND, 1, 5000), Sample(PID, 16 * SECOND, 1, 9000)]
     assert code(end_of(samples), EXACT, counted(9000)) is None
     assert code(end_of(samples), EXACT, counted(9500)) == "counted-more"
     assert code(end_of(samples[1:]), EXACT, counted(9500)) is None
 
 
 def test_a_counter_that_was_reset_proves_no_excess() -> None:
-    samples = [Look(PID, second * SECOND, 1, 1000 * (second % 8)) for second in range(20)]
+    samples = [Sample(PID, second * SECOND, 1, 1000 * (second % 8)) for second in range(20)]
     assert code(end_of(samples), EXACT, counted(50_000)) is None
 
 

@@ -8,7 +8,7 @@ from fleettrace.cli.check import warning_lines
 from fleettrace.errors import HostState
 from fleettrace.summary.run import Coverage, Failure, HostResult, InstanceResult, ProbeVerdict, Warn
 from fleettrace.sweep.host import doubt, node_warnings
-from tests.node.test_obstacles import ABLE
+from tests.node.test_trace_obstacles import ABLE
 
 FACTS = replace(ABLE, kernel="6.16.3", preemption="full", btf=False, headers=False)
 

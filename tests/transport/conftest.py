@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from fleettrace.transport.fabric.transport import SshTransport
 from fleettrace.transport.interface import Transport
-from fleettrace.transport.openssh import OpenSshTransport
-from fleettrace.transport.ssh import SshTransport
+from fleettrace.transport.openssh.transport import OpenSshTransport
 from tests.transport.openssh_remains import remains
 from tests.transport.sshd import Account, Sshd, account, running_sshd
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from paramiko.channel import Channel
 
+from fleettrace.transport.fabric.transport import ChannelPipe
 from fleettrace.transport.interface import Chunk, Stream
 from fleettrace.transport.session import READ_SIZE
-from fleettrace.transport.ssh import ChannelPipe
 
 
 @pytest.mark.parametrize("size", [0, 5, READ_SIZE, READ_SIZE + 5])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.transport.known_hosts import KnownHosts, append
+from fleettrace.transport.fabric.known_hosts import KnownHosts, append
 
 KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIA0ZTpq+8wzaGBDHLrk3N6G0rT3pYLGp4hKq8mO0x1aB"
 OTHER = "AAAAC3NzaC1lZDI1NTE5AAAAIBBBTpq+8wzaGBDHLrk3N6G0rT3pYLGp4hKq8mO0x1aB"

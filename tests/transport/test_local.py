@@ -13,7 +13,7 @@ import pytest
 
 from fleettrace.lab.system import wait_until
 from fleettrace.transport.interface import Become, Connection, Limits, Stream, Target
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from fleettrace.transport.session import READ_SIZE
 from tests.transport.running import LIMITS, failing, output, run, status
 

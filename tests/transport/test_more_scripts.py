@@ -12,7 +12,7 @@ import pytest
 from fleettrace.errors import HostError
 from fleettrace.lab.system import wait_until
 from fleettrace.transport.interface import Become, Connection, Limits, Stream, Target, Transport
-from fleettrace.transport.local import LocalTransport
+from fleettrace.transport.local.transport import LocalTransport
 from tests.transport.running import LIMITS, failing, output
 from tests.transport.sshd import Account, Sshd, account
 

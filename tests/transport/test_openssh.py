@@ -18,7 +18,7 @@ import pytest
 
 from fleettrace.errors import HostError
 from fleettrace.transport.interface import HostKeyPolicy
-from fleettrace.transport.openssh import OpenSshTransport
+from fleettrace.transport.openssh.transport import OpenSshTransport
 from tests.e2e.watching import Watch
 from tests.transport.openssh_remains import knowing, private_folder, remains
 from tests.transport.running import LIMITS, failing, run
@@ -244,7 +244,7 @@ def test_a_controller_that_is_killed_leaves_no_ssh_and_no_folder(sshd: Sshd) -> 
     target = sshd.target()
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom fleettrace.transport.interface import Target\n"
-        "from fleettrace.transport.openssh import OpenSshTransport\n"
+        "from fleettrace.transport.openssh.transport import OpenSshTransport\n"
         f"connection = OpenSshTransport().connect(Target('web1', '127.0.0.1', {target.port}, {target.user!r}, "
         f"Path({str(target.key_file)!r}), known_hosts=Path({str(target.known_hosts)!r})))\n"
         "print('in', flush=True)\ntime.sleep(60)\n"

@@ -16,16 +16,17 @@ from fleettrace.transport.shortage import shortage
 HEAD = """
 import os, resource, socket, sys, time
 from fleettrace.errors import HostError
-from fleettrace.transport.dial import dial, dial_by_command
+from fleettrace.transport.fabric.tcp import dial, dial_by_command
 from fleettrace.transport.interface import Limits, Target
-from fleettrace.transport.local import LocalTransport
-from fleettrace.transport.ssh import SshTransport
+from fleettrace.transport.local.transport import LocalTransport
+from fleettrace.transport.fabric.transport import SshTransport
 
 listener = socket.create_server(("127.0.0.1", 0))
 port = listener.getsockname()[1]
 SshTransport  # what it imports later needs descriptors as well
 import paramiko, fabric
-import fleettrace.transport.login, fleettrace.transport.routes, fleettrace.transport.keys, fleettrace.transport.bastions
+import fleettrace.transport.fabric.login, fleettrace.transport.ssh_config
+import fleettrace.transport.fabric.keys, fleettrace.transport.fabric.bastions
 
 
 def starve(left):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from heapq import nlargest
 
 from fleettrace.errors import HostState
-from fleettrace.summary.counts import KeyCount, Summary, add_courses
+from fleettrace.summary.counts import KeyCount, Summary, add_timelines
 from fleettrace.summary.key import Key
 from fleettrace.sweep.events import Event, HostFinished, HostProgressed, HostStarted, Phase, RunStarted, SliceArrived
 
@@ -21,7 +21,7 @@ RECENT_S = 5
 """Seconds that a present rate is taken over: hosts send a slice a second, some of them a little late."""
 
 BUCKETS = 60
-"""Buckets of a course at most, as the sweep makes them; none is shorter than a second."""
+"""Buckets of a timeline at most, as the sweep makes them; none is shorter than a second."""
 
 FLEET_KEYS = 50_000
 """Keys of the fleet that are kept, the hottest ones; twice as many for a moment. HOST_KEYS are kept of each host."""
@@ -57,7 +57,7 @@ class LiveHost:
     """Seconds that its recent slices are about: late or several at once, they are about the time since the last."""
     instances: set[str] = field(default_factory=set)
     keys: dict[Key, int] = field(default_factory=dict)
-    course: list[int] = field(default_factory=list)
+    timeline: list[int] = field(default_factory=list)
 
     @property
     def measured(self) -> bool:
@@ -150,7 +150,7 @@ class LiveFleet:
     @property
     def buckets(self) -> int:
         """Buckets of time that are complete, on every host that was heard of lately."""
-        lately = [len(host.course) - 1 for host in self.hosts.values() if host.covered_s > 0]
+        lately = [len(host.timeline) - 1 for host in self.hosts.values() if host.covered_s > 0]
         return max(min(lately, default=0), 1)
 
     def hosts_of(self, key: Key) -> list[tuple[str, int]]:
@@ -178,13 +178,13 @@ class LiveFleet:
         host.requests += part.total
         host.recent += part.total
         before = [0] * host.offset
-        host.course = add_courses(host.course, [*before, *part.course])
+        host.timeline = add_timelines(host.timeline, [*before, *part.timeline])
         self.requests += part.total
         self.recent += part.total
         second.hosts[name] = second.hosts.get(name, 0) + part.total
         for key, count in part.keys.items():
             moved = count.copy()
-            moved.course[:0] = before
+            moved.timeline[:0] = before
             known = self.keys.get(key)
             if known is None:
                 known = self.keys[key] = LiveKey(moved)

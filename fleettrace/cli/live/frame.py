@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fleettrace.cli.live.rows import Kind, Place, Row, Sort
+from fleettrace.cli.live.rows import ListFocus, ListKind, Row, Sort
 from fleettrace.cli.live.view import LiveView
-from fleettrace.report.course import sparkline
 from fleettrace.report.escape import escape_text
-from fleettrace.report.figures import compact, ops_mix, percent, rate, size, whole
-from fleettrace.report.folding import fold
+from fleettrace.report.host_folding import fold
+from fleettrace.report.number_format import compact, ops_mix, percent, rate, size, whole
 from fleettrace.report.table_grid import Column, Name, Screen, grid
+from fleettrace.report.timeline import sparkline
 
 __all__ = ["Line", "frame"]
 
@@ -138,9 +138,9 @@ def _remarks(view: LiveView, rows: Sequence[Row]) -> list[str]:
 
 def _nothing(view: LiveView) -> str:
     fleet = view.fleet
-    if view.place.kind is not Kind.HOSTS and not view.names:
+    if view.place.kind is not ListKind.HOSTS and not view.names:
         return "names are dropped (--redact=drop): there are only hosts to see"
-    if view.place.kind is Kind.TEMPLATES and view.renamed:
+    if view.place.kind is ListKind.TEMPLATES and view.renamed:
         return "pseudonyms have no families; with --redact=template the report at the end has them"
     if view.filter:
         return "no name has these letters in it"
@@ -165,15 +165,15 @@ def _columns(view: LiveView, rows: Sequence[Row], paper: Screen) -> list[Column]
         columns.append(Column("misses", [compact(row.misses) for row in rows]))
     if any(row.bytes_out is not None for row in rows):
         columns.append(Column("bytes ~", [size(row.bytes_out) for row in rows]))
-    if place == Place() or place.template is not None:
+    if place == ListFocus() or place.template is not None:
         columns.append(Column("on", [_on(view, row) for row in rows], right=False))
-    if place.kind is Kind.TEMPLATES:
+    if place.kind is ListKind.TEMPLATES:
         columns.append(Column("keys", [whole(row.number) for row in rows]))
-    if place.kind is Kind.HOSTS:
+    if place.kind is ListKind.HOSTS:
         columns.append(Column("inst", [str(row.number) for row in rows]))
         columns.append(Column("state", [row.state for row in rows], right=False))
-    if any(row.course for row in rows):
-        columns.append(Column("course", [_course(row, fleet.buckets, paper) for row in rows], right=False))
+    if any(row.timeline for row in rows):
+        columns.append(Column("timeline", [_timeline(row, fleet.buckets, paper) for row in rows], right=False))
     return columns
 
 
@@ -198,9 +198,9 @@ def _on(view: LiveView, row: Row) -> str:
     return escape_text(hosts[0][0]) if len(hosts) == 1 else f"{len(hosts)} hosts"
 
 
-def _course(row: Row, buckets: int, paper: Screen) -> str:
-    course = (*row.course, *(0,) * (buckets - len(row.course)))
-    return sparkline(course[:buckets], 20 if paper.wide else 8, ascii_only=paper.ascii_only)
+def _timeline(row: Row, buckets: int, paper: Screen) -> str:
+    timeline = (*row.timeline, *(0,) * (buckets - len(row.timeline)))
+    return sparkline(timeline[:buckets], 20 if paper.wide else 8, ascii_only=paper.ascii_only)
 
 
 def _fitted(text: str, width: int) -> str:

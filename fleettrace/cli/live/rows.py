@@ -16,13 +16,13 @@ from fleettrace.report.escape import escape_text
 from fleettrace.report.templates import Templates
 from fleettrace.summary.key import Key
 
-__all__ = ["MOST", "Kind", "Place", "Row", "Sort", "list_rows"]
+__all__ = ["MOST", "ListFocus", "ListKind", "Row", "Sort", "list_rows"]
 
 MOST = 500
 """Rows of a list: what is below them is looked at by a filter."""
 
 
-class Kind(StrEnum):
+class ListKind(StrEnum):
     """What a list is of."""
 
     KEYS = "keys"
@@ -40,10 +40,10 @@ class Sort(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ListFocus:
     """Where one is: a list of the whole fleet, or of one host, one family or one key."""
 
-    kind: Kind = Kind.KEYS
+    kind: ListKind = ListKind.KEYS
     host: str | None = None
     template: str | None = None
     key: Key | None = None
@@ -65,7 +65,7 @@ class Row:
     bytes_out: int | None = None
     number: int = 0
     """Of a family: keys; of a host: instances."""
-    course: tuple[int, ...] = ()
+    timeline: tuple[int, ...] = ()
     state: str = ""
 
     def measure(self, sort: Sort) -> int:
@@ -78,24 +78,24 @@ class Row:
 def list_rows(
     fleet: LiveFleet,
     families: Templates,
-    place: Place,
+    place: ListFocus,
     sort: Sort,
     words: str,
     name: Callable[[Key], str],
 ) -> list[Row]:
     """The rows of a place, the most first: those with the `words` in their names. `name` says how a key is shown."""
     words = words.casefold()
-    if place.kind is Kind.KEYS:
+    if place.kind is ListKind.KEYS:
         # Of all the keys only those that are shown become rows: there may be a hundred thousand, twice a second.
         keys = [key for key in _keys_of(fleet, families, place) if not words or words in name(key).casefold()]
         order = _host_order(fleet, place.host) if place.host is not None else _key_order(fleet, sort)
         return [_key_row(fleet, place.host, key, name) for key in nsmallest(MOST, keys, key=order)]
-    rows = _template_rows(fleet, families) if place.kind is Kind.TEMPLATES else _host_rows(fleet, place.key)
+    rows = _template_rows(fleet, families) if place.kind is ListKind.TEMPLATES else _host_rows(fleet, place.key)
     found = (row for row in rows if words in row.name.casefold())
     return nsmallest(MOST, found, key=lambda row: (-row.measure(sort), -row.measure(Sort.REQUESTS), row.name))
 
 
-def _keys_of(fleet: LiveFleet, families: Templates, place: Place) -> Iterable[Key]:
+def _keys_of(fleet: LiveFleet, families: Templates, place: ListFocus) -> Iterable[Key]:
     if place.host is not None:
         return fleet.hosts[place.host].keys if place.host in fleet.hosts else ()
     if place.template is None:
@@ -131,7 +131,9 @@ def _key_row(fleet: LiveFleet, host: str | None, key: Key, name: Callable[[Key],
         return Row(key, name(key), fleet.hosts[host].keys[key], None)
     known = fleet.keys[key]
     count = known.count
-    return Row(key, name(key), count.requests, known.recent, count.misses, bytes_out(count), course=tuple(count.course))
+    return Row(
+        key, name(key), count.requests, known.recent, count.misses, bytes_out(count), timeline=tuple(count.timeline)
+    )
 
 
 def _template_rows(fleet: LiveFleet, families: Templates) -> Iterable[Row]:
@@ -153,9 +155,9 @@ def _host_rows(fleet: LiveFleet, key: Key | None) -> Iterable[Row]:
     for name, host in fleet.hosts.items():
         state = host.phase if host.state is None else host.state.value
         if on_host is None:
-            course = tuple(host.course)
+            timeline = tuple(host.timeline)
             number = len(host.instances)
             requests, recent = (host.requests, host.recent) if host.measured else (None, None)
-            yield Row(name, escape_text(name), requests, recent, number=number, course=course, state=state)
+            yield Row(name, escape_text(name), requests, recent, number=number, timeline=timeline, state=state)
         elif name in on_host:
             yield Row(name, escape_text(name), on_host[name], None, number=len(host.instances), state=state)

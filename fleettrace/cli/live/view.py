@@ -10,7 +10,7 @@ from enum import StrEnum
 from heapq import nlargest
 
 from fleettrace.cli.live.fleet import LiveFleet
-from fleettrace.cli.live.rows import Kind, Place, Row, Sort, list_rows
+from fleettrace.cli.live.rows import ListFocus, ListKind, Row, Sort, list_rows
 from fleettrace.report.escape import escape_key
 from fleettrace.report.templates import Templates
 from fleettrace.summary.key import Key
@@ -27,7 +27,7 @@ _LEARN_S = 2.0
 _PAGE = 10
 
 _SORTS = {"r": Sort.REQUESTS, "n": Sort.NOW, "b": Sort.BYTES, "m": Sort.MISSES}
-_KINDS = {"k": Kind.KEYS, "t": Kind.TEMPLATES, "h": Kind.HOSTS}
+_KINDS = {"k": ListKind.KEYS, "t": ListKind.TEMPLATES, "h": ListKind.HOSTS}
 
 
 class Action(StrEnum):
@@ -51,7 +51,7 @@ class LiveView:
     ) -> None:
         self.pattern = pattern
         self.fleet = LiveFleet()
-        self.place = Place() if names else Place(Kind.HOSTS)
+        self.place = ListFocus() if names else ListFocus(ListKind.HOSTS)
         self.sort = Sort.REQUESTS
         self.filter = ""
         self.typing = False
@@ -65,7 +65,7 @@ class LiveView:
         self._learn = learn
         self._families = Templates((), {})
         self._learned_at: float | None = None
-        self._back: list[tuple[Place, str, Key | str | None]] = []
+        self._back: list[tuple[ListFocus, str, Key | str | None]] = []
         self._selected: Key | str | None = None
         self._rows: list[Row] = []
         self._held: list[tuple[Event, float]] = []
@@ -83,7 +83,7 @@ class LiveView:
         self.fleet.forget(at)
         if self._learned_at is None or at - self._learned_at >= _LEARN_S:
             self._learn_families(at)
-        hidden = not self.names and self.place.kind is not Kind.HOSTS
+        hidden = not self.names and self.place.kind is not ListKind.HOSTS
         self._rows = (
             [] if hidden else list_rows(self.fleet, self._families, self.place, self.sort, self.filter, self.name)
         )
@@ -117,7 +117,7 @@ class LiveView:
         elif key in _SORTS:
             self.sort = _SORTS[key]
         elif key in _KINDS:
-            self._go(Place(_KINDS[key]), forget=True)
+            self._go(ListFocus(_KINDS[key]), forget=True)
         elif key in ("up", "down", "page up", "page down", "home", "end"):
             self._move(key)
         elif key in ("enter", "right"):
@@ -155,13 +155,13 @@ class LiveView:
             return
         ident = self._rows[self.cursor].ident
         if isinstance(ident, Key):
-            self._go(Place(Kind.HOSTS, key=ident))
-        elif self.place.kind is Kind.TEMPLATES:
-            self._go(Place(Kind.KEYS, template=ident))
+            self._go(ListFocus(ListKind.HOSTS, key=ident))
+        elif self.place.kind is ListKind.TEMPLATES:
+            self._go(ListFocus(ListKind.KEYS, template=ident))
         else:
-            self._go(Place(Kind.KEYS, host=ident))
+            self._go(ListFocus(ListKind.KEYS, host=ident))
 
-    def _go(self, place: Place, *, forget: bool = False) -> None:
+    def _go(self, place: ListFocus, *, forget: bool = False) -> None:
         self._back = [] if forget else [*self._back, (self.place, self.filter, self._selected)]
         self.place, self.filter, self._selected = place, "", None
 
@@ -183,7 +183,7 @@ class LiveView:
     def _learn_families(self, at: float) -> None:
         if self.renamed or not self.names:
             return
-        if self.place.kind is Kind.TEMPLATES:
+        if self.place.kind is ListKind.TEMPLATES:
             whole = ((key.data, known.count.requests) for key, known in self.fleet.keys.items() if not key.truncated)
             self._families = self._learn(dict(nlargest(_LEARNED_KEYS, whole, key=lambda item: item[1])))
             self._learned_at = at

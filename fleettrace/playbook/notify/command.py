@@ -7,7 +7,7 @@ import os
 import shutil
 from dataclasses import dataclass
 
-from fleettrace.playbook.notify.interface import News, Notice, NotifyError, On
+from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.playbook.notify.process import feed
 
 __all__ = ["CommandTarget"]
@@ -20,7 +20,7 @@ class CommandTarget:
     program: tuple[str, ...]
     """The program and its arguments, as the playbook has them."""
     timeout_s: float = 30.0
-    on: On = On.CHANGE
+    on: NotifyWhen = NotifyWhen.CHANGE
 
     def __post_init__(self) -> None:
         if not self.program or not self.program[0]:
@@ -43,6 +43,6 @@ class CommandTarget:
         if shutil.which(self.program[0], os.X_OK) is None:
             raise NotifyError(f"there is no program {self.program[0]}, or it cannot be run")
 
-    def tell(self, notice: Notice, news: News) -> None:
+    def tell(self, notice: Notice, news: FindingChanges) -> None:
         """Run it. Raises `NotifyError`."""
         feed(self.program, json.dumps(notice.document(news)).encode() + b"\n", self.timeout_s)

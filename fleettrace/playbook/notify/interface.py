@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from fleettrace.errors import FleettraceError
 from fleettrace.playbook.findings import Certainty, Finding, Findings, Severity
-from fleettrace.report.figures import plural
 from fleettrace.report.json_format import to_json
 from fleettrace.report.model import Report
+from fleettrace.report.number_format import plural
 
-__all__ = ["SCHEMA", "Gone", "News", "Notice", "NotifyError", "On", "Target"]
+__all__ = ["SCHEMA", "FindingChanges", "Notice", "NotifyError", "NotifyTarget", "NotifyWhen", "ResolvedFinding"]
 
 SCHEMA = "fleettrace/notice/1"
 
@@ -21,7 +21,7 @@ class NotifyError(FleettraceError):
     """Somebody could not be told. Its text is one line, without secrets."""
 
 
-class On(StrEnum):
+class NotifyWhen(StrEnum):
     """When a target is told."""
 
     CHANGE = "change"
@@ -31,7 +31,7 @@ class On(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class ResolvedFinding:
     """A finding that a target was told of, and that is there no more."""
 
     id: str
@@ -41,11 +41,11 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class FindingChanges:
     """What is new to a target."""
 
     new: tuple[Finding, ...] = ()
-    gone: tuple[Gone, ...] = ()
+    gone: tuple[ResolvedFinding, ...] = ()
     turned: bool = False
     """Whether the play succeeded and did not the last time, or the reverse."""
 
@@ -84,7 +84,7 @@ class Notice:
         }
         return ", ".join(f"{count} {severity}" for severity, count in counts.items() if count) or "no finding"
 
-    def document(self, news: News) -> dict[str, Any]:
+    def document(self, news: FindingChanges) -> dict[str, Any]:
         """The notice as plain values for JSON: what commands and webhooks are given."""
         return {
             "schema": SCHEMA,
@@ -102,7 +102,7 @@ class Notice:
             "report": None if self.report is None else to_json(self.report),
         }
 
-    def lines(self, news: News) -> list[str]:
+    def lines(self, news: FindingChanges) -> list[str]:
         """The notice for people, a line each, harmless on any terminal; what is new first."""
         new = {one.id for one in news.new}
         lines = [f"{self.title}: {self.verdict}"]
@@ -121,11 +121,11 @@ def _about_run(report: Report) -> list[str]:
     return [f"{traced}; the whole of it: fleettrace report {report.info.id}"]
 
 
-class Target(Protocol):
+class NotifyTarget(Protocol):
     """Somebody, or something, to be told."""
 
     @property
-    def on(self) -> On:
+    def on(self) -> NotifyWhen:
         """When."""
         ...
 
@@ -143,6 +143,6 @@ class Target(Protocol):
         """Raise `NotifyError` now for what can be seen to fail later."""
         ...
 
-    def tell(self, notice: Notice, news: News) -> None:
+    def tell(self, notice: Notice, news: FindingChanges) -> None:
         """Tell it. Raises `NotifyError`."""
         ...

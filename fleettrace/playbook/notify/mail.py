@@ -9,7 +9,7 @@ from email.policy import SMTPUTF8
 from email.utils import formatdate
 from pathlib import Path
 
-from fleettrace.playbook.notify.interface import News, Notice, NotifyError, On
+from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.playbook.notify.process import feed
 from fleettrace.report.escape import escape_text
 
@@ -34,7 +34,7 @@ class MailTarget:
     """None: as sendmail has it."""
     sendmail: str = SENDMAIL
     timeout_s: float = 30.0
-    on: On = On.CHANGE
+    on: NotifyWhen = NotifyWhen.CHANGE
 
     def __post_init__(self) -> None:
         if not self.to:
@@ -58,12 +58,12 @@ class MailTarget:
         if not Path(self.sendmail).exists():
             raise NotifyError(f"there is no {self.sendmail}: install a mail server, or a relay such as msmtp-mta")
 
-    def tell(self, notice: Notice, news: News) -> None:
+    def tell(self, notice: Notice, news: FindingChanges) -> None:
         """Hand the mail to sendmail. Raises `NotifyError`."""
         # Addresses come from the headers (-t), and a line with a dot alone ends nothing (-i).
         feed((self.sendmail, "-t", "-i"), self._mail(notice, news), self.timeout_s)
 
-    def _mail(self, notice: Notice, news: News) -> bytes:
+    def _mail(self, notice: Notice, news: FindingChanges) -> bytes:
         """Headers hold only the playbook's own words, and those with nothing that could end a line."""
         mail = EmailMessage(SMTPUTF8.clone(linesep="\n"))
         mail["To"] = ", ".join(self.to)

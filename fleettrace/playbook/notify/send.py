@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fleettrace.playbook.notify.interface import Notice, NotifyError, On, Target
-from fleettrace.playbook.notify.memory import Memory
+from fleettrace.playbook.notify.interface import Notice, NotifyError, NotifyTarget, NotifyWhen
+from fleettrace.playbook.notify.state import NotifyState
 
 __all__ = ["notify"]
 
 
-def notify(targets: Sequence[Target], notice: Notice, folder: Path, warn: Callable[[str], None]) -> int:
+def notify(targets: Sequence[NotifyTarget], notice: Notice, folder: Path, warn: Callable[[str], None]) -> int:
     """Tell each target of `notice`, if it wants to be told; gives how many were.
 
     What each was told last is kept in `folder`, beside the history. `warn` is given a line for whatever fails, and
@@ -19,15 +19,15 @@ def notify(targets: Sequence[Target], notice: Notice, folder: Path, warn: Callab
     """
     if not targets:
         return 0
-    memory = Memory.of(folder, notice.playbook, notice.play)
+    memory = NotifyState.of(folder, notice.playbook, notice.play)
     if memory.trouble is not None:
         warn(memory.trouble)
     return sum(_tell(target, notice, memory, warn) for target in targets)
 
 
-def _tell(target: Target, notice: Notice, memory: Memory, warn: Callable[[str], None]) -> bool:
+def _tell(target: NotifyTarget, notice: Notice, memory: NotifyState, warn: Callable[[str], None]) -> bool:
     news = memory.news(target, notice)
-    if target.on is On.CHANGE and not news:
+    if target.on is NotifyWhen.CHANGE and not news:
         return False
     try:
         target.tell(notice, news)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fleettrace.playbook.notify.files import replace_file
-from fleettrace.playbook.notify.interface import News, Notice, NotifyError, On
+from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.report.json_format import rfc3339
 
 __all__ = ["StampTarget", "check_folder"]
@@ -21,9 +21,9 @@ class StampTarget:
     path: Path
 
     @property
-    def on(self) -> On:
+    def on(self) -> NotifyWhen:
         """Always."""
-        return On.EVERY
+        return NotifyWhen.EVERY
 
     @property
     def name(self) -> str:
@@ -39,7 +39,7 @@ class StampTarget:
         """Raise `NotifyError` when it cannot be written."""
         check_folder(self.path)
 
-    def tell(self, notice: Notice, news: News) -> None:  # noqa: ARG002
+    def tell(self, notice: Notice, news: FindingChanges) -> None:  # noqa: ARG002
         """Write the time, if the play succeeded. Raises `NotifyError`."""
         if not notice.succeeded:
             return

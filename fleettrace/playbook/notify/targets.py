@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fleettrace.playbook.notify.command import CommandTarget
-from fleettrace.playbook.notify.interface import On, Target
+from fleettrace.playbook.notify.interface import NotifyTarget, NotifyWhen
 from fleettrace.playbook.notify.mail import MailTarget
 from fleettrace.playbook.notify.secret import Secret
 from fleettrace.playbook.notify.stamp import StampTarget
@@ -35,7 +35,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 
 _FIELDS = {"on": "on", "timeout": "timeout_s", "retries": "retries", "from": "sender", "sendmail": "sendmail"}
 _CONVERT: Mapping[str, Callable[[Any], Any]] = {
-    "on": On,
+    "on": NotifyWhen,
     "timeout": float,
     "retries": int,
     "from": str,
@@ -43,7 +43,7 @@ _CONVERT: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def target_of(entry: Mapping[str, Any]) -> Target:
+def target_of(entry: Mapping[str, Any]) -> NotifyTarget:
     """The target of an entry: one of the kinds, with its options.
 
     `command` is a list of words, `mail` a list of addresses, `webhook` a url, `textfile` and `stamp` are paths;

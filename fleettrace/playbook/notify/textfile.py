@@ -15,7 +15,7 @@ from pathlib import Path
 
 from fleettrace.playbook.findings import Certainty, Severity
 from fleettrace.playbook.notify.files import replace_file
-from fleettrace.playbook.notify.interface import News, Notice, NotifyError, On
+from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.playbook.notify.stamp import check_folder
 from fleettrace.report.escape import escape_text
 
@@ -47,9 +47,9 @@ class TextfileTarget:
             raise ValueError(f"{str(self.path)!r}: the textfile collector reads only files named *.prom")
 
     @property
-    def on(self) -> On:
+    def on(self) -> NotifyWhen:
         """Always: metrics say how it is."""
-        return On.EVERY
+        return NotifyWhen.EVERY
 
     @property
     def name(self) -> str:
@@ -65,7 +65,7 @@ class TextfileTarget:
         """Raise `NotifyError` when it cannot be written."""
         check_folder(self.path)
 
-    def tell(self, notice: Notice, news: News) -> None:  # noqa: ARG002
+    def tell(self, notice: Notice, news: FindingChanges) -> None:  # noqa: ARG002
         """Replace the play's samples. Raises `NotifyError`."""
         try:
             with _alone(self.path.absolute().parent):

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from fleettrace import __version__
-from fleettrace.playbook.notify.interface import News, Notice, NotifyError, On
+from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.playbook.notify.secret import Secret
 from fleettrace.report.escape import escape_text
 
@@ -64,7 +64,7 @@ class WebhookTarget:
     timeout_s: float = 10.0
     """For one attempt, from the name look-up to the end of the answer."""
     retries: int = 3
-    on: On = On.CHANGE
+    on: NotifyWhen = NotifyWhen.CHANGE
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -94,7 +94,7 @@ class WebhookTarget:
         if self.secret is not None:
             self.secret.read()
 
-    def tell(self, notice: Notice, news: News) -> None:
+    def tell(self, notice: Notice, news: FindingChanges) -> None:
         """Post the notice. Raises `NotifyError` when no attempt succeeds."""
         secret = None if self.secret is None else self.secret.read()
         body = json.dumps(notice.document(news)).encode()

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fleettrace.playbook.findings import SubjectKind
+from fleettrace.playbook.rules.eval_context import EvalContext, Subject
 from fleettrace.playbook.rules.fields import FIELDS, Field, shown_value
-from fleettrace.playbook.rules.readings import Unit
-from fleettrace.playbook.rules.scene import Scene, Thing
-from fleettrace.playbook.rules.values import Bounds, Judged, Reading, Verdict, matches, measured
+from fleettrace.playbook.rules.measurements import Unit
+from fleettrace.playbook.rules.values import Bounds, Judged, Measurement, Verdict, matches, measured
 from fleettrace.report.escape import escape_text
-from fleettrace.report.folding import fold
-from fleettrace.store.diff import MIN_CHANGE
-from fleettrace.store.diff_model import Diff, Kind
+from fleettrace.report.host_folding import fold
+from fleettrace.store.diff.compare import MIN_CHANGE
+from fleettrace.store.diff.model import ChangeKind, Diff
 from fleettrace.summary.key import Key
 
 __all__ = ["All", "Any", "Changed", "Comparison", "Limit", "Newcomer", "Not", "Test"]
@@ -26,7 +26,7 @@ _UNTOLD = Verdict.UNTOLD
 class Test(Protocol):
     """One part of a rule."""
 
-    def judge(self, scene: Scene, thing: Thing) -> Judged:
+    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
         """Whether it holds of the thing."""
         ...
 
@@ -52,27 +52,27 @@ class Comparison:
     operator: str
     limit: Limit | str
 
-    def judge(self, scene: Scene, thing: Thing) -> Judged:
+    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
         """Whether the field is so, of what was seen and of the whole."""
         reading = self.field.units[self.unit](scene, thing)
         seen, whole = self._against(scene, reading)
         return Judged(seen, whole, self._why(scene, reading, seen, whole))
 
-    def _against(self, scene: Scene, reading: Reading) -> tuple[Verdict, Verdict]:
+    def _against(self, scene: EvalContext, reading: Measurement) -> tuple[Verdict, Verdict]:
         if isinstance(self.limit, str):
             word = self.limit
             return matches(reading.seen, self.operator, word), matches(reading.whole, self.operator, word)
         limits = self._limits(scene, self.limit)
         return measured(reading.seen, self.operator, limits[0]), measured(reading.whole, self.operator, limits[1])
 
-    def _limits(self, scene: Scene, limit: Limit) -> tuple[Bounds | None, Bounds | None]:
+    def _limits(self, scene: EvalContext, limit: Limit) -> tuple[Bounds | None, Bounds | None]:
         if not limit.of_mean:
             exact = Bounds(limit.number, limit.number)
             return exact, exact
         seen, whole = scene.mean(self.field.units[self.unit])
         return _times(seen, limit.number), _times(whole, limit.number)
 
-    def _why(self, scene: Scene, reading: Reading, seen: Verdict, whole: Verdict) -> tuple[str, ...]:
+    def _why(self, scene: EvalContext, reading: Measurement, seen: Verdict, whole: Verdict) -> tuple[str, ...]:
         if seen is _UNTOLD:
             return (f"{self.field.name} is not known",)
         if seen is Verdict.WITHIN:
@@ -96,10 +96,10 @@ class Changed:
 
     kind: SubjectKind
     """`TOTALS`: anything at all."""
-    kinds: frozenset[Kind]
+    kinds: frozenset[ChangeKind]
     min_change: float = MIN_CHANGE
 
-    def judge(self, scene: Scene, thing: Thing) -> Judged:
+    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
         """Whether the comparison with the baseline says so."""
         diff = scene.diff(self.min_change)
         if diff is None:
@@ -113,7 +113,7 @@ class Changed:
         yield self
 
 
-def _not_seen(diff: Diff, thing: Thing, scene: Scene) -> Judged:
+def _not_seen(diff: Diff, thing: Subject, scene: EvalContext) -> Judged:
     """No change was found; that says nothing of what could not be compared."""
     if not diff.tested:
         return Judged(_UNTOLD, _UNTOLD, ("nothing could be compared with the baseline",))
@@ -135,17 +135,19 @@ class Newcomer:
     number: int
     min_change: float = MIN_CHANGE
 
-    def judge(self, scene: Scene, thing: Thing) -> Judged:
+    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
         """It has risen or is new, it is in the top now, and it was not before."""
-        risen = Changed(SubjectKind.KEY, frozenset({Kind.NEW, Kind.RISEN}), self.min_change).judge(scene, thing)
+        risen = Changed(SubjectKind.KEY, frozenset({ChangeKind.NEW, ChangeKind.RISEN}), self.min_change).judge(
+            scene, thing
+        )
         if risen.seen is not Verdict.YES:
             return risen
         return risen & self._now(scene, thing) & self._not_before(scene, thing)
 
-    def _now(self, scene: Scene, thing: Thing) -> Judged:
+    def _now(self, scene: EvalContext, thing: Subject) -> Judged:
         return Comparison(FIELDS["key.place"], Unit.NUMBER, "<=", Limit(self.number)).judge(scene, thing)
 
-    def _not_before(self, scene: Scene, thing: Thing) -> Judged:
+    def _not_before(self, scene: EvalContext, thing: Subject) -> Judged:
         beyond = scene.surely_beyond(thing.name, self.number) if isinstance(thing.name, Key) else None
         verdict = {True: Verdict.YES, False: Verdict.NO, None: Verdict.WITHIN}[beyond]
         why = () if beyond is not None else (f"it may have been in the top {self.number} of the baseline",)
@@ -162,7 +164,7 @@ class All:
 
     tests: tuple[Test, ...]
 
-    def judge(self, scene: Scene, thing: Thing) -> Judged:
+    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
         """Whether all hold. Those behind one that surely does not are not asked."""
         whole = self.tests[0].judge(scene, thing)
         for test in self.tests[1:]:
@@ -183,7 +185,7 @@ class Any:
 
     tests: tuple[Test, ...]
 
-    def judge(self, scene: Scene, thing: Thing) -> Judged:
+    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
         """Whether any holds."""
         whole = self.tests[0].judge(scene, thing)
         for test in self.tests[1:]:
@@ -202,7 +204,7 @@ class Not:
 
     test: Test
 
-    def judge(self, scene: Scene, thing: Thing) -> Judged:
+    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
         """Whether it does not hold."""
         return ~self.test.judge(scene, thing)
 

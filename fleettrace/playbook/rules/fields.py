@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fleettrace.errors import HostState
 from fleettrace.playbook.findings import SubjectKind
-from fleettrace.playbook.rules.readings import (
+from fleettrace.playbook.rules.measurements import (
     UNKNOWN,
     Read,
     Unit,
@@ -39,10 +39,10 @@ from fleettrace.playbook.rules.readings import (
     word,
 )
 from fleettrace.playbook.rules.values import ANY_NUMBER, Value
-from fleettrace.report.course import MarkKind
-from fleettrace.report.figures import compact, percent, seconds, size, times
 from fleettrace.report.imbalance import CauseKind
 from fleettrace.report.model import Spread
+from fleettrace.report.number_format import compact, percent, seconds, size, times
+from fleettrace.report.timeline import TrendKind
 
 __all__ = ["BARE", "FIELDS", "Field", "shown_value"]
 
@@ -128,11 +128,11 @@ _KEY_FIELDS = (
         "its part of all requests of that host",
     ),
     Field(
-        "key.mark",
+        "key.trend",
         K,
-        {Unit.WORD: of_key(lambda _, row: word("none" if row.mark is None else row.mark.kind.value))},
-        "what is odd about its course",
-        (*MarkKind, "none"),
+        {Unit.WORD: of_key(lambda _, row: word("none" if row.trend is None else row.trend.kind.value))},
+        "what is odd about its timeline",
+        (*TrendKind, "none"),
     ),
 )
 

@@ -11,13 +11,13 @@ from hashlib import sha256
 
 from fleettrace.playbook.findings import Certainty, Figure, Finding, Findings, SubjectKind
 from fleettrace.playbook.rules.condition import Changed, Comparison
+from fleettrace.playbook.rules.eval_context import EvalContext, Evidence, Subject
 from fleettrace.playbook.rules.fields import shown_value
 from fleettrace.playbook.rules.language import Rule
-from fleettrace.playbook.rules.scene import Evidence, Scene, Thing
 from fleettrace.playbook.rules.values import Bounds, Judged, Verdict
 from fleettrace.report.escape import escape_key, escape_text
-from fleettrace.report.figures import compact, percent, plural
-from fleettrace.store.diff_model import Change, Kind
+from fleettrace.report.number_format import compact, percent, plural
+from fleettrace.store.diff.model import Change, ChangeKind
 from fleettrace.summary.key import Key
 
 __all__ = ["MOST_FOUND", "Evidence", "judge"]
@@ -33,11 +33,11 @@ _NAMES = {SubjectKind.KEY: "key", SubjectKind.TEMPLATE: "family", SubjectKind.HO
 
 def judge(rules: Iterable[Rule], evidence: Evidence) -> Findings:
     """What `rules` find in `evidence`."""
-    scene = Scene(evidence)
+    scene = EvalContext(evidence)
     return Findings.of(finding for rule in rules for finding in _found(rule, scene))
 
 
-def _found(rule: Rule, scene: Scene) -> Iterator[Finding]:
+def _found(rule: Rule, scene: EvalContext) -> Iterator[Finding]:
     untold: dict[str, None] = {}
     found = 0
     for thing in scene.things(rule.subject, sorted(rule.min_changes)):
@@ -64,7 +64,7 @@ def _certainty(judged: Judged) -> Certainty | None:
     return Certainty.POSSIBLE if judged.seen in (Verdict.YES, Verdict.WITHIN) else Certainty.UNKNOWN
 
 
-def _of_unlisted(rule: Rule, scene: Scene) -> Iterator[str]:
+def _of_unlisted(rule: Rule, scene: EvalContext) -> Iterator[str]:
     """Whether the rule may hold of a key that is not in the report, where all that it asks for is a count."""
     tests = [*rule.test.parts()]
     fields = [one.field for one in tests if isinstance(one, Comparison) and one.field.kind is SubjectKind.KEY]
@@ -72,7 +72,7 @@ def _of_unlisted(rule: Rule, scene: Scene) -> Iterator[str]:
         return
     if not scene.unlisted_most and not scene.open_why:
         return
-    judged = rule.test.judge(scene, Thing(SubjectKind.KEY))
+    judged = rule.test.judge(scene, Subject(SubjectKind.KEY))
     if judged.seen is Verdict.YES:
         return  # it holds of keys that nobody ever asked for, and is not meant so
     if judged.seen is Verdict.WITHIN:
@@ -81,7 +81,7 @@ def _of_unlisted(rule: Rule, scene: Scene) -> Iterator[str]:
         yield from scene.open_why or judged.why
 
 
-def _finding(rule: Rule, scene: Scene, thing: Thing, certainty: Certainty, why: tuple[str, ...]) -> Finding:
+def _finding(rule: Rule, scene: EvalContext, thing: Subject, certainty: Certainty, why: tuple[str, ...]) -> Finding:
     changes = list(_changes(rule, scene, thing))
     return Finding(
         rule=rule.name,
@@ -103,15 +103,15 @@ def _summed_up(rule: Rule, message: str, certainty: Certainty, why: tuple[str, .
     return Finding(rule.name, rule.severity, certainty, rule.subject, None, "", message, why=why)
 
 
-def _changes(rule: Rule, scene: Scene, thing: Thing) -> Iterator[Change]:
+def _changes(rule: Rule, scene: EvalContext, thing: Subject) -> Iterator[Change]:
     """The changes of the thing that the rule asks for."""
     seen: set[int] = set()
     for test in rule.test.parts():
         min_changes = [getattr(test, "min_change", None)]
-        kinds = test.kinds if isinstance(test, Changed) else frozenset({Kind.NEW, Kind.RISEN})
+        kinds = test.kinds if isinstance(test, Changed) else frozenset({ChangeKind.NEW, ChangeKind.RISEN})
         for min_change in min_changes:
             diff = None if min_change is None else scene.diff(min_change)
-            about = Thing(SubjectKind.TOTALS) if isinstance(test, Changed) and _of_run(test) else thing
+            about = Subject(SubjectKind.TOTALS) if isinstance(test, Changed) and _of_run(test) else thing
             for change in scene.changes(diff, about) if diff is not None else ():
                 if change.kind in kinds and id(change) not in seen:
                     seen.add(id(change))
@@ -122,7 +122,7 @@ def _of_run(test: Changed) -> bool:
     return test.kind is SubjectKind.TOTALS
 
 
-def _message(rule: Rule, scene: Scene, thing: Thing, changes: list[Change], why: tuple[str, ...]) -> str:
+def _message(rule: Rule, scene: EvalContext, thing: Subject, changes: list[Change], why: tuple[str, ...]) -> str:
     if rule.message is not None:
         return rule.message.filled(scene, thing)
     who = f"{_NAMES[rule.subject]} {thing.shown}: " if thing.name is not None else ""
@@ -135,7 +135,7 @@ def _message(rule: Rule, scene: Scene, thing: Thing, changes: list[Change], why:
     return f"{who}{', '.join(figures)} ({rule.name}){doubt}"
 
 
-def _figures(rule: Rule, scene: Scene, thing: Thing) -> list[Figure]:
+def _figures(rule: Rule, scene: EvalContext, thing: Subject) -> list[Figure]:
     figures = []
     for field in rule.fields:
         seen = field.units[field.unit](scene, thing).seen
@@ -156,13 +156,13 @@ def _of_change(change: Change) -> list[Figure]:
 
 def _change(change: Change) -> str:
     """A change in a few words."""
-    if change.kind is Kind.MOVED:
+    if change.kind is ChangeKind.MOVED:
         return f"moved from {escape_text(change.host_before or '?')} to {escape_text(change.host_after or '?')}"
     rates = f"{compact(change.before.rate)}/s -> {compact(change.after.rate)}/s"
-    if change.kind is Kind.NEW:
+    if change.kind is ChangeKind.NEW:
         share = "" if change.after.share is None else f", {percent(change.after.share)} of all"
         return f"new at {compact(change.after.rate)}/s{share}"
-    if change.kind is Kind.GONE:
+    if change.kind is ChangeKind.GONE:
         return f"gone, {compact(change.before.rate)}/s before"
     return f"{change.kind}{'' if change.ratio is None else f' {change.ratio:.2f}x'}, {rates}"
 

@@ -12,12 +12,12 @@ from fleettrace.playbook.findings import Severity, SubjectKind
 from fleettrace.playbook.rules.condition import All, Any, Changed, Comparison, Limit, Newcomer, Not, Test
 from fleettrace.playbook.rules.fields import Field
 from fleettrace.playbook.rules.grammar import RuleError, choice, field_of, nearest, parsed
+from fleettrace.playbook.rules.measurements import Unit
 from fleettrace.playbook.rules.messages import Message, MessageError, compile_message
 from fleettrace.playbook.rules.quantities import EXAMPLES, Quantity, QuantityError, read_quantity
-from fleettrace.playbook.rules.readings import Unit
 from fleettrace.report.escape import escape_text
-from fleettrace.store.diff import MIN_CHANGE
-from fleettrace.store.diff_model import Kind
+from fleettrace.store.diff.compare import MIN_CHANGE
+from fleettrace.store.diff.model import ChangeKind
 
 if TYPE_CHECKING:
     from lark import Token
@@ -31,7 +31,7 @@ _MOST_NEWCOMERS = 1000
 _DEEPEST = 50
 """Parentheses within each other."""
 
-_CHANGES = {"changed": frozenset(Kind)} | {kind.value: frozenset({kind}) for kind in Kind}
+_CHANGES = {"changed": frozenset(ChangeKind)} | {kind.value: frozenset({kind}) for kind in ChangeKind}
 _NUMBERS = ("==", "!=", ">", ">=", "<", "<=")
 _TEXTS = ("==", "!=", "~")
 

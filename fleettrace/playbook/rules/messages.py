@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from fleettrace.playbook.rules.eval_context import EvalContext, Subject
 from fleettrace.playbook.rules.fields import Field, shown_value
-from fleettrace.playbook.rules.scene import Scene, Thing
 from fleettrace.report.escape import escape_text
 
 __all__ = ["Message", "MessageError", "compile_message"]
@@ -39,7 +39,7 @@ class Message(NamedTuple):
         """The fields named."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Field))
 
-    def filled(self, scene: Scene, thing: Thing) -> str:
+    def filled(self, scene: EvalContext, thing: Subject) -> str:
         """One line for a thing, harmless on any terminal."""
         return "".join(
             piece if isinstance(piece, str) else shown_value(piece.units[piece.unit](scene, thing).seen, piece.unit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from fleettrace.playbook.rules.readings import Unit
+from fleettrace.playbook.rules.measurements import Unit
 
 __all__ = ["EXAMPLES", "Quantity", "QuantityError", "read_quantity"]
 

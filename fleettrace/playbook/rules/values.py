@@ -12,7 +12,7 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["ANY_NUMBER", "ANY_PART", "Bounds", "Judged", "Reading", "Value", "Verdict", "matches", "measured"]
+__all__ = ["ANY_NUMBER", "ANY_PART", "Bounds", "Judged", "Measurement", "Value", "Verdict", "matches", "measured"]
 
 
 class Bounds(NamedTuple):
@@ -29,7 +29,7 @@ Value = Bounds | frozenset[str] | None
 """A number, the words one of which it is, or None for what is not known."""
 
 
-class Reading(NamedTuple):
+class Measurement(NamedTuple):
     """A field of one thing."""
 
     seen: Value

@@ -37,7 +37,7 @@ class HtmlFormatter:
 def render_html(report: Mapping[str, object]) -> str:
     """The page of a report, given as the JSON contract has it (plain values). The same report gives the same page.
 
-    Fields beyond the contract (`load`, `cause`, `spread`, `mark`, ...) are shown where they are, and not missed.
+    Fields beyond the contract (`load`, `cause`, `spread`, `trend`, ...) are shown where they are, and not missed.
     """
     assets = files(__package__)
     style = assets.joinpath("report.css").read_text("utf-8")

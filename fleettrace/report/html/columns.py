@@ -15,17 +15,30 @@ _Object = Mapping[str, Any]
 _Columns = dict[str, list[Any]]
 
 _COURSE_CELLS = 60
-"""Bars of a course at most; a longer one shows the highest bucket of each bar, so that no burst is lost."""
+"""Bars of a timeline at most; a longer one shows the highest bucket of each bar, so that no burst is lost."""
 _HEAT_KEYS = 40
 """Keys in the heat map, the first of the report."""
 
 _KEY_FIELDS = (
     *("key", "key_base64", "truncated", "length", "requests", "requests_max", "share", "rate", "certified", "ops"),
-    *("misses", "value_bytes", "bytes_out_estimate", "hosts", "spread", "course", "mark"),
+    *("misses", "value_bytes", "bytes_out_estimate", "hosts", "spread", "timeline", "trend"),
 )
 _TEMPLATE_FIELDS = ("template", "requests", "share", "rate", "keys", "hottest")
 _HOST_FIELDS = (
-    *("host", "state", "error", "requests", "rate", "share", "load", "cause", "course", "coverage", "instances", "top"),
+    *(
+        "host",
+        "state",
+        "error",
+        "requests",
+        "rate",
+        "share",
+        "load",
+        "cause",
+        "timeline",
+        "coverage",
+        "instances",
+        "top",
+    ),
 )
 
 
@@ -62,7 +75,7 @@ def _columns(rows: Sequence[_Object], fields: Iterable[str]) -> _Columns:
     for field in fields:
         if field == "top":
             continue
-        column = [_compact(row.get(field)) if field != "course" else _course(row.get(field)) for row in rows]
+        column = [_compact(row.get(field)) if field != "timeline" else _timeline(row.get(field)) for row in rows]
         if any(value is not None for value in column):
             columns[field] = column
     return columns
@@ -75,12 +88,12 @@ def _compact(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _course(course: Sequence[int] | None) -> list[int] | None:
-    if not course:
+def _timeline(timeline: Sequence[int] | None) -> list[int] | None:
+    if not timeline:
         return None
-    width = min(len(course), _COURSE_CELLS)
-    edges = [cell * len(course) // width for cell in range(width + 1)]
-    return [max(course[edges[cell] : edges[cell + 1]]) for cell in range(width)]
+    width = min(len(timeline), _COURSE_CELLS)
+    edges = [cell * len(timeline) // width for cell in range(width + 1)]
+    return [max(timeline[edges[cell] : edges[cell + 1]]) for cell in range(width)]
 
 
 def _identity(key: _Object) -> tuple[str | None, str, object]:

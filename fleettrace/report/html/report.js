@@ -61,7 +61,7 @@
     return node;
   };
 
-  const course = (values, from, width, height) => {
+  const timeline = (values, from, width, height) => {
     if (!values || !values.length) return NONE;
     const top = Math.max(...values);
     const step = width / values.length;
@@ -72,7 +72,7 @@
       paths[from != null && i >= from ? 1 : 0] +=
         `M${(i * step).toFixed(1)} ${height}v${(-tall).toFixed(1)}h${Math.max(0.6, step - 1).toFixed(1)}v${tall.toFixed(1)}z`;
     });
-    const node = svg("svg", { class: "course", width, height, viewBox: `0 0 ${width} ${height}`, role: "img" });
+    const node = svg("svg", { class: "timeline", width, height, viewBox: `0 0 ${width} ${height}`, role: "img" });
     node.setAttribute("preserveAspectRatio", "none");
     node.setAttribute("aria-label", "requests over time, at most " + count(top) + " in one bar");
     node.append(svg("line", { x1: 0, x2: width, y1: height, y2: height }));
@@ -267,7 +267,7 @@
       ["error", one.error && safe(one.error.message)],
       ["program", name([one.exe, one.version].filter(Boolean).join("  "))],
       ["container", container && name([container.runtime, container.name || container.id, container.image].filter(Boolean).join("  "))],
-      ["probe", safe([probe.rung || "none", probe.symbol && probe.symbol + offset, probe.exact ? "exact" : "approximate", probe.why].filter(Boolean).join(" · "))],
+      ["probe", safe([probe.kind || "none", probe.symbol && probe.symbol + offset, probe.exact ? "exact" : "approximate", probe.why].filter(Boolean).join(" · "))],
       ["window", one.window_s != null && seconds(one.window_s)],
       ["requests", one.requests != null && count(one.requests)],
       ["cost", cost && cost.during_us != null && cost.before_us != null &&
@@ -281,7 +281,7 @@
     for (let row = 0; row < hosts.n; row++) scale = Math.max(scale, load(row) || 0);
     table({
       into: section("hosts"), noun: "host", n: hosts.n, sort: 1, page: 20,
-      note: "Load is the host's rate against the mean, which the mark in the bar shows.",
+      note: "Load is the host's rate against the mean, which the trend in the bar shows.",
       text: (row) => [hosts.host[row], hosts.state[row], ...causeText(row), ...(hosts.instances?.[row] || []).map(
         (one) => [one.exe, one.container?.name, one.container?.image].join(" "))].join(" "),
       filters: [["All hosts", null], ["Hot", (row) => load(row) >= HOT], ["Not ok", (row) => hosts.state[row] !== "ok"]],
@@ -293,8 +293,8 @@
         { label: "Share", num: true, look: "mid", value: (row) => at(hosts, "share", row), cell: (row) => percent(at(hosts, "share", row)) },
         { label: "Hottest key", look: "wide", value: (row) => (hosts.top[row].length ? hosts.top[row][0][1] : null),
           cell: (row) => hosts.top[row].length ? name(keyText(hosts.top[row][0][0])) : NONE },
-        { label: "Course", look: "mid", value: (row) => Math.max(...(at(hosts, "course", row) || [0])),
-          cell: (row) => course(at(hosts, "course", row), null, 90, 20) },
+        { label: "Timeline", look: "mid", value: (row) => Math.max(...(at(hosts, "timeline", row) || [0])),
+          cell: (row) => timeline(at(hosts, "timeline", row), null, 90, 20) },
         { label: "State", value: (row) => hosts.state[row], cell: (row) => pill(hosts.state[row], stateLook(hosts.state[row])) },
       ],
       detail: (row) => {
@@ -324,16 +324,16 @@
     const parts = Object.entries(known).filter(([, n]) => n).sort((a, b) => b[1] - a[1]);
     return parts.map(([op, n]) => `${op} ${all === n ? "" : n / all < 0.01 ? "< 1 %" : Math.round((100 * n) / all) + " %"}`.trim()).join(", ");
   };
-  const markFrom = (row) => {
-    const mark = at(keys, "mark", row);
-    const values = at(keys, "course", row);
-    if (!mark || !values) return null;
-    const buckets = (totals.course && totals.course.length) || values.length;
-    return Math.min(values.length - 1, Math.floor((mark.at_s / (run.bucket_s || 1)) * (values.length / buckets)));
+  const trendFrom = (row) => {
+    const trend = at(keys, "trend", row);
+    const values = at(keys, "timeline", row);
+    if (!trend || !values) return null;
+    const buckets = (totals.timeline && totals.timeline.length) || values.length;
+    return Math.min(values.length - 1, Math.floor((trend.at_s / (run.bucket_s || 1)) * (values.length / buckets)));
   };
-  const markPill = (row) => {
-    const mark = at(keys, "mark", row);
-    return mark ? pill(`${KINDS[mark.kind] || mark.kind}, from ${seconds(mark.at_s)}`, "bad") : "";
+  const trendPill = (row) => {
+    const trend = at(keys, "trend", row);
+    return trend ? pill(`${KINDS[trend.kind] || trend.kind}, from ${seconds(trend.at_s)}`, "bad") : "";
   };
   const bounds = (row) => {
     const most = at(keys, "requests_max", row);
@@ -365,8 +365,8 @@
         const where = pill(SPREAD[spread] || plural(at(keys, "hosts", row), "host"), heavy ? "warm" : "");
         return el("span", "", where, top ? el("small", "", spread === "everywhere" ? plural(at(keys, "hosts", row), "host") : safe(hosts.host[top[0]])) : "");
       } },
-      { label: "Course", value: (row) => { const mark = at(keys, "mark", row); return mark ? mark.at_s + 1 : 0; }, title: "Over the window; sorts what came late or burst first",
-        cell: (row) => el("span", "", course(at(keys, "course", row), markFrom(row), narrow ? 64 : 90, 20), markPill(row)) },
+      { label: "Timeline", value: (row) => { const trend = at(keys, "trend", row); return trend ? trend.at_s + 1 : 0; }, title: "Over the window; sorts what came late or burst first",
+        cell: (row) => el("span", "", timeline(at(keys, "timeline", row), trendFrom(row), narrow ? 64 : 90, 20), trendPill(row)) },
     ].filter(Boolean);
     table({
       into: section("keys"), noun: "key", n: keys.n, sort: 1, page: 50, columns,
@@ -374,7 +374,7 @@
       text: (row) => [keys.key[row], topHost(row) ? hosts.host[topHost(row)[0]] : ""].join(" "),
       filters: [["All keys", null], ["Certain", (row) => at(keys, "certified", row)], ["On one host", (row) => at(keys, "spread", row) === "one"],
         ["On several hosts", (row) => at(keys, "spread", row) === "several"], ["Everywhere", (row) => at(keys, "spread", row) === "everywhere"],
-        ["Late or bursting", (row) => at(keys, "mark", row)]],
+        ["Late or bursting", (row) => at(keys, "trend", row)]],
       detail: (row) => {
         const top = topHost(row);
         const most = at(keys, "requests_max", row);
@@ -391,7 +391,7 @@
           ["sent, estimated", at(keys, "bytes_out_estimate", row) != null && bytes(keys.bytes_out_estimate[row])],
           ["hosts", plural(at(keys, "hosts", row), "host") + " list it"],
           ["hottest on", top && el("span", "", name(hosts.host[top[0]]), el("span", "figure", `${count(top[1])} requests` + (top[2] == null ? "" : `, ${percent(top[2])} of all there`)))],
-          ["course", at(keys, "course", row) && el("span", "", course(keys.course[row], markFrom(row), 420, 60), markPill(row))],
+          ["timeline", at(keys, "timeline", row) && el("span", "", timeline(keys.timeline[row], trendFrom(row), 420, 60), trendPill(row))],
         ].filter(([, shown]) => shown));
       },
     });

@@ -17,15 +17,15 @@ from fleettrace.errors import ConfigError, HostState
 from fleettrace.inventory.selectors import InstanceSelector
 from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
 from fleettrace.node.model import Instance
-from fleettrace.probes.model import Rung, TraceSettings, Wish
+from fleettrace.probes.model import ProbeKind, ProbeOptions, TraceSettings
 from fleettrace.report.escape import escape_key
-from fleettrace.store.writing import RunFileWriter
+from fleettrace.store.runfile.writer import RunFileWriter
 from fleettrace.summary.run import HostResult, InstanceResult, RunInfo
+from fleettrace.sweep.cancellation import Cancellation
 from fleettrace.sweep.events import ignore
 from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.settings import HostTask, SweepSettings, printed_entries
-from fleettrace.sweep.stop import Stop
 from fleettrace.transport.interface import Target, Transport
 
 __all__ = ["UNREACHABLE", "Wishes", "summary", "trace", "write_run_file"]
@@ -55,10 +55,12 @@ class Wishes:
         unknown = set(options["ops"] or ()) - set(OPS)
         if unknown:
             raise ValueError(f"ops: {sorted(unknown)[0]!r} is none of {', '.join(OPS)}")
-        rung = None if options["probe"] == "auto" else Rung(options["probe"])
-        if rung not in (None, Rung.ITEM) and (options["misses"] or options["sizes"]):
-            raise ValueError(f"misses and sizes need the probe item: leave probe: {rung} out")
-        wish = Wish(rung, frozenset(options["ops"]) if options["ops"] else None, options["misses"], options["sizes"])
+        probe_kind = None if options["probe"] == "auto" else ProbeKind(options["probe"])
+        if probe_kind not in (None, ProbeKind.ITEM) and (options["misses"] or options["sizes"]):
+            raise ValueError(f"misses and sizes need the probe item: leave probe: {probe_kind} out")
+        wish = ProbeOptions(
+            probe_kind, frozenset(options["ops"]) if options["ops"] else None, options["misses"], options["sizes"]
+        )
         sweep = SweepSettings(
             duration_s=seconds,
             wish=wish,
@@ -82,7 +84,7 @@ class Wishes:
 def trace(host: str, transport: Transport, wishes: Wishes) -> HostOutcome:
     """Sweep one host: what goes wrong there is in the outcome."""
     bounds = TraceSettings(wishes.sweep.duration_s, printed=printed_entries(wishes.hosts))
-    sweep = HostSweep(wishes.sweep, bounds, BinaryCatalog(default_cache_dir()), Stop(), ignore)
+    sweep = HostSweep(wishes.sweep, bounds, BinaryCatalog(default_cache_dir()), Cancellation(), ignore)
     task = HostTask(host, Target(host), transport, wishes.bpftrace, wishes.scope, wishes.wants)
     return sweep.run(task)
 
@@ -132,7 +134,7 @@ def _instance(instance: InstanceResult) -> dict[str, Any]:
         "ports": list(instance.ports),
         "version": instance.version,
         "state": instance.state.value,
-        "rung": instance.probe.rung,
+        "kind": instance.probe.probe_kind,
         "exact": instance.probe.exact,
         "why": instance.probe.why,
         "window_s": instance.window_s,

@@ -1,0 +1,136 @@
+"""Numbers and times in the words of a report for people: short, aligned, and never more exact than they are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from fleettrace.report.model import KeyRow, Spread
+from fleettrace.report.timeline import Trend
+
+__all__ = [
+    "bar",
+    "compact",
+    "minute",
+    "ops_mix",
+    "percent",
+    "plural",
+    "rate",
+    "seconds",
+    "since",
+    "size",
+    "spread_words",
+    "times",
+    "whole",
+]
+
+UNKNOWN = "?"
+"""What is not known; never 0."""
+
+_STEPS = ("", "k", "M", "G", "T", "P", "E")
+_OP_SHORT = {"get": "get", "set": "set", "delete": "del", "arith": "arith", "touch": "touch", "other": "other"}
+_SPREADS = {Spread.ONE: "one host", Spread.SEVERAL: "several", Spread.EVERYWHERE: "everywhere"}
+
+
+def whole(number: int | None) -> str:
+    """A count, with all its digits: `1,234,567`."""
+    return UNKNOWN if number is None else f"{number:,}"
+
+
+def rate(per_second: float | None) -> str:
+    """A rate to the next whole number, or to a tenth when it is small: `4,321`, `3.4`."""
+    if per_second is None:
+        return UNKNOWN
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"
+
+
+def compact(number: float | None) -> str:
+    """A number in three digits or four: `812`, `48.4k`, `1.23M`."""
+    if number is None:
+        return UNKNOWN
+    value, step = float(number), 0
+    while value >= 999.5 and step < len(_STEPS) - 1:
+        value, step = value / 1000, step + 1
+    if step == 0:
+        return f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+    return f"{value:.{max(0, 2 - (value >= 9.995) - (value >= 99.95))}f}{_STEPS[step]}"
+
+
+def size(byte_count: int | None) -> str:
+    """Bytes in steps of 1,000: `97.3 MB`."""
+    if byte_count is None:
+        return UNKNOWN
+    short = compact(byte_count)
+    return f"{short[:-1]} {short[-1]}B" if short[-1].isalpha() else f"{short} B"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share in percent; a small one is never shown as nothing, nor one just below all as all."""
+    if share is None:
+        return UNKNOWN
+    smallest = 10.0**-digits
+    value = share * 100
+    if 0 < value < smallest / 2:
+        return f"<{smallest:.{digits}f}%"
+    if 100 - smallest / 2 <= value < 100:
+        return f">{100 - smallest:.{digits}f}%"
+    return f"{value:.{digits}f}%"
+
+
+def times(load: float | None) -> str:
+    """A multiple of the mean: `2.40x`."""
+    return UNKNOWN if load is None else f"{load:.2f}x"
+
+
+def seconds(span: float | None) -> str:
+    """A span of time: `10.0 s`."""
+    return UNKNOWN if span is None else f"{span:.1f} s"
+
+
+def minute(time: datetime) -> str:
+    """A time to the second, in UTC."""
+    utc = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return utc.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def plural(number: int, noun: str) -> str:
+    """`1 host`, `3 hosts`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def since(trend: Trend | None, *, short: bool = False) -> str:
+    """What is odd about a timeline, and since when: `late, from 7 s`, `burst at 4 s`; in short `late 7s`."""
+    if trend is None:
+        return ""
+    if short:
+        return f"{trend.kind.value} {trend.at_s:g}s"
+    return f"{trend.kind.value}{', from' if trend.kind.value == 'late' else ' at'} {trend.at_s:g} s"
+
+
+def ops_mix(ops: dict[str, int] | None, most: int | None = None) -> str:
+    """The kinds of request, most first and at `most` so many: `get 99% set 1%`."""
+    if ops is None:
+        return UNKNOWN
+    total = sum(ops.values())
+    if not total:
+        return ""
+    known = sorted(((count, op) for op, count in ops.items() if count), key=lambda item: (-item[0], item[1]))
+    return " ".join(f"{_OP_SHORT.get(op, op)} {percent(count / total, 0)}" for count, op in known[:most])
+
+
+def spread_words(row: KeyRow) -> str:
+    """On how much of the fleet a key is."""
+    return f"{row.hosts} hosts" if row.spread is Spread.SEVERAL else _SPREADS[row.spread]
+
+
+def bar(load: float, highest: float, cells: int, *, ascii_only: bool = False) -> tuple[str, str, str]:
+    """A bar of a load in `cells` cells, in three parts: up to the mean, beyond it, and the rest.
+
+    `highest` is the load that fills the bar. Where the bar ends below the mean, the rest shows where the mean is.
+    """
+    below, above, mean_mark = ("#", "+", "|") if ascii_only else ("█", "▓", "│")
+    scale = cells / max(highest, 1.0)
+    filled, mean = round(load * scale), round(scale)
+    if filled >= mean:
+        return below * mean, above * (filled - mean), " " * (cells - filled)
+    gap = max(mean - filled - 1, 0)
+    return below * filled, "", (" " * gap + mean_mark).ljust(cells - filled)

@@ -1,0 +1,362 @@
+"""The runs that are kept: one SQLite file, which several fleettraces may use at once and any of them may die upon.
+
+A run is written in one transaction, so that it is there wholly or not at all, whenever the writer is killed. With the
+write-ahead log, readers see the runs that were there when they began and wait for nobody. What is not ours, newer than
+we know, or damaged is left as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import stat
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+from urllib.parse import quote
+
+from fleettrace.errors import ConfigError
+from fleettrace.store.history.model import StoredRun
+from fleettrace.store.history.retention import Retention
+from fleettrace.store.history.rows import delete_run, insert_run, micros, select_run
+from fleettrace.store.history.schema import check, check_file, migrate
+from fleettrace.store.runfile.codec import run_of
+from fleettrace.summary.key import Key
+
+__all__ = ["History", "HostPoint", "KeyPoint", "RunLine", "default_path"]
+
+_BUSY_S = 30.0
+"""How long one waits for another to finish writing: a run takes it well below a second."""
+
+_ALL = Retention()
+
+_CANNOT_READ = (zlib.error, KeyError, TypeError, ValueError, IndexError, AttributeError)
+"""What comes of a row that is not what was written."""
+
+
+class RunLine(NamedTuple):
+    """A run of the history, in short."""
+
+    run: str
+    started: datetime
+    playbook: str
+    pattern: str
+    hosts: int
+    hosts_ok: int
+    requests: int
+    rate: float | None
+    keys: int
+    """Keys that were seen."""
+    hottest: Key | None
+    hottest_requests: int
+
+
+class KeyPoint(NamedTuple):
+    """A key in one run of the history."""
+
+    run: str
+    started: datetime
+    place: int | None
+    """1 for the hottest; None when it is not among the keys kept."""
+    requests: int
+    requests_max: int
+    share: float | None
+    rate: float | None
+
+
+class HostPoint(NamedTuple):
+    """A host in one run of the history."""
+
+    run: str
+    started: datetime
+    state: str
+    requests: int | None
+    share: float | None
+    rate: float | None
+
+
+def default_path() -> Path:
+    """Where the history is when nobody says otherwise."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/fleettrace/history.db")
+    return Path("~/.local/share/fleettrace/history.db").expanduser()
+
+
+class History:
+    """An open history. Its methods raise `ConfigError` when the file cannot be read or written."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, tightened: bool = False) -> None:
+        self.path = path
+        self.tightened = tightened
+        """Others could read it when it was opened, and can no more."""
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool = False, wait_s: float = _BUSY_S) -> History:
+        """Open the history at `path`, which is created when it is not there, or refused. Raises `ConfigError`."""
+        tightened = False
+        try:
+            if create:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                # Keys can be private. What SQLite writes beside the file takes the file's mode.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                tightened = _tighten(path)
+            check_file(path)
+        except FileNotFoundError:
+            raise ConfigError("there is no history yet: `fleettrace run` keeps its runs there", file=path) from None
+        except OSError as error:
+            raise ConfigError(f"the history cannot be opened: {error.strerror}", file=path) from None
+        with _explained(path):
+            place = f"file:{quote(str(path.absolute()))}?mode=rw"
+            connection = sqlite3.connect(place, uri=True, timeout=wait_s, isolation_level=None)
+            try:
+                connection.row_factory = sqlite3.Row
+                _prepare(connection, path, time.monotonic() + wait_s)
+            except BaseException:
+                connection.close()
+                raise
+        return cls(path, connection, tightened=tightened)
+
+    def add(self, kept: StoredRun, keep: Retention = _ALL, *, now: datetime | None = None) -> None:
+        """Keep a run, in the place of one of the same id, and let go of those that are more than `keep`."""
+        with self._transaction("IMMEDIATE"):
+            insert_run(self._connection, kept)
+            gone = self._prune(keep, now or datetime.now(UTC))
+        if gone:
+            # What was freed goes back to the file system. Nothing is lost when this is left out, or killed.
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA incremental_vacuum").fetchall()
+
+    def load(self, run: str) -> StoredRun:
+        """The run of that id."""
+        with self._transaction("DEFERRED"):
+            row = self._connection.execute("SELECT id FROM runs WHERE run = ?", (run,)).fetchone()
+            if row is None:
+                raise ConfigError(f"no run {run} is kept any more: see `fleettrace history`", file=self.path)
+            return select_run(self._connection, row["id"])
+
+    def find(self, name: str) -> str:
+        """The id of the run that `name` is the id or the beginning of the id of; `last` is the newest, `last~2` the
+        second before it."""
+        back = re.fullmatch(r"last(?:~([0-9]{1,6}))?", name)
+        with self._transaction("DEFERRED"):
+            if back is not None:
+                row = self._connection.execute(
+                    "SELECT run FROM runs ORDER BY started DESC, id DESC LIMIT 1 OFFSET ?", (int(back[1] or 0),)
+                ).fetchone()
+                if row is None:
+                    number = self._connection.execute("SELECT count(*) FROM runs").fetchone()[0]
+                    raise ConfigError(f"there is no run {name}: {number} are kept", file=self.path)
+                return str(row["run"])
+            rows = self._connection.execute(
+                "SELECT run FROM runs WHERE substr(run, 1, length(?1)) = ?1 ORDER BY run <> ?1, started LIMIT 4",
+                (name,),
+            ).fetchall()
+        found = [str(row["run"]) for row in rows]
+        if not found:
+            raise ConfigError(
+                f"no kept run, and no file, is called {name!r}: expected an id or its beginning (see `fleettrace "
+                "history`), last, last~1, or a run file",
+                file=self.path,
+            )
+        if len(found) > 1 and found[0] != name:
+            raise ConfigError(f"{name!r} is the beginning of several runs: {', '.join(found)}", file=self.path)
+        return found[0]
+
+    def alike_before(self, run: StoredRun) -> str:
+        """Return the id of the newest run before this one with its pattern, options and playbook."""
+        info = run.info
+        rows = self._rows(
+            "SELECT run, document FROM runs WHERE pattern = ?1 AND playbook = ?2 AND run <> ?3 AND started <= "
+            "(SELECT started FROM runs WHERE run = ?3) ORDER BY started DESC, id DESC",
+            (info.pattern, run.playbook, info.id),
+        )
+        for row in rows:
+            if run_of(json.loads(row["document"])).options == info.options:
+                return str(row["run"])
+        raise ConfigError(
+            f"no run before {info.id} has its pattern ({info.pattern}) and options: name the two runs (see `fleettrace "
+            "history`)",
+            file=self.path,
+        )
+
+    def runs(self, last: int, *, playbook: str | None = None) -> list[RunLine]:
+        """The newest runs, the newest last."""
+        rows = self._rows(
+            "SELECT runs.*, data, length, requests FROM runs "
+            "LEFT JOIN keys ON keys.run = runs.id AND keys.place = 0 LEFT JOIN names ON names.id = keys.name "
+            "WHERE ?2 IS NULL OR playbook = ?2 ORDER BY started DESC, runs.id DESC LIMIT ?1",
+            (last, playbook),
+        )
+        return [
+            RunLine(
+                row["run"],
+                _time(row["started"]),
+                row["playbook"],
+                row["pattern"],
+                row["hosts"],
+                row["hosts_ok"],
+                row["total"],
+                row["rate"],
+                row["distinct_keys"],
+                None if row["data"] is None else Key(row["data"], row["length"]),
+                row["requests"] or 0,
+            )
+            for row in reversed(rows)
+        ]
+
+    def key_timeline(self, data: bytes, last: int, *, playbook: str | None = None) -> list[KeyPoint]:
+        """The key in each of the newest runs, the newest last."""
+        rows = self._rows(
+            "WITH it AS (SELECT id FROM names WHERE data = ?2 ORDER BY length LIMIT 1) "
+            "SELECT runs.run, started, place, requests, requests_max, total, rate, absent FROM runs "
+            "LEFT JOIN keys ON keys.run = runs.id AND keys.name = (SELECT id FROM it) "
+            "WHERE ?3 IS NULL OR playbook = ?3 ORDER BY started DESC, runs.id DESC LIMIT ?1",
+            (last, data, playbook),
+        )
+        points = []
+        for row in reversed(rows):
+            kept = row["place"] is not None
+            requests = row["requests"] if kept else 0
+            share = requests / row["total"] if kept and row["total"] else None
+            rate = share * row["rate"] if share is not None and row["rate"] is not None else None
+            place = row["place"] + 1 if kept else None
+            most = row["requests_max"] if kept else row["absent"]
+            points.append(KeyPoint(row["run"], _time(row["started"]), place, requests, most, share, rate))
+        return points
+
+    def host_timeline(self, host: str, last: int, *, playbook: str | None = None) -> list[HostPoint]:
+        """The host in each of the newest runs that were about it, the newest last."""
+        rows = self._rows(
+            "SELECT runs.run, started, state, requests, total, hosts.rate FROM hosts JOIN runs ON runs.id = hosts.run "
+            "WHERE host = ?2 AND (?3 IS NULL OR playbook = ?3) ORDER BY started DESC, runs.id DESC LIMIT ?1",
+            (last, host, playbook),
+        )
+        return [
+            HostPoint(
+                row["run"],
+                _time(row["started"]),
+                row["state"],
+                row["requests"],
+                row["requests"] / row["total"] if row["requests"] is not None and row["total"] else None,
+                row["rate"],
+            )
+            for row in reversed(rows)
+        ]
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._connection.close()
+
+    def _prune(self, keep: Retention, now: datetime) -> int:
+        """Delete the runs that are too old, too many or too much, the oldest first; gives how many."""
+        old = self._connection.execute("SELECT id, started FROM runs ORDER BY started, id").fetchall()[:-1]
+        too_many = 0 if keep.runs is None else len(old) + 1 - keep.runs
+        oldest = None if keep.age is None else micros(now - keep.age)
+        gone = 0
+        for place, row in enumerate(old):
+            aged = oldest is not None and row["started"] < oldest
+            if not aged and place >= too_many and (keep.size is None or self._used() <= keep.size):
+                break
+            delete_run(self._connection, row["id"])
+            gone += 1
+        return gone
+
+    def _used(self) -> int:
+        """Bytes in use."""
+        pages, free, size = (
+            self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def _rows(self, question: str, values: tuple[object, ...]) -> list[sqlite3.Row]:
+        with _explained(self.path):
+            return self._connection.execute(question, values).fetchall()
+
+    @contextmanager
+    def _transaction(self, kind: str) -> Iterator[None]:
+        with _explained(self.path):
+            self._connection.execute(f"BEGIN {kind}")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, until: float) -> None:
+    """Set the database up, and up to date. What two do at once, one of them does."""
+    if check(connection, path) == 0:
+        # Only a database without tables takes this; any other is written to all the same.
+        _patiently(lambda: connection.execute("PRAGMA auto_vacuum = INCREMENTAL"), until)
+        # Changing the journal's mode does not wait for others as all else does.
+        _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall(), until)
+    connection.execute("PRAGMA synchronous = FULL")
+    migrate(connection, path)
+
+
+def _patiently(act: Callable[[], object], until: float) -> None:
+    while True:
+        try:
+            act()
+            return
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """SQLite's errors in a user's words."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if _is_busy(error):
+            words = "another fleettrace is writing to it and does not come to an end: try again"
+        elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            words = f"the history is damaged ({error}): move the file away, or name another with --store"
+        elif code == sqlite3.SQLITE_FULL:
+            words = "there is no room to write it: free some space, or keep fewer runs with --keep"
+        else:
+            words = f"the history cannot be used ({error}): check its permissions, or name another with --store"
+        raise ConfigError(words, file=path) from None
+    except _CANNOT_READ as error:
+        raise ConfigError(
+            f"the history is damaged (a row makes no sense: {error!r}): move the file away, or name another with "
+            "--store",
+            file=path,
+        ) from None
+
+
+def _tighten(path: Path) -> bool:
+    """Take away the rights of others to a history that is ours, which has keys in it; return whether there were any."""
+    found = False
+    for name in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with suppress(OSError):
+            mode = stat.S_IMODE(name.stat().st_mode)
+            if mode & 0o077:
+                name.chmod(mode & 0o700)
+                found = True
+    return found
+
+
+def _time(stamp: int) -> datetime:
+    return datetime.fromtimestamp(stamp / 1_000_000, UTC)

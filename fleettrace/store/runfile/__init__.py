@@ -1,0 +1,1 @@
+"""Run files: one file that holds a whole run."""

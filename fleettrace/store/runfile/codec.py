@@ -1,0 +1,159 @@
+"""A run, its hosts and their instances as JSON documents, and back. Pure.
+
+Unknown fields of a document are passed over, and fields that it lacks are not known: a run file of a later version
+with the same schema number can still be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from fleettrace.errors import HostState
+from fleettrace.summary.key import Key
+from fleettrace.summary.run import (
+    Container,
+    Coverage,
+    Failure,
+    HostResult,
+    InstanceResult,
+    ProbeVerdict,
+    RunInfo,
+    TracingCost,
+    Warn,
+)
+
+__all__ = [
+    "host_document",
+    "host_of",
+    "instance_of",
+    "key_text",
+    "run_document",
+    "run_of",
+    "text_key",
+    "warn_document",
+    "warn_of",
+]
+
+Document = dict[str, Any]
+_Value = TypeVar("_Value", Container, TracingCost, Coverage, Failure, ProbeVerdict, Warn)
+
+
+def key_text(data: bytes) -> str:
+    """A key's bytes as text: each byte is the character of that number, U+0000 to U+00FF."""
+    return data.decode("latin-1")
+
+
+def text_key(text: str, length: int | None = None) -> Key:
+    """The key of `key_text`; `length` is its real length in bytes where it was cut. Raises `ValueError`."""
+    data = text.encode("latin-1")
+    return Key(data, len(data) if length is None else length)
+
+
+def run_document(info: RunInfo) -> Document:
+    """A run, times in RFC 3339."""
+    times = {"started": _time_text(info.started), "finished": _time_text(info.finished)}
+    return {**asdict(info), **times}
+
+
+def run_of(document: Mapping[str, Any]) -> RunInfo:
+    """The run of `run_document`. Raises `KeyError`, `TypeError`, `ValueError` for anything else."""
+    started = _time(document["started"])
+    if started is None:
+        raise ValueError("a run without a start")
+    return RunInfo(
+        id=document["id"],
+        started=started,
+        pattern=document["pattern"],
+        duration_s=document["duration_s"],
+        version=document["version"],
+        bucket_s=document["bucket_s"],
+        finished=_time(document.get("finished")),
+        options=str(document.get("options", "")),
+    )
+
+
+def host_document(host: HostResult) -> Document:
+    """A host and its instances; what their keys are counted at is not in here."""
+    top = [[key_text(key.data), key.length if key.truncated else None, requests] for key, requests in host.top]
+    instances = [_instance_document(instance) for instance in host.instances]
+    return {
+        "host": host.host,
+        "state": host.state.value,
+        "error": None if host.error is None else asdict(host.error),
+        "course": host.timeline,
+        "top": top,
+        "instances": instances,
+    }
+
+
+def host_of(document: Mapping[str, Any]) -> HostResult:
+    """The host of `host_document`. Raises as `run_of` does."""
+    return HostResult(
+        host=document["host"],
+        state=HostState(document["state"]),
+        error=_value(Failure, document.get("error")),
+        instances=[instance_of(each) for each in document["instances"]],
+        top=[(text_key(text, length), requests) for text, length, requests in document["top"]],
+        timeline=list(document["course"]),
+    )
+
+
+def _instance_document(instance: InstanceResult) -> Document:
+    document = {field.name: getattr(instance, field.name) for field in fields(instance)}
+    for name in ("probe", "container", "error", "cost", "coverage"):
+        if document[name] is not None:
+            document[name] = asdict(document[name])
+    return {**document, "state": instance.state.value, "ports": list(instance.ports)}
+
+
+def instance_of(document: Mapping[str, Any]) -> InstanceResult:
+    """One of the instances in a host's document. Raises as `run_of` does."""
+    probe = _value(ProbeVerdict, document["probe"])
+    if probe is None:
+        raise ValueError("an instance without a probe")
+    return InstanceResult(
+        pid=document["pid"],
+        state=HostState(document["state"]),
+        exe=document["exe"],
+        probe=probe,
+        container=_value(Container, document.get("container")),
+        version=document.get("version"),
+        build_id=document.get("build_id"),
+        ports=tuple(document.get("ports", ())),
+        user=document.get("user"),
+        window_s=document.get("window_s"),
+        requests=document.get("requests"),
+        absent=document.get("absent"),
+        error=_value(Failure, document.get("error")),
+        cost=_value(TracingCost, document.get("cost")),
+        coverage=_value(Coverage, document.get("coverage")),
+    )
+
+
+def warn_document(warn: Warn) -> Document:
+    """A warning."""
+    return asdict(warn)
+
+
+def warn_of(document: Mapping[str, Any]) -> Warn:
+    """The warning of `warn_document`. Raises `TypeError` for anything else."""
+    warn = _value(Warn, document)
+    assert warn is not None
+    return warn
+
+
+def _value(kind: type[_Value], document: Mapping[str, Any] | None) -> _Value | None:
+    if document is None:
+        return None
+    return kind(**{field.name: document[field.name] for field in fields(kind) if field.name in document})
+
+
+def _time_text(time: datetime | None) -> str | None:
+    return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

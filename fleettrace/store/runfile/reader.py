@@ -1,0 +1,243 @@
+"""Reading a run file: what it says of its hosts at once, their counts only when somebody asks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from fleettrace.errors import ConfigError
+from fleettrace.store.runfile.blocks import add_rows, fingerprints
+from fleettrace.store.runfile.codec import host_of, run_of, warn_of
+from fleettrace.store.runfile.gzip_members import damaged, read_bytes, read_member, unpack, unpack_index
+from fleettrace.store.runfile.writer import SCHEMA
+from fleettrace.summary.counts import KeyCount, Summary
+from fleettrace.summary.key import Key
+from fleettrace.summary.run import HostResult, RunInfo, Warn
+
+__all__ = ["Block", "Counted", "HostRecord", "RunFile", "open_file", "read_run_file"]
+
+_PIECE = 1 << 20
+_LINES_LEAST = 1 << 24
+_LINES_RATIO = 16
+"""Bytes of all the lines that are held, for each byte of the file: ours are packed to a sixth, with counts behind."""
+_NO_SENSE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What comes of a document that is not what the schema says."""
+
+
+class Block(NamedTuple):
+    """Some rows of an instance, and where they are."""
+
+    rows: int
+    most: int
+    """The largest `requests` among them."""
+    excess: int
+    """The largest `requests - covered` among them."""
+    offset: int
+    """Of the member with keys and counts, in the file."""
+    size: int
+    details_size: int
+    """Of the member behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One instance's summary, still in the file."""
+
+    path: Path
+    id: str
+    total: int
+    absent: int
+    timeline: list[int]
+    rows: int
+    fingerprints_at: tuple[tuple[int, int], ...]
+    """Offsets and sizes of the members."""
+    blocks: tuple[Block, ...]
+
+    def summary(self) -> Summary:
+        """All of it. Raises `ConfigError` when the file is damaged."""
+        keys: dict[Key, KeyCount] = {}
+        with open_file(self.path) as file:
+            for block in self.blocks:
+                listed, details = self.listed(block, file), self.details(block, file)
+                try:
+                    add_rows(keys, listed, details)
+                except _NO_SENSE as error:
+                    raise damaged(self.path, block.offset, f"what is there is no block of rows ({error})") from None
+        return Summary(self.total, self.absent, keys, list(self.timeline))
+
+    def listed(self, block: Block, file: BinaryIO) -> dict[str, Any]:
+        """The columns that every merge needs."""
+        return self._document(file, block.offset, block.size)
+
+    def details(self, block: Block, file: BinaryIO) -> dict[str, Any]:
+        """The other columns."""
+        return self._document(file, block.offset + block.size, block.details_size)
+
+    def fingerprints(self, file: BinaryIO) -> Iterator[array[int]]:
+        """Those of all rows: sorted, some thousands of them at a time."""
+        for offset, size in self.fingerprints_at:
+            try:
+                yield fingerprints(unpack_index(read_bytes(file, self.path, offset, size)))
+            except ValueError as error:
+                raise damaged(self.path, offset, str(error)) from None
+
+    def _document(self, file: BinaryIO, offset: int, size: int) -> dict[str, Any]:
+        try:
+            return unpack(read_bytes(file, self.path, offset, size))
+        except ValueError as error:
+            raise damaged(self.path, offset, str(error)) from None
+
+
+@dataclass(frozen=True)
+class HostRecord:
+    """What one file says of one host in one run."""
+
+    path: Path
+    document: dict[str, Any]
+    data_at: int
+    """Where the members that belong to it begin."""
+
+    @property
+    def run(self) -> str:
+        """The id of the run."""
+        return str(self.document["run"])
+
+    @property
+    def host(self) -> str:
+        """The host's name."""
+        return str(self.document["host"])
+
+    @cached_property
+    def result(self) -> HostResult:
+        """The host and its instances. Raises `ConfigError` when what was written is no such thing."""
+        try:
+            return host_of(self.document)
+        except _NO_SENSE as error:
+            raise damaged(self.path, self.data_at, f"what is before makes no sense ({error!r})") from None
+
+    @cached_property
+    def warnings(self) -> list[Warn]:
+        """What is to be said of it."""
+        return [warn_of(each) for each in self.document["warnings"]]
+
+    @cached_property
+    def counted(self) -> dict[str, Counted]:
+        """The instances that were counted, by id."""
+        found, at = {}, self.data_at
+        for each in self.document["counted"]:
+            marks, blocks = [], []
+            for size in each["fingerprints"]:
+                marks.append((at, size))
+                at += size
+            for block in each["blocks"]:
+                sizes = block["size"], block["details_size"]
+                blocks.append(Block(block["rows"], block["most"], block["excess"], at, *sizes))
+                at += sum(sizes)
+            known = each["total"], each["absent"], each["course"], each["rows"]
+            found[each["id"]] = Counted(self.path, each["id"], *known, tuple(marks), tuple(blocks))
+        if at - self.data_at != self.document["size"]:
+            raise ValueError("its parts do not add up to its size")
+        return found
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells two records apart, whatever they say."""
+        return hashlib.sha256(json.dumps(self.document, sort_keys=True).encode()).hexdigest()
+
+    def data(self) -> Iterator[bytes]:
+        """The members that belong to it, as they are. Raises `ConfigError` when they are not what was written."""
+        checksum, at, end = hashlib.sha256(), self.data_at, self.data_at + self.document["size"]
+        with open_file(self.path) as file:
+            while at < end:
+                piece = read_bytes(file, self.path, at, min(_PIECE, end - at))
+                checksum.update(piece)
+                at += len(piece)
+                yield piece
+        if checksum.hexdigest() != self.document["sha256"]:
+            raise damaged(self.path, self.data_at, f"the counts of {self.host} have another checksum than when written")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """A run file: everything but the counts."""
+
+    path: Path
+    hosts: list[HostRecord] = field(default_factory=list)
+    runs: list[RunInfo] = field(default_factory=list)
+    warnings: list[Warn] = field(default_factory=list)
+
+
+def read_run_file(path: Path) -> RunFile:
+    """What a run file says. Raises `ConfigError` when it cannot be read, is damaged, or not finished."""
+    with open_file(path) as file:
+        header = _header(file, path)
+        run_file, at, checksum = RunFile(path), header, hashlib.sha256()
+        room = max(_LINES_LEAST, _LINES_RATIO * file.seek(0, os.SEEK_END))
+        while True:
+            member = read_member(file, path, at)
+            behind = at + member.size
+            room -= member.unpacked
+            if room < 0:
+                raise damaged(path, at, "its lines unpack to more than any run file's")
+            try:
+                if member.document["kind"] == "end":
+                    return _ended(run_file, member.document, checksum.hexdigest())
+                if member.document["kind"] != "host":
+                    raise ValueError(f"a {member.document['kind']!r} where a host was expected")
+                record = HostRecord(path, member.document, behind)
+                assert record.run and record.host and record.counted is not None and record.warnings is not None
+            except _NO_SENSE as error:
+                raise damaged(path, at, f"what is there makes no sense ({error!r})") from None
+            checksum.update(read_bytes(file, path, at, member.size))
+            run_file.hosts.append(record)
+            at = behind + record.document["size"]
+
+
+def open_file(path: Path) -> BinaryIO:
+    """The file, to be read. Raises `ConfigError`."""
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ConfigError(f"cannot read it: {error.strerror}", file=path) from error
+
+
+def _header(file: BinaryIO, path: Path) -> int:
+    """Where the header ends."""
+    try:
+        member = read_member(file, path, 0)
+    except ConfigError as error:
+        file.seek(0)
+        if file.read(2) == b"\x1f\x8b":
+            raise
+        raise ConfigError("this is no run file: one is written by `fleettrace run --save FILE`", file=path) from error
+    schema = str(member.document.get("schema"))
+    name, _, number = schema.rpartition("/")
+    if name != SCHEMA.rpartition("/")[0]:
+        raise ConfigError("this is no run file: one is written by `fleettrace run --save FILE`", file=path)
+    if schema != SCHEMA:
+        ours = SCHEMA.rpartition("/")[2]
+        raise ConfigError(
+            f"a newer fleettrace wrote it: its schema is {number}, and {ours} is the newest that this one reads; "
+            "use that one, or upgrade this one",
+            file=path,
+        )
+    return member.size
+
+
+def _ended(run_file: RunFile, document: dict[str, Any], checksum: str) -> RunFile:
+    """The file, when its end fits what came before. Raises `ValueError`."""
+    rows = sum(each["rows"] for record in run_file.hosts for each in record.document["counted"])
+    if (document["hosts"], document["rows"]) != (len(run_file.hosts), rows):
+        raise ValueError(f"{document['hosts']} hosts and {document['rows']} rows were written, others are there")
+    if document["sha256"] != checksum:
+        raise ValueError("the checksum of the hosts is not what was written")
+    run_file.runs.extend(run_of(each) for each in document["runs"])
+    run_file.warnings.extend(warn_of(each) for each in document["warnings"])
+    return run_file

@@ -1,0 +1,124 @@
+"""Writing a run file: host by host as they finish, each let go when it is written.
+
+docs/run-files.md describes what is written, line by line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fleettrace.store.draft import Draft
+from fleettrace.store.runfile.blocks import block_documents, blocks_of, fingerprints_of
+from fleettrace.store.runfile.codec import host_document, run_document, warn_document
+from fleettrace.store.runfile.gzip_members import pack
+from fleettrace.summary.counts import Summary
+from fleettrace.summary.run import HostResult, RunInfo, Warn
+
+__all__ = ["SCHEMA", "RunFileWriter", "sorted_documents"]
+
+SCHEMA = "fleettrace/run-file/1"
+
+
+class RunFileWriter:
+    """A run file in the making. Without `finish` there will be no file; every method raises `ConfigError` when the disk
+    will not take it."""
+
+    def __init__(self, path: Path) -> None:
+        self._draft = Draft(path)
+        self._hosts = 0
+        self._rows = 0
+        self._checksum = hashlib.sha256()
+        self._draft.write(pack({"kind": "header", "schema": SCHEMA}))
+
+    def add(
+        self,
+        run: str,
+        host: HostResult,
+        summaries: Mapping[str, Summary],
+        warnings: Sequence[Warn] = (),
+        place: int = 0,
+    ) -> None:
+        """Write what became of one host. `summaries` is by instance id (`4711@12345`), `place` the host's position in
+        the run's order."""
+        instances, data = _packed(summaries)
+        document = {
+            "kind": "host",
+            "run": run,
+            "place": place,
+            **host_document(host),
+            "warnings": [warn_document(warn) for warn in warnings],
+            "counted": instances,
+            "size": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+        self.copy(document, [data])
+
+    def copy(self, document: Mapping[str, Any], data: Iterable[bytes]) -> None:
+        """Write a host's document as it is, and the members that belong to it."""
+        member = pack(dict(document))
+        self._checksum.update(member)
+        self._draft.write(member)
+        for piece in data:
+            self._draft.write(piece)
+        self._hosts += 1
+        self._rows += sum(instance["rows"] for instance in document["counted"])
+
+    def finish(self, runs: Iterable[RunInfo], warnings: Iterable[Warn] = ()) -> None:
+        """Write the end, and put the file in its place."""
+        end = {
+            "kind": "end",
+            "runs": sorted_documents(run_document(run) for run in runs),
+            "warnings": sorted_documents(warn_document(warn) for warn in warnings),
+            "hosts": self._hosts,
+            "rows": self._rows,
+            "sha256": self._checksum.hexdigest(),
+        }
+        self._draft.write(pack(end))
+        self._draft.publish()
+
+    def discard(self) -> None:
+        """Leave nothing, unless it is finished."""
+        self._draft.discard()
+
+    def __enter__(self) -> RunFileWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.discard()
+
+
+def sorted_documents(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each of them once, in an order that hangs on nothing but themselves."""
+    return [document for _, document in sorted({json.dumps(each, sort_keys=True): each for each in documents}.items())]
+
+
+def _packed(summaries: Mapping[str, Summary]) -> tuple[list[dict[str, Any]], bytes]:
+    """What the host's line says of each instance that was counted, and the members with the counts themselves."""
+    about, members = [], []
+    for instance, summary in sorted(summaries.items()):
+        blocks = blocks_of(summary)
+        described = []
+        marks = [pack({"kind": "fingerprints", "rows": len(data) // 4}, data) for data in fingerprints_of(blocks)]
+        members.extend(marks)
+        for rows in blocks:
+            block, listed, details = block_documents(rows)
+            pair = pack(listed), pack(details)
+            members.extend(pair)
+            described.append({**block, "size": len(pair[0]), "details_size": len(pair[1])})
+        about.append(
+            {
+                "id": instance,
+                "total": summary.total,
+                "absent": summary.absent,
+                "course": summary.timeline,
+                "rows": len(summary.keys),
+                "fingerprints": [len(member) for member in marks],
+                "blocks": described,
+            }
+        )
+    return about, b"".join(members)

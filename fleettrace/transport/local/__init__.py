@@ -1,0 +1,1 @@
+"""The controller itself (`ansible_connection: local`)."""

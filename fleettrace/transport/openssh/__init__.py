@@ -1,0 +1,1 @@
+"""SSH by the system's own `ssh` client."""

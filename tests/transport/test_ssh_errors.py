@@ -1,0 +1,71 @@
+"""What `ssh` says as a code and a cure: the words that no server here can be made to provoke."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleettrace.errors import HostError
+from fleettrace.transport.interface import Target
+from fleettrace.transport.openssh.ssh_errors import failure, login_timeout
+
+TARGET = Target("cache-1", proxy_jump="jump")
+CONNECTING = "debug1: Connecting to 10.0.0.1 [10.0.0.1] port 22.\r\n"
+CONNECTED = f"{CONNECTING}debug1: Connection established.\r\n"
+GREETED = f"{CONNECTED}debug1: Remote protocol version 2.0, remote software version OpenSSH_9.2p1\r\n"
+AGREED = f"{GREETED}debug1: SSH2_MSG_NEWKEYS received\r\n"
+JUMPING = (
+    "debug1: Setting implicit ProxyCommand from ProxyJump: ssh -W '[%h]:%p' jump\r\n"
+    "debug1: Executing proxy command: exec ssh -W '[10.0.0.1]:22' jump\r\n"
+)
+ENDED = "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\n"
+
+
+def told(error: HostError) -> tuple[str, str]:
+    assert "\n" not in str(error)
+    return str(error.state), error.code
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("ssh: Could not resolve hostname a: Temporary failure in name resolution\r\n", "dns-timeout"),
+        (f"{CONNECTING}ssh: connect to host 10.0.0.1 port 22: Connection timed out\r\n", "connect-timeout"),
+        (f"{CONNECTING}ssh: connect to host 10.0.0.1 port 22: No route to host\r\n", "no-route"),
+        (f"{CONNECTING}ssh: connect to host 10.0.0.1 port 22: Connection reset by peer\r\n", "connect-failed"),
+        (f"{CONNECTED}Connection timed out during banner exchange\r\n", "banner-timeout"),
+        (f"{CONNECTED}kex_exchange_identification: read: Connection reset by peer\r\n", "banner-closed"),
+        (f"{GREETED}Connection to 10.0.0.1 port 22 timed out\r\n", "kex-timeout"),
+        (f"{GREETED}Connection reset by 10.0.0.1 port 22\r\n", "connection-lost"),
+        (f"{AGREED}Permission denied, says our motd.\r\nConnection closed by 10.0.0.1 port 22\r\n", "connection-lost"),
+        (f"{AGREED}Something quite new\r\n", "ssh-failed"),
+        (f"{JUMPING}ssh: connect to host jump port 22: Connection refused\r\n{ENDED}", "bastion-connection-refused"),
+        (f"{JUMPING}stdio forwarding request failed: Session open refused by peer\r\n{ENDED}", "bastion-no-route"),
+        (f"{JUMPING}{ENDED}", "bastion-lost"),
+        ("", "ssh-failed"),
+    ],
+)
+def test_a_login_that_failed(said: str, expected: str) -> None:
+    assert told(failure(said, TARGET)) == ("unreachable", expected)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("", "dns-timeout"),
+        (CONNECTING, "connect-timeout"),
+        (CONNECTED, "banner-timeout"),
+        (f"{CONNECTED}debug1: kex_exchange_identification: banner line 0: 220 mail\r\n", "not-ssh"),
+        (GREETED, "kex-timeout"),
+        (AGREED, "auth-timeout"),
+        (JUMPING, "bastion-timeout"),
+        (f"{JUMPING}{GREETED}", "kex-timeout"),
+    ],
+)
+def test_a_login_that_took_too_long(said: str, expected: str) -> None:
+    assert told(login_timeout(said, TARGET)) == ("unreachable", expected)
+
+
+def test_what_a_server_prints_is_safe_on_a_terminal() -> None:
+    error = failure(f"{AGREED}\x1b[2J{'x' * 5000}\r\n", TARGET)
+    assert "\x1b" not in str(error)
+    assert len(str(error)) < 300
