@@ -1,36 +1,22 @@
-"""`fleettrace hosts`: what a pattern selects, with its variables."""
+"""`fleettrace hosts`: list the hosts that a pattern selects, with their variables."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import re
-import sys
+from dataclasses import replace
 
-from fleettrace.cli.fleet import selected
-from fleettrace.inventory.settings import host_settings
-from fleettrace.report.escape import escape_text
+from fleettrace.app.hosts import host_lines
+from fleettrace.app.options import RunOptions
+from fleettrace.cli.messages import warn
 
 __all__ = ["command"]
 
-_SECRET = re.compile(r"pass|secret|token|credential", re.IGNORECASE)
-
 
 def command(arguments: argparse.Namespace) -> int:
-    """Run it: a line a host, its name first, then its variables as `name=JSON`. Secrets are not shown."""
+    """Print a line for each host and return 0."""
+    options = RunOptions.of(vars(arguments))
     if arguments.pattern is not None:
-        arguments.hosts = arguments.pattern
-    selection = selected(arguments)
-    for warning in selection.warnings:
-        print(f"fleettrace: {escape_text(warning)}", file=sys.stderr)
-    for host in selection.hosts:
-        host_settings(host)
-        words = [host.name]
-        if not arguments.quiet:
-            words += [f"{name}={_shown(name, value)}" for name, value in sorted(host.variables.items())]
-        print(escape_text(" ".join(words)))
+        options = replace(options, hosts=arguments.pattern)
+    for line in host_lines(options, warn):
+        print(line)
     return 0
-
-
-def _shown(name: str, value: object) -> str:
-    return '"********"' if _SECRET.search(name) else json.dumps(value, default=str, ensure_ascii=False)

@@ -19,7 +19,7 @@ __all__ = ["entry", "main"]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; gives its exit code. Each command is a module of this package, imported when it is wanted."""
+    """Run one command and return its exit code. The command's module is imported only then."""
     try:
         code = _run(argv)
         # What is still buffered must not fail after the exit code is decided.

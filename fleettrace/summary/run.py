@@ -174,6 +174,8 @@ class RunResult:
     hosts: list[HostResult] = field(default_factory=list)
     fleet: FleetSummary = field(default_factory=FleetSummary)
     warnings: list[Warn] = field(default_factory=list)
+    stopped: str | None = None
+    """Why the run ended early: `interrupted`, `terminated`, `deadline`, or `enough` (by the user, with all results)."""
 
     @property
     def incomplete_hosts(self) -> list[HostResult]:

@@ -11,12 +11,16 @@ from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.waves import WaveSize
 from fleettrace.transport.interface import Target, Transport
 
-__all__ = ["FLEET_KEYS", "HostTask", "SweepSettings", "kept_keys", "printed_entries"]
+__all__ = ["FLEET_KEYS", "TIMELINE_BUCKETS", "HostTask", "SweepSettings", "kept_keys", "printed_entries"]
 
 FLEET_KEYS = 100_000
 """Keys of the fleet that are kept, the most requested ones; half as many more for a while. A key takes up to 1.2 KB."""
 _KEYS_AT_ONCE = 200_000
 """Keys of all the hosts that are at work at once."""
+
+
+TIMELINE_BUCKETS = 60
+"""Number of buckets in a timeline, at most; none is shorter than a second."""
 
 
 @dataclass(frozen=True, slots=True)

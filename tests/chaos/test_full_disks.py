@@ -70,7 +70,7 @@ def test_what_cannot_be_kept_is_reported_all_the_same(lab: Lab, disk: Path) -> N
         done = command.finish()
     assert done.status == 2
     assert f"fleettrace: cannot write {disk}/run: No space left on device" in done.err.splitlines()
-    assert "fleettrace: the run is not kept: " in done.err
+    assert "fleettrace: the run is not stored: " in done.err
     assert "Traceback" not in done.err
     assert keys_of(done.report["keys"]) == truth.by_key()
     assert [host["state"] for host in done.report["hosts"]] == ["ok", "ok"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fleettrace.app.exclusive import lock_directory
 from fleettrace.lab.fleet import Lab
-from fleettrace.sweep.lock import lock_folder
 from tests.e2e.command import Done, run
 from tests.e2e.watching import Watch
 
@@ -69,7 +69,7 @@ def places(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, byte
         "log": (folder / "log").read_bytes(),
         "run file": gzip.decompress((folder / "run").read_bytes()),
         "history": unpacked(folder / "history.db"),
-        "locks": b"".join(path.read_bytes() for path in lock_folder().iterdir()),
+        "locks": b"".join(path.read_bytes() for path in lock_directory().iterdir()),
         "sshd's log": (lab.hosts["secret"].private / "sshd.log").read_bytes(),
         "again": again(folder),
         "secrets": "\n".join(secrets).encode(),

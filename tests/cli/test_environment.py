@@ -137,7 +137,7 @@ def test_other_variables_change_nothing(folder: Path, variables: dict[str, str])
     environ = {"HOME": str(folder)} | variables
     code, lines = fleettrace(folder, *RUN, "--transport", "openssh", unknown=False, **environ)
     assert (code, "connection refused" in lines[1]) == (4, True)
-    assert lines[2].startswith("fleettrace: the run is not kept: /proc/none/history.db: ")
+    assert lines[2].startswith("fleettrace: the run is not stored: /proc/none/history.db: ")
 
 
 def test_a_working_directory_that_is_gone(folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.cli.parser import COMMANDS, FORMATS
+from fleettrace.app.option_table import COMMANDS, FORMATS
 
 REPOSITORY = Path(__file__).parents[2]
 TERMINAL = {"top"}

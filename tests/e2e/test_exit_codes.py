@@ -57,7 +57,7 @@ def test_a_folder_that_is_not_there_is_found_out_before_the_sweep(lab: Lab, tmp_
     done = run("run", *on_lab(lab, "--hosts", "plain", "-o", str(tmp_path / "nowhere/report.json")))
     assert done.status == 2
     assert done.err.splitlines() == [
-        f"fleettrace: cannot write {tmp_path}/nowhere/report.json: there is no folder {tmp_path}/nowhere"
+        f"fleettrace: cannot write {tmp_path}/nowhere/report.json: no such directory {tmp_path}/nowhere"
     ]
 
 

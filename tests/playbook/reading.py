@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleettrace.cli.play_flags import play_layout
-from fleettrace.cli.play_variables import extra_variables
+from fleettrace.app.play.options import play_schema
+from fleettrace.app.play.variables import extra_variables
 from fleettrace.playbook.load import load_playbooks
 from fleettrace.playbook.model import Play
 from fleettrace.playbook.problems import PlaybookError
@@ -17,7 +17,7 @@ def plays(folder: Path, text: str, *extra: str) -> list[Play]:
     """The plays of a playbook, written to `folder`, with `-e` for each of `extra`."""
     path = folder / "playbook.yaml"
     path.write_text(text)
-    return list(load_playbooks([path], play_layout(), extra_variables(extra).nodes).plays)
+    return list(load_playbooks([path], play_schema(), extra_variables(extra).nodes).plays)
 
 
 def problems(folder: Path, text: str, *extra: str) -> list[str]:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from textwrap import dedent, indent
 
-from fleettrace.cli.play_flags import play_layout
+from fleettrace.app.play.options import play_schema
 from fleettrace.playbook.load import load_playbooks
 from fleettrace.playbook.notify.command import CommandTarget
 from fleettrace.playbook.notify.interface import FindingChanges, NotifyWhen, ResolvedFinding
@@ -60,7 +60,7 @@ def test_the_example_names_every_kind_of_target(tmp_path: Path) -> None:
     example = "\n".join(line for line in section("Who is told").splitlines() if line.startswith("    "))
     playbook = tmp_path / "audit.yaml"
     playbook.write_text(f"- name: fleet\n  hosts: all\n{indent(dedent(example), '  ')}\n")
-    (loaded,) = load_playbooks([playbook], play_layout(), {}).plays
+    (loaded,) = load_playbooks([playbook], play_schema(), {}).plays
     assert [type(target) for target in loaded.notify] == [
         CommandTarget,
         WebhookTarget,

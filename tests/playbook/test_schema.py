@@ -10,8 +10,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from fleettrace.cli.parser import add_options
-from fleettrace.cli.play_flags import play_layout
+from fleettrace.app.option_table import COMMANDS
+from fleettrace.app.play.options import play_schema
 from fleettrace.playbook.schema import schema
 from tests.playbook.reading import problems
 from tests.playbook.test_load import WHOLE
@@ -19,7 +19,7 @@ from tests.playbook.test_wrong import NAMES, WRONG
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "playbooks").glob("*.yaml"))
-SCHEMA = schema(play_layout())
+SCHEMA = schema(play_schema())
 BEYOND = {
     *("include-circle", "include-nothing", "undefined-variable", "variable-of-itself", "computed-variable"),
     *("rule-syntax", "rule-field", "name-twice", "file-twice", "page-to-stdout", "wrong-pattern", "wrong-duration"),
@@ -70,27 +70,17 @@ def test_what_is_wrong_is_invalid_where_a_schema_can_say_so(name: str) -> None:
     assert valid(loaded((WRONG / name).read_text())) == (name.removesuffix(".yaml") in BEYOND)
 
 
-def test_every_option_of_run_has_its_place() -> None:
-    class Names:
-        def __init__(self) -> None:
-            self.names: set[str] = set()
-
-        def value(self, flag: str, *_: Any, **__: Any) -> None:
-            self.names.add(flag.removeprefix("--"))
-
-        values = choice = switch = value
-
-    names = Names()
-    add_options("run", names)
+def test_sweep_takes_every_option_of_run() -> None:
+    names = {option.flag.removeprefix("--") for option in COMMANDS["run"].options}
     sweep = SCHEMA["items"]["else"]["properties"]["sweep"]["properties"]
-    assert names.names - set(sweep) == {"hosts", "keep", "output", "out", "html", "resume"}
-    assert set(sweep) <= names.names
+    assert names - set(sweep) == {"hosts", "keep", "output", "out", "html", "resume"}
+    assert set(sweep) <= names
 
 
 def test_the_documentation_has_every_key() -> None:
     page = (ROOT / "docs/playbooks.md").read_text()
     tables = page.partition("## What may stand in one")[2].partition("## Variables")[0]
     plays, _, includes = tables.partition("or it takes the plays of another file")
-    for part, kind in ((plays, play_layout().play), (includes, play_layout().include)):
+    for part, kind in ((plays, play_schema().play), (includes, play_schema().include)):
         rows = [line.split("`")[1] for line in part.splitlines() if line.startswith("| `")]
         assert rows == list(kind.keys)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.cli.play_flags import play_layout
+from fleettrace.app.play.options import play_schema
 from fleettrace.playbook.load import load_playbooks
 from fleettrace.playbook.problems import PlaybookError
 
@@ -20,7 +20,7 @@ BEGINNINGS = {"include-circle.yaml": "more/back.yaml"}
 
 def told(name: str) -> list[str]:
     with pytest.raises(PlaybookError) as caught:
-        load_playbooks([Path(name)], play_layout(), {})
+        load_playbooks([Path(name)], play_schema(), {})
     return [str(problem) for problem in caught.value.problems]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleettrace.cli.check import warning_lines
+from fleettrace.app.check import warning_lines
 from fleettrace.errors import HostState
 from fleettrace.summary.run import Coverage, Failure, HostResult, InstanceResult, ProbeVerdict, Warn
 from fleettrace.sweep.host import doubt, node_warnings

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from fleettrace import __version__
-from fleettrace.cli.values import OPS, cores, duration
+from fleettrace.app.option_values import OPS, cores, duration
 from fleettrace.errors import ConfigError, HostState
 from fleettrace.inventory.selectors import InstanceSelector
 from fleettrace.node.binaries import BinaryCatalog, default_cache_dir

@@ -1,0 +1,111 @@
+"""Runs in the history: every run is stored, and found again by its id, the beginning of it, `last`, or a run file."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Callable, Sequence
+from heapq import nlargest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleettrace.errors import ConfigError
+from fleettrace.store.history.database import History, default_path
+from fleettrace.store.history.model import KEPT_KEYS, StoredRun, StoredTemplate, keep
+from fleettrace.summary.counts import add_timelines
+from fleettrace.summary.run import RunResult
+
+if TYPE_CHECKING:
+    from fleettrace.app.options import RunOptions
+    from fleettrace.app.redaction import Redaction
+
+__all__ = ["find_run", "is_run_file", "open_history", "read_run", "redaction_mark", "store_run", "stored_run"]
+
+_MINED_KEYS = 100_000
+"""Number of keys among which families are searched, as for a report."""
+
+_FAMILIES = 200
+"""Number of families stored of a run, those with the most requests."""
+
+
+def store_run(
+    options: RunOptions,
+    run: RunResult,
+    patterns: Sequence[re.Pattern[bytes]],
+    redaction: Redaction,
+    warn: Callable[[str], None],
+) -> None:
+    """Add the run, which is redacted already, to the history, unless `--no-store` is given.
+
+    A history that cannot be written is a warning: it costs neither the report nor the exit code.
+    """
+    if options.no_store:
+        return
+    try:
+        with open_history(options.store, create=True) as history:
+            if history.tightened:
+                warn(f"{history.path}: other users could read the keys in the history; its mode is 0600 now")
+            history.add(stored_run(run, patterns, redaction, options.playbook), options.keep)
+    except ConfigError as error:
+        warn(f"the run is not stored: {error}")
+
+
+def stored_run(
+    run: RunResult, patterns: Sequence[re.Pattern[bytes]], redaction: Redaction, playbook: str = ""
+) -> StoredRun:
+    """Return the run, which is redacted already, as the history stores it."""
+    return keep(run, _templates(run, patterns), redaction=redaction_mark(redaction), playbook=playbook)
+
+
+def open_history(store: str | None, *, create: bool = False) -> History:
+    """Open the history of `--store`, or the default one. Raises `ConfigError`."""
+    return History.open(default_path() if store is None else Path(store), create=create)
+
+
+def is_run_file(name: str) -> bool:
+    """Whether RUN names a run file: such a file exists, or the name has a slash. `last` is never one."""
+    return re.fullmatch(r"last(~[0-9]+)?", name) is None and ("/" in name or Path(name).is_file())
+
+
+def read_run(name: str, top: int) -> RunResult:
+    """Return the run of a run file, with exact counts of its `top` hottest keys. Raises `ConfigError`."""
+    from fleettrace.store.runfile.merge import read_merged
+    from fleettrace.store.runfile.run_result import run_result
+
+    return run_result(read_merged([Path(name)]), top=top)
+
+
+def find_run(store: str | None, name: str) -> StoredRun:
+    """Return the run that RUN names, from the history or from a run file. Raises `ConfigError`."""
+    if is_run_file(name):
+        run = read_run(name, KEPT_KEYS)
+        return keep(run, _templates(run, ()))
+    with open_history(store) as history:
+        return history.load(history.find(name))
+
+
+def redaction_mark(redaction: Redaction) -> str:
+    """Return a mark that differs between redactions and between secrets, and does not reveal the secret."""
+    if redaction.how is None or not redaction.secret:
+        return redaction.how or ""
+    return f"{redaction.how}:{hmac.digest(redaction.secret, b'fleettrace history', 'sha256').hex()[:8]}"
+
+
+def _templates(run: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> list[StoredTemplate]:
+    """Return the families of the run's keys with their timelines, those with the most requests first."""
+    from fleettrace.report.templates import Templates
+
+    listed = ((key, known.count) for key, known in run.fleet.keys.items() if not key.truncated)
+    counted = ((count.requests, key.data, count) for key, count in listed if count is not None)
+    hottest = nlargest(_MINED_KEYS, counted, key=lambda item: item[:2])
+    families = Templates.learn({data: requests for requests, data, _ in hottest}, patterns, max_templates=_FAMILIES)
+    first: dict[str | None, int] = {}
+    timelines: dict[str | None, list[int]] = {}
+    for requests, data, count in hottest:
+        family = families.of(data)
+        first.setdefault(family, requests)
+        add_timelines(timelines.setdefault(family, []), count.timeline)
+    return [
+        StoredTemplate(each.pattern, each.requests, each.keys, first.get(each.pattern), tuple(timelines[each.pattern]))
+        for each in families.ranked
+    ]

@@ -1,0 +1,347 @@
+"""Every option of every command, as data: the parser, playbooks, `RunOptions` and the documentation are made from it.
+
+Each option `--some-flag` can also be given as the environment variable FLEETTRACE_SOME_FLAG; the command line wins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fleettrace.app.option_model import Command, Form, Group, Option, Positional
+from fleettrace.app.option_values import Choice, cores, count, duration, ops, regex, retries, share
+from fleettrace.store.history.retention import DEFAULT as DEFAULT_KEEP
+from fleettrace.store.history.retention import keep_of
+from fleettrace.sweep.waves import serial
+
+__all__ = ["COMMANDS", "FORMATS", "HOST_KEYS", "REDACTIONS", "SEVERITIES"]
+
+# The names of `report.interface.Output`, `report.redact.Redact`, `transport.interface.HostKeyPolicy` and
+# `playbook.findings.Severity`: to import those would double the time of `--help` (tests/app/test_option_table.py).
+FORMATS = ("table", "json", "csv", "prometheus", "markdown", "html")
+REDACTIONS = ("hash", "template", "drop")
+HOST_KEYS = ("strict", "accept-new")
+SEVERITIES = ("low", "medium", "high")
+
+
+def _switch(flag: str, group: Group, text: str, short: str = "") -> Option:
+    return Option(flag, group, text, short=short, form=Form.SWITCH)
+
+
+_INVENTORY = Option(
+    "--inventory",
+    Group.HOSTS,
+    "Inventory in Ansible's YAML layout (else ./inventory.yaml, ~/.config/fleettrace/inventory.yaml, "
+    "/etc/fleettrace/inventory.yaml).",
+    metavar="FILE|DIR|SCRIPT|-",
+    short="-i",
+)
+_LIMIT = Option(
+    "--limit",
+    Group.HOSTS,
+    "Restrict --hosts to this pattern; @FILE reads it from a file, @RUN/failed selects the hosts that failed in that "
+    "run.",
+    metavar="PATTERN|@FILE",
+)
+_HOSTS = (
+    _INVENTORY,
+    Option("--hosts", Group.HOSTS, "Hosts to select, as an Ansible host pattern.", str, "all", "PATTERN"),
+    _LIMIT,
+    Option(
+        "--shard",
+        Group.HOSTS,
+        "Trace part K of N of the selected hosts, split by a hash of their names, one part for each controller.",
+        metavar="K/N",
+    ),
+)
+_TRACE = (
+    Option("--duration", Group.TRACE, "Length of the trace window.", duration, "10s", "TIME"),
+    Option(
+        "--probe",
+        Group.TRACE,
+        "Probe kind: auto takes the best one that the binary and the kernel allow.",
+        Choice("auto", "item", "usdt", "command", "syscall", "watch"),
+        "auto",
+        "KIND",
+    ),
+    Option(
+        "--ops",
+        Group.TRACE,
+        "Count only these operations: get, set (all stores), delete, arith, touch, other.",
+        ops,
+        None,
+        "OP,...",
+    ),
+    _switch("--misses", Group.TRACE, "Count misses by key too: a return probe, which about doubles the cost."),
+    _switch("--sizes", Group.TRACE, "Sum the bytes of the values written by key: a second probe, on writes only."),
+    Option("--script", Group.TRACE, "Run this bpftrace program instead (see docs/scripts.md).", metavar="FILE.bt"),
+    Option(
+        "--max-cost",
+        Group.SAFETY,
+        "Maximum share of one CPU core that tracing may cost an instance; the window is shortened to stay below it.",
+        cores,
+        "50%",
+        "SHARE",
+    ),
+    _switch(
+        "--allow-preemptible",
+        Group.SAFETY,
+        "Trace on preemptible kernels from 6.13 on too; counts there certify nothing (see docs/machines.md).",
+    ),
+)
+_LIVE_TRACE = (replace(_TRACE[0], default="60s"), *_TRACE[1:])
+_MIN_OK = Option(
+    "--min-ok", Group.SAFETY, "Share of hosts that must succeed for exit code 3 instead of 4.", share, "50%", "SHARE"
+)
+_SSH_CONFIG = Option("--ssh-config", Group.CONNECTION, "Read this instead of ~/.ssh/config.", metavar="FILE")
+_CONNECTION = (
+    Option("--forks", Group.CONNECTION, "Number of hosts to trace at a time.", count, "64", "N"),
+    Option(
+        "--serial",
+        Group.SAFETY,
+        "Sizes of the waves, as numbers or percentages, such as 1,10%,100%; a failure in the first wave ends the run.",
+        serial,
+        None,
+        "SIZES",
+    ),
+    Option(
+        "--max-fail", Group.SAFETY, "Abort when more than SHARE of the started hosts have failed.", share, None, "SHARE"
+    ),
+    Option("--retries", Group.CONNECTION, "Retries after a transient login failure.", retries, "2", "N"),
+    Option(
+        "--host-key",
+        Group.CONNECTION,
+        "strict, or accept-new: add an unknown host's key to known_hosts. A changed key is refused either way.",
+        Choice(*HOST_KEYS),
+        HOST_KEYS[0],
+        "POLICY",
+    ),
+    Option(
+        "--transport",
+        Group.CONNECTION,
+        "SSH client: ssh (the default) is built in, openssh runs the system's `ssh` with the site's configuration.",
+        Choice("ssh", "openssh"),
+        None,
+        "CLIENT",
+    ),
+    _SSH_CONFIG,
+    Option("--connect-timeout", Group.CONNECTION, "Time limit of a whole login.", duration, "10s", "TIME"),
+    Option(
+        "--deadline",
+        Group.SAFETY,
+        "Time limit of the whole run; what is collected by then is reported.",
+        duration,
+        "5m",
+        "TIME",
+    ),
+    _MIN_OK,
+)
+_TOP = Option("--top", Group.REPORT, "Number of keys to report.", count, "20", "N")
+_OUT = Option(
+    "--out", Group.REPORT, "Write the report to FILE, atomically, instead of stdout.", metavar="FILE", short="-o"
+)
+_NO_COLOR = _switch("--no-color", Group.REPORT, "Disable color (as the variable NO_COLOR does).")
+_OUTPUT = Option(
+    "--output", Group.REPORT, f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}.", Choice(*FORMATS), "table", "FORMAT"
+)
+_TABLE_OR_JSON = replace(_OUTPUT, read=Choice("table", "json"), help="table or json.")
+_REPORT = (
+    _TOP,
+    _OUTPUT,
+    _OUT,
+    Option("--html", Group.REPORT, "Write the report to FILE as an HTML page too.", metavar="FILE"),
+    _switch("--prometheus-keys", Group.REPORT, "Include the keys as labels in --output prometheus."),
+    _NO_COLOR,
+)
+_NAMES = (
+    Option(
+        "--template",
+        Group.REPORT,
+        "Family of keys: the groups of REGEX vary. Takes precedence over the families found; repeatable.",
+        regex,
+        None,
+        "REGEX",
+        form=Form.LIST,
+    ),
+    Option(
+        "--redact",
+        Group.REPORT,
+        "Replace keys by pseudonyms (hash), replace only their varying parts (template), or leave them out (drop).",
+        Choice(*REDACTIONS),
+        form=Form.OPTIONAL,
+    ),
+    Option(
+        "--redact-key-file",
+        Group.REPORT,
+        "Secret of the pseudonyms (else the variable FLEETTRACE_REDACT_KEY).",
+        metavar="FILE",
+    ),
+)
+_SAVE = Option(
+    "--save", Group.RUNS, "Write a run file, for `fleettrace report` and `fleettrace merge`.", metavar="FILE"
+)
+_STORE = Option("--store", Group.RUNS, "History database (else below /var/lib or ~/.local/share).", metavar="FILE")
+_NO_STORE = _switch("--no-store", Group.RUNS, "Do not add the run to the history.")
+_STORED = (
+    _SAVE,
+    _STORE,
+    Option(
+        "--keep",
+        Group.RUNS,
+        "History retention: maximum age, number of runs, size, or `all`.",
+        keep_of,
+        DEFAULT_KEEP,
+        "LIMITS",
+    ),
+    _NO_STORE,
+)
+_SESSION = (
+    _switch(
+        "--ask-become-pass",
+        Group.CONNECTION,
+        "Ask once for sudo's password, for hosts without one in the inventory.",
+        short="-K",
+    ),
+    Option("--log", Group.MESSAGES, "Append every event to FILE, one JSON object a line.", metavar="FILE"),
+)
+_SCHEDULE = (
+    Option("--resume", Group.RUNS, "Sweep the hosts that failed in a saved run, and complete its file.", metavar="RUN"),
+    Option(
+        "--name",
+        Group.SCHEDULE,
+        "Name of the lock: one run of a name at a time (default: the selected hosts).",
+        metavar="NAME",
+    ),
+    Option(
+        "--splay",
+        Group.SCHEDULE,
+        "Delay the start by a fixed, per-machine offset of at most TIME.",
+        duration,
+        None,
+        "TIME",
+    ),
+)
+_DETACH = (
+    _switch(
+        "--detach",
+        Group.SCHEDULE,
+        "Trace all hosts in one window: leave a trace on each host, and collect the results afterwards.",
+    ),
+    Option(
+        "--detach-ttl", Group.SCHEDULE, "Time a host keeps uncollected results of --detach.", duration, "15m", "TIME"
+    ),
+)
+_MESSAGES = (
+    _switch("--quiet", Group.MESSAGES, "Print only failures on stderr.", short="-q"),
+    _switch("--verbose", Group.MESSAGES, "Print each step on stderr.", short="-v"),
+)
+_PLAYS = (
+    Option(
+        "--extra-vars",
+        Group.PLAYS,
+        "Variables; they take precedence over the playbook's. Repeatable.",
+        metavar="NAME=VALUE|@FILE",
+        short="-e",
+        form=Form.LIST,
+    ),
+    Option("--tags", Group.PLAYS, "Run only plays with one of these tags.", metavar="TAG,..."),
+    Option("--skip-tags", Group.PLAYS, "Leave out plays with one of these tags.", metavar="TAG,..."),
+    Option(
+        "--fail-on",
+        Group.PLAYS,
+        "Exit with 1 for findings of at least this severity: low, medium or high.",
+        Choice(*SEVERITIES),
+        SEVERITIES[0],
+        "SEVERITY",
+    ),
+    _switch("--check", Group.PLAYS, "Log in to each host, find instances and plan probes; trace nothing."),
+    _switch("--list-hosts", Group.PLAYS, "List the hosts of each play; connect to none."),
+    _switch("--syntax-check", Group.PLAYS, "Check the playbooks and stop."),
+    _switch("--schema", Group.PLAYS, "Print the JSON Schema of playbooks, for editors."),
+    replace(_INVENTORY, help="Inventory, instead of the playbook's."),
+    replace(_LIMIT, help="Restrict each play's hosts to this pattern."),
+    _SSH_CONFIG,
+    _NO_COLOR,
+    _NO_STORE,
+    _STORE,
+    *_MESSAGES,
+)
+_HISTORY = (
+    Option("--key", Group.RUNS, "Show this key over the runs, written as reports show it.", metavar="KEY"),
+    Option("--host", Group.RUNS, "Show this host over the runs.", metavar="HOST"),
+    Option("--playbook", Group.RUNS, "Only the runs of this playbook.", metavar="NAME"),
+    Option("--last", Group.RUNS, "Number of runs, the newest ones.", count, "20", "N"),
+    _TABLE_OR_JSON,
+    _STORE,
+    *_MESSAGES,
+)
+_DIFF = (
+    Option("--min-change", Group.REPORT, "Smallest relative change to report.", share, "25%", "SHARE"),
+    replace(_TOP, help="Number of changes to report, of keys, families and hosts each."),
+    _TABLE_OR_JSON,
+    _switch("--exit-code", Group.REPORT, "Exit with 1 when something changed."),
+    _STORE,
+    *_MESSAGES,
+)
+_EXPLAIN = _switch(
+    "--explain", Group.TRACE, "Show each program variant, and why a host's newest check or run took its own."
+)
+
+_RUN = "a run of the history (its id or the beginning of it, last, last~2), or a file of `fleettrace run --save`"
+_RUN_FILES = Positional("files", "FILE", "A file of `fleettrace run --save FILE`.", nargs="+")
+
+COMMANDS: dict[str, Command] = {
+    "run": Command(
+        "sweep the fleet once and report",
+        (
+            *(*_HOSTS, *_TRACE, *_REPORT, *_NAMES, *_STORED, *_CONNECTION),
+            *(*_DETACH, *_SESSION, *_SCHEDULE, *_MESSAGES),
+        ),
+    ),
+    "play": Command(
+        "run playbooks",
+        _PLAYS,
+        (Positional("files", "FILE", "A playbook, or the name of one that ships with fleettrace.", nargs="*"),),
+    ),
+    "top": Command(
+        "sweep the fleet with a live screen",
+        (*_HOSTS, *_LIVE_TRACE, *_REPORT, *_NAMES, *_STORED, *_CONNECTION, *_SESSION, *_MESSAGES),
+    ),
+    "check": Command(
+        "log in to each host, find instances and plan probes; trace nothing",
+        (*_HOSTS, *_TRACE, _TOP, _TABLE_OR_JSON, _OUT, _NO_COLOR, *_CONNECTION, *_SESSION, *_MESSAGES),
+    ),
+    "plan": Command(
+        "show hosts, program and command line; connect to none",
+        (*_HOSTS, *_TRACE, *_CONNECTION, _EXPLAIN, *_MESSAGES),
+    ),
+    "hosts": Command(
+        "list the hosts that a pattern selects, with their variables",
+        (*_HOSTS, *_MESSAGES),
+        (Positional("pattern", "PATTERN", "The same as --hosts.", nargs="?"),),
+    ),
+    "report": Command(
+        "report a stored run again",
+        (*_REPORT, *_NAMES, _STORE, *_MESSAGES),
+        (Positional("run", "RUN", f"{_RUN[0].upper()}{_RUN[1:]}."),),
+    ),
+    "diff": Command(
+        "compare two runs",
+        _DIFF,
+        (
+            Positional(
+                "before",
+                "RUN",
+                f"{_RUN[0].upper()}{_RUN[1:]} (default: the newest run before the other one that has its pattern and "
+                "options).",
+                nargs="?",
+            ),
+            Positional("after", "RUN", "The run to compare with it (default last).", nargs="?", default="last"),
+        ),
+    ),
+    "history": Command("list stored runs", _HISTORY),
+    "merge": Command("merge run files into one report", (*_REPORT, *_NAMES, _SAVE, _MIN_OK, *_MESSAGES), (_RUN_FILES,)),
+    "demo": Command(
+        "trace a fleet of seven hosts made on this machine",
+        (*_TRACE, *_REPORT, *_NAMES, *_CONNECTION, *_SESSION, *_MESSAGES),
+    ),
+}

@@ -1,0 +1,134 @@
+"""The options of a run as one typed value, made by the command line, by a play or by a Python program."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from fleettrace.app.option_values import DEFAULT_RETENTION
+from fleettrace.errors import ConfigError
+from fleettrace.probes.model import ProbeKind, ProbeOptions
+from fleettrace.probes.script import read_script
+from fleettrace.store.history.retention import Retention
+from fleettrace.sweep.waves import WaveSize
+
+__all__ = ["ReportOptions", "RunOptions", "identity", "probe_options"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """How a report is written. The fields are the options of `fleettrace report`, without their dashes."""
+
+    top: int = 20
+    output: str = "table"
+    out: str | None = None
+    """None: stdout."""
+    html: str | None = None
+    prometheus_keys: bool = False
+    no_color: bool = False
+    template: tuple[re.Pattern[bytes], ...] = ()
+    redact: str | None = None
+    redact_key_file: str | None = None
+    store: str | None = None
+    quiet: bool = False
+    verbose: bool = False
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Take the fields that `values` has; the others keep their defaults."""
+        known: dict[str, Any] = {}
+        for each in fields(cls):
+            if each.name in values:
+                value = values[each.name]
+                known[each.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(ReportOptions):
+    """What a run traces, on which hosts, and what becomes of it: the options of `fleettrace run`, without their dashes.
+
+    Durations are seconds, shares are 0 to 1.
+    """
+
+    inventory: str | None = None
+    """None: the first of the usual files."""
+    hosts: str = "all"
+    limit: str | None = None
+    shard: str | None = None
+
+    duration: float = 10.0
+    probe: str = "auto"
+    ops: frozenset[str] | None = None
+    """None: requests of every kind."""
+    misses: bool = False
+    sizes: bool = False
+    script: str | None = None
+    max_cost: float = 0.5
+    allow_preemptible: bool = False
+
+    forks: int = 64
+    serial: tuple[WaveSize, ...] | None = None
+    max_fail: float | None = None
+    retries: int = 2
+    host_key: str = "strict"
+    transport: str | None = None
+    """None: the inventory's choice of the SSH client, else `ssh`."""
+    ssh_config: str | None = None
+    connect_timeout: float = 10.0
+    deadline: float | None = 300.0
+    """None: no limit."""
+    min_ok: float = 0.5
+    ask_become_pass: bool = False
+
+    save: str | None = None
+    keep: Retention = field(default=DEFAULT_RETENTION)
+    no_store: bool = False
+    log: str | None = None
+    resume: str | None = None
+    name: str | None = None
+    splay: float | None = None
+    detach: bool = False
+    detach_ttl: float = 900.0
+    playbook: str = ""
+    """The play that the run belongs to; in the history, a play's runs are compared with each other."""
+
+
+_IDENTITY = ("limit", "shard", "probe", "ops", "script")
+"""The options, beside the pattern, that decide which requests of which hosts a run counts."""
+
+
+def identity(options: RunOptions) -> str:
+    """Return the options that decide what a run counts, as JSON that is equal for equal options."""
+    given = {name: getattr(options, name) for name in _IDENTITY}
+    return json.dumps(
+        {name: value for name, value in given.items() if value is not None}, sort_keys=True, default=_plain
+    )
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, frozenset) else str(value)
+
+
+def probe_options(options: RunOptions) -> ProbeOptions:
+    """Return what `--probe`, `--ops`, `--misses`, `--sizes` and `--script` request. Raises `ConfigError`."""
+    kind = None if options.probe == "auto" else ProbeKind(options.probe)
+    if options.script is not None:
+        others = {
+            "--probe": kind is not None,
+            "--ops": options.ops is not None,
+            "--misses": options.misses,
+            "--sizes": options.sizes,
+        }
+        for flag, given in others.items():
+            if given:
+                raise ConfigError(f"{flag} has no effect on a program of --script: leave one of them out")
+        return ProbeOptions(script=read_script(Path(options.script)))
+    if kind not in (None, ProbeKind.ITEM) and (options.misses or options.sizes):
+        flag = "--misses" if options.misses else "--sizes"
+        raise ConfigError(f"{flag} needs the probe kind item: leave --probe {kind} out")
+    return ProbeOptions(kind, options.ops, options.misses, options.sizes)

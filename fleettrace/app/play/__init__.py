@@ -1,0 +1,1 @@
+"""Plays: sweeps and audits described by a playbook."""

@@ -1,0 +1,131 @@
+"""One play: a run, the findings of its rules, and the notices about them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fleettrace.app.check import check
+from fleettrace.app.exit_code import exit_code
+from fleettrace.app.history import open_history, stored_run
+from fleettrace.app.play.setup import PreparedPlay
+from fleettrace.app.play.stdout import OnStdout, print_findings, stdout_writers
+from fleettrace.app.runner import trace
+from fleettrace.errors import BusyError, ConfigError, FleettraceError
+from fleettrace.playbook.findings import Findings
+from fleettrace.playbook.notify.interface import Notice, NotifyError
+from fleettrace.playbook.notify.send import notify
+from fleettrace.playbook.notify.stamp import StampTarget
+from fleettrace.report.build import build_report
+from fleettrace.report.model import Report
+from fleettrace.store.history.database import default_path
+from fleettrace.store.history.model import KEPT_KEYS, StoredRun
+from fleettrace.summary.run import RunResult
+from fleettrace.sweep.events import Listener
+
+__all__ = ["check_play", "run_play"]
+
+_SUCCEEDED = (0, 1, 3)
+_FAMILIES = 200
+"""Number of families that rules judge: as many as the history stores."""
+
+_BASELINE_RUNS = 50
+"""Number of runs among which the baseline is searched: a run that traced nothing is not a baseline."""
+
+
+def run_play(play: PreparedPlay, subscriber: Listener, warn: Callable[[str], None]) -> int:
+    """Sweep, report, judge and notify; return the exit code. Raises `FleettraceError`."""
+    judgement = _Judgement(play, warn)
+    try:
+        result = trace(play.options, play.redact, judgement.write, subscriber=subscriber, warn=warn)
+    except BusyError:
+        raise
+    except FleettraceError as error:
+        _notify(play, judgement, 2 if isinstance(error, ConfigError) else 4, warn)
+        raise
+    code = exit_code(result, play.options.min_ok)
+    if code == 0 and judgement.findings.at_or_over(play.fail_on):
+        code = 1
+    _notify(play, judgement, code, warn)
+    return code
+
+
+def check_play(play: PreparedPlay, subscriber: Listener, warn: Callable[[str], None]) -> int:
+    """Log in and plan as the play would, trace nothing; return the exit code."""
+    for target in play.play.notify:
+        try:
+            target.check()
+        except NotifyError as error:
+            warn(f"{play.play.title}: {target.name}: {error}")
+    options = replace(play.options, output="table", out=None, html=None, prometheus_keys=False)
+    return exit_code(check(options, subscriber=subscriber, warn=warn), options.min_ok, traced=False)
+
+
+class _Judgement:
+    """Writes the reports of a play, and judges its run by the play's rules."""
+
+    def __init__(self, play: PreparedPlay, warn: Callable[[str], None]) -> None:
+        self.findings = Findings()
+        self.report: Report | None = None
+        self._play = play
+        self._warn = warn
+
+    def write(self, result: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> None:
+        """Write the outputs to files, and to stdout unless stdout gets only what is new. Raises `ConfigError`."""
+        play = self._play
+        if play.play.rules:
+            self.findings = self._judge(result, patterns)
+        self.report = build_report(result, top=play.options.top, patterns=patterns)
+        failed: ConfigError | None = None
+        for output in play.outputs:
+            try:
+                if output.out is not None or not play.on_change:
+                    output.show(self.report)
+            except ConfigError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+        if play.play.rules and not play.on_change:
+            print_findings(play, self.findings)
+
+    def _judge(self, result: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> Findings:
+        from fleettrace.playbook.rules.eval_context import Evidence
+        from fleettrace.playbook.rules.judge import judge
+
+        play = self._play
+        stored = stored_run(result, patterns, play.redact, play.options.playbook)
+        report = build_report(result, top=KEPT_KEYS, patterns=patterns, templates=_FAMILIES)
+        return judge(play.play.rules, Evidence(report, stored, self._baseline()))
+
+    def _baseline(self) -> StoredRun | None:
+        """The newest run of this play on the same hosts that traced any; None when there is none."""
+        play = self._play
+        if not _store(play).exists():
+            return None
+        try:
+            with open_history(play.options.store) as history:
+                for line in reversed(history.runs(_BASELINE_RUNS, playbook=play.options.playbook)):
+                    if line.pattern == play.play.hosts and line.hosts_ok:
+                        return history.load(line.run)
+        except ConfigError as error:
+            self._warn(f"{play.play.title}: no run to compare with: {error}")
+        return None
+
+
+def _notify(play: PreparedPlay, judgement: _Judgement, code: int, warn: Callable[[str], None]) -> None:
+    """Notify the play's targets, and stdout where it gets only what is new. No failure here is fatal."""
+    own = play.play
+    # A part of the hosts is a play of its own: findings on the others are not resolved, and the whole did not succeed.
+    name = play.options.playbook.removeprefix(f"{own.playbook}/")
+    targets = [target for target in own.notify if name == own.name or not isinstance(target, StampTarget)]
+    stdout = [OnStdout(stdout_writers(play))] if play.on_change else []
+    notice = Notice(own.playbook, name, judgement.findings, judgement.report, code in _SUCCEEDED, code, time.time())
+    state = _store(play).parent / "notified"
+    notify((*stdout, *targets), notice, state, lambda message: warn(f"{own.title}: {message}"))
+
+
+def _store(play: PreparedPlay) -> Path:
+    return default_path() if play.options.store is None else Path(play.options.store)

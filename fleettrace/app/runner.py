@@ -1,0 +1,141 @@
+"""Sweep once, report, and store the run: what `fleettrace run` does.
+
+from fleettrace.app import RunOptions, run
+
+result = run(RunOptions(inventory="inventory.yaml", hosts="cache-*", duration=5.0))
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fleettrace.app.detach import detached, read_detached
+from fleettrace.app.exclusive import exclusive
+from fleettrace.app.options import RunOptions
+from fleettrace.app.redaction import Redaction, redaction
+from fleettrace.app.run_file import RunFileSaver, run_file_saver
+from fleettrace.app.secrets import prompt_become_password
+from fleettrace.app.sweep_session import Write, sweep
+from fleettrace.app.targets import Transports, host_tasks, inventory_warnings, select_hosts
+from fleettrace.errors import ConfigError
+from fleettrace.summary.run import RunInfo, RunResult
+from fleettrace.sweep.events import Listener, ignore, together
+
+__all__ = ["Resumed", "run", "trace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The run that a sweep completes."""
+
+    info: RunInfo
+    hosts: Sequence[str]
+    """All hosts of the run, in its order."""
+    write: Write
+    """Writes the report of the completed run."""
+
+
+def run(
+    options: RunOptions,
+    *,
+    write: Write | None = None,
+    subscriber: Listener = ignore,
+    warn: Callable[[str], None] = lambda _message: None,
+    live: bool = False,
+    redact: Redaction | None = None,
+) -> RunResult:
+    """Sweep the selected hosts and return the result, with keys redacted as the options request.
+
+    `write` writes the report as soon as the sweep has ended, `subscriber` receives the sweep's events (with the slices
+    of the traces, if `live`), `warn` receives what goes wrong beside the sweep, such as a history that cannot be
+    written. `redact` is used in place of what the options request. SIGINT, SIGTERM and SIGHUP end the sweep early where
+    the caller is the main thread: `RunResult.stopped` says so.
+
+    Raises `ConfigError` for options, inventories and files that are wrong, before any host is connected to, and
+    `BusyError` when another run of the same name is under way.
+    """
+    names = redaction(options) if redact is None else redact
+    report = write or (lambda _result, _patterns: None)
+    if options.resume is None:
+        return trace(options, names, report, subscriber=subscriber, warn=warn, live=live)
+    from fleettrace.app.resume import resume
+
+    if not Path(options.resume).exists() and (left := read_detached(options.resume)) is not None:
+        # The controller ended before it wrote the run file: hosts, name and window are those of the detached run.
+        own = replace(
+            options,
+            hosts=left.info.pattern,
+            limit=",".join(left.hosts) + ",",
+            shard=None,
+            name=options.name or left.info.pattern,
+            duration=left.info.duration_s,
+            save=options.save or options.resume,
+        )
+        resumed = Resumed(left.info, left.hosts, report)
+        return trace(own, names, report, subscriber=subscriber, warn=warn, live=live, resumed=resumed)
+
+    def complete(own: RunOptions, resumed: Resumed) -> RunResult:
+        return trace(own, names, report, subscriber=subscriber, warn=warn, live=live, resumed=resumed)
+
+    return resume(options, options.resume, report, names.patterns, complete)
+
+
+def trace(
+    options: RunOptions,
+    redact: Redaction,
+    write: Write,
+    *,
+    subscriber: Listener = ignore,
+    warn: Callable[[str], None],
+    live: bool = False,
+    resumed: Resumed | None = None,
+) -> RunResult:
+    """Trace the selected hosts, store the run, and report it by `write`. With `resumed` it is a part of that run."""
+    selection = select_hosts(options)
+    with ExitStack() as stack:
+        transports = Transports()
+        stack.callback(transports.close)
+        password = prompt_become_password() if options.ask_become_pass else None
+        tasks = host_tasks(selection.hosts, options, transports, password)
+        names = [task.name for task in tasks]
+        transports.check(options.ssh_config)
+        stack.enter_context(exclusive(options, warn))
+        detach, begin_detached = stack.enter_context(detached(options, names, warn))
+        subscriber = together(subscriber, begin_detached)
+        write = write if resumed is None else resumed.write
+        saver = run_file_saver(options, redact)
+        if saver is not None:
+            stack.enter_context(saver).order(names if resumed is None else resumed.hosts)
+            subscriber, write = together(subscriber, saver), _write_both(write, saver)
+        return sweep(
+            options,
+            tasks,
+            write=write,
+            redact=redact,
+            warnings=inventory_warnings(selection),
+            subscriber=subscriber,
+            warn=warn,
+            live=live,
+            info=None if resumed is None else resumed.info,
+            detach=detach,
+        )
+
+
+def _write_both(write: Write, saver: RunFileSaver) -> Write:
+    """Finish the run file, and write the report even where that fails."""
+
+    def write_both(result: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> None:
+        failed: ConfigError | None = None
+        try:
+            saver.finish(result)
+        except ConfigError as error:
+            failed = error
+        write(result, patterns)
+        if failed is not None:
+            raise failed
+
+    return write_both

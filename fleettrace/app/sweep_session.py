@@ -1,0 +1,138 @@
+"""One sweep from options and tasks to a result: signals, event log, report, history."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from fleettrace import __version__
+from fleettrace.app.history import store_run
+from fleettrace.app.known_probes import KnownProbes, default_path
+from fleettrace.app.options import RunOptions, identity, probe_options
+from fleettrace.app.redaction import Redaction
+from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
+from fleettrace.summary.run import RunInfo, RunResult, Warn
+from fleettrace.sweep.cancellation import Reason
+from fleettrace.sweep.detach_model import Detach
+from fleettrace.sweep.engine import Sweep
+from fleettrace.sweep.event_log import EventLog
+from fleettrace.sweep.events import Listener, ignore, together
+from fleettrace.sweep.settings import TIMELINE_BUCKETS, HostTask, SweepSettings
+
+__all__ = ["Write", "sweep"]
+
+_SIGNALS = {
+    signal.SIGINT: Reason.INTERRUPTED,
+    signal.SIGTERM: Reason.TERMINATED,
+    signal.SIGHUP: Reason.TERMINATED,
+    signal.SIGUSR1: Reason.ENOUGH,
+}
+
+Write = Callable[[RunResult, Sequence[re.Pattern[bytes]]], None]
+"""Writes the report of a run; the patterns are the user's families of keys."""
+
+
+def sweep(
+    options: RunOptions,
+    tasks: Sequence[HostTask],
+    *,
+    trace: bool = True,
+    write: Write,
+    redact: Redaction,
+    warnings: Sequence[Warn] = (),
+    subscriber: Listener = ignore,
+    warn: Callable[[str], None],
+    live: bool = False,
+    info: RunInfo | None = None,
+    detach: Detach | None = None,
+) -> RunResult:
+    """Sweep the hosts, write the report, store the run, and return the result, redacted.
+
+    With `info` the sweep is a part of that run, which is not stored; without `trace` it is a check. `live`: the
+    subscriber receives the slices of the traces, too.
+    """
+    part = info is not None
+    if info is None:
+        started = datetime.now(UTC)
+        info = RunInfo(
+            _run_id(started), started, options.hosts, options.duration, __version__, options=identity(options)
+        )
+    known = KnownProbes(default_path())
+    with ExitStack() as stack:
+        log = None if options.log is None else stack.enter_context(EventLog(Path(options.log)))
+        engine = Sweep(
+            tasks,
+            _settings(options, trace, detach),
+            info,
+            BinaryCatalog(default_cache_dir()),
+            together(subscriber, ignore if log is None else log, known),
+            slices=live or log is not None,
+        )
+        with _stopped_by_signals(engine):
+            result = engine.run()
+    known.save()
+    result.warnings.extend(warnings)
+    if log is not None and log.failed is not None:
+        result.warnings.append(Warn("log-incomplete", log.failed))
+    seen, patterns = redact.apply(result)
+    seen = replace(seen, stopped=None if engine.stop.reason is None else engine.stop.reason.value)
+    try:
+        write(seen, patterns)
+    finally:
+        if trace and not part:
+            store_run(options, seen, patterns, redact, warn)
+    return seen
+
+
+def _run_id(started: datetime) -> str:
+    """Return an id that sorts by time and differs between two runs of the same second."""
+    return f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+
+
+def _settings(options: RunOptions, trace: bool, detach: Detach | None) -> SweepSettings:
+    return SweepSettings(
+        duration_s=options.duration,
+        forks=options.forks,
+        serial=options.serial or (),
+        max_fail=options.max_fail,
+        retries=options.retries,
+        wish=probe_options(options),
+        trace=trace,
+        max_cost=options.max_cost,
+        allow_preemptible=options.allow_preemptible,
+        deadline_s=options.deadline,
+        # A long window gets longer buckets, not more of them.
+        bucket_s=max(1.0, options.duration / TIMELINE_BUCKETS),
+        detach=detach,
+    )
+
+
+@contextmanager
+def _stopped_by_signals(engine: Sweep) -> Iterator[None]:
+    """End the sweep early on a signal: it reports what it has. A second signal gives up waiting for the traces."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        engine.order_stop(_SIGNALS[signal.Signals(number)])
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in _SIGNALS if not _ignored(number)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignored(number: signal.Signals) -> bool:
+    """Whether the signal is ignored and must stay so, as nohup(1) arranges for SIGHUP."""
+    return signal.getsignal(number) is signal.SIG_IGN

@@ -1,0 +1,1 @@
+"""The live screen of `fleettrace top`, and progress lines."""

@@ -1,0 +1,61 @@
+"""`RunOptions`, its defaults, and the public function `run`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from fleettrace.app import RunOptions, run
+from fleettrace.app.option_model import Form
+from fleettrace.app.option_table import COMMANDS, SEVERITIES
+from fleettrace.app.options import ReportOptions, identity
+from fleettrace.app.play.options import PlayOptions
+from fleettrace.errors import ConfigError
+from fleettrace.playbook.findings import Severity
+
+
+def test_run_options_default_to_the_option_table() -> None:
+    assert RunOptions.of({option.name: option.initial({}) for option in COMMANDS["run"].options}) == RunOptions()
+
+
+def test_run_options_are_the_options_of_run() -> None:
+    assert {each.name for each in fields(RunOptions)} - {"playbook"} == {o.name for o in COMMANDS["run"].options}
+
+
+def test_play_options_are_the_options_of_play() -> None:
+    assert {each.name for each in fields(PlayOptions)} - {"files"} == {
+        option.name for option in COMMANDS["play"].options
+    } - {"schema"}
+
+
+def test_report_options_are_the_options_of_report() -> None:
+    assert {each.name for each in fields(ReportOptions)} == {option.name for option in COMMANDS["report"].options}
+
+
+def test_every_option_has_a_help_sentence() -> None:
+    options = [option for command in COMMANDS.values() for option in command.options]
+    assert [option.flag for option in options if not option.help.endswith(".")] == []
+    assert [option.flag for option in options if option.form is Form.VALUE and not option.metavar] == []
+
+
+def test_severities_are_the_playbooks() -> None:
+    assert list(SEVERITIES) == [severity.value for severity in Severity]
+
+
+def test_identity_ignores_options_that_change_no_count() -> None:
+    assert identity(RunOptions(forks=3, ops=frozenset({"set", "get"}))) == '{"ops": ["get", "set"], "probe": "auto"}'
+
+
+def test_run_refuses_a_missing_inventory() -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        run(RunOptions(inventory="/nowhere/inventory.yaml", no_store=True))
+
+
+@pytest.mark.parametrize("module", ["fleettrace.app", "fleettrace.app.runner", "fleettrace.app.play.plays"])
+def test_app_imports_neither_rich_nor_paramiko(module: str) -> None:
+    program = f"import sys, {module}; print(*{{'rich', 'paramiko', 'fabric', 'argparse'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
