@@ -1,24 +1,24 @@
-"""The errors a user can meet, each with a message that says what is wrong and what to do.
+"""The errors that a user can meet; each message names what failed and what to do about it.
 
-`cli/main.py` is the one place that turns them into a line on stderr and an exit code; everything else raises.
+`cli/main.py` is the one place that turns them into a line on stderr and an exit code; every other module raises them.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum, StrEnum
 from pathlib import Path
 
-__all__ = ["BusyError", "ConfigError", "FleettraceError", "HostError", "HostState"]
+__all__ = ["BusyError", "ConfigError", "FailureCatalogue", "FleettraceError", "HostError", "HostState"]
 
 
 class FleettraceError(Exception):
-    """An error with a message fit for a user. Its text is one line."""
+    """An error with a message for the user, in one line."""
 
 
 class ConfigError(FleettraceError):
     """Usage or configuration is wrong (exit code 2).
 
-    `file` and `line` (1-based) say where, when there is a where; they lead the message as `file:line: `.
+    `file` and `line` (1-based), where they are known, lead the message as `file:line: `.
     """
 
     def __init__(self, message: str, *, file: str | Path | None = None, line: int | None = None) -> None:
@@ -30,11 +30,11 @@ class ConfigError(FleettraceError):
 
 
 class BusyError(FleettraceError):
-    """Another run does what this one was to do (exit code 75)."""
+    """Another run holds the lock (exit code 75)."""
 
 
 class HostState(StrEnum):
-    """What became of one host in a sweep (the report's contract names these)."""
+    """The result of one host in a sweep, as the report names it."""
 
     OK = "ok"
     PARTIAL = "partial"
@@ -52,10 +52,33 @@ class HostState(StrEnum):
 
 
 class HostError(FleettraceError):
-    """One host failed. `state` is its place in the report, `code` a stable word for scripts, the text what to do."""
+    """One host failed.
+
+    `state` is the host's state in the report, `code` a stable word for scripts, and the message says what failed and
+    what to do. It leaves out the host's name, so that the same failure of many hosts is reported once.
+    """
 
     def __init__(self, state: HostState, code: str, message: str) -> None:
         self.state = state
         self.code = code
         self.message = message
         super().__init__(message)
+
+
+class FailureCatalogue(Enum):
+    """A catalogue of ways in which a host fails. Each member is one entry of the reference of error codes:
+
+    NAME = (code, state, meaning, cure)
+    """
+
+    def __init__(self, code: str, state: HostState, meaning: str, cure: str) -> None:
+        self.code = code
+        self.state = state
+        self.meaning = meaning
+        """What failed: a clause that holds for each host with this code."""
+        self.cure = cure
+        """What to do about it, or what to check."""
+
+    def error(self, what: str = "", cure: str = "") -> HostError:
+        """Return the error of one host: `what` failed there and its `cure`, by default the entry's own texts."""
+        return HostError(self.state, self.code, f"{what or self.meaning}: {cure or self.cure}")

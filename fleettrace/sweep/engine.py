@@ -41,7 +41,7 @@ from fleettrace.sweep.retry import pause_s
 from fleettrace.sweep.settings import FLEET_KEYS, HostTask, SweepSettings, kept_keys, printed_entries
 from fleettrace.sweep.waves import excess, in_waves
 from fleettrace.sweep.work_queue import Attempt, WorkQueue
-from fleettrace.transport.shortage import shortage
+from fleettrace.transport.exhaustion import exhaustion_error
 
 __all__ = ["GRACE_S", "Sweep"]
 
@@ -205,7 +205,7 @@ class Sweep:
         try:
             outcome = host_sweep.run(task)
         except Exception as error:
-            if ours := shortage(error, HostState.TRACE_FAILED):
+            if ours := exhaustion_error(error, HostState.TRACE_FAILED):
                 return HostOutcome(HostResult(task.name, ours.state, Failure(ours.code, ours.message)))
             # A mistake of ours with one host must not cost the others' numbers.
             failure = Failure(

@@ -1,1 +1,1 @@
-"""How hosts are reached: run a script there, stream its output, always bounded."""
+"""Reach hosts: run a script there and stream its output, always bounded."""

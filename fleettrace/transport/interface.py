@@ -1,9 +1,9 @@
-"""How a host is reached: run one script there, stream what it prints, always bounded.
+"""Run scripts on hosts, always bounded: the protocols of transports, and their values.
 
-A transport opens a `Connection` to a `Target`; a connection runs scripts; a running script is an `Execution`, an
-iterator of `Chunk`s. The script travels on standard input behind a small constant bootstrap, so nothing that the
-controller or a node chose is ever an argument or a word of a remote shell's command line. Standard input then stays
-open while the script runs: a script may read it and take its end as "the controller is gone" (`Execution.stop`
+A transport opens a `Connection` to a `Target`. A connection starts scripts. A running script is an `Execution`, an
+iterator of `Chunk`s. The script travels on standard input behind a small constant bootstrap, so that nothing that the
+controller or a node chose is an argument or a word in a remote shell's command line. Standard input then stays open
+while the script runs: a script may read it, and take its end for a sign that the controller is gone (`Execution.stop`
 closes it on purpose).
 """
 
@@ -19,7 +19,7 @@ __all__ = ["Become", "Chunk", "Connection", "Execution", "HostKeyPolicy", "Limit
 
 
 class Stream(StrEnum):
-    """Which of the two output streams a chunk came from."""
+    """The output stream that a chunk came from."""
 
     OUT = "out"
     ERR = "err"
@@ -35,7 +35,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The bounds of one execution. Past either one the transport ends it and raises `HostError`."""
+    """The bounds of one execution. Past either one, the transport ends it and raises `HostError`."""
 
     seconds: float
     """Wall-clock seconds from the start of the script to its end (state `timeout`, code `script-timeout`)."""
@@ -45,22 +45,23 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Become:
-    """How to be root on the host: `sudo -n` without a password, `sudo -S` with one (given only when sudo asks)."""
+    """Become root on the host: by `sudo -n` without a password, or by `sudo -S`, which gets it only when it asks."""
 
     password: str | None = field(default=None, repr=False)
 
 
 class HostKeyPolicy(StrEnum):
-    """What to do about a host whose key is not known. A key that changed or was revoked is refused by each."""
+    """What to do about a host with an unknown key. Both policies refuse a key that changed or was revoked."""
 
     STRICT = "strict"
+    """Refuse it."""
     ACCEPT_NEW = "accept-new"
-    """Believe it this once and write it down, as OpenSSH's `StrictHostKeyChecking accept-new` does."""
+    """Accept it and add it to known_hosts, as OpenSSH's `StrictHostKeyChecking accept-new` does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and as whom to log in. `None` leaves the choice to `~/.ssh/config`, then to SSH's own defaults."""
+    """A host, and the user to log in as. A value of None leaves the choice to ssh_config, then to SSH's defaults."""
 
     name: str
     """The inventory's name of the host. ssh_config's blocks apply if they match it or the address."""
@@ -74,22 +75,22 @@ class Target:
     connect_timeout: float = 10.0
     """Seconds for TCP, key exchange and authentication together."""
     known_hosts: Path | None = None
-    """Read instead of the user's and the system's known_hosts files."""
+    """The file that replaces the user's and the system's known_hosts files."""
     host_key: HostKeyPolicy = HostKeyPolicy.STRICT
-    """For the bastions on the way, too."""
+    """Holds for the bastions on the way as well."""
     proxy_jump: str | None = None
     ssh_config: Path | None = None
-    """Read instead of `~/.ssh/config` and `/etc/ssh/ssh_config`."""
+    """The file that replaces `~/.ssh/config` and `/etc/ssh/ssh_config`."""
 
 
 class Execution(Protocol):
-    """A running script. Iterate it for its output; it is over when the iterator ends or raises `HostError`."""
+    """A running script. Iterate it for its output. It has ended when the iterator ends or raises `HostError`."""
 
     def __iter__(self) -> Iterator[Chunk]: ...
 
     @property
     def exit_status(self) -> int | None:
-        """The script's exit status once it is over; None while it runs or when a signal ended it.
+        """The script's exit status once it has ended; None while it runs, or when a signal ended it.
 
         A login shell that waits for its command turns signal n into status 128 + n.
         """
@@ -98,29 +99,28 @@ class Execution(Protocol):
         """Close the script's standard input. Safe from another thread, and more than once."""
 
     def end_within(self, seconds: float) -> None:
-        """Give the script no more than `seconds` from now, where its limits gave it more. For the thread that
-        iterates, which knows how far the script is."""
+        """Shorten the script's time limit to `seconds` from now; never extend it. Only for the thread that iterates."""
 
     def close(self) -> None:
-        """Give up on the script at once and free what it holds. Safe from another thread, and more than once.
+        """End the script at once and free what it holds. Safe from another thread, and more than once.
 
-        Whoever iterates gets `HostError` (state `interrupted`, code `closed`).
+        The thread that iterates gets `HostError` (state `interrupted`, code `closed`).
         """
 
 
 class Connection(Protocol):
     """A logged-in host."""
 
-    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Execution:
-        """Run `script` with POSIX `sh` (as root where the target says so); return once it has started.
+    def start(self, script: bytes, limits: Limits, *, keep_shell: bool = False) -> Execution:
+        """Run `script` with POSIX `sh`, as root if the target has `become`; return when it has started.
 
-        With `more`, its shell stays for the next script, which saves that one a session: for a script that lets nothing
-        run on that reads its standard input. Raises `HostError` with state `become-failed` or `unreachable`, and
-        ValueError for a NUL byte in the script.
+        With `keep_shell`, the shell that runs the script stays for the next one, which saves that script a session and
+        a sudo. Only a script that leaves no process behind which reads its standard input may ask for it. Raises
+        `HostError` (`become-failed`, `unreachable`), and ValueError for a NUL byte in the script.
         """
 
     def close(self) -> None:
-        """Close the connection and everything that runs over it. Safe from another thread, and more than once."""
+        """Close the connection and end its scripts. Safe from another thread, and more than once."""
 
 
 class Transport(Protocol):
@@ -129,10 +129,9 @@ class Transport(Protocol):
     def connect(self, target: Target) -> Connection:
         """Log in within the target's connect timeout.
 
-        Raises `HostError` with state `unreachable` (time ran out included), `auth-failed` or `host-key`; its message
-        leaves out the host's name, so that equal failures of many hosts can be told once. Raises `ConfigError` for a
+        Raises `HostError` (`unreachable`, also where time ran out, `auth-failed`, `host-key`), and `ConfigError` for a
         faulty ssh_config.
         """
 
     def close(self) -> None:
-        """Close what hosts shared (bastion connections). Idempotent."""
+        """Close what hosts share (connections to bastions). Safe more than once."""

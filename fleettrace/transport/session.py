@@ -1,7 +1,7 @@
-"""A running script over any pair of byte streams: the handshake, the bounds, and the end.
+"""Run a script over a `Pipe`: the handshake, the bounds, and the end.
 
-What differs between an SSH channel and a local process is small and named `Pipe`; everything that must not differ
-(how long, how much, how it ends, what an error is called) is here, once.
+A `Pipe` holds what differs between an SSH channel and a local process. Everything that must not differ (the bounds, the
+end of a script, the error codes) is here.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from secrets import token_hex
 from typing import Protocol
 
-from fleettrace.errors import HostError, HostState
-from fleettrace.transport.bootstrap import CLEAN, Ending, Handshake, frame
+from fleettrace.errors import HostError
+from fleettrace.transport.bootstrap import CLEAN_ENVIRONMENT, EndDetector, Handshake, frame
 from fleettrace.transport.interface import Become, Chunk, Limits
+from fleettrace.transport.script_errors import ScriptFailure, ShellFailure, output_limit, script_timeout
 
 __all__ = ["READ_SIZE", "Pipe", "Session", "Sessions"]
 
@@ -22,33 +23,33 @@ READ_SIZE = 32 * 1024
 """Bytes read at once, and the most that one chunk holds."""
 
 _READY_SECONDS = 30.0
-"""For a login shell's rc files, or for sudo and the directory service behind it; then the session is given up."""
+"""The most that a login shell's rc files, or sudo and the directory service behind it, may take."""
 
 
 class Pipe(Protocol):
-    """The two ends of a started command. `receive` and `send` belong to one thread; the rest to any."""
+    """The streams of a started command. One thread at a time may call `receive` and `send`, any thread the rest."""
 
     def receive(self, timeout: float) -> Chunk | None:
-        """The next output; None once both streams ended. Raises TimeoutError after `timeout` seconds."""
+        """Return the next output, None once both streams ended. Raises TimeoutError after `timeout` seconds."""
 
     def send(self, data: bytes, timeout: float) -> None:
-        """Write to standard input. Raises TimeoutError; input that nobody reads any more is no error."""
+        """Write to standard input. Raises TimeoutError. Input that the command does not read any more is dropped."""
 
     def end_input(self) -> None:
         """Close standard input."""
 
     def status(self, timeout: float) -> int | None:
-        """The exit status (None: ended by a signal), after the streams ended.
+        """Return the exit status after the streams ended; None: a signal ended the command.
 
-        Raises TimeoutError, and `HostError` where the connection broke instead.
+        Raises TimeoutError, and `HostError` where the connection broke.
         """
 
     def close(self) -> None:
-        """End the command, wake `receive` and free everything. More than once is fine."""
+        """End the command, wake `receive` and free everything. Safe more than once."""
 
 
 class Sessions:
-    """The scripts of one connection, so that closing it ends them, and the shell that one of them has left."""
+    """The running scripts of one connection, and the shell that waits for its next script."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -57,28 +58,28 @@ class Sessions:
         self._idle: Pipe | None = None
 
     def start(
-        self, connect: Callable[[], Pipe], become: Become | None, script: bytes, limits: Limits, *, more: bool
+        self, connect: Callable[[], Pipe], become: Become | None, script: bytes, limits: Limits, *, keep_shell: bool
     ) -> Session:
-        """Hand `script` to the shell that waits, or else to the bootstrap behind a new pipe; return once it has it.
+        """Send `script` to the waiting shell, or else to the bootstrap behind a new pipe; return when it has started.
 
-        With `more`, that shell stays for another script. The clock of `limits` starts when this returns. Raises
+        With `keep_shell`, that shell stays for another script. The time of `limits` starts when this returns. Raises
         `HostError`, with the pipe closed.
         """
         with self._lock:
             waiting, self._idle = self._idle, None
         pipe = waiting or connect()
-        session = Session(pipe, limits, self._keep if more else None)
+        session = Session(pipe, limits, self._keep if keep_shell else None)
         with self._lock:
             closed = self._closed
-            self._open = [*(other for other in self._open if not other.over), session]
+            self._open = [*(other for other in self._open if not other.ended), session]
         if closed:
             pipe.close()
-            raise HostError(HostState.UNREACHABLE, "connection-closed", "the connection is closed")
+            raise ShellFailure.CLOSED.error()
         session.begin(become, script, waiting=waiting is not None)
         return session
 
     def close(self) -> None:
-        """End them all, and let no other start."""
+        """End every script, and refuse new ones."""
         with self._lock:
             self._closed = True
             sessions, self._open = self._open, []
@@ -89,7 +90,7 @@ class Sessions:
             idle.close()
 
     def _keep(self, pipe: Pipe) -> None:
-        """Keep one shell that waits; of two scripts at once, the other's is closed."""
+        """Keep one waiting shell, and close a second one, which two scripts at once leave."""
         with self._lock:
             keep = self._idle is None and not self._closed
             if keep:
@@ -99,51 +100,49 @@ class Sessions:
 
 
 class Session:
-    """An `Execution`. Iterating again goes on where the last iterator stopped.
+    """An `Execution`. A second iterator continues where the first one stopped.
 
-    Its pipe is given to `keep`, if there is that, once the script is over and its shell waits for another one.
+    With `keep`, the shell stays, and `keep` gets the pipe to it when the script has ended.
     """
 
     def __init__(self, pipe: Pipe, limits: Limits, keep: Callable[[Pipe], None] | None) -> None:
         self._pipe = pipe
         self._keep = keep
-        self._word = token_hex(8) if keep else ""
-        self._ending = Ending(self._word) if keep else None
+        self._token = token_hex(8) if keep else ""
+        self._end_detector = EndDetector(self._token) if keep else None
         self._limits = limits
         self._deadline = 0.0
-        self._began = 0.0
+        self._started = 0.0
         self._first: list[Chunk] = []
         self._bytes = 0
-        self.over = False
+        self.ended = False
         self._closed = threading.Event()
         self._exit_status: int | None = None
 
     def begin(self, become: Become | None, script: bytes, *, waiting: bool) -> None:
-        """Start the script; once, before anything else. `waiting`: the shell has begun already."""
+        """Start the script. Called once, first. `waiting`: a shell waits for it already. Raises `HostError`."""
         seconds = min(_READY_SECONDS, self._limits.seconds)
         try:
-            framed = frame(CLEAN + script, self._word)
+            framed = frame(CLEAN_ENVIRONMENT + script, self._token)
             if waiting:
-                self._hand_over(framed, seconds)
+                self._send_to_waiting(framed, seconds)
             else:
                 self._shake_hands(Handshake(become, framed), seconds)
         except BaseException as error:
-            self.over = True
+            self.ended = True
             self._pipe.close()
             if self._closed.is_set() and isinstance(error, HostError):
-                raise _given_up() from None
+                raise ScriptFailure.CLOSED.error() from None
             raise
-        self._began = time.monotonic()
-        self._deadline = self._began + self._limits.seconds
+        self._started = time.monotonic()
+        self._deadline = self._started + self._limits.seconds
 
-    def _hand_over(self, framed: bytes, seconds: float) -> None:
+    def _send_to_waiting(self, framed: bytes, seconds: float) -> None:
         try:
             self._pipe.send(framed, seconds)
         except TimeoutError:
-            raise HostError(
-                HostState.UNREACHABLE,
-                "shell-timeout",
-                f"the shell there took no script for {seconds:g} s: is it stopped?",
+            raise ShellFailure.TIMEOUT.error(
+                f"the waiting shell took no script for {seconds:g} s", "is it stopped?"
             ) from None
 
     def _shake_hands(self, handshake: Handshake, seconds: float) -> None:
@@ -162,7 +161,7 @@ class Session:
 
     @property
     def exit_status(self) -> int | None:
-        """The script's exit status once it is over; None while it runs or when a signal ended it."""
+        """As `Execution.exit_status`."""
         return self._exit_status
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -172,15 +171,15 @@ class Session:
                 if chunk.data:
                     yield chunk
         except HostError:
-            self.over = True
+            self.ended = True
             self._pipe.close()
             if self._closed.is_set():
-                raise _given_up() from None
+                raise ScriptFailure.CLOSED.error() from None
             raise
 
     def stop(self) -> None:
-        """Close the script's standard input. Safe from another thread, and more than once."""
-        if not self.over:
+        """As `Execution.stop`."""
+        if not self.ended:
             self._pipe.end_input()
 
     def end_within(self, seconds: float) -> None:
@@ -188,21 +187,21 @@ class Session:
         self._deadline = min(self._deadline, time.monotonic() + seconds)
 
     def close(self) -> None:
-        """Give up on the script at once; whoever iterates gets `HostError` (`interrupted`, `closed`)."""
+        """As `Execution.close`."""
         self._closed.set()
-        if not self.over:
+        if not self.ended:
             self._pipe.close()
 
     def _next(self) -> Chunk | None:
-        if self.over:
+        if self.ended:
             return None
         chunk = self._first.pop(0) if self._first else self._receive()
-        if chunk is None or self._ending is None or self._keep is None:
+        if chunk is None or self._end_detector is None or self._keep is None:
             return chunk
-        printed = self._ending.feed(chunk)
-        if self._ending.status is not None:
-            self._exit_status = self._ending.status
-            self.over = True
+        printed = self._end_detector.feed(chunk)
+        if self._end_detector.status is not None:
+            self._exit_status = self._end_detector.status
+            self.ended = True
             self._keep(self._pipe)
         return Chunk(chunk.stream, printed)
 
@@ -210,33 +209,21 @@ class Session:
         try:
             chunk = self._pipe.receive(self._deadline - time.monotonic())
             if self._closed.is_set():
-                raise _given_up()
+                raise ScriptFailure.CLOSED.error()
             if chunk is None:
                 self._exit_status = self._pipe.status(self._deadline - time.monotonic())
-                self.over = True
+                self.ended = True
                 self._pipe.close()
         except TimeoutError:
-            raise HostError(
-                HostState.TIMEOUT,
-                "script-timeout",
-                f"the script did not end within {self._deadline - self._began:.3g} s and was given up",
-            ) from None
+            raise script_timeout(self._deadline - self._started) from None
         return chunk
 
     def _count(self, chunk: Chunk) -> None:
         self._bytes += len(chunk.data)
         if self._bytes > self._limits.max_bytes:
-            raise HostError(
-                HostState.TRACE_FAILED,
-                "output-limit",
-                f"the script printed more than {self._limits.max_bytes} bytes and was given up",
-            )
+            raise output_limit(self._limits.max_bytes)
 
 
 def _pieces(chunk: Chunk) -> Iterator[Chunk]:
     for start in range(0, len(chunk.data), READ_SIZE):
         yield Chunk(chunk.stream, chunk.data[start : start + READ_SIZE])
-
-
-def _given_up() -> HostError:
-    return HostError(HostState.INTERRUPTED, "closed", "the script was given up before it ended")

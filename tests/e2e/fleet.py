@@ -43,7 +43,7 @@ IDLE = ("victim", "shot", "empty")
 FAILING = {
     "down": ("unreachable", "", "no route"),
     "closed": ("unreachable", "connection-refused", "refused"),
-    "mute": ("unreachable", "banner-timeout", "nothing said a word"),
+    "mute": ("unreachable", "banner-timeout", "no SSH banner"),
     "stranger": ("auth-failed", "auth-failed", "login as root refused"),
     "changed": ("host-key", "", "host key"),
     "unknown": ("host-key", "", "host key"),

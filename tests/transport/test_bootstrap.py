@@ -1,4 +1,4 @@
-"""The bootstrap under the shells that nodes have, and the controller's half over any cut of the stream."""
+"""The bootstrap in the shells that nodes have, and the controller's half with the stream cut at any byte."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleettrace.errors import HostState
-from fleettrace.transport.bootstrap import NOISE_LIMIT, Ending, Handshake, argv, command_line, frame, readable
+from fleettrace.transport.bootstrap import NOISE_LIMIT, EndDetector, Handshake, argv, command_line, frame, readable
 from fleettrace.transport.interface import Become, Chunk, Stream
 from tests.transport.running import failing
 
@@ -39,22 +39,22 @@ class TestReceiver:
         script = b"#!/bin/sh\nprintf 'a\\0\\377\\n\\n'\necho \"it's\" >&2\nexit 3\n\n"
         assert receive(words, frame(script)) == (b"a\0\xff\n\n", b"it's\n", 3)
 
-    def test_takes_bytes_that_are_no_text(self, words: list[str]) -> None:
+    def test_takes_bytes_that_are_not_text(self, words: list[str]) -> None:
         assert receive(words, frame(b"printf %s '\xff\xc3\xa9\xe2\x82'")) == (b"\xff\xc3\xa9\xe2\x82", b"", 0)
 
-    def test_swallows_what_comes_before_the_header(self, words: list[str]) -> None:
+    def test_skips_lines_before_the_header(self, words: list[str]) -> None:
         assert receive(words, b"pass word\\\n\n" + frame(b"echo here")) == (b"here\n", b"", 0)
 
     def test_leaves_standard_input_to_the_script(self, words: list[str]) -> None:
         assert receive(words, frame(b"cat; echo over")) == (b"over\n", b"", 0)
 
-    def test_stays_for_another_script_when_told_a_word(self, words: list[str]) -> None:
+    def test_waits_for_another_script_with_a_token(self, words: list[str]) -> None:
         over = b"fleettrace-over w0rd 3\n"
         assert receive(words, frame(b"echo one; exit 3", "w0rd")) == (b"one\n" + over, over, 3)
 
-    @pytest.mark.parametrize("kept", [0, 10, 20, -1])
-    def test_does_not_run_a_part_of_a_script(self, words: list[str], kept: int) -> None:
-        assert receive(words, frame(b"echo one\necho two\n")[:kept]) == (b"", b"", 97)
+    @pytest.mark.parametrize("end", [0, 10, 20, -1])
+    def test_does_not_run_part_of_a_script(self, words: list[str], end: int) -> None:
+        assert receive(words, frame(b"echo one\necho two\n")[:end]) == (b"", b"", 97)
 
     def test_takes_a_large_script(self, words: list[str]) -> None:
         assert receive(words, frame(b"# filler\n" * 30_000 + b"echo end")) == (b"end\n", b"", 0)
@@ -88,7 +88,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     rest=st.binary(max_size=60),
     cuts=st.lists(st.integers(0, 200), max_size=8),
 )
-def test_finds_the_marker_wherever_the_stream_is_cut(noise: bytes, rest: bytes, cuts: list[int]) -> None:
+def test_finds_the_marker_in_any_chunks(noise: bytes, rest: bytes, cuts: list[int]) -> None:
     handshake = Handshake(None, b"script")
     assert handshake.opening() == b"script"
     for stream in Stream:
@@ -99,7 +99,7 @@ def test_finds_the_marker_wherever_the_stream_is_cut(noise: bytes, rest: bytes, 
 
 
 @given(cuts=st.lists(st.integers(0, 80), max_size=8))
-def test_gives_the_password_once_and_when_asked(cuts: list[int]) -> None:
+def test_sends_the_password_once_when_asked(cuts: list[int]) -> None:
     handshake = Handshake(Become("s3cret"), b"script")
     assert handshake.opening() == b""
     traced = b"+ sh -c '... [fleettrace-sudo]'\n\nfleettrace-shell\n"
@@ -119,34 +119,34 @@ def test_gives_the_password_once_and_when_asked(cuts: list[int]) -> None:
     late=st.binary(max_size=20),
     cuts=st.lists(st.integers(0, 200), max_size=8),
 )
-def test_finds_the_end_wherever_the_stream_is_cut(printed: bytes, status: int, late: bytes, cuts: list[int]) -> None:
-    sign = b"fleettrace-over w0rd "
-    # What is around one that is taken out may make another one.
-    while sign in printed:
-        printed = printed.replace(sign, b"")
-    ending = Ending("w0rd")
+def test_finds_the_end_in_any_chunks(printed: bytes, status: int, late: bytes, cuts: list[int]) -> None:
+    marker = b"fleettrace-over w0rd "
+    # The bytes around a removed marker may form another one.
+    while marker in printed:
+        printed = printed.replace(marker, b"")
+    detector = EndDetector("w0rd")
     for stream in Stream:
-        assert ending.status is None
-        whole = printed + sign + b"%d\n" % status
-        seen = b"".join(ending.feed(Chunk(stream, piece)) for piece in pieces(whole + late, cuts))
+        assert detector.status is None
+        complete = printed + marker + b"%d\n" % status
+        seen = b"".join(detector.feed(Chunk(stream, piece)) for piece in pieces(complete + late, cuts))
         assert seen == printed
-    assert ending.status == status
+    assert detector.status == status
 
 
-def test_lets_through_at_once_what_cannot_be_the_end() -> None:
-    ending = Ending("w0rd")
+def test_holds_back_no_other_output() -> None:
+    detector = EndDetector("w0rd")
     for text in (b"a slice\n", b"fleettrace-over other 0\n", b"f\n"):
-        assert ending.feed(Chunk(Stream.OUT, text)) == text
+        assert detector.feed(Chunk(Stream.OUT, text)) == text
 
 
-def test_asked_twice_is_a_wrong_password() -> None:
+def test_second_prompt_means_a_wrong_password() -> None:
     handshake = Handshake(Become("s3cret"), b"script")
     list(handshake.feed(Chunk(Stream.ERR, b"\nfleettrace-shell\n[fleettrace-sudo]")))
     with failing("become-wrong-password", "become-failed"):
         list(handshake.feed(Chunk(Stream.ERR, b"\nSorry, try again.\n[fleettrace-sudo]")))
 
 
-def test_endures_only_so_much_noise() -> None:
+def test_limits_the_noise_of_a_login_shell() -> None:
     handshake = Handshake(None, b"script")
     list(handshake.feed(Chunk(Stream.OUT, b"x" * NOISE_LIMIT)))
     with failing("shell-noise", "unreachable"):
@@ -154,7 +154,7 @@ def test_endures_only_so_much_noise() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    ("printed", "code"),
     [
         (b"fleettrace-no-sudo\n", "become-no-sudo"),
         (b"sudo: a password is required\n", "become-password-required"),
@@ -165,13 +165,13 @@ def test_endures_only_so_much_noise() -> None:
         (b"sudo: something \x1b[31melse\n", "become-failed"),
     ],
 )
-def test_knows_the_words_of_sudo(words: bytes, code: str) -> None:
+def test_names_the_failures_of_sudo(printed: bytes, code: str) -> None:
     handshake = Handshake(Become(), b"script")
-    list(handshake.feed(Chunk(Stream.ERR, b"fleettrace-no-sudo\n\nfleettrace-shell\n" + words)))
+    list(handshake.feed(Chunk(Stream.ERR, b"fleettrace-no-sudo\n\nfleettrace-shell\n" + printed)))
     failure = handshake.failure(1)
     assert (failure.state, failure.code) == (HostState.BECOME_FAILED, code)
     assert "\x1b" not in failure.message
 
 
-def test_what_a_node_prints_is_harmless() -> None:
+def test_readable_escapes_and_shortens() -> None:
     assert readable(b"a\x1b[31m\nb\xff\t" + b"c" * 300, 20) == "a\\x1b[31m b\N{REPLACEMENT CHARACTER} cccc..."

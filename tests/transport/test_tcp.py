@@ -1,4 +1,4 @@
-"""A controller that is too busy to keep its own connect timeout says so of itself, and of no host."""
+"""Connecting over TCP."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import time
 import pytest
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.transport.fabric.tcp import dial
+from fleettrace.transport.fabric.tcp import connect_tcp
 
 
-def test_a_connection_that_is_tried_too_late() -> None:
-    with pytest.raises(HostError, match="is the controller busy") as caught:
-        dial("127.0.0.1", 1, time.monotonic() - 1)
+def test_late_attempt_blames_the_controller() -> None:
+    with pytest.raises(HostError, match="is the controller overloaded") as caught:
+        connect_tcp("127.0.0.1", 1, time.monotonic() - 1)
     assert (caught.value.state, caught.value.code) == (HostState.UNREACHABLE, "connect-timeout")

@@ -1,4 +1,4 @@
-"""One connection per bastion, whoever asks first: hosts behind it share it, across threads."""
+"""Connections to bastions: one each, opened by the first host that needs it and shared across threads."""
 
 from __future__ import annotations
 
@@ -10,63 +10,69 @@ from concurrent.futures import Future
 import paramiko
 from fabric import Connection
 
-from fleettrace.errors import HostError, HostState
+from fleettrace.errors import HostError
+from fleettrace.transport.exhaustion import exhaustion_error
 from fleettrace.transport.fabric.login import hang_up
 from fleettrace.transport.fabric.tunnel import Tunnel
-from fleettrace.transport.shortage import shortage
-from fleettrace.transport.ssh_config import Route
+from fleettrace.transport.ssh_config import LoginOptions
+from fleettrace.transport.ssh_errors import SshFailure, on_bastion
 
 __all__ = ["Bastions"]
 
-Opener = Callable[[Route, float], Connection]
-"""Logs in to a route before a deadline."""
+# RFC 4254, section 5.1.
+_ADMINISTRATIVELY_PROHIBITED = 1
+
+Opener = Callable[[LoginOptions, float], Connection]
+"""Logs in to a bastion before a deadline."""
 
 
 class Bastions:
-    """A pool of connections by route. A failure is everybody's who waited for it, and then forgotten."""
+    """A pool of connections, by the options of their login.
+
+    All hosts that wait for a login get its failure; the next host tries again.
+    """
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
         self._lock = threading.Lock()
-        self._connections: dict[Route, Future[Connection]] = {}
+        self._connections: dict[LoginOptions, Future[Connection]] = {}
         self._closed = False
 
-    def channel(self, hop: Route, host: str, port: int, deadline: float) -> Tunnel:
-        """A way through the bastion `hop` to a host. Raises `HostError` that names the bastion."""
+    def tunnel(self, bastion: LoginOptions, host: str, port: int, deadline: float) -> Tunnel:
+        """Open a tunnel through `bastion` to a host. Raises `HostError`, which names the bastion."""
         try:
-            connection = self._connection(hop, deadline)
+            connection = self._connection(bastion, deadline)
         except TimeoutError:
-            raise _failed(
-                "bastion-timeout", f"bastion {hop.address} was not reached within the connect timeout"
+            raise SshFailure.BASTION_TIMEOUT.error(
+                f"bastion {bastion.address} did not answer within the connect timeout"
             ) from None
         except HostError as error:
-            code = error.code if error.code.startswith("bastion-") else f"bastion-{error.code}"
-            raise HostError(error.state, code, f"bastion {hop.address}: {error.message}") from None
+            raise on_bastion(f"bastion {bastion.address}", error) from None
         try:
-            left = max(0.01, deadline - time.monotonic())
+            remaining = max(0.01, deadline - time.monotonic())
             return Tunnel(
-                connection.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=left)
+                connection.transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=remaining)
             )
         except Exception as error:
-            raise _explain(error, hop, f"{host}:{port}", deadline) from None
+            raise _tunnel_error(error, bastion, f"{host}:{port}", deadline) from None
 
-    def _connection(self, hop: Route, deadline: float) -> Connection:
+    def _connection(self, bastion: LoginOptions, deadline: float) -> Connection:
         with self._lock:
-            future = self._connections.get(hop)
+            future = self._connections.get(bastion)
             mine = future is None or _is_dead(future)
             if future is None or mine:
-                future = self._connections[hop] = Future()
+                future = self._connections[bastion] = Future()
         if mine:
-            self._open(hop, future, deadline)
+            self._open(bastion, future, deadline)
         return future.result(timeout=max(0.0, deadline - time.monotonic()))
 
-    def _open(self, hop: Route, future: Future[Connection], deadline: float) -> None:
+    def _open(self, bastion: LoginOptions, future: Future[Connection], deadline: float) -> None:
         try:
-            connection = self._opener(hop, deadline)
+            connection = self._opener(bastion, deadline)
         except BaseException as error:
             with self._lock:
-                if self._connections.get(hop) is future:
-                    del self._connections[hop]
+                if self._connections.get(bastion) is future:
+                    del self._connections[bastion]
             future.set_exception(error)
             return
         with self._lock:
@@ -76,7 +82,7 @@ class Bastions:
         future.set_result(connection)
 
     def close(self) -> None:
-        """Close them all."""
+        """Close all connections."""
         with self._lock:
             self._closed = True
             futures = list(self._connections.values())
@@ -90,23 +96,14 @@ def _is_dead(future: Future[Connection]) -> bool:
     return future.done() and future.exception() is None and not future.result().is_connected
 
 
-def _explain(error: Exception, hop: Route, there: str, deadline: float) -> HostError:
-    # RFC 4254, 5.1: 1 is "administratively prohibited", 2 "connect failed".
-    if isinstance(error, paramiko.ChannelException) and error.code == 1:
-        return _failed(
-            "bastion-forbids",
-            f"bastion {hop.address} does not forward to {there}: AllowTcpForwarding and PermitOpen of its sshd",
-        )
+def _tunnel_error(error: Exception, bastion: LoginOptions, host: str, deadline: float) -> HostError:
+    subject = f"bastion {bastion.address}"
+    if isinstance(error, paramiko.ChannelException) and error.code == _ADMINISTRATIVELY_PROHIBITED:
+        return SshFailure.BASTION_FORBIDS.error(f"{subject} does not forward to {host}")
     if isinstance(error, paramiko.ChannelException):
-        return _failed("bastion-no-route", f"bastion {hop.address} cannot reach {there}: is the host up?")
-    if ours := shortage(error):
-        return ours
+        return SshFailure.BASTION_NO_ROUTE.error(f"{subject} cannot reach {host}")
+    if exhausted := exhaustion_error(error):
+        return exhausted
     if time.monotonic() >= deadline:
-        return _failed(
-            "bastion-no-answer", f"bastion {hop.address} got no answer from {there} within the connect timeout"
-        )
-    return _failed("bastion-lost", f"the connection to bastion {hop.address} broke")
-
-
-def _failed(code: str, message: str) -> HostError:
-    return HostError(HostState.UNREACHABLE, code, message)
+        return SshFailure.BASTION_NO_ANSWER.error(f"{subject} got no answer from {host} within the connect timeout")
+    return SshFailure.BASTION_LOST.error(f"the connection to {subject} broke")

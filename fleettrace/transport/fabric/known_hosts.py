@@ -1,7 +1,7 @@
-"""known_hosts as OpenSSH reads it: names, wildcards, hashed names, ports, revoked keys.
+"""Read known_hosts as OpenSSH does: names, wildcards, hashed names, ports, revoked keys.
 
-paramiko's reader compares each line with all those before it (10,000 hosts take minutes) and knows neither wildcards
-nor markers. Here a file is read once, its plain names are a dictionary, and keys stay text until a host needs them.
+paramiko's reader compares each line with all lines before it (minutes for 10,000 hosts) and supports neither wildcards
+nor markers. This one reads a file once, puts plain names into a dictionary, and keeps keys as text until their use.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ __all__ = ["HostKey", "KnownHosts", "append"]
 
 @dataclass(frozen=True, slots=True)
 class HostKey:
-    """One line's key: its type (`ssh-ed25519`), the key in base64, and where it stands (`file:line`)."""
+    """The key of one line: its type (`ssh-ed25519`), the key in base64, and the line (`where`, as `file:line`)."""
 
     type: str
     base64: str
     where: str
     marker: str = ""
-    """`@revoked`, `@cert-authority`, or nothing."""
+    """`@revoked`, `@cert-authority`, or empty."""
 
 
 @dataclass(slots=True)
 class KnownHosts:
-    """One file, read. `KnownHosts()` knows nobody."""
+    """The entries of one file. `KnownHosts()` has none."""
 
     _plain: dict[str, list[HostKey]] = field(default_factory=dict)
     _hashed: list[tuple[bytes, bytes, HostKey]] = field(default_factory=list)
@@ -40,7 +40,7 @@ class KnownHosts:
 
     @classmethod
     def read(cls, path: Path) -> KnownHosts:
-        """Read a file. As with OpenSSH, one that cannot be read knows nobody, and a bad line is passed over."""
+        """Read a file. As in OpenSSH, a file that cannot be read has no entries, and a bad line is ignored."""
         known = cls()
         try:
             text = path.read_text(errors="replace")
@@ -51,7 +51,7 @@ class KnownHosts:
         return known
 
     def learn(self, name: str, type_: str, key: str, where: str) -> None:
-        """Know a host's key from now on."""
+        """Add an entry, in memory only."""
         self._plain.setdefault(name.lower(), []).append(HostKey(type_, key, where))
 
     def _add(self, fields: list[str], where: str) -> None:
@@ -80,30 +80,32 @@ class KnownHosts:
                 self._plain.setdefault(name, []).append(entry)
 
     def lookup(self, name: str) -> list[HostKey]:
-        """The lines about a host: `name`, or `[name]:port` where the port is not 22."""
+        """Return the entries of a host; `name` is `[host]:port` where the port is not 22."""
         name = name.lower()
         found = list(self._plain.get(name, ()))
         data = name.encode()
         found += [key for salt, digest, key in self._hashed if hmac.digest(salt, data, hashlib.sha1) == digest]
-        for wanted, unwanted, key in self._patterns:
-            if any(pattern.match(name) for pattern in wanted) and not any(pattern.match(name) for pattern in unwanted):
+        for included, excluded, key in self._patterns:
+            if any(pattern.match(name) for pattern in included) and not any(
+                pattern.match(name) for pattern in excluded
+            ):
                 found.append(key)
         return found
 
 
 def append(path: Path, name: str, type_: str, key: str, *, hashed: bool) -> None:
-    """Add a host's key at the end of a known_hosts file, which is made if need be. Raises OSError.
+    """Append a host's key to a known_hosts file, which is created if it does not exist. Raises OSError.
 
-    One write in append mode: another run, or an ssh, that adds a key at the same time does not mix its line with this.
+    It is one write in append mode, so that the lines of two runs, or of a run and an `ssh`, do not mix.
     """
     name = _hashed(name.lower()) if hashed else name.lower()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         size = os.fstat(file).st_size
-        cut = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+        unfinished = size > 0 and os.pread(file, 1, size - 1) != b"\n"
         line = f"{name} {type_} {key}\n".encode()
-        os.write(file, b"\n" + line if cut else line)
+        os.write(file, b"\n" + line if unfinished else line)
     finally:
         os.close(file)
 

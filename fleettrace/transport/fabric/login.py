@@ -1,7 +1,7 @@
-"""Logging in with fabric: one deadline over TCP, greeting, key exchange and authentication together.
+"""Log in with fabric: one deadline covers the SSH banner, the key exchange and the authentication.
 
-fabric's Connection carries the configuration and authenticates; everything it would decide on its own (host keys, keys
-to try, files to read, bastions) it is told. Imported when the first connection is made: fabric takes long to load.
+fabric's Connection carries the configuration and authenticates. What it would decide by itself (host keys, keys to try,
+files to read, bastions) is decided here. Imported with the first connection, because fabric takes long to load.
 """
 
 from __future__ import annotations
@@ -17,70 +17,77 @@ import paramiko
 from fabric import Config, Connection
 from paramiko.packet import Packetizer
 
-from fleettrace.errors import HostError, HostState
+from fleettrace.errors import HostError
 from fleettrace.transport.bootstrap import readable
+from fleettrace.transport.exhaustion import exhaustion_error
 from fleettrace.transport.fabric.keys import HostKeyCheck, KeyRing
 from fleettrace.transport.fabric.tunnel import HANDLERS
-from fleettrace.transport.shortage import shortage
-from fleettrace.transport.ssh_config import Route
+from fleettrace.transport.ssh_config import LoginOptions
+from fleettrace.transport.ssh_errors import (
+    SshFailure,
+    auth_failed,
+    auth_nothing,
+    connection_broke,
+    no_common_algorithm,
+)
 
-__all__ = ["Link", "hang_up", "login"]
+__all__ = ["hang_up", "login"]
 
 _KEEPALIVE_SECONDS = 15
 
-_READ_AHEAD = 32 * 1024
-"""Bytes: what OpenSSH puts into one packet at most."""
+_READ_SIZE = 32 * 1024
+"""Bytes: the most that OpenSSH puts into one packet."""
 
 _CONFIG = Config(lazy=True, ssh_config=paramiko.SSHConfig())
-"""Shared, for to make one takes longer than a key exchange; lazy, for fabric's configuration files are none of ours."""
+"""Shared, because making one takes longer than a key exchange; lazy, so that fabric reads none of its own files."""
 
 
 class _Packets(Packetizer):
-    """Closes so that a blocked reader notices at once, and needs no timer thread: the login has a deadline.
+    """A packetizer that wakes a blocked reader when it closes, and needs no timer thread: the login has a deadline.
 
-    A socket is only shut down, and closed by the reader when it has noticed. Closed under it, its number may be another
-    file's before the reader polls it.
+    It only shuts a socket down, and the reader closes it when it has noticed. If this closed the socket, the kernel
+    could give its number to another file before the reader polls it.
     """
 
-    def __init__(self, link: Any) -> None:
-        super().__init__(_ReadAhead(link))  # type: ignore[arg-type]
-        self._link = link
+    def __init__(self, sock: Any) -> None:
+        super().__init__(_ReadAhead(sock))  # type: ignore[arg-type]
+        self._sock = sock
 
     def start_handshake(self, timeout: float) -> None:
         pass
 
     def close(self) -> None:
-        if not isinstance(self._link, socket.socket):
+        if not isinstance(self._sock, socket.socket):
             super().close()
             return
         with contextlib.suppress(OSError):
-            self._link.shutdown(socket.SHUT_RDWR)
+            self._sock.shutdown(socket.SHUT_RDWR)
 
 
 class _ReadAhead:
-    """A socket that is asked for much at a time: paramiko reads each packet in two or three small pieces."""
+    """A socket that is read in large pieces, because paramiko reads each packet in two or three small ones."""
 
-    def __init__(self, link: Any) -> None:
-        self._receive = link.recv
-        self.send = link.send
-        self.close = link.close
+    def __init__(self, sock: Any) -> None:
+        self._receive = sock.recv
+        self.send = sock.send
+        self.close = sock.close
         self._ahead = b""
 
     def recv(self, size: int) -> bytes:
-        """As a socket's. Only one thread receives."""
-        data = self._ahead or self._receive(_READ_AHEAD)
+        """As `socket.recv`. Only one thread receives."""
+        data = self._ahead or self._receive(_READ_SIZE)
         self._ahead = data[size:]
         return data[:size]
 
 
 class _Connection(Connection):  # type: ignore[misc]
-    """fabric's, whose attributes are its own: fabric writes them into the configuration, and looks all through it."""
+    """fabric's Connection with plain attributes: fabric's own writes each one into its configuration, which is slow."""
 
     __setattr__ = object.__setattr__
 
 
-class Link(paramiko.Transport):
-    """paramiko's transport, without waking ten times a second to see whether it was closed."""
+class _SshTransport(paramiko.Transport):
+    """paramiko's transport, which checks ten times less often whether it was closed: `_Packets` wakes it."""
 
     _active_check_timeout = 5.0
     _channel_handler_table = HANDLERS
@@ -89,68 +96,75 @@ class Link(paramiko.Transport):
         super().__init__(sock, packetizer_class=_Packets, **options)
 
 
-def login(route: Route, sock: Any, keys: KeyRing, deadline: float) -> Connection:
-    """Log in over `sock` (a socket or a bastion's channel) before `deadline`.
+def login(options: LoginOptions, sock: Any, keys: KeyRing, deadline: float) -> Connection:
+    """Log in over `sock` (a socket, or a bastion's channel) before `deadline` (of `time.monotonic`).
 
-    Raises `HostError` (`unreachable`, `host-key`, `auth-failed`); `sock` is closed then.
+    Raises `HostError` (`unreachable`, `host-key`, `auth-failed`), with `sock` closed.
     """
-    check = HostKeyCheck(route, keys)
-    links: list[Link] = []
+    check = HostKeyCheck(options, keys)
+    transports: list[_SshTransport] = []
 
-    def link(sock: Any, **options: Any) -> Link:
-        made = Link(sock, **options)
-        made.banner_timeout = made.handshake_timeout = made.auth_timeout = _left(deadline)
-        security = made.get_security_options()
+    def make_transport(sock: Any, **arguments: Any) -> _SshTransport:
+        transport = _SshTransport(sock, **arguments)
+        transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = _remaining(deadline)
+        security = transport.get_security_options()
         security.key_types = check.preferred(tuple(security.key_types))
-        # Where these are agreed on, there is no MAC to compare: paramiko does that byte by byte, in Python.
+        # GCM first: it needs no MAC, which paramiko compares byte by byte in Python.
         security.ciphers = tuple(sorted(security.ciphers, key=lambda name: "gcm" not in name))
-        links.append(made)
-        return made
+        transports.append(transport)
+        return transport
 
-    connection = _connection(route, sock, link, _Login(route, keys, deadline), _left(deadline))
+    strategy = _AuthStrategy(options, keys, deadline)
+    connection = _connection(options, sock, make_transport, strategy, _remaining(deadline))
     connection.client.set_missing_host_key_policy(check)
     try:
         connection.open()
-        links[0].set_keepalive(_KEEPALIVE_SECONDS)
+        transports[0].set_keepalive(_KEEPALIVE_SECONDS)
         return connection
     except Exception as error:
         hang_up(connection)
         with contextlib.suppress(Exception):
             sock.close()
-        raise _explain(error, route, links[0] if links else None, deadline) from None
+        raise _login_error(error, options, transports[0] if transports else None, deadline) from None
 
 
 def hang_up(connection: Connection) -> None:
     """Close a connection, in whatever state. Safe from another thread, and more than once."""
-    # What closing says to a peer that is gone already fails in many ways, and matters in none.
+    # Closing tells the peer, which fails in many ways where the peer is gone; none of them matters.
     with contextlib.suppress(Exception):
         connection.client.close()
 
 
-def _connection(route: Route, sock: Any, factory: Callable[..., Link], strategy: _Login, timeout: float) -> Connection:
+def _connection(
+    options: LoginOptions,
+    sock: Any,
+    make_transport: Callable[..., _SshTransport],
+    strategy: _AuthStrategy,
+    timeout: float,
+) -> Connection:
     return _Connection(
-        route.host,
-        user=route.user,
-        port=route.port,
+        options.host,
+        user=options.user,
+        port=options.port,
         config=_CONFIG,
         gateway=False,
         connect_kwargs={
             "sock": sock,
             "timeout": timeout,
-            "transport_factory": factory,
+            "transport_factory": make_transport,
             "auth_strategy": strategy,
         },
     )
 
 
-class _Login:
+class _AuthStrategy:
     """paramiko's AuthStrategy, which remembers what it tried.
 
-    First the inventory's key and password, then ssh_config's (or the default) keys, then the agent's.
+    The order: the inventory's key and password, ssh_config's keys (or the default ones), then the agent's.
     """
 
-    def __init__(self, route: Route, keys: KeyRing, deadline: float) -> None:
-        self._route = route
+    def __init__(self, options: LoginOptions, keys: KeyRing, deadline: float) -> None:
+        self._options = options
         self._keys = keys
         self._deadline = deadline
         self._tried: list[str] = []
@@ -159,15 +173,15 @@ class _Login:
         self._accepted: list[str] = []
 
     def authenticate(self, transport: paramiko.Transport) -> list[str]:
-        """Called by paramiko after the host's key was accepted. Raises `HostError` (`auth-failed`, `unreachable`)."""
-        for words, proof in self._proofs():
-            if (left := self._deadline - time.monotonic()) <= 0:
+        """Log in, after paramiko accepted the host key. Raises `HostError` (`auth-failed`, `unreachable`)."""
+        for name, credential in self._credentials():
+            if (remaining := self._deadline - time.monotonic()) <= 0:
                 break
-            transport.auth_timeout = left
-            self._tried.append(words)
+            transport.auth_timeout = remaining
+            self._tried.append(name)
             try:
-                # A non-empty answer: accepted, and another proof is asked for.
-                self._accepted = self._offer(transport, proof)
+                # A list that is not empty: sshd accepts this one, and asks for another of these kinds.
+                self._accepted = self._offer(transport, credential)
                 if not self._accepted:
                     return []
             except paramiko.BadAuthenticationType as error:
@@ -175,35 +189,35 @@ class _Login:
             except paramiko.SSHException:
                 pass
             if not transport.is_active():
-                raise self._refused("; then it closed the connection (MaxAuthTries?)")
+                raise self._refused(closed=True)
         if time.monotonic() >= self._deadline:
-            raise HostError(HostState.UNREACHABLE, "auth-timeout", "login was not answered within the connect timeout")
-        raise self._problem or self._refused("")
+            raise SshFailure.AUTH_TIMEOUT.error()
+        raise self._problem or self._refused(closed=False)
 
-    def _offer(self, transport: paramiko.Transport, proof: paramiko.PKey | str) -> list[str]:
-        if isinstance(proof, str):
-            return transport.auth_password(self._route.user, proof)
-        return transport.auth_publickey(self._route.user, proof)
+    def _offer(self, transport: paramiko.Transport, credential: paramiko.PKey | str) -> list[str]:
+        if isinstance(credential, str):
+            return transport.auth_password(self._options.user, credential)
+        return transport.auth_publickey(self._options.user, credential)
 
-    def _proofs(self) -> Iterator[tuple[str, paramiko.PKey | str]]:
+    def _credentials(self) -> Iterator[tuple[str, paramiko.PKey | str]]:
         yield from self._inventory_key()
-        if self._route.password is not None:
-            yield "the password", self._route.password
-        # Chained, not listed: the agent is asked when the files' keys were refused, and stays open while it signs.
-        for words, key in chain(self._file_keys(), self._agent_keys()):
+        if self._options.password is not None:
+            yield "the password", self._options.password
+        # A chain and not a list: it asks the agent only after the files' keys, and keeps it open while it signs.
+        for name, key in chain(self._file_keys(), self._agent_keys()):
             if key.asbytes() not in self._offered:
                 self._offered.add(key.asbytes())
-                yield words, key
+                yield name, key
 
     def _inventory_key(self) -> Iterator[tuple[str, paramiko.PKey]]:
-        path = self._route.key_file
+        path = self._options.key_file
         if path is None:
             return
         try:
-            key = self._keys.private_key(path, self._route.certificates)
+            key = self._keys.private_key(path, self._options.certificates)
         except HostError as error:
-            # An agent may hold the same key without its passphrase; nothing else can be made good.
-            if error.code != "key-passphrase":
+            # An agent may hold the same key without its passphrase. Any other fault ends the login.
+            if error.code != SshFailure.KEY_PASSPHRASE.code:
                 raise
             self._problem = error
             return
@@ -211,15 +225,15 @@ class _Login:
         yield f"key {path}", key
 
     def _file_keys(self) -> Iterator[tuple[str, paramiko.PKey]]:
-        for path in self._route.identities:
+        for path in self._options.identities:
             try:
-                yield f"key {path}", self._keys.private_key(path, self._route.certificates)
+                yield f"key {path}", self._keys.private_key(path, self._options.certificates)
             except HostError as error:
-                if error.code != "key-missing" and self._problem is None:
+                if error.code != SshFailure.KEY_MISSING.code and self._problem is None:
                     self._problem = error
 
     def _agent_keys(self) -> Iterator[tuple[str, paramiko.PKey]]:
-        if not self._route.use_agent:
+        if not self._options.use_agent:
             return
         agent = paramiko.Agent()
         try:
@@ -230,60 +244,42 @@ class _Login:
         finally:
             agent.close()
 
-    def _refused(self, end: str) -> HostError:
+    def _refused(self, *, closed: bool) -> HostError:
         if not self._tried:
-            return HostError(
-                HostState.AUTH_FAILED,
-                "auth-nothing",
-                f"there is no key, agent or password to log in with as {self._route.user}: "
-                "set `ansible_ssh_private_key_file`, or `ssh-add` a key to an agent",
-            )
-        accepts = f"; it accepts {', '.join(self._accepted)}" if self._accepted else ""
-        return HostError(
-            HostState.AUTH_FAILED,
-            "auth-failed",
-            f"login as {self._route.user} refused, tried {', '.join(self._tried)}{accepts}{end}: "
-            "check `ansible_user` and that its authorized_keys there holds the key",
-        )
+            return auth_nothing(self._options.user)
+        return auth_failed(self._options.user, self._tried, self._accepted, closed=closed)
 
 
-def _explain(error: Exception, route: Route, link: Link | None, deadline: float) -> HostError:
-    """paramiko tells its failures apart by their text alone, so the stage that was reached has the first word."""
+def _login_error(
+    error: Exception, options: LoginOptions, transport: _SshTransport | None, deadline: float
+) -> HostError:
+    """Return why a login failed.
 
-    def failed(code: str, message: str) -> HostError:
-        return HostError(HostState.UNREACHABLE, code, message)
-
+    paramiko's errors differ in their texts alone, so the stage of the login that was reached decides first.
+    """
     if isinstance(error, HostError):
         return error
-    if ours := shortage(error):
-        return ours
-    greeted = link is not None and link.remote_version != ""
-    agreed = link is not None and link.initial_kex_done
+    if exhausted := exhaustion_error(error):
+        return exhausted
+    greeted = transport is not None and transport.remote_version != ""
+    agreed = transport is not None and transport.initial_kex_done
     if time.monotonic() >= deadline or isinstance(error, TimeoutError):
         if not greeted:
-            return failed(
-                "banner-timeout", "connected, but nothing said a word of SSH within the connect timeout: is that sshd?"
-            )
-        stage = "auth" if agreed else "kex"
-        return failed(f"{stage}-timeout", "the login did not end within the connect timeout: is the host overloaded?")
+            return SshFailure.BANNER_TIMEOUT.error()
+        return (SshFailure.AUTH_TIMEOUT if agreed else SshFailure.KEX_TIMEOUT).error()
+    text = readable(str(error).encode())
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
-        return failed("no-common-algorithm", f"no algorithm in common with its sshd: {readable(str(error).encode())}")
-    text = str(error)
-    if "Indecipherable" in text or "Invalid SSH banner" in text:
-        return failed("not-ssh", "what answers there does not speak SSH: check `ansible_port`")
-    if not greeted and route.proxy_command is not None:
-        return failed("proxy-command-failed", "ssh_config's ProxyCommand ended before a greeting: run it by hand")
+        return no_common_algorithm(text)
+    if "Indecipherable" in str(error) or "Invalid SSH banner" in str(error):
+        return SshFailure.NOT_SSH.error()
+    if not greeted and options.proxy_command is not None:
+        return SshFailure.PROXY_COMMAND_FAILED.error()
     if not greeted:
-        return failed(
-            "banner-closed",
-            "connected, but closed before a greeting: sshd's MaxStartups (lower --forks), a firewall, or no sshd",
-        )
-    if isinstance(error, EOFError | OSError) or link is None or not link.is_active():
-        return failed(
-            "connection-lost", f"the connection broke during the login ({readable(text.encode()) or 'closed'})"
-        )
-    return failed("ssh-failed", f"the login failed: {readable(text.encode())}")
+        return SshFailure.BANNER_CLOSED.error()
+    if isinstance(error, EOFError | OSError) or transport is None or not transport.is_active():
+        return connection_broke(text)
+    return SshFailure.SSH_FAILED.error(f"the login failed ({text})")
 
 
-def _left(deadline: float) -> float:
+def _remaining(deadline: float) -> float:
     return max(0.01, deadline - time.monotonic())

@@ -1,4 +1,4 @@
-"""A TCP connection within a deadline: names, every address, and words for each way to fail."""
+"""Open a TCP connection within a deadline: DNS, every address of the host, and a code for each failure."""
 
 from __future__ import annotations
 
@@ -11,52 +11,64 @@ import threading
 import time
 from typing import Any
 
-from fleettrace.errors import HostError, HostState
-from fleettrace.transport.shortage import shortage
+from fleettrace.errors import HostError
+from fleettrace.transport.exhaustion import exhaustion_error
+from fleettrace.transport.ssh_errors import (
+    SshFailure,
+    connect_failed,
+    connect_timeout,
+    connection_refused,
+    dns_failed,
+    dns_timeout,
+    no_route,
+)
 
-__all__ = ["dial", "dial_by_command"]
+__all__ = ["connect_by_command", "connect_tcp"]
 
-# A peer that vanished is noticed after 15 + 3 * 5 seconds, by the kernel alone: no thread has to wake for it.
+# The kernel notices a peer that vanished after 15 + 3 * 5 seconds, without a thread that has to wake for it.
 _KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 30_000))
 
 _Address = tuple[int, Any]
 
 
-def dial(host: str, port: int, deadline: float) -> socket.socket:
+def connect_tcp(host: str, port: int, deadline: float) -> socket.socket:
     """Connect to any of the host's addresses before `deadline` (of `time.monotonic`).
 
     Raises `HostError` (`unreachable`).
     """
     addresses = _resolve(host, port, deadline)
-    failure = _failed(
-        "connect-timeout", "the connect timeout was over before a connection was tried: is the controller busy?"
+    failure = SshFailure.CONNECT_TIMEOUT.error(
+        "the connect timeout passed before the controller tried to connect", "is the controller overloaded?"
     )
     for number, (family, address) in enumerate(addresses):
-        left = deadline - time.monotonic()
-        if left <= 0:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             break
-        # Shared out, so that one address that swallows packets leaves time for the next.
         try:
-            link = socket.socket(family, socket.SOCK_STREAM)
+            sock = socket.socket(family, socket.SOCK_STREAM)
         except OSError as error:
-            raise _explain(error, port) from None
+            raise _connect_error(error, port) from None
         try:
-            link.settimeout(left / (len(addresses) - number))
-            link.connect(address)
-            _prepare(link)
-            return link
+            # Each address gets its share of the time, so that one that drops packets leaves some for the next.
+            sock.settimeout(remaining / (len(addresses) - number))
+            sock.connect(address)
+            _set_options(sock)
+            return sock
         except OSError as error:
-            link.close()
-            failure = _explain(error, port)
+            sock.close()
+            failure = _connect_error(error, port)
     raise failure
 
 
-def dial_by_command(command: str) -> socket.socket:
-    """Connect by ssh_config's ProxyCommand: a command whose standard input and output are the connection."""
+def connect_by_command(command: str) -> socket.socket:
+    """Start the ProxyCommand of ssh_config and return its standard input and output as a socket.
+
+    Raises `HostError` (`proxy-command-failed`).
+    """
     try:
         ours, theirs = socket.socketpair()
         with theirs:
-            # OpenSSH's way of running it, but for the user's own shell.
+            # As OpenSSH runs it, but in /bin/sh and not in the user's shell.
             process = subprocess.Popen(
                 ["/bin/sh", "-c", f"exec {command}"],
                 stdin=theirs.fileno(),
@@ -65,15 +77,17 @@ def dial_by_command(command: str) -> socket.socket:
                 start_new_session=True,
             )
     except OSError as error:
-        raise shortage(error) or _failed(
-            "proxy-command-failed", f"ssh_config's ProxyCommand cannot be started: {error.strerror or error}"
+        raise exhaustion_error(error) or SshFailure.PROXY_COMMAND_FAILED.error(
+            f"the ProxyCommand of ssh_config cannot be started ({error.strerror or error})"
         ) from None
     return _CommandSocket(ours, process)
 
 
 class _CommandSocket(socket.socket):
-    def __init__(self, link: socket.socket, process: subprocess.Popen[bytes]) -> None:
-        super().__init__(link.family, link.type, fileno=link.detach())
+    """A socket to a process, which ends when the socket is closed."""
+
+    def __init__(self, sock: socket.socket, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(sock.family, sock.type, fileno=sock.detach())
         self._process = process
 
     def close(self) -> None:
@@ -89,56 +103,57 @@ class _CommandSocket(socket.socket):
 def _resolve(host: str, port: int, deadline: float) -> list[_Address]:
     try:
         ipaddress.ip_address(host.partition("%")[0])
-        answer = _lookup(host, port)
+        answer = _getaddrinfo(host, port)
     except ValueError:
-        # The C library's resolver cannot be given a deadline, so it gets a thread to be late in.
-        box: queue.SimpleQueue[list[_Address] | OSError] = queue.SimpleQueue()
-        try:
-            threading.Thread(target=lambda: box.put(_lookup(host, port)), name=f"resolve {host}", daemon=True).start()
-        except RuntimeError as error:
-            raise shortage(error) or error from None
-        try:
-            answer = box.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            raise _failed("dns-timeout", "the name was not resolved in time: is the name server up?") from None
-    if isinstance(answer, OSError) and (ours := shortage(answer)):
-        raise ours
+        answer = _getaddrinfo_before(host, port, deadline)
+    if not isinstance(answer, OSError):
+        return answer
+    if exhausted := exhaustion_error(answer):
+        raise exhausted
     if isinstance(answer, socket.gaierror) and answer.errno == socket.EAI_AGAIN:
-        raise _failed("dns-timeout", f"the name {host} could not be asked for: is the name server up?")
-    if isinstance(answer, OSError):
-        raise _failed("dns-failed", f"the name {host} cannot be resolved ({answer.strerror}): set `ansible_host`")
-    return answer
+        raise dns_timeout(host)
+    raise dns_failed(host, answer.strerror)
 
 
-def _lookup(host: str, port: int) -> list[_Address] | OSError:
+def _getaddrinfo_before(host: str, port: int, deadline: float) -> list[_Address] | OSError:
+    """Run `_getaddrinfo` in a thread, because the C library's resolver takes no deadline."""
+    answers: queue.SimpleQueue[list[_Address] | OSError] = queue.SimpleQueue()
+    lookup = threading.Thread(target=lambda: answers.put(_getaddrinfo(host, port)), name=f"resolve {host}", daemon=True)
+    try:
+        lookup.start()
+    except RuntimeError as error:
+        raise exhaustion_error(error) or error from None
+    try:
+        return answers.get(timeout=max(0.0, deadline - time.monotonic()))
+    except queue.Empty:
+        raise dns_timeout(host) from None
+
+
+def _getaddrinfo(host: str, port: int) -> list[_Address] | OSError:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError:
-        return OSError(0, "no host name")
+        return OSError(0, "not a host name")
     except OSError as error:
         return error
     return [(family, address) for family, _, _, _, address in found]
 
 
-def _prepare(link: socket.socket) -> None:
-    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+def _set_options(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEPALIVE:
         if hasattr(socket, name):
-            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def _explain(error: OSError, port: int) -> HostError:
-    if ours := shortage(error):
-        return ours
+def _connect_error(error: OSError, port: int) -> HostError:
+    if exhausted := exhaustion_error(error):
+        return exhausted
     if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
-        return _failed("connect-timeout", f"no answer on port {port} within the connect timeout: is the host up?")
+        return connect_timeout(port)
     if error.errno == errno.ECONNREFUSED:
-        return _failed("connection-refused", f"connection refused on port {port}: is sshd running there?")
+        return connection_refused(port)
     if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EHOSTDOWN):
-        return _failed("no-route", f"no route ({error.strerror}): is the host up, and its network reachable from here?")
-    return _failed("connect-failed", f"cannot connect to port {port}: {error.strerror or error}")
-
-
-def _failed(code: str, message: str) -> HostError:
-    return HostError(HostState.UNREACHABLE, code, message)
+        return no_route(error.strerror)
+    return connect_failed(port, error.strerror or str(error))

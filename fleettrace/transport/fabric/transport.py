@@ -1,8 +1,8 @@
-"""SSH: fabric logs in, and the traffic goes over paramiko's raw channels in pieces of 32 KiB.
+"""The transport `ssh`: fabric logs in, and the output is read from paramiko's channels in pieces of 32 KiB.
 
-fabric's own `run` looks for output every 10 ms and reads 1,000 bytes at a time, which costs many times as much. Here a
-reader sleeps until either stream has something, at most until its deadline. Nothing of fabric or paramiko is
-imported before the first connection.
+fabric's own `run` polls for output every 10 ms and reads 1,000 bytes at a time, which costs many times as much CPU.
+Here a reader sleeps until a stream has data or its deadline passes. fabric and paramiko are imported with the first
+connection.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import time
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from fleettrace.errors import HostError, HostState
 from fleettrace.transport.bootstrap import command_line
+from fleettrace.transport.exhaustion import exhaustion_error
 from fleettrace.transport.interface import Chunk, Limits, Stream, Target
 from fleettrace.transport.session import READ_SIZE, Session, Sessions
-from fleettrace.transport.shortage import shortage
+from fleettrace.transport.ssh_errors import SshFailure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
     from fleettrace.transport.fabric.bastions import Bastions
     from fleettrace.transport.fabric.keys import KeyRing
-    from fleettrace.transport.ssh_config import Configs, Route
+    from fleettrace.transport.ssh_config import LoginOptions, SshConfigCache
 
 __all__ = ["SshTransport"]
 
 _LOGINS_AT_ONCE = 128
-"""Key exchanges and authentications under way: of 500 at once, on two CPUs, some were not answered within a minute.
-Where one takes 2 s for the way alone, that is 64 hosts a second."""
+"""Key exchanges and authentications at a time. Of 500 at once, on two CPUs, some took more than a minute. Where the
+round trips of one login take 2 s, this still logs in to 64 hosts a second."""
 _STALE_SECONDS = 5.0
-"""Far below a LoginGraceTime that anybody sets: sshd_config(5) has 120 s."""
+"""The age up to which a connection is used for a login: far below sshd's LoginGraceTime, 120 s by sshd_config(5)."""
 
 
 class SshTransport:
-    """Reaches hosts over SSH. Unknown host keys are refused. One object serves a run, from many threads."""
+    """Reach hosts over SSH by fabric. One object serves a run, from many threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,7 +52,7 @@ class SshTransport:
         """
         deadline = time.monotonic() + target.connect_timeout
         shared = self._share()
-        return SshConnection(shared.open_host(shared.route(target), deadline), target)
+        return SshConnection(shared.open_host(shared.options(target), deadline), target)
 
     def _share(self) -> _Shared:
         with self._lock:
@@ -61,11 +61,11 @@ class SshTransport:
             return self._shared
 
     def check(self, file: Path | None) -> None:
-        """Read the ssh_config `file`, None for the usual ones, before anything connects. Raises `ConfigError`."""
+        """Read the ssh_config `file` (None: the user's and the system's) before a login. Raises `ConfigError`."""
         self._share().configs.read(file)
 
     def close(self) -> None:
-        """Close the bastions' connections."""
+        """Close the connections to bastions."""
         with self._lock:
             shared, self._shared = self._shared, None
         if shared is not None:
@@ -73,58 +73,58 @@ class SshTransport:
 
 
 class _Shared:
-    """What the hosts of a run have in common: configuration, keys, bastions."""
+    """What the hosts of a run share: configuration, keys, bastions."""
 
     def __init__(self) -> None:
         from fleettrace.transport.fabric.bastions import Bastions
         from fleettrace.transport.fabric.keys import KeyRing
-        from fleettrace.transport.ssh_config import Configs
+        from fleettrace.transport.ssh_config import SshConfigCache
 
-        self.configs: Configs = Configs()
+        self.configs: SshConfigCache = SshConfigCache()
         self.keys: KeyRing = KeyRing()
         self.bastions: Bastions = Bastions(self.open)
         self._logins = threading.Semaphore(_LOGINS_AT_ONCE)
 
-    def route(self, target: Target) -> Route:
-        from fleettrace.transport.ssh_config import route_of
+    def options(self, target: Target) -> LoginOptions:
+        from fleettrace.transport.ssh_config import login_options
 
-        return route_of(target, self.configs)
+        return login_options(target, self.configs)
 
-    def open(self, route: Route, deadline: float) -> FabricConnection:
-        """Log in now."""
-        return self._login(route, self._socket(route, deadline), deadline)
+    def open(self, options: LoginOptions, deadline: float) -> FabricConnection:
+        """Log in to a bastion, at once: hosts wait for it."""
+        return self._login(options, self._socket(options, deadline), deadline)
 
-    def open_host(self, route: Route, deadline: float) -> FabricConnection:
-        """Log in when no more than some others do; the deadline waits as well. (A bastion has hosts waiting for it.)
+    def open_host(self, options: LoginOptions, deadline: float) -> FabricConnection:
+        """Log in to a host when fewer than `_LOGINS_AT_ONCE` others do. Waiting for that extends the deadline.
 
-        Connected before that, for a host that is not there is to keep no other waiting; and anew after a long wait, for
-        sshd closes a connection on which nobody logs in (its LoginGraceTime).
+        It connects before it waits, so that a host that is down delays no other. After a long wait it connects again,
+        because sshd closes a connection without a login after its LoginGraceTime.
         """
-        sock = self._socket(route, deadline)
-        began = time.monotonic()
-        soon = self._logins.acquire(timeout=_STALE_SECONDS)
-        if not soon:
+        sock = self._socket(options, deadline)
+        started = time.monotonic()
+        fresh = self._logins.acquire(timeout=_STALE_SECONDS)
+        if not fresh:
             sock.close()
             self._logins.acquire()
         try:
-            deadline += time.monotonic() - began
-            return self._login(route, sock if soon else self._socket(route, deadline), deadline)
+            deadline += time.monotonic() - started
+            return self._login(options, sock if fresh else self._socket(options, deadline), deadline)
         finally:
             self._logins.release()
 
-    def _login(self, route: Route, sock: Any, deadline: float) -> FabricConnection:
+    def _login(self, options: LoginOptions, sock: Any, deadline: float) -> FabricConnection:
         from fleettrace.transport.fabric.login import login
 
-        return login(route, sock, self.keys, deadline)
+        return login(options, sock, self.keys, deadline)
 
-    def _socket(self, route: Route, deadline: float) -> Any:
-        from fleettrace.transport.fabric.tcp import dial, dial_by_command
+    def _socket(self, options: LoginOptions, deadline: float) -> Any:
+        from fleettrace.transport.fabric.tcp import connect_by_command, connect_tcp
 
-        if route.hop is not None:
-            return self.bastions.channel(route.hop, route.host, route.port, deadline)
-        if route.proxy_command is not None:
-            return dial_by_command(route.proxy_command)
-        return dial(route.host, route.port, deadline)
+        if options.bastion is not None:
+            return self.bastions.tunnel(options.bastion, options.host, options.port, deadline)
+        if options.proxy_command is not None:
+            return connect_by_command(options.proxy_command)
+        return connect_tcp(options.host, options.port, deadline)
 
 
 class SshConnection:
@@ -135,18 +135,18 @@ class SshConnection:
         self._target = target
         self._sessions = Sessions()
 
-    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Session:
-        """Run `script` with `sh`, as root where the target says so. Raises `HostError`."""
+    def start(self, script: bytes, limits: Limits, *, keep_shell: bool = False) -> Session:
+        """As `Connection.start`."""
         become = self._target.become
         seconds = min(limits.seconds, self._target.connect_timeout)
 
         def connect() -> ChannelPipe:
             return ChannelPipe(self._channel(command_line(become), seconds))
 
-        return self._sessions.start(connect, become, script, limits, more=more)
+        return self._sessions.start(connect, become, script, limits, keep_shell=keep_shell)
 
     def close(self) -> None:
-        """Close the connection and everything that runs over it. Safe from another thread, and more than once."""
+        """As `Connection.close`."""
         from fleettrace.transport.fabric.login import hang_up
 
         self._sessions.close()
@@ -161,22 +161,18 @@ class SshConnection:
             channel.event = _BoundedEvent(seconds)
             channel.exec_command(command)
         except ChannelException:
-            raise HostError(
-                HostState.UNREACHABLE, "session-refused", "logged in, but sshd opens no session: its MaxSessions?"
-            ) from None
+            raise SshFailure.SESSION_REFUSED.error() from None
         except Exception as error:
-            if ours := shortage(error):
-                raise ours from None
+            if exhausted := exhaustion_error(error):
+                raise exhausted from None
             if not transport.is_active():
-                raise _lost() from None
-            raise HostError(
-                HostState.UNREACHABLE, "exec-refused", "logged in, but sshd did not run a command for this account"
-            ) from None
+                raise SshFailure.CONNECTION_LOST.error() from None
+            raise SshFailure.EXEC_REFUSED.error() from None
         return channel
 
 
 class _BoundedEvent(threading.Event):
-    """paramiko waits for the answer to an exec request without end; this ends it."""
+    """An event with a default timeout: paramiko itself sets none for the answer to an exec request."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -186,19 +182,18 @@ class _BoundedEvent(threading.Event):
         return super().wait(self._seconds if timeout is None else timeout)
 
 
-class _Bell:
-    """What a stream's buffer takes for its event: rings for the reader, who waits for both streams at once, and says
-    when that was.
+class _ArrivalEvent:
+    """The event of one stream's buffer. It queues the stream and the time for a reader that waits for both streams.
 
-    (`Channel.fileno`, which is meant for that, forgets a stream that fills while the other is found empty.)
+    (`Channel.fileno`, made for that purpose, misses a stream that fills while the other one is found empty.)
     """
 
-    def __init__(self, stream: Stream, bells: SimpleQueue[tuple[Stream, float]]) -> None:
+    def __init__(self, stream: Stream, arrivals: SimpleQueue[tuple[Stream, float]]) -> None:
         self._stream = stream
-        self._bells = bells
+        self._arrivals = arrivals
 
     def set(self) -> None:
-        self._bells.put((self._stream, time.monotonic()))
+        self._arrivals.put((self._stream, time.monotonic()))
 
     def clear(self) -> None:
         pass
@@ -213,32 +208,32 @@ class ChannelPipe:
         self._channel = channel
         self._in_order = in_order
         self._readers = {Stream.OUT: channel.recv, Stream.ERR: channel.recv_stderr}
-        # One entry for each packet that arrived, and so no more than the channel's window holds.
-        self._bells: SimpleQueue[tuple[Stream, float]] = SimpleQueue()
+        # One entry for each packet that arrived, so the channel's window bounds it.
+        self._arrivals: SimpleQueue[tuple[Stream, float]] = SimpleQueue()
         for stream, buffer in ((Stream.OUT, channel.in_buffer), (Stream.ERR, channel.in_stderr_buffer)):
-            bell = _Bell(stream, self._bells)
-            buffer.set_event(bell)  # type: ignore[arg-type]
-            # Data and the end may have come already, and paramiko rings once for both.
-            bell.set()
+            event = _ArrivalEvent(stream, self._arrivals)
+            buffer.set_event(event)  # type: ignore[arg-type]
+            # Data and the end may have arrived already, and paramiko sets the event once for both.
+            event.set()
 
     def receive(self, timeout: float) -> Chunk | None:
-        """As `Pipe.receive`. What arrived in time is no timeout, however late this machine comes to read it."""
+        """As `Pipe.receive`. Data that arrived before the timeout is returned, also if it is read after it."""
         deadline = time.monotonic() + timeout
         self._channel.settimeout(0.0)
         while self._readers:
             try:
-                stream, arrived = self._bells.get(timeout=max(0.0, deadline - time.monotonic()))
+                stream, arrived = self._arrivals.get(timeout=max(0.0, deadline - time.monotonic()))
             except Empty:
                 raise TimeoutError from None
             read = self._readers.get(stream)
             try:
                 data = read(READ_SIZE) if read else None
             except TimeoutError:
-                # What this packet brought was read along with the one before it.
+                # The previous read took this packet's data as well.
                 continue
             if data:
                 if len(data) == READ_SIZE:
-                    self._bells.put((stream, arrived))
+                    self._arrivals.put((stream, arrived))
                 if arrived > deadline:
                     raise TimeoutError
                 return Chunk(stream, data)
@@ -255,7 +250,7 @@ class ChannelPipe:
                 raise
             except OSError:
                 return
-            # Nothing sent: the input was ended meanwhile.
+            # Nothing was sent: another thread ended the input.
             data = data[sent:] if sent else b""
 
     def end_input(self) -> None:
@@ -270,16 +265,12 @@ class ChannelPipe:
         status = self._channel.exit_status
         if status >= 0:
             return status
-        # Without a status a signal ended it, if sshd said goodbye properly.
+        # A signal leaves no status. Neither does a broken connection, but then no end of the output arrives either.
         if not self._channel.eof_received or not self._channel.get_transport().is_active():
-            raise _lost()
+            raise SshFailure.CONNECTION_LOST.error()
         return None
 
     def close(self) -> None:
-        """As `Pipe.close`. sshd closes the command's streams; the script's watch on its input does the rest."""
+        """As `Pipe.close`. sshd closes the command's streams, and the script ends itself at the end of its input."""
         with contextlib.suppress(EOFError, OSError), self._in_order(self._channel):
             self._channel.close()
-
-
-def _lost() -> HostError:
-    return HostError(HostState.UNREACHABLE, "connection-lost", "the connection broke while a script ran")

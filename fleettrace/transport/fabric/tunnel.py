@@ -1,8 +1,9 @@
-"""Channels that close cleanly while another thread still uses them.
+"""Close a channel cleanly while another thread still uses it.
 
 sshd ends a whole connection when data, or an end of input, arrives for a channel that was closed. paramiko decides
-under a channel's lock what to send and sends it after, so two threads can swap a last message with the CLOSE: one
-host's end would cut off every host behind its bastion. Here each channel has a lock around what goes over the wire.
+under a channel's lock what to send and sends it after, so that two threads can swap a last message with the CLOSE. The
+end of one host's connection would then cut off every host behind its bastion. Here each channel has a lock that covers
+the decision and the sending.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from paramiko.common import MSG_CHANNEL_CLOSE
 
 __all__ = ["HANDLERS", "Tunnel", "in_order"]
 
-_WIRE = "fleettrace_wire"
-_PATIENCE_SECONDS = 2.0
+_LOCK = "fleettrace_send_lock"
+_LOCK_SECONDS = 2.0
 
 
 @contextlib.contextmanager
 def in_order(channel: paramiko.Channel) -> Iterator[None]:
-    """Keep what the block sends on `channel`, and the decision to send it, apart from its CLOSE."""
-    lock: threading.Lock = channel.__dict__.setdefault(_WIRE, threading.Lock())
-    # While keys are exchanged a sender waits for the thread that may be waiting here: then order is given up.
-    held = lock.acquire(timeout=_PATIENCE_SECONDS)
+    """Send no CLOSE on `channel` while the block decides what to send and sends it."""
+    lock: threading.Lock = channel.__dict__.setdefault(_LOCK, threading.Lock())
+    # During a key exchange, a sender waits for the thread that may be waiting here: hence the timeout.
+    held = lock.acquire(timeout=_LOCK_SECONDS)
     try:
         yield
     finally:
@@ -41,17 +42,17 @@ def _handle_close(channel: paramiko.Channel, message: paramiko.Message) -> None:
 
 _PARAMIKO: dict[int, Any] = paramiko.Transport._channel_handler_table  # type: ignore[attr-defined]
 HANDLERS = {**_PARAMIKO, MSG_CHANNEL_CLOSE: _handle_close}
-"""paramiko's table of what a transport does with a channel's messages, the CLOSE in order."""
+"""paramiko's handlers of a channel's messages, with `in_order` for the CLOSE."""
 
 
 class Tunnel:
-    """A bastion's channel to a host, as the socket of another transport (which is its only sender)."""
+    """A bastion's channel to a host, as the socket of another transport, which is its only sender."""
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
 
     def send(self, data: bytes) -> int:
-        """Raises TimeoutError while the other end takes nothing, OSError once the channel is closed."""
+        """As `socket.send`. Raises TimeoutError, and OSError once the channel is closed."""
         channel = self._channel
         with channel.out_buffer_cv:
             if not channel.out_buffer_cv.wait_for(self._may_send, channel.gettimeout()):
@@ -63,21 +64,21 @@ class Tunnel:
         return self._channel.closed or bool(self._channel.eof_sent) or self._channel.out_window_size > 0
 
     def recv(self, size: int) -> bytes:
-        """Raises TimeoutError."""
+        """As `socket.recv`. Raises TimeoutError."""
         return self._channel.recv(size)
 
     def settimeout(self, seconds: float | None) -> None:
-        """For `send` and `recv`."""
+        """Set the timeout of `send` and `recv`."""
         self._channel.settimeout(seconds)
 
     def close(self) -> None:
-        """Close the channel, which wakes whoever receives."""
+        """Close the channel, which wakes a thread in `recv`."""
         with contextlib.suppress(EOFError, OSError, paramiko.SSHException), in_order(self._channel):
             self._channel.close()
 
     @property
     def closed(self) -> bool:
-        """No more can be sent."""
+        """Whether the channel is closed."""
         return self._channel.closed
 
     _closed = closed

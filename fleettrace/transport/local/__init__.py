@@ -1,1 +1,1 @@
-"""The controller itself (`ansible_connection: local`)."""
+"""Scripts on the controller itself (`ansible_connection: local`)."""

@@ -1,7 +1,7 @@
-"""The controller's own machine (`ansible_connection: local`): the same bootstrap and bounds over a child process.
+"""The transport `local` (`ansible_connection: local`): scripts run in a child process of the controller.
 
-The child leads a session of its own, so that a terminal's Ctrl-C reaches the controller only, and so that everything
-that the script started can be found and ended with it.
+The child leads a session of its own. A terminal's Ctrl-C then reaches the controller only, and the session's members
+are the processes to end with the script.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import threading
 import time
 from pathlib import Path
 
-from fleettrace.errors import HostError, HostState
 from fleettrace.transport.bootstrap import argv
+from fleettrace.transport.exhaustion import exhaustion_error
 from fleettrace.transport.interface import Chunk, Limits, Stream, Target
+from fleettrace.transport.script_errors import ShellFailure
 from fleettrace.transport.session import READ_SIZE, Session, Sessions
-from fleettrace.transport.shortage import shortage
 
 __all__ = ["LocalTransport", "ProcessPipe"]
 
@@ -28,14 +28,14 @@ _GRACE_SECONDS = 0.5
 
 
 class LocalTransport:
-    """Runs scripts here, whatever the target's address says."""
+    """Run scripts on the controller; the target's address is ignored."""
 
     def connect(self, target: Target) -> LocalConnection:
-        """Nothing to log in to. Never fails."""
+        """As `Transport.connect`. Never fails."""
         return LocalConnection(target)
 
     def close(self) -> None:
-        """Nothing is shared."""
+        """As `Transport.close`. Connections share nothing."""
 
 
 class LocalConnection:
@@ -45,13 +45,13 @@ class LocalConnection:
         self._target = target
         self._sessions = Sessions()
 
-    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Session:
-        """Run `script` with `sh`, as root where the target says so. Raises `HostError`."""
+    def start(self, script: bytes, limits: Limits, *, keep_shell: bool = False) -> Session:
+        """As `Connection.start`."""
         become = self._target.become
-        return self._sessions.start(lambda: ProcessPipe(argv(become)), become, script, limits, more=more)
+        return self._sessions.start(lambda: ProcessPipe(argv(become)), become, script, limits, keep_shell=keep_shell)
 
     def close(self) -> None:
-        """End whatever still runs."""
+        """As `Connection.close`."""
         self._sessions.close()
 
 
@@ -76,8 +76,8 @@ class ProcessPipe:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise shortage(error) or HostError(
-                    HostState.UNREACHABLE, "shell-failed", f"cannot start `{arguments[0]}`: {error.strerror}"
+                raise exhaustion_error(error) or ShellFailure.FAILED.error(
+                    f"cannot start `{arguments[0]}` ({error.strerror})", "check PATH"
                 ) from None
             undo.pop_all()
         assert self._process.stdin and self._process.stdout and self._process.stderr
@@ -95,9 +95,9 @@ class ProcessPipe:
         deadline = time.monotonic() + timeout
         with self._reading:
             while not self.closed and len(self._selector.get_map()) > 1:
-                # Compared first: a selector with a timeout below zero looks once more, and a flood never ends.
-                left = deadline - time.monotonic()
-                if left <= 0 or not (events := self._selector.select(left)):
+                # Compared first: a selector with a negative timeout still polls, so a flood would never end.
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or not (events := self._selector.select(remaining)):
                     raise TimeoutError
                 for key, _ in events:
                     if key.data is None:
@@ -125,7 +125,7 @@ class ProcessPipe:
             self._stdin.close()
 
     def status(self, timeout: float) -> int | None:
-        """As `Pipe.status`; a local process cannot lose its connection. The child is left for `close` to reap."""
+        """As `Pipe.status`. `close` reaps the child."""
         if not _ended(self._process.pid, timeout):
             raise TimeoutError
         result = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
@@ -133,7 +133,7 @@ class ProcessPipe:
         return result.si_status if result.si_code == os.CLD_EXITED else None
 
     def close(self) -> None:
-        """End the whole session: asked first (its input ends, then SIGTERM), then killed."""
+        """As `Pipe.close`: end the input, then send SIGTERM and at last SIGKILL to the whole session."""
         with self._lock:
             if self.closed:
                 return
@@ -150,7 +150,7 @@ class ProcessPipe:
                 os.close(self._wake_write)
 
     def _end_session(self) -> None:
-        """Reaps the leader last: until then its number cannot become another session's."""
+        """End the session's processes. It reaps the leader last: until then no other session can get its number."""
         leader = self._process.pid
         for number in (signal.SIGTERM, signal.SIGKILL):
             deadline = time.monotonic() + _GRACE_SECONDS
@@ -165,21 +165,21 @@ class ProcessPipe:
 
 
 def _session_members(leader: int) -> list[int]:
-    """Live processes of one session. A group would not do: `timeout` moves what it runs to a group of its own."""
+    """Return the live processes of a session. A process group is not enough: `timeout` makes one of its own."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for directory in Path("/proc").glob("[0-9]*"):
         try:
-            # proc(5): pid (comm) state ppid pgrp session ...; comm may hold anything, also a parenthesis.
-            state, _, _, session = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:4]
+            # proc(5): pid (comm) state ppid pgrp session ...; comm may hold a parenthesis.
+            state, _, _, session = (directory / "stat").read_bytes().rpartition(b")")[2].split()[:4]
         except (OSError, ValueError):
             continue
         if int(session) == leader and state not in b"ZX":
-            found.append(int(folder.name))
+            found.append(int(directory.name))
     return found
 
 
 def _ended(pid: int, timeout: float) -> bool:
-    """Wait until a process has ended (or is none): a pidfd turns readable then."""
+    """Return whether a process ends, or has ended, within `timeout` seconds: a pidfd becomes readable then."""
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:

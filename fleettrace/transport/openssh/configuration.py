@@ -1,8 +1,7 @@
-"""What the system's `ssh` is told: a private configuration in front of the site's own, and one argument list a host.
+"""Configure the system's `ssh`: a private configuration file that includes the site's own, and an argument list.
 
-What must hold for the bastions on the way too stands in the configuration, which `ssh` hands on to the `ssh` that it
-starts for a ProxyJump; what is about the host alone is an argument. In either, ssh takes the first value that it meets.
-Pure.
+`ssh` passes its configuration file, but not its arguments, on to the `ssh` that it starts for a ProxyJump. So options
+for the bastions as well are in the file, and options for the host alone are arguments. In both, the first value counts.
 """
 
 from __future__ import annotations
@@ -11,55 +10,51 @@ import math
 import re
 from pathlib import Path
 
-from fleettrace.errors import ConfigError, HostError, HostState
 from fleettrace.transport.interface import HostKeyPolicy, Target
+from fleettrace.transport.ssh_errors import SshFailure
 
-__all__ = ["USER_CONFIG", "arguments", "check_words", "config_text", "site_files", "unreadable"]
+__all__ = ["arguments", "check_arguments", "config_text", "site_files"]
 
-USER_CONFIG = Path("~/.ssh/config")
+_USER_CONFIG = Path("~/.ssh/config")
 _SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
 
-# A peer that vanished is noticed after 15 * 3 seconds.
+# `ssh` notices a peer that vanished after 15 * 3 seconds.
 _ALIVE = (("ServerAliveInterval", "15"), ("ServerAliveCountMax", "3"))
 
-# A ProxyCommand is a shell's line in which ssh puts host and user unquoted; OpenSSH refuses the letters a shell reads
-# only from 9.6 on (valid_hostname and valid_ruser in ssh.c). These are fewer still.
+# `ssh` puts host and user unquoted into a ProxyCommand, which a shell runs. OpenSSH refuses letters that a shell
+# interprets only from 9.6 on (valid_hostname and valid_ruser in ssh.c). These patterns allow fewer still.
 _HOST = re.compile(r"[A-Za-z0-9_.:\[\]][A-Za-z0-9_.:%\[\]-]*")
 _USER = re.compile(r"[A-Za-z0-9_.@+/\\][A-Za-z0-9_.@+/\\-]*(?<!\\)")
 _JUMP = re.compile(r"[A-Za-z0-9_.@+/\\:\[\]][A-Za-z0-9_.@+/\\:%\[\]-]*")
 
 
-def check_words(target: Target) -> None:
-    """Raises `HostError` (`unreachable`, `address-refused`) for words that a shell might read."""
+def check_arguments(target: Target) -> None:
+    """Raise `HostError` (`unreachable`, `address-refused`) for a value with letters that a shell may interpret."""
     address = target.address or target.name
     jumps = (target.proxy_jump or "none").split(",")
-    for what, word, allowed in (
+    for kind, value, allowed in (
         ("address", address, _HOST),
         ("user", target.user or "none", _USER),
         *(("ProxyJump", jump.strip(), _JUMP) for jump in jumps),
     ):
-        if not allowed.fullmatch(word) or "@-" in word:
-            raise HostError(
-                HostState.UNREACHABLE,
-                "address-refused",
-                f"the {what} {word!r} has letters that ssh may hand to a shell: correct it in the inventory",
-            )
+        if not allowed.fullmatch(value) or "@-" in value:
+            raise SshFailure.ADDRESS_REFUSED.error(f"the {kind} {value!r} has letters that a shell may interpret")
 
 
 def config_text(target: Target) -> str:
-    """The private configuration: what holds for all hosts with the same wishes, then the site's own files.
+    """Return the private configuration, which includes the site's files. Many targets have the same one.
 
-    Raises `HostError` (`unreachable`, `ssh-config`) for a file that was named and is not there.
+    Raises `HostError` (`unreachable`, `ssh-config`) for a named file that does not exist.
     """
     new = target.host_key is HostKeyPolicy.ACCEPT_NEW
     options = [
         ("BatchMode", "yes"),
         ("StrictHostKeyChecking", "accept-new" if new else "yes"),
-        # Whole seconds; the login's own clock is the one that counts.
+        # In whole seconds. The exact deadline is `Master.wait`'s.
         ("ConnectTimeout", str(max(1, math.ceil(target.connect_timeout)))),
         ("ConnectionAttempts", "1"),
         *_ALIVE,
-        # Quieter, it would not say why it failed.
+        # At a lower level, `ssh` prints no reason for a failure.
         ("LogLevel", "INFO"),
     ]
     if target.known_hosts is not None:
@@ -69,59 +64,48 @@ def config_text(target: Target) -> str:
     return "Host *\n" + "".join(f"{name} {value}\n" for name, value in options)
 
 
-def unreadable(error: OSError) -> ConfigError:
-    """Return the error of an ssh_config, or of its directory, that cannot be read."""
-    return ConfigError(
-        f"cannot read this ssh_config: {error.strerror}: check its permissions, and that HOME is this user's; or name "
-        "another with --ssh-config",
-        file=error.filename,
-    )
-
-
 def site_files(file: Path | None) -> list[Path]:
     """Return the ssh_config files of the site: `file` alone, or the user's and the system's.
 
     Raises `HostError` (`unreachable`, `ssh-config`) for a named file that does not exist, and OSError.
     """
     if file is None:
-        return [path for path in (USER_CONFIG.expanduser(), _SYSTEM_CONFIG) if path.is_file()]
+        return [path for path in (_USER_CONFIG.expanduser(), _SYSTEM_CONFIG) if path.is_file()]
     path = file.expanduser().absolute()
     if not path.is_file():
-        # An Include of a file that is not there is no error to ssh.
-        raise HostError(
-            HostState.UNREACHABLE, "ssh-config", f"{path}: there is no such ssh_config: correct --ssh-config"
-        )
+        # `ssh` ignores an Include of a file that does not exist.
+        raise SshFailure.SSH_CONFIG.error(f"{path} does not exist", "correct --ssh-config")
     return [path]
 
 
 def _quoted(path: Path, *, tokens: bool = True) -> str:
-    """A path as a word of ssh_config; with `tokens`, where ssh replaces %-tokens."""
+    """Return a path as an argument in ssh_config. `tokens`: of an option in which ssh expands %-tokens."""
     text = str(path.absolute()).replace("\\", "\\\\").replace('"', '\\"')
     return '"' + (text.replace("%", "%%") if tokens else text) + '"'
 
 
 def arguments(target: Target, config: Path, control: Path) -> list[str]:
-    """The command line of the connection to `target`, whose control socket will be `control`."""
+    """Return the command line of the `ssh` to `target`, with its control socket at `control`."""
     options = {
         "ControlMaster": "yes",
         "ControlPath": str(control),
         "ControlPersist": "no",
-        # A host's forwardings and command are for people.
+        # The forwardings and the command of a site's ssh_config are for interactive sessions.
         "ClearAllForwardings": "yes",
         "RemoteCommand": "none",
-        # How far the login came: not for the bastions, so it is known whose words they are.
+        # Shows how far the login came. It is no option of the bastions, so that their lines can be told apart.
         "LogLevel": "DEBUG1",
     }
     if target.password is not None:
         options |= {"BatchMode": "no", "NumberOfPasswordPrompts": "1"}
     if target.key_file is not None:
         options["IdentityFile"] = _quoted(target.key_file.expanduser())
-    words = ["ssh", "-F", str(config), "-N", "-T", "-a", "-x"]
-    words += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    argv = ["ssh", "-F", str(config), "-N", "-T", "-a", "-x"]
+    argv += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     if target.port is not None:
-        words += ["-p", str(target.port)]
+        argv += ["-p", str(target.port)]
     if target.user is not None:
-        words += ["-l", target.user]
+        argv += ["-l", target.user]
     if target.proxy_jump is not None:
-        words += ["-J", target.proxy_jump]
-    return [*words, "--", target.address or target.name]
+        argv += ["-J", target.proxy_jump]
+    return [*argv, "--", target.address or target.name]

@@ -1,7 +1,7 @@
-"""Sessions over an `ssh` that is logged in: the client's half of OpenSSH's PROTOCOL.mux, version 4.
+"""Open sessions over a logged-in `ssh`: the client's half of OpenSSH's PROTOCOL.mux, version 4.
 
-`ssh -S SOCKET` would do the same with a process of its own for every script; it would log in anew where the connection
-is gone, and its status 255 could be the script's. Here a script's three streams are handed to the connection's process.
+`ssh -S SOCKET` would do the same, but with one more process for every script. It would also log in again where the
+connection is gone, and its status 255 could be the script's. Here the connection's process gets the script's streams.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fleettrace.errors import HostError, HostState
 from fleettrace.transport.bootstrap import readable
 from fleettrace.transport.interface import Chunk, Stream
-from fleettrace.transport.openssh.ssh_errors import trouble_here
+from fleettrace.transport.openssh.stderr import local_error
 from fleettrace.transport.session import READ_SIZE
+from fleettrace.transport.ssh_errors import SshFailure
 
-__all__ = ["MuxPipe", "lost"]
+__all__ = ["MuxPipe"]
 
 # PROTOCOL.mux of OpenSSH, section 10.
 _HELLO, _VERSION = 0x00000001, 4
@@ -33,10 +33,10 @@ _FRAME_LIMIT = 256 * 1024
 
 
 class MuxPipe:
-    """A command behind a session of its own, as a `Pipe`."""
+    """A command in a session, as a `Pipe`."""
 
     def __init__(self, control: Path, command: str, seconds: float, broken: Callable[[], bool]) -> None:
-        """`broken` says whether the connection is gone, once the session ended without a status.
+        """`broken` returns whether the connection is gone; it is called when the session ended without a status.
 
         Raises `HostError` (`connection-lost`, `session-refused`, `session-timeout`, `too-many-files`).
         """
@@ -49,7 +49,7 @@ class MuxPipe:
                 self._control = ours.enter_context(socket.socket(socket.AF_UNIX))
                 pairs = [_pair(ours, theirs) for _ in range(3)]
             except OSError as error:
-                raise trouble_here(error) from None
+                raise local_error(error) from None
             self._hand_over(control, command, [end for _, end in pairs], max(0.01, seconds))
             self._streams = [end for end, _ in pairs]
             self._free = ours.pop_all().close
@@ -65,19 +65,19 @@ class MuxPipe:
             self._control.connect(str(control))
             self._open(command, streams)
         except TimeoutError:
-            raise HostError(
-                HostState.UNREACHABLE,
-                "session-timeout",
-                f"logged in, but sshd opened no session within {seconds:g} s: is the host overloaded?",
+            raise SshFailure.SESSION_TIMEOUT.error(
+                f"logged in, but sshd opened no session within {seconds:g} s"
             ) from None
         except OSError:
-            raise lost() from None
+            raise SshFailure.CONNECTION_LOST.error() from None
 
     def _open(self, command: str, streams: list[socket.socket]) -> None:
         self._put(struct.pack(">II", _HELLO, _VERSION))
         # Request 0; no terminal, X11, agent or subsystem; no escape character; no terminal type.
-        wishes = struct.pack(">IIIII", 0, 0, 0, 0, _NO_ESCAPE)
-        request = struct.pack(">II", _NEW_SESSION, 0) + _string(b"") + wishes + _string(b"") + _string(command.encode())
+        options = struct.pack(">IIIII", 0, 0, 0, 0, _NO_ESCAPE)
+        request = (
+            struct.pack(">II", _NEW_SESSION, 0) + _string(b"") + options + _string(b"") + _string(command.encode())
+        )
         self._put(request)
         for stream in streams:
             socket.send_fds(self._control, [b"\0"], [stream.fileno()])
@@ -86,18 +86,14 @@ class MuxPipe:
             if kind == _OPENED:
                 return
             if kind in _FAILURES:
-                raise HostError(
-                    HostState.UNREACHABLE,
-                    "session-refused",
-                    f"logged in, but sshd opens no session ({readable(frame[12:])}): its MaxSessions?",
-                )
+                raise SshFailure.SESSION_REFUSED.error(f"logged in, but sshd opens no session ({readable(frame[12:])})")
         raise ConnectionError
 
     def _put(self, payload: bytes) -> None:
         self._control.sendall(struct.pack(">I", len(payload)) + payload)
 
     def _get(self) -> bytes | None:
-        """The next frame; None at the end. Raises TimeoutError, ConnectionError."""
+        """Return the next frame, None at the end. Raises TimeoutError, ConnectionError."""
         head = self._exactly(4)
         if not head:
             return None
@@ -120,8 +116,8 @@ class MuxPipe:
         deadline = time.monotonic() + timeout
         with self._using:
             while not self._closed and self._selector.get_map():
-                left = deadline - time.monotonic()
-                if left <= 0 or not (events := self._selector.select(left)):
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or not (events := self._selector.select(remaining)):
                     raise TimeoutError
                 for key, _ in events:
                     assert isinstance(key.fileobj, socket.socket)
@@ -158,25 +154,20 @@ class MuxPipe:
                     if int.from_bytes(frame[:4], "big") == _EXIT and len(frame) >= 12:
                         return int.from_bytes(frame[8:12], "big")
             except ConnectionError:
-                raise lost() from None
+                raise SshFailure.CONNECTION_LOST.error() from None
         if not self._closed and self._broken():
-            raise lost()
+            raise SshFailure.CONNECTION_LOST.error()
         return None
 
     def close(self) -> None:
         """As `Pipe.close`: ssh ends the session when its control connection is closed."""
         for end in (*self._streams, self._control):
-            # Wakes whoever uses it.
+            # Wakes a thread that uses it.
             _shut(end, socket.SHUT_RDWR)
         with self._using:
             if not self._closed:
                 self._closed = True
                 self._free()
-
-
-def lost() -> HostError:
-    """The connection is gone, and with it whatever ran over it."""
-    return HostError(HostState.UNREACHABLE, "connection-lost", "the connection broke while a script ran")
 
 
 def _pair(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:

@@ -1,4 +1,4 @@
-"""What the controller has run out of is reported as that, and not as a fault of the host."""
+"""A controller that ran out of a resource reports that, and no fault of the host."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import textwrap
 import paramiko
 import pytest
 
-from fleettrace.transport.shortage import shortage
+from fleettrace.transport.exhaustion import exhaustion_error
 
 HEAD = """
 import os, resource, socket, sys, time
 from fleettrace.errors import HostError
-from fleettrace.transport.fabric.tcp import dial, dial_by_command
+from fleettrace.transport.fabric.tcp import connect_by_command, connect_tcp
 from fleettrace.transport.interface import Limits, Target
 from fleettrace.transport.local.transport import LocalTransport
 from fleettrace.transport.fabric.transport import SshTransport
 
 listener = socket.create_server(("127.0.0.1", 0))
 port = listener.getsockname()[1]
-SshTransport  # what it imports later needs descriptors as well
+SshTransport  # the modules that it imports later need descriptors as well
 import paramiko, fabric
 import fleettrace.transport.fabric.login, fleettrace.transport.ssh_config
 import fleettrace.transport.fabric.keys, fleettrace.transport.fabric.bastions
 
 
 def starve(left):
-    \"\"\"Leave so many file descriptors.\"\"\"
+    \"\"\"Leave this many file descriptors.\"\"\"
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
     held = []
     try:
@@ -50,9 +50,9 @@ def code(act):
 """
 
 CASES = {
-    "a socket": ("print(code(lambda: dial('127.0.0.1', port, time.monotonic() + 5)))", (0,)),
-    "a name": ("print(code(lambda: dial('localhost', port, time.monotonic() + 5)))", (0,)),
-    "a proxy": ("print(code(lambda: dial_by_command('cat')))", (0, 1, 3)),
+    "a socket": ("print(code(lambda: connect_tcp('127.0.0.1', port, time.monotonic() + 5)))", (0,)),
+    "a name": ("print(code(lambda: connect_tcp('localhost', port, time.monotonic() + 5)))", (0,)),
+    "a proxy": ("print(code(lambda: connect_by_command('cat')))", (0, 1, 3)),
     "a shell": (
         "print(code(lambda: LocalTransport().connect(Target('here')).start(b'true', Limits(5, 100))))",
         (0, 1, 2, 3, 5, 7),
@@ -61,7 +61,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("what", "left"), [(what, left) for what, (_, some) in CASES.items() for left in some])
-def test_a_want_of_file_descriptors_is_said_to_be_that(what: str, left: int) -> None:
+def test_exhausted_descriptors_are_reported(what: str, left: int) -> None:
     act, _ = CASES[what]
     text = textwrap.dedent(HEAD) + f"\nstarve({left})\n{act}\n"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, timeout=60)
@@ -79,11 +79,11 @@ def test_a_want_of_file_descriptors_is_said_to_be_that(what: str, left: int) -> 
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "too-many-processes"),
     ],
 )
-def test_every_want_has_its_code_also_behind_another_error(error: BaseException, code: str) -> None:
+def test_exhaustion_is_found_behind_another_error(error: BaseException, code: str) -> None:
     outer = paramiko.SSHException("closed")
     outer.__cause__ = error
     for each in (error, outer):
-        found = shortage(each)
+        found = exhaustion_error(each)
         assert found is not None
         assert found.code == code
 
@@ -91,5 +91,5 @@ def test_every_want_has_its_code_also_behind_another_error(error: BaseException,
 @pytest.mark.parametrize(
     "error", [OSError(errno.ECONNREFUSED, "refused"), EOFError(), paramiko.SSHException("x"), socket.gaierror(-2, "x")]
 )
-def test_any_other_error_is_none_of_ours(error: BaseException) -> None:
-    assert shortage(error) is None
+def test_other_errors_are_no_exhaustion(error: BaseException) -> None:
+    assert exhaustion_error(error) is None

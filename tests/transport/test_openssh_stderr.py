@@ -1,4 +1,4 @@
-"""What `ssh` says as a code and a cure: the words that no server here can be made to provoke."""
+"""Parsing the stderr of `ssh`: texts that no server of these tests can provoke."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from fleettrace.errors import HostError
 from fleettrace.transport.interface import Target
-from fleettrace.transport.openssh.ssh_errors import failure, login_timeout
+from fleettrace.transport.openssh.stderr import login_error, timeout_error
 
 TARGET = Target("cache-1", proxy_jump="jump")
 CONNECTING = "debug1: Connecting to 10.0.0.1 [10.0.0.1] port 22.\r\n"
@@ -20,13 +20,13 @@ JUMPING = (
 ENDED = "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\n"
 
 
-def told(error: HostError) -> tuple[str, str]:
+def state_and_code(error: HostError) -> tuple[str, str]:
     assert "\n" not in str(error)
     return str(error.state), error.code
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("stderr", "expected"),
     [
         ("ssh: Could not resolve hostname a: Temporary failure in name resolution\r\n", "dns-timeout"),
         (f"{CONNECTING}ssh: connect to host 10.0.0.1 port 22: Connection timed out\r\n", "connect-timeout"),
@@ -44,12 +44,12 @@ def told(error: HostError) -> tuple[str, str]:
         ("", "ssh-failed"),
     ],
 )
-def test_a_login_that_failed(said: str, expected: str) -> None:
-    assert told(failure(said, TARGET)) == ("unreachable", expected)
+def test_failed_login(stderr: str, expected: str) -> None:
+    assert state_and_code(login_error(stderr, TARGET)) == ("unreachable", expected)
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("stderr", "expected"),
     [
         ("", "dns-timeout"),
         (CONNECTING, "connect-timeout"),
@@ -61,11 +61,11 @@ def test_a_login_that_failed(said: str, expected: str) -> None:
         (f"{JUMPING}{GREETED}", "kex-timeout"),
     ],
 )
-def test_a_login_that_took_too_long(said: str, expected: str) -> None:
-    assert told(login_timeout(said, TARGET)) == ("unreachable", expected)
+def test_login_timeout(stderr: str, expected: str) -> None:
+    assert state_and_code(timeout_error(stderr, TARGET)) == ("unreachable", expected)
 
 
-def test_what_a_server_prints_is_safe_on_a_terminal() -> None:
-    error = failure(f"{AGREED}\x1b[2J{'x' * 5000}\r\n", TARGET)
+def test_server_output_is_safe_on_a_terminal() -> None:
+    error = login_error(f"{AGREED}\x1b[2J{'x' * 5000}\r\n", TARGET)
     assert "\x1b" not in str(error)
     assert len(str(error)) < 300
