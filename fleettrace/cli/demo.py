@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from fleettrace.cli.output import report_writer
 from fleettrace.cli.redaction import redaction
 from fleettrace.lab.demo import Demo, demo_lab
-from fleettrace.sweep.events import Event, HostProgressed, Listener, Phase
+from fleettrace.sweep.events import Event, HostProgressed, Phase, Subscriber
 
 __all__ = ["command"]
 
@@ -39,7 +39,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _late(demo: Demo, window_s: float) -> Iterator[Listener]:
+def _late(demo: Demo, window_s: float) -> Iterator[Subscriber]:
     """A listener that lets the late key appear when two thirds of the window are over on the first host traced."""
     late = threading.Timer(window_s * _LATE_AT, demo.begin_late)
 

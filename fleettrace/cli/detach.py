@@ -16,7 +16,7 @@ from fleettrace.summary.run import RunInfo
 from fleettrace.sweep.detach import lead_s
 from fleettrace.sweep.detach_file import DetachedRun, DetachedRunFile, read_detached_run
 from fleettrace.sweep.detach_model import Detach
-from fleettrace.sweep.events import Event, Listener, RunStarted, ignore
+from fleettrace.sweep.events import Event, RunStarted, Subscriber, ignore
 
 __all__ = ["SUFFIX", "detached", "left_run"]
 
@@ -31,7 +31,7 @@ def left_run(run: str) -> DetachedRun | None:
 
 
 @contextmanager
-def detached(arguments: argparse.Namespace, hosts: Sequence[str]) -> Iterator[tuple[Detach | None, Listener]]:
+def detached(arguments: argparse.Namespace, hosts: Sequence[str]) -> Iterator[tuple[Detach | None, Subscriber]]:
     """How traces are to be left, if they are, and a listener for the sweep. While the block runs, what is left and
     collected is written down beside the run file, if there is to be one. Raises `ConfigError`."""
     resumed: str | None = getattr(arguments, "resume", None)

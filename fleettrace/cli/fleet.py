@@ -119,7 +119,7 @@ def _task(host: Host, arguments: argparse.Namespace, transports: Transports, bec
         transport=transports.get(_transport(settings, arguments)),
         bpftrace=settings.bpftrace,
         scope=settings.scope.value,
-        wanted=_wanted(settings),
+        selects=_wanted(settings),
     )
 
 

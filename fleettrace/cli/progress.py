@@ -15,13 +15,13 @@ from fleettrace.sweep.events import (
     HostProgressed,
     HostRetried,
     HostsSkipped,
-    Listener,
     Phase,
     RunFinished,
     RunStarted,
     StopRequested,
+    Subscriber,
     WaveStarted,
-    WindowsBegan,
+    WindowsStarted,
     ignore,
 )
 
@@ -33,7 +33,7 @@ __all__ = ["progress", "troubles"]
 _STOPPING = "stopping: waiting for the traces to print what they have; once more to give up"
 
 
-def progress(*, quiet: bool, verbose: bool, color: bool, stream: TextIO = sys.stderr) -> Listener:
+def progress(*, quiet: bool, verbose: bool, color: bool, stream: TextIO = sys.stderr) -> Subscriber:
     """The listener for these wishes and this stream."""
     if quiet:
         return ignore
@@ -42,7 +42,7 @@ def progress(*, quiet: bool, verbose: bool, color: bool, stream: TextIO = sys.st
     return _Lines(stream, verbose)
 
 
-def troubles(*, quiet: bool, stream: TextIO = sys.stderr) -> Listener:
+def troubles(*, quiet: bool, stream: TextIO = sys.stderr) -> Subscriber:
     """With `quiet`: nothing when all is well, in the end a line for each thing that is not, which cron then mails."""
 
     def tell(event: Event) -> None:
@@ -87,7 +87,7 @@ class _Lines:
                         self._say(f"{host}: {escape_text(line)}")
                 elif self._verbose:
                     self._say(f"{host}: {state}")
-            case WindowsBegan(hosts, spread, within, skew) if self._verbose:
+            case WindowsStarted(hosts, spread, within, skew) if self._verbose:
                 apart = f"the windows of {hosts} hosts began within {spread:.3f} s of each other (to {within:.3f} s)"
                 self._say(f"{apart}, their clocks within {skew:.3f} s of this one's")
             case StopRequested(reason):

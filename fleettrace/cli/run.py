@@ -20,7 +20,7 @@ from fleettrace.cli.secrets import asked_password
 from fleettrace.cli.sweeping import Write, sweep_and_report
 from fleettrace.errors import ConfigError
 from fleettrace.summary.run import RunInfo, RunResult
-from fleettrace.sweep.events import Listener, ignore, together
+from fleettrace.sweep.events import Subscriber, broadcast, ignore
 
 __all__ = ["Resumed", "command", "trace"]
 
@@ -60,8 +60,8 @@ def trace(
     arguments: argparse.Namespace,
     hidden: Redaction,
     write: Write,
-    listener: Listener = ignore,
-    display: Listener | None = None,
+    listener: Subscriber = ignore,
+    display: Subscriber | None = None,
     resumed: Resumed | None = None,
 ) -> int:
     """Trace the hosts that are selected, keep the run, and let `write` report it; gives the exit code. `listener` hears
@@ -74,7 +74,7 @@ def trace(
         transports.check(arguments.ssh_config)
         stack.enter_context(its_turn(arguments))
         detach, heard = stack.enter_context(detached(arguments, [task.name for task in tasks]))
-        listener = together(listener, heard)
+        listener = broadcast(listener, heard)
         kept = saver(arguments, hidden)
         if kept is not None:
             stack.enter_context(kept).order(resumed.hosts if resumed else [task.name for task in tasks])
@@ -86,7 +86,7 @@ def trace(
             write=write if kept is None else _write_both(write, kept),
             redaction=hidden,
             warnings=warnings_of(selection),
-            listener=listener if kept is None else together(listener, kept),
+            listener=listener if kept is None else broadcast(listener, kept),
             display=display,
             info=None if resumed is None else resumed.info,
             detach=detach,

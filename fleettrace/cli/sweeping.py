@@ -27,7 +27,7 @@ from fleettrace.sweep.cancellation import Reason
 from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.engine import Sweep
 from fleettrace.sweep.event_log import EventLog
-from fleettrace.sweep.events import Listener, ignore, together
+from fleettrace.sweep.events import Subscriber, broadcast, ignore
 from fleettrace.sweep.settings import HostTask, SweepSettings
 
 __all__ = ["Write", "color_wanted", "sweep_and_report"]
@@ -53,8 +53,8 @@ def sweep_and_report(
     write: Write,
     redaction: Redaction = _AS_THEY_ARE,
     warnings: Sequence[Warn] = (),
-    listener: Listener = ignore,
-    display: Listener | None = None,
+    listener: Subscriber = ignore,
+    display: Subscriber | None = None,
     info: RunInfo | None = None,
     detach: Detach | None = None,
 ) -> int:
@@ -71,7 +71,7 @@ def sweep_and_report(
     known = KnownProbes(default_path())
     with ExitStack() as stack:
         log = None if arguments.log is None else stack.enter_context(EventLog(Path(arguments.log)))
-        heard = together(shown, ignore if log is None else log, listener, known)
+        heard = broadcast(shown, ignore if log is None else log, listener, known)
         sweep = Sweep(
             tasks,
             _settings(arguments, trace, detach),
@@ -92,7 +92,7 @@ def sweep_and_report(
     finally:
         if trace and whole:
             keep_run(arguments, seen, patterns, redaction)
-    return exit_code(result, sweep.stop.reason, arguments.min_ok, traced=trace)
+    return exit_code(result, sweep.cancellation.reason, arguments.min_ok, traced=trace)
 
 
 def color_wanted(arguments: argparse.Namespace) -> bool:
@@ -112,7 +112,7 @@ def _settings(arguments: argparse.Namespace, trace: bool, detach: Detach | None)
         serial=arguments.serial or (),
         max_fail=arguments.max_fail,
         retries=arguments.retries,
-        wish=probe_options(arguments),
+        options=probe_options(arguments),
         trace=trace,
         max_cost=arguments.max_cost,
         allow_preemptible=arguments.allow_preemptible,
@@ -128,7 +128,7 @@ def _stopped_by_signals(sweep: Sweep) -> Iterator[None]:
     """While the sweep runs, the signals that end it let it report what it has; the second one is in more of a hurry."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        sweep.order_stop(_SIGNALS[signal.Signals(number)])
+        sweep.cancel(_SIGNALS[signal.Signals(number)])
 
     before = {number: signal.signal(number, handle) for number in _SIGNALS if _listens(number)}
     try:

@@ -19,12 +19,12 @@ from fleettrace.node.request_rates import sample_rates
 from fleettrace.node.tracing import HostTrace
 from fleettrace.summary.run import HostResult, Warn
 from fleettrace.sweep.detach_model import Detach, DetachedTrace
-from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase, WindowsBegan
+from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase, WindowsStarted
 from fleettrace.sweep.exclusion import without
 from fleettrace.sweep.host import HostSweep, failed_outcome
 from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
-from fleettrace.sweep.program_selection import Traced, check_loads
-from fleettrace.sweep.retry import curable
+from fleettrace.sweep.program_selection import TracePlan, check_loads
+from fleettrace.sweep.retry import retryable
 from fleettrace.sweep.settings import HostTask
 from fleettrace.transport.interface import Connection
 
@@ -67,15 +67,15 @@ class DetachedSweep(HostSweep):
         # Not super(): dataclasses with slots are other classes than the one that it means.
         return HostSweep.run(self, task)
 
-    def _planned_trace(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
+    def _planned_trace(self, traced: TracePlan, planned: Sequence[Planned]) -> HostOutcome:
         """Leave the trace."""
         if self.detach.known is not None:
             return HostSweep._planned_trace(self, traced, planned)
         name = traced.task.name
-        self.stop.check()
+        self.cancellation.check()
         # Once it is left there, a refusal would be seen only when the window is over.
         check_loads(traced, self.bounds)
-        self.stop.check()
+        self.cancellation.check()
         busy = self._busyness(traced)
         bounds, warnings = self._bounds(traced, busy)
         clock = read_clock(traced.connection)
@@ -90,7 +90,7 @@ class DetachedSweep(HostSweep):
             lead_s=ATTACH_S,
             run=self.run_id,
         )
-        self.stop.check()
+        self.cancellation.check()
         folder = leave(traced.connection, trace.script(), clock.uptime_at(self.begins_at - ATTACH_S), self.detach.ttl_s)
         # On a host that it comes too late for, the window begins as soon as it can.
         late = time.monotonic() > self.begins_at - ATTACH_S / 2
@@ -111,7 +111,7 @@ class DetachedSweep(HostSweep):
         self._left[name] = left
         self.detach.left(left)
         self.tell(HostProgressed(name, Phase.LEAVE))
-        return HostOutcome(HostResult(name, HostState.OK), later_s=pause)
+        return HostOutcome(HostResult(name, HostState.OK), again_in_s=pause)
 
     def _collect(self, task: HostTask, left: DetachedTrace) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.COLLECT))
@@ -121,12 +121,12 @@ class DetachedSweep(HostSweep):
             cure = ", and --resume collects it" if self.detach.resumable else " and removes itself"
             words = f"{error.message}; the trace that was left there ends by itself{cure}"
             told = failed_outcome(task, HostError(error.state, error.code, words))
-            return replace(told, curable=self.stop.reason is None and curable(error))
+            return replace(told, retryable=self.cancellation.reason is None and retryable(error))
         try:
-            with self.stop.watch(connection, late=True):
+            with self.cancellation.watch(connection, late=True):
                 return self._collected(task, left, connection)
         except HostError as error:
-            return failed_outcome(task, error if self.stop.reason is None else self.stop.error())
+            return failed_outcome(task, error if self.cancellation.reason is None else self.cancellation.error())
 
     def _collected(self, task: HostTask, left: DetachedTrace, connection: Connection) -> HostOutcome:
         plans = [(each.instance, each.plan) for each in left.planned if each.plan is not None]
@@ -148,7 +148,7 @@ class DetachedSweep(HostSweep):
             on_slice=self._slice_teller(task.name, names),
         )
         execution = collect(connection, left.folder, max(0.0, left.ends - time.time()) + STARTUP_S + ENDING_S)
-        self.stop.tracing(connection, execution)
+        self.cancellation.tracing(connection, execution)
         try:
             end = trace.read(execution)
         except RefusedError as error:
@@ -164,7 +164,7 @@ class DetachedSweep(HostSweep):
         if execution.exit_status is not None:
             self._remove(task, left, connection)
         self.began(left, end.start_ns)
-        outcome = outcome_of_trace(task.name, left.planned, end, self.settings, self.stop.reason)
+        outcome = outcome_of_trace(task.name, left.planned, end, self.settings, self.cancellation.reason)
         outcome.warnings.extend(left.warnings)
         return outcome
 
@@ -181,7 +181,7 @@ class DetachedSweep(HostSweep):
         """A trace's window began at this time of its host's monotonic clock."""
         self._began[left.host] = left.clock.controllers(start_ns), left
 
-    def windows(self) -> tuple[WindowsBegan | None, list[Warn]]:
+    def windows(self) -> tuple[WindowsStarted | None, list[Warn]]:
         """When the windows began, and what is to be said of that; for when all hosts are done."""
         if not self._began:
             return None, []
@@ -194,7 +194,7 @@ class DetachedSweep(HostSweep):
         if spread > _TELL_S:
             message = f"the windows of {len(moments)} hosts did not begin together but within {spread:.1f} s"
             warnings.append(Warn("windows-apart", message))
-        return WindowsBegan(len(moments), spread, within, skew), warnings
+        return WindowsStarted(len(moments), spread, within, skew), warnings
 
 
 def skew_warnings(host: str, clock: NodeClock) -> list[Warn]:

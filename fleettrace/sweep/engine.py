@@ -27,10 +27,10 @@ from fleettrace.sweep.events import (
     HostsSkipped,
     HostStarted,
     InstanceFinished,
-    Listener,
     RunFinished,
     RunStarted,
     StopRequested,
+    Subscriber,
     WaveFinished,
     WaveStarted,
     ignore,
@@ -39,7 +39,7 @@ from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.retry import pause_s
 from fleettrace.sweep.settings import FLEET_KEYS, HostTask, SweepSettings, kept_keys, printed_entries
-from fleettrace.sweep.waves import excess, in_waves
+from fleettrace.sweep.waves import abort_reason, in_waves
 from fleettrace.sweep.work_queue import Attempt, WorkQueue
 from fleettrace.transport.shortage import shortage
 
@@ -65,15 +65,15 @@ _TRACEBACK_CHARS = 20_000
 
 @dataclass(slots=True)
 class Sweep:
-    """One run over many hosts. `run` does it, once; `order_stop` ends it early, from anywhere."""
+    """One run over many hosts. `run` does it, once; `cancel` ends it early, from anywhere."""
 
     tasks: Sequence[HostTask]
     settings: SweepSettings
     info: RunInfo
     catalog: BinaryCatalog
-    listener: Listener = ignore
+    subscriber: Subscriber = ignore
     clock: Callable[[], float] = time.monotonic
-    stop: Cancellation = field(default_factory=Cancellation)
+    cancellation: Cancellation = field(default_factory=Cancellation)
     slices: bool = True
     """Whether the listener wants to hear of slices."""
     _arrived: EventQueue = field(default_factory=EventQueue)
@@ -93,7 +93,7 @@ class Sweep:
         """Sweep all hosts. Raises nothing that a host did: every host is in the result, with its state."""
         result = RunResult(self.info)
         self._began = self.clock()
-        self.listener(RunStarted(self.info.id, len(self.tasks), self.settings.duration_s))
+        self.subscriber(RunStarted(self.info.id, len(self.tasks), self.settings.duration_s))
         host_sweep = self._host_sweep()
         self._sweep_waves(host_sweep, result, in_waves(self.tasks, self.settings.serial))
         self._turns.close()
@@ -110,11 +110,11 @@ class Sweep:
             began, warnings = host_sweep.windows()
             result.warnings.extend(warnings)
             if began is not None:
-                self.listener(began)
-        self.listener(RunFinished(result))
+                self.subscriber(began)
+        self.subscriber(RunFinished(result))
         return result
 
-    def order_stop(self, reason: Reason) -> None:
+    def cancel(self, reason: Reason) -> None:
         """End the sweep early and report what it has; ordered again, give up on hosts that are still answering.
 
         Safe in a signal handler: it takes no lock.
@@ -124,23 +124,23 @@ class Sweep:
     def _sweep_waves(self, host_sweep: HostSweep, result: RunResult, waves: Sequence[Sequence[HostTask]]) -> None:
         begun = 0
         for number, wave in enumerate(waves, 1):
-            self.listener(WaveStarted(number, len(waves), len(wave)))
+            self.subscriber(WaveStarted(number, len(waves), len(wave)))
             begun += len(wave)
             failed_before = self._failed
             self._begin(host_sweep, wave)
             why: str | None = None
             while self._awaited:
                 self._listen(result)
-                if why is None and self.stop.reason is None:
-                    why = excess(self._failed, begun, number, len(waves), self.settings.max_fail)
+                if why is None and self.cancellation.reason is None:
+                    why = abort_reason(self._failed, begun, number, len(waves), self.settings.max_fail)
                     if why is not None:
                         self._skip(result, number, waves, why)
-            self.listener(WaveFinished(number, len(waves), self._failed - failed_before))
+            self.subscriber(WaveFinished(number, len(waves), self._failed - failed_before))
             if why is not None:
                 return
-            if self.stop.reason is not None:
+            if self.cancellation.reason is not None:
                 later = [task.name for one in waves[number:] for task in one]
-                self._leave(result, later, self.stop.error())
+                self._leave(result, later, self.cancellation.error())
                 return
 
     def _host_sweep(self) -> HostSweep:
@@ -151,13 +151,19 @@ class Sweep:
         )
         if self.settings.detach is None:
             return HostSweep(
-                self.settings, bounds, self.catalog, self.stop, self._arrived.put, self.slices, run_id=self.info.id
+                self.settings,
+                bounds,
+                self.catalog,
+                self.cancellation,
+                self._arrived.put,
+                self.slices,
+                run_id=self.info.id,
             )
         return DetachedSweep(
             self.settings,
             bounds,
             self.catalog,
-            self.stop,
+            self.cancellation,
             self._arrived.put,
             self.slices,
             run_id=self.info.id,
@@ -198,9 +204,9 @@ class Sweep:
     def _swept(self, host_sweep: HostSweep, turn: Attempt) -> HostOutcome | None:
         """What a host's turn came to; None where it will have another."""
         task = turn.task
-        if turn.failed is not None and self.stop.reason is not None:
+        if turn.failed is not None and self.cancellation.reason is not None:
             return turn.failed
-        if turn.failed is None and not turn.again and self.stop.reason is None:
+        if turn.failed is None and not turn.again and self.cancellation.reason is None:
             self._arrived.put(HostStarted(task.name))
         try:
             outcome = host_sweep.run(task)
@@ -213,11 +219,11 @@ class Sweep:
             )
             trace = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
             return HostOutcome(HostResult(task.name, HostState.TRACE_FAILED, failure), traceback=trace)
-        if outcome.later_s is not None:
-            self._turns.add([Attempt(task, again=True)], outcome.later_s)
+        if outcome.again_in_s is not None:
+            self._turns.add([Attempt(task, again=True)], outcome.again_in_s)
             return None
         failed = outcome.result.error
-        if not outcome.curable or failed is None:
+        if not outcome.retryable or failed is None:
             return outcome
         if turn.attempt <= self.settings.retries:
             pause = pause_s(turn.attempt)
@@ -234,20 +240,20 @@ class Sweep:
         self._take(result, arrived)
         now = self.clock()
         if self.settings.deadline_s is not None and now - self._began > self.settings.deadline_s:
-            self.stop.request(Reason.DEADLINE)
-        if self.stop.reason is None:
+            self.cancellation.request(Reason.DEADLINE)
+        if self.cancellation.reason is None:
             return
         if self._stopped is None:
             self._stopped = now
             self._turns.hurry()
-            self.listener(StopRequested(self.stop.reason))
-        self._idle = 0 if arrived is not None or self.stop.busy else self._idle + 1
+            self.subscriber(StopRequested(self.cancellation.reason))
+        self._idle = 0 if arrived is not None or self.cancellation.busy else self._idle + 1
         if self._idle > IDLE_POLLS or now - self._stopped > 2 * GRACE_S:
             # Those that are still being logged in to, and those that do not even answer to the closing of their
             # connection, have nothing to give.
-            self._leave(result, list(self._awaited), self.stop.error())
+            self._leave(result, list(self._awaited), self.cancellation.error())
         elif now - self._stopped > GRACE_S:
-            self.stop.give_up()
+            self.cancellation.give_up()
 
     def _take(self, result: RunResult, arrived: Event | HostOutcome | Reason | None) -> None:
         if isinstance(arrived, HostOutcome):
@@ -259,25 +265,27 @@ class Sweep:
                 result.fleet.bound(FLEET_KEYS)
                 self._done(result, arrived)
         elif isinstance(arrived, Reason):
-            if self.stop.reason is not None:
-                self.stop.give_up()
-            self.stop.request(arrived)
+            if self.cancellation.reason is not None:
+                self.cancellation.give_up()
+            self.cancellation.request(arrived)
         elif arrived is not None:
-            self.listener(arrived)
+            self.subscriber(arrived)
 
     def _done(self, result: RunResult, outcome: HostOutcome) -> None:
         host = outcome.result
         self._awaited.discard(host.host)
         result.hosts.append(host)
         for instance in host.instances:
-            self.listener(InstanceFinished(host.host, instance))
-        self.listener(HostFinished(host.host, host.state, host, outcome.summaries, outcome.warnings, outcome.traceback))
+            self.subscriber(InstanceFinished(host.host, instance))
+        self.subscriber(
+            HostFinished(host.host, host.state, host, outcome.summaries, outcome.warnings, outcome.traceback)
+        )
 
     def _skip(self, result: RunResult, number: int, waves: Sequence[Sequence[HostTask]], why: str) -> None:
         """Leave the hosts alone that were not begun: of this wave, and all of those behind it."""
         names = [task.name for wave in ([*self._turns.withdraw()], *waves[number:]) for task in wave]
         if names:
-            self.listener(HostsSkipped(number, len(names), why))
+            self.subscriber(HostsSkipped(number, len(names), why))
         self._leave(result, names, HostError(HostState.SKIPPED, "max-fail", f"not begun: {why}"))
 
     def _leave(self, result: RunResult, names: Iterable[str], error: HostError) -> None:

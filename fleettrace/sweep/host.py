@@ -36,8 +36,8 @@ from fleettrace.sweep.cost import (
 from fleettrace.sweep.events import Event, HostProgressed, InstanceStarted, Phase, SliceArrived, ignore
 from fleettrace.sweep.exclusion import leaving_out
 from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
-from fleettrace.sweep.program_selection import ProgramSelection, Traced, rehearse
-from fleettrace.sweep.retry import curable
+from fleettrace.sweep.program_selection import ProgramSelection, TracePlan, rehearse
+from fleettrace.sweep.retry import retryable
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.unreadable import add_unreadable
 from fleettrace.sweep.watch import watch_host
@@ -63,7 +63,7 @@ class HostSweep:
     settings: SweepSettings
     bounds: TraceSettings
     catalog: BinaryCatalog
-    stop: Cancellation
+    cancellation: Cancellation
     tell: Callable[[Event], None]
     slices: bool = True
     """Whether anybody wants to hear of slices: to tell them apart takes as long as to count them."""
@@ -74,19 +74,19 @@ class HostSweep:
     def run(self, task: HostTask) -> HostOutcome:
         """Sweep one host."""
         try:
-            self.stop.check()
+            self.cancellation.check()
             self.tell(HostProgressed(task.name, Phase.CONNECT))
             try:
                 connection = task.transport.connect(task.target)
             except HostError as error:
-                if self.stop.reason is None and curable(error):
-                    return replace(failed_outcome(task, error), curable=True)
+                if self.cancellation.reason is None and retryable(error):
+                    return replace(failed_outcome(task, error), retryable=True)
                 raise
-            with self.stop.watch(connection):
+            with self.cancellation.watch(connection):
                 return self._sweep(task, connection)
         except HostError as error:
             # A connection that the stop closed fails in some way of its own: what counts is why it was closed.
-            told = error if self.stop.reason is None else self.stop.error()
+            told = error if self.cancellation.reason is None else self.cancellation.error()
             return failed_outcome(task, told)
         except ConfigError as error:
             # The site's files were read before the sweep: what is left is about this host alone.
@@ -95,16 +95,19 @@ class HostSweep:
     def _sweep(self, task: HostTask, connection: Connection) -> HostOutcome:
         self.tell(HostProgressed(task.name, Phase.DISCOVER))
         found = discover(connection, task.bpftrace, task.scope)
-        found, doubles = self.claims.first(task.name, found, task.wanted)
+        found, doubles = self.claims.first(task.name, found, task.selects)
         every = not self.settings.trace
         try:
             outcome = self._discovered(task, connection, found)
         except HostError as error:
-            outcome = failed_outcome(task, error if self.stop.reason is None else self.stop.error())
+            outcome = failed_outcome(task, error if self.cancellation.reason is None else self.cancellation.error())
             every = True
         outcome.warnings.extend(doubles)
         add_unreadable(outcome.result, found.facts)
-        if outcome.result.state is not HostState.NO_INSTANCES and self.settings.wish.probe_kind is not ProbeKind.WATCH:
+        if (
+            outcome.result.state is not HostState.NO_INSTANCES
+            and self.settings.options.probe_kind is not ProbeKind.WATCH
+        ):
             outcome.warnings.extend(node_warnings(task.name, found.facts, outcome.result, every=every))
         if any(warning.code in (PREEMPTIBLE, PREEMPTION_UNKNOWN) for warning in outcome.warnings):
             doubt(outcome.result)
@@ -113,29 +116,29 @@ class HostSweep:
         return outcome
 
     def _discovered(self, task: HostTask, connection: Connection, found: Discovery) -> HostOutcome:
-        if self.settings.wish.probe_kind is ProbeKind.WATCH:
+        if self.settings.options.probe_kind is ProbeKind.WATCH:
             return watch_host(
                 task,
                 connection,
                 found,
                 settings=self.settings,
                 bounds=self.bounds,
-                stop=self.stop,
+                cancellation=self.cancellation,
                 tell=self.tell,
             )
-        instances = [instance for instance in found.instances if task.wanted(instance)]
+        instances = [instance for instance in found.instances if task.selects(instance)]
         if not instances:
             check_empty(found.facts)
             return HostOutcome(HostResult(task.name, HostState.NO_INSTANCES))
         check_able(found, preemptible=self.settings.allow_preemptible)
         self.tell(HostProgressed(task.name, Phase.PLAN))
-        fitting = ProgramSelection(task, connection, found, instances, self.catalog, self.settings.wish, self.bounds)
+        fitting = ProgramSelection(task, connection, found, instances, self.catalog, self.settings.options, self.bounds)
         with unsupported_there(found.facts, (REFUSED, *NOT_ATTACHED)):
             return fitting.outcome(self._attempt if self.settings.trace else rehearse(self.bounds))
 
-    def _attempt(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
+    def _attempt(self, traced: TracePlan, planned: Sequence[Planned]) -> HostOutcome:
         """Trace what has a plan, without the instances that cannot be attached."""
-        self.stop.check()
+        self.cancellation.check()
         self.tell(HostProgressed(traced.task.name, Phase.ATTACH))
 
         def nothing_left(planned: Sequence[Planned]) -> HostOutcome:
@@ -147,21 +150,21 @@ class HostSweep:
             if error.code != OVERWRITTEN:
                 raise
         # Who ran that binary is gone by now, and is left out of the next attempt.
-        self.stop.check()
+        self.cancellation.check()
         return leaving_out(self._planned_trace, nothing_left, traced, planned)
 
-    def _planned_trace(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
+    def _planned_trace(self, traced: TracePlan, planned: Sequence[Planned]) -> HostOutcome:
         task = traced.task
-        self.stop.check()
+        self.cancellation.check()
         busy = self._busyness(traced)
         bounds, warnings = self._bounds(traced, busy)
-        self.stop.check()
+        self.cancellation.check()
         end = self._trace(traced, bounds, busy, heard=True)
-        outcome = outcome_of_trace(task.name, planned, end, self.settings, self.stop.reason)
+        outcome = outcome_of_trace(task.name, planned, end, self.settings, self.cancellation.reason)
         outcome.warnings.extend(warnings)
         return outcome
 
-    def _busyness(self, traced: Traced) -> RequestRates:
+    def _busyness(self, traced: TracePlan) -> RequestRates:
         """How many requests a second each instance gets, as it says itself. A trace of a second counts those of one
         that does not, and measures what a probe costs where no model predicts that and it may be too much."""
         busy = sample_early(traced.connection, traced.found.facts, [instance for instance, _ in traced.plans])
@@ -175,7 +178,7 @@ class HostSweep:
         ]
         if not silent and not costly:
             return busy
-        self.stop.check()
+        self.cancellation.check()
         bounds = sized(
             replace(self.bounds, duration_s=MIN_WINDOW_S, printed=1), None, traced.layout, traced.cpus, traced.kept
         )
@@ -191,7 +194,7 @@ class HostSweep:
             costs={pid: most_us(cost) for pid, cost in costs_of(end, requests, coverage).items()},
         )
 
-    def _bounds(self, traced: Traced, busy: RequestRates) -> tuple[TraceSettings, list[Warn]]:
+    def _bounds(self, traced: TracePlan, busy: RequestRates) -> tuple[TraceSettings, list[Warn]]:
         """The bounds of the trace of this host, and what is to be said of them."""
         known = [busy.rates[one.pid] for one, _ in traced.plans if one.pid in busy.rates]
         rate = sum(known) if len(known) == len(traced.plans) else None
@@ -220,8 +223,8 @@ class HostSweep:
         )
         return replace(bounds, duration_s=window), [*warnings, Warn("window-shortened", message, traced.task.name)]
 
-    def _script_warnings(self, traced: Traced) -> list[Warn]:
-        script, facts = self.settings.wish.script, traced.found.facts
+    def _script_warnings(self, traced: TracePlan) -> list[Warn]:
+        script, facts = self.settings.options.script, traced.found.facts
         if script is None or not has_own_points(script) or not optimises(facts.kernel, facts.arch):
             return []
         message = (
@@ -230,7 +233,7 @@ class HostSweep:
         )
         return [Warn("probe-on-nop", message, traced.task.name)]
 
-    def _trace(self, traced: Traced, bounds: TraceSettings, busy: RequestRates, *, heard: bool) -> TraceEnd:
+    def _trace(self, traced: TracePlan, bounds: TraceSettings, busy: RequestRates, *, heard: bool) -> TraceEnd:
         """Trace them. Only if `heard`, the sweep's listener hears of it."""
         name = traced.task.name
         names = {instance.pid: instance.id for instance, _ in traced.plans}
@@ -254,7 +257,7 @@ class HostSweep:
             on_slice=self._slice_teller(name, names) if heard else None,
         )
         execution = traced.connection.start(trace.script(), trace.limits)
-        self.stop.tracing(traced.connection, execution)
+        self.cancellation.tracing(traced.connection, execution)
         return trace.read(execution)
 
     def _slice_teller(self, host: str, names: Mapping[int, str]) -> Callable[[Mapping[int, Summary]], None] | None:

@@ -31,9 +31,9 @@ class HostOutcome:
     summaries: dict[str, Summary] = field(default_factory=dict)
     """By instance id."""
     warnings: list[Warn] = field(default_factory=list)
-    curable: bool = False
+    retryable: bool = False
     """The login failed, nothing was begun on the host, and another try may succeed."""
-    later_s: float | None = None
+    again_in_s: float | None = None
     """The host is to be left alone for so many seconds and has another turn then; None: it is done."""
     traceback: str = ""
     """Of an exception that nothing expects, for whoever looks for its cause."""

@@ -22,11 +22,11 @@ from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan
 from fleettrace.sweep.settings import HostTask
 from fleettrace.transport.interface import Connection
 
-__all__ = ["ProgramSelection", "Traced", "check_loads", "rehearse"]
+__all__ = ["ProgramSelection", "TracePlan", "check_loads", "rehearse"]
 
 
 @dataclass(frozen=True, slots=True)
-class Traced:
+class TracePlan:
     """What is traced on a host, and by what means."""
 
     task: HostTask
@@ -44,7 +44,7 @@ class Traced:
         planned: Sequence[Planned],
         *,
         other_bound: bool = False,
-    ) -> Traced:
+    ) -> TracePlan:
         """Those that have a plan."""
         plans = [(each.instance, each.plan) for each in planned if each.plan is not None]
         version = _bpftrace_of(found.facts)
@@ -66,7 +66,7 @@ class Traced:
         return any(plan.misses for plan in plans) + any(plan.sizes for plan in plans)
 
 
-Attempt = Callable[[Traced, Sequence[Planned]], HostOutcome]
+Attempt = Callable[[TracePlan, Sequence[Planned]], HostOutcome]
 """Traces, or tries to load, one variant. Raises `HostError`."""
 
 
@@ -79,13 +79,13 @@ class ProgramSelection:
     found: Discovery
     instances: Sequence[Instance]
     catalog: BinaryCatalog
-    wish: ProbeOptions
+    options: ProbeOptions
     bounds: TraceSettings
 
     def plan(self, variant: Variant, facts: NodeFacts) -> list[Planned]:
         """Return a plan for each instance. Raises `HostError` when the connection breaks."""
         return plan_instances(
-            self.connection, self.catalog, facts, self.instances, variant.options(self.wish), variant.refused
+            self.connection, self.catalog, facts, self.instances, variant.options(self.options), variant.refused
         )
 
     def outcome(self, attempt: Attempt) -> HostOutcome:
@@ -94,7 +94,7 @@ class ProgramSelection:
         refusals: list[tuple[Variant, str]] = []
         tried: set[str] = set()
         facts = self.found.facts
-        for variant in variants(self.wish):
+        for variant in variants(self.options):
             planned = self.plan(variant, facts)
             if not any(each.plan for each in planned):
                 if refusals:
@@ -120,7 +120,7 @@ class ProgramSelection:
 
     def _cure(self, simpler: int) -> str:
         """Return what to do when the program was refused, and `simpler` others too."""
-        if self.wish.script is not None:
+        if self.options.script is not None:
             # Nothing of a user's own program is left out, and no other probe kind does what it does.
             return (
                 "; change the script (`--script`) so that the verifier takes it (`bpftrace -v` prints its log), or use "
@@ -146,11 +146,11 @@ class ProgramSelection:
         planned = self.plan(variant, facts)
         return attempt(self._traced(facts, planned, variant), planned), facts
 
-    def _traced(self, facts: NodeFacts, planned: Sequence[Planned], variant: Variant) -> Traced:
+    def _traced(self, facts: NodeFacts, planned: Sequence[Planned], variant: Variant) -> TracePlan:
         found = replace(self.found, facts=facts)
-        return Traced.of(self.task, self.connection, found, planned, other_bound=variant.other_bound)
+        return TracePlan.of(self.task, self.connection, found, planned, other_bound=variant.other_bound)
 
-    def _reason(self, traced: Traced, error: HostError) -> str:
+    def _reason(self, traced: TracePlan, error: HostError) -> str:
         """The verifier's own reason. bpftrace gives it only with `-v`: where the refusal lacks it, load once more."""
         reason = error.reason if isinstance(error, ProgramRefusedError) else error.message
         if isinstance(error, ProgramRefusedError) and error.logged:
@@ -169,10 +169,10 @@ class ProgramSelection:
         if not refusals:
             return outcome
         reasons = "; ".join(
-            f"not {refused.described(self.wish)}: {self._sentence(reason)}" for refused, reason in refusals
+            f"not {refused.described(self.options)}: {self._sentence(reason)}" for refused, reason in refusals
         )
-        _add_why(outcome, f"{variant.described(self.wish)} ({reasons})")
-        if lost := variant.lost(self.wish):
+        _add_why(outcome, f"{variant.described(self.options)} ({reasons})")
+        if lost := variant.lost(self.options):
             message = f"{self._sentence(refusals[0][1])}; it is traced without {lost}"
             outcome.warnings.append(Warn(REFUSED, message, self.task.name))
         return outcome
@@ -188,7 +188,7 @@ def _add_why(outcome: HostOutcome, text: str) -> None:
 def rehearse(bounds: TraceSettings) -> Attempt:
     """Return an attempt that loads the program, attached to nothing that runs, and traces nothing."""
 
-    def attempt(traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
+    def attempt(traced: TracePlan, planned: Sequence[Planned]) -> HostOutcome:
         load = check_loads(traced, bounds)
         outcome = outcome_of_plan(traced.task.name, planned)
         if load.verdict is LoadVerdict.LOADED:
@@ -203,7 +203,7 @@ def rehearse(bounds: TraceSettings) -> Attempt:
     return attempt
 
 
-def check_loads(traced: Traced, bounds: TraceSettings) -> Load:
+def check_loads(traced: TracePlan, bounds: TraceSettings) -> Load:
     """Load the program on the node. Raises `HostError` unless it loads or that cannot be tried there."""
     load = _load(traced, bounds)
     match load.verdict:
@@ -221,7 +221,7 @@ def check_loads(traced: Traced, bounds: TraceSettings) -> Load:
     return load
 
 
-def _load(traced: Traced, bounds: TraceSettings) -> Load:
+def _load(traced: TracePlan, bounds: TraceSettings) -> Load:
     if any(plan.script is not None for _, plan in traced.plans):
         return Load(LoadVerdict.UNKNOWN, "a program of your own names files that other processes may run")
     sites = probe_targets(traced.plans)

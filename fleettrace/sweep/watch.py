@@ -26,13 +26,13 @@ def watch_host(
     *,
     settings: SweepSettings,
     bounds: TraceSettings,
-    stop: Cancellation,
+    cancellation: Cancellation,
     tell: Callable[[Event], None],
 ) -> HostOutcome:
     """Watch the memcacheds of a host. Raises `HostError`."""
-    instances = [instance for instance in found.instances if task.wanted(instance)]
+    instances = [instance for instance in found.instances if task.selects(instance)]
     if not instances and found.facts.uid != 0:
-        instances = reachable_without_root(connection, found.facts, task.wanted)
+        instances = reachable_without_root(connection, found.facts, task.selects)
     if not instances:
         return HostOutcome(HostResult(task.name, HostState.NO_INSTANCES))
     tell(HostProgressed(task.name, Phase.PLAN))
@@ -40,7 +40,7 @@ def watch_host(
     watched = [each.instance for each in planned if each.plan is not None]
     if not settings.trace or not watched:
         return outcome_of_plan(task.name, planned)
-    stop.check()
+    cancellation.check()
     tell(HostProgressed(task.name, Phase.ATTACH))
 
     def started() -> None:
@@ -50,13 +50,13 @@ def watch_host(
 
     trace = WatchTrace(found.facts, watched, bounds, started)
     execution = connection.start(trace.script(), trace.limits)
-    stop.tracing(connection, execution)
+    cancellation.tracing(connection, execution)
     end = trace.read(execution)
     for index, each in enumerate(planned):
         if refused := trace.refused.get(each.instance.pid):
             failure = Failure("watch-refused", f"no way to watch this memcached: {refused}")
             planned[index] = replace(each, plan=None, failure=failure)
-    outcome = outcome_of_trace(task.name, planned, end, settings, stop.reason)
+    outcome = outcome_of_trace(task.name, planned, end, settings, cancellation.reason)
     for pid, lines in trace.skipped.items():
         if lines:
             message = f"the memcached with pid {pid} left out {lines:,} lines that it could not write in time"

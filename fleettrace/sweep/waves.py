@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-__all__ = ["WaveSize", "excess", "in_waves", "serial"]
+__all__ = ["WaveSize", "abort_reason", "in_waves", "serial"]
 
 _Item = TypeVar("_Item")
 
@@ -62,7 +62,7 @@ def in_waves(items: Sequence[_Item], sizes: Sequence[WaveSize]) -> list[Sequence
     return waves
 
 
-def excess(failed: int, begun: int, wave: int, waves: int, max_fail: float | None) -> str | None:
+def abort_reason(failed: int, begun: int, wave: int, waves: int, max_fail: float | None) -> str | None:
     """Why the sweep ends here, None while it may go on.
 
     `failed` of the `begun` hosts (those of the waves so far, the current one whole) have failed. `max_fail` is the

@@ -53,7 +53,7 @@ def sweep(
 ) -> dict[int, InstanceResult]:
     """Sweep both for two seconds; `event` happens when the trace is about to start. Results by pid."""
     pids = {one.pid for one in two}
-    task = HostTask("here", Target("here"), Before(event), (bpftrace,), wanted=lambda one: one.pid in pids)
+    task = HostTask("here", Target("here"), Before(event), (bpftrace,), selects=lambda one: one.pid in pids)
     bounds = TraceSettings(2.0)
     outcome = HostSweep(SweepSettings(2.0), bounds, BinaryCatalog(None), Cancellation(), ignore).run(task)
     return {one.pid: one for one in outcome.result.instances}

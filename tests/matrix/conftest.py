@@ -145,7 +145,7 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
 
     def trace(name: str) -> HostOutcome:
         words = (commands[name],)
-        task = HostTask(name, Target(name), LocalTransport(), words, wanted=lambda one: one.pid in wanted)
+        task = HostTask(name, Target(name), LocalTransport(), words, selects=lambda one: one.pid in wanted)
         try:
             # Each bpftrace counts all of them, as if it were a run of its own.
             return replace(sweep, claims=Claims()).run(task)

@@ -108,7 +108,7 @@ def test_what_a_stopped_bpftrace_could_not_write_is_not_reported_wrong(release: 
             tracing.set()
 
     bounds = TraceSettings(_WINDOW_S, printed=20_000)
-    settings = SweepSettings(_WINDOW_S, wish=ProbeOptions(misses=True), max_cost=1e9)
+    settings = SweepSettings(_WINDOW_S, options=ProbeOptions(misses=True), max_cost=1e9)
     sweep = HostSweep(settings, bounds, BinaryCatalog(tmp_path), stop, tell)
     with served(tmp_path, memcached_binary()) as server, ThreadPoolExecutor(1) as pool:
         task = HostTask(
@@ -116,7 +116,7 @@ def test_what_a_stopped_bpftrace_could_not_write_is_not_reported_wrong(release: 
             Target("here"),
             transport,
             (bpftrace_of(release, tmp_path),),
-            wanted=lambda one: one.pid == server.pid,
+            selects=lambda one: one.pid == server.pid,
         )
         running = pool.submit(sweep.run, task)
         try:

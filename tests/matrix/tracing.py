@@ -60,10 +60,10 @@ def trace_builds(binaries: Mapping[str, Path], wish: ProbeOptions, directory: Pa
             elif isinstance(event, SliceArrived):
                 seen[0] += sum(summary.total for summary in event.slices.values())
 
-        settings = SweepSettings(_WINDOW_S, wish=wish, max_cost=1e9)
+        settings = SweepSettings(_WINDOW_S, options=wish, max_cost=1e9)
         bounds = TraceSettings(_WINDOW_S, printed=20_000)
         sweep = HostSweep(settings, bounds, BinaryCatalog(directory / "analyses"), stop, on_event)
-        task = HostTask("here", Target("here"), LocalTransport(), wanted=lambda one: one.pid in pids)
+        task = HostTask("here", Target("here"), LocalTransport(), selects=lambda one: one.pid in pids)
         with ThreadPoolExecutor(max_workers=1) as pool:
             future = pool.submit(sweep.run, task)
             future.add_done_callback(lambda _: tracing.set())

@@ -56,7 +56,7 @@ def under_load(path: Path) -> Iterator[int]:
 
 
 def sweep(pid: int, settings: SweepSettings) -> RunResult:
-    task = HostTask("here", Target("here"), LocalTransport(), wanted=lambda instance: instance.pid == pid)
+    task = HostTask("here", Target("here"), LocalTransport(), selects=lambda instance: instance.pid == pid)
     info = RunInfo("r", datetime.now(UTC), "here", settings.duration_s, "0")
     return Sweep([task], settings, info, BinaryCatalog(None)).run()
 

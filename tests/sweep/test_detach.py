@@ -12,7 +12,7 @@ from fleettrace.probes.model import TraceSettings
 from fleettrace.sweep.cancellation import Cancellation
 from fleettrace.sweep.detach import DetachedSweep, lead_s, skew_warnings
 from fleettrace.sweep.detach_model import Detach
-from fleettrace.sweep.events import WindowsBegan, ignore
+from fleettrace.sweep.events import WindowsStarted, ignore
 from fleettrace.sweep.settings import SweepSettings
 from tests.sweep.test_detach_file import TRACE
 
@@ -43,13 +43,13 @@ def test_moments_of_a_node_are_moments_of_the_controller_s() -> None:
 
 def test_windows_that_began_together_are_no_trouble() -> None:
     began, warnings = swept({"a": 100.0, "b": 100.25, "c": 100.125}).windows()
-    assert began == WindowsBegan(3, 0.25, 0.4, 0.1)
+    assert began == WindowsStarted(3, 0.25, 0.4, 0.1)
     assert warnings == []
 
 
 def test_windows_that_did_not_are_told_of() -> None:
     began, warnings = swept({"a": 100.0, "b": 103.5}, None).windows()
-    assert began == WindowsBegan(2, 3.5, 0.4, 0.0)
+    assert began == WindowsStarted(2, 3.5, 0.4, 0.0)
     assert [(one.code, one.host) for one in warnings] == [("windows-apart", None)]
     assert warnings[0].message == "the windows of 2 hosts did not begin together but within 3.5 s"
 

@@ -136,7 +136,7 @@ def with_change(document: Any, names: tuple[str | int, ...], value: object) -> A
         (("host",), 7),
         (("bounds", "duration_s"), "ten"),
         (("bounds", "printed"), True),
-        (("planned", 0, "plan", "rung"), "none"),
+        (("planned", 0, "plan", "probe_kind"), "none"),
         (("planned", 0, "instance", "exe"), "no base64!"),
         (("planned", 0, "instance"), None),
         (("looks", 0), [1, 2]),

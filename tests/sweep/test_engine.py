@@ -127,12 +127,12 @@ def test_a_stop_names_its_reason_at_every_host_that_is_not_done(reason: Reason, 
     transport = FakeTransport(held=frozenset(NAMES[1:]))
     heard: list[Event] = []
     sweep = sweep_of(transport, NAMES, SweepSettings(forks=4), heard)
-    threading.Timer(0.2, sweep.order_stop, [reason]).start()
+    threading.Timer(0.2, sweep.cancel, [reason]).start()
     result = sweep.run()
     assert states(result) == {NAMES[0]: HostState.NO_INSTANCES, **dict.fromkeys(NAMES[1:], state)}
     assert {host.error.code for host in result.hosts if host.error} == {code}
     assert [event.reason for event in heard if isinstance(event, StopRequested)] == [reason]
-    assert sweep.stop.reason is reason
+    assert sweep.cancellation.reason is reason
 
 
 def test_the_deadline_stops_the_run() -> None:
@@ -151,10 +151,10 @@ def test_a_stop_does_not_wait_for_logins_that_do_not_end() -> None:
 
 def test_the_first_reason_stays() -> None:
     sweep = sweep_of(FakeTransport(held=frozenset("a")), ["a"], SweepSettings(), [])
-    sweep.order_stop(Reason.TERMINATED)
-    sweep.order_stop(Reason.INTERRUPTED)
+    sweep.cancel(Reason.TERMINATED)
+    sweep.cancel(Reason.INTERRUPTED)
     sweep.run()
-    assert sweep.stop.reason is Reason.TERMINATED
+    assert sweep.cancellation.reason is Reason.TERMINATED
 
 
 def test_every_connection_is_closed() -> None:
@@ -246,7 +246,7 @@ def test_what_a_host_gave_is_merged_and_let_go(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(HostSweep, "run", traced)
     names = [f"cache-{number}" for number in range(300)]
     sweep = sweep_of(FakeTransport(), names, SweepSettings(forks=4), [])
-    sweep.listener = lambda _event: time.sleep(0.001)
+    sweep.subscriber = lambda _event: time.sleep(0.001)
     result = sweep.run()
     assert result.fleet.total == 300
     assert most <= 4 + 1

@@ -7,7 +7,7 @@ import pytest
 from fleettrace.errors import HostError, HostState
 from fleettrace.sweep import engine
 from fleettrace.sweep.events import Event, HostRetried, HostStarted
-from fleettrace.sweep.retry import curable, pause_s
+from fleettrace.sweep.retry import pause_s, retryable
 from fleettrace.sweep.settings import SweepSettings
 from tests.sweep.fakes import FakeTransport, sweep_of
 
@@ -22,7 +22,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("code", ["connection-refused", "banner-closed", "kex-timeout", "dns-timeout", "bastion-lost"])
 def test_what_may_pass_is_curable(code: str) -> None:
-    assert curable(HostError(HostState.UNREACHABLE, code, ""))
+    assert retryable(HostError(HostState.UNREACHABLE, code, ""))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_what_may_pass_is_curable(code: str) -> None:
     ],
 )
 def test_what_was_decided_is_not(state: HostState, code: str) -> None:
-    assert not curable(HostError(state, code, ""))
+    assert not retryable(HostError(state, code, ""))
 
 
 def test_pauses_are_spread_and_grow() -> None:
