@@ -13,9 +13,9 @@ from fleettrace import __version__
 from fleettrace.cli.wishes import run_options
 from fleettrace.errors import ConfigError
 from fleettrace.summary.run import RunInfo
-from fleettrace.sweep.detach import lead_s
 from fleettrace.sweep.detach_file import DetachedRun, DetachedRunFile, read_detached_run
 from fleettrace.sweep.detach_model import Detach
+from fleettrace.sweep.detached import lead_s
 from fleettrace.sweep.events import Event, RunStarted, Subscriber, ignore
 
 __all__ = ["SUFFIX", "detached", "left_run"]
@@ -51,10 +51,10 @@ def detached(arguments: argparse.Namespace, hosts: Sequence[str]) -> Iterator[tu
         if isinstance(event, RunStarted) and left is None:
             now, options = datetime.now(UTC), run_options(arguments)
             info = RunInfo(event.run, now, arguments.hosts, arguments.duration, __version__, options=options)
-            file.begin(info, hosts)
+            file.write_run(info, hosts)
 
     try:
-        yield Detach(ttl, None if left is None else left.left, True, file.left, file.collected), listen
+        yield Detach(ttl, None if left is None else left.pending, True, file.write_left, file.write_collected), listen
     finally:
         file.close()
         if file.failed is not None:
