@@ -16,12 +16,12 @@ from fleettrace.report.escape import escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.report.interface import Output
 from fleettrace.summary.run import HostResult, InstanceResult, RunResult, Warn
-from fleettrace.sweep.events import Listener
+from fleettrace.sweep.events import Subscriber
 
 __all__ = ["check", "warning_lines"]
 
 
-def check(options: RunOptions, *, subscriber: Listener, warn: Callable[[str], None]) -> RunResult:
+def check(options: RunOptions, *, subscriber: Subscriber, warn: Callable[[str], None]) -> RunResult:
     """Check the selected hosts, write a line for each instance, and return the result. Raises `ConfigError`."""
     writer = report_writer(options)
     selection = select_hosts(options)

@@ -13,7 +13,7 @@ from fleettrace.app.redaction import redaction
 from fleettrace.app.runner import run
 from fleettrace.lab.demo import Demo, demo_lab
 from fleettrace.summary.run import RunResult
-from fleettrace.sweep.events import Event, HostProgressed, Listener, Phase, together
+from fleettrace.sweep.events import Event, HostProgressed, Phase, Subscriber, broadcast
 
 __all__ = ["trace_demo"]
 
@@ -21,7 +21,7 @@ _LATE_AT = 0.68
 """The part of the window after which the late key appears, so that it shows in the last third."""
 
 
-def trace_demo(options: RunOptions, *, subscriber: Listener, warn: Callable[[str], None]) -> RunResult:
+def trace_demo(options: RunOptions, *, subscriber: Subscriber, warn: Callable[[str], None]) -> RunResult:
     """Make the fleet, trace it under traffic, write the report, and remove the fleet. Raises `FleettraceError`."""
     redact, writer = redaction(options), report_writer(options)
     inform = (lambda _message: None) if options.quiet else warn
@@ -34,14 +34,14 @@ def trace_demo(options: RunOptions, *, subscriber: Listener, warn: Callable[[str
         )
         inform(f"demo: fleettrace run -i {inventory} --hosts 'cache-*' --duration {options.duration:g}s")
         with _late(demo, options.duration) as late:
-            result = run(fleet, write=writer.write, subscriber=together(subscriber, late), warn=warn, redact=redact)
+            result = run(fleet, write=writer.write, subscriber=broadcast(subscriber, late), warn=warn, redact=redact)
         demo.stop()
     inform("demo: the fleet is gone again; of its seven hosts one was down on purpose")
     return result
 
 
 @contextmanager
-def _late(demo: Demo, window_s: float) -> Iterator[Listener]:
+def _late(demo: Demo, window_s: float) -> Iterator[Subscriber]:
     """Yield a subscriber that starts the late key's traffic when two thirds of the first window are over."""
     late = threading.Timer(window_s * _LATE_AT, demo.begin_late)
 

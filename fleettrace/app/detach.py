@@ -11,10 +11,10 @@ from fleettrace import __version__
 from fleettrace.app.options import RunOptions, identity
 from fleettrace.errors import ConfigError
 from fleettrace.summary.run import RunInfo
-from fleettrace.sweep.detach import lead_s
 from fleettrace.sweep.detach_file import DetachedRun, DetachedRunFile, read_detached_run
 from fleettrace.sweep.detach_model import Detach
-from fleettrace.sweep.events import Event, Listener, RunStarted, ignore
+from fleettrace.sweep.detached import lead_s
+from fleettrace.sweep.events import Event, RunStarted, Subscriber, ignore
 
 __all__ = ["SUFFIX", "detached", "read_detached"]
 
@@ -31,7 +31,7 @@ def read_detached(run: str) -> DetachedRun | None:
 @contextmanager
 def detached(
     options: RunOptions, hosts: Sequence[str], warn: Callable[[str], None]
-) -> Iterator[tuple[Detach | None, Listener]]:
+) -> Iterator[tuple[Detach | None, Subscriber]]:
     """Yield how to detach the traces (None: not at all), and a subscriber for the sweep.
 
     While the block runs, a file beside the run file, if there is one, lists the traces that are detached and not
@@ -53,10 +53,10 @@ def detached(
         if isinstance(event, RunStarted) and left is None:
             now, counted = datetime.now(UTC), identity(options)
             info = RunInfo(event.run, now, options.hosts, options.duration, __version__, options=counted)
-            file.begin(info, hosts)
+            file.write_run(info, hosts)
 
     try:
-        yield Detach(ttl, None if left is None else left.left, True, file.left, file.collected), listen
+        yield Detach(ttl, None if left is None else left.pending, True, file.write_left, file.write_collected), listen
     finally:
         file.close()
         if file.failed is not None:

@@ -23,7 +23,7 @@ from fleettrace.app.sweep_session import Write, sweep
 from fleettrace.app.targets import Transports, host_tasks, inventory_warnings, select_hosts
 from fleettrace.errors import ConfigError
 from fleettrace.summary.run import RunInfo, RunResult
-from fleettrace.sweep.events import Listener, ignore, together
+from fleettrace.sweep.events import Subscriber, broadcast, ignore
 
 __all__ = ["Resumed", "run", "trace"]
 
@@ -43,7 +43,7 @@ def run(
     options: RunOptions,
     *,
     write: Write | None = None,
-    subscriber: Listener = ignore,
+    subscriber: Subscriber = ignore,
     warn: Callable[[str], None] = lambda _message: None,
     live: bool = False,
     redact: Redaction | None = None,
@@ -89,7 +89,7 @@ def trace(
     redact: Redaction,
     write: Write,
     *,
-    subscriber: Listener = ignore,
+    subscriber: Subscriber = ignore,
     warn: Callable[[str], None],
     live: bool = False,
     resumed: Resumed | None = None,
@@ -105,12 +105,12 @@ def trace(
         transports.check(options.ssh_config)
         stack.enter_context(exclusive(options, warn))
         detach, begin_detached = stack.enter_context(detached(options, names, warn))
-        subscriber = together(subscriber, begin_detached)
+        subscriber = broadcast(subscriber, begin_detached)
         write = write if resumed is None else resumed.write
         saver = run_file_saver(options, redact)
         if saver is not None:
             stack.enter_context(saver).order(names if resumed is None else resumed.hosts)
-            subscriber, write = together(subscriber, saver), _write_both(write, saver)
+            subscriber, write = broadcast(subscriber, saver), _write_both(write, saver)
         return sweep(
             options,
             tasks,

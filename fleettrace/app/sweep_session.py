@@ -24,7 +24,7 @@ from fleettrace.sweep.cancellation import Reason
 from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.engine import Sweep
 from fleettrace.sweep.event_log import EventLog
-from fleettrace.sweep.events import Listener, ignore, together
+from fleettrace.sweep.events import Subscriber, broadcast, ignore
 from fleettrace.sweep.settings import TIMELINE_BUCKETS, HostTask, SweepSettings
 
 __all__ = ["Write", "sweep"]
@@ -48,7 +48,7 @@ def sweep(
     write: Write,
     redact: Redaction,
     warnings: Sequence[Warn] = (),
-    subscriber: Listener = ignore,
+    subscriber: Subscriber = ignore,
     warn: Callable[[str], None],
     live: bool = False,
     info: RunInfo | None = None,
@@ -73,7 +73,7 @@ def sweep(
             _settings(options, trace, detach),
             info,
             BinaryCatalog(default_cache_dir()),
-            together(subscriber, ignore if log is None else log, known),
+            broadcast(subscriber, ignore if log is None else log, known),
             slices=live or log is not None,
         )
         with _stopped_by_signals(engine):
@@ -83,7 +83,7 @@ def sweep(
     if log is not None and log.failed is not None:
         result.warnings.append(Warn("log-incomplete", log.failed))
     seen, patterns = redact.apply(result)
-    seen = replace(seen, stopped=None if engine.stop.reason is None else engine.stop.reason.value)
+    seen = replace(seen, stopped=None if engine.cancellation.reason is None else engine.cancellation.reason.value)
     try:
         write(seen, patterns)
     finally:
@@ -104,7 +104,7 @@ def _settings(options: RunOptions, trace: bool, detach: Detach | None) -> SweepS
         serial=options.serial or (),
         max_fail=options.max_fail,
         retries=options.retries,
-        wish=probe_options(options),
+        options=probe_options(options),
         trace=trace,
         max_cost=options.max_cost,
         allow_preemptible=options.allow_preemptible,
@@ -120,7 +120,7 @@ def _stopped_by_signals(engine: Sweep) -> Iterator[None]:
     """End the sweep early on a signal: it reports what it has. A second signal gives up waiting for the traces."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        engine.order_stop(_SIGNALS[signal.Signals(number)])
+        engine.cancel(_SIGNALS[signal.Signals(number)])
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -114,7 +114,7 @@ def _task(host: Host, options: RunOptions, transports: Transports, become_passwo
         transport=transports.get(_transport(settings, options)),
         bpftrace=settings.bpftrace,
         scope=settings.scope.value,
-        wanted=_wanted(settings),
+        selects=_selects(settings),
     )
 
 
@@ -144,7 +144,7 @@ def _target(settings: HostSettings, options: RunOptions, become_password: str | 
     )
 
 
-def _wanted(settings: HostSettings) -> Callable[[Instance], bool]:
+def _selects(settings: HostSettings) -> Callable[[Instance], bool]:
     """Return a predicate: whether a selector of `fleettrace_instances` matches an instance.
 
     It raises `HostError` for an instance in a container of unknown name where a container selector would decide.
@@ -154,7 +154,7 @@ def _wanted(settings: HostSettings) -> Callable[[Instance], bool]:
 
     by_name = [selector for selector in settings.instances if selector.kind is SelectorKind.CONTAINER]
 
-    def wanted(instance: Instance) -> bool:
+    def selects(instance: Instance) -> bool:
         name = None if instance.container is None else instance.container.name
         if any(
             selector.matches(ports=instance.ports, container=name, user=instance.user)
@@ -165,7 +165,7 @@ def _wanted(settings: HostSettings) -> Callable[[Instance], bool]:
             raise _unnamed(instance, instance.container, by_name[0])
         return False
 
-    return wanted
+    return selects
 
 
 def _unnamed(instance: Instance, container: Container, selector: InstanceSelector) -> HostError:

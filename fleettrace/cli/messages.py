@@ -9,13 +9,13 @@ from fleettrace.tui.progress import progress
 
 if TYPE_CHECKING:
     from fleettrace.app.options import ReportOptions
-    from fleettrace.tui.progress import Listener
+    from fleettrace.tui.progress import Subscriber
 
 __all__ = ["progress_of", "warn"]
 
 warn = warn_on_stderr
 
 
-def progress_of(options: ReportOptions) -> Listener:
+def progress_of(options: ReportOptions) -> Subscriber:
     """Return the subscriber that prints progress; with `--quiet`, a line for each failure at the end."""
     return progress(quiet=options.quiet, verbose=options.verbose, color=colored(options))

@@ -1,4 +1,4 @@
-"""Which host of a run counts a process that several inventory names lead to: the first one that finds it."""
+"""Decide which host of a run counts a process that several inventory names lead to: the first one that finds it."""
 
 from __future__ import annotations
 
@@ -14,41 +14,43 @@ __all__ = ["Claims"]
 
 
 class _Identity(NamedTuple):
-    """What names one process on all machines."""
+    """Identifies a process among those of all machines."""
 
     boot: str
     namespace: str
-    """The PID namespace in which `pid` is its number."""
+    """The PID namespace of `pid`."""
     pid: int
     start: int
 
 
 @dataclass(slots=True)
 class Claims:
-    """The processes that hosts of one run have found. One object serves many threads."""
+    """The processes that the hosts of one run have found. One object serves many threads."""
 
     _owners: dict[_Identity, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def first(self, host: str, found: Discovery, selected: Callable[[Instance], bool]) -> tuple[Discovery, list[Warn]]:
-        """Claim the selected processes for `host`. Return what it found without those that another host has claimed,
-        and a warning that names both."""
-        if not found.facts.boot_id:
-            return found, []
+    def first(
+        self, host: str, discovery: Discovery, selects: Callable[[Instance], bool]
+    ) -> tuple[Discovery, list[Warn]]:
+        """Claim the selected processes for `host`. Return the discovery without the processes that another host has
+        claimed, and a warning that names the hosts."""
+        if not discovery.facts.boot_id:
+            return discovery, []
         others: dict[int, str] = {}
         with self._lock:
-            for instance in filter(selected, found.instances):
-                owner = self._owners.setdefault(_identity(found, instance), host)
+            for instance in filter(selects, discovery.instances):
+                owner = self._owners.setdefault(_identity(discovery, instance), host)
                 if owner != host:
                     others[instance.pid] = owner
         if not others:
-            return found, []
-        instances = tuple(instance for instance in found.instances if instance.pid not in others)
-        return replace(found, instances=instances), [_warning(host, others)]
+            return discovery, []
+        instances = tuple(instance for instance in discovery.instances if instance.pid not in others)
+        return replace(discovery, instances=instances), [_warning(host, others)]
 
 
-def _identity(found: Discovery, instance: Instance) -> _Identity:
-    return _Identity(found.facts.boot_id, found.facts.pid_namespace, instance.pid, instance.start)
+def _identity(discovery: Discovery, instance: Instance) -> _Identity:
+    return _Identity(discovery.facts.boot_id, discovery.facts.pid_namespace, instance.pid, instance.start)
 
 
 def _warning(host: str, others: dict[int, str]) -> Warn:
@@ -61,7 +63,7 @@ def _warning(host: str, others: dict[int, str]) -> Warn:
     )
     return Warn(
         "same-process",
-        f"the inventory has another name for this machine: its memcached is counted there, once ({names}); remove one "
-        "of the names, or select different instances (`fleettrace_instances`)",
+        f"the inventory has another name for this machine, under which its memcached is counted once ({names}); remove "
+        "one of the names, or select different instances (`fleettrace_instances`)",
         host,
     )

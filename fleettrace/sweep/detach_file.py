@@ -1,7 +1,7 @@
-"""The file that traces are written down in while they are left on their hosts, for whoever resumes the run.
+"""The file that lists the traces left on hosts, so that another controller can collect them (`--resume`).
 
-JSON, a line for each thing that happened: the run, each trace that was left, each that was collected. A line that a
-killed controller cut off counts for nothing. The values are those of the package's own types, field by field.
+JSON, one line for each thing that happened: the run, each trace that was left, each trace that was collected. A reader
+skips a line that a killed controller cut off. The values are the package's own types, field by field.
 """
 
 from __future__ import annotations
@@ -29,50 +29,52 @@ _SCHEMA = "fleettrace/left/1"
 
 @dataclass(frozen=True, slots=True)
 class DetachedRun:
-    """What such a file says: a run, its hosts in order, and the traces that nobody has collected."""
+    """The contents of such a file: a run, its hosts in order, and the traces that are not collected yet."""
 
     info: RunInfo
     hosts: tuple[str, ...]
-    left: Mapping[str, DetachedTrace]
+    pending: Mapping[str, DetachedTrace]
+    """By host."""
 
 
 class DetachedRunFile:
-    """Written as things happen, from many threads; gone when everything was collected."""
+    """Writes the file, from many threads, and removes it once every trace is collected."""
 
-    def __init__(self, path: Path, known: DetachedRun | None = None) -> None:
-        """Begin a file, or go on with the one that says what is `known`. Raises `ConfigError`."""
+    def __init__(self, path: Path, resumed: DetachedRun | None = None) -> None:
+        """Make the file, or continue the one that `resumed` was read from. Raises `ConfigError`."""
         self.path = path
         self.failed: str | None = None
-        """Why something could not be written down."""
+        """Why a line could not be written."""
         self._lock = threading.Lock()
-        self._open = set() if known is None else set(known.left)
+        self._pending = set() if resumed is None else set(resumed.pending)
         try:
-            flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_EXCL if known is None else 0)
+            flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_EXCL if resumed is None else 0)
             self._file = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileExistsError:
             raise ConfigError(
-                "traces of an earlier run are written down there: collect them with --resume, or remove it", file=path
+                "this file lists traces that an earlier run has left: collect them with --resume, or remove the file",
+                file=path,
             ) from None
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror}") from None
-        if known is not None:
-            # A controller that was killed may have left a line without its end.
+        if resumed is not None:
+            # The last line of a controller that was killed may lack its end.
             self._append(b"\n")
 
-    def begin(self, info: RunInfo, hosts: Sequence[str]) -> None:
-        """The first line."""
+    def write_run(self, info: RunInfo, hosts: Sequence[str]) -> None:
+        """Write the first line."""
         self._write({"schema": _SCHEMA, "run": encode(info), "hosts": list(hosts)})
 
-    def left(self, trace: DetachedTrace) -> None:
-        """A trace was left."""
+    def write_left(self, trace: DetachedTrace) -> None:
+        """Write that a trace was left on its host."""
         with self._lock:
-            self._open.add(trace.host)
+            self._pending.add(trace.host)
         self._write({"left": encode(trace)})
 
-    def collected(self, host: str) -> None:
-        """It was collected, or is gone."""
+    def write_collected(self, host: str) -> None:
+        """Write that the trace of a host was collected, or is gone."""
         with self._lock:
-            self._open.discard(host)
+            self._pending.discard(host)
         self._write({"collected": host})
 
     def _write(self, line: Mapping[str, object]) -> None:
@@ -81,48 +83,53 @@ class DetachedRunFile:
     def _append(self, data: bytes) -> None:
         with self._lock:
             try:
-                whole = os.write(self._file, data) == len(data)
+                complete = os.write(self._file, data) == len(data)
             except OSError as error:
                 self.failed = f"{self.path} is not complete: {error.strerror}"
                 return
-        if not whole:
+        if not complete:
             self.failed = f"{self.path} is not complete: is its disk full?"
 
     def close(self) -> None:
-        """Nothing more happens. The file stays only if something is left."""
+        """Close the file, and remove it unless it lists a trace that is not collected."""
         os.close(self._file)
-        if not self._open:
+        if not self._pending:
             self.path.unlink(missing_ok=True)
 
 
 def read_detached_run(path: Path) -> DetachedRun:
     """Read such a file. Raises `ConfigError`."""
-    left: dict[str, DetachedTrace] = {}
     try:
         first, *rest = path.read_bytes().split(b"\n")
         head = json.loads(first)
         if head["schema"] != _SCHEMA:
             raise ValueError(f"schema {head['schema']!r}")
         info, hosts = decode(RunInfo, head["run"]), tuple(str(host) for host in head["hosts"])
-        for line in rest:
-            try:
-                said = json.loads(line)
-            except ValueError:
-                continue
-            if "left" in said:
-                trace = decode(DetachedTrace, said["left"])
-                left[trace.host] = trace
-            elif "collected" in said:
-                left.pop(str(said["collected"]), None)
+        return DetachedRun(info, hosts, _pending(rest))
     except OSError as error:
         raise ConfigError(f"cannot read it: {error.strerror}", file=path) from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError(f"this is no list of traces that were left on hosts ({error})", file=path) from None
-    return DetachedRun(info, hosts, left)
+        raise ConfigError(f"not a list of traces that were left on hosts ({error})", file=path) from None
+
+
+def _pending(lines: Sequence[bytes]) -> dict[str, DetachedTrace]:
+    """Return the traces that these lines leave uncollected, by host."""
+    pending: dict[str, DetachedTrace] = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if "left" in entry:
+            trace = decode(DetachedTrace, entry["left"])
+            pending[trace.host] = trace
+        elif "collected" in entry:
+            pending.pop(str(entry["collected"]), None)
+    return pending
 
 
 def encode(value: Any) -> Any:
-    """A value of ours as JSON has it."""
+    """Return a value of the package's types as JSON values."""
     match value:
         case Enum():
             return value.value
@@ -143,7 +150,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(kind: Any, data: Any) -> Any:
-    """The value of type `kind` that `encode` wrote. Raises `ValueError`, `KeyError` or `TypeError` for any other."""
+    """Return the value of type `kind` that `encode` wrote. Raises `ValueError`, `KeyError` or `TypeError`."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if data is None and type(None) in parts:
@@ -173,5 +180,5 @@ def decode(kind: Any, data: Any) -> Any:
     if kind is float and type(data) is int:
         return float(data)
     if type(data) is not kind:
-        raise ValueError(f"{data!r} is no {kind.__name__}")
+        raise ValueError(f"{data!r} is not a {kind.__name__}")
     return data

@@ -1,4 +1,4 @@
-"""What is known of traces that were left on their hosts, for who collects them: this run, or one that resumes it."""
+"""The values of `--detach`: how traces are left on hosts, and what this run or a later one needs to collect them."""
 
 from __future__ import annotations
 
@@ -16,34 +16,37 @@ __all__ = ["Detach", "DetachedTrace"]
 
 @dataclass(frozen=True, slots=True)
 class DetachedTrace:
-    """A trace on a host that nobody is logged in to, and all that is needed to read its output."""
+    """A trace on a host without a login, and all that is needed to read its output."""
 
     host: str
-    folder: str
+    directory: str
+    """Where the trace is on the host."""
     nonce: str
     planned: tuple[Planned, ...]
     layout: KeyLayout
     bounds: TraceSettings
-    looks: tuple[Sample, ...]
+    samples: tuple[Sample, ...]
+    """From before the window."""
     warnings: tuple[Warn, ...]
     clock: NodeClock
     ends: float
     """When its window is over: seconds since 1970, by the controller's clock."""
 
 
-def _nothing(_: object) -> None:
+def _ignore(_: object) -> None:
     return
 
 
 @dataclass(frozen=True, slots=True)
 class Detach:
-    """How traces are left. `left` and `collected` hear of each as it happens, from many threads."""
+    """How traces are left. `on_left` and `on_collected` are called for each trace, from many threads."""
 
     ttl_s: float
-    """Seconds that the output of a trace stays on its host if nobody collects it."""
-    known: Mapping[str, DetachedTrace] | None = None
-    """Left by an earlier controller, by host: these are collected, and any other host is traced at once."""
+    """Seconds that the output of a trace stays on its host if no controller collects it."""
+    resumed: Mapping[str, DetachedTrace] | None = None
+    """The traces that an earlier run has left, by host: collect these, and trace every other host at once."""
     resumable: bool = False
-    """Another run will know of what this one has left."""
-    left: Callable[[DetachedTrace], None] = _nothing
-    collected: Callable[[str], None] = _nothing
+    """Whether the traces of this run are written down, so that another run can collect them."""
+    on_left: Callable[[DetachedTrace], None] = _ignore
+    on_collected: Callable[[str], None] = _ignore
+    """Takes the host's name."""

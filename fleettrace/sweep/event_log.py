@@ -30,7 +30,7 @@ from fleettrace.sweep.events import (
     StopRequested,
     WaveFinished,
     WaveStarted,
-    WindowsBegan,
+    WindowsStarted,
 )
 
 __all__ = ["EventLog", "fields_of"]
@@ -99,7 +99,7 @@ def fields_of(event: Event) -> tuple[str, Mapping[str, object]]:
             return "wave.started", {"wave": wave, "waves": waves, "hosts": hosts}
         case WaveFinished(wave, waves, failed):
             return "wave.finished", {"wave": wave, "waves": waves, "failed": failed}
-        case WindowsBegan(hosts, spread_s, within_s, skew_s):
+        case WindowsStarted(hosts, spread_s, within_s, skew_s):
             apart = {"spread_s": round(spread_s, 3), "within_s": round(within_s, 3), "skew_s": round(skew_s, 3)}
             return "run.window", {"hosts": hosts, **apart}
         case HostsSkipped(wave, hosts, reason):

@@ -1,7 +1,7 @@
-"""What many threads have to tell, for the one that listens and merges; bounded, however slow that one is.
+"""The queue from the workers' threads to the engine's thread; its size is bounded, however slow the subscribers are.
 
-A slice that nobody has heard of yet takes the host's next one in, so there is at most one a host. And a thread whose
-host is done waits until the listener has dealt with that: it begins no other host that it should not.
+While a host's slice waits, the host's next slices are merged into it, so at most one per host waits. A thread that has
+put an outcome waits until the engine has merged it, so it starts no host that the engine may decide to skip.
 """
 
 from __future__ import annotations
@@ -18,24 +18,23 @@ from fleettrace.sweep.outcome import HostOutcome
 
 __all__ = ["EventQueue"]
 
-
-_MOST_WAITING = 10_000
-"""Keys of one instance in slices that the listener has not taken yet."""
+_MAX_KEYS = 10_000
+"""Keys of one instance in a slice that waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class _SliceOf:
-    """Stands in the queue for what arrived of a host meanwhile."""
+    """Stands in the queue for the slice of a host."""
 
     host: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Delivery:
-    """An outcome, and what the thread that left it waits for."""
+    """An outcome, and the event that its thread waits for."""
 
     outcome: HostOutcome
-    dealt_with: threading.Event
+    merged: threading.Event
 
 
 @dataclass(slots=True)
@@ -46,25 +45,25 @@ class EventQueue:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _slices: dict[str, dict[str, Summary]] = field(default_factory=dict)
     _last: threading.Event | None = None
-    """Of the outcome that was taken last."""
+    """Belongs to the outcome that was taken last."""
     _closed: bool = False
 
     def put(self, item: Event | Reason) -> None:
-        """Leave something. A `Reason` may be left by a signal handler: that takes no lock."""
+        """Add an event or a reason to cancel. A signal handler may put a `Reason`: that takes no lock."""
         if isinstance(item, SliceArrived):
             self._put_slice(item.host, item.slices)
         else:
             self._queue.put(item)
 
-    def leave(self, outcome: HostOutcome) -> threading.Event:
-        """Leave an outcome. The event is set when the one who took it has dealt with it and asks for the next thing."""
-        dealt_with = threading.Event()
+    def put_outcome(self, outcome: HostOutcome) -> threading.Event:
+        """Add an outcome. The event returned is set when the reader asks for the item after it."""
+        merged = threading.Event()
         with self._lock:
             if self._closed:
-                dealt_with.set()
+                merged.set()
             else:
-                self._queue.put(_Delivery(outcome, dealt_with))
-        return dealt_with
+                self._queue.put(_Delivery(outcome, merged))
+        return merged
 
     def _put_slice(self, host: str, slices: Mapping[str, Summary]) -> None:
         with self._lock:
@@ -74,22 +73,22 @@ class EventQueue:
                 self._queue.put(_SliceOf(host))
                 return
             for instance, summary in slices.items():
-                whole = waiting.setdefault(instance, Summary())
-                whole.add(summary)
-                whole.bound(_MOST_WAITING)
+                total = waiting.setdefault(instance, Summary())
+                total.add(summary)
+                total.bound(_MAX_KEYS)
 
-    def get(self, timeout: float) -> Event | HostOutcome | Reason | None:
-        """The next item, None when there is none for `timeout` seconds."""
+    def get(self, timeout_s: float) -> Event | HostOutcome | Reason | None:
+        """Return the next item, None when none arrives for `timeout_s` seconds."""
         self._release()
         try:
-            item = self._queue.get(timeout=timeout)
+            item = self._queue.get(timeout=timeout_s)
         except queue.Empty:
             return None
         if isinstance(item, _SliceOf):
             with self._lock:
                 return SliceArrived(item.host, self._slices.pop(item.host))
         if isinstance(item, _Delivery):
-            self._last = item.dealt_with
+            self._last = item.merged
             return item.outcome
         return item
 
@@ -99,7 +98,7 @@ class EventQueue:
             self._last = None
 
     def close(self) -> None:
-        """Nobody empties it any more: let everybody who waits go their way."""
+        """Drop all items, and let every thread that waits go on, now and later."""
         with self._lock:
             self._closed = True
         while self.get(0) is not None:

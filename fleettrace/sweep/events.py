@@ -22,17 +22,17 @@ __all__ = [
     "HostsSkipped",
     "InstanceFinished",
     "InstanceStarted",
-    "Listener",
     "Phase",
     "RunFinished",
     "RunStarted",
     "SliceArrived",
     "StopRequested",
+    "Subscriber",
     "WaveFinished",
     "WaveStarted",
-    "WindowsBegan",
+    "WindowsStarted",
+    "broadcast",
     "ignore",
-    "together",
 ]
 
 
@@ -156,7 +156,7 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
-class WindowsBegan:
+class WindowsStarted:
     """Of a run with one window for all: how far apart it really began on this many hosts, in seconds, with `within_s`
     that this is not known better than; and the largest difference between a host's clock and the controller's."""
 
@@ -186,25 +186,25 @@ Event = (
     | HostFinished
     | HostsSkipped
     | StopRequested
-    | WindowsBegan
+    | WindowsStarted
     | RunFinished
 )
 
-Listener = Callable[[Event], None]
+Subscriber = Callable[[Event], None]
 
 
 def ignore(_event: Event) -> None:
     """The listener that hears nothing."""
 
 
-def together(*listeners: Listener) -> Listener:
+def broadcast(*listeners: Subscriber) -> Subscriber:
     """One listener for several, in this order."""
-    heard = [listener for listener in listeners if listener is not ignore]
+    heard = [subscriber for subscriber in listeners if subscriber is not ignore]
     if not heard:
         return ignore
 
     def tell(event: Event) -> None:
-        for listener in heard:
-            listener(event)
+        for subscriber in heard:
+            subscriber(event)
 
     return tell

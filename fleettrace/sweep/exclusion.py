@@ -1,6 +1,6 @@
 """Leave out of a host's trace what cannot be attached: an instance that has ended, or a binary that the kernel refuses.
 
-One such instance would otherwise cost the host all of them, for bpftrace starts with all of its probes or not at all.
+bpftrace starts with all of its probes or not at all, so one such instance would cost the host all the others.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 from fleettrace.node.binding import RefusedError
 from fleettrace.node.model import Instance
@@ -25,9 +25,16 @@ DROPPED = frozenset((_ENDED, _REFUSED))
 """The codes of instances that were left out."""
 
 _NOT_ATTACHED = re.compile(r"\b[Aa]ttach(?:ing)? probe: u\w+:/proc/(\d{1,10})/exe\b")
-"""bpftrace 0.17 to 0.25 say `Error attaching probe: uprobe:/proc/7/exe:NAME`, 0.26 on `Unable to attach probe: ...`."""
+"""bpftrace 0.17 to 0.25 print `Error attaching probe: uprobe:/proc/7/exe:NAME`, 0.26 and later `Unable to attach probe:
+...`."""
 
-_Traced = TypeVar("_Traced")
+
+class _HasPlans(Protocol):
+    @property
+    def plans(self) -> Sequence[tuple[Instance, ProbePlan]]: ...
+
+
+_TracePlan = TypeVar("_TracePlan", bound=_HasPlans)
 _Outcome = TypeVar("_Outcome")
 
 
@@ -54,39 +61,35 @@ def dropped(error: AttachError, plans: Sequence[tuple[Instance, ProbePlan]]) -> 
 
 
 def leaving_out(
-    attempt: Callable[[_Traced, Sequence[Planned]], _Outcome],
+    trace: Callable[[_TracePlan, Sequence[Planned]], _Outcome],
     nothing_left: Callable[[Sequence[Planned]], _Outcome],
-    traced: _Traced,
+    trace_plan: _TracePlan,
     planned: Sequence[Planned],
 ) -> _Outcome:
-    """Return what `attempt` gives; where it fails because of some instances, what it gives without these.
+    """Return the outcome of `trace`, without the instances that make it fail; `nothing_left` gives the outcome where
+    that are all of them.
 
-    `traced` is a dataclass with the `plans` of `planned`. Each attempt has fewer instances than the last one, so there
-    are no more attempts than instances. Raises `HostError` where no instance is to blame.
+    `trace_plan` is a dataclass with the `plans` of `planned`. Each attempt has fewer instances than the one before, so
+    there are no more attempts than instances. Raises `HostError` where no single instance causes the failure.
     """
     while True:
         try:
-            return attempt(traced, planned)
+            return trace(trace_plan, planned)
         except (AttachError, RefusedError) as error:
-            plans: Sequence[tuple[Instance, ProbePlan]] = _plans(traced)
-            out = error.failures if isinstance(error, RefusedError) else dropped(error, plans)
-            if not any(instance.pid in out for instance, _ in plans):
+            plans = trace_plan.plans
+            failures = error.failures if isinstance(error, RefusedError) else dropped(error, plans)
+            if not any(instance.pid in failures for instance, _ in plans):
                 raise
-        planned = without(planned, out)
+        planned = without(planned, failures)
         if not any(each.plan for each in planned):
             return nothing_left(planned)
-        left: Any = [(instance, plan) for instance, plan in plans if instance.pid not in out]
-        traced = replace(traced, plans=left)  # type: ignore[type-var]
+        remaining = [(instance, plan) for instance, plan in plans if instance.pid not in failures]
+        trace_plan = replace(trace_plan, plans=remaining)  # type: ignore[type-var]
 
 
-def _plans(traced: Any) -> Sequence[tuple[Instance, ProbePlan]]:
-    plans: Sequence[tuple[Instance, ProbePlan]] = traced.plans
-    return plans
-
-
-def without(planned: Sequence[Planned], out: Mapping[int, Failure]) -> list[Planned]:
-    """Return `planned` with the failures of the instances in `out` in the place of their plans."""
+def without(planned: Sequence[Planned], failures: Mapping[int, Failure]) -> list[Planned]:
+    """Return `planned` with a failure in the place of the plan of each instance in `failures`, which is by pid."""
     return [
-        replace(each, plan=None, failure=out[each.instance.pid]) if each.instance.pid in out else each
+        replace(each, plan=None, failure=failures[each.instance.pid]) if each.instance.pid in failures else each
         for each in planned
     ]

@@ -1,273 +1,105 @@
-"""One host of a sweep, from the login to its summaries. Nothing escapes: whatever goes wrong is in the outcome."""
+"""Log in to one host, discover its instances, let a tracer do its work there, and add the warnings about the node."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from fleettrace.errors import ConfigError, HostError, HostState
-from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import discover
 from fleettrace.node.model import Discovery, NodeFacts
-from fleettrace.node.namespace import unsupported_there
-from fleettrace.node.planning import Planned, check_able, check_empty
-from fleettrace.node.request_rates import RequestRates, sample_early, sample_rates
-from fleettrace.node.trace_end import NOT_ATTACHED, OVERWRITTEN, REFUSED, TraceEnd
-from fleettrace.node.trace_obstacles import PREEMPTIBLE, PREEMPTION_UNKNOWN, obstacles
-from fleettrace.node.tracing import HostTrace
-from fleettrace.probes.model import ProbeKind, TraceSettings
-from fleettrace.probes.optimized_uprobes import optimises
-from fleettrace.probes.script import has_own_points
-from fleettrace.summary.counts import Summary
+from fleettrace.node.trace_obstacles import PREEMPTIBLE, PREEMPTION_UNKNOWN, obstacles, unreadable
 from fleettrace.summary.run import Failure, HostResult, Warn
-from fleettrace.sweep.cancellation import Cancellation
-from fleettrace.sweep.claims import Claims
-from fleettrace.sweep.cost import (
-    MIN_WINDOW_S,
-    WORST_US,
-    Prediction,
-    affordable_window,
-    costs_of,
-    coverage_of,
-    may_cost,
-    most_us,
-    sized,
-)
-from fleettrace.sweep.events import Event, HostProgressed, InstanceStarted, Phase, SliceArrived, ignore
-from fleettrace.sweep.exclusion import leaving_out
-from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
-from fleettrace.sweep.program_selection import ProgramSelection, Traced, rehearse
-from fleettrace.sweep.retry import curable
-from fleettrace.sweep.settings import HostTask, SweepSettings
-from fleettrace.sweep.unreadable import add_unreadable
-from fleettrace.sweep.watch import watch_host
+from fleettrace.sweep.events import HostProgressed, Phase
+from fleettrace.sweep.outcome import HostOutcome, failed_outcome
+from fleettrace.sweep.retry import retryable
+from fleettrace.sweep.settings import HostTask
+from fleettrace.sweep.tracer import TracerContext
 from fleettrace.transport.interface import Connection
 
-__all__ = ["HostSweep", "doubt", "failed_outcome", "node_warnings"]
+__all__ = ["Work", "add_unreadable", "login", "make_approximate", "node_warnings", "run_on_host"]
+
+Work = Callable[[HostTask, Connection, Discovery], HostOutcome]
+"""What a tracer does on a host that it is logged in to. Raises `HostError`."""
+
+_PIDS_SHOWN = 10
 
 
-_STUCK = (
-    "the binaries of some processes (pid {}) could not be read in time, and whether they are memcached is not known: "
-    "is a mount (NFS, sshfs) there without its server?"
-)
+def login(task: HostTask) -> Connection:
+    """Log in to a host. Raises `HostError`."""
+    try:
+        return task.transport.connect(task.target)
+    except ConfigError as error:
+        # The files of the site were read before the sweep, so the error concerns this host alone.
+        raise HostError(HostState.UNREACHABLE, "ssh-config", str(error)) from error
 
 
-def _some(pids: Sequence[int]) -> str:
-    return ", ".join(map(str, pids[:10])) + (", ..." if len(pids) > 10 else "")
-
-
-@dataclass(frozen=True, slots=True)
-class HostSweep:
-    """How hosts are swept: the same for all of a run. One object serves many threads."""
-
-    settings: SweepSettings
-    bounds: TraceSettings
-    catalog: BinaryCatalog
-    stop: Cancellation
-    tell: Callable[[Event], None]
-    slices: bool = True
-    """Whether anybody wants to hear of slices: to tell them apart takes as long as to count them."""
-    claims: Claims = field(default_factory=Claims)
-    run_id: str = ""
-    """For the nodes' logs."""
-
-    def run(self, task: HostTask) -> HostOutcome:
-        """Sweep one host."""
+def run_on_host(context: TracerContext, task: HostTask, work: Work, *, bpftrace: bool) -> HostOutcome:
+    """Return the outcome of `work` on a host. `bpftrace` tells whether the work runs bpftrace, so that what hinders
+    bpftrace on the node is worth a warning."""
+    cancellation = context.cancellation
+    try:
+        cancellation.check()
+        context.emit(HostProgressed(task.name, Phase.CONNECT))
         try:
-            self.stop.check()
-            self.tell(HostProgressed(task.name, Phase.CONNECT))
-            try:
-                connection = task.transport.connect(task.target)
-            except HostError as error:
-                if self.stop.reason is None and curable(error):
-                    return replace(failed_outcome(task, error), curable=True)
-                raise
-            with self.stop.watch(connection):
-                return self._sweep(task, connection)
+            connection = login(task)
         except HostError as error:
-            # A connection that the stop closed fails in some way of its own: what counts is why it was closed.
-            told = error if self.stop.reason is None else self.stop.error()
-            return failed_outcome(task, told)
-        except ConfigError as error:
-            # The site's files were read before the sweep: what is left is about this host alone.
-            return failed_outcome(task, HostError(HostState.UNREACHABLE, "ssh-config", str(error)))
+            if cancellation.reason is None and retryable(error):
+                return replace(failed_outcome(task.name, error), retryable=True)
+            raise
+        with cancellation.watch(connection):
+            return _run_on_connection(context, task, connection, work, bpftrace=bpftrace)
+    except HostError as error:
+        # A cancellation closes the connection, which then fails in some way of its own: report the cancellation.
+        return failed_outcome(task.name, error if cancellation.reason is None else cancellation.error())
 
-    def _sweep(self, task: HostTask, connection: Connection) -> HostOutcome:
-        self.tell(HostProgressed(task.name, Phase.DISCOVER))
-        found = discover(connection, task.bpftrace, task.scope)
-        found, doubles = self.claims.first(task.name, found, task.wanted)
-        every = not self.settings.trace
-        try:
-            outcome = self._discovered(task, connection, found)
-        except HostError as error:
-            outcome = failed_outcome(task, error if self.stop.reason is None else self.stop.error())
-            every = True
-        outcome.warnings.extend(doubles)
-        add_unreadable(outcome.result, found.facts)
-        if outcome.result.state is not HostState.NO_INSTANCES and self.settings.wish.probe_kind is not ProbeKind.WATCH:
-            outcome.warnings.extend(node_warnings(task.name, found.facts, outcome.result, every=every))
-        if any(warning.code in (PREEMPTIBLE, PREEMPTION_UNKNOWN) for warning in outcome.warnings):
-            doubt(outcome.result)
-        if found.facts.stuck:
-            outcome.warnings.append(Warn("binary-stuck", _STUCK.format(_some(found.facts.stuck)), task.name))
-        return outcome
 
-    def _discovered(self, task: HostTask, connection: Connection, found: Discovery) -> HostOutcome:
-        if self.settings.wish.probe_kind is ProbeKind.WATCH:
-            return watch_host(
-                task,
-                connection,
-                found,
-                settings=self.settings,
-                bounds=self.bounds,
-                stop=self.stop,
-                tell=self.tell,
-            )
-        instances = [instance for instance in found.instances if task.wanted(instance)]
-        if not instances:
-            check_empty(found.facts)
-            return HostOutcome(HostResult(task.name, HostState.NO_INSTANCES))
-        check_able(found, preemptible=self.settings.allow_preemptible)
-        self.tell(HostProgressed(task.name, Phase.PLAN))
-        fitting = ProgramSelection(task, connection, found, instances, self.catalog, self.settings.wish, self.bounds)
-        with unsupported_there(found.facts, (REFUSED, *NOT_ATTACHED)):
-            return fitting.outcome(self._attempt if self.settings.trace else rehearse(self.bounds))
+def _run_on_connection(
+    context: TracerContext, task: HostTask, connection: Connection, work: Work, *, bpftrace: bool
+) -> HostOutcome:
+    context.emit(HostProgressed(task.name, Phase.DISCOVER))
+    discovery = discover(connection, task.bpftrace, task.scope)
+    discovery, claim_warnings = context.claims.first(task.name, discovery, task.selects)
+    every = not context.settings.trace
+    try:
+        outcome = work(task, connection, discovery)
+    except HostError as error:
+        cancellation = context.cancellation
+        outcome = failed_outcome(task.name, error if cancellation.reason is None else cancellation.error())
+        every = True
+    outcome.warnings.extend(claim_warnings)
+    add_unreadable(outcome.result, discovery.facts)
+    if bpftrace and outcome.result.state is not HostState.NO_INSTANCES:
+        outcome.warnings.extend(node_warnings(task.name, discovery.facts, outcome.result, every=every))
+    if any(warning.code in (PREEMPTIBLE, PREEMPTION_UNKNOWN) for warning in outcome.warnings):
+        make_approximate(outcome.result)
+    if discovery.facts.stuck:
+        outcome.warnings.append(_stuck_warning(task.name, discovery.facts.stuck))
+    return outcome
 
-    def _attempt(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
-        """Trace what has a plan, without the instances that cannot be attached."""
-        self.stop.check()
-        self.tell(HostProgressed(traced.task.name, Phase.ATTACH))
 
-        def nothing_left(planned: Sequence[Planned]) -> HostOutcome:
-            return outcome_of_plan(traced.task.name, planned)
+def _stuck_warning(host: str, pids: Sequence[int]) -> Warn:
+    shown = ", ".join(map(str, pids[:_PIDS_SHOWN])) + (", ..." if len(pids) > _PIDS_SHOWN else "")
+    message = (
+        f"the binaries of some processes (pid {shown}) could not be read in time, so whether they are memcached is "
+        "unknown: check for a mount (NFS, sshfs) that has lost its server"
+    )
+    return Warn("binary-stuck", message, host)
 
-        try:
-            return leaving_out(self._planned_trace, nothing_left, traced, planned)
-        except HostError as error:
-            if error.code != OVERWRITTEN:
-                raise
-        # Who ran that binary is gone by now, and is left out of the next attempt.
-        self.stop.check()
-        return leaving_out(self._planned_trace, nothing_left, traced, planned)
 
-    def _planned_trace(self, traced: Traced, planned: Sequence[Planned]) -> HostOutcome:
-        task = traced.task
-        self.stop.check()
-        busy = self._busyness(traced)
-        bounds, warnings = self._bounds(traced, busy)
-        self.stop.check()
-        end = self._trace(traced, bounds, busy, heard=True)
-        outcome = outcome_of_trace(task.name, planned, end, self.settings, self.stop.reason)
-        outcome.warnings.extend(warnings)
-        return outcome
-
-    def _busyness(self, traced: Traced) -> RequestRates:
-        """How many requests a second each instance gets, as it says itself. A trace of a second counts those of one
-        that does not, and measures what a probe costs where no model predicts that and it may be too much."""
-        busy = sample_early(traced.connection, traced.found.facts, [instance for instance, _ in traced.plans])
-        if self.bounds.duration_s <= MIN_WINDOW_S:
-            return busy
-        silent = [(one, plan) for one, plan in traced.plans if one.pid not in busy.rates and plan.verdict.cost]
-        costly = [
-            (one, plan)
-            for one, plan in traced.plans
-            if plan.verdict.cost is None and may_cost(busy.rates.get(one.pid), self.settings.max_cost)
-        ]
-        if not silent and not costly:
-            return busy
-        self.stop.check()
-        bounds = sized(
-            replace(self.bounds, duration_s=MIN_WINDOW_S, printed=1), None, traced.layout, traced.cpus, traced.kept
-        )
-        end = self._trace(replace(traced, plans=[*silent, *costly]), bounds, busy, heard=False)
-        counted = {pid: one.total / end.window_s for pid, one in end.summaries.items() if end.window_s}
-        requests = {one.pid: end.summaries[one.pid].total for one, _ in costly if one.pid in end.summaries}
-        coverage = {pid: coverage_of(end, pid, total) for pid, total in requests.items()}
-        return replace(
-            busy,
-            rates={**counted, **busy.rates},
-            # What was sampled before this trace is no longer the time before the next one.
-            looks=() if costly else busy.looks,
-            costs={pid: most_us(cost) for pid, cost in costs_of(end, requests, coverage).items()},
-        )
-
-    def _bounds(self, traced: Traced, busy: RequestRates) -> tuple[TraceSettings, list[Warn]]:
-        """The bounds of the trace of this host, and what is to be said of them."""
-        known = [busy.rates[one.pid] for one, _ in traced.plans if one.pid in busy.rates]
-        rate = sum(known) if len(known) == len(traced.plans) else None
-        bounds = sized(self.bounds, rate, traced.layout, traced.cpus, traced.kept)
-        predictions = [
-            Prediction(busy.rates[one.pid], plan.verdict.cost)
-            for one, plan in traced.plans
-            if one.pid in busy.rates and plan.verdict.cost is not None
-        ]
-        predictions += [
-            Prediction(busy.rates[pid], WORST_US, MIN_WINDOW_S, "unknown cost, at most")
-            if each is None
-            else Prediction(busy.rates[pid], each, MIN_WINDOW_S, "a measured")
-            for pid, each in busy.costs.items()
-            if pid in busy.rates
-        ]
-        window = affordable_window(bounds.duration_s, self.settings.max_cost, predictions)
-        warnings = self._script_warnings(traced)
-        if window == bounds.duration_s:
-            return bounds, warnings
-        worst = max(predictions, key=lambda prediction: prediction.cores)
-        message = (
-            f"traced for {window:.3g} s instead of {bounds.duration_s:g} s: at {worst.rate:,.0f} requests/s a probe of "
-            f"{worst.known} {worst.cost_us:.3g} us takes {worst.cores:.2%} of a core, "
-            f"and --max-cost is {self.settings.max_cost:.2%}"
-        )
-        return replace(bounds, duration_s=window), [*warnings, Warn("window-shortened", message, traced.task.name)]
-
-    def _script_warnings(self, traced: Traced) -> list[Warn]:
-        script, facts = self.settings.wish.script, traced.found.facts
-        if script is None or not has_own_points(script) or not optimises(facts.kernel, facts.arch):
-            return []
-        message = (
-            f"{script.name} names places of its own: on Linux {facts.kernel} a probe on a 5-byte nop inside a function "
-            "overwrites the traced process's stack; use ${point:NAME}, or make sure that there is none"
-        )
-        return [Warn("probe-on-nop", message, traced.task.name)]
-
-    def _trace(self, traced: Traced, bounds: TraceSettings, busy: RequestRates, *, heard: bool) -> TraceEnd:
-        """Trace them. Only if `heard`, the sweep's listener hears of it."""
-        name = traced.task.name
-        names = {instance.pid: instance.id for instance, _ in traced.plans}
-        tell = self.tell if heard else ignore
-
-        def started() -> None:
-            tell(HostProgressed(name, Phase.TRACE))
-            for pid in names:
-                tell(InstanceStarted(name, pid))
-
-        trace = HostTrace(
-            traced.task.bpftrace,
-            traced.plans,
-            traced.layout,
-            bounds,
-            bucket_s=self.settings.bucket_s,
-            places=sample_rates(traced.found.facts, [instance for instance, _ in traced.plans], busy.places),
-            looks=busy.looks,
-            run=self.run_id,
-            on_start=started,
-            on_slice=self._slice_teller(name, names) if heard else None,
-        )
-        execution = traced.connection.start(trace.script(), trace.limits)
-        self.stop.tracing(traced.connection, execution)
-        return trace.read(execution)
-
-    def _slice_teller(self, host: str, names: Mapping[int, str]) -> Callable[[Mapping[int, Summary]], None] | None:
-        """What tells the sweep's listener of a host's slices, if it wants to hear of them. `names`: ids by pid."""
-
-        def arrived(parts: Mapping[int, Summary]) -> None:
-            self.tell(SliceArrived(host, {names[pid]: summary for pid, summary in parts.items()}))
-
-        return arrived if self.slices else None
+def add_unreadable(result: HostResult, facts: NodeFacts) -> None:
+    """Report the processes of a node that discovery could not look into: they make a complete result partial, or the
+    host unsupported where it has no other instance."""
+    error = unreadable(facts)
+    if error is None or not result.complete:
+        return
+    result.state = HostState.PARTIAL if result.instances else error.state
+    result.error = Failure(error.code, error.message)
 
 
 def node_warnings(host: str, facts: NodeFacts, result: HostResult, *, every: bool) -> list[Warn]:
-    """The warnings about a node: in a run those that bear on its counts, in `check` and after a failure `every` one."""
+    """Return the warnings about a node: only those that bear on the counts, or `every` one for `check` and after a
+    failure. The reason of the failure itself is not repeated."""
     failed = result.error.code if result.error is not None else None
     return [
         Warn(obstacle.code, obstacle.message, host)
@@ -276,12 +108,8 @@ def node_warnings(host: str, facts: NodeFacts, result: HostResult, *, every: boo
     ]
 
 
-def doubt(result: HostResult) -> None:
-    """Take back that the counts are exact, and what would let them certify a key."""
+def make_approximate(result: HostResult) -> None:
+    """Mark the counts of a host as approximate, so that they certify no key."""
     for instance in result.instances:
         instance.probe = replace(instance.probe, exact=False)
         instance.coverage = None
-
-
-def failed_outcome(task: HostTask, error: HostError) -> HostOutcome:
-    return HostOutcome(HostResult(task.name, error.state, Failure(error.code, error.message)))

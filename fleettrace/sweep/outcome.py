@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from fleettrace.errors import HostState
+from fleettrace.errors import HostError, HostState
 from fleettrace.node.binding import REFUSALS
 from fleettrace.node.planning import Planned
 from fleettrace.node.trace_end import TraceEnd
@@ -20,7 +20,7 @@ from fleettrace.sweep.excess import excess
 from fleettrace.sweep.exclusion import DROPPED
 from fleettrace.sweep.settings import SweepSettings
 
-__all__ = ["HostOutcome", "outcome_of_plan", "outcome_of_trace"]
+__all__ = ["HostOutcome", "failed_outcome", "outcome_of_plan", "outcome_of_trace"]
 
 
 @dataclass(slots=True)
@@ -31,12 +31,17 @@ class HostOutcome:
     summaries: dict[str, Summary] = field(default_factory=dict)
     """By instance id."""
     warnings: list[Warn] = field(default_factory=list)
-    curable: bool = False
-    """The login failed, nothing was begun on the host, and another try may succeed."""
-    later_s: float | None = None
-    """The host is to be left alone for so many seconds and has another turn then; None: it is done."""
+    retryable: bool = False
+    """The login failed, nothing was started on the host, and another attempt may succeed."""
+    again_in_s: float | None = None
+    """Seconds after which the host needs another attempt; None: the host is done."""
     traceback: str = ""
-    """Of an exception that nothing expects, for whoever looks for its cause."""
+    """Of an exception that no code expects. It goes to the log and to `-v`, never into the report."""
+
+
+def failed_outcome(host: str, error: HostError) -> HostOutcome:
+    """Return the outcome of a host that gave nothing."""
+    return HostOutcome(HostResult(host, error.state, Failure(error.code, error.message)))
 
 
 def outcome_of_plan(host: str, planned: Sequence[Planned]) -> HostOutcome:

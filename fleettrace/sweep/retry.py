@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from fleettrace.errors import HostError, HostState
 
-__all__ = ["curable", "pause_s"]
+__all__ = ["pause_s", "retryable"]
 
 _CURABLE = frozenset(
     {
@@ -31,7 +31,7 @@ _CURABLE = frozenset(
 _SHORTEST_S, _LONGEST_S = 0.25, 2.0
 
 
-def curable(error: HostError) -> bool:
+def retryable(error: HostError) -> bool:
     """Whether a login that failed so may succeed if tried again. A bastion's failures count like a host's own."""
     return error.state is HostState.UNREACHABLE and error.code.removeprefix("bastion-") in _CURABLE
 

@@ -34,7 +34,7 @@ class HostTask:
     """The words of the command that runs bpftrace there."""
     scope: str = "host"
     """`host`, or `netns`: only processes in the session's own network namespace."""
-    wanted: Callable[[Instance], bool] = field(default=lambda _instance: True)
+    selects: Callable[[Instance], bool] = field(default=lambda _instance: True)
     """Which instances of the host to trace."""
 
 
@@ -50,7 +50,7 @@ class SweepSettings:
     """The share of the hosts begun that may fail; past it no further host is begun. None: see `waves.excess`."""
     retries: int = 2
     """How often a login that failed is tried again, where that can help."""
-    wish: ProbeOptions = field(default_factory=ProbeOptions)
+    options: ProbeOptions = field(default_factory=ProbeOptions)
     """What every probe is to give."""
     trace: bool = True
     """False: log in, find instances, plan probes, and stop there (`fleettrace check`)."""

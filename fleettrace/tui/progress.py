@@ -15,24 +15,24 @@ from fleettrace.sweep.events import (
     HostProgressed,
     HostRetried,
     HostsSkipped,
-    Listener,
     Phase,
     RunFinished,
     RunStarted,
     StopRequested,
+    Subscriber,
     WaveStarted,
-    WindowsBegan,
+    WindowsStarted,
 )
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-__all__ = ["Listener", "progress"]
+__all__ = ["Subscriber", "progress"]
 
 _STOPPING = "stopping: waiting for the results of the traces; once more to give up"
 
 
-def progress(*, quiet: bool, verbose: bool, color: bool, stream: TextIO = sys.stderr) -> Listener:
+def progress(*, quiet: bool, verbose: bool, color: bool, stream: TextIO = sys.stderr) -> Subscriber:
     """Return the subscriber that prints to the stream what these options request."""
     if quiet:
         return _Failures(stream)
@@ -87,7 +87,7 @@ class _Lines:
                         self._print(f"{host}: {escape_text(line)}")
                 elif self._verbose:
                     self._print(f"{host}: {state}")
-            case WindowsBegan(hosts, spread, within, skew) if self._verbose:
+            case WindowsStarted(hosts, spread, within, skew) if self._verbose:
                 apart = f"the windows of {hosts} hosts began within {spread:.3f} s of each other (to {within:.3f} s)"
                 self._print(f"{apart}, their clocks within {skew:.3f} s of this one's")
             case StopRequested(reason):

@@ -16,8 +16,8 @@ from fleettrace.errors import FleettraceError
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.system import wait_until
 from fleettrace.lab.truth import Truth
-from fleettrace.sweep.detach import AFTER_S
 from fleettrace.sweep.detach_file import read_detached_run
+from fleettrace.sweep.detached import AFTER_S
 from tests.e2e.command import Command, on_lab, run
 from tests.e2e.fleet import command_of, keys_of, plan_for, tracers, wait_until_untraced
 
@@ -62,7 +62,7 @@ def send(lab: Lab, *hosts: str) -> Truth:
 
 def wait_for_window(kept: Path) -> None:
     """Wait until the window of a run has begun, as the file beside its run file has it."""
-    traces = read_detached_run(kept.with_name(f"{kept.name}.left")).left.values()
+    traces = read_detached_run(kept.with_name(f"{kept.name}.left")).pending.values()
     begins = max(trace.ends - AFTER_S - trace.bounds.duration_s for trace in traces)
     time.sleep(max(0.0, begins + 0.3 - time.time()))
 
@@ -156,7 +156,7 @@ def test_a_host_that_is_away_when_its_trace_is_due_is_collected_later(lab: Lab, 
         lab.hosts["victim"].restore_network()
     assert (first.status, first.host("plain")["requests"]) == (3, truth.total("plain"))
     assert first.host("victim")["state"] == "unreachable"
-    assert "the trace that was left there ends by itself, and --resume collects it" in first.err
+    assert "--resume collects it" in first.err
     again = run("run", *on_lab(lab, "--resume", str(kept), "--top", "10000", "--output", "json"))
     assert again.status == 0
     assert keys_of(again.report["keys"]) == truth.by_key()

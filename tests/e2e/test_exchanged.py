@@ -20,10 +20,11 @@ from fleettrace.lab.system import wait_until
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.probes.model import TraceSettings
 from fleettrace.summary.run import InstanceResult
+from fleettrace.sweep.attached import AttachedTracer
 from fleettrace.sweep.cancellation import Cancellation
 from fleettrace.sweep.events import ignore
-from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.settings import HostTask, SweepSettings
+from fleettrace.sweep.tracer import TracerContext
 from fleettrace.transport.interface import Target
 from tests.binary.builds import stripped
 from tests.e2e.command import Command
@@ -53,9 +54,10 @@ def sweep(
 ) -> dict[int, InstanceResult]:
     """Sweep both for two seconds; `event` happens when the trace is about to start. Results by pid."""
     pids = {one.pid for one in two}
-    task = HostTask("here", Target("here"), Before(event), (bpftrace,), wanted=lambda one: one.pid in pids)
+    task = HostTask("here", Target("here"), Before(event), (bpftrace,), selects=lambda one: one.pid in pids)
     bounds = TraceSettings(2.0)
-    outcome = HostSweep(SweepSettings(2.0), bounds, BinaryCatalog(None), Cancellation(), ignore).run(task)
+    context = TracerContext(SweepSettings(2.0), bounds, BinaryCatalog(None), Cancellation(), ignore)
+    outcome = AttachedTracer(context).run(task)
     return {one.pid: one for one in outcome.result.instances}
 
 

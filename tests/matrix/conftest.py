@@ -22,12 +22,13 @@ from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.probes.model import TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import InstanceResult
+from fleettrace.sweep.attached import AttachedTracer
 from fleettrace.sweep.cancellation import Cancellation, Reason
 from fleettrace.sweep.claims import Claims
 from fleettrace.sweep.events import Event, HostProgressed, Phase, SliceArrived
-from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.settings import HostTask, SweepSettings
+from fleettrace.sweep.tracer import TracerContext
 from fleettrace.transport.interface import Target
 from fleettrace.transport.local.transport import LocalTransport
 from tests.binary.builds import build
@@ -140,15 +141,15 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
         elif isinstance(event, SliceArrived):
             seen[event.host] += sum(summary.total for summary in event.slices.values())
 
-    sweep = HostSweep(SweepSettings(_WINDOW_S, max_cost=1e9), _BOUNDS, catalog, stop, tell)
+    context = TracerContext(SweepSettings(_WINDOW_S, max_cost=1e9), _BOUNDS, catalog, stop, tell)
     wanted = set(pids.values())
 
     def trace(name: str) -> HostOutcome:
         words = (commands[name],)
-        task = HostTask(name, Target(name), LocalTransport(), words, wanted=lambda one: one.pid in wanted)
+        task = HostTask(name, Target(name), LocalTransport(), words, selects=lambda one: one.pid in wanted)
         try:
             # Each bpftrace counts all of them, as if it were a run of its own.
-            return replace(sweep, claims=Claims()).run(task)
+            return AttachedTracer(replace(context, claims=Claims())).run(task)
         finally:
             tracing[name].set()  # whether it traced or failed
 

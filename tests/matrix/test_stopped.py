@@ -21,10 +21,11 @@ from fleettrace.lab.system import wait_until
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.probes.model import ProbeOptions, TraceSettings
 from fleettrace.summary.key import Key
+from fleettrace.sweep.attached import AttachedTracer
 from fleettrace.sweep.cancellation import Cancellation, Reason
 from fleettrace.sweep.events import Event, HostProgressed, Phase
-from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.settings import HostTask, SweepSettings
+from fleettrace.sweep.tracer import TracerContext
 from fleettrace.transport.interface import Chunk, Connection, Execution, Limits, Target
 from fleettrace.transport.local.transport import LocalTransport
 from tests.e2e.local import served
@@ -108,17 +109,17 @@ def test_what_a_stopped_bpftrace_could_not_write_is_not_reported_wrong(release: 
             tracing.set()
 
     bounds = TraceSettings(_WINDOW_S, printed=20_000)
-    settings = SweepSettings(_WINDOW_S, wish=ProbeOptions(misses=True), max_cost=1e9)
-    sweep = HostSweep(settings, bounds, BinaryCatalog(tmp_path), stop, tell)
+    settings = SweepSettings(_WINDOW_S, options=ProbeOptions(misses=True), max_cost=1e9)
+    tracer = AttachedTracer(TracerContext(settings, bounds, BinaryCatalog(tmp_path), stop, tell))
     with served(tmp_path, memcached_binary()) as server, ThreadPoolExecutor(1) as pool:
         task = HostTask(
             "here",
             Target("here"),
             transport,
             (bpftrace_of(release, tmp_path),),
-            wanted=lambda one: one.pid == server.pid,
+            selects=lambda one: one.pid == server.pid,
         )
-        running = pool.submit(sweep.run, task)
+        running = pool.submit(tracer.run, task)
         try:
             assert tracing.wait(60)
             server.send([Command("get", (key,)) for key in KEYS], 3000)

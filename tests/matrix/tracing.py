@@ -19,10 +19,11 @@ from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.probes.model import ProbeOptions, TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import InstanceResult
+from fleettrace.sweep.attached import AttachedTracer
 from fleettrace.sweep.cancellation import Cancellation, Reason
 from fleettrace.sweep.events import Event, HostProgressed, Phase, SliceArrived
-from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.settings import HostTask, SweepSettings
+from fleettrace.sweep.tracer import TracerContext
 from fleettrace.transport.interface import Target
 from fleettrace.transport.local.transport import LocalTransport
 from tests.matrix.requests import Sent, send
@@ -60,12 +61,12 @@ def trace_builds(binaries: Mapping[str, Path], wish: ProbeOptions, directory: Pa
             elif isinstance(event, SliceArrived):
                 seen[0] += sum(summary.total for summary in event.slices.values())
 
-        settings = SweepSettings(_WINDOW_S, wish=wish, max_cost=1e9)
+        settings = SweepSettings(_WINDOW_S, options=wish, max_cost=1e9)
         bounds = TraceSettings(_WINDOW_S, printed=20_000)
-        sweep = HostSweep(settings, bounds, BinaryCatalog(directory / "analyses"), stop, on_event)
-        task = HostTask("here", Target("here"), LocalTransport(), wanted=lambda one: one.pid in pids)
+        context = TracerContext(settings, bounds, BinaryCatalog(directory / "analyses"), stop, on_event)
+        task = HostTask("here", Target("here"), LocalTransport(), selects=lambda one: one.pid in pids)
         with ThreadPoolExecutor(max_workers=1) as pool:
-            future = pool.submit(sweep.run, task)
+            future = pool.submit(AttachedTracer(context).run, task)
             future.add_done_callback(lambda _: tracing.set())
             try:
                 assert tracing.wait(_ATTACH_S)

@@ -10,40 +10,40 @@ from tests.sweep.fakes import FakeConnection, FakeExecution, FakeTransport
 
 
 def test_a_stop_stops_traces_and_closes_other_connections() -> None:
-    transport, stop = FakeTransport(), Cancellation()
+    transport, cancellation = FakeTransport(), Cancellation()
     tracing, looking = FakeConnection(transport, "tracing"), FakeConnection(transport, "looking")
-    with stop.watch(tracing), stop.watch(looking):
-        stop.tracing(tracing, FakeExecution(transport, "tracing"))
-        stop.request(Reason.INTERRUPTED)
+    with cancellation.watch(tracing), cancellation.watch(looking):
+        cancellation.tracing(tracing, FakeExecution(transport, "tracing"))
+        cancellation.request(Reason.INTERRUPTED)
         assert transport.log == [("tracing", "stopped"), ("looking", "closed")]
-        stop.give_up()
+        cancellation.give_up()
         assert ("tracing", "closed") in transport.log
 
 
 def test_a_trace_that_starts_after_the_stop_is_stopped_too() -> None:
-    transport, stop = FakeTransport(), Cancellation()
+    transport, cancellation = FakeTransport(), Cancellation()
     connection = FakeConnection(transport, "late")
-    with stop.watch(connection):
-        stop.request(Reason.DEADLINE)
-        stop.tracing(connection, FakeExecution(transport, "late"))
+    with cancellation.watch(connection):
+        cancellation.request(Reason.DEADLINE)
+        cancellation.tracing(connection, FakeExecution(transport, "late"))
     assert ("late", "stopped") in transport.log
 
 
 def test_a_login_that_ends_after_the_stop_is_closed_at_once() -> None:
-    transport, stop = FakeTransport(), Cancellation()
-    stop.request(Reason.DEADLINE)
-    with pytest.raises(HostError) as caught, stop.watch(FakeConnection(transport, "late")):
+    transport, cancellation = FakeTransport(), Cancellation()
+    cancellation.request(Reason.DEADLINE)
+    with pytest.raises(HostError) as caught, cancellation.watch(FakeConnection(transport, "late")):
         raise AssertionError("it must not get this far")
     assert caught.value.state is HostState.TIMEOUT
     assert transport.log == [("late", "closed")]
 
 
 def test_whoever_is_logged_in_keeps_it_busy() -> None:
-    stop = Cancellation()
-    assert not stop.busy
-    with stop.watch(FakeConnection(FakeTransport(), "a")):
-        assert stop.busy
-    assert not stop.busy
+    cancellation = Cancellation()
+    assert not cancellation.busy
+    with cancellation.watch(FakeConnection(FakeTransport(), "a")):
+        assert cancellation.busy
+    assert not cancellation.busy
 
 
 def test_a_broken_connection_does_not_save_the_next_one() -> None:
@@ -51,8 +51,8 @@ def test_a_broken_connection_does_not_save_the_next_one() -> None:
         def close(self) -> None:
             raise EOFError
 
-    transport, stop = FakeTransport(), Cancellation()
-    with stop.watch(Broken(transport, "broken")), stop.watch(FakeConnection(transport, "sound")):
-        stop.request(Reason.DEADLINE)
-        stop.give_up()
+    transport, cancellation = FakeTransport(), Cancellation()
+    with cancellation.watch(Broken(transport, "broken")), cancellation.watch(FakeConnection(transport, "sound")):
+        cancellation.request(Reason.DEADLINE)
+        cancellation.give_up()
         assert transport.log == [("sound", "closed")] * 2

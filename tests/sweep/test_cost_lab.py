@@ -56,7 +56,7 @@ def under_load(path: Path) -> Iterator[int]:
 
 
 def sweep(pid: int, settings: SweepSettings) -> RunResult:
-    task = HostTask("here", Target("here"), LocalTransport(), wanted=lambda instance: instance.pid == pid)
+    task = HostTask("here", Target("here"), LocalTransport(), selects=lambda instance: instance.pid == pid)
     info = RunInfo("r", datetime.now(UTC), "here", settings.duration_s, "0")
     return Sweep([task], settings, info, BinaryCatalog(None)).run()
 
@@ -153,7 +153,7 @@ def test_a_cost_that_could_not_be_measured_either_is_taken_to_be_the_worst(
     busy: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too few samples in the first second, as on a machine that has no time for them."""
-    monkeypatch.setattr("fleettrace.sweep.host.most_us", lambda _cost: None)
+    monkeypatch.setattr("fleettrace.sweep.trace_bounds.most_us", lambda _cost: None)
     result = sweep(busy, SweepSettings(duration_s=20, max_cost=0.005))
     [instance] = result.hosts[0].instances
     assert instance.window_s is not None

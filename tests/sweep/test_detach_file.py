@@ -48,12 +48,12 @@ PLANNED = (
 )
 TRACE = DetachedTrace(
     host="plain",
-    folder="/run/fleettrace-0123456789ab",
+    directory="/run/fleettrace-0123456789ab",
     nonce="0a1b2c3d",
     planned=PLANNED,
     layout=KeyLayout(71, 4, 72, plus_one=True),
     bounds=TraceSettings(10.0),
-    looks=(Sample(7, 1, None, 3), Sample(7, 2, 5, None, 1)),
+    samples=(Sample(7, 1, None, 3), Sample(7, 2, 5, None, 1)),
     warnings=(Warn("clock-skew", "its clock", "plain"),),
     clock=NodeClock(1.0, 0.5, 2, 3.0, None),
     ends=1e9,
@@ -67,15 +67,15 @@ def path(tmp_path: Path) -> Path:
 
 def written(path: Path) -> DetachedRunFile:
     file = DetachedRunFile(path)
-    file.begin(INFO, ["plain", "two"])
+    file.write_run(INFO, ["plain", "two"])
     return file
 
 
 def test_what_was_left_comes_back_as_it_was(path: Path) -> None:
     file = written(path)
-    file.left(TRACE)
-    file.left(replace(TRACE, host="two"))
-    file.collected("two")
+    file.write_left(TRACE)
+    file.write_left(replace(TRACE, host="two"))
+    file.write_collected("two")
     assert read_detached_run(path) == DetachedRun(INFO, ("plain", "two"), {"plain": TRACE})
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     file.close()
@@ -84,39 +84,39 @@ def test_what_was_left_comes_back_as_it_was(path: Path) -> None:
 
 def test_it_goes_with_the_last_trace_that_is_collected(path: Path) -> None:
     file = written(path)
-    file.left(TRACE)
-    file.collected("plain")
+    file.write_left(TRACE)
+    file.write_collected("plain")
     file.close()
     assert not path.exists()
 
 
 def test_a_line_that_was_cut_off_counts_for_nothing_and_the_next_one_stands_alone(path: Path) -> None:
     file = written(path)
-    file.left(TRACE)
-    file.left(replace(TRACE, host="two"))
+    file.write_left(TRACE)
+    file.write_left(replace(TRACE, host="two"))
     with path.open("r+b") as cut:
         cut.truncate(path.stat().st_size - 10)
     known = read_detached_run(path)
-    assert set(known.left) == {"plain"}
+    assert set(known.pending) == {"plain"}
     again = DetachedRunFile(path, known)
-    again.collected("nobody")
-    assert set(read_detached_run(path).left) == {"plain"}
-    again.collected("plain")
+    again.write_collected("nobody")
+    assert set(read_detached_run(path).pending) == {"plain"}
+    again.write_collected("plain")
     again.close()
     assert not path.exists()
 
 
 def test_traces_that_nobody_has_collected_are_not_written_over(path: Path) -> None:
-    written(path).left(TRACE)
-    with pytest.raises(ConfigError, match="collect them with --resume, or remove it"):
+    written(path).write_left(TRACE)
+    with pytest.raises(ConfigError, match="collect them with --resume"):
         DetachedRunFile(path)
-    assert set(read_detached_run(path).left) == {"plain"}
+    assert set(read_detached_run(path).pending) == {"plain"}
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null\n", b'{"schema": "another"}', b"\xff\n", b"x\ny\n"])
 def test_another_file_is_told_from_one(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"run\.left: this is no list of traces"):
+    with pytest.raises(ConfigError, match=r"run\.left: not a list of traces"):
         read_detached_run(path)
 
 
@@ -136,10 +136,10 @@ def with_change(document: Any, names: tuple[str | int, ...], value: object) -> A
         (("host",), 7),
         (("bounds", "duration_s"), "ten"),
         (("bounds", "printed"), True),
-        (("planned", 0, "plan", "rung"), "none"),
+        (("planned", 0, "plan", "probe_kind"), "none"),
         (("planned", 0, "instance", "exe"), "no base64!"),
         (("planned", 0, "instance"), None),
-        (("looks", 0), [1, 2]),
+        (("samples", 0), [1, 2]),
         (("layout",), []),
         (("planned",), 5),
     ],
@@ -151,6 +151,6 @@ def test_a_value_of_another_kind_is_not_taken(names: tuple[str | int, ...], valu
 
 def test_a_full_disk_is_said_and_costs_nothing_else() -> None:
     file = DetachedRunFile(Path("/dev/full"), DetachedRun(INFO, (), {"x": TRACE}))
-    file.left(TRACE)
+    file.write_left(TRACE)
     assert file.failed == "/dev/full is not complete: No space left on device"
     file.close()

@@ -13,6 +13,7 @@ from fleettrace.errors import ConfigError, HostError, HostState
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, RunResult
 from fleettrace.sweep import engine
+from fleettrace.sweep.attached import AttachedTracer
 from fleettrace.sweep.cancellation import Reason
 from fleettrace.sweep.events import (
     Event,
@@ -25,7 +26,6 @@ from fleettrace.sweep.events import (
     WaveFinished,
     WaveStarted,
 )
-from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.settings import HostTask, SweepSettings, printed_entries
 from fleettrace.sweep.waves import serial
@@ -127,12 +127,12 @@ def test_a_stop_names_its_reason_at_every_host_that_is_not_done(reason: Reason, 
     transport = FakeTransport(held=frozenset(NAMES[1:]))
     heard: list[Event] = []
     sweep = sweep_of(transport, NAMES, SweepSettings(forks=4), heard)
-    threading.Timer(0.2, sweep.order_stop, [reason]).start()
+    threading.Timer(0.2, sweep.cancel, [reason]).start()
     result = sweep.run()
     assert states(result) == {NAMES[0]: HostState.NO_INSTANCES, **dict.fromkeys(NAMES[1:], state)}
     assert {host.error.code for host in result.hosts if host.error} == {code}
     assert [event.reason for event in heard if isinstance(event, StopRequested)] == [reason]
-    assert sweep.stop.reason is reason
+    assert sweep.cancellation.reason is reason
 
 
 def test_the_deadline_stops_the_run() -> None:
@@ -151,10 +151,10 @@ def test_a_stop_does_not_wait_for_logins_that_do_not_end() -> None:
 
 def test_the_first_reason_stays() -> None:
     sweep = sweep_of(FakeTransport(held=frozenset("a")), ["a"], SweepSettings(), [])
-    sweep.order_stop(Reason.TERMINATED)
-    sweep.order_stop(Reason.INTERRUPTED)
+    sweep.cancel(Reason.TERMINATED)
+    sweep.cancel(Reason.INTERRUPTED)
     sweep.run()
-    assert sweep.stop.reason is Reason.TERMINATED
+    assert sweep.cancellation.reason is Reason.TERMINATED
 
 
 def test_every_connection_is_closed() -> None:
@@ -189,7 +189,7 @@ def test_a_canary_that_fails_spares_the_rest() -> None:
     result = sweep.run()
     assert states(result) == {NAMES[0]: HostState.AUTH_FAILED, **dict.fromkeys(NAMES[1:5], HostState.SKIPPED)}
     assert {host.error.message for host in result.hosts[1:] if host.error} == {
-        "not begun: 1 of 1 host of the first wave failed"
+        "not started: 1 of 1 host of the first wave failed"
     }
     assert {name for name, _ in transport.log} == {NAMES[0]}
     assert [event.hosts for event in heard if isinstance(event, HostsSkipped)] == [4]
@@ -236,17 +236,17 @@ def test_what_a_host_gave_is_merged_and_let_go(monkeypatch: pytest.MonkeyPatch) 
     class Big(Summary):
         __slots__ = ("__weakref__",)
 
-    def traced(_sweep: HostSweep, task: HostTask) -> HostOutcome:
+    def traced(_tracer: AttachedTracer, task: HostTask) -> HostOutcome:
         nonlocal most
         summary = Big(total=1)
         alive.append(weakref.ref(summary))
         most = max(most, sum(one() is not None for one in alive))
         return HostOutcome(HostResult(task.name, HostState.OK), {"1@1": summary})
 
-    monkeypatch.setattr(HostSweep, "run", traced)
+    monkeypatch.setattr(AttachedTracer, "run", traced)
     names = [f"cache-{number}" for number in range(300)]
     sweep = sweep_of(FakeTransport(), names, SweepSettings(forks=4), [])
-    sweep.listener = lambda _event: time.sleep(0.001)
+    sweep.subscriber = lambda _event: time.sleep(0.001)
     result = sweep.run()
     assert result.fleet.total == 300
     assert most <= 4 + 1

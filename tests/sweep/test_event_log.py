@@ -30,8 +30,8 @@ from fleettrace.sweep.events import (
     StopRequested,
     WaveFinished,
     WaveStarted,
-    WindowsBegan,
-    together,
+    WindowsStarted,
+    broadcast,
 )
 from fleettrace.sweep.settings import SweepSettings
 from fleettrace.sweep.waves import serial
@@ -59,7 +59,7 @@ EVERY_EVENT: list[tuple[Event, str]] = [
     (HostsSkipped(1, 2, "too many"), "wave.failed"),
     (WaveFinished(1, 2, 1), "wave.finished"),
     (StopRequested("deadline"), "run.stopping"),
-    (WindowsBegan(2, 0.0123, 0.4, 1.5), "run.window"),
+    (WindowsStarted(2, 0.0123, 0.4, 1.5), "run.window"),
     (RunFinished(RunResult(RunInfo("r", NOON, "all", 10.0, "0"))), "run.finished"),
 ]
 
@@ -123,7 +123,7 @@ def test_a_full_disk_costs_the_log_and_nothing_else() -> None:
     transport = FakeTransport()
     with EventLog(Path("/dev/full")) as log:
         sweep = sweep_of(transport, ["a", "b"], SweepSettings(), [])
-        sweep.listener = log
+        sweep.subscriber = log
         result = sweep.run()
     assert len(result.hosts) == 2
     assert log.failed == "the log /dev/full is not complete: No space left on device"
@@ -134,7 +134,7 @@ def test_a_sweep_is_in_the_log_from_start_to_end(tmp_path: Path) -> None:
     heard: list[Event] = []
     with EventLog(tmp_path / "log") as log:
         sweep = sweep_of(FakeTransport(refused={"b": refused}), ["a", "b"], SweepSettings(serial=serial("1")), heard)
-        sweep.listener = together(heard.append, log)
+        sweep.subscriber = broadcast(heard.append, log)
         sweep.run()
     names = [line["event"] for line in lines(tmp_path / "log")]
     assert len(names) == len(heard)

@@ -50,13 +50,13 @@ def test_the_order_of_a_hosts_events_is_kept() -> None:
     started, arrived = HostStarted("a"), slice_of("a", 1)
     inbox.put(started)
     inbox.put(arrived)
-    inbox.leave(outcome)
+    inbox.put_outcome(outcome)
     assert emptied(inbox) == [started, arrived, outcome]
 
 
 def test_an_outcome_is_dealt_with_when_the_next_thing_is_asked_for() -> None:
     inbox = EventQueue()
-    first, second = (inbox.leave(HostOutcome(HostResult(name, HostState.OK))) for name in "ab")
+    first, second = (inbox.put_outcome(HostOutcome(HostResult(name, HostState.OK))) for name in "ab")
     assert inbox.get(0) is not None
     assert not first.is_set()
     assert inbox.get(0) is not None
@@ -67,7 +67,7 @@ def test_an_outcome_is_dealt_with_when_the_next_thing_is_asked_for() -> None:
 
 def test_nobody_waits_for_a_closed_one() -> None:
     inbox = EventQueue()
-    before = [inbox.leave(HostOutcome(HostResult(name, HostState.OK))) for name in "abc"]
+    before = [inbox.put_outcome(HostOutcome(HostResult(name, HostState.OK))) for name in "abc"]
     inbox.get(0)
     inbox.close()
-    assert all(one.is_set() for one in [*before, inbox.leave(HostOutcome(HostResult("d", HostState.OK)))])
+    assert all(one.is_set() for one in [*before, inbox.put_outcome(HostOutcome(HostResult("d", HostState.OK)))])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.sweep import engine
+from fleettrace.sweep import workers
 from fleettrace.sweep.events import Event, HostRetried, HostStarted
-from fleettrace.sweep.retry import curable, pause_s
+from fleettrace.sweep.retry import pause_s, retryable
 from fleettrace.sweep.settings import SweepSettings
 from tests.sweep.fakes import FakeTransport, sweep_of
 
@@ -17,12 +17,12 @@ DENIED = HostError(HostState.AUTH_FAILED, "auth-failed", "login refused")
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "pause_s", lambda attempt: 0.01 * attempt)
+    monkeypatch.setattr(workers, "pause_s", lambda attempt: 0.01 * attempt)
 
 
 @pytest.mark.parametrize("code", ["connection-refused", "banner-closed", "kex-timeout", "dns-timeout", "bastion-lost"])
 def test_what_may_pass_is_curable(code: str) -> None:
-    assert curable(HostError(HostState.UNREACHABLE, code, ""))
+    assert retryable(HostError(HostState.UNREACHABLE, code, ""))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_what_may_pass_is_curable(code: str) -> None:
     ],
 )
 def test_what_was_decided_is_not(state: HostState, code: str) -> None:
-    assert not curable(HostError(state, code, ""))
+    assert not retryable(HostError(state, code, ""))
 
 
 def test_pauses_are_spread_and_grow() -> None:
@@ -87,7 +87,7 @@ def test_a_connection_that_breaks_later_is_not_tried_again() -> None:
 
 
 def test_a_host_that_waits_for_its_next_try_keeps_no_thread_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "pause_s", lambda _attempt: 0.3)
+    monkeypatch.setattr(workers, "pause_s", lambda _attempt: 0.3)
     names = [f"cache-{number}" for number in range(20)]
     transport = FakeTransport(refused=dict.fromkeys(names[:10], REFUSED))
     result = sweep_of(transport, names, SweepSettings(forks=1, retries=1), []).run()
@@ -97,7 +97,7 @@ def test_a_host_that_waits_for_its_next_try_keeps_no_thread_from_others(monkeypa
 
 
 def test_a_stop_does_not_wait_for_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "pause_s", lambda _attempt: 3600.0)
+    monkeypatch.setattr(workers, "pause_s", lambda _attempt: 3600.0)
     transport = FakeTransport(refused={"a": REFUSED})
     result = sweep_of(transport, ["a", "b"], SweepSettings(deadline_s=0.3), []).run()
     assert [host.state for host in result.hosts] == [HostState.UNREACHABLE, HostState.NO_INSTANCES]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fleettrace.app.check import warning_lines
 from fleettrace.errors import HostState
 from fleettrace.summary.run import Coverage, Failure, HostResult, InstanceResult, ProbeVerdict, Warn
-from fleettrace.sweep.host import doubt, node_warnings
+from fleettrace.sweep.host import make_approximate, node_warnings
 from tests.node.test_trace_obstacles import ABLE
 
 FACTS = replace(ABLE, kernel="6.16.3", preemption="full", btf=False, headers=False)
@@ -28,7 +28,7 @@ def test_check_and_a_failed_host_warn_of_everything_once() -> None:
 def test_counts_of_a_preemptible_kernel_certify_nothing() -> None:
     probe = ProbeVerdict("item", exact=True)
     instance = InstanceResult(1, HostState.OK, "memcached", probe, coverage=Coverage(9, 9))
-    doubt(HostResult("a", HostState.OK, None, [instance]))
+    make_approximate(HostResult("a", HostState.OK, None, [instance]))
     assert (instance.probe.exact, instance.coverage) == (False, None)
 
 

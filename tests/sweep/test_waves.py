@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.sweep.waves import WaveSize, excess, in_waves, serial
+from fleettrace.sweep.waves import WaveSize, abort_reason, in_waves, serial
 
 
 def sizes(text: str, hosts: int) -> list[int]:
@@ -52,7 +52,7 @@ def test_every_host_is_in_one_wave_and_the_order_is_kept(hosts: int, given_sizes
 
 @pytest.mark.parametrize("text", ["", "0", "0%", "101%", "-1", "1,,2", "half", "1.5", "10 %"])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size of a wave: expected numbers of hosts or percentages"):
+    with pytest.raises(ValueError, match="invalid wave size"):
         serial(text)
 
 
@@ -75,9 +75,9 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 def test_the_canary_ends_it_and_so_does_max_fail(
     failed: int, begun: int, wave: int, waves: int, max_fail: float | None, ends: bool
 ) -> None:
-    assert (excess(failed, begun, wave, waves, max_fail) is not None) is ends
+    assert (abort_reason(failed, begun, wave, waves, max_fail) is not None) is ends
 
 
 def test_the_reason_has_the_numbers() -> None:
-    assert excess(1, 1, 1, 2, None) == "1 of 1 host of the first wave failed"
-    assert excess(3, 20, 2, 3, 0.1) == "3 of 20 hosts begun so far failed, and --max-fail is 10%"
+    assert abort_reason(1, 1, 1, 2, None) == "1 of 1 host of the first wave failed"
+    assert abort_reason(3, 20, 2, 3, 0.1) == "3 of 20 hosts started so far failed, and --max-fail is 10%"

@@ -27,9 +27,9 @@ SKIPPED = HostResult("cache-4", HostState.SKIPPED, Failure("max-fail", "not begu
 
 def said(events: list[Event], *, verbose: bool = False) -> list[str]:
     stream = io.StringIO()
-    listener = progress(quiet=False, verbose=verbose, color=False, stream=stream)
+    subscriber = progress(quiet=False, verbose=verbose, color=False, stream=stream)
     for event in events:
-        listener(event)
+        subscriber(event)
     return [line.removeprefix("fleettrace: ") for line in stream.getvalue().splitlines()]
 
 
@@ -71,11 +71,11 @@ def test_a_traceback_is_shown_with_verbose_alone() -> None:
 
 def test_quiet_says_nothing_when_all_is_well_and_else_each_trouble_once() -> None:
     stream = io.StringIO()
-    listener = progress(quiet=True, verbose=False, color=False, stream=stream)
+    subscriber = progress(quiet=True, verbose=False, color=False, stream=stream)
     for event in (RunStarted("r", 1, 1.0), ended(HostResult("a", HostState.OK))):
-        listener(event)
+        subscriber(event)
     assert stream.getvalue() == ""
-    listener(ended(HostResult("a", HostState.OK), *HOSTS, SKIPPED))
+    subscriber(ended(HostResult("a", HostState.OK), *HOSTS, SKIPPED))
     assert stream.getvalue().splitlines() == [
         "fleettrace: cache-[1-3]: unreachable: connection refused on port 22\\x1b[31m",
         "fleettrace: cache-4: skipped: not begun",

@@ -20,7 +20,7 @@ from fleettrace.playbook.schema import schema
 from fleettrace.report.escape import escape_text
 from fleettrace.report.number_format import plural
 from fleettrace.resources import resource_dir
-from fleettrace.sweep.events import Listener
+from fleettrace.sweep.events import Subscriber
 
 __all__ = [
     "PlaybookError",
@@ -59,7 +59,7 @@ def run_plays(
     plays: Iterable[PreparedPlay],
     *,
     check: bool = False,
-    subscriber: Callable[[RunOptions], Listener],
+    subscriber: Callable[[RunOptions], Subscriber],
     warn: Callable[[str], None],
 ) -> int:
     """Run the plays one after the other, or check them; return the worst exit code.

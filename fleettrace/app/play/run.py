@@ -24,7 +24,7 @@ from fleettrace.report.model import Report
 from fleettrace.store.history.database import default_path
 from fleettrace.store.history.model import KEPT_KEYS, StoredRun
 from fleettrace.summary.run import RunResult
-from fleettrace.sweep.events import Listener
+from fleettrace.sweep.events import Subscriber
 
 __all__ = ["check_play", "run_play"]
 
@@ -36,7 +36,7 @@ _BASELINE_RUNS = 50
 """Number of runs among which the baseline is searched: a run that traced nothing is not a baseline."""
 
 
-def run_play(play: PreparedPlay, subscriber: Listener, warn: Callable[[str], None]) -> int:
+def run_play(play: PreparedPlay, subscriber: Subscriber, warn: Callable[[str], None]) -> int:
     """Sweep, report, judge and notify; return the exit code. Raises `FleettraceError`."""
     judgement = _Judgement(play, warn)
     try:
@@ -53,7 +53,7 @@ def run_play(play: PreparedPlay, subscriber: Listener, warn: Callable[[str], Non
     return code
 
 
-def check_play(play: PreparedPlay, subscriber: Listener, warn: Callable[[str], None]) -> int:
+def check_play(play: PreparedPlay, subscriber: Subscriber, warn: Callable[[str], None]) -> int:
     """Log in and plan as the play would, trace nothing; return the exit code."""
     for target in play.play.notify:
         try:

@@ -1,0 +1,74 @@
+"""The common window of a detached run: its moment, how far apart it started, and the hosts' clocks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fleettrace.node.binaries import BinaryCatalog
+from fleettrace.node.detach import NodeClock
+from fleettrace.probes.model import TraceSettings
+from fleettrace.sweep.attached import AttachedTracer
+from fleettrace.sweep.cancellation import Cancellation
+from fleettrace.sweep.detach_model import Detach
+from fleettrace.sweep.detached import DetachedTracer, lead_s, skew_warnings
+from fleettrace.sweep.events import WindowsStarted, ignore
+from fleettrace.sweep.settings import SweepSettings
+from fleettrace.sweep.tracer import EndOfRun, TracerContext
+from tests.sweep.test_detach_file import TRACE
+
+CLOCK = NodeClock(100.0, 0.2, 5_000_000_000, 7.0, 0.1)
+
+
+def end_of(moments: dict[str, float], skew_s: float | None = 0.1) -> EndOfRun:
+    """Return what a run reports of itself when its windows started at these moments."""
+    context = TracerContext(SweepSettings(), TraceSettings(10.0), BinaryCatalog(None), Cancellation(), ignore)
+    tracer = DetachedTracer(context, Detach(60.0), 0.0, AttachedTracer(context))
+    for host, moment in moments.items():
+        trace = replace(TRACE, host=host, clock=replace(CLOCK, skew_s=skew_s))
+        tracer.window_started(trace, CLOCK.monotonic_at(moment))
+    return tracer.finish()
+
+
+def test_node_clock_converts_moments_both_ways() -> None:
+    assert CLOCK.monotonic_at(101.5) == 6_500_000_000
+    assert CLOCK.controllers(6_500_000_000) == 101.5
+    assert CLOCK.uptime_at(90.0) == -3.0
+
+
+def test_windows_that_start_together_cause_no_warning() -> None:
+    end = end_of({"a": 100.0, "b": 100.25, "c": 100.125})
+    assert end == EndOfRun([WindowsStarted(3, 0.25, 0.4, 0.1)], [])
+
+
+def test_windows_that_start_apart_cause_a_warning() -> None:
+    end = end_of({"a": 100.0, "b": 103.5}, None)
+    assert end.events == [WindowsStarted(2, 3.5, 0.4, 0.0)]
+    assert [(one.code, one.host) for one in end.warnings] == [("windows-apart", None)]
+    assert "3.5 s" in end.warnings[0].message
+
+
+def test_run_without_a_window_reports_nothing() -> None:
+    assert end_of({}) == EndOfRun()
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "message"),
+    [
+        (3.25, "its clock is 3.2 s ahead of the controller's"),
+        (-90.0, "its clock is 90.0 s behind the controller's"),
+        (1.1, None),
+        (None, None),
+    ],
+)
+def test_clock_that_is_surely_wrong_causes_a_warning(skew_s: float | None, message: str | None) -> None:
+    warnings = skew_warnings("a", replace(CLOCK, skew_s=skew_s))
+    assert [(one.code, one.host, one.message) for one in warnings] == (
+        [("clock-skew", "a", message)] if message else []
+    )
+
+
+def test_lead_leaves_time_for_every_host() -> None:
+    assert 15 < lead_s(1) < 30
+    assert 60 < lead_s(500) < 90
