@@ -53,7 +53,7 @@ def run(
     `write` writes the report as soon as the sweep has ended, `subscriber` receives the sweep's events (with the slices
     of the traces, if `live`), `warn` receives what goes wrong beside the sweep, such as a history that cannot be
     written. `redact` is used in place of what the options request. SIGINT, SIGTERM and SIGHUP end the sweep early where
-    the caller is the main thread: `RunResult.stopped` says so.
+    the caller is the main thread; `RunResult.stopped` has the reason.
 
     Raises `ConfigError` for options, inventories and files that are wrong, before any host is connected to, and
     `BusyError` when another run of the same name is under way.

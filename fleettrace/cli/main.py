@@ -1,4 +1,4 @@
-"""The entry point, and the one place that turns errors into a line on stderr and an exit code."""
+"""The entry point, and the only module that turns errors into a line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
     """Run one command and return its exit code. The command's module is imported only then."""
     try:
         code = _run(argv)
-        # What is still buffered must not fail after the exit code is decided.
+        # Flush now: a failing write must still decide the exit code.
         sys.stdout.flush()
         return code
     except ConfigError as error:
@@ -36,9 +36,9 @@ def main(argv: Sequence[str]) -> int:
     except OSError as error:
         return _report(_of_the_system(error), 2)
     except Exception:
-        # Not 1, which Python would exit with: that says that a rule found something.
+        # Python would exit with 1, which means that a rule found something.
         traceback.print_exc()
-        return _report("this is a mistake in fleettrace itself: please report it with the lines above", 4)
+        return _report("this is a fault in fleettrace: please report it with the lines above", 4)
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -58,33 +58,33 @@ def _report(message: object, code: int) -> int:
 
 
 def _of_the_system(error: OSError) -> str:
-    """What the operating system refused, which no command expects: in one line."""
+    """Describe an unexpected error of the operating system in one line."""
     what = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     why = error.strerror or str(error) or type(error).__name__
     if what:
         return f"{what}: {why}: check its permissions, and that HOME is the home directory of this user"
     with suppress(OSError):
         Path.cwd()
-        return f"the system refused something: {why}"
-    return "the working directory is gone: change to one that is there"
+        return f"the operating system reports: {why}"
+    return "the working directory no longer exists: change to another one"
 
 
 def check_environment(environ: MutableMapping[str, str]) -> None:
-    """Raise `ConfigError` where there is no home directory, below which configuration and keys are looked for."""
+    """Raise `ConfigError` where there is no home directory for configuration and keys."""
     home = environ.get("HOME")
     if home and not Path(home).is_absolute():
         raise ConfigError(f"HOME={home!r} is not an absolute path: set it to the home directory of this user")
     if not home:
         try:
-            # An empty one counts as none.
+            # An empty HOME counts as unset.
             environ["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
         except KeyError:
             raise ConfigError(
-                f"there is no home directory: HOME is not set, and uid {os.getuid()} has no passwd entry; set HOME"
+                f"no home directory: HOME is not set, and uid {os.getuid()} has no passwd entry; set HOME"
             ) from None
 
 
 def entry() -> None:
-    """For the `fleettrace` script."""
+    """Run the command `fleettrace`."""
     open_standard_streams()
     sys.exit(main(sys.argv[1:]))

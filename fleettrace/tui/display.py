@@ -21,7 +21,7 @@ from fleettrace.summary.run import RunResult
 from fleettrace.sweep.events import Event, RunFinished
 from fleettrace.tui.frame import frame
 from fleettrace.tui.keyboard import Keyboard
-from fleettrace.tui.screen import Screen
+from fleettrace.tui.screen import TerminalScreen
 from fleettrace.tui.view import Action, LiveView
 
 __all__ = ["LiveDisplay"]
@@ -80,13 +80,13 @@ class LiveDisplay:
 
     def _run(self) -> None:
         try:
-            with Screen(sys.stdin.fileno(), sys.stderr.fileno()) as screen:
+            with TerminalScreen(sys.stdin.fileno(), sys.stderr.fileno()) as screen:
                 self._show(screen)
         except (Exception, termios.error) as error:
             self.failure = error
             self._stop_sweep(signal.SIGINT)
 
-    def _show(self, screen: Screen) -> None:
+    def _show(self, screen: TerminalScreen) -> None:
         keyboard = Keyboard()
         unicode = (sys.stderr.encoding or "ascii").lower().replace("-", "") == "utf8"
         anew, drawn_at = False, 0.0

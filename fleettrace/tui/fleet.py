@@ -1,7 +1,7 @@
-"""The fleet as it is counted so far: slices from all hosts merged as they arrive, for looking at. Pure.
+"""The counts so far: the slices of all hosts, merged as they arrive, for the display. Pure.
 
-This is the running commentary; the report at the end is made from the hosts' own summaries. So little is kept here:
-only the hottest keys, and of time only when a slice arrived.
+The report at the end is made from the hosts' own summaries, so little is stored here: the hottest keys, by the time at
+which a slice arrived.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from fleettrace.sweep.settings import TIMELINE_BUCKETS
 __all__ = ["RECENT_S", "LiveFleet", "LiveHost", "LiveKey"]
 
 RECENT_S = 5
-"""Seconds that a present rate is taken over: hosts send a slice a second, some of them a little late."""
+"""Seconds over which a current rate is measured: hosts send a slice a second, some of them late."""
 
 FLEET_KEYS = 50_000
-"""Keys of the fleet that are kept, the hottest ones; twice as many for a moment. HOST_KEYS are kept of each host."""
+"""Number of keys stored of the fleet, the hottest ones, and for a moment twice as many; HOST_KEYS of each host."""
 HOST_KEYS = 2_000
 
 
 @dataclass(slots=True)
 class LiveKey:
-    """A key so far."""
+    """The counts of a key so far."""
 
     count: KeyCount
     recent: int = 0
@@ -37,33 +37,33 @@ class LiveKey:
 
 @dataclass(slots=True)
 class LiveHost:
-    """A host so far."""
+    """The counts and the state of a host so far."""
 
     phase: str = "waiting"
     state: HostState | None = None
-    """None: not done yet."""
+    """None: not finished."""
     message: str = ""
     requests: int = 0
     recent: int = 0
-    heard_at: float | None = None
-    """When its last slice arrived, or its trace began."""
+    updated_at: float | None = None
+    """The time at which its last slice arrived, or its trace started."""
     offset: int = 0
-    """Buckets of time that its trace began after the first host's."""
+    """Number of buckets by which its trace started later than the first host's."""
     covered_s: float = 0.0
-    """Seconds that its recent slices are about: late or several at once, they are about the time since the last."""
+    """Seconds that its recent slices cover: the time since the slice before, also when slices arrive late."""
     instances: set[str] = field(default_factory=set)
     keys: dict[Key, int] = field(default_factory=dict)
     timeline: list[int] = field(default_factory=list)
 
     @property
     def measured(self) -> bool:
-        """Whether its requests were counted, be it that there were none."""
+        """Whether its requests were counted; the count may be 0."""
         return bool(self.instances)
 
 
 @dataclass(slots=True)
 class _Second:
-    """What arrived in one second."""
+    """The counts that arrived in one second."""
 
     at: int
     keys: dict[Key, int] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class _Second:
 
 
 class LiveFleet:
-    """All that was heard of a sweep so far. Times are seconds of any clock that only goes forward."""
+    """The state of a sweep so far. Times are seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self.run = ""
@@ -83,22 +83,22 @@ class LiveFleet:
         self.hosts: dict[str, LiveHost] = {}
         self.keys: dict[Key, LiveKey] = {}
         self.began: float | None = None
-        """When the first host began to count."""
+        """The time at which the first host started to count."""
         self._seconds: deque[_Second] = deque()
 
     @property
     def tracing(self) -> int:
-        """Hosts that are being counted on."""
+        """The number of hosts with a running trace."""
         return sum(host.state is None and host.phase == Phase.TRACE for host in self.hosts.values())
 
     @property
     def done(self) -> int:
-        """Hosts that are done, the failed ones included."""
+        """The number of finished hosts, failed ones included."""
         return sum(host.state is not None for host in self.hosts.values())
 
     @property
     def failed(self) -> list[str]:
-        """Hosts that are done and were not traced whole."""
+        """The finished hosts that were not traced completely."""
         return [
             name
             for name, host in self.hosts.items()
@@ -106,7 +106,7 @@ class LiveFleet:
         ]
 
     def take(self, event: Event, at: float) -> None:
-        """Take in what happened at a time."""
+        """Take an event that happened at a time."""
         self.forget(at)
         match event:
             case RunStarted(run, hosts, seconds):
@@ -117,7 +117,7 @@ class LiveFleet:
                 host = self._host(name)
                 host.phase = phase.value
                 if phase is Phase.TRACE:
-                    host.heard_at = at
+                    host.updated_at = at
                     self.began = at if self.began is None else self.began
                     host.offset = round((at - self.began) / max(self.seconds / TIMELINE_BUCKETS, 1.0))
             case SliceArrived(name, slices):
@@ -149,7 +149,7 @@ class LiveFleet:
 
     @property
     def buckets(self) -> int:
-        """Buckets of time that are complete, on every host that was heard of lately."""
+        """The number of buckets that are complete on every host that sends slices."""
         lately = [len(host.timeline) - 1 for host in self.hosts.values() if host.covered_s > 0]
         return max(min(lately, default=0), 1)
 
@@ -166,8 +166,8 @@ class LiveFleet:
         if not self._seconds or self._seconds[-1].at != int(at):
             self._seconds.append(_Second(int(at)))
         host, second = self._host(name), self._seconds[-1]
-        seconds = 1.0 if host.heard_at is None else at - host.heard_at
-        host.heard_at = at
+        seconds = 1.0 if host.updated_at is None else at - host.updated_at
+        host.updated_at = at
         host.covered_s += seconds
         second.covered_s[name] = second.covered_s.get(name, 0.0) + seconds
 

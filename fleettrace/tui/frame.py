@@ -33,8 +33,8 @@ _HELP = (
     ("arrows", "select; Page Up, Page Down, Home and End too"),
 )
 _ABOUT = (
-    "Requests are what has arrived so far, and req/s the last 5 seconds. The trace ends by itself, and the report "
-    "that follows is made from the hosts' own counts, with bounds for what was not seen."
+    "Requests are those that have arrived so far, req/s those of the last 5 seconds. The trace ends by itself; the "
+    "report is made from the hosts' own counts, with bounds for what was not seen."
 )
 
 
@@ -47,9 +47,9 @@ class Line(NamedTuple):
 
 
 def frame(view: LiveView, width: int, height: int, at: float, *, unicode: bool = True) -> list[Line]:
-    """The screen at a time (of the view's clock): at most `height` lines of `width` columns."""
+    """Return the screen at a time of the view's clock: at most `height` lines of `width` columns."""
     paper = Screen(width, ascii_only=not unicode)
-    rows = view.look(at)
+    rows = view.rows(at)
     head = [Line(_status(view, view.now(at)), "bold"), Line(_title(view))]
     foot = [_foot(view)]
     room = height - len(head) - len(foot)
@@ -65,21 +65,21 @@ def _status(view: LiveView, at: float) -> str:
     parts = [f"{since:.0f} of {fleet.seconds:g} s", f"{fleet.tracing}/{fleet.selected} hosts tracing"]
     parts += [f"{len(fleet.failed)} failed"] if fleet.failed else []
     parts += [f"{compact(fleet.recent / fleet.span_s)} req/s", f"{compact(fleet.requests)} requests"]
-    parts.append(escape_text(view.pattern))  # The one part that may be long, and be cut.
+    parts.append(escape_text(view.pattern))  # The only part that may be cut.
     return "  ".join(parts)
 
 
 def _title(view: LiveView) -> str:
-    place = view.place
+    focus = view.focus
     of = ""
-    if place.host is not None:
-        of = f" of host {escape_text(place.host)}"
-    elif place.template is not None:
-        of = f" of family {escape_text(place.template)}"
-    elif place.key is not None:
-        of = f" of key {view.name(place.key)}"
+    if focus.host is not None:
+        of = f" of host {escape_text(focus.host)}"
+    elif focus.template is not None:
+        of = f" of family {escape_text(focus.template)}"
+    elif focus.key is not None:
+        of = f" of key {view.name(focus.key)}"
     parts = ["PAUSED"] if view.paused_at is not None else []
-    parts.append(f"{place.kind.value.upper()}{of} by {view.sort.value}")
+    parts.append(f"{focus.kind.value.upper()}{of} by {view.sort.value}")
     parts += [f"with {escape_text(view.filter)!r}"] if view.filter and not view.typing else []
     return "  ".join(parts)
 
@@ -97,7 +97,7 @@ def _help(width: int) -> list[Line]:
 
 
 def _wrap(words: str, width: int) -> list[str]:
-    """Words on as many lines as they need, with room for an indent of two cells."""
+    """Wrap a text, with room for an indent of two cells."""
     return textwrap.wrap(words, max(width - 2, 20))
 
 
@@ -110,7 +110,7 @@ def _list(view: LiveView, rows: Sequence[Row], room: int, paper: Screen) -> list
     shown = rows[first : first + visible]
     names = [Name(row.name) for row in shown]
     columns = _columns(view, shown, paper)
-    titles, *lines = grid(paper, columns, view.place.kind.value, names).plain.split("\n")
+    titles, *lines = grid(paper, columns, view.focus.kind.value, names).plain.split("\n")
     marked = [
         Line(text, "reverse" if first + index == view.cursor else "") for index, text in enumerate(lines)
     ]  # fmt: skip
@@ -118,14 +118,14 @@ def _list(view: LiveView, rows: Sequence[Row], room: int, paper: Screen) -> list
 
 
 def _remarks(view: LiveView, rows: Sequence[Row]) -> list[str]:
-    """What is to be said before the list."""
+    """The lines above the list."""
     remarks = []
-    known = view.fleet.keys.get(view.place.key) if view.place.key is not None else None
+    known = view.fleet.keys.get(view.focus.key) if view.focus.key is not None else None
     if known is not None:
         share = known.count.requests / max(view.fleet.requests, 1)
         facts = [f"{whole(known.count.requests)} requests", f"{percent(share)} of the fleet", ops_mix(known.count.ops)]
         remarks.append(", ".join(facts))
-    host = view.fleet.hosts.get(view.place.host) if view.place.host is not None else None
+    host = view.fleet.hosts.get(view.focus.host) if view.focus.host is not None else None
     if host is not None:
         state = host.phase if host.state is None else host.state.value
         remarks.append(f"{state}, {whole(host.requests)} requests" if host.measured else f"{state}, not measured")
@@ -138,9 +138,9 @@ def _remarks(view: LiveView, rows: Sequence[Row]) -> list[str]:
 
 def _nothing(view: LiveView) -> str:
     fleet = view.fleet
-    if view.place.kind is not ListKind.HOSTS and not view.names:
+    if view.focus.kind is not ListKind.HOSTS and not view.names:
         return "names are dropped (--redact=drop): there are only hosts to see"
-    if view.place.kind is ListKind.TEMPLATES and view.renamed:
+    if view.focus.kind is ListKind.TEMPLATES and view.renamed:
         return "pseudonyms have no families; with --redact=template the report at the end has them"
     if view.filter:
         return "no name has these letters in it"
@@ -153,7 +153,7 @@ def _nothing(view: LiveView) -> str:
 
 
 def _columns(view: LiveView, rows: Sequence[Row], paper: Screen) -> list[Column]:
-    place, fleet = view.place, view.fleet
+    focus, fleet = view.focus, view.fleet
     base = _base(view)
     recent = any(row.recent is not None for row in rows)
     columns = [
@@ -165,11 +165,11 @@ def _columns(view: LiveView, rows: Sequence[Row], paper: Screen) -> list[Column]
         columns.append(Column("misses", [compact(row.misses) for row in rows]))
     if any(row.bytes_out is not None for row in rows):
         columns.append(Column("bytes ~", [size(row.bytes_out) for row in rows]))
-    if place == ListFocus() or place.template is not None:
+    if focus == ListFocus() or focus.template is not None:
         columns.append(Column("on", [_on(view, row) for row in rows], right=False))
-    if place.kind is ListKind.TEMPLATES:
+    if focus.kind is ListKind.TEMPLATES:
         columns.append(Column("keys", [whole(row.number) for row in rows]))
-    if place.kind is ListKind.HOSTS:
+    if focus.kind is ListKind.HOSTS:
         columns.append(Column("inst", [str(row.number) for row in rows]))
         columns.append(Column("state", [row.state for row in rows], right=False))
     if any(row.timeline for row in rows):
@@ -178,12 +178,12 @@ def _columns(view: LiveView, rows: Sequence[Row], paper: Screen) -> list[Column]
 
 
 def _base(view: LiveView) -> int:
-    """What shares are of: the fleet's requests, or those of the host or the key one is in."""
-    if view.place.host is not None:
-        host = view.fleet.hosts.get(view.place.host)
+    """The base of shares: the requests of the fleet, or of the host or key of the list."""
+    if view.focus.host is not None:
+        host = view.fleet.hosts.get(view.focus.host)
         return 0 if host is None else host.requests
-    if view.place.key is not None:
-        known = view.fleet.keys.get(view.place.key)
+    if view.focus.key is not None:
+        known = view.fleet.keys.get(view.focus.key)
         return 0 if known is None else known.count.requests
     return view.fleet.requests
 
@@ -193,7 +193,7 @@ def _rate(row: Row, span: float) -> str:
 
 
 def _on(view: LiveView, row: Row) -> str:
-    """The hosts of a key: the one, or how many."""
+    """The host of a key, or the number of its hosts."""
     hosts = view.fleet.hosts_of(row.ident) if not isinstance(row.ident, str) else []
     return escape_text(hosts[0][0]) if len(hosts) == 1 else f"{len(hosts)} hosts"
 

@@ -1,4 +1,4 @@
-"""From the bytes that a terminal sends to the keys that were pressed. Pure."""
+"""Decode the bytes of a terminal into key presses. Pure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _NAMES = {
     }.items()
     for sequence in sequences.split()
 }
-"""What xterm and its kin send, in both of their modes."""
+"""The sequences of xterm and compatible terminals, in both cursor key modes."""
 _CONTROLS = {"\r": "enter", "\n": "enter", "\x7f": "backspace", "\x08": "backspace", "\x0c": "redraw", "\x04": "q"}
 
 
 class Keyboard:
-    """Reads keys; a sequence may arrive in pieces, as it does over a slow line."""
+    """Decodes key presses; a sequence may arrive in several reads."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -36,11 +36,11 @@ class Keyboard:
 
     @property
     def waiting(self) -> bool:
-        """Whether the beginning of a sequence has arrived, and not its end."""
+        """Whether the start of a sequence has arrived, but not its end."""
         return bool(self._rest)
 
     def feed(self, data: bytes) -> list[str]:
-        """The keys that `data` completes: a character, or a name such as `up`. What is neither is left out."""
+        """Return the keys that `data` completes: a character, or a name such as `up`. Unknown sequences are ignored."""
         keys: list[str] = []
         data = self._rest + data
         self._rest = b""
@@ -59,6 +59,6 @@ class Keyboard:
         return [key for key in keys if len(key) > 1 or key.isprintable()]
 
     def pause(self) -> list[str]:
-        """Nothing came for a while: an Escape that began no sequence was the key itself."""
+        """Take a pause in the input: an Escape without a sequence is the key itself."""
         begun, self._rest = self._rest, b""
         return ["escape"] if begun else []

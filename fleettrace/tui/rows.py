@@ -1,7 +1,4 @@
-"""What a list of `fleettrace top` holds: keys, families or hosts, of the fleet or of one of them, in some order.
-
-Pure: the fleet so far and a place in, rows out.
-"""
+"""The rows of a list in `fleettrace top`: keys, families or hosts, filtered and sorted. Pure."""
 
 from __future__ import annotations
 
@@ -19,11 +16,11 @@ from fleettrace.tui.fleet import LiveFleet
 __all__ = ["MOST", "ListFocus", "ListKind", "Row", "Sort", "list_rows"]
 
 MOST = 500
-"""Rows of a list: what is below them is looked at by a filter."""
+"""Number of rows in a list; a filter reaches the others."""
 
 
 class ListKind(StrEnum):
-    """What a list is of."""
+    """What a list shows."""
 
     KEYS = "keys"
     TEMPLATES = "families"
@@ -31,7 +28,7 @@ class ListKind(StrEnum):
 
 
 class Sort(StrEnum):
-    """What a list is ordered by, the most first."""
+    """The column that sorts a list, largest first."""
 
     REQUESTS = "requests"
     NOW = "req/s"
@@ -41,7 +38,7 @@ class Sort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListFocus:
-    """Where one is: a list of the whole fleet, or of one host, one family or one key."""
+    """What a list is restricted to: nothing (the whole fleet), one host, one family or one key."""
 
     kind: ListKind = ListKind.KEYS
     host: str | None = None
@@ -54,22 +51,22 @@ class Row:
     """One line of a list."""
 
     ident: Key | str
-    """The key, the template or the host that it is about."""
+    """The key, family or host of the row."""
     name: str
-    """As it may be shown."""
+    """The text to show, escaped and redacted."""
     requests: int | None
     """None where nothing was measured."""
     recent: int | None
-    """Requests of the last seconds; None where that is not kept."""
+    """Requests of the last `RECENT_S` seconds; None where they are not counted."""
     misses: int | None = None
     bytes_out: int | None = None
     number: int = 0
-    """Of a family: keys; of a host: instances."""
+    """The number of keys of a family, or of instances of a host."""
     timeline: tuple[int, ...] = ()
     state: str = ""
 
     def measure(self, sort: Sort) -> int:
-        """What it is ordered by; what is not known comes last."""
+        """Return the sort value; unknown values sort last."""
         known = {Sort.REQUESTS: self.requests, Sort.NOW: self.recent, Sort.BYTES: self.bytes_out}
         value = known.get(sort, self.misses)
         return -1 if value is None else value
@@ -78,29 +75,29 @@ class Row:
 def list_rows(
     fleet: LiveFleet,
     families: Templates,
-    place: ListFocus,
+    focus: ListFocus,
     sort: Sort,
     words: str,
     name: Callable[[Key], str],
 ) -> list[Row]:
-    """The rows of a place, the most first: those with the `words` in their names. `name` says how a key is shown."""
+    """Return the rows of a list, largest first, with `words` in their names; `name` returns the text of a key."""
     words = words.casefold()
-    if place.kind is ListKind.KEYS:
-        # Of all the keys only those that are shown become rows: there may be a hundred thousand, twice a second.
-        keys = [key for key in _keys_of(fleet, families, place) if not words or words in name(key).casefold()]
-        order = _host_order(fleet, place.host) if place.host is not None else _key_order(fleet, sort)
-        return [_key_row(fleet, place.host, key, name) for key in nsmallest(MOST, keys, key=order)]
-    rows = _template_rows(fleet, families) if place.kind is ListKind.TEMPLATES else _host_rows(fleet, place.key)
+    if focus.kind is ListKind.KEYS:
+        # Only the keys that are shown become rows: there may be 100,000 keys, twice a second.
+        keys = [key for key in _keys_of(fleet, families, focus) if not words or words in name(key).casefold()]
+        order = _host_order(fleet, focus.host) if focus.host is not None else _key_order(fleet, sort)
+        return [_key_row(fleet, focus.host, key, name) for key in nsmallest(MOST, keys, key=order)]
+    rows = _template_rows(fleet, families) if focus.kind is ListKind.TEMPLATES else _host_rows(fleet, focus.key)
     found = (row for row in rows if words in row.name.casefold())
     return nsmallest(MOST, found, key=lambda row: (-row.measure(sort), -row.measure(Sort.REQUESTS), row.name))
 
 
-def _keys_of(fleet: LiveFleet, families: Templates, place: ListFocus) -> Iterable[Key]:
-    if place.host is not None:
-        return fleet.hosts[place.host].keys if place.host in fleet.hosts else ()
-    if place.template is None:
+def _keys_of(fleet: LiveFleet, families: Templates, focus: ListFocus) -> Iterable[Key]:
+    if focus.host is not None:
+        return fleet.hosts[focus.host].keys if focus.host in fleet.hosts else ()
+    if focus.template is None:
         return fleet.keys
-    return (key for key in fleet.keys if not key.truncated and families.of(key.data) == place.template)
+    return (key for key in fleet.keys if not key.truncated and families.of(key.data) == focus.template)
 
 
 _Order = Callable[[Key], tuple[int, int, Key]]

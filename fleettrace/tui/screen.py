@@ -1,4 +1,4 @@
-"""The terminal of `fleettrace top`: taken over, redrawn by the lines that changed, and always given back."""
+"""The terminal of `fleettrace top`: set up, redrawn by the lines that changed, and always restored."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 from fleettrace.tui.frame import Line
 
-__all__ = ["Screen"]
+__all__ = ["TerminalScreen"]
 
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J"
-"""The alternate screen, which leaves what stood there before alone; no cursor."""
+"""The alternate screen, which preserves the previous contents; no cursor."""
 _LEAVE = "\x1b[0m\x1b[?25h\x1b[?1049l"
 _STYLES = {"": "", "bold": "\x1b[1m", "dim": "\x1b[2m", "reverse": "\x1b[7m"}
 
 
-class Screen:
-    """The terminal behind two descriptors. Inside the block it is ours; Ctrl-C stays the signal that it is."""
+class TerminalScreen:
+    """The terminal of two descriptors. The block owns it; Ctrl-C still sends SIGINT."""
 
     def __init__(self, keys: int, out: int) -> None:
         self._keys = keys
@@ -30,15 +30,15 @@ class Screen:
         self._drawn: list[Line] = []
         self._size = (0, 0)
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> TerminalScreen:
         self._before = termios.tcgetattr(self._keys)
         tty.setcbreak(self._keys, termios.TCSADRAIN)
-        ours = termios.tcgetattr(self._keys)
-        # Suspended, it would leave its screen to the shell.
-        ours[6][termios.VSUSP] = os.fpathconf(self._keys, "PC_VDISABLE").to_bytes(1, "little")
-        # Held by Control-S, it would hold the end of the trace too.
-        ours[0] &= ~termios.IXON
-        termios.tcsetattr(self._keys, termios.TCSADRAIN, ours)
+        mode = termios.tcgetattr(self._keys)
+        # A suspended process would leave the alternate screen to the shell.
+        mode[6][termios.VSUSP] = os.fpathconf(self._keys, "PC_VDISABLE").to_bytes(1, "little")
+        # Control-S would block the display, and with it the end of the trace.
+        mode[0] &= ~termios.IXON
+        termios.tcsetattr(self._keys, termios.TCSADRAIN, mode)
         self._write(_ENTER)
         return self
 
@@ -48,22 +48,22 @@ class Screen:
         try:
             self._write(_LEAVE)
         finally:
-            # What was typed and not read must not become a command of the shell's.
+            # Unread key presses must not become a command of the shell.
             termios.tcsetattr(self._keys, termios.TCSAFLUSH, self._before)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Columns and lines."""
+        """The columns and lines of the terminal."""
         columns, lines = os.get_terminal_size(self._out)
         return (columns or 80, lines or 24)
 
     def read(self, seconds: float, wake: int) -> bytes | None:
-        """What was typed within that time; nothing when the time is over or `wake` can be read, None at the end."""
+        """Return the bytes typed within `seconds`: empty when none or when `wake` is readable, None at the end."""
         ready, _, _ = select.select([self._keys, wake], [], [], max(seconds, 0.0))
         return b"" if self._keys not in ready else os.read(self._keys, 1024) or None
 
     def draw(self, lines: Sequence[Line], *, anew: bool = False) -> None:
-        """Show these lines, as many as the terminal has; only what differs from before is sent."""
+        """Show these lines, at most as many as the terminal has; send only those that changed."""
         if anew or self.size != self._size:
             self._size, self._drawn = self.size, []
         out = [] if self._drawn else ["\x1b[2J"]

@@ -1,6 +1,6 @@
-"""Where one is in `fleettrace top`, and what each key does. Pure: events, key presses and the time in, no effects.
+"""The state of `fleettrace top`, and what each key does to it. Pure: events, key presses and the time in, no effects.
 
-While it is paused, what happens is put by, and taken in when it goes on: nothing moves, and nothing is lost.
+A paused view queues events, and takes them when it continues.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from fleettrace.tui.rows import ListFocus, ListKind, Row, Sort, list_rows
 __all__ = ["Action", "LiveView"]
 
 _LEARNED_KEYS = 5_000
-"""Keys that families are found in, the hottest ones: some hundredths of a second's work."""
+"""Number of keys among which families are searched, the hottest ones: that takes some 10 ms."""
 
 _LEARN_S = 2.0
-"""Seconds after which families are looked for again."""
+"""Seconds after which families are searched again."""
 
 _PAGE = 10
 
@@ -31,15 +31,17 @@ _KINDS = {"k": ListKind.KEYS, "t": ListKind.TEMPLATES, "h": ListKind.HOSTS}
 
 
 class Action(StrEnum):
-    """What a key press asks of the rest of the program."""
+    """What a key press requests of the program around the view."""
 
     QUIT = "quit"
     SAVE = "save"
 
 
 class LiveView:
-    """The state of the display. `rename` gives a key's pseudonym; `families` says whether families may be shown, and
-    `names` whether any key may."""
+    """The state of the display.
+
+    `rename` returns a key's pseudonym, `names` allows keys to be shown at all, `learn` finds families of keys.
+    """
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class LiveView:
     ) -> None:
         self.pattern = pattern
         self.fleet = LiveFleet()
-        self.place = ListFocus() if names else ListFocus(ListKind.HOSTS)
+        self.focus = ListFocus() if names else ListFocus(ListKind.HOSTS)
         self.sort = Sort.REQUESTS
         self.filter = ""
         self.typing = False
@@ -68,38 +70,38 @@ class LiveView:
         self._back: list[tuple[ListFocus, str, Key | str | None]] = []
         self._selected: Key | str | None = None
         self._rows: list[Row] = []
-        self._held: list[tuple[Event, float]] = []
+        self._queued: list[tuple[Event, float]] = []
 
     def take(self, event: Event, at: float) -> None:
-        """Take in what happened at a time (in seconds of a clock that only goes forward)."""
+        """Take an event that happened `at` seconds of a monotonic clock."""
         if self.paused_at is not None:
-            self._held.append((event, at))
+            self._queued.append((event, at))
         else:
             self.fleet.take(event, at)
 
-    def look(self, at: float) -> list[Row]:
-        """The rows of the list as they are at a time: what the next key press is about."""
+    def rows(self, at: float) -> list[Row]:
+        """Return the rows of the list at a time; the next key press acts on them."""
         at = self.now(at)
         self.fleet.forget(at)
         if self._learned_at is None or at - self._learned_at >= _LEARN_S:
             self._learn_families(at)
-        hidden = not self.names and self.place.kind is not ListKind.HOSTS
+        redacted = not self.names and self.focus.kind is not ListKind.HOSTS
         self._rows = (
-            [] if hidden else list_rows(self.fleet, self._families, self.place, self.sort, self.filter, self.name)
+            [] if redacted else list_rows(self.fleet, self._families, self.focus, self.sort, self.filter, self.name)
         )
         return self._rows
 
     def now(self, at: float) -> float:
-        """The time that is shown: it stands still while the display is paused."""
+        """Return the time to show, which stands still while the view is paused."""
         return at if self.paused_at is None else self.paused_at
 
     @property
     def cursor(self) -> int:
-        """The position of the selected row; the first where it is gone."""
+        """The index of the selected row; the first one where that row is gone."""
         return next((index for index, row in enumerate(self._rows) if row.ident == self._selected), 0)
 
     def name(self, key: Key) -> str:
-        """What is shown of a key."""
+        """Return the text to show for a key."""
         shown = self._shown.get(key)
         if shown is None:
             renamed = key if self._rename is None else self._rename(key)
@@ -108,7 +110,7 @@ class LiveView:
         return shown
 
     def press(self, key: str, at: float) -> Action | None:
-        """Do what a key says; gives what is left to be done elsewhere."""
+        """Take a key press; return the action that the program must do."""
         self.message = ""
         if self.typing:
             self._type(key)
@@ -146,9 +148,9 @@ class LiveView:
 
     def _move(self, key: str) -> None:
         steps = {"up": -1, "down": 1, "page up": -_PAGE, "page down": _PAGE, "home": -len(self._rows)}
-        place = self.cursor + steps.get(key, len(self._rows))
+        index = self.cursor + steps.get(key, len(self._rows))
         if self._rows:
-            self._selected = self._rows[min(max(place, 0), len(self._rows) - 1)].ident
+            self._selected = self._rows[min(max(index, 0), len(self._rows) - 1)].ident
 
     def _drill(self) -> None:
         if not self._rows:
@@ -156,34 +158,34 @@ class LiveView:
         ident = self._rows[self.cursor].ident
         if isinstance(ident, Key):
             self._go(ListFocus(ListKind.HOSTS, key=ident))
-        elif self.place.kind is ListKind.TEMPLATES:
+        elif self.focus.kind is ListKind.TEMPLATES:
             self._go(ListFocus(ListKind.KEYS, template=ident))
         else:
             self._go(ListFocus(ListKind.KEYS, host=ident))
 
-    def _go(self, place: ListFocus, *, forget: bool = False) -> None:
-        self._back = [] if forget else [*self._back, (self.place, self.filter, self._selected)]
-        self.place, self.filter, self._selected = place, "", None
+    def _go(self, focus: ListFocus, *, forget: bool = False) -> None:
+        self._back = [] if forget else [*self._back, (self.focus, self.filter, self._selected)]
+        self.focus, self.filter, self._selected = focus, "", None
 
     def _leave(self) -> None:
         if self.filter:
             self.filter = ""
         elif self._back:
-            self.place, self.filter, self._selected = self._back.pop()
+            self.focus, self.filter, self._selected = self._back.pop()
 
     def _pause(self, at: float) -> None:
         if self.paused_at is None:
             self.paused_at = at
             return
         self.paused_at = None
-        for event, then in self._held:
+        for event, then in self._queued:
             self.fleet.take(event, then)
-        self._held = []
+        self._queued = []
 
     def _learn_families(self, at: float) -> None:
         if self.renamed or not self.names:
             return
-        if self.place.kind is ListKind.TEMPLATES:
-            whole = ((key.data, known.count.requests) for key, known in self.fleet.keys.items() if not key.truncated)
-            self._families = self._learn(dict(nlargest(_LEARNED_KEYS, whole, key=lambda item: item[1])))
+        if self.focus.kind is ListKind.TEMPLATES:
+            complete = ((key.data, known.count.requests) for key, known in self.fleet.keys.items() if not key.truncated)
+            self._families = self._learn(dict(nlargest(_LEARNED_KEYS, complete, key=lambda item: item[1])))
             self._learned_at = at

@@ -1,4 +1,4 @@
-"""One run at a time for an inventory and a name; the next one is told who is at it."""
+"""Locks and delays of scheduled runs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tests.e2e.command import environment
 COMMAND = "fleettrace run --hosts cache"
 
 
-def held(folder: Path, inventory: str = "/i.yaml", name: str = "cache") -> BusyError | None:
+def held(directory: Path, inventory: str = "/i.yaml", name: str = "cache") -> BusyError | None:
     """Take the lock and give it back; the error when it cannot be had."""
     try:
-        with run_lock(folder, inventory, name, COMMAND):
+        with run_lock(directory, inventory, name, COMMAND):
             return None
     except BusyError as error:
         return error
 
 
-def test_a_second_run_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
+def test_second_run_is_refused_naming_the_first(tmp_path: Path) -> None:
     with run_lock(tmp_path, "/i.yaml", "cache", COMMAND + "\x1b[31m"):
         error = held(tmp_path)
         assert error is not None
@@ -62,7 +62,7 @@ def test_a_run_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     assert held(tmp_path) is None
 
 
-def test_a_file_that_says_nonsense_is_still_a_lock(tmp_path: Path) -> None:
+def test_lock_file_with_garbage_still_locks(tmp_path: Path) -> None:
     with run_lock(tmp_path, "/i.yaml", "cache", COMMAND):
         [file] = tmp_path.iterdir()
         file.write_text("{]")

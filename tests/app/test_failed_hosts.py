@@ -30,7 +30,7 @@ def kept(place: Path, states: dict[str, HostState]) -> Path:
 
 
 @pytest.mark.parametrize("name", ["run.json", "run.ftr"])
-def test_the_hosts_that_failed_are_named_one_by_one(tmp_path: Path, name: str) -> None:
+def test_failed_hosts_replace_the_limit(tmp_path: Path, name: str) -> None:
     run = kept(tmp_path / name, STATES)
     assert with_failed(f"@{run}/failed") == "b,fe80::1,"
     assert with_failed(f"@{run}/failed,&cache,!b") == "b,fe80::1,&cache,!b,"
@@ -49,13 +49,13 @@ def test_every_other_limit_is_as_it_was(limit: str | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": "other/1", "hosts": []}', "\x00"])
-def test_what_is_no_run_is_told(tmp_path: Path, text: str) -> None:
+def test_wrong_run_file_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "x").write_text(text)
     with pytest.raises(ConfigError, match="neither a run file nor a JSON report"):
         with_failed(f"@{tmp_path}/x/failed")
 
 
-def test_a_file_of_that_name_is_still_a_list_of_hosts(tmp_path: Path) -> None:
+def test_file_named_failed_is_a_host_list(tmp_path: Path) -> None:
     (tmp_path / "failed").write_text("a\n")
     limit = f"@{tmp_path}/failed"
     assert with_failed(limit) == f"{limit},"

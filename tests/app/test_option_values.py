@@ -23,13 +23,13 @@ def test_a_share_is_a_part_of_one(text: str, part: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "s", "10 s", "-1s", "0s", "0", "25h", "1e3s", "ten", "1m30", "5s ", "٣s"])
-def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
+def test_wrong_duration_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected .*(10s|24h)"):
         duration(text)
 
 
 @pytest.mark.parametrize("text", ["", "%", "101%", "1.1", "-1", "half", "5 %"])
-def test_what_is_no_share_is_refused_with_an_example(text: str) -> None:
+def test_wrong_share_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="expected a percentage such as 50%"):
         share(text)
 

@@ -1,4 +1,4 @@
-"""`fleettrace play`: which playbook, which plays, what they stand for, and what is said before anything connects."""
+"""`fleettrace play`: playbooks, plays, their options, and the checks before a connection."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def own(directory: Path, inventory: Path, text: str, *options: str) -> RunOption
     return one.options
 
 
-def test_list_hosts_connects_to_nobody_and_says_what_would_be_swept(play: Play) -> None:
+def test_list_hosts_prints_hosts_without_connecting(play: Play) -> None:
     assert play(TWO, "--list-hosts", "-q") == (
         0,
         "book/one (a?): 2 hosts; tags: first, x\n  a1\n  a2\nbook/two (all): 3 hosts; tags: second\n  a1\n  a2\n  b1\n",
@@ -89,7 +89,7 @@ def test_the_schema_needs_no_playbook(capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(capsys.readouterr().out)["$id"] == "urn:fleettrace:schema:playbook:1"
 
 
-def test_hosts_that_are_not_there_are_told_at_their_place_all_at_once(play: Play) -> None:
+def test_unknown_hosts_are_reported_with_positions(play: Play) -> None:
     code, _, err = play("- {name: a, hosts: c1}\n- {name: b, hosts: all, sweep: {limit: d1}}\n", "--list-hosts")
     assert code == 2
     assert err.splitlines()[0].startswith("book.yaml:1:20: the host pattern 'c1' selects no host")
@@ -106,11 +106,11 @@ def test_hosts_that_are_not_there_are_told_at_their_place_all_at_once(play: Play
         ("sweep: {prometheus-keys: true}, outputs: {format: json}", "1:32: prometheus-keys without an output"),
     ],
 )
-def test_what_cannot_be_had_together_is_told_before_anything_connects(play: Play, sweep: str, told: str) -> None:
+def test_conflicting_play_options_are_refused_first(play: Play, sweep: str, printed: str) -> None:
     code, out, err = play(f"- {{name: a, hosts: all, {sweep}}}\n")
     assert (code, out) == (2, "")
-    assert told in err
-    assert "nothing was run" in err or told == "nowhere.bt"
+    assert printed in err
+    assert "nothing was run" in err or printed == "nowhere.bt"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_wrong_options_are_one_line_and_2(play: Play, options: list[str], words:
     assert len(err.splitlines()) == 1
 
 
-def test_what_a_playbook_says_cannot_drive_the_terminal(play: Play) -> None:
+def test_playbook_text_is_escaped_on_the_terminal(play: Play) -> None:
     text = '- {name: "a\\e[31mb", hosts: "c\\e]0;x\\a", sweep: {"\\e[2J": 1}, rules: "\\e[31m"}\n'
     code, out, err = play(text, "--syntax-check")
     assert (code, out, len(err.splitlines())) == (2, "", 4)
@@ -140,7 +140,7 @@ def test_what_a_playbook_says_cannot_drive_the_terminal(play: Play) -> None:
     assert "\x07" not in err
 
 
-def test_a_wrong_value_of_a_variable_is_told_where_it_is_used(play: Play) -> None:
+def test_wrong_variable_value_is_located_at_its_use(play: Play) -> None:
     assert play(TWO, "--syntax-check", "-e", "top=many")[2].startswith("book.yaml:5:16: 'many' is not a number of")
 
 
@@ -157,7 +157,7 @@ def test_a_playbook_stands_for_a_command_line(tmp_path: Path, inventory: Path) -
     assert made == replace(RunOptions.of(vars(run)), playbook="playbook/a")
 
 
-def test_the_user_wins_over_the_playbook_and_that_over_variables(
+def test_command_line_then_playbook_then_variables(
     tmp_path: Path, inventory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLEETTRACE_LIMIT", "a1")
@@ -171,16 +171,14 @@ def test_the_user_wins_over_the_playbook_and_that_over_variables(
     assert own(tmp_path, inventory, "- {name: x, hosts: all}").limit == "a1"
 
 
-def test_every_play_has_the_secret_of_redaction_and_no_child_has(
-    tmp_path: Path, inventory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_secret_reaches_plays_but_no_child(tmp_path: Path, inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLEETTRACE_REDACT_KEY", "k" * 32)
     text = "".join(f"- {{name: {name}, hosts: all, sweep: {{redact: true}}}}\n" for name in "ab")
     assert [one.redact.secret for one in ready(tmp_path, inventory, text)] == [b"k" * 32] * 2
     assert "FLEETTRACE_REDACT_KEY" not in os.environ
 
 
-def test_an_audit_that_nobody_watches_is_quiet(tmp_path: Path, inventory: Path) -> None:
+def test_audit_without_terminal_is_quiet(tmp_path: Path, inventory: Path) -> None:
     rules = "- {name: x, hosts: all, rules: key.share > 5%%, sweep: {%s}}\n"
     assert ready(tmp_path, inventory, rules % "")[0].on_change
     assert not ready(tmp_path, inventory, rules % "quiet: false")[0].on_change
@@ -194,9 +192,7 @@ def test_the_inventory_on_standard_input_serves_all_plays(play: Play, monkeypatc
     assert (code, out) == (0, "book/a (all): 1 host\n  z1\nbook/b (g): 1 host\n  z1\n")
 
 
-def test_a_name_that_is_no_file_is_looked_for_among_those_that_ship(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_playbook_name_finds_shipped_playbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_playbook("hot-keys") == find_playbook("hot-keys.yaml")
     (tmp_path / "hot-keys").write_text("")
@@ -247,7 +243,7 @@ def flags() -> list[str]:
 
 
 @pytest.mark.parametrize("flag", flags())
-def test_a_playbook_takes_precisely_the_values_that_the_command_line_takes(tmp_path: Path, flag: str) -> None:
+def test_playbook_accepts_the_command_lines_values(tmp_path: Path, flag: str) -> None:
     differ = []
     for value in VALUES:
         try:
@@ -255,7 +251,7 @@ def test_a_playbook_takes_precisely_the_values_that_the_command_line_takes(tmp_p
             taken = True
         except ConfigError:
             taken = False
-        told = problems(tmp_path, f"- name: a\n  hosts: all\n  sweep:\n    {flag}: {json.dumps(value)}\n")
-        if taken != (told == []):
-            differ.append((value, told))
+        printed = problems(tmp_path, f"- name: a\n  hosts: all\n  sweep:\n    {flag}: {json.dumps(value)}\n")
+        if taken != (printed == []):
+            differ.append((value, printed))
     assert differ == []

@@ -22,7 +22,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {**kept, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
 
 
-def run(environ: dict[str, str], folder: Path, *arguments: str, data: str = "") -> subprocess.CompletedProcess[str]:
+def run(environ: dict[str, str], directory: Path, *arguments: str, data: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*COMMAND, *arguments],
         input=data,
@@ -30,13 +30,13 @@ def run(environ: dict[str, str], folder: Path, *arguments: str, data: str = "") 
         text=True,
         timeout=60,
         check=False,
-        cwd=folder,
+        cwd=directory,
         env=environ,
     )
 
 
-def inventory(folder: Path, hosts: str = "a:\n    b:\n") -> Path:
-    place = folder / "fleet.yaml"
+def inventory(directory: Path, hosts: str = "a:\n    b:\n") -> Path:
+    place = directory / "fleet.yaml"
     place.write_text(f"all:\n  hosts:\n    {hosts}")
     return place
 
@@ -54,7 +54,7 @@ def test_help_is_quick(environ: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["--help", "hosts"])
-def test_what_a_command_does_not_need_is_not_loaded(environ: dict[str, str], tmp_path: Path, command: str) -> None:
+def test_commands_import_only_what_they_use(environ: dict[str, str], tmp_path: Path, command: str) -> None:
     arguments = [command] if command == "--help" else [command, "-i", str(inventory(tmp_path))]
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "fleettrace", *arguments],
@@ -104,9 +104,9 @@ def test_a_bad_inventory_is_named_with_its_line(
     place = inventory(tmp_path, hosts)
     done = run(environ, tmp_path, "hosts", "-i", str(place))
     assert done.returncode == 2
-    [said] = done.stderr.splitlines()
-    assert said.startswith(f"fleettrace: {place}:{line}: ")
-    assert words in said
+    [printed] = done.stderr.splitlines()
+    assert printed.startswith(f"fleettrace: {place}:{line}: ")
+    assert words in printed
 
 
 def test_hosts_shows_variables_and_no_secrets(environ: dict[str, str], tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_the_inventory_may_come_on_standard_input(environ: dict[str, str], tmp_p
     assert (done.returncode, done.stdout) == (0, "a\nb\n")
 
 
-def test_plan_shows_the_whole_program_and_connects_to_nobody(environ: dict[str, str], tmp_path: Path) -> None:
+def test_plan_shows_the_program_without_connecting(environ: dict[str, str], tmp_path: Path) -> None:
     place = inventory(tmp_path, "a:\n      ansible_host: 192.0.2.1\n")
     done = run(environ, tmp_path, "plan", "-i", str(place), "--duration", "7s")
     assert (done.returncode, done.stderr) == (0, "")
@@ -135,7 +135,7 @@ def test_plan_shows_the_whole_program_and_connects_to_nobody(environ: dict[str, 
     assert "$" + "{" not in done.stdout
 
 
-def test_a_reader_that_leaves_early_is_one_line_and_2(environ: dict[str, str], tmp_path: Path) -> None:
+def test_closed_pipe_is_one_line_and_exit_2(environ: dict[str, str], tmp_path: Path) -> None:
     place = inventory(tmp_path, "cache-[00001:20000]:\n")
     script = f'{sys.executable} -m fleettrace hosts -i {place} | head -n 1; echo "${{PIPESTATUS[0]}}"'
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environ, check=True, timeout=60)
@@ -143,5 +143,5 @@ def test_a_reader_that_leaves_early_is_one_line_and_2(environ: dict[str, str], t
     assert done.stderr == "fleettrace: standard output: its reader has gone, so the rest is not written\n"
 
 
-def test_the_version_is_said(environ: dict[str, str], tmp_path: Path) -> None:
+def test_version_is_printed(environ: dict[str, str], tmp_path: Path) -> None:
     assert run(environ, tmp_path, "--version").stdout.startswith("fleettrace 0.")

@@ -79,7 +79,7 @@ def test_hosts_that_failed_show_in_the_exit_code(part: Part, capsys: pytest.Capt
     capsys.readouterr()
 
 
-def test_what_is_no_run_file_is_a_line_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_merge_refuses_a_file_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes").write_text("hello")
     assert main(["merge", str(tmp_path / "notes")]) == 2
     assert "notes: this is no run file" in capsys.readouterr().err
@@ -91,6 +91,6 @@ def test_copies_are_not_redacted_in_passing(part: Part, tmp_path: Path, capsys: 
     assert not (tmp_path / "all").exists()
 
 
-def test_a_kept_run_can_be_redacted_when_it_is_shown(part: Part, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stored_run_can_be_redacted_when_reported(part: Part, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", part("a", "c1"), "--redact=drop", "--output", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["keys"] == []

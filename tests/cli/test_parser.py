@@ -64,7 +64,7 @@ def test_a_wrong_variable_is_named(environ: dict[str, str], words: str) -> None:
         ([], "required: COMMAND"),
     ],
 )
-def test_a_wrong_option_is_named_with_where_to_look(argv: list[str], words: str) -> None:
+def test_wrong_option_is_named_with_its_help(argv: list[str], words: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(words)):
         parse(argv, {})
 

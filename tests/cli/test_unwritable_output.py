@@ -26,7 +26,7 @@ BROKEN = {"full": ">/dev/full", "closed": ">&-"}
 class Site:
     """What the commands work on: an inventory of one host that refuses connections, and two runs against it."""
 
-    folder: Path
+    directory: Path
     environ: dict[str, str]
 
     def run(self, shell: str, **options: object) -> subprocess.CompletedProcess[str]:
@@ -36,20 +36,20 @@ class Site:
             text=True,
             timeout=120,
             check=False,
-            cwd=self.folder,
+            cwd=self.directory,
             env=self.environ,
         )
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "inventory.yaml").write_text("all: {hosts: {a: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")
-    (folder / "play.yaml").write_text("- name: p\n  hosts: all\n  sweep: {duration: 1s, retries: 0}\n")
+    directory = tmp_path_factory.mktemp("site")
+    (directory / "inventory.yaml").write_text("all: {hosts: {a: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")
+    (directory / "play.yaml").write_text("- name: p\n  hosts: all\n  sweep: {duration: 1s, retries: 0}\n")
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FLEETTRACE_")}
-    environ = kept | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder), "PYTHONPATH": str(REPOSITORY)}
-    environ |= {"XDG_CACHE_HOME": str(folder), "TERM": "xterm"}
-    made = Site(folder, environ)
+    environ = kept | {"HOME": str(directory), "XDG_CONFIG_HOME": str(directory), "PYTHONPATH": str(REPOSITORY)}
+    environ |= {"XDG_CACHE_HOME": str(directory), "TERM": "xterm"}
+    made = Site(directory, environ)
     for name in ("1.run", "2.run"):
         assert made.run(f"{COMMAND} run {SWEEP} --save {name}").returncode == 4
     return made
@@ -98,7 +98,7 @@ def test_a_full_disk_is_one_line_and_2(site: Site, words: str) -> None:
 
 @pytest.mark.parametrize("how", ["closed", "pipe"])
 @pytest.mark.parametrize("words", ["--help", *FIRST])
-def test_a_closed_output_and_a_reader_that_left_are_too(site: Site, words: str, how: str) -> None:
+def test_closed_output_and_closed_pipe_exit_2(site: Site, words: str, how: str) -> None:
     # The reader of the pipe must have gone before anything is written.
     pipe = f"( sleep 0.2; {COMMAND} {words} ) | :; exit ${{PIPESTATUS[0]}}"
     check(site.run(pipe if how == "pipe" else f"{COMMAND} {words} >&-"))
@@ -126,7 +126,7 @@ def test_the_demo_is_no_exception(site: Site) -> None:
 
 @pytest.mark.parametrize("how", ["full", "closed"])
 def test_the_run_is_kept_all_the_same(site: Site, how: str) -> None:
-    store, page = site.folder / f"{how}.db", site.folder / f"{how}.html"
+    store, page = site.directory / f"{how}.db", site.directory / f"{how}.html"
     words = f"-i inventory.yaml --duration 1s --retries 0 --store {store} --save {how}.run --html {page}"
     check(site.run(f"{COMMAND} run {words} {BROKEN[how]}"))
     listed = site.run(f"{COMMAND} history --store {store} --output json")
@@ -142,6 +142,6 @@ def test_without_standard_error_results_and_codes_stay(site: Site, how: str) -> 
     assert site.run(f"{COMMAND} run --nonsense {how}").returncode == 2
 
 
-def test_without_standard_input_an_inventory_from_it_is_2(site: Site) -> None:
+def test_inventory_from_closed_stdin_exits_2(site: Site) -> None:
     done = site.run(f"{COMMAND} hosts -i - <&-")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)

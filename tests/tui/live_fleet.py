@@ -1,4 +1,4 @@
-"""What a sweep would tell of a small fleet, for looking at it live."""
+"""Events of a sweep over a small fleet, for the live display."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def failed(host: str, message: str) -> HostFinished:
 
 
 class Desk:
-    """Somebody at a terminal: the clock stands where it is put."""
+    """A user at a terminal, with a clock that tests set."""
 
     def __init__(self, view: LiveView | None = None, *, hosts: int = 3, width: int = 80, height: int = 24) -> None:
         self.view = LiveView("cache-*") if view is None else view
@@ -65,7 +65,7 @@ class Desk:
         """Press keys, with a look at the screen before each; gives what they ask for."""
         asked = []
         for key in keys:
-            self.view.look(self.at)
+            self.view.rows(self.at)
             asked.append(self.view.press(key, self.at))
         return [action for action in asked if action is not None]
 

@@ -33,7 +33,7 @@ def test_pieces_make_the_same_keys(parts: list[bytes], data: st.DataObject) -> N
     assert [key for piece in pieces for key in keyboard.feed(piece)] == Keyboard().feed(whole)
 
 
-def test_an_escape_alone_is_a_key_once_nothing_follows() -> None:
+def test_lone_escape_is_a_key_after_a_pause() -> None:
     keyboard = Keyboard()
     assert keyboard.feed(b"\x1b") == []
     assert keyboard.waiting

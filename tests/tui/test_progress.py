@@ -1,4 +1,4 @@
-"""What is said of a sweep on stderr: a line for what matters, once for all hosts that it is true of."""
+"""Progress lines on stderr."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HOSTS = [HostResult(f"cache-{number}", HostState.UNREACHABLE, REFUSED) for numbe
 SKIPPED = HostResult("cache-4", HostState.SKIPPED, Failure("max-fail", "not begun"))
 
 
-def said(events: list[Event], *, verbose: bool = False) -> list[str]:
+def printed(events: list[Event], *, verbose: bool = False) -> list[str]:
     stream = io.StringIO()
     subscriber = progress(quiet=False, verbose=verbose, color=False, stream=stream)
     for event in events:
@@ -41,35 +41,35 @@ def ended(*hosts: HostResult) -> Event:
     return RunFinished(RunResult(RunInfo("r", datetime.now(UTC), "all", 1.0, "0"), list(hosts)))
 
 
-def test_a_run_without_words_for_people_says_who_failed() -> None:
-    assert said([RunStarted("r", 3, 10.0), WaveStarted(1, 1, 3), finished(HOSTS[0])]) == [
+def test_plain_progress_names_failed_hosts() -> None:
+    assert printed([RunStarted("r", 3, 10.0), WaveStarted(1, 1, 3), finished(HOSTS[0])]) == [
         "3 hosts, a window of 10 s",
         "cache-1: unreachable: connection refused on port 22\\x1b[31m",
     ]
 
 
-def test_waves_are_told_of_where_there_are_several_and_skipped_hosts_together() -> None:
+def test_several_waves_and_skipped_hosts_are_reported() -> None:
     skipped = HostsSkipped(1, 1, "1 of 1 host of the first wave failed")
     events: list[Event] = [WaveStarted(1, 2, 1), skipped, finished(SKIPPED)]
-    assert said(events) == ["wave 1 of 2: 1 host", "1 host skipped: 1 of 1 host of the first wave failed"]
+    assert printed(events) == ["wave 1 of 2: 1 host", "1 host skipped: 1 of 1 host of the first wave failed"]
 
 
-def test_every_step_and_every_new_try_is_for_who_wants_to_know() -> None:
+def test_verbose_reports_steps_and_retries() -> None:
     events: list[Event] = [
         HostProgressed("a", Phase.CONNECT),
         HostRetried("a", 1, Failure("kex-timeout", "too slow"), 1.25),
     ]
-    assert said(events) == []
-    assert said(events, verbose=True) == ["a: connect", "a: attempt 1 failed, the next one in 1.2 s: too slow"]
+    assert printed(events) == []
+    assert printed(events, verbose=True) == ["a: connect", "a: attempt 1 failed, the next one in 1.2 s: too slow"]
 
 
 def test_a_traceback_is_shown_with_verbose_alone() -> None:
     event = HostFinished("a", HostState.TRACE_FAILED, HostResult("a", HostState.TRACE_FAILED), traceback="x\n\x1b y\n")
-    assert said([event]) == ["a: trace-failed: "]
-    assert said([event], verbose=True) == ["a: trace-failed: ", "a: x", "a: \\x1b y"]
+    assert printed([event]) == ["a: trace-failed: "]
+    assert printed([event], verbose=True) == ["a: trace-failed: ", "a: x", "a: \\x1b y"]
 
 
-def test_quiet_says_nothing_when_all_is_well_and_else_each_trouble_once() -> None:
+def test_quiet_reports_each_failure_once() -> None:
     stream = io.StringIO()
     subscriber = progress(quiet=True, verbose=False, color=False, stream=stream)
     for event in (RunStarted("r", 1, 1.0), ended(HostResult("a", HostState.OK))):
@@ -82,7 +82,7 @@ def test_quiet_says_nothing_when_all_is_well_and_else_each_trouble_once() -> Non
     ]
 
 
-def test_who_is_not_quiet_was_told_already() -> None:
+def test_only_quiet_reports_failures_at_the_end() -> None:
     stream = io.StringIO()
     progress(quiet=False, verbose=False, color=False, stream=stream)(ended(*HOSTS))
     assert stream.getvalue() == ""

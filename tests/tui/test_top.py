@@ -1,4 +1,4 @@
-"""`fleettrace top` in a real terminal over a real fleet: each key does what it says, and the terminal is given back.
+"""`fleettrace top` in a real terminal over a real fleet: each key works, and the terminal is restored.
 
 pyte is the terminal, behind a pseudo-terminal; what it shows is what a person would see.
 """
@@ -38,7 +38,7 @@ LEAVE = b"\x1b[?1049l"
 class Terminal:
     """A terminal of 80 x 24 with `fleettrace top` in it."""
 
-    def __init__(self, demo: Demo, folder: Path, *options: str, **variables: str) -> None:
+    def __init__(self, demo: Demo, directory: Path, *options: str, **variables: str) -> None:
         self._screen = pyte.Screen(80, 24)
         self._stream = pyte.ByteStream(self._screen)
         self.sent = bytearray()
@@ -54,8 +54,8 @@ class Terminal:
             stdin=follower,
             stdout=follower,
             stderr=follower,
-            cwd=folder,
-            env=environment(TERM="xterm-256color", NO_COLOR="1", XDG_CACHE_HOME=str(folder / "cache"), **variables),
+            cwd=directory,
+            env=environment(TERM="xterm-256color", NO_COLOR="1", XDG_CACHE_HOME=str(directory / "cache"), **variables),
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
@@ -150,14 +150,14 @@ def demo() -> Iterator[Demo]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("top")
 
 
 @pytest.fixture(scope="module")
-def top(demo: Demo, folder: Path) -> Iterator[Terminal]:
+def top(demo: Demo, directory: Path) -> Iterator[Terminal]:
     """One that runs for all the tests that only look."""
-    with Terminal(demo, folder, "--duration", "150s") as terminal:
+    with Terminal(demo, directory, "--duration", "150s") as terminal:
         terminal.see("3/4 hosts tracing", "1 failed", HOT_KEY)
         yield terminal
 
@@ -171,7 +171,7 @@ def at_the_start(request: pytest.FixtureRequest) -> None:
         terminal.wait(lambda: terminal.lines[1] == "KEYS by requests")
 
 
-def test_it_fits_and_tells_the_time_and_the_hosts(top: Terminal) -> None:
+def test_screen_fits_and_shows_time_and_hosts(top: Terminal) -> None:
     top.wait(lambda: top.names[:1] == [HOT_KEY])
     head = r"\d+ of 150 s  3/4 hosts tracing  1 failed  [\d.k]+ req/s  [\d.k]+ requests  cache-00"
     assert re.match(head, top.lines[0])
@@ -189,7 +189,7 @@ def _titled(top: Terminal, words: str) -> bool:
     return top.lines[1] == f"KEYS {words}"
 
 
-def test_h_lists_hosts_and_enter_looks_into_one(top: Terminal) -> None:
+def test_h_lists_hosts_and_enter_opens_one(top: Terminal) -> None:
     top.type("h")
     top.wait(lambda: top.names[:1] == [HOT_HOST])
     assert "unreachable" in top.text
@@ -198,7 +198,7 @@ def test_h_lists_hosts_and_enter_looks_into_one(top: Terminal) -> None:
     top.wait(lambda: top.names[:1] == [HOT_KEY])
 
 
-def test_enter_looks_into_a_key_and_escape_leads_back(top: Terminal) -> None:
+def test_enter_opens_a_key_escape_returns(top: Terminal) -> None:
     top.wait(lambda: HOT_KEY in top.selected)
     top.type("\x1b[B")
     top.wait(lambda: top.selected and HOT_KEY not in top.selected)
@@ -211,7 +211,7 @@ def test_enter_looks_into_a_key_and_escape_leads_back(top: Terminal) -> None:
     top.wait(lambda: top.selected != "" and other not in top.selected)
 
 
-def test_t_lists_families_and_enter_looks_into_one(top: Terminal) -> None:
+def test_t_lists_families_and_enter_opens_one(top: Terminal) -> None:
     family = FAMILY.replace("{n}", "{}")
     top.type("t")
     top.wait(lambda: family in top.names)
@@ -264,7 +264,7 @@ def test_a_slow_line_is_enough(top: Terminal) -> None:
     assert 0 < len(top.sent) - before < 5 * 3000
 
 
-def test_s_saves_and_q_quits_with_the_report(top: Terminal, folder: Path) -> None:
+def test_s_saves_and_q_quits_with_the_report(top: Terminal, directory: Path) -> None:
     top.type("s")
     top.see("the run will be saved as fleettrace-")
     top.type("q")
@@ -274,22 +274,22 @@ def test_s_saves_and_q_quits_with_the_report(top: Terminal, folder: Path) -> Non
     assert "interrupted" not in top.after
     for words in ("KEYS", "FAMILIES OF KEYS", HOT_KEY, "unreachable cache-007"):
         assert words in top.after
-    (saved,) = folder.glob("fleettrace-*.json")
+    (saved,) = directory.glob("fleettrace-*.json")
     report = json.loads(saved.read_text())
     assert report["schema"] == "fleettrace/report/1"
     assert HOT_KEY in [row["key"] for row in report["keys"][:3]]
     assert f"{report['totals']['requests']:,} requests" in top.after
 
 
-def test_it_ends_with_the_trace(demo: Demo, folder: Path) -> None:
-    with Terminal(demo, folder, "--duration", "4s") as terminal:
+def test_it_ends_with_the_trace(demo: Demo, directory: Path) -> None:
+    with Terminal(demo, directory, "--duration", "4s") as terminal:
         assert terminal.finish() == 3
         assert terminal.given_back
         assert re.search(r"windows? \d\.\d (to \d\.\d )?s", terminal.after)
 
 
-def test_control_c_ends_it_as_it_ends_a_run(demo: Demo, folder: Path) -> None:
-    with Terminal(demo, folder) as terminal:
+def test_control_c_ends_top_like_run(demo: Demo, directory: Path) -> None:
+    with Terminal(demo, directory) as terminal:
         terminal.see("3/4 hosts tracing", " of 60 s")
         terminal.type("\x1a\x13\x03")  # Control-Z and Control-S do nothing.
         assert terminal.finish() == 130
@@ -297,13 +297,13 @@ def test_control_c_ends_it_as_it_ends_a_run(demo: Demo, folder: Path) -> None:
         assert "HOSTS" in terminal.after
 
 
-def test_a_display_that_breaks_gives_the_terminal_back_and_the_report(demo: Demo, folder: Path) -> None:
-    (folder / "sitecustomize.py").write_text(
+def test_broken_display_restores_terminal_and_reports(demo: Demo, directory: Path) -> None:
+    (directory / "sitecustomize.py").write_text(
         "import fleettrace.tui.keyboard as k\n"
         "def broken(self, data): raise ZeroDivisionError('planted')\n"
         "k.Keyboard.feed = broken\n"
     )
-    with Terminal(demo, folder, PYTHONPATH=f"{folder}:{environment()['PYTHONPATH']}") as terminal:
+    with Terminal(demo, directory, PYTHONPATH=f"{directory}:{environment()['PYTHONPATH']}") as terminal:
         terminal.see("3/4 hosts tracing")
         terminal.type("x")
         assert terminal.finish() != 0

@@ -31,7 +31,7 @@ def desk() -> Desk:
     return made.take(failed("c3", "no route to 10.0.0.3"))
 
 
-def test_the_head_tells_the_time_the_hosts_and_the_rate(desk: Desk) -> None:
+def test_head_shows_time_hosts_and_rate(desk: Desk) -> None:
     desk.at += 2
     head = desk.screen.splitlines()[0]
     assert head == "2 of 60 s  2/3 hosts tracing  1 failed  730 req/s  730 requests  cache-*"
@@ -46,9 +46,7 @@ def test_slices_of_all_hosts_add_up_by_key(desk: Desk) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 8), st.integers(1, 50)), max_size=40), st.randoms())
-def test_the_order_in_which_slices_arrive_does_not_matter(
-    slices: list[tuple[str, int, int]], rng: random.Random
-) -> None:
+def test_order_of_slices_does_not_matter(slices: list[tuple[str, int, int]], rng: random.Random) -> None:
     events = [arrived(host, {b"k%d" % key: count}) for host, key, count in slices]
     mixed = rng.sample(events, len(events))
     one, other = LiveFleet(), LiveFleet()
@@ -73,7 +71,7 @@ def test_a_present_rate_forgets(desk: Desk) -> None:
     assert [line.split()[1] for line in lines if line.endswith((" a", " b"))] == ["83", "0.0"]
 
 
-def test_courses_of_hosts_that_began_later_are_put_where_they_belong() -> None:
+def test_timelines_of_late_hosts_are_shifted() -> None:
     desk = Desk().trace("c1")
     for second in range(8):
         desk.at += 1
@@ -119,13 +117,13 @@ def test_r_n_b_and_m_choose_the_order(desk: Desk) -> None:
     assert "by misses" in desk.screen
 
 
-def test_what_no_probe_tells_is_said(desk: Desk) -> None:
+def test_unknown_columns_are_named(desk: Desk) -> None:
     desk.press("m")
     assert "misses are not known here: ordered by requests" in desk.screen
     assert desk.names[:2] == ["a", "b"]
 
 
-def test_the_arrows_select_and_enter_looks_into_a_key(desk: Desk) -> None:
+def test_arrows_select_and_enter_opens(desk: Desk) -> None:
     desk.press("down")
     assert desk.selected == "b"
     desk.press("enter")
@@ -141,24 +139,24 @@ def test_the_arrows_select_and_enter_looks_into_a_key(desk: Desk) -> None:
     assert "KEYS by requests" in desk.screen
 
 
-def test_enter_looks_into_a_family(desk: Desk) -> None:
+def test_enter_opens_a_family(desk: Desk) -> None:
     desk.press("t", "enter")
     assert "KEYS of family user:{}:profile" in desk.screen
     assert all(name.startswith("user:") for name in desk.names)
 
 
-def test_a_host_that_failed_says_why(desk: Desk) -> None:
+def test_failed_host_shows_its_error(desk: Desk) -> None:
     desk.press("h", "end", "enter")
     assert "unreachable, not measured\n  no route to 10.0.0.3" in desk.screen
 
 
-def test_the_selection_stays_on_its_key_when_the_order_changes(desk: Desk) -> None:
+def test_selection_follows_its_key(desk: Desk) -> None:
     desk.press("down")
     desk.take(arrived("c2", {b"b": 500}))
     assert (desk.names[0], desk.selected) == ("b", "b")
 
 
-def test_a_list_longer_than_the_screen_moves_with_the_cursor(desk: Desk) -> None:
+def test_long_list_scrolls_with_the_cursor(desk: Desk) -> None:
     desk.press("end")
     assert desk.selected in desk.names
     assert "a" not in desk.names
@@ -200,11 +198,11 @@ def test_paused_nothing_moves_and_nothing_is_lost(desk: Desk) -> None:
     assert "1.23k requests" in desk.screen
 
 
-def test_q_and_s_ask_for_what_is_done_elsewhere(desk: Desk) -> None:
+def test_q_and_s_return_actions(desk: Desk) -> None:
     assert desk.press("s", "q") == [Action.SAVE, Action.QUIT]
 
 
-def test_help_explains_every_key_and_any_key_leaves_it(desk: Desk) -> None:
+def test_help_explains_keys_and_any_key_closes(desk: Desk) -> None:
     desk.press("?")
     for words in ("k t h", "Enter", "Esc", "r n b m", "save the run as JSON", "The trace"):
         assert words in desk.screen
@@ -212,13 +210,13 @@ def test_help_explains_every_key_and_any_key_leaves_it(desk: Desk) -> None:
     assert desk.names[:2] == ["a", "b"]
 
 
-def test_before_the_first_slice_it_says_what_the_hosts_do() -> None:
+def test_phases_are_shown_before_the_first_slice() -> None:
     assert "nothing counted yet: 2 in trace" in Desk().trace("c1", "c2").screen
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (140, 50), (40, 10), (20, 5), (1, 1)])
 @pytest.mark.parametrize("unicode", [True, False])
-def test_no_screen_is_larger_than_the_terminal_or_harmful(width: int, height: int, unicode: bool) -> None:
+def test_screen_fits_the_terminal_and_is_escaped(width: int, height: int, unicode: bool) -> None:
     desk = Desk(LiveView("\x1b[2J*")).trace("\x1b[31mc1")
     desk.take(arrived("\x1b[31mc1", {key: number for number, key in enumerate(HOSTILE, 1)}))
     desk.take(failed("c2", "\x1b]0;x\x07 \u202e\nand more " * 5))
@@ -244,12 +242,12 @@ def test_names_are_hidden_on_every_screen(how: Redact) -> None:
     assert len(desk.names) == (0 if how is Redact.DROP else 20)
 
 
-def test_hidden_names_can_still_be_filtered_by_what_is_seen() -> None:
+def test_pseudonyms_can_be_filtered() -> None:
     desk = Desk(live_view("all", Redaction(Redact.HASH, SECRET))).trace("c1")
     desk.take(arrived("c1", {b"alice": 2, b"bob": 1}))
-    wanted = desk.names[1]
-    desk.press("/", *wanted)
-    assert desk.names == [wanted]
+    requested = desk.names[1]
+    desk.press("/", *requested)
+    assert desk.names == [requested]
     desk.press("escape", "/", *"alice")
     assert desk.names == []
 
