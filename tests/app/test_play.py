@@ -97,7 +97,7 @@ def test_unknown_hosts_are_reported_with_positions(play: Play) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sweep", "told"),
+    ("sweep", "printed"),
     [
         ("sweep: {misses: true, probe: usdt}", "1:32: --misses needs the probe kind item"),
         ("sweep: {script: nowhere.bt}", "nowhere.bt"),
