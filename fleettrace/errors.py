@@ -54,7 +54,7 @@ class HostState(StrEnum):
 class HostError(FleettraceError):
     """One host failed.
 
-    `state` is the host's state in the report, `code` a stable word for scripts, and the message says what failed and
+    `state` is the host's state in the report, `code` a stable word for scripts, and the message names what failed and
     what to do. It leaves out the host's name, so that the same failure of many hosts is reported once.
     """
 

@@ -1,7 +1,7 @@
-"""Which hosts there are, what is known about each, and which of them a pattern selects, as Ansible has it.
+"""Hosts, groups, variables and host patterns, with Ansible's meaning.
 
-`load_inventory` reads one source, `select` applies host patterns, `host_settings` types a host's variables. Pure, but
-for reading inventory files and running an inventory script.
+`load_inventory` reads one source, `select` applies host patterns, `host_settings` checks a host's variables. The only
+effects are reading inventory files and running an inventory script.
 """
 
 from fleettrace.inventory.load import default_sources, load_inventory

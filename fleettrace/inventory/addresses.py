@@ -1,8 +1,7 @@
-"""What Ansible takes for one host's address, so that colons are read its way.
+"""Recognize one host's address as Ansible does, to decide what a colon means.
 
-A colon separates patterns (`web:db`), introduces a port (`web:2222`), belongs to an IPv6 address (`fe80::1`) or to a
-range (`web[1:3]`). Ansible decides by asking whether the whole text is one address with an optional port; this module
-answers that question the same way.
+A colon separates patterns (`web:db`), introduces a port (`web:2222`), or is part of an IPv6 address (`fe80::1`) or of a
+range (`web[1:3]`). Ansible checks first whether the complete text is one address with an optional port.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import re
 __all__ = ["LOCALHOST_NAMES", "split_address"]
 
 LOCALHOST_NAMES = ("127.0.0.1", "localhost", "::1")
-"""Names for which Ansible invents a host with a local connection when the inventory has none."""
+"""Names for which Ansible adds a host with a local connection where the inventory has none."""
 
 _BRACKETED_PORT = re.compile(r"\[(.+)\]:([0-9]+)")
 _PLAIN_PORT = re.compile(r"((?:[^:\[\]]|\[[^\]]*\])*):([0-9]+)")
@@ -24,7 +23,7 @@ _RANGE_MARK = "*"
 
 
 def split_address(text: str) -> tuple[str, int | None] | None:
-    """Split `text` into one address (which may hold ranges) and its port; None when it is not one address."""
+    """Split `text` into one address, which may hold ranges, and its port. Return None if it is not one address."""
     port: int | None = None
     for form in (_BRACKETED_PORT, _PLAIN_PORT):
         match = form.fullmatch(text)
@@ -34,7 +33,7 @@ def split_address(text: str) -> tuple[str, int | None] | None:
 
 
 def _is_host_name(text: str) -> bool:
-    """Labels of letters, digits, `_`, `-` and ranges, joined by dots; none starts with `-` or ends with `-` or `_`."""
+    """Return whether `text` is labels joined by dots: letters, digits, `_`, `-`, ranges; no `-` first, no `-_` last."""
     if _RANGE_MARK in text:
         return False
     return all(_LABEL.fullmatch(label) for label in _NAME_RANGE.sub(_RANGE_MARK, text).split("."))
@@ -66,7 +65,7 @@ def _is_ipv4_in_ipv6(marked: str) -> bool:
 
 
 def _parts(text: str) -> int | None:
-    """How many 16-bit parts `text` has; None when one of them is malformed."""
+    """Return the number of 16-bit parts in `text`, None if one of them is malformed."""
     if not text:
         return 0
     parts = text.split(":")

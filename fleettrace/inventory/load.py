@@ -1,4 +1,4 @@
-"""One source in, one `Inventory` out: a file, a directory, an executable, or JSON on standard input."""
+"""Load one source into an `Inventory`: a file, a directory, an executable, or JSON on standard input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["default_sources", "load_inventory"]
 
 
 def default_sources() -> list[Path]:
-    """Where an inventory is looked for when none is named, best first. None of them need exist."""
+    """Return the paths that are tried when the user names no inventory, best first. None of them has to exist."""
     return [
         Path("inventory.yaml"),
         Path.home() / ".config" / "fleettrace" / "inventory.yaml",
@@ -30,7 +30,7 @@ def default_sources() -> list[Path]:
 def load_inventory(source: str, stdin: IO[str] | None = None) -> Inventory:
     """Read the inventory `source`: a path, or `-` for the JSON of `ansible-inventory --list` on `stdin`.
 
-    Raises `ConfigError` for whatever is wrong in it, an unknown variable of ours included.
+    Raises `ConfigError` for any error in it, also for an unknown variable that begins with `fleettrace_`.
     """
     tree = Tree()
     if source == "-":
@@ -44,7 +44,7 @@ def load_inventory(source: str, stdin: IO[str] | None = None) -> Inventory:
         elif path.exists():
             add_file(tree, path)
         else:
-            raise ConfigError("there is no such inventory: name one with -i FILE, DIRECTORY or SCRIPT", file=path)
+            raise ConfigError("the inventory does not exist: name one with -i FILE, DIRECTORY or SCRIPT", file=path)
         files = VarsFiles(path if path.is_dir() else path.absolute().parent)
     inventory = tree.freeze(source, files)
     check_names(inventory)

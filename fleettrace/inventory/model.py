@@ -1,7 +1,7 @@
-"""What an inventory says, as plain values: hosts, groups, variables and where each of them was written.
+"""An inventory as values: hosts, groups, variables, and the file and keys where each of them was written.
 
-Everything here is immutable and ordered as Ansible orders it. `Tree` (in `tree.py`) makes these values; nothing here
-reads a file, except that an `Origin` looks its line up in the file when an error wants it.
+The values are immutable, and in Ansible's order. `Tree` (in `tree.py`) makes them. The only effect: an `Origin` reads
+its file again to find the line for an error.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from fleettrace.inventory.yamlread import line_of
 __all__ = ["Group", "Host", "Inventory", "Layer", "Origin", "Variables"]
 
 Variables = Mapping[str, object]
-"""Variable names to their values as YAML or JSON has them: never templated, secrets as `Vaulted`."""
+"""Variables by name, with their values in YAML or JSON: templates are not evaluated, secrets are `Vaulted`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where something was written: a file, and the keys that lead to it in there."""
+    """The place of a value: a file, and the keys that lead to the value in it."""
 
     file: str
     path: tuple[object, ...] = ()
     has_lines: bool = True
-    """False for what was no file: standard input, or what a script printed."""
+    """False for standard input and for the output of a script."""
 
     def line(self) -> int | None:
-        """The line (1-based), looked up in the file now; None when there is none to be had."""
+        """Return the line (1-based), which it looks up in the file now, None if it is not known."""
         if not self.has_lines:
             return None
         try:
@@ -38,17 +38,17 @@ class Origin:
             return None
 
     def at(self, *keys: object) -> Origin:
-        """The place that `keys` lead to from here."""
+        """Return the place that `keys` lead to from here."""
         return Origin(self.file, (*self.path, *keys), self.has_lines)
 
     def error(self, message: str) -> ConfigError:
-        """A `ConfigError` that names this place."""
+        """Return a `ConfigError` that names this place."""
         return ConfigError(message, file=self.file, line=self.line())
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Variables that were written together, in one place, for one host or group."""
+    """Variables that were written together, for one host or group."""
 
     values: Variables
     origin: Origin
@@ -56,18 +56,18 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One host, with the variables that Ansible would give it."""
+    """One host, with the variables that it has in Ansible."""
 
     name: str
     variables: Variables = field(repr=False)
     """Merged in Ansible's precedence; read-only."""
     groups: tuple[str, ...] = ()
-    """Every group it is in, directly or not, sorted; without `all`, as Ansible's `group_names`."""
+    """Every group that it is in, directly or not, sorted; without `all`, as in Ansible's `group_names`."""
     layers: tuple[Layer, ...] = field(default=(), repr=False, compare=False)
-    """What `variables` was merged from; later layers win."""
+    """The layers that `variables` was merged from; later layers win."""
 
     def origin(self, variable: str) -> Origin | None:
-        """Where the value that `variable` has was written; None when the host does not have it."""
+        """Return where the value of `variable` was written, None if the host does not have it."""
         for layer in reversed(self.layers):
             if variable in layer.values:
                 return layer.origin.at(variable)
@@ -76,16 +76,16 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group as it was written: its own hosts, children and variables, not those of others."""
+    """A group with its own hosts, children and variables, without inherited ones."""
 
     name: str
     hosts: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
     variables: Variables = field(default_factory=dict, repr=False)
     depth: int = 0
-    """The longest way from `all` to here, in steps; deeper groups win."""
+    """The length of the longest path from `all`; deeper groups win."""
     priority: int = 1
-    """`ansible_group_priority`: among groups of one depth the higher wins, then the later name."""
+    """`ansible_group_priority`: among groups of one depth, the higher one wins, then the later name."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Inventory:
     """All hosts and groups of one source."""
 
     source: str
-    """What the user gave: a path, or `-`."""
+    """As the user named it: a path, or `-`."""
     hosts: Mapping[str, Host]
     """By name, in the order of their first mention."""
     groups: Mapping[str, Group]
@@ -101,13 +101,13 @@ class Inventory:
     layers: tuple[Layer, ...] = field(default=(), repr=False, compare=False)
     """Every set of variables that was read, once each."""
     common_layers: tuple[Layer, ...] = field(default=(), repr=False, compare=False)
-    """What every host has: the variables of `all`."""
+    """The variables of `all`, which every host has."""
     warnings: tuple[str, ...] = ()
-    """What was passed over, as Ansible passes over it with a warning. One line each."""
+    """What was ignored, as in Ansible. One line each."""
     _members: dict[str, tuple[Host, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def hosts_in(self, group: str) -> tuple[Host, ...]:
-        """All hosts of `group` and of the groups below it, level by level, each once. Raises `KeyError`."""
+        """Return all hosts of `group` and of the groups below it, level by level, each once. Raises `KeyError`."""
         if group not in self._members:
             names: dict[str, None] = {}
             for each in self._levels(group):
@@ -116,7 +116,7 @@ class Inventory:
         return self._members[group]
 
     def _levels(self, group: str) -> dict[str, None]:
-        """`group` and everything below it, nearest level first."""
+        """Return `group` and every group below it, the nearest level first."""
         seen = {group: None}
         level = [group]
         while level:

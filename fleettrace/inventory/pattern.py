@@ -1,9 +1,9 @@
-"""Ansible's host patterns: which hosts does `web:&prod:!~^old,db[0:2]` select?
+"""Select hosts by Ansible's host patterns, such as `web:&prod:!~^old,db[0:2]`.
 
 A pattern is a list of parts joined by `,` (or, older, by `:`). A part is a host's name, a group's name, a glob over
-both, or `~` and a regular expression; a subscript (`web[0]`, `web[-1]`, `web[0:9]`, `web[1:]`) takes some of what it
-matches, both ends included. However they are ordered, plain parts are united first, then every `&` part intersects,
-then every `!` part excludes. The order of the hosts is Ansible's.
+both, or `~` and a regular expression. A subscript (`web[0]`, `web[-1]`, `web[0:9]`, `web[1:]`) selects some of the
+hosts that the part matches, both ends included. Whatever the order of the parts, the union of the plain parts is taken
+first, then every `&` part intersects, then every `!` part excludes. The order of the hosts is Ansible's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fleettrace.inventory.model import Host, Inventory, Layer, Origin
 __all__ = ["Selection", "select", "split_pattern"]
 
 _SUBSCRIPT = re.compile(r"(.+)\[(?:(-?[0-9]+)|([0-9]+)[:-]([0-9]*))\]")
-# Without a comma: runs of anything but blanks, colons and brackets, and whole bracketed expressions.
+# In a pattern without a comma: bracketed expressions, and any letters but blanks, colons and brackets.
 _COLON_PARTS = re.compile(r"(?:[^\s:\[\]]|\[[^\]]*\])+")
 _GLOB_LETTERS = frozenset(".?*[")
 
@@ -36,7 +36,7 @@ class Selection:
 
 
 def split_pattern(pattern: str) -> list[str]:
-    """The parts of `pattern`, as they stand. A colon inside an address, a range or a subscript joins nothing."""
+    """Split `pattern` into its parts. A colon in an address, a range or a subscript does not separate parts."""
     if "," in pattern:
         parts = pattern.split(",")
     elif split_address(pattern):
@@ -47,9 +47,9 @@ def split_pattern(pattern: str) -> list[str]:
 
 
 def select(inventory: Inventory, pattern: str = "all", limit: str | None = None) -> Selection:
-    """The hosts that `pattern` selects and `limit` (a pattern too, or `@FILE` with one a line) leaves.
+    """Return the hosts that `pattern` and `limit` both select. `limit` may name `@FILE`, with a pattern on each line.
 
-    Raises `ConfigError` when that is no host at all, or a part cannot be understood.
+    Raises `ConfigError` if that is no host at all, or a part is malformed.
     """
     matcher = _Matcher(inventory)
     parts = split_pattern(pattern)
@@ -61,8 +61,8 @@ def select(inventory: Inventory, pattern: str = "all", limit: str | None = None)
     if limit is not None:
         before = len(hosts)
         limit_parts = _limit_parts(limit)
-        kept = {host.name for host in matcher.evaluate(limit_parts)}
-        hosts = [host for host in hosts if host.name in kept]
+        within_limit = {host.name for host in matcher.evaluate(limit_parts)}
+        hosts = [host for host in hosts if host.name in within_limit]
         if not hosts:
             cure = matcher.suggestion(limit_parts)
             raise ConfigError(f"the limit {limit!r} leaves none of the {before:,} hosts of {pattern!r}{cure}")
@@ -74,7 +74,7 @@ def _limit_parts(limit: str) -> list[str]:
     for part in split_pattern(limit):
         parts += _lines_of(Path(part[1:])) if part.startswith("@") else [part]
     if not parts:
-        raise ConfigError(f"the limit {limit!r} names no host: leave --limit out to take them all")
+        raise ConfigError(f"the limit {limit!r} names no host: omit --limit to select every host")
     return parts
 
 
@@ -89,7 +89,7 @@ def _lines_of(path: Path) -> list[str]:
 
 
 class _Matcher:
-    """Evaluates parts over one inventory, remembering which of them matched nothing."""
+    """Evaluate parts over one inventory, and collect a warning for each part that matches nothing."""
 
     def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
@@ -97,36 +97,36 @@ class _Matcher:
         self.warnings: list[str] = []
 
     def evaluate(self, parts: Iterable[str]) -> list[Host]:
-        """Unions first, then `&`, then `!`; without a plain part, all hosts are the start."""
+        """Return the selected hosts: unions first, then `&`, then `!`. Without a plain part, `all` is the first."""
         given = list(parts)
         plain = [part for part in given if part[0] not in "&!"] or ["all"]
         hosts: dict[str, Host] = {}
         for part in plain:
             hosts |= {host.name: host for host in self._named(part)}
         for part in (part for part in given if part[0] == "&"):
-            kept = {host.name for host in self._named(part)}
-            hosts = {name: host for name, host in hosts.items() if name in kept}
+            allowed = {host.name for host in self._named(part)}
+            hosts = {name: host for name, host in hosts.items() if name in allowed}
         for part in (part for part in given if part[0] == "!"):
-            dropped = {host.name for host in self._named(part)}
-            hosts = {name: host for name, host in hosts.items() if name not in dropped}
+            excluded = {host.name for host in self._named(part)}
+            hosts = {name: host for name, host in hosts.items() if name not in excluded}
         return list(hosts.values())
 
     def suggestion(self, parts: Iterable[str]) -> str:
-        """What the user may have meant by those `parts` that match nothing, as the end of a sentence."""
+        """Return names that are similar to those `parts` that match nothing, as the end of a sentence."""
         known = [name for name in (*self._inventory.groups, *self._inventory.hosts) if name != "ungrouped"]
         if not self._inventory.hosts:
             return f": {self._inventory.source} has no hosts"
-        wanted = [_SUBSCRIPT.sub(r"\1", part.lstrip("&!~")) for part in parts]
-        near = [name for word in wanted if word not in known for name in difflib.get_close_matches(word, known, 3, 0.6)]
+        words = [_SUBSCRIPT.sub(r"\1", part.lstrip("&!~")) for part in parts]
+        near = [name for word in words if word not in known for name in difflib.get_close_matches(word, known, 3, 0.6)]
         if near:
             return f": did you mean {' or '.join(dict.fromkeys(near))}?"
-        return f": `fleettrace hosts all` lists the {len(self._inventory.hosts):,} there are"
+        return f": `fleettrace hosts all` lists all {len(self._inventory.hosts):,} hosts"
 
     def _named(self, part: str) -> list[Host]:
-        """The hosts that one part matches, its `&` or `!` aside; a host may occur more than once."""
+        """Return the hosts that a part matches, without its `&` or `!`; a host may occur more than once."""
         word = part[1:] if part[0] in "&!" else part
         if not word:
-            raise ConfigError(f"the host pattern has {part!r} with nothing after it: name what it applies to")
+            raise ConfigError(f"the host pattern has {part!r} with nothing after it: add a name")
         if word in self._inventory.hosts and word == part:
             return [self._inventory.hosts[word]]
         expression, subscript = _split_subscript(word)
@@ -144,7 +144,7 @@ class _Matcher:
             ) from None
 
     def _matching(self, expression: str) -> list[Host]:
-        """Hosts of matching groups; then, unless the expression is a plain word that named a group, matching hosts."""
+        """Return the hosts of matching groups, then matching hosts unless the expression is a group's plain name."""
         inventory = self._inventory
         match = _compiled(expression).match
         groups = [name for name in inventory.groups if match(name)]
@@ -163,11 +163,11 @@ def _compiled(expression: str) -> re.Pattern[str]:
     try:
         return re.compile(expression[1:] if expression[0] == "~" else fnmatch.translate(expression))
     except re.error as error:
-        raise ConfigError(f"the host pattern {expression!r} is no regular expression: {error}") from None
+        raise ConfigError(f"the host pattern {expression!r} is not a regular expression: {error}") from None
 
 
 def _split_subscript(word: str) -> tuple[str, tuple[int, int | None] | None]:
-    """A part without its subscript, and the subscript's two ends: -1 for an open end, None for a single index."""
+    """Split a part from its subscript's two ends. The second is -1 for an open end, None for a single index."""
     match = None if word[0] == "~" else _SUBSCRIPT.fullmatch(word)
     if not match:
         return word, None
@@ -177,7 +177,7 @@ def _split_subscript(word: str) -> tuple[str, tuple[int, int | None] | None]:
 
 
 def _implicit_localhost(name: str, inventory: Inventory) -> Host:
-    """The host that Ansible invents for `localhost`: the variables of `all`, and a local connection."""
-    invented = Layer({"ansible_connection": "local"}, Origin("<implicit localhost>", has_lines=False))
-    layers = (*inventory.common_layers, invented)
+    """Return the host that Ansible adds for `localhost`: the variables of `all`, and a local connection."""
+    implicit = Layer({"ansible_connection": "local"}, Origin("<implicit localhost>", has_lines=False))
+    layers = (*inventory.common_layers, implicit)
     return Host(name, {key: value for layer in layers for key, value in layer.values.items()}, (), layers)

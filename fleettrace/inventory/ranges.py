@@ -1,7 +1,7 @@
-"""Host ranges: `cache-[001:512]` names 512 hosts.
+"""Expand host ranges: `cache-[001:512]` names 512 hosts.
 
-Ansible's own grammar (`[1:9]`, `[001:512]`, `[a:f]`, a step as in `[0:10:2]`, several in one name), and `[001-512]`
-besides. Where Ansible would silently name no host at all (`[9:1]`), this is an error.
+The grammar is Ansible's (`[1:9]`, `[001:512]`, `[a:f]`, a step as in `[0:10:2]`, several in one name), and also
+`[001-512]`. A range that names no host (`[9:1]`), which Ansible accepts, is an error here.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from fleettrace.inventory.addresses import split_address
 __all__ = ["MAX_HOSTS", "expand_host", "expand_range"]
 
 MAX_HOSTS = 1_000_000
-"""One entry may name this many hosts: more is a slip of the keyboard, and would fill the memory."""
+"""The most hosts of one entry. More are a typing error, and would fill the memory."""
 
 _DASHED = re.compile(r"\[([0-9]+)-([0-9]+)((?::[0-9]+)?)\]")
 _LETTERS = string.ascii_letters
 
 
 def expand_host(text: str) -> tuple[list[str], int | None]:
-    """The host names that one key of a `hosts:` mapping stands for, in order, and the port written after it.
+    """Return the host names that a key of a `hosts:` mapping stands for, in order, and the port after it.
 
-    Raises `ConfigError` (without a place) when a range is malformed.
+    Raises `ConfigError`, without file and line, if a range is malformed.
     """
     text = _DASHED.sub(r"[\1:\2\3]", text)
     name, port = split_address(text) or (text, None)
@@ -33,7 +33,7 @@ def expand_host(text: str) -> tuple[list[str], int | None]:
 
 
 def expand_range(text: str) -> list[str]:
-    """All names that `text` stands for; the last range varies fastest. Raises `ConfigError` when one is malformed."""
+    """Return all names that `text` stands for. The last range varies fastest. Raises `ConfigError`."""
     pieces: list[list[str]] = []
     rest, count = text, 1
     while "[" in rest:
@@ -51,7 +51,7 @@ def expand_range(text: str) -> list[str]:
 def _values(inside: str, text: str) -> list[str]:
     bounds = inside.split(":")
     if len(bounds) not in (2, 3):
-        raise ConfigError(f"{text!r}: [{inside}] is no range: expected [begin:end] or [begin:end:step]")
+        raise ConfigError(f"{text!r}: [{inside}] is not a range: expected [begin:end] or [begin:end:step]")
     begin, end = bounds[0] or "0", bounds[1]
     step = bounds[2] if len(bounds) == 3 else "1"
     if not _is_number(step) or int(step) == 0:

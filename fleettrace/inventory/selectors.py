@@ -1,4 +1,4 @@
-"""Which memcached instances of a host are wanted: by port, by container name, by user."""
+"""Select memcached instances of a host by port, container name or user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["InstanceSelector", "SelectorKind"]
 
 
 class SelectorKind(StrEnum):
-    """What a selector looks at."""
+    """The property that a selector compares."""
 
     PORT = "port"
     CONTAINER = "container"
@@ -30,7 +30,7 @@ class InstanceSelector:
 
     @classmethod
     def parse(cls, item: object, error: Callable[[str], ConfigError]) -> InstanceSelector:
-        """From `11211`, `port:11211`, `container:NAME-GLOB` or `user:NAME`. Raises what `error` makes of a message."""
+        """Parse `11211`, `port:11211`, `container:NAME-GLOB` or `user:NAME`. Raises the result of `error(message)`."""
         text = str(item) if isinstance(item, int) and not isinstance(item, bool) else item
         if not isinstance(text, str):
             raise error(f"expected {_FORMS}, not {item!r}")
@@ -45,7 +45,7 @@ class InstanceSelector:
         return cls(SelectorKind(kind), value)
 
     def matches(self, ports: Collection[int], container: str | None, user: str | None) -> bool:
-        """Whether an instance that listens on `ports`, in a container of that name, run by that user, is meant."""
+        """Return whether it selects an instance that listens on `ports`, in this container, run by this user."""
         if self.kind is SelectorKind.PORT:
             return int(self.value) in ports
         if self.kind is SelectorKind.USER:

@@ -1,20 +1,21 @@
-"""What fleettrace takes from a host's variables, typed and checked.
+"""The settings of a host, checked: what fleettrace takes from its inventory variables.
 
-Connection variables have Ansible's names and Ansible's aliases (where several are set, the one that Ansible would take
-wins); the tool's own begin with `fleettrace_`. A value that cannot be used is an error at the file and line where it
-was written; a variable that nobody reads here may hold whatever it likes, templates and secrets included.
+Connection variables have Ansible's names and aliases; where several are set, the same one counts as in Ansible. The
+tool's own variables begin with `fleettrace_`. A value that cannot be used is an error with its file and line. A
+variable that fleettrace does not read may hold anything, also a template or a secret.
 """
 
 from __future__ import annotations
 
 import difflib
+import shlex
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from fleettrace.inventory.model import Host, Inventory
 from fleettrace.inventory.selectors import InstanceSelector
-from fleettrace.inventory.ssh_args import parse_ssh_args
 from fleettrace.inventory.values import Values
 
 __all__ = [
@@ -29,10 +30,10 @@ __all__ = [
 ]
 
 OWN_VARIABLES = ("fleettrace_bpftrace", "fleettrace_instances", "fleettrace_scope", "fleettrace_transport")
-"""Every variable of the tool's own."""
+"""The tool's own variables."""
 _PREFIX = "fleettrace_"
 
-# Each in the order of Ansible's plugin documentation (ssh connection, sudo become), where the last that is set wins.
+# Each in the order of Ansible's plugin documentation (ssh connection, sudo become): the last one that is set wins.
 _ADDRESS = ("ansible_host", "ansible_ssh_host")
 _PORT = ("ansible_port", "ansible_ssh_port")
 _USER = ("ansible_user", "ansible_ssh_user")
@@ -46,27 +47,28 @@ _CONNECTIONS = {
 
 
 class ConnectionKind(StrEnum):
-    """How a host is reached."""
+    """The way to run scripts on a host."""
 
     SSH = "ssh"
     LOCAL = "local"
 
 
 class SshClient(StrEnum):
-    """Which client logs in over SSH."""
+    """The client that logs in over SSH."""
 
     OWN = "ssh"
+    """fleettrace's own, with fabric."""
     OPENSSH = "openssh"
     """The system's `ssh`."""
 
 
 class InstanceScope(StrEnum):
-    """Which memcached processes of a machine belong to the host."""
+    """The memcached processes of a machine that belong to the host."""
 
     HOST = "host"
-    """All of them, in containers too."""
+    """All processes, also those in containers."""
     NETNS = "netns"
-    """Those in the network namespace that one logs in to."""
+    """The processes in the network namespace of the login."""
 
 
 _CLIENTS = {client.value: client.value for client in SshClient}
@@ -75,14 +77,14 @@ _SCOPES = {scope.value: scope.value for scope in InstanceScope}
 
 @dataclass(frozen=True, slots=True)
 class SecretCommand:
-    """A secret that a command on the controller prints, written `{cmd: ...}`; it is run when the secret is needed."""
+    """A command that prints a secret, written `{cmd: ...}`. It runs on the controller when the secret is needed."""
 
     command: str
 
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """One host's settings. None means that the inventory does not say."""
+    """The settings of one host. None: the inventory does not set it."""
 
     name: str
     address: str | None = None
@@ -93,22 +95,22 @@ class HostSettings:
     key_file: Path | None = None
     password: str | SecretCommand | None = field(default=None, repr=False)
     become: bool | None = None
-    """None: become root unless the user who logs in is root already, which only the host can say."""
+    """None: become root, unless the user who logs in is root, which only the host knows."""
     become_password: str | SecretCommand | None = field(default=None, repr=False)
     proxy_jump: str | None = None
     bpftrace: tuple[str, ...] = ("bpftrace",)
-    """The words of the command that runs bpftrace there."""
+    """The command that runs bpftrace there, as an argument list."""
     scope: InstanceScope = InstanceScope.HOST
     instances: tuple[InstanceSelector, ...] = ()
-    """Which instances are wanted; empty: all."""
+    """The instances to trace; empty: all."""
     warnings: tuple[str, ...] = ()
-    """What the inventory asks for and fleettrace does not do, one line each."""
+    """Settings of the inventory that fleettrace ignores, one line each."""
 
 
 def host_settings(host: Host) -> HostSettings:
-    """The settings that `host`'s variables make. Raises `ConfigError` at the variable that cannot be used."""
+    """Return the settings of `host`. Raises `ConfigError`, which names the variable that cannot be used."""
     values = Values(host)
-    jump, warnings = parse_ssh_args((name, text) for name in _SSH_ARGS if (text := values.text(name)))
+    jump, warnings = _parse_ssh_args((name, text) for name in _SSH_ARGS if (text := values.text(name)))
     key_file = values.text(*_KEY_FILE)
     return HostSettings(
         name=host.name,
@@ -130,7 +132,7 @@ def host_settings(host: Host) -> HostSettings:
 
 
 def check_names(inventory: Inventory) -> None:
-    """Raise `ConfigError` for the first variable that begins with `fleettrace_` and is none of `OWN_VARIABLES`."""
+    """Raise `ConfigError` for the first variable that begins with `fleettrace_` and is not one of `OWN_VARIABLES`."""
     for layer in inventory.layers:
         for name in layer.values:
             if isinstance(name, str) and name.startswith(_PREFIX) and name not in OWN_VARIABLES:
@@ -140,7 +142,7 @@ def check_names(inventory: Inventory) -> None:
 def _nearest(name: str) -> str:
     words = [own.removeprefix(_PREFIX) for own in OWN_VARIABLES]
     near = difflib.get_close_matches(name.removeprefix(_PREFIX), words, 1)
-    return f"did you mean {_PREFIX}{near[0]}?" if near else f"there are {', '.join(OWN_VARIABLES)}"
+    return f"did you mean {_PREFIX}{near[0]}?" if near else f"use one of {', '.join(OWN_VARIABLES)}"
 
 
 def _secret(values: Values, names: tuple[str, ...]) -> str | SecretCommand | None:
@@ -152,7 +154,43 @@ def _become_warnings(values: Values) -> list[str]:
     method, user = values.raw("ansible_become_method"), values.raw("ansible_become_user", "ansible_sudo_user")
     found = []
     if method not in (None, "sudo", "ansible.builtin.sudo"):
-        found.append("ansible_become_method is not honoured: sudo is used")
+        found.append("ansible_become_method is ignored: fleettrace uses sudo")
     if user not in (None, "root"):
-        found.append("ansible_become_user is not honoured: bpftrace needs root")
+        found.append("ansible_become_user is ignored: bpftrace needs root")
     return found
+
+
+def _parse_ssh_args(arguments: Iterable[tuple[str, str]]) -> tuple[str | None, list[str]]:
+    """Return the first jump host of ssh options, which are given as (variable, text) pairs, and warnings."""
+    jump: str | None = None
+    warnings: list[str] = []
+    for variable, text in arguments:
+        for option, value in _ssh_options(text):
+            if option.lower() == "proxyjump" and value:
+                jump = jump or value
+            else:
+                warnings.append(
+                    f"{variable}: {option} is ignored: only ProxyJump is used here; put the rest into ~/.ssh/config"
+                )
+    return (None if jump and jump.lower() == "none" else jump), warnings
+
+
+def _ssh_options(text: str) -> Iterator[tuple[str, str]]:
+    """Yield option names and values: `-J x` as ProxyJump, and a word that is not `-o` or `-J` as an option."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        yield repr(text), ""
+        return
+    rest = iter(words)
+    for word in rest:
+        flag, value = word[:2], word[2:]
+        if flag not in ("-o", "-J"):
+            yield word, ""
+            continue
+        value = value or next(rest, "")
+        if flag == "-J":
+            yield "ProxyJump", value
+        else:
+            name, _, setting = value.strip().replace("=", " ", 1).partition(" ")
+            yield name or "-o", setting.strip()

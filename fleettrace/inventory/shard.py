@@ -15,10 +15,10 @@ _SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 
 
 def stable_shard(hosts: Iterable[Host], shard: str) -> tuple[Host, ...]:
-    """The hosts of part K of N, for `shard` = "K/N" with K from 1 to N, in the order given.
+    """Return the hosts of part K of N, for `shard` = "K/N" with K from 1 to N, in the order of `hosts`.
 
-    A host's part hangs on its name and N alone (SHA-256), so hosts that come and go move no other.
-    Raises `ConfigError` when `shard` is not of that form.
+    A host's part depends on its name and N alone (SHA-256), so adding or removing hosts moves no other host. Raises
+    `ConfigError` if `shard` does not have that form.
     """
     match = _SHARD.fullmatch(shard)
     part, parts = (int(match[1]), int(match[2])) if match else (0, 0)

@@ -1,7 +1,7 @@
-"""The inventory while it is being read: loaders add groups, hosts and variables, `freeze` applies Ansible's rules.
+"""The inventory while it is read: loaders add groups, hosts and variables, and `freeze` applies Ansible's rules.
 
-Several files add to one tree. A group may be written in many places of the tree, and its parts are merged; a group
-below itself, and a group named as a host, are errors.
+Several files add to one tree. A group may be written in many places, and its parts are merged. A group below itself is
+an error, and so is a group with the name of a host.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["FileLayers", "Tree"]
 
 
 class FileLayers(Protocol):
-    """Variables kept in files of their own, beside the inventory."""
+    """Variables in files beside the inventory."""
 
     def of_group(self, name: str) -> tuple[Layer, ...]: ...
 
@@ -49,7 +49,7 @@ class _Host:
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What all hosts in the same groups have in common."""
+    """What all hosts in the same groups share."""
 
     names: tuple[str, ...]
     layers: tuple[Layer, ...]
@@ -57,7 +57,7 @@ class _Shared:
 
 
 class Tree:
-    """Groups and hosts, added one by one. Every method raises `ConfigError` at the place it was given."""
+    """Groups and hosts, added one by one. Every method raises `ConfigError`, with the place of its `origin`."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
@@ -67,25 +67,25 @@ class Tree:
         self._link("all", "ungrouped")
 
     def add_group(self, name: object, origin: Origin) -> str:
-        """Make sure that the group is there; its name as text."""
+        """Add a group, unless the tree has it, and return its name."""
         name = _checked(name, "group", origin)
         if name not in self._groups:
             self._groups[name] = _Group(name, origin)
         return name
 
     def add_child(self, parent: str, child: str, origin: Origin) -> None:
-        """Put the group `child` below `parent`; both are there."""
+        """Put the group `child` below `parent`; the tree has both."""
         if child in self._groups[parent].children:
             return
-        loop = self._way_up(parent, child)
+        loop = self._path_up(parent, child)
         if loop:
             raise origin.error(
-                f"the group {child!r} is below itself ({' > '.join([*loop, child])}): take one of them out"
+                f"the group {child!r} is below itself ({' > '.join([*loop, child])}): remove one of these steps"
             )
         self._link(parent, child)
 
     def add_host(self, name: object, group: str, origin: Origin, port: int | None = None) -> str:
-        """Put a host into `group`; its name as text. A `port` counts, as with Ansible, only at the first mention."""
+        """Put a host into `group`, and return its name. As in Ansible, only the first mention's `port` counts."""
         name = _checked(name, "host", origin)
         host = self._hosts.get(name)
         if host is None:
@@ -97,31 +97,31 @@ class Tree:
         return name
 
     def add_host_layer(self, name: str, layer: Layer) -> None:
-        """Give variables to one host that is there."""
+        """Add variables to a host of the tree."""
         if layer.values:
             self._hosts[name].layers.append(layer)
             if not self._layers or self._layers[-1] is not layer:
                 self._layers.append(layer)
 
     def add_group_layer(self, name: str, layer: Layer) -> None:
-        """Give variables to one group that is there; `ansible_group_priority` is for the group itself."""
+        """Add variables to a group of the tree. `ansible_group_priority` sets the group's priority instead."""
         values = dict(layer.values)
         if "ansible_group_priority" in values:
             priority = values.pop("ansible_group_priority")
             try:
                 self._groups[name].priority = int(str(priority))
             except ValueError:
-                where = layer.origin.at("ansible_group_priority")
-                raise where.error(f"ansible_group_priority must be a whole number, not {priority!r}") from None
+                key_origin = layer.origin.at("ansible_group_priority")
+                raise key_origin.error(f"ansible_group_priority must be a whole number, not {priority!r}") from None
         if values:
-            kept = Layer(values, layer.origin)
-            self._groups[name].layers.append(kept)
-            self._layers.append(kept)
+            own = Layer(values, layer.origin)
+            self._groups[name].layers.append(own)
+            self._layers.append(own)
 
     def freeze(self, source: str, files: FileLayers) -> Inventory:
-        """The finished inventory, with the variables that `files` hold merged in."""
-        self._adopt_roots()
-        self._sort_out_ungrouped()
+        """Return the finished inventory, with the variables of `files` merged in."""
+        self._put_roots_below_all()
+        self._update_ungrouped()
         self._refuse_shared_names()
         depths = self._depths()
         shared: dict[tuple[str, ...], _Shared] = {}
@@ -147,31 +147,31 @@ class Tree:
         self._groups[parent].children[child] = None
         self._groups[child].parents[parent] = None
 
-    def _way_up(self, start: str, goal: str) -> list[str]:
-        """The groups from `goal` down to `start`; empty when `goal` is not above `start`."""
-        ways = {start: [start]}
+    def _path_up(self, start: str, goal: str) -> list[str]:
+        """Return the groups from `goal` down to `start`, none if `goal` is not above `start`."""
+        paths = {start: [start]}
         pending = [start]
         while pending:
             name = pending.pop()
             if name == goal:
-                return ways[name]
+                return paths[name]
             for parent in self._groups[name].parents:
-                if parent not in ways:
-                    ways[parent] = [parent, *ways[name]]
+                if parent not in paths:
+                    paths[parent] = [parent, *paths[name]]
                     pending.append(parent)
         return []
 
-    def _adopt_roots(self) -> None:
+    def _put_roots_below_all(self) -> None:
         for name, group in self._groups.items():
             if name == "all" or group.parents:
                 continue
-            if self._way_up("all", name):
-                message = f"the group {name!r} has 'all' below it, but every group is below 'all': take 'all' out of it"
+            if self._path_up("all", name):
+                message = f"the group {name!r} has 'all' below it, but every group is below 'all': remove 'all' from it"
                 raise group.origin.error(message) if group.origin else ConfigError(message)
             self._link("all", name)
 
-    def _sort_out_ungrouped(self) -> None:
-        """`ungrouped` holds exactly the hosts that no other group but `all` has."""
+    def _update_ungrouped(self) -> None:
+        """Put the hosts that are in no group but `all` into `ungrouped`, and no others."""
         ungrouped = self._groups["ungrouped"]
         for host in self._hosts.values():
             others = self._ancestors(tuple(host.groups)) - {"all", "ungrouped"}
@@ -188,7 +188,7 @@ class Tree:
                 raise self._hosts[name].origin.error(f"{name!r} is both a host and a group: rename one of them")
 
     def _ancestors(self, direct: tuple[str, ...]) -> set[str]:
-        """The groups `direct` and all groups above them."""
+        """Return the groups `direct` and all groups above them."""
         seen = set(direct)
         pending = list(direct)
         while pending:
@@ -212,7 +212,7 @@ class Tree:
         return depths
 
     def _shared(self, direct: tuple[str, ...], depths: dict[str, int], files: FileLayers) -> _Shared:
-        """Ansible's order: `all`, the groups, then the files of `all`, the files of the groups."""
+        """Merge in Ansible's order: `all`, the groups, the files of `all`, the files of the groups."""
         groups = [self._groups[name] for name in self._ancestors(direct) if name != "all"]
         groups.sort(key=lambda group: (depths[group.name], group.priority, group.name))
         layers = (
@@ -225,7 +225,7 @@ class Tree:
 
 
 def _checked(name: object, kind: str, origin: Origin) -> str:
-    """A name that can be shown on a terminal and stays on its line."""
+    """Return a name, checked to be one line that is safe on a terminal."""
     if not isinstance(name, str) or not name:
         raise origin.error(f"a {kind}'s name must be a string, not {name!r}: put it in quotes")
     if not name.isprintable():

@@ -1,4 +1,4 @@
-"""Typed reading of one host's variables, with errors that say where a value was written and what it should be."""
+"""Read one host's variables with types. An error names the place of the value and what is expected there."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from fleettrace.inventory.yamlread import Unsafe, Vaulted
 
 __all__ = ["Values"]
 
-# The words that Ansible takes for true and false (module_utils/parsing/convert_bool.py).
+# As in Ansible (module_utils/parsing/convert_bool.py).
 _TRUE = frozenset({"y", "yes", "on", "1", "true", "t"})
 _FALSE = frozenset({"n", "no", "off", "0", "false", "f"})
 
 
 class Values:
-    """Reads variables of `host`. Every method takes aliases of one setting, of which the last that is set counts, and
-    returns None where none is. Raises `ConfigError` at the place of a value that does not fit."""
+    """The variables of `host`, read with types.
+
+    Each method takes the aliases of one setting, of which the last one that is set counts, and returns None if none is
+    set. Each raises `ConfigError` with the place of a value that does not fit.
+    """
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._variables = host.variables
 
     def raw(self, *names: str) -> object:
-        """The value as it stands, unchecked."""
+        """Return the value, unchecked."""
         name = self._set_name(names)
         return self._variables[name] if name else None
 
     def text(self, *names: str) -> str | None:
-        """A string; a number is taken for its digits, as Ansible does."""
+        """Return a string; a number becomes its digits, as in Ansible."""
         name = self._set_name(names)
         if name is None:
             return None
@@ -38,11 +41,11 @@ class Values:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return str(value)
         if not isinstance(value, str) or not value or not value.isprintable():
-            raise self._error(name, "expected a string, in quotes if need be")
+            raise self._error(name, "expected a string, in quotes where YAML needs them")
         return value
 
     def port(self, *names: str) -> int | None:
-        """A TCP port, as a number or in digits."""
+        """Return a TCP port, from a number or a string of digits."""
         name = self._set_name(names)
         if name is None:
             return None
@@ -54,7 +57,7 @@ class Values:
         return value
 
     def truth(self, *names: str) -> bool | None:
-        """A truth value, in any of the words that Ansible takes for one."""
+        """Return a truth value, from any word that Ansible accepts for one."""
         name = self._set_name(names)
         if name is None:
             return None
@@ -64,7 +67,7 @@ class Values:
         return word in _TRUE
 
     def choice(self, name: str, choices: Mapping[str, str]) -> str | None:
-        """One of the keys of `choices`, translated to what it stands for."""
+        """Return the value in `choices` for one of its keys."""
         if self._set_name((name,)) is None:
             return None
         value = self._usable(name)
@@ -74,7 +77,7 @@ class Values:
         return choices[value]
 
     def command(self, name: str) -> tuple[str, ...] | None:
-        """A command line, split as a shell would split it, or the list of its words."""
+        """Return a command as an argument list, from a list or a command line in shell syntax."""
         if self._set_name((name,)) is None:
             return None
         value = self._usable(name)
@@ -89,7 +92,7 @@ class Values:
         raise self._error(name, "expected a command line, such as: toolbox run bpftrace")
 
     def items(self, name: str) -> Iterator[tuple[object, Callable[[str], ConfigError]]]:
-        """The items of a list (a single value is a list of one), each with what makes an error that points at it."""
+        """Yield the items of a list (or a single value), each with a function that makes an error with its place."""
         if self._set_name((name,)) is None:
             return
         value = self._usable(name)
@@ -98,7 +101,7 @@ class Values:
             yield item, lambda message, index=index: self._error(name, message, index)  # type: ignore[misc]
 
     def mapping_with(self, key: str, *names: str) -> str | None:
-        """The string under `key`, where the value is a mapping of just that."""
+        """Return the string under `key`, if the value is a mapping with that key alone; None for another value."""
         name = self._set_name(names)
         value = self._variables[name] if name else None
         if name is None or not isinstance(value, dict):
@@ -110,7 +113,7 @@ class Values:
         return inner
 
     def _set_name(self, names: tuple[str, ...]) -> str | None:
-        """Which of the aliases counts."""
+        """Return the alias that counts."""
         for name in reversed(names):
             if self._variables.get(name) is not None:
                 return name
@@ -124,10 +127,10 @@ class Values:
     def _refuse_unreadable(self, name: str, value: object) -> None:
         if isinstance(value, Vaulted):
             raise self._error(
-                name, "it is encrypted by ansible-vault, which is not opened here: give it as a plain value"
+                name, "it is encrypted by ansible-vault, which fleettrace does not open: set a plain value"
             )
         if isinstance(value, str) and not isinstance(value, Unsafe) and ("{{" in value or "{%" in value):
-            raise self._error(name, "it is a Jinja template, and nothing is templated here: give the value itself")
+            raise self._error(name, "it is a Jinja template, which fleettrace does not evaluate: set the value itself")
 
     def _error(self, name: str, message: str, *inside: int) -> ConfigError:
         origin = self._host.origin(name)

@@ -287,7 +287,7 @@ def auth_failed(user: str, tried: Sequence[str], accepted: Sequence[str], *, clo
 
 
 def host_key_unknown(key: str, file: Path | str, address: str, port: int, note: str = "") -> HostError:
-    """Return the error of a host whose `key` (type and fingerprint) is not in known_hosts."""
+    """Return the error of a host with a `key` (type and fingerprint) that is not in known_hosts."""
     at = address if port == 22 else f"-p {port} {address}"
     return SshFailure.HOST_KEY_UNKNOWN.error(
         f"the host key {key} is not in {file}" + _in_brackets(note),
@@ -307,7 +307,7 @@ def host_key_changed(key: str, known: str, file: Path | str, name: str) -> HostE
 
 
 def host_key_revoked(key: str, where: str = "") -> HostError:
-    """Return the error of a host whose key known_hosts revokes at `where`."""
+    """Return the error of a host with a key that known_hosts revokes at `where`."""
     return SshFailure.HOST_KEY_REVOKED.error(f"the host key {key} is revoked" + _in_brackets(where))
 
 

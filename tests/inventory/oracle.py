@@ -1,4 +1,4 @@
-"""Ansible itself, called in this process, as the judge of what an inventory and a pattern mean."""
+"""Ansible itself, called in this process: what do an inventory and a pattern mean to it?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["Ansible", "expanded_range", "option", "parsed_address"]
 
-# Set by Ansible on every host; not the user's variables.
+# Ansible sets them on every host.
 _MAGIC = frozenset({"inventory_file", "inventory_dir"})
 
 
@@ -21,12 +21,12 @@ def _ansible(module: str) -> Any:
 def _prepare() -> None:
     _ansible("plugins.loader").init_plugin_loader()
     display = _ansible("utils.display").Display
-    # Warnings about patterns that match nothing are part of the game here.
+    # The tests ask for patterns that match nothing, and Ansible warns about each.
     display.warning = display.deprecated = display.error_as_warning = lambda *_args, **_kwargs: None
 
 
 def parsed_address(text: str) -> tuple[str, int | None] | None:
-    """Ansible's reading of one address with an optional port; None where it finds none."""
+    """Return the address and the port that Ansible parses, None if it refuses the text."""
     try:
         host, port = _ansible("parsing.utils.addresses").parse_address(text, allow_ranges=True)
     except _ansible("errors").AnsibleError:
@@ -35,7 +35,7 @@ def parsed_address(text: str) -> tuple[str, int | None] | None:
 
 
 def expanded_range(text: str) -> list[str] | None:
-    """Ansible's expansion of the ranges in a host's name; None where it finds them malformed."""
+    """Return Ansible's expansion of the ranges in a host's name, None if it refuses them."""
     try:
         return [str(name) for name in _ansible("plugins.inventory").expand_hostname_range(text)]
     except Exception:  # ValueError from deep inside as well as Ansible's own errors
@@ -43,7 +43,7 @@ def expanded_range(text: str) -> list[str] | None:
 
 
 def option(plugin: str, name: str, variables: dict[str, Any]) -> Any:
-    """What Ansible's `ssh` or `sudo` plugin takes for its option `name` from these variables."""
+    """Return the option `name` that Ansible's `ssh` or `sudo` plugin takes from these variables."""
     _prepare()
     loader = _ansible("plugins.loader")
     if plugin == "sudo":
@@ -55,8 +55,10 @@ def option(plugin: str, name: str, variables: dict[str, Any]) -> Any:
 
 
 class Ansible:
-    """One inventory source as Ansible's InventoryManager and VariableManager see it. Use each path only once: Ansible
-    remembers for the life of the process what it found in `group_vars` and `host_vars`."""
+    """One inventory source in Ansible's InventoryManager and VariableManager.
+
+    Use each path only once: Ansible caches the content of `group_vars` and `host_vars` for the life of the process.
+    """
 
     def __init__(self, source: Path) -> None:
         _prepare()
@@ -66,7 +68,7 @@ class Ansible:
         self._variables: Any = _ansible("vars.manager").VariableManager(loader=loader, inventory=self.manager)
 
     def hosts(self, pattern: str, limit: str | None = None) -> list[str] | None:
-        """What the pattern selects, in order; None where Ansible gives up with an error."""
+        """Return the hosts that the pattern selects, in order, None if Ansible reports an error."""
         self.manager.clear_caches()
         self.manager._inventory.localhost = next(
             (host for name, host in self.manager.hosts.items() if name in ("127.0.0.1", "localhost", "::1")), None
@@ -80,14 +82,14 @@ class Ansible:
             self.manager.subset(None)
 
     def all_names(self) -> list[str]:
-        """Every host, in order of first mention."""
+        """Return every host, in the order of the first mention."""
         return [str(name) for name in self.manager.hosts]
 
     def groups_of(self, host: str) -> list[str]:
         return [str(name) for name in self.manager.hosts[host].get_magic_vars()["group_names"]]
 
     def variables(self, host: str) -> dict[str, Any]:
-        """The merged variables of one host, the magic ones left out."""
+        """Return the merged variables of one host, without the magic ones."""
         found = self._variables.get_vars(host=self.manager.hosts[host], include_hostvars=False, stage="all")
         magic = self._variables.get_vars(include_hostvars=False, stage="all").keys()
         names = found.keys() - magic - _MAGIC - {"inventory_hostname", "inventory_hostname_short", "group_names"}
@@ -95,8 +97,11 @@ class Ansible:
         return {str(name): found[name] for name in names}
 
     def order_is_defined(self, group: str) -> bool:
-        """Whether Ansible's order of the group's hosts is more than chance: it walks the levels of the tree with sets
-        of groups, so below the first level the order holds only while one group a level has children."""
+        """Return whether Ansible's order of the group's hosts is deterministic.
+
+        Ansible walks the levels of the tree with sets of groups, so below the first level the order is deterministic
+        only while at most one group of a level has children.
+        """
         level = [self.manager.groups[group]]
         while level:
             parents = [each for each in level if each.child_groups]

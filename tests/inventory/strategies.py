@@ -1,4 +1,4 @@
-"""Random inventories and patterns over few names, so that groups overlap, nest and collide."""
+"""Random inventories and patterns with few names, so that groups overlap, nest and collide."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VARIABLES = st.dictionaries(st.sampled_from(["a", "b", "c"]), _VALUES, max_size
 
 @st.composite
 def _group(draw: st.DrawFn, below: list[str], depth: int) -> dict[str, Any] | None:
-    """One group; its children come later in `_GROUPS` than itself, so nothing is below itself."""
+    """Draw one group. Its children come after it in `_GROUPS`, so that no group is below itself."""
     content: dict[str, Any] = {}
     for part in draw(st.permutations(["hosts", "vars", "children"])):
         if part == "hosts":
@@ -39,7 +39,7 @@ def _group(draw: st.DrawFn, below: list[str], depth: int) -> dict[str, Any] | No
 
 @st.composite
 def inventories(draw: st.DrawFn) -> dict[str, Any]:
-    """The content of one YAML inventory file."""
+    """Draw the content of one YAML inventory file."""
     top = draw(st.lists(st.sampled_from(_GROUPS), min_size=1, max_size=4, unique=True))
     found = {}
     for name in top:
@@ -63,12 +63,12 @@ _PARTS = st.builds(
 
 
 def patterns() -> st.SearchStrategy[str]:
-    """Host patterns, most of them sensible."""
+    """Return a strategy for host patterns, most of them well-formed."""
     return st.builds(
         lambda parts, joint: joint.join(parts), st.lists(_PARTS, min_size=1, max_size=4), st.sampled_from(",:")
     )
 
 
 def limits() -> st.SearchStrategy[str | None]:
-    """Limits: none, or a pattern."""
+    """Return a strategy for limits: None, or a pattern."""
     return st.one_of(st.none(), patterns())

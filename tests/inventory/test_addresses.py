@@ -1,4 +1,4 @@
-"""What is one address, and what is its port: Ansible's `parse_address` is the judge."""
+"""`split_address`, compared with Ansible's `parse_address`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PIECES = (
 @example("[1:2]:80")
 @example("-a.b")
 @example("a_.b")
-def test_it_reads_what_ansible_reads(text: str) -> None:
+def test_split_address_equals_ansibles(text: str) -> None:
     assert split_address(text) == parsed_address(text)
 
 
@@ -33,7 +33,7 @@ def test_it_reads_what_ansible_reads(text: str) -> None:
 @given(
     st.lists(st.sampled_from(["a", "0", "ffff", "[1:3]", "12345"]), max_size=9), st.integers(0, 9), st.integers(0, 9)
 )
-def test_it_knows_every_form_of_ipv6(parts: list[str], gap: int, second_gap: int) -> None:
+def test_ipv6_forms_equal_ansibles(parts: list[str], gap: int, second_gap: int) -> None:
     text = ":".join([*parts[:gap], "", *parts[gap:second_gap], *parts[second_gap:]])
     assert split_address(text) == parsed_address(text)
 
@@ -50,5 +50,5 @@ def test_it_knows_every_form_of_ipv6(parts: list[str], gap: int, second_gap: int
         ("web*", None),
     ],
 )
-def test_examples(text: str, expected: tuple[str, int | None] | None) -> None:
+def test_address_and_port(text: str, expected: tuple[str, int | None] | None) -> None:
     assert split_address(text) == expected

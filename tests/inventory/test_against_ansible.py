@@ -1,4 +1,4 @@
-"""Generated inventories mean here what they mean to Ansible: hosts, groups, variables, patterns, and their order."""
+"""Generated inventories, compared with Ansible: hosts, groups, variables, patterns, and their order."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _count = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("inventories")
 
 
-def _write(folder: Path, content: dict[str, Any]) -> Path:
-    place = folder / str(next(_count))
-    place.mkdir()
-    path = place / "inventory.yaml"
+def _write(directory: Path, content: dict[str, Any]) -> Path:
+    parent = directory / str(next(_count))
+    parent.mkdir()
+    path = parent / "inventory.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
 
 
-def _load_both(folder: Path, content: dict[str, Any]) -> tuple[Inventory, Ansible] | None:
-    """None where the inventory is refused here, which Ansible may only warn about."""
-    path = _write(folder, content)
+def _load_both(directory: Path, content: dict[str, Any]) -> tuple[Inventory, Ansible] | None:
+    """Load an inventory here and in Ansible. Return None if it is refused here; Ansible may only warn about it."""
+    path = _write(directory, content)
     try:
         return load_inventory(str(path)), Ansible(path)
     except ConfigError as error:
@@ -47,8 +47,8 @@ def _load_both(folder: Path, content: dict[str, Any]) -> tuple[Inventory, Ansibl
 
 @_EFFORT
 @given(content=inventories())
-def test_hosts_groups_and_variables_are_ansibles(folder: Path, content: dict[str, Any]) -> None:
-    both = _load_both(folder, content)
+def test_hosts_groups_and_variables_equal_ansibles(directory: Path, content: dict[str, Any]) -> None:
+    both = _load_both(directory, content)
     if both is None:
         return
     inventory, ansible = both
@@ -60,10 +60,10 @@ def test_hosts_groups_and_variables_are_ansibles(folder: Path, content: dict[str
 
 @_EFFORT
 @given(content=inventories(), asked=st.lists(st.tuples(patterns(), limits()), min_size=10, max_size=40))
-def test_patterns_select_what_ansible_selects(
-    folder: Path, content: dict[str, Any], asked: list[tuple[str, str | None]]
+def test_patterns_select_the_same_hosts(
+    directory: Path, content: dict[str, Any], asked: list[tuple[str, str | None]]
 ) -> None:
-    both = _load_both(folder, content)
+    both = _load_both(directory, content)
     if both is None:
         return
     inventory, ansible = both
@@ -100,20 +100,20 @@ _VARS_FILES = st.dictionaries(
 
 @_EFFORT
 @given(first=inventories(), second=inventories(), files=_VARS_FILES, as_directory=st.booleans())
-def test_files_beside_the_inventory_count_as_in_ansible(
-    folder: Path,
+def test_vars_files_merge_as_in_ansible(
+    directory: Path,
     first: dict[str, Any],
     second: dict[str, Any],
     files: dict[tuple[str, str], dict[str, int]],
     as_directory: bool,
 ) -> None:
-    path = _write(folder, first)
+    path = _write(directory, first)
     (path.parent / "zz-more.yml").write_text(yaml.safe_dump(second, sort_keys=False))
     for (name, ending), content in files.items():
-        place = path.parent / (name + ending)
-        if not any(parent.is_file() for parent in place.parents) and not place.is_dir():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(yaml.safe_dump(content))
+        file = path.parent / (name + ending)
+        if not any(parent.is_file() for parent in file.parents) and not file.is_dir():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(yaml.safe_dump(content))
     source = path.parent if as_directory else path
     try:
         inventory = load_inventory(str(source))

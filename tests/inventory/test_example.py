@@ -1,4 +1,4 @@
-"""`inventory.example.yaml` is right, shows every variable of the tool's own, and means the same to Ansible."""
+"""`inventory.example.yaml` loads, has every `fleettrace_` variable, and means the same to Ansible."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.inventory.oracle import Ansible
 EXAMPLE = Path(__file__).parents[2] / "inventory.example.yaml"
 
 
-def test_the_example_loads_as_it_says() -> None:
+def test_example_loads() -> None:
     inventory = load_inventory(str(EXAMPLE))
     settings = {host.name: host_settings(host) for host in select(inventory, "all").hosts}
     assert len(settings) == 512 + 256 + 4 + 3 + 2 + 1 + 1
@@ -24,12 +24,12 @@ def test_the_example_loads_as_it_says() -> None:
     assert len(settings["node-a.k8s.example.net"].instances) == 4
 
 
-def test_the_example_shows_every_variable_of_ours() -> None:
+def test_example_has_every_own_variable() -> None:
     text = EXAMPLE.read_text()
     assert all(f"{name}:" in text for name in OWN_VARIABLES)
 
 
-def test_ansible_reads_the_same_fleet() -> None:
+def test_ansible_reads_the_same_example() -> None:
     inventory, ansible = load_inventory(str(EXAMPLE)), Ansible(EXAMPLE)
     assert list(inventory.hosts) == ansible.all_names()
     for name in ("cache-001.east.example.net", "tenant-blue", "node-d.k8s.example.net", "controller"):

@@ -1,4 +1,4 @@
-"""Every form of an inventory loads, and everything wrong in one is a line that says where."""
+"""Loading every form of an inventory, and the errors with file and line."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ all:
 """
 
 
-def _load(folder: Path, text: str, name: str = "inventory.yaml") -> Inventory:
-    path = folder / name
+def _load(directory: Path, text: str, name: str = "inventory.yaml") -> Inventory:
+    path = directory / name
     path.write_text(text)
     return load_inventory(str(path))
 
 
-def _error(folder: Path, text: str, name: str = "inventory.yaml") -> str:
+def _error(directory: Path, text: str, name: str = "inventory.yaml") -> str:
     with pytest.raises(ConfigError) as caught:
-        _load(folder, text, name)
+        _load(directory, text, name)
     message = str(caught.value)
     assert "\n" not in message
-    return message.removeprefix(str(folder) + "/")
+    return message.removeprefix(str(directory) + "/")
 
 
 def _script(path: Path, body: str) -> Path:
@@ -56,7 +56,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": f"{_BIN}:{os.environ['PATH']}", "ANSIBLE_DEPRECATION_WARNINGS": "0"}
 
 
-def test_a_yaml_file(tmp_path: Path) -> None:
+def test_yaml_file(tmp_path: Path) -> None:
     inventory = _load(tmp_path, FLEET)
     assert list(inventory.hosts) == ["cache-01", "cache-02", "cache-03", "cache-09", "db1"]
     assert dict(inventory.hosts["cache-09"].variables) == {
@@ -68,7 +68,7 @@ def test_a_yaml_file(tmp_path: Path) -> None:
     assert inventory.hosts["cache-01"].groups == ("cache",)
 
 
-def test_the_same_fleet_by_way_of_ansible_inventory(tmp_path: Path) -> None:
+def test_output_of_ansible_inventory(tmp_path: Path) -> None:
     """The real `ansible-inventory --list`, read as a script, as JSON on standard input and as a file."""
     static = tmp_path / "fleet.yaml"
     static.write_text(FLEET.replace('secret: !vault "$ANSIBLE_VAULT;1.1;AES256 00", ', ""))
@@ -84,7 +84,7 @@ def test_the_same_fleet_by_way_of_ansible_inventory(tmp_path: Path) -> None:
         assert [host.name for host in select(inventory, "cache").hosts] == [name for name in expected if name != "db1"]
 
 
-def test_ansible_itself_lists_the_same_hosts(tmp_path: Path) -> None:
+def test_ansible_lists_the_same_hosts(tmp_path: Path) -> None:
     path = tmp_path / "fleet.yaml"
     path.write_text(FLEET)
     for pattern in ("all:!cache-02", "cache[1:],~d"):
@@ -94,7 +94,7 @@ def test_ansible_itself_lists_the_same_hosts(tmp_path: Path) -> None:
         assert [host.name for host in select(load_inventory(str(path)), pattern).hosts] == expected
 
 
-def test_a_script_without_meta_is_asked_for_each_host(tmp_path: Path) -> None:
+def test_script_without_meta_runs_for_each_host(tmp_path: Path) -> None:
     script = _script(
         tmp_path / "old.sh",
         """if [ "$1" = --list ]; then echo '{"web": ["a", "b"], "db": {"hosts": ["c"], "vars": {"x": 1}}}'
@@ -108,7 +108,7 @@ def test_a_script_without_meta_is_asked_for_each_host(tmp_path: Path) -> None:
     }
 
 
-def test_an_executable_that_is_plain_yaml_is_read(tmp_path: Path) -> None:
+def test_executable_yaml_is_read(tmp_path: Path) -> None:
     path = tmp_path / "inventory.yaml"
     path.write_text("all: {hosts: {a: }}\n")
     path.chmod(0o755)
@@ -126,7 +126,7 @@ def test_an_executable_that_is_plain_yaml_is_read(tmp_path: Path) -> None:
         ("printf '\\377'", "not UTF-8"),
     ],
 )
-def test_a_script_that_fails_is_named(tmp_path: Path, body: str, expected: str) -> None:
+def test_failed_script_is_named(tmp_path: Path, body: str, expected: str) -> None:
     script = _script(tmp_path / "inventory.sh", body)
     with pytest.raises(ConfigError) as caught:
         load_inventory(str(script))
@@ -134,7 +134,7 @@ def test_a_script_that_fails_is_named(tmp_path: Path, body: str, expected: str) 
     assert expected in str(caught.value)
 
 
-def test_a_directory_of_files(tmp_path: Path) -> None:
+def test_directory_of_files(tmp_path: Path) -> None:
     (tmp_path / "10-web.yaml").write_text("web: {hosts: {w1: }}")
     (tmp_path / "20-more.json").write_text(json.dumps({"web": {"hosts": {"w2": None}}, "db": {"hosts": {"d1": None}}}))
     _script(tmp_path / "30-script", """echo '{"_meta": {"hostvars": {}}, "cloud": {"hosts": ["c1"]}}'""")
@@ -148,22 +148,22 @@ def test_a_directory_of_files(tmp_path: Path) -> None:
     assert list(inventory.hosts) == ["w1", "w2", "d1", "c1"]
     assert inventory.hosts["w1"].variables["a"] == 1
     assert inventory.hosts["w2"].variables["a"] == 2
-    assert inventory.warnings == (f"{tmp_path}/notes.log: neither YAML nor JSON nor executable: passed over",)
+    assert inventory.warnings == (f"{tmp_path}/notes.log: ignored: neither YAML nor JSON nor executable",)
 
 
-def test_an_encrypted_vars_file_is_passed_over_with_a_warning(tmp_path: Path) -> None:
+def test_encrypted_vars_file_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "group_vars").mkdir()
     (tmp_path / "group_vars" / "all").write_text("$ANSIBLE_VAULT;1.1;AES256\n6162\n")
     inventory = _load(tmp_path, "all: {hosts: {a: }}")
     assert "encrypted by ansible-vault" in inventory.warnings[0]
 
 
-def test_what_ansible_warns_about_is_a_warning_here(tmp_path: Path) -> None:
+def test_unknown_keys_are_warnings(tmp_path: Path) -> None:
     inventory = _load(tmp_path, "web:\n  hosts: {a: }\n  host: {b: }\nversion: 3\n")
     assert list(inventory.hosts) == ["a"]
     assert [warning.removeprefix(f"{tmp_path}/") for warning in inventory.warnings] == [
-        "inventory.yaml:3: 'host' in the group 'web' is none of hosts, children, vars: passed over",
-        "inventory.yaml:4: 'version' is the plain value 3, not a group: passed over",
+        "inventory.yaml:3: 'host' in the group 'web' is not one of hosts, children, vars: ignored",
+        "inventory.yaml:4: 'version' is the plain value 3, not a group: ignored",
     ]
 
 
@@ -192,7 +192,10 @@ def test_what_ansible_warns_about_is_a_warning_here(tmp_path: Path) -> None:
             "web:\n  vars:\n    fleettrace_skope: host\n",
             "3: unknown variable 'fleettrace_skope': did you mean fleettrace_scope?",
         ),
-        ("web:\n  hosts:\n    a:\n      fleettrace_zzz: 1\n", "4: unknown variable 'fleettrace_zzz': there are"),
+        (
+            "web:\n  hosts:\n    a:\n      fleettrace_zzz: 1\n",
+            "4: unknown variable 'fleettrace_zzz': use one of fleettrace_bpftrace",
+        ),
         ("all:\n  hosts: {a: }}\n", "2: bad YAML: "),
         ("all:\n\thosts: {}\n", "2: bad YAML: "),
         ("all: &x\n  vars: {a: *y}\n", "2: bad YAML: the alias *y has no anchor"),
@@ -206,35 +209,35 @@ def test_what_ansible_warns_about_is_a_warning_here(tmp_path: Path) -> None:
         ("$ANSIBLE_VAULT;1.1;AES256\n6162\n", " is encrypted by ansible-vault"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text: str, expected: str) -> None:
+def test_error_has_file_and_line(tmp_path: Path, text: str, expected: str) -> None:
     assert _error(tmp_path, text).startswith(f"inventory.yaml:{expected}")
 
 
-def test_an_ini_file_is_told_by_its_name_too(tmp_path: Path) -> None:
+def test_ini_suffix_is_refused(tmp_path: Path) -> None:
     assert "ansible-inventory -i" in _error(tmp_path, "web1\n", "hosts.ini")
 
 
-def test_a_wrong_variable_in_a_vars_file_is_found_there(tmp_path: Path) -> None:
+def test_error_in_a_vars_file_names_that_file(tmp_path: Path) -> None:
     (tmp_path / "group_vars").mkdir()
     (tmp_path / "group_vars" / "web.yml").write_text("---\n# ours\nfleettrace_bftrace: x\n")
     with pytest.raises(ConfigError, match=r"group_vars/web\.yml:3: unknown variable .* fleettrace_bpftrace\?"):
         _load(tmp_path, "web: {hosts: {a: }}")
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+def test_invalid_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "inventory.yaml").write_bytes(b"all: \xff")
     with pytest.raises(ConfigError, match="is not UTF-8: byte 5 is 0xff"):
         load_inventory(str(tmp_path / "inventory.yaml"))
 
 
-def test_no_inventory_is_said_plainly(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no such inventory"):
+def test_missing_inventory_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the inventory does not exist"):
         load_inventory(str(tmp_path / "nowhere.yaml"))
 
 
-def test_the_default_places_are_the_contracts() -> None:
-    places = [str(path) for path in default_sources()]
-    assert places == [
+def test_default_sources() -> None:
+    paths = [str(path) for path in default_sources()]
+    assert paths == [
         "inventory.yaml",
         f"{Path.home()}/.config/fleettrace/inventory.yaml",
         "/etc/fleettrace/inventory.yaml",

@@ -1,4 +1,4 @@
-"""Host patterns, told by example; `test_against_ansible.py` compares them with Ansible's by the thousand."""
+"""Host patterns: examples. `test_against_ansible.py` compares thousands of them with Ansible's."""
 
 from __future__ import annotations
 
@@ -63,26 +63,26 @@ def _names(inventory: Inventory, pattern: str, limit: str | None = None) -> str:
         (" db1 , west ", "db1 005 006"),
     ],
 )
-def test_a_pattern_selects(fleet: Inventory, source: Path, pattern: str, expected: str) -> None:
+def test_pattern_selects_as_in_ansible(fleet: Inventory, source: Path, pattern: str, expected: str) -> None:
     assert _names(fleet, pattern) == expected
     assert Ansible(source).hosts(pattern) == [host.name for host in select(fleet, pattern).hosts]
 
 
-def test_a_pattern_is_split_at_commas_or_else_at_colons() -> None:
+def test_pattern_splits_at_commas_else_colons() -> None:
     assert split_pattern("a,b[1:2],c:d") == ["a", "b[1:2]", "c:d"]
     assert split_pattern("a:b[1:2]:!c") == ["a", "b[1:2]", "!c"]
     assert split_pattern("fe80::1") == ["fe80::1"]
     assert split_pattern("web:22") == ["web:22"]
 
 
-def test_localhost_is_there_unasked_and_local(fleet: Inventory) -> None:
+def test_localhost_is_implicit_and_local(fleet: Inventory) -> None:
     (host,) = select(fleet, "localhost").hosts
     assert host.name == "localhost"
     assert host.variables["ansible_connection"] == "local"
     assert "localhost" not in _names(fleet, "all")
 
 
-def test_a_limit_narrows_and_keeps_the_order(fleet: Inventory, source: Path, tmp_path: Path) -> None:
+def test_limit_narrows_and_keeps_the_order(fleet: Inventory, source: Path, tmp_path: Path) -> None:
     assert _names(fleet, "cache", "cache-004,cache-002") == "002 004"
     listed = tmp_path / "listed"
     listed.write_text("# failed last night\ncache-006\n\n  cache-001  \nwest\n")
@@ -91,7 +91,7 @@ def test_a_limit_narrows_and_keeps_the_order(fleet: Inventory, source: Path, tmp
     assert _names(fleet, "all", f"@{listed}:!cache-005") == "001 006"
 
 
-def test_a_part_that_matches_nothing_is_a_warning(fleet: Inventory) -> None:
+def test_part_without_match_is_a_warning(fleet: Inventory) -> None:
     selection = select(fleet, "east:wset:!cache-001")
     assert [host.name for host in selection.hosts] == ["cache-002", "cache-003", "cache-004"]
     assert selection.warnings == ("the host pattern part 'wset' matches nothing: did you mean west?",)
@@ -101,12 +101,12 @@ def test_a_part_that_matches_nothing_is_a_warning(fleet: Inventory) -> None:
     ("pattern", "limit", "expected"),
     [
         ("cahce-001", None, "'cahce-001' selects no host: did you mean cache-001"),
-        ("zzzzzz", None, "selects no host: `fleettrace hosts all` lists the 8 there are"),
+        ("zzzzzz", None, "selects no host: `fleettrace hosts all` lists all 8 hosts"),
         ("east:!east", None, "'east:!east' selects no host"),
         ("", None, "the host pattern is empty: write 'all'"),
         (",", None, "the host pattern is empty"),
         ("!", None, "'!' with nothing after it"),
-        ("~(", None, "'~(' is no regular expression"),
+        ("~(", None, "'~(' is not a regular expression"),
         ("east[7]", None, "'east[7]' is out of range: 'east' has 4 hosts"),
         ("east", "west", "the limit 'west' leaves none of the 4 hosts of 'east'"),
         ("east", "", "the limit '' names no host"),
@@ -114,16 +114,14 @@ def test_a_part_that_matches_nothing_is_a_warning(fleet: Inventory) -> None:
         ("east", "@/", "/: the limit file cannot be read"),
     ],
 )
-def test_a_pattern_that_selects_nothing_is_an_error_with_a_cure(
-    fleet: Inventory, pattern: str, limit: str | None, expected: str
-) -> None:
+def test_empty_selection_is_an_error(fleet: Inventory, pattern: str, limit: str | None, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         select(fleet, pattern, limit)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_an_empty_limit_file_is_refused_not_taken_for_everything(fleet: Inventory, tmp_path: Path) -> None:
+def test_empty_limit_file_is_refused(fleet: Inventory, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(ConfigError, match="names no host"):
         select(fleet, "all", f"@{tmp_path / 'empty'}")

@@ -1,4 +1,4 @@
-"""Who wins when a variable is said more than once: each step told by example, and agreed to by Ansible."""
+"""The precedence of variables: an example of each step, checked against Ansible."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from tests.inventory.oracle import Ansible
         ),
         ("g: {vars: {v: first}, hosts: {h: }}\np: {children: {g: {vars: {v: again}}}}", {}, "again"),
         ("g: {hosts: {h: {v: first}}}\ng2: {hosts: {h: {v: again}}}", {}, "again"),
-        ("g: {hosts: {'h:22': {ansible_port: 23}}, vars: {v: kept}}", {}, "kept"),
+        ("g: {hosts: {'h:22': {ansible_port: 23}}, vars: {v: group}}", {}, "group"),
         ("g: {vars: {v: group}, hosts: {h: }}", {"group_vars/all.yml": "v: all-file"}, "all-file"),
         ("g: {hosts: {h: }}", {"group_vars/all.yml": "v: all-file", "group_vars/g.yml": "v: group-file"}, "group-file"),
         ("g: {hosts: {h: {v: host}}}", {"group_vars/g.yml": "v: group-file"}, "host"),
         ("g: {hosts: {h: {v: host}}}", {"host_vars/h.json": '{"v": "host-file"}'}, "host-file"),
         ("g: {hosts: {h: }}", {"host_vars/h/1.yml": "v: one", "host_vars/h/2": "v: two"}, "two"),
         ("g: {hosts: {h: }}", {"host_vars/h.yml": "v: yml", "host_vars/h.yaml": "v: yaml"}, "yml"),
-        ("g: {hosts: {h: }}", {"host_vars/h.yml": "v: file", "host_vars/h/a.yml": "v: folder"}, "folder"),
+        ("g: {hosts: {h: }}", {"host_vars/h.yml": "v: file", "host_vars/h/a.yml": "v: directory"}, "directory"),
         ("a: {vars: {v: {x: 1}}, hosts: {h: }}\nb: {vars: {v: {y: 2}}, hosts: {h: }}", {}, {"y": 2}),
     ],
 )
-def test_the_strongest_wins(tmp_path: Path, inventory: str, files: dict[str, str], expected: object) -> None:
+def test_precedence_is_ansibles(tmp_path: Path, inventory: str, files: dict[str, str], expected: object) -> None:
     path = tmp_path / "inventory.yaml"
     path.write_text(inventory)
     for name, text in files.items():

@@ -1,4 +1,4 @@
-"""Host ranges expand to what Ansible makes of them."""
+"""Host ranges, compared with Ansible's expansion."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_ranges_expand_as_in_ansible(pieces: list[tuple[str, str]], end: str) ->
         ("plain", ["plain"], None),
     ],
 )
-def test_a_key_names_hosts_and_a_port(text: str, names: list[str], port: int | None) -> None:
+def test_expand_host_splits_names_and_port(text: str, names: list[str], port: int | None) -> None:
     assert expand_host(text) == (names, port)
 
 
 @pytest.mark.parametrize(
     "text", ["c[5:1]", "c[1:3", "c[0:99999999]", "c[0:9999][0:9999]", "c[ab:cd]", "c[1:5:-1]", "c[-1:3]"]
 )
-def test_a_range_that_names_nothing_or_too_much_is_refused(text: str) -> None:
+def test_malformed_range_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="c\\["):
         expand_range(text)

@@ -1,4 +1,4 @@
-"""A host's settings are what its variables say, typed; what cannot be used is an error at its line."""
+"""A host's variables as typed settings, and the errors with file and line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from fleettrace.inventory import (
     load_inventory,
 )
 from fleettrace.inventory.model import Host
-from fleettrace.inventory.ssh_args import parse_ssh_args
 from tests.inventory.oracle import option
 
 
@@ -33,7 +32,7 @@ def _settings(tmp_path: Path, variables: str) -> HostSettings:
     return host_settings(load_inventory(str(path)).hosts["cache-1"])
 
 
-def test_a_host_that_says_nothing_has_the_defaults(tmp_path: Path) -> None:
+def test_host_without_variables_has_the_defaults(tmp_path: Path) -> None:
     assert _settings(tmp_path, "rack: 7") == HostSettings("cache-1")
     assert HostSettings("x").bpftrace == ("bpftrace",)
 
@@ -77,7 +76,7 @@ fleettrace_instances: [11211, "port:11212", "container:mc-*", "user:memcache"]""
     )
 
 
-def test_secrets_are_not_shown(tmp_path: Path) -> None:
+def test_repr_hides_secrets(tmp_path: Path) -> None:
     found = _settings(tmp_path, "ansible_password: hunter2\nansible_become_password: hunter3")
     assert found.password == "hunter2"
     assert "hunter" not in repr(found)
@@ -112,24 +111,24 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
         ('fleettrace_instances: ["user:{{ u }}"]', "4: fleettrace_instances of cache-1: it is a Jinja template"),
     ],
 )
-def test_a_value_that_cannot_be_used_is_named_with_its_line(tmp_path: Path, variables: str, expected: str) -> None:
+def test_unusable_value_is_an_error_with_its_line(tmp_path: Path, variables: str, expected: str) -> None:
     with pytest.raises(ConfigError) as caught:
         _settings(tmp_path, variables)
     assert str(caught.value).startswith(f"{tmp_path}/inventory.yaml:{expected}")
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_not_read_may_be_a_template_or_a_secret(tmp_path: Path) -> None:
+def test_unread_variables_may_hold_anything(tmp_path: Path) -> None:
     assert (
         _settings(tmp_path, 'motd: "{{ x }}"\nkey: !vault |\n  x\nansible_python_interpreter: "{{ y }}"').warnings == ()
     )
 
 
-def test_an_unsafe_string_is_no_template(tmp_path: Path) -> None:
+def test_unsafe_string_is_not_a_template(tmp_path: Path) -> None:
     assert _settings(tmp_path, 'ansible_password: !unsafe "a{{b"').password == "a{{b"
 
 
-def test_what_is_not_honoured_is_a_warning(tmp_path: Path) -> None:
+def test_ignored_settings_are_warnings(tmp_path: Path) -> None:
     found = _settings(
         tmp_path,
         "ansible_become_method: su\nansible_become_user: app\n"
@@ -157,10 +156,11 @@ def test_what_is_not_honoured_is_a_warning(tmp_path: Path) -> None:
         ("-o 'unclosed", None, ['"-o \'unclosed"']),
     ],
 )
-def test_ssh_arguments(text: str, jump: str | None, unknown: list[str]) -> None:
-    found, warnings = parse_ssh_args([("args", text)])
-    assert found == jump
-    assert [warning.removeprefix("args: ").split(" is not")[0] for warning in warnings] == unknown
+def test_jump_host_of_ssh_arguments(text: str, jump: str | None, unknown: list[str]) -> None:
+    found = host_settings(Host("h", {"ansible_ssh_common_args": text}))
+    prefix, suffix = "h: ansible_ssh_common_args: ", " is ignored"
+    assert found.proxy_jump == jump
+    assert [warning.removeprefix(prefix).split(suffix)[0] for warning in found.warnings] == unknown
 
 
 _OPTIONS: dict[str, tuple[str, str]] = {
@@ -183,7 +183,7 @@ _ALIASES = (
     st.dictionaries(st.sampled_from(_ALIASES.split()), st.sampled_from(["/one", "/two", "/three"]), max_size=6),
     st.dictionaries(st.sampled_from(["ansible_port", "ansible_ssh_port"]), st.sampled_from([22, "23", 24])),
 )
-def test_of_several_aliases_ansibles_choice_counts(texts: dict[str, str], ports: dict[str, Any]) -> None:
+def test_alias_precedence_is_ansibles(texts: dict[str, str], ports: dict[str, Any]) -> None:
     variables = {**texts, **ports}
     found = host_settings(Host("h", variables))
     for ours, (plugin, theirs) in _OPTIONS.items():

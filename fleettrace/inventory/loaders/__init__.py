@@ -1,1 +1,1 @@
-"""The forms in which an inventory comes, one module each. Each of them adds what it reads to a `Tree`."""
+"""The forms of an inventory, one module each. Each module adds what it reads to a `Tree`."""

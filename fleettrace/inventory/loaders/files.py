@@ -1,4 +1,4 @@
-"""An inventory file, and a directory of them, in the order in which Ansible reads them."""
+"""Read an inventory file, or a directory of them in Ansible's order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INI_SECTION = re.compile(r"^\[[^\[\],\"']+\]\s*(?:[#;].*)?$", re.M)
 
 
 def read_file(path: Path) -> str:
-    """The text of `path`. Raises `ConfigError` when it cannot be read."""
+    """Return the text of `path`. Raises `ConfigError` if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -36,7 +36,7 @@ def read_file(path: Path) -> str:
 
 
 def add_directory(tree: Tree, directory: Path) -> None:
-    """Add every inventory file in `directory` and below, by name, without what Ansible ignores too."""
+    """Add every inventory file in `directory` and below, sorted by name, except those that Ansible ignores."""
     try:
         paths = sorted(directory.iterdir(), key=lambda path: path.name)
     except OSError as error:
@@ -49,20 +49,18 @@ def add_directory(tree: Tree, directory: Path) -> None:
         elif path.suffix in YAML_SUFFIXES | _OTHER_FORMATS or is_executable(path):
             add_file(tree, path, may_be_empty=True)
         else:
-            tree.warnings.append(f"{path}: neither YAML nor JSON nor executable: passed over")
+            tree.warnings.append(f"{path}: ignored: neither YAML nor JSON nor executable")
 
 
 def add_file(tree: Tree, path: Path, *, may_be_empty: bool = False) -> None:
-    """Add one file: run it when it is executable, else read it as YAML or JSON. Raises `ConfigError`."""
+    """Add one file: run it if it is executable, else read it as YAML or JSON. Raises `ConfigError`."""
     if is_executable(path) and add_script(tree, path):
         return
     if path.suffix in _OTHER_FORMATS:
         raise _other_format(path, path.suffix[1:].upper())
     text = read_file(path)
     if text.startswith(VAULT_HEADER):
-        raise ConfigError(
-            "is encrypted by ansible-vault: give a decrypted inventory, or one without secrets", file=path
-        )
+        raise ConfigError("is encrypted by ansible-vault: use a decrypted inventory, or one without secrets", file=path)
     try:
         data = read_text(text, str(path))
     except ConfigError:

@@ -1,4 +1,4 @@
-"""What `ansible-inventory --list` and inventory scripts print: JSON with a list of hosts a group, and `_meta`."""
+"""Read what `ansible-inventory --list` and inventory scripts print: JSON with hosts by group, and `_meta`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _PARTS = ("hosts", "children", "vars")
 
 
 def is_listing(data: object) -> bool:
-    """Whether `data` is of this form rather than the YAML layout."""
+    """Return whether `data` has this form and not the YAML layout."""
     return isinstance(data, dict) and isinstance(data.get("_meta"), dict)
 
 
 def add_listing(tree: Tree, data: Any, origin: Origin, ask_host: Callable[[str], Any] | None = None) -> None:
-    """Add the groups and hosts of `data`; `ask_host` gives a host's variables where there is no `_meta`.
+    """Add the groups and hosts of `data`. `ask_host` returns a host's variables, for data without `_meta`.
 
-    Raises `ConfigError` naming the key that is wrong.
+    Raises `ConfigError`, which names the faulty key.
     """
     if not isinstance(data, dict):
         raise origin.error("expected the JSON object that `ansible-inventory --list` prints")
@@ -35,10 +35,10 @@ def add_listing(tree: Tree, data: Any, origin: Origin, ask_host: Callable[[str],
             _add_group(tree, name, content, origin.at(name), hosts)
     for host in hosts:
         values = hostvars.get(host, {}) if hostvars is not None else ask_host(host) if ask_host else {}
-        place = origin.at("_meta", "hostvars", host)
+        host_origin = origin.at("_meta", "hostvars", host)
         if not isinstance(values, dict):
-            raise place.error(f"the variables of the host {host!r} must be an object")
-        tree.add_host_layer(host, Layer(values, place))
+            raise host_origin.error(f"the variables of the host {host!r} must be an object")
+        tree.add_host_layer(host, Layer(values, host_origin))
 
 
 def _add_group(tree: Tree, name: str, content: Any, origin: Origin, seen: dict[str, None]) -> None:

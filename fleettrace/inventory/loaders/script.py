@@ -1,4 +1,4 @@
-"""An executable that prints what `ansible-inventory --list` prints when it is called with `--list`."""
+"""Run an inventory script, which prints with `--list` what `ansible-inventory --list` prints."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from fleettrace.inventory.yamlread import read_json
 __all__ = ["TIMEOUT_S", "add_script", "is_executable"]
 
 TIMEOUT_S = 300.0
-"""Seconds for one call. Scripts that ask a cloud for thousands of hosts take minutes."""
+"""Seconds for one call. Scripts that list thousands of hosts of a cloud take minutes."""
 
 
 def is_executable(path: Path) -> bool:
-    """Whether Ansible would run the file `path`."""
+    """Return whether Ansible would run the file `path`."""
     return path.is_file() and os.access(path, os.X_OK)
 
 
 def add_script(tree: Tree, path: Path) -> bool:
-    """Run `path` and add what it prints; False when it cannot be run because it is no program after all.
+    """Run `path` and add what it prints. Return False if it is not a program, in spite of its permissions.
 
-    Raises `ConfigError` when it fails, takes more than `TIMEOUT_S` seconds or prints something else.
+    Raises `ConfigError` if it fails, takes more than `TIMEOUT_S` seconds, or prints anything else.
     """
     printed = _run(path, "--list")
     if printed is None:
@@ -57,12 +57,12 @@ def _run(path: Path, *arguments: str) -> str | None:
     except subprocess.TimeoutExpired:
         raise ConfigError(f"{arguments[0]} took more than {TIMEOUT_S:.0f} seconds", file=path) from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{arguments[0]} printed something that is not UTF-8", file=path) from None
+        raise ConfigError(f"{arguments[0]} printed output that is not UTF-8", file=path) from None
     if done.returncode != 0:
-        raise ConfigError(f"{arguments[0]} ended with status {done.returncode}{_last_words(done.stderr)}", file=path)
+        raise ConfigError(f"{arguments[0]} ended with status {done.returncode}{_last_line(done.stderr)}", file=path)
     return done.stdout
 
 
-def _last_words(stderr: str) -> str:
+def _last_line(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return ": " + "".join(letter if letter.isprintable() else "?" for letter in lines[-1]) if lines else ""

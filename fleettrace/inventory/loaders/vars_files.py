@@ -1,7 +1,7 @@
-"""Variables in files of their own: `group_vars/` and `host_vars/` beside an inventory.
+"""Read the variable files in `group_vars/` and `host_vars/` beside an inventory.
 
-For a name `web` Ansible takes the first of `web` (a file, or a directory of files), `web.yml`, `web.yaml` and
-`web.json`. The two directories are listed once, so 10,000 hosts without files of their own cost nothing.
+For the name `web`, Ansible takes the first of `web` (a file, or a directory of files), `web.yml`, `web.yaml` and
+`web.json`. The two directories are listed once, so that 10,000 hosts without a file cost nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SUFFIX_ORDER = ("", ".yml", ".yaml", ".json")
 
 
 class VarsFiles:
-    """The variable files below one directory; `None` for an inventory that has no place on disk."""
+    """The variable files below one directory (None: the inventory is not a file)."""
 
     def __init__(self, directory: Path | None) -> None:
         self._group_dir = directory and directory / "group_vars"
@@ -32,21 +32,21 @@ class VarsFiles:
         self._warnings: list[str] = []
 
     def of_group(self, name: str) -> tuple[Layer, ...]:
-        """What the files of the group `name` say. Raises `ConfigError` naming the file."""
+        """Return the variables in the files of the group `name`. Raises `ConfigError`, which names the file."""
         if name not in self._groups:
             self._groups[name] = self._read(self._group_dir, self._group_names, name)
         return self._groups[name]
 
     def of_host(self, name: str) -> tuple[Layer, ...]:
-        """What the files of the host `name` say; to be asked once a host. Raises `ConfigError` naming the file."""
+        """Return the variables in the files of the host `name`. Call it once a host. Raises `ConfigError`."""
         return self._read(self._host_dir, self._host_names, name) if self._host_names else ()
 
     def every_layer(self) -> tuple[Layer, ...]:
-        """All that was read so far."""
+        """Return every layer that was read so far."""
         return tuple(self._all)
 
     def warnings(self) -> tuple[str, ...]:
-        """One line for each file that was passed over so far."""
+        """Return one line for each file that was ignored so far."""
         return tuple(self._warnings)
 
     def _read(self, directory: Path | None, names: frozenset[str], name: str) -> tuple[Layer, ...]:
@@ -64,7 +64,7 @@ class VarsFiles:
     def _layer(self, path: Path) -> Layer | None:
         text = read_file(path)
         if text.startswith(VAULT_HEADER):
-            self._warnings.append(f"{path}: encrypted by ansible-vault, so what it sets is not known here: passed over")
+            self._warnings.append(f"{path}: ignored: it is encrypted by ansible-vault, so its variables are not known")
             return None
         data = read_text(text, str(path))
         if not data:

@@ -130,7 +130,7 @@ def login(options: LoginOptions, sock: Any, keys: KeyRing, deadline: float) -> C
 
 def hang_up(connection: Connection) -> None:
     """Close a connection, in whatever state. Safe from another thread, and more than once."""
-    # Closing tells the peer, which fails in many ways where the peer is gone; none of them matters.
+    # Closing sends a message to the peer, which fails in many ways where the peer is gone; none of them matters.
     with contextlib.suppress(Exception):
         connection.client.close()
 

@@ -93,7 +93,7 @@ def arguments(target: Target, config: Path, control: Path) -> list[str]:
         # The forwardings and the command of a site's ssh_config are for interactive sessions.
         "ClearAllForwardings": "yes",
         "RemoteCommand": "none",
-        # Shows how far the login came. It is no option of the bastions, so that their lines can be told apart.
+        # Shows how far the login came. It is no option of the bastions, so that its lines are the host's.
         "LogLevel": "DEBUG1",
     }
     if target.password is not None:
