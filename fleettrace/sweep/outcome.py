@@ -112,7 +112,7 @@ def _verdict(planned: Planned, plan: ProbePlan, end: TraceEnd) -> tuple[Failure 
 
 
 def _incomplete(planned: Planned, plan: ProbePlan, end: TraceEnd) -> tuple[HostState, Failure] | None:
-    """Return the state and the reason of an instance whose counts lack something; None where they are complete."""
+    """Return the state and the reason of an instance with incomplete counts; None where they are complete."""
     pid = planned.instance.pid
     if end.overfull and plan.script is not None:
         message = (

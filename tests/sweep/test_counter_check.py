@@ -1,4 +1,4 @@
-"""A trace that saw much less, or more, than memcached counted or read in the window is not taken at its word."""
+"""Memcached's counters and reads refute a trace that saw much less, or more."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SERVER = Instance(PID, 1, NodeBinary("1:2", 3, None), b"", None, (), None)
 
 
 def sampled(rate: int | None, read: int | None = None) -> TraceEnd:
-    """A window from second 5 to 15, with a sample every second; `rate` requests and `read` bytes a second."""
+    """Return a window from second 5 to 15, with a sample every second; `rate` requests and `read` bytes a second."""
     samples: Sequence[Sample] = [
         Sample(
             PID,
