@@ -111,12 +111,12 @@ def code(end: TraceEnd, plan: ProbePlan, summary: Summary) -> str | None:
         (None, 10_000_000, "implausible-output"),
     ],
 )
-def test_excess_compares_look_ups_and_bytes(kind: str | None, requests: int, expected: str | None) -> None:
+def test_excess_compares_lookups_and_bytes(kind: str | None, requests: int, expected: str | None) -> None:
     assert code(sampled(PER_SECOND, READ), EXACT, counted(requests, kind)) == expected
 
 
 @pytest.mark.parametrize(("requests", "expected"), [(10_300, None), (20_000, None), (10_000_000, "implausible-output")])
-def test_excess_compares_look_ups_of_item_probes_only(requests: int, expected: str | None) -> None:
+def test_excess_compares_lookups_of_item_probes_only(requests: int, expected: str | None) -> None:
     assert code(sampled(PER_SECOND, READ), APPROXIMATE, counted(requests)) == expected
     assert code(sampled(PER_SECOND, READ), replace(EXACT, probe_kind=ProbeKind.COMMAND), counted(requests)) == expected
 
