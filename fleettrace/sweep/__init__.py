@@ -1,1 +1,1 @@
-"""Many hosts: who is traced when, what becomes of failures and interruptions, and the events that tell of it."""
+"""Sweep many hosts: waves, threads, retries, deadlines and cancellation, and the events that report on them."""

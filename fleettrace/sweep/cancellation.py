@@ -1,4 +1,4 @@
-"""Ending a sweep early without losing what it has: one switch that every host's work looks at."""
+"""End a sweep early without losing what it has collected."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Reason(StrEnum):
     TERMINATED = "terminated"
     DEADLINE = "deadline"
     ENOUGH = "enough"
-    """Somebody has seen what there was to see: traces that can say all they have end well, only sooner."""
+    """The user has seen enough (`top`, SIGUSR1): a trace that prints all it has is complete, only shorter."""
 
 
 class Cancellation:
-    """One for a sweep. Hosts register their connections, then their traces; all from many threads."""
+    """The cancellation of one sweep. Many threads register their connections here, then their traces."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,14 +38,14 @@ class Cancellation:
 
     @property
     def busy(self) -> bool:
-        """Whether any host is logged in to: only such a one can still have something to report."""
+        """Whether a login to any host is open: only such a host can still have something to report."""
         with self._lock:
             return bool(self._open)
 
     def request(self, reason: Reason) -> None:
-        """End the sweep: traces are stopped and print what they have, hosts that do not trace yet are let go.
+        """End the sweep: stop the running traces, which then print what they have, and close the other connections.
 
-        The first reason stays; asking again changes nothing.
+        Only the first request counts.
         """
         with self._lock:
             if self._reason is not None:
@@ -56,7 +56,7 @@ class Cancellation:
             _end(connection.close if trace is None else trace.stop)
 
     def give_up(self) -> None:
-        """Close every connection at once; bpftrace on the nodes is ended by its watchdog there."""
+        """Close every connection at once; on the nodes, the watchdog ends bpftrace."""
         with self._lock:
             connections = list(self._open)
         for connection in connections:
@@ -64,8 +64,10 @@ class Cancellation:
 
     @contextmanager
     def watch(self, connection: Connection, *, late: bool = False) -> Iterator[None]:
-        """While the host's work goes on, its connection is closed when the sweep ends. Work that is there to end a
-        trace may begin `late`, when the sweep ends already."""
+        """Register a connection while the block runs, and close it at the end or on a cancellation.
+
+        Raises `HostError` where the sweep is cancelled already, unless `late`: to collect a trace is still possible.
+        """
         with self._lock:
             self._open[connection] = None
         try:
@@ -78,26 +80,26 @@ class Cancellation:
                 del self._open[connection]
 
     def tracing(self, connection: Connection, trace: Execution) -> None:
-        """From now on the host's trace is stopped first, so that it prints what it has."""
+        """From now on, a cancellation stops this trace, which prints what it has, and does not close the connection."""
         with self._lock:
             self._open[connection] = trace
-            late = self._reason is not None
-        if late:
+            cancelled = self._reason is not None
+        if cancelled:
             _end(trace.stop)
 
     def check(self) -> None:
-        """Raises `HostError` when the sweep is to end: for between two steps of a host's work."""
+        """Raise `HostError` where the sweep is cancelled. Called between two steps of the work on a host."""
         if self._reason is not None:
             raise self.error()
 
     def error(self) -> HostError:
-        """What became of a host that was not traced when the sweep ended."""
+        """Return the error of a host that was not traced because of the cancellation."""
         if self._reason is Reason.DEADLINE:
-            return HostError(HostState.TIMEOUT, "deadline", "the run's deadline came before the trace was done")
+            return HostError(HostState.TIMEOUT, "deadline", "the deadline of the run passed before the trace was done")
         return HostError(HostState.INTERRUPTED, "interrupted", "the run was interrupted before the trace was done")
 
 
-def _end(way: Callable[[], None]) -> None:
-    """End one host's work. A connection that is broken already may fail at that, and must not save the next one."""
+def _end(action: Callable[[], None]) -> None:
+    """Stop or close one host. A broken connection may raise here, which must not protect the next host."""
     with suppress(Exception):
-        way()
+        action()

@@ -1,7 +1,8 @@
-"""`--log FILE`: every event of a run as a line of JSON, for who looks later at a run that nobody watched.
+"""`--log FILE`: write every event of a run as a line of JSON, so that an unattended run can be examined later.
 
-The file is appended to, with one write a line: runs that share it do not cut each other's lines, and it may be rotated
-between two runs. No key, no value and no secret is in it, so it may be kept where redacted reports are.
+Each line is appended with one write: runs that share the file do not cut each other's lines, and it may be rotated
+between two runs. No key, no value and no secret is in it, so it may be stored with redacted reports.
+An exception that is a fault of fleettrace is logged with its traceback, which shows the text of the exception.
 """
 
 from __future__ import annotations
@@ -35,27 +36,27 @@ from fleettrace.sweep.events import (
 
 __all__ = ["EventLog", "fields_of"]
 
-_FINE = (HostState.OK, HostState.NO_INSTANCES)
+_COMPLETE = (HostState.OK, HostState.NO_INSTANCES)
 
 
 class EventLog:
-    """A listener that writes. A file that cannot be written any more costs the sweep nothing: see `failed`."""
+    """A subscriber that writes the log. When the file cannot be written any more, the sweep goes on: see `failed`."""
 
     def __init__(self, path: Path, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """Open the file, or make it. Raises `ConfigError`."""
+        """Open the file, or create it. Raises `ConfigError`."""
         self._path = path
         self._now = now
         self._run = ""
         self.failed: str | None = None
-        """Why nothing more was written, None while all was."""
+        """Why the log is not complete, None while it is."""
         try:
             self._file = path.open("ab+", buffering=0)
-            self._end_a_cut_line()
+            self._end_last_line()
         except OSError as error:
             raise ConfigError(f"cannot write the log {path}: {error.strerror}") from None
 
-    def _end_a_cut_line(self) -> None:
-        """Where a full disk cut a line off, the next one is still a line of its own."""
+    def _end_last_line(self) -> None:
+        """End the last line, where a full disk cut it off."""
         if self._file.seekable() and self._file.seek(0, os.SEEK_END):
             self._file.seek(-1, os.SEEK_END)
             if self._file.read(1) != b"\n":
@@ -70,11 +71,11 @@ class EventLog:
         time = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line = json.dumps({"time": time, "run": self._run, "event": name, **fields}).encode("ascii") + b"\n"
         try:
-            whole = self._file.write(line) == len(line)
+            complete = self._file.write(line) == len(line)
         except OSError as error:
             self.failed = f"the log {self._path} is not complete: {error.strerror}"
         else:
-            self.failed = None if whole else f"the log {self._path} is not complete: is its disk full?"
+            self.failed = None if complete else f"the log {self._path} is not complete: is its disk full?"
 
     def __enter__(self) -> EventLog:
         return self
@@ -84,10 +85,10 @@ class EventLog:
 
 
 def fields_of(event: Event) -> tuple[str, Mapping[str, object]]:
-    """An event's name in the log (what it is about, and what happened to that) and what is said of it."""
+    """Return the name of an event in the log, as `subject.verb`, and its other fields."""
     match event:
-        case RunStarted(_, hosts, seconds):
-            return "run.started", {"hosts": hosts, "duration_s": seconds}
+        case RunStarted(_, hosts, duration_s):
+            return "run.started", {"hosts": hosts, "duration_s": duration_s}
         case StopRequested(reason):
             return "run.stopping", {"reason": str(reason)}
         case RunFinished(result):
@@ -99,16 +100,16 @@ def fields_of(event: Event) -> tuple[str, Mapping[str, object]]:
             return "wave.started", {"wave": wave, "waves": waves, "hosts": hosts}
         case WaveFinished(wave, waves, failed):
             return "wave.finished", {"wave": wave, "waves": waves, "failed": failed}
-        case WindowsStarted(hosts, spread_s, within_s, skew_s):
-            apart = {"spread_s": round(spread_s, 3), "within_s": round(within_s, 3), "skew_s": round(skew_s, 3)}
-            return "run.window", {"hosts": hosts, **apart}
+        case WindowsStarted(hosts, spread_s, accuracy_s, skew_s):
+            seconds = {"spread_s": round(spread_s, 3), "within_s": round(accuracy_s, 3), "skew_s": round(skew_s, 3)}
+            return "run.window", {"hosts": hosts, **seconds}
         case HostsSkipped(wave, hosts, reason):
             return "wave.failed", {"wave": wave, "skipped": hosts, "reason": reason}
         case _:
-            return _of_a_host(event)
+            return _host_fields(event)
 
 
-def _of_a_host(event: Event) -> tuple[str, Mapping[str, object]]:
+def _host_fields(event: Event) -> tuple[str, Mapping[str, object]]:
     match event:
         case HostStarted(host):
             return "host.started", {"host": host}
@@ -125,18 +126,18 @@ def _of_a_host(event: Event) -> tuple[str, Mapping[str, object]]:
             return "instance.started", {"host": host, "pid": pid}
         case InstanceFinished(host, result):
             window = None if result.window_s is None else round(result.window_s, 3)
-            about = {"host": host, "pid": result.pid, "state": result.state.value, "kind": result.probe.probe_kind}
+            identity = {"host": host, "pid": result.pid, "state": result.state.value, "kind": result.probe.probe_kind}
             counted = {"requests": result.requests, "absent": result.absent, "window_s": window}
-            return _ended("instance", result.state), about | counted | _error(result.error)
+            return _ended("instance", result.state), identity | counted | _error(result.error)
         case SliceArrived(host, slices):
             keys = sum(len(summary.keys) for summary in slices.values())
             requests = sum(summary.total for summary in slices.values())
             return "slice.finished", {"host": host, "instances": len(slices), "requests": requests, "keys": keys}
-    raise AssertionError(f"no words for {event!r}")
+    raise AssertionError(f"no log entry for {event!r}")
 
 
-def _ended(what: str, state: HostState) -> str:
-    return f"{what}.finished" if state in _FINE else f"{what}.failed"
+def _ended(subject: str, state: HostState) -> str:
+    return f"{subject}.finished" if state in _COMPLETE else f"{subject}.failed"
 
 
 def _error(failure: Failure | None) -> dict[str, object]:

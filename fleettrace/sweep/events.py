@@ -1,6 +1,6 @@
-"""What happens in a sweep, as typed events: displays, logs and live views subscribe, and the engine prints nothing.
+"""The events of a sweep, to which displays, logs and live views subscribe; the engine itself prints nothing.
 
-All events are delivered from one thread, in order for each host.
+One thread delivers all events, those of each host in order.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 
 
 class Phase(StrEnum):
-    """What a host is busy with."""
+    """What is being done on a host."""
 
     CONNECT = "connect"
     DISCOVER = "discover"
@@ -45,22 +45,22 @@ class Phase(StrEnum):
     ATTACH = "attach"
     TRACE = "trace"
     LEAVE = "leave"
-    """A trace is left on the host for its moment; nobody is logged in to it then."""
+    """A trace was left on the host for the agreed moment; no login is open until it is collected."""
     COLLECT = "collect"
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The sweep begins. `seconds` is the window asked for."""
+    """The sweep starts. `run` is its id, `duration_s` the window requested."""
 
     run: str
     hosts: int
-    seconds: float
+    duration_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class WaveStarted:
-    """A wave of hosts begins; waves count from 1."""
+    """A wave of hosts starts; waves count from 1."""
 
     wave: int
     waves: int
@@ -78,14 +78,14 @@ class WaveFinished:
 
 @dataclass(frozen=True, slots=True)
 class HostStarted:
-    """Work on a host begins."""
+    """Work on a host starts."""
 
     host: str
 
 
 @dataclass(frozen=True, slots=True)
 class HostProgressed:
-    """A host is in a new phase."""
+    """A host enters a phase."""
 
     host: str
     phase: Phase
@@ -93,7 +93,7 @@ class HostProgressed:
 
 @dataclass(frozen=True, slots=True)
 class HostRetried:
-    """A login failed in a way that may pass, and will be tried again in `pause_s` seconds. Attempts count from 1."""
+    """A login failed for a reason that may pass; the next attempt is in `pause_s` seconds. Attempts count from 1."""
 
     host: str
     attempt: int
@@ -103,7 +103,7 @@ class HostRetried:
 
 @dataclass(frozen=True, slots=True)
 class InstanceStarted:
-    """Requests of one memcached process are being counted."""
+    """Counting starts for one memcached instance."""
 
     host: str
     pid: int
@@ -111,7 +111,7 @@ class InstanceStarted:
 
 @dataclass(frozen=True, slots=True)
 class SliceArrived:
-    """A slice of a host, by instance; where the listeners are slow, several slices in one."""
+    """A slice of a host, by instance id; where the subscribers are slow, several slices merged into one."""
 
     host: str
     slices: Mapping[str, Summary]
@@ -119,7 +119,7 @@ class SliceArrived:
 
 @dataclass(frozen=True, slots=True)
 class InstanceFinished:
-    """What became of one memcached process; told before its host is done."""
+    """The result of one memcached instance; emitted before its host is done."""
 
     host: str
     result: InstanceResult
@@ -127,7 +127,7 @@ class InstanceFinished:
 
 @dataclass(frozen=True, slots=True)
 class HostFinished:
-    """A host is done, one way or the other. A listener that keeps the summaries keeps all of the fleet's data."""
+    """A host is done, complete or not. A subscriber that stores the summaries stores the data of the whole fleet."""
 
     host: str
     state: HostState
@@ -136,12 +136,12 @@ class HostFinished:
     """By instance id."""
     warnings: Sequence[Warn] = ()
     traceback: str = ""
-    """Of the exception that ended the work on the host, where nothing expects it."""
+    """The traceback of an unexpected exception that ended the work on the host, for the log and `-v`; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostsSkipped:
-    """Too many hosts failed: those that were not begun are left alone. Each is told of as a host that is done."""
+    """Too many hosts failed, so no further host is started. `HostFinished` follows for each skipped host."""
 
     wave: int
     hosts: int
@@ -150,20 +150,22 @@ class HostsSkipped:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """The sweep ends early: what is being traced is collected, the rest is left."""
+    """The sweep ends early: running traces print what they have, and the other hosts are not traced."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class WindowsStarted:
-    """Of a run with one window for all: how far apart it really began on this many hosts, in seconds, with `within_s`
-    that this is not known better than; and the largest difference between a host's clock and the controller's."""
+    """How far apart the windows of a run with `--detach` really started. Emitted at the end of the run."""
 
     hosts: int
     spread_s: float
-    within_s: float
+    """Seconds from the first start to the last one."""
+    accuracy_s: float
+    """How exactly `spread_s` is known."""
     skew_s: float
+    """The largest difference between a host's clock and the controller's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,20 +193,21 @@ Event = (
 )
 
 Subscriber = Callable[[Event], None]
+"""Is called with every event."""
 
 
 def ignore(_event: Event) -> None:
-    """The listener that hears nothing."""
+    """Ignore the event."""
 
 
-def broadcast(*listeners: Subscriber) -> Subscriber:
-    """One listener for several, in this order."""
-    heard = [subscriber for subscriber in listeners if subscriber is not ignore]
-    if not heard:
+def broadcast(*subscribers: Subscriber) -> Subscriber:
+    """Return one subscriber that passes each event to several, in this order."""
+    active = [subscriber for subscriber in subscribers if subscriber is not ignore]
+    if not active:
         return ignore
 
-    def tell(event: Event) -> None:
-        for subscriber in heard:
+    def deliver(event: Event) -> None:
+        for subscriber in active:
             subscriber(event)
 
-    return tell
+    return deliver

@@ -35,8 +35,8 @@ def login(task: HostTask) -> Connection:
 
 
 def run_on_host(context: TracerContext, task: HostTask, work: Work, *, bpftrace: bool) -> HostOutcome:
-    """Return the outcome of `work` on a host. `bpftrace` tells whether the work runs bpftrace, so that what hinders
-    bpftrace on the node is worth a warning."""
+    """Return the outcome of `work` on a host. With `bpftrace`, the work runs bpftrace, and what hinders it on the node
+    is worth a warning."""
     cancellation = context.cancellation
     try:
         cancellation.check()

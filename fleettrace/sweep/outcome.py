@@ -1,4 +1,4 @@
-"""What a host's work amounts to: the states of its instances, its own state, and its summaries. Pure."""
+"""Build the outcome of a host from its plans and its trace: states, failures, coverage, cost and summaries. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.binding import REFUSALS
 from fleettrace.node.planning import Planned
 from fleettrace.node.trace_end import TraceEnd
-from fleettrace.probes.model import ProbeKind
+from fleettrace.probes.model import ProbeKind, ProbePlan
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, Warn
-from fleettrace.sweep.blindness import blindness
 from fleettrace.sweep.cancellation import Reason
 from fleettrace.sweep.cost import costs_of, coverage_of, measured_verdict
-from fleettrace.sweep.excess import excess
+from fleettrace.sweep.counter_check import BLIND, blindness, excess
 from fleettrace.sweep.exclusion import DROPPED
 from fleettrace.sweep.settings import SweepSettings
 
@@ -25,7 +24,7 @@ __all__ = ["HostOutcome", "failed_outcome", "outcome_of_plan", "outcome_of_trace
 
 @dataclass(slots=True)
 class HostOutcome:
-    """What a host gave: its result, and the summaries of its instances, which go into the fleet's and are let go."""
+    """The outcome of an attempt at a host: its result, and the summaries of its instances."""
 
     result: HostResult
     summaries: dict[str, Summary] = field(default_factory=dict)
@@ -45,17 +44,17 @@ def failed_outcome(host: str, error: HostError) -> HostOutcome:
 
 
 def outcome_of_plan(host: str, planned: Sequence[Planned]) -> HostOutcome:
-    """The outcome where nothing was traced: because nobody asked for it, or because nothing can be."""
+    """Return the outcome of a host where nothing was traced, on request or because no instance can be."""
     instances = [_instance(each) for each in planned]
     state = _common_state(instances)
     return HostOutcome(HostResult(host, state, _common_failure(instances, state), instances))
 
 
 def outcome_of_trace(
-    host: str, planned: Sequence[Planned], end: TraceEnd, settings: SweepSettings, stopped: Reason | None
+    host: str, planned: Sequence[Planned], end: TraceEnd, settings: SweepSettings, cancelled: Reason | None
 ) -> HostOutcome:
-    """The outcome of a trace."""
-    cut = _cut(end, settings, stopped)
+    """Return the outcome of a trace."""
+    cut = _cut(end, settings, cancelled)
     instances: list[InstanceResult] = []
     summaries: dict[str, Summary] = {}
     warnings: list[Warn] = []
@@ -63,91 +62,97 @@ def outcome_of_trace(
     for each in planned:
         instance = _instance(each)
         instances.append(instance)
-        pid = each.instance.pid
         if each.plan is None:
             continue
-        if pid in end.refused:
-            instance.state, instance.error = HostState.TRACE_FAILED, end.refused[pid]
+        failure, warning = _verdict(each, each.plan, end)
+        if failure is not None:
+            instance.state, instance.error = HostState.TRACE_FAILED, failure
+            if failure.code == BLIND and _comparable(each):
+                instance.coverage = coverage_of(end, instance.pid, end.summaries[instance.pid].total)
             continue
-        if pid in end.implausible:
-            instance.state = HostState.TRACE_FAILED
-            instance.error = Failure(
-                "implausible-keys",
-                f"what the probe on {each.plan.verdict.symbol} of pid {pid} read were no memcached keys, so nothing is "
-                "reported of it: is the binary built in an unusual way? Try --probe command",
-            )
-            continue
-        # A successor on the same port counts what this process never got: what the trace saw of the process stays.
-        ended = pid not in end.alive
-        blind = None if ended else blindness(end, each.instance, each.plan, end.summaries[pid].total)
-        if blind is not None:
-            instance.state, instance.error = HostState.TRACE_FAILED, blind
-            instance.coverage = coverage_of(end, pid, end.summaries[pid].total) if _comparable(each) else None
-            continue
-        too_much = excess(end, each.instance, each.plan, end.summaries[pid])
-        if too_much is not None and too_much.absurd:
-            instance.state, instance.error = HostState.TRACE_FAILED, too_much.failure
-            continue
-        if too_much is not None:
-            doubted.add(pid)
-            warnings.append(Warn(too_much.failure.code, too_much.failure.message, host))
-        summary = summaries[each.instance.id] = end.summaries[pid]
-        instance.window_s = end.window_s
-        instance.requests = summary.total
-        instance.absent = summary.absent
-        if cut is not None:
-            instance.state, instance.error = cut
-        elif end.overfull and each.plan.script is not None:
-            instance.state = HostState.PARTIAL
-            instance.error = Failure(
-                "map-full",
-                f"the map @{each.plan.script.counts} of {each.plan.script.name} was full, so keys that came late are "
-                "missing: count fewer keys in it, or trace for a shorter time",
-            )
-        elif pid in end.undecided:
-            instance.state = HostState.PARTIAL
-            instance.error = Failure(
-                "kinds-unknown",
-                f"of more than a tenth of the requests of pid {pid} the binary does not show the kind (--ops), so they "
-                "are in no count: trace all kinds, or use --probe command",
-            )
-        elif ended:
-            instance.state = HostState.PARTIAL
-            instance.error = Failure(
-                "memcached-ended",
-                f"memcached (pid {pid}) ended during the trace; what it served before is counted, what a "
-                "successor served is not",
-            )
-    _bill(instances, end, comparable={each.instance.pid for each in planned if _comparable(each)} - doubted)
+        if warning is not None:
+            doubted.add(instance.pid)
+            warnings.append(Warn(warning.code, warning.message, host))
+        summary = summaries[each.instance.id] = end.summaries[instance.pid]
+        instance.window_s, instance.requests, instance.absent = end.window_s, summary.total, summary.absent
+        incomplete = cut or _incomplete(each, each.plan, end)
+        if incomplete is not None:
+            instance.state, instance.error = incomplete
+    comparable = {each.instance.pid for each in planned if _comparable(each)}
+    _add_cost(instances, end, comparable=comparable - doubted)
     for instance in instances:
         if instance.pid in doubted:
             instance.probe = replace(instance.probe, exact=False)
     state = _common_state(instances)
     result = HostResult(host, state, _common_failure(instances, state), instances)
-    whole = _whole(list(summaries.values()))
-    result.top = hottest(whole, settings.top_per_host)
-    result.timeline = list(whole.timeline)
+    total = _sum(list(summaries.values()))
+    result.top = hottest(total, settings.top_per_host)
+    result.timeline = list(total.timeline)
     return HostOutcome(result, summaries, warnings)
 
 
-def _whole(summaries: Sequence[Summary]) -> Summary:
-    """Their sum: of a single one, itself."""
+def _verdict(planned: Planned, plan: ProbePlan, end: TraceEnd) -> tuple[Failure | None, Failure | None]:
+    """Return why the counts of an instance are not reported, and why they are reported but not exact."""
+    pid = planned.instance.pid
+    if pid in end.refused:
+        return end.refused[pid], None
+    if pid in end.implausible:
+        message = (
+            f"the probe on {plan.verdict.symbol} of pid {pid} read data that are not memcached keys, so the report has "
+            "no counts of it; try --probe command, for the binary may be built in an unusual way"
+        )
+        return Failure("implausible-keys", message), None
+    # A process that has ended is not compared: a successor on its port counts requests that it never got.
+    if pid in end.alive and (blind := blindness(end, planned.instance, plan, end.summaries[pid].total)):
+        return blind, None
+    too_much = excess(end, planned.instance, plan, end.summaries[pid])
+    if too_much is None:
+        return None, None
+    return (too_much.failure, None) if too_much.absurd else (None, too_much.failure)
+
+
+def _incomplete(planned: Planned, plan: ProbePlan, end: TraceEnd) -> tuple[HostState, Failure] | None:
+    """Return the state and the reason of an instance with incomplete counts; None where they are complete."""
+    pid = planned.instance.pid
+    if end.overfull and plan.script is not None:
+        message = (
+            f"the map @{plan.script.counts} of {plan.script.name} was full, so keys that came late are missing; count "
+            "fewer keys in it, or trace for a shorter time"
+        )
+        return HostState.PARTIAL, Failure("map-full", message)
+    if pid in end.undecided:
+        message = (
+            f"the binary of pid {pid} does not show the kind (--ops) of more than a tenth of its requests, so no count "
+            "includes them; trace all kinds, or use --probe command"
+        )
+        return HostState.PARTIAL, Failure("kinds-unknown", message)
+    if pid not in end.alive:
+        message = (
+            f"memcached (pid {pid}) ended during the trace: the report counts its requests until then, and none of a "
+            "successor"
+        )
+        return HostState.PARTIAL, Failure("memcached-ended", message)
+    return None
+
+
+def _sum(summaries: Sequence[Summary]) -> Summary:
+    """Return the sum of the summaries: the only one itself, which saves a copy."""
     if len(summaries) == 1:
         return summaries[0]
-    whole = Summary()
+    total = Summary()
     for summary in summaries:
-        whole.add(summary)
-    return whole
+        total.add(summary)
+    return total
 
 
 def _comparable(planned: Planned) -> bool:
-    """Whether what was traced is what memcached counts: every request."""
+    """Return whether the trace counts what memcached counts: every request."""
     plan = planned.plan
     return plan is not None and plan.ops is None and plan.script is None and not planned.instance.proxy
 
 
-def _bill(instances: Sequence[InstanceResult], end: TraceEnd, comparable: Set[int]) -> None:
-    """What each instance's trace saw of its traffic, and cost it."""
+def _add_cost(instances: Sequence[InstanceResult], end: TraceEnd, comparable: Set[int]) -> None:
+    """Add what the trace of each instance saw of its traffic, and what it cost."""
     traced = {each.pid: each.requests for each in instances if each.requests is not None}
     coverage = {pid: coverage_of(end, pid, requests) for pid, requests in traced.items()}
     costs = costs_of(end, traced, coverage)
@@ -159,22 +164,22 @@ def _bill(instances: Sequence[InstanceResult], end: TraceEnd, comparable: Set[in
             if each.coverage is None and each.cost is not None:
                 each.cost = replace(each.cost, during_us=None)
             each.coverage = None
-        # A program of the user's own is not paid by the request, and `watch` has no probe.
+        # The cost of a user's program is not per request, and `watch` has no probe.
         if each.probe.probe_kind in (ProbeKind.ITEM, ProbeKind.USDT, ProbeKind.COMMAND):
             each.probe = measured_verdict(each.probe, each.cost)
 
 
-def _cut(end: TraceEnd, settings: SweepSettings, stopped: Reason | None) -> tuple[HostState, Failure] | None:
-    """The state and the reason of every instance when the trace did not reach its end."""
-    if end.whole or (stopped is Reason.ENOUGH and not end.broken):
+def _cut(end: TraceEnd, settings: SweepSettings, cancelled: Reason | None) -> tuple[HostState, Failure] | None:
+    """Return the state and the reason of every instance where the trace did not reach its end."""
+    if end.whole or (cancelled is Reason.ENOUGH and not end.broken):
         return None
     seen = f"{end.window_s:.1f} s of {settings.duration_s:g} s"
-    if stopped is Reason.DEADLINE:
-        return HostState.TIMEOUT, Failure("deadline", f"the run's deadline cut the trace off after {seen}")
-    if stopped is not None:
+    if cancelled is Reason.DEADLINE:
+        return HostState.TIMEOUT, Failure("deadline", f"the deadline of the run ended the trace after {seen}")
+    if cancelled is not None:
         return HostState.INTERRUPTED, Failure("interrupted", f"the trace was interrupted after {seen}")
-    words = f": {end.words}" if end.words else ""
-    return HostState.PARTIAL, Failure("trace-cut", f"the trace ended after {seen}{words}")
+    stderr = f": {end.words}" if end.words else ""
+    return HostState.PARTIAL, Failure("trace-cut", f"the trace ended after {seen}{stderr}")
 
 
 def _instance(planned: Planned) -> InstanceResult:
@@ -203,13 +208,13 @@ def _planned_state(failure: Failure | None) -> HostState:
 
 
 def _common_state(instances: Sequence[InstanceResult]) -> HostState:
-    """The host's state: its instances' where they agree, else `partial`."""
+    """Return the state of the host: that of its instances where they agree, else `partial`."""
     states = {instance.state for instance in instances}
     return states.pop() if len(states) == 1 else HostState.PARTIAL
 
 
 def _common_failure(instances: Sequence[InstanceResult], state: HostState) -> Failure | None:
-    """Why the host is not `ok`: its instances' reasons, each once."""
+    """Return why the host is not `ok`: the reasons of its instances, each once."""
     if state is HostState.OK:
         return None
     failures = list(dict.fromkeys(instance.error for instance in instances if instance.error is not None))

@@ -1,7 +1,7 @@
-"""Which failed logins are worth another try, and when.
+"""Decide which failed logins are retried, and when.
 
-Only a login is ever tried again, and only where what failed can be over in a second: nothing was started on the host
-then. What a host decided about us (its key, our login, sudo) stays decided, and trying again may lock an account.
+Only a login is retried, since nothing was started on the host yet, and only after a failure that may pass within a
+second. A host's decision (its key, the login, sudo) does not change, and a retry may lock the account.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from fleettrace.errors import HostError, HostState
 
 __all__ = ["pause_s", "retryable"]
 
-_CURABLE = frozenset(
+_TRANSIENT = frozenset(
     {
-        # Nobody listens, or the link was reset: sshd or a load balancer that is being restarted.
+        # No process listens, or the connection was reset: sshd or a load balancer is restarting.
         "connection-refused",
         "connect-failed",
-        # sshd drops connections while too many are not yet logged in (MaxStartups of sshd_config(5)).
+        # sshd drops connections while too many are not logged in yet (MaxStartups in sshd_config(5)).
         "banner-closed",
         "banner-timeout",
         "kex-timeout",
         "connection-lost",
         "dns-timeout",
-        # Of a connection that several hosts share.
+        # A connection that several hosts share.
         "lost",
     }
 )
@@ -32,13 +32,14 @@ _SHORTEST_S, _LONGEST_S = 0.25, 2.0
 
 
 def retryable(error: HostError) -> bool:
-    """Whether a login that failed so may succeed if tried again. A bastion's failures count like a host's own."""
-    return error.state is HostState.UNREACHABLE and error.code.removeprefix("bastion-") in _CURABLE
+    """Return whether a login that failed this way may succeed on a retry. A bastion's failures count like a host's."""
+    return error.state is HostState.UNREACHABLE and error.code.removeprefix("bastion-") in _TRANSIENT
 
 
 def pause_s(attempt: int, uniform: Callable[[float, float], float] = random.uniform) -> float:
-    """Seconds to wait after failed attempt `attempt` (from 1).
+    """Return the seconds to wait after failed attempt `attempt` (from 1).
 
-    Drawn at random and doubled each time: a thousand hosts behind the same full door must not come back together.
+    The time is random, and doubles with each attempt: a thousand hosts behind one busy bastion must not all come back
+    at the same moment.
     """
     return uniform(_SHORTEST_S, _LONGEST_S) * 2.0 ** (attempt - 1)

@@ -122,7 +122,7 @@ def test_a_killed_controller_s_traces_end_and_are_collected_or_remove_themselves
     assert not kept.exists()
     refused = run("run", *on_lab(lab, "--hosts", "plain", *options, "--save", str(kept)))
     assert refused.status == 2
-    assert "traces of an earlier run are written down there: collect them with --resume" in refused.err
+    assert "collect them with --resume" in refused.err
     wait_for_window(kept)
     truth = send(lab, "plain", "two")
     again = ["run", *on_lab(lab, "--top", "10000", "--output", "json", "-v", "--resume")]

@@ -45,7 +45,7 @@ def test_requests_are_counted_where_the_proxy_reads_them(proxy: Served) -> None:
     assert (host["state"], host["requests"], done.status) == ("ok", truth.total("here"), 0)
     assert keys_of(done.report["keys"]) == truth.by_key()
     probe = host["instances"][0]["probe"]
-    assert (probe["rung"], probe["exact"]) == ("syscall", False)
+    assert (probe["kind"], probe["exact"]) == ("syscall", False)
     assert "proxy mode" in probe["why"]
 
 

@@ -84,7 +84,7 @@ def test_kinds_are_null_where_only_a_program_without_them_loads(memcached: Serve
 
 def test_the_next_probe_kind_counts_where_none_of_a_kind_loads(memcached: Served, tmp_path: Path) -> None:
     done, _ = under(memcached, tmp_path, "fleettrace_point").trace(REQUESTS, seconds=5, at_once=1)
-    assert probe(done)["rung"] == "syscall"
+    assert probe(done)["kind"] == "syscall"
     assert keys_of(done.report["keys"])[ABSENT] == 23
     assert "program-refused" in codes(done)
 
@@ -118,7 +118,7 @@ def test_check_shows_the_plan_that_loads(
     with Command(["check", "-i", str(node.inventory), "--misses", "--output", "json"]) as command:
         done = command.finish()
     assert done.status == 0
-    assert probe(done)["rung"] == probe_kind
+    assert probe(done)["kind"] == probe_kind
     assert expected in str(probe(done)["why"])
     assert "loads it from bpftrace" in str(probe(done)["why"])
 

@@ -46,7 +46,7 @@ def test_value_sizes(memcached: Served) -> None:
     rows = {row["key"].encode(): (row["requests"], row["value_bytes"]) for row in done.report["keys"]}
     assert rows == {b"a": (23 + 7, 23 * 1000 + 7 * 2), b"b in": (23, 23), LONG: (7, 7 * 17)}
     [instance] = done.host("here")["instances"]
-    assert (instance["probe"]["rung"], instance["state"]) == ("script", "ok")
+    assert (instance["probe"]["kind"], instance["state"]) == ("script", "ok")
     assert instance["probe"]["why"] == "the program value-sizes.bt"
     assert instance["coverage"] is None
 

@@ -41,7 +41,7 @@ def test_it_counts_lookups_where_there_is_no_bpftrace(memcached: Served) -> None
     done, truth = memcached.trace(traffic(), "--probe", "watch")
     assert keys_of(done.report["keys"]) == truth.by_key()
     [instance] = done.host("here")["instances"]
-    assert (instance["state"], instance["pid"], instance["probe"]["rung"]) == ("ok", memcached.pid, "watch")
+    assert (instance["state"], instance["pid"], instance["probe"]["kind"]) == ("ok", memcached.pid, "watch")
     assert instance["probe"]["exact"] is False
     assert 2.9 < instance["window_s"] < 5
     # On a machine that is busy with other tests memcached may answer too late for its counters to say when.

@@ -1,4 +1,4 @@
-"""Hosts that exist in memory only: for who is swept when, where no kernel has a say."""
+"""Hosts in memory, to test the engine where no kernel matters."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ EMPTY_NODE = b"".join(
         (b"end", b"0"),
     )
 )
-"""What the look around says of a node without memcached."""
+"""What discovery reports of a node without memcached."""
 
 
 class FakeExecution:
-    """A script that prints its node's report when it is let go."""
+    """A script that prints its node's report at its end."""
 
     def __init__(self, transport: FakeTransport, name: str) -> None:
         self._transport = transport
@@ -76,7 +76,7 @@ class FakeExecution:
 
 
 class FakeConnection:
-    """A connection that notes when it is closed; a script that waits then fails."""
+    """A connection that records its end; a waiting script then fails."""
 
     def __init__(self, transport: FakeTransport, name: str) -> None:
         self._transport = transport
@@ -95,18 +95,18 @@ class FakeConnection:
 
 @dataclass
 class FakeTransport:
-    """Hosts that answer at once, but for those that are held."""
+    """Hosts that answer at once, unless `held`."""
 
     refused: dict[str, HostError] = field(default_factory=dict)
-    """Hosts that cannot be logged in to, and why."""
+    """Hosts that refuse the login, and the error."""
     lets_in_after: dict[str, int] = field(default_factory=dict)
-    """How many logins such a host refuses before it takes one."""
+    """How many logins such a host refuses before it accepts one."""
     breaks: dict[str, HostError] = field(default_factory=dict)
-    """Hosts whose scripts end in this."""
+    """Hosts with scripts that raise this."""
     stuck_logins: frozenset[str] = frozenset()
-    """Hosts whose login never ends."""
+    """Hosts with a login that never ends."""
     held: frozenset[str] = frozenset()
-    """Hosts whose scripts do not end until the connection is closed."""
+    """Hosts with scripts that end only when the connection is closed."""
     slow_s: float = 0.0
     """Seconds that every script takes."""
     reports: dict[str, bytes] = field(default_factory=dict)
@@ -154,8 +154,8 @@ class FakeTransport:
             time.sleep(0.005)
 
 
-def sweep_of(transport: FakeTransport, names: list[str], settings: SweepSettings, heard: list[Event]) -> Sweep:
-    """A sweep of these hosts, whose events go to `heard`."""
+def sweep_of(transport: FakeTransport, names: list[str], settings: SweepSettings, events: list[Event]) -> Sweep:
+    """Return a sweep of these hosts that appends its events to `events`."""
     tasks = [HostTask(name, Target(name), transport) for name in names]
     info = RunInfo("run-1", datetime.now(UTC), "all", settings.duration_s, "0")
-    return Sweep(tasks, settings, info, BinaryCatalog(None), heard.append)
+    return Sweep(tasks, settings, info, BinaryCatalog(None), events.append)

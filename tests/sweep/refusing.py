@@ -1,6 +1,6 @@
-"""A bpftrace that really refuses some programs: those with a certain word get more strings than the stack has room for.
+"""A bpftrace that really refuses some programs: it adds more strings to them than fit on the stack.
 
-It stands for the verifiers of other kernels, which tests/machines asks themselves.
+It stands for the verifiers of other kernels, which `tests/machines` tests for real.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ os.execvp("bpftrace", ["bpftrace", *words])
 """
 
 
-def refusing(folder: Path, pattern: str) -> str:
-    """Return the path of a bpftrace that takes no program in which the regular expression `pattern` is found."""
-    path = folder / "refusing-bpftrace"
+def refusing(directory: Path, pattern: str) -> str:
+    """Return the path of a bpftrace that loads no program in which the regular expression `pattern` is found."""
+    path = directory / "refusing-bpftrace"
     path.write_text(_SCRIPT.format(pattern=pattern))
     path.chmod(0o755)
     return str(path)

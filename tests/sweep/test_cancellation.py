@@ -1,4 +1,4 @@
-"""One switch ends everything: traces are asked to print, whatever does not trace is let go."""
+"""A cancellation stops the traces, which then print what they have, and closes all other connections."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fleettrace.sweep.cancellation import Cancellation, Reason
 from tests.sweep.fakes import FakeConnection, FakeExecution, FakeTransport
 
 
-def test_a_stop_stops_traces_and_closes_other_connections() -> None:
+def test_request_stops_traces_and_closes_other_connections() -> None:
     transport, cancellation = FakeTransport(), Cancellation()
-    tracing, looking = FakeConnection(transport, "tracing"), FakeConnection(transport, "looking")
-    with cancellation.watch(tracing), cancellation.watch(looking):
+    tracing, discovering = FakeConnection(transport, "tracing"), FakeConnection(transport, "looking")
+    with cancellation.watch(tracing), cancellation.watch(discovering):
         cancellation.tracing(tracing, FakeExecution(transport, "tracing"))
         cancellation.request(Reason.INTERRUPTED)
         assert transport.log == [("tracing", "stopped"), ("looking", "closed")]
@@ -20,7 +20,7 @@ def test_a_stop_stops_traces_and_closes_other_connections() -> None:
         assert ("tracing", "closed") in transport.log
 
 
-def test_a_trace_that_starts_after_the_stop_is_stopped_too() -> None:
+def test_trace_started_after_the_request_is_stopped() -> None:
     transport, cancellation = FakeTransport(), Cancellation()
     connection = FakeConnection(transport, "late")
     with cancellation.watch(connection):
@@ -29,16 +29,16 @@ def test_a_trace_that_starts_after_the_stop_is_stopped_too() -> None:
     assert ("late", "stopped") in transport.log
 
 
-def test_a_login_that_ends_after_the_stop_is_closed_at_once() -> None:
+def test_login_after_the_request_is_closed() -> None:
     transport, cancellation = FakeTransport(), Cancellation()
     cancellation.request(Reason.DEADLINE)
     with pytest.raises(HostError) as caught, cancellation.watch(FakeConnection(transport, "late")):
-        raise AssertionError("it must not get this far")
+        raise AssertionError("the block must not run")
     assert caught.value.state is HostState.TIMEOUT
     assert transport.log == [("late", "closed")]
 
 
-def test_whoever_is_logged_in_keeps_it_busy() -> None:
+def test_open_login_makes_the_cancellation_busy() -> None:
     cancellation = Cancellation()
     assert not cancellation.busy
     with cancellation.watch(FakeConnection(FakeTransport(), "a")):
@@ -46,13 +46,13 @@ def test_whoever_is_logged_in_keeps_it_busy() -> None:
     assert not cancellation.busy
 
 
-def test_a_broken_connection_does_not_save_the_next_one() -> None:
+def test_broken_connection_does_not_protect_the_next() -> None:
     class Broken(FakeConnection):
         def close(self) -> None:
             raise EOFError
 
     transport, cancellation = FakeTransport(), Cancellation()
-    with cancellation.watch(Broken(transport, "broken")), cancellation.watch(FakeConnection(transport, "sound")):
+    with cancellation.watch(Broken(transport, "broken")), cancellation.watch(FakeConnection(transport, "working")):
         cancellation.request(Reason.DEADLINE)
         cancellation.give_up()
-        assert transport.log == [("sound", "closed")] * 2
+        assert transport.log == [("working", "closed")] * 2

@@ -17,12 +17,12 @@ def found(*processes: tuple[int, int], boot: str = "b1", namespace: str = "pid:[
 
 
 def claimed(claims: Claims, host: str, discovery: Discovery) -> tuple[list[int], int]:
-    """The processes that are left to the host, and the number of its warnings."""
+    """Return the processes that the host may trace, and the number of its warnings."""
     own, warnings = claims.first(host, discovery, lambda _: True)
     return [instance.pid for instance in own.instances], len(warnings)
 
 
-def test_the_second_name_of_a_process_gets_a_warning() -> None:
+def test_second_name_of_a_process_gets_a_warning() -> None:
     claims = Claims()
     assert claimed(claims, "a", found((1, 5), (2, 5))) == ([1, 2], 0)
     assert claimed(claims, "b", found((2, 5), (3, 5))) == ([3], 1)
@@ -37,13 +37,13 @@ def test_other_boots_namespaces_and_starts_are_other_processes() -> None:
     assert claimed(claims, "d", found((1, 6))) == ([1], 0)
 
 
-def test_nodes_that_do_not_tell_their_boot_are_different_ones() -> None:
+def test_nodes_without_a_boot_id_are_never_equal() -> None:
     claims = Claims()
     assert claimed(claims, "a", found((1, 5), boot="")) == ([1], 0)
     assert claimed(claims, "b", found((1, 5), boot="")) == ([1], 0)
 
 
-def test_what_is_not_selected_is_not_claimed() -> None:
+def test_unselected_processes_are_not_claimed() -> None:
     claims = Claims()
     claims.first("a", found((1, 5), (2, 5)), lambda instance: instance.pid == 1)
     assert claimed(claims, "b", found((1, 5), (2, 5))) == ([2], 1)

@@ -1,4 +1,4 @@
-"""A memcached that cannot be asked how busy it is, and a probe that no model predicts the cost of."""
+"""An instance that does not report its counters, and a probe with a cost that no model predicts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.lab
 
 @contextmanager
 def under_load(path: Path) -> Iterator[int]:
-    """A memcached at a unix socket, asked for one key again and again; its pid."""
+    """Run memcached on a unix socket, request one key again and again, and yield the pid."""
     process = subprocess.Popen([str(DEBIAN), "-u", "root", "-s", str(path)], stderr=subprocess.DEVNULL)
     over = threading.Event()
 
@@ -61,7 +61,7 @@ def sweep(pid: int, settings: SweepSettings) -> RunResult:
     return Sweep([task], settings, info, BinaryCatalog(None)).run()
 
 
-def test_it_is_traced_for_as_long_as_a_trace_of_a_second_says_is_affordable(tmp_path: Path) -> None:
+def test_short_trace_bounds_a_silent_instance(tmp_path: Path) -> None:
     with under_load(tmp_path / "socket") as pid:
         result = sweep(pid, SweepSettings(duration_s=60, max_cost=0.0001))
     [host] = result.hosts
@@ -88,7 +88,7 @@ def ask_in_batches(port: int, over: threading.Event) -> None:
 
 @pytest.fixture
 def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A memcached under load, as on a machine that the model of costs does not know; its pid."""
+    """Run memcached under load, as on a machine that the cost model does not know, and yield the pid."""
     monkeypatch.setattr("fleettrace.probes.selection.predicted_microseconds", lambda _machine, _cost: None)
     with memcached(DEBIAN) as (pid, connect):
         over = threading.Event()
@@ -117,7 +117,7 @@ def stepped(point: ProbedFunction, *, returns: bool = False) -> Instruction:
 
 
 @pytest.mark.parametrize(("where", "least_us", "most_us"), [(None, 0.3, 60), (stepped, 3, 200)])
-def test_a_cost_that_no_model_predicts_is_measured_and_bounds_the_window(
+def test_unpredicted_cost_is_measured_and_bounds_the_window(
     busy: int, monkeypatch: pytest.MonkeyPatch, where: object, least_us: float, most_us: float
 ) -> None:
     if where is not None:
@@ -140,7 +140,7 @@ def test_a_cost_that_no_model_predicts_is_measured_and_bounds_the_window(
     assert "measured at run time" in instance.probe.why
 
 
-def test_a_cost_that_is_allowed_leaves_the_window_alone(busy: int) -> None:
+def test_allowed_cost_keeps_the_window(busy: int) -> None:
     result = sweep(busy, SweepSettings(duration_s=3, max_cost=64))
     [instance] = result.hosts[0].instances
     assert instance.window_s == pytest.approx(3, abs=0.3)
@@ -149,10 +149,8 @@ def test_a_cost_that_is_allowed_leaves_the_window_alone(busy: int) -> None:
     assert (instance.probe.cost is None) is (instance.cost.before_us is None)
 
 
-def test_a_cost_that_could_not_be_measured_either_is_taken_to_be_the_worst(
-    busy: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Too few samples in the first second, as on a machine that has no time for them."""
+def test_cost_that_cannot_be_measured_is_the_worst(busy: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a busy machine, which takes too few samples in the first second."""
     monkeypatch.setattr("fleettrace.sweep.trace_bounds.most_us", lambda _cost: None)
     result = sweep(busy, SweepSettings(duration_s=20, max_cost=0.005))
     [instance] = result.hosts[0].instances

@@ -1,4 +1,4 @@
-"""Traces that were left are written down so that another controller can read what they print, and no other user."""
+"""Another controller can read the file of a detached run, and no other user can."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def written(path: Path) -> DetachedRunFile:
     return file
 
 
-def test_what_was_left_comes_back_as_it_was(path: Path) -> None:
+def test_written_run_reads_back_equal(path: Path) -> None:
     file = written(path)
     file.write_left(TRACE)
     file.write_left(replace(TRACE, host="two"))
@@ -82,7 +82,7 @@ def test_what_was_left_comes_back_as_it_was(path: Path) -> None:
     assert path.exists()
 
 
-def test_it_goes_with_the_last_trace_that_is_collected(path: Path) -> None:
+def test_last_collected_trace_removes_the_file(path: Path) -> None:
     file = written(path)
     file.write_left(TRACE)
     file.write_collected("plain")
@@ -90,7 +90,7 @@ def test_it_goes_with_the_last_trace_that_is_collected(path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_line_that_was_cut_off_counts_for_nothing_and_the_next_one_stands_alone(path: Path) -> None:
+def test_truncated_line_is_skipped(path: Path) -> None:
     file = written(path)
     file.write_left(TRACE)
     file.write_left(replace(TRACE, host="two"))
@@ -106,7 +106,7 @@ def test_a_line_that_was_cut_off_counts_for_nothing_and_the_next_one_stands_alon
     assert not path.exists()
 
 
-def test_traces_that_nobody_has_collected_are_not_written_over(path: Path) -> None:
+def test_file_with_pending_traces_is_not_overwritten(path: Path) -> None:
     written(path).write_left(TRACE)
     with pytest.raises(ConfigError, match="collect them with --resume"):
         DetachedRunFile(path)
@@ -114,14 +114,14 @@ def test_traces_that_nobody_has_collected_are_not_written_over(path: Path) -> No
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"null\n", b'{"schema": "another"}', b"\xff\n", b"x\ny\n"])
-def test_another_file_is_told_from_one(path: Path, content: bytes) -> None:
+def test_reader_rejects_other_files(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"run\.left: not a list of traces"):
         read_detached_run(path)
 
 
 def with_change(document: Any, names: tuple[str | int, ...], value: object) -> Any:
-    """The document with another value at one place."""
+    """Return the document with another value at one place."""
     changed = json.loads(json.dumps(document))
     inner = changed
     for name in names[:-1]:
@@ -144,12 +144,12 @@ def with_change(document: Any, names: tuple[str | int, ...], value: object) -> A
         (("planned",), 5),
     ],
 )
-def test_a_value_of_another_kind_is_not_taken(names: tuple[str | int, ...], value: object) -> None:
+def test_decode_rejects_values_of_other_types(names: tuple[str | int, ...], value: object) -> None:
     with pytest.raises((ValueError, KeyError, TypeError)):
         decode(DetachedTrace, with_change(encode(TRACE), names, value))
 
 
-def test_a_full_disk_is_said_and_costs_nothing_else() -> None:
+def test_full_disk_is_recorded_and_raises_nothing() -> None:
     file = DetachedRunFile(Path("/dev/full"), DetachedRun(INFO, (), {"x": TRACE}))
     file.write_left(TRACE)
     assert file.failed == "/dev/full is not complete: No space left on device"

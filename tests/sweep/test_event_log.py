@@ -1,4 +1,4 @@
-"""The log has a line of JSON for every event, and neither a key nor half a line."""
+"""The log has a line of JSON for every event, no key, and no truncated line of its own."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def lines(path: Path) -> list[Any]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_every_kind_of_event_has_its_name() -> None:
+def test_every_event_type_has_a_name() -> None:
     assert {type(event) for event, _ in EVERY_EVENT} == set(get_args(Event))
     assert [fields_of(event)[0] for event, _ in EVERY_EVENT] == [name for _, name in EVERY_EVENT]
 
 
-def test_a_line_says_when_and_of_which_run_and_names_no_key(tmp_path: Path) -> None:
+def test_line_has_time_and_run_and_no_key(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with EventLog(path, lambda: NOON) as log:
         for event, _ in EVERY_EVENT:
@@ -86,7 +86,7 @@ def test_a_line_says_when_and_of_which_run_and_names_no_key(tmp_path: Path) -> N
     assert (done["pid"], done["kind"], done["requests"], done["window_s"]) == (7, "item", 5, 9.988)
 
 
-def test_runs_are_appended_and_a_line_that_was_cut_off_stays_alone(tmp_path: Path) -> None:
+def test_log_appends_after_a_truncated_line(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b'{"event": "run.fin')
     for _ in range(2):
@@ -96,7 +96,7 @@ def test_runs_are_appended_and_a_line_that_was_cut_off_stays_alone(tmp_path: Pat
     assert [json.loads(line)["event"] for line in path.read_text().splitlines()[1:]] == ["run.started"] * 2
 
 
-def test_what_a_host_says_stays_on_its_line(tmp_path: Path) -> None:
+def test_message_of_a_host_stays_on_its_line(tmp_path: Path) -> None:
     failure = Failure("trace-failed", 'a "quoted"\n\x1b[31m\u2028 line')
     with EventLog(tmp_path / "log") as log:
         log(HostFinished("b", HostState.TRACE_FAILED, HostResult("b", HostState.TRACE_FAILED, failure)))
@@ -104,7 +104,7 @@ def test_what_a_host_says_stays_on_its_line(tmp_path: Path) -> None:
     assert line["message"] == failure.message
 
 
-def test_a_traceback_is_in_the_log(tmp_path: Path) -> None:
+def test_log_has_the_traceback_of_a_fault(tmp_path: Path) -> None:
     failed = HostResult("b", HostState.TRACE_FAILED, Failure("internal", "oops"))
     with EventLog(tmp_path / "log") as log:
         log(HostFinished("b", failed.state, failed, traceback="Traceback:\n  line\nKeyError: 1\n"))
@@ -114,12 +114,12 @@ def test_a_traceback_is_in_the_log(tmp_path: Path) -> None:
     assert "traceback" not in second
 
 
-def test_a_log_that_cannot_be_opened_is_found_out_at_once(tmp_path: Path) -> None:
+def test_unwritable_log_raises_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cannot write the log .*: No such file"):
         EventLog(tmp_path / "nowhere" / "log")
 
 
-def test_a_full_disk_costs_the_log_and_nothing_else() -> None:
+def test_full_disk_ends_the_log_only() -> None:
     transport = FakeTransport()
     with EventLog(Path("/dev/full")) as log:
         sweep = sweep_of(transport, ["a", "b"], SweepSettings(), [])
@@ -129,15 +129,15 @@ def test_a_full_disk_costs_the_log_and_nothing_else() -> None:
     assert log.failed == "the log /dev/full is not complete: No space left on device"
 
 
-def test_a_sweep_is_in_the_log_from_start_to_end(tmp_path: Path) -> None:
+def test_log_has_every_event_of_a_sweep(tmp_path: Path) -> None:
     refused = HostError(HostState.AUTH_FAILED, "auth-failed", "login refused")
-    heard: list[Event] = []
+    events: list[Event] = []
     with EventLog(tmp_path / "log") as log:
-        sweep = sweep_of(FakeTransport(refused={"b": refused}), ["a", "b"], SweepSettings(serial=serial("1")), heard)
-        sweep.subscriber = broadcast(heard.append, log)
+        sweep = sweep_of(FakeTransport(refused={"b": refused}), ["a", "b"], SweepSettings(serial=serial("1")), events)
+        sweep.subscriber = broadcast(events.append, log)
         sweep.run()
     names = [line["event"] for line in lines(tmp_path / "log")]
-    assert len(names) == len(heard)
+    assert len(names) == len(events)
     assert names[:3] == ["run.started", "wave.started", "host.started"]
     assert names[-3:] == ["host.failed", "wave.finished", "run.finished"]
     assert {line["run"] for line in lines(tmp_path / "log")} == {"run-1"}

@@ -1,4 +1,4 @@
-"""What cannot be attached is left out and named, and the rest of its host is traced."""
+"""A trace leaves out and names what cannot be attached, and traces the rest of the host."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.binary.traffic import memcached
 
 
 @dataclass(frozen=True)
-class Traced:
+class TracePlan:
     plans: Sequence[tuple[Instance, ProbePlan]]
 
 
@@ -39,9 +39,9 @@ def instance(pid: int, inode: str = "1:1") -> Instance:
     return Instance(pid, 5, NodeBinary(inode, 1, None), b"/usr/bin/memcached", None, (), None)
 
 
-def some(*instances: Instance) -> tuple[Traced, list[Planned]]:
+def some(*instances: Instance) -> tuple[TracePlan, list[Planned]]:
     planned = [Planned(each, preview(ProbeOptions())) for each in instances]
-    return Traced([(each.instance, each.plan) for each in planned if each.plan]), planned
+    return TracePlan([(each.instance, each.plan) for each in planned if each.plan]), planned
 
 
 START = "bpftrace did not start to trace: "
@@ -55,15 +55,15 @@ REFUSALS = (
 
 
 @pytest.mark.parametrize("message", REFUSALS)
-def test_every_instance_of_a_refused_binary_is_left_out(message: str) -> None:
-    traced, _ = some(instance(7), instance(8, "1:2"), instance(9, "1:2"))
-    out = dropped(AttachError("attach-failed", message), traced.plans)
+def test_dropped_has_every_instance_of_a_refused_binary(message: str) -> None:
+    trace_plan, _ = some(instance(7), instance(8, "1:2"), instance(9, "1:2"))
+    out = dropped(AttachError("attach-failed", message), trace_plan.plans)
     assert {pid: failure.code for pid, failure in out.items()} == {8: "attach-refused", 9: "attach-refused"}
 
 
-def test_what_has_ended_is_left_out_and_nothing_else() -> None:
-    traced, _ = some(instance(7), instance(8))
-    out = dropped(AttachError("attach-failed", REFUSALS[0], frozenset({7})), traced.plans)
+def test_dropped_has_only_ended_instances() -> None:
+    trace_plan, _ = some(instance(7), instance(8))
+    out = dropped(AttachError("attach-failed", REFUSALS[0], frozenset({7})), trace_plan.plans)
     assert {pid: failure.code for pid, failure in out.items()} == {7: "memcached-ended"}
 
 
@@ -75,21 +75,21 @@ def test_what_has_ended_is_left_out_and_nothing_else() -> None:
         "bpftrace attached 3 probes instead of 4",
     ],
 )
-def test_a_failure_that_is_no_instances_own_is_the_hosts(message: str) -> None:
-    traced, planned = some(instance(7), instance(8))
+def test_failure_of_no_single_instance_is_raised(message: str) -> None:
+    trace_plan, planned = some(instance(7), instance(8))
 
-    def attempt(_traced: Traced, _planned: Sequence[Planned]) -> str:
+    def attempt(_trace_plan: TracePlan, _planned: Sequence[Planned]) -> str:
         raise AttachError("attach-failed", message)
 
     with pytest.raises(AttachError):
-        leaving_out(attempt, lambda _: "nothing", traced, planned)
+        leaving_out(attempt, lambda _: "nothing", trace_plan, planned)
 
 
-def test_attempts_end_when_nothing_is_left() -> None:
-    traced, planned = some(*(instance(pid, f"1:{pid}") for pid in range(1, 6)))
+def test_attempts_end_when_no_instance_remains() -> None:
+    trace_plan, planned = some(*(instance(pid, f"1:{pid}") for pid in range(1, 6)))
     tried = []
 
-    def attempt(now: Traced, _planned: Sequence[Planned]) -> str:
+    def attempt(now: TracePlan, _planned: Sequence[Planned]) -> str:
         tried.append([each.pid for each, _ in now.plans])
         raise AttachError("attach-failed", REFUSALS[0].replace("/proc/8/", f"/proc/{tried[-1][0]}/"))
 
@@ -97,13 +97,13 @@ def test_attempts_end_when_nothing_is_left() -> None:
         result = outcome_of_plan("here", left).result
         return f"{result.state} {len(result.instances)}"
 
-    assert leaving_out(attempt, nothing_left, traced, planned) == "trace-failed 5"
+    assert leaving_out(attempt, nothing_left, trace_plan, planned) == "trace-failed 5"
     assert tried == [[1, 2, 3, 4, 5], [2, 3, 4, 5], [3, 4, 5], [4, 5], [5]]
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize("accident", ["it ended", "the kernel refuses it"])
-def test_the_others_of_the_host_are_traced(accident: str, tmp_path: Path) -> None:
+def test_other_instances_of_the_host_are_traced(accident: str, tmp_path: Path) -> None:
     copy = tmp_path / "memcached"
     shutil.copy(memcached_binary(), copy)
     with ExitStack() as stack:
@@ -124,13 +124,13 @@ def test_the_others_of_the_host_are_traced(accident: str, tmp_path: Path) -> Non
         layout = key_layout((version.major, version.minor, version.patch))
         left: list[Planned] = []
 
-        def attempt(traced: Traced, now: Sequence[Planned]) -> TraceEnd:
+        def attempt(trace_plan: TracePlan, now: Sequence[Planned]) -> TraceEnd:
             left[:] = now
-            trace = HostTrace(["bpftrace"], traced.plans, layout, TraceSettings(1.0))
+            trace = HostTrace(["bpftrace"], trace_plan.plans, layout, TraceSettings(1.0))
             return trace.read(node.start(trace.script(), trace.limits))
 
-        traced = Traced([(each.instance, each.plan) for each in planned if each.plan])
-        end = leaving_out(attempt, lambda _: None, traced, planned)
+        trace_plan = TracePlan([(each.instance, each.plan) for each in planned if each.plan])
+        end = leaving_out(attempt, lambda _: None, trace_plan, planned)
     assert end is not None
     assert end.whole
     assert end.summaries.keys() == {pids[1]}

@@ -1,4 +1,4 @@
-"""A trace that was left on a node leaves out there what cannot be attached, and traces the rest."""
+"""A detached trace leaves out, on the node, what cannot be attached, and traces the rest."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.lab
 
 
 def spoil(planned: Planned, accident: str) -> Planned:
-    """The plan of an instance that cannot be attached."""
+    """Return the plan of an instance that cannot be attached."""
     assert planned.plan is not None
     if accident == "it ended":
         os.kill(planned.instance.pid, signal.SIGKILL)
@@ -51,7 +51,7 @@ def spoil(planned: Planned, accident: str) -> Planned:
 
 @contextmanager
 def asking(client: Client) -> Iterator[list[tuple[int, int]]]:
-    """Send one request after the other; gives when each was sent and answered, by the machine's monotonic clock."""
+    """Send one request after the other; yield when each was sent and answered, on the monotonic clock."""
     times: list[tuple[int, int]] = []
     over = Event()
 
@@ -71,7 +71,7 @@ def asking(client: Client) -> Iterator[list[tuple[int, int]]]:
 
 
 def traced(node: Connection, planned: Sequence[Planned], version: tuple[int, int, int], shell: str) -> TraceEnd:
-    """What a trace gives that was left there and collected."""
+    """Return the end of a trace that was left on the node and collected."""
     clock = read_clock(node)
     trace = HostTrace(
         ["bpftrace"],
@@ -83,12 +83,12 @@ def traced(node: Connection, planned: Sequence[Planned], version: tuple[int, int
     script = trace.script()
     if shell != "sh":
         script = b'[ -n "$again" ] || { again=yes exec %b "$0"; }\n' % shell.encode() + script
-    folder = leave(node, script, 0, 60)
+    directory = leave(node, script, 0, 60)
     try:
-        return trace.read(collect(node, folder, 60))
+        return trace.read(collect(node, directory, 60))
     finally:
-        remove(node, folder)
-        assert not Path(folder).exists()
+        remove(node, directory)
+        assert not Path(directory).exists()
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,9 @@ def traced(node: Connection, planned: Sequence[Planned], version: tuple[int, int
         ("the kernel refuses it", "attach-refused", "sh", 0),
     ],
 )
-def test_the_others_of_the_host_are_traced(accident: str, code: str, shell: str, others: int, tmp_path: Path) -> None:
+def test_detached_trace_leaves_out_failing_instances(
+    accident: str, code: str, shell: str, others: int, tmp_path: Path
+) -> None:
     copy = tmp_path / "memcached"
     shutil.copy(memcached_binary(), copy)
     subprocess.run(["strip", "-s", str(copy)], check=True)

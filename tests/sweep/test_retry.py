@@ -1,4 +1,4 @@
-"""Only a login is tried again, and only where the reason may be gone in a second."""
+"""Only a login is retried, and only after a transient failure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("code", ["connection-refused", "banner-closed", "kex-timeout", "dns-timeout", "bastion-lost"])
-def test_what_may_pass_is_curable(code: str) -> None:
+def test_transient_login_failures_are_retryable(code: str) -> None:
     assert retryable(HostError(HostState.UNREACHABLE, code, ""))
 
 
@@ -38,11 +38,11 @@ def test_what_may_pass_is_curable(code: str) -> None:
         (HostState.BECOME_FAILED, "become-timeout"),
     ],
 )
-def test_what_was_decided_is_not(state: HostState, code: str) -> None:
+def test_decisions_of_a_host_are_not_retryable(state: HostState, code: str) -> None:
     assert not retryable(HostError(state, code, ""))
 
 
-def test_pauses_are_spread_and_grow() -> None:
+def test_pauses_are_random_and_double() -> None:
     assert [pause_s(attempt, lambda low, _: low) for attempt in (1, 2, 3)] == [0.25, 0.5, 1.0]
     assert [pause_s(attempt, lambda _, high: high) for attempt in (1, 2, 3)] == [2.0, 4.0, 8.0]
 
@@ -51,17 +51,17 @@ def attempts(transport: FakeTransport, name: str) -> int:
     return transport.log.count((name, "connect"))
 
 
-def test_a_login_that_may_succeed_is_tried_again() -> None:
+def test_transient_failure_is_retried() -> None:
     transport = FakeTransport(refused={"a": REFUSED}, lets_in_after={"a": 2})
-    heard: list[Event] = []
-    [host] = sweep_of(transport, ["a"], SweepSettings(retries=2), heard).run().hosts
+    events: list[Event] = []
+    [host] = sweep_of(transport, ["a"], SweepSettings(retries=2), events).run().hosts
     assert host.state is HostState.NO_INSTANCES
     assert attempts(transport, "a") == 3
-    assert [event.attempt for event in heard if isinstance(event, HostRetried)] == [1, 2]
-    assert sum(isinstance(event, HostStarted) for event in heard) == 1
+    assert [event.attempt for event in events if isinstance(event, HostRetried)] == [1, 2]
+    assert sum(isinstance(event, HostStarted) for event in events) == 1
 
 
-def test_when_the_attempts_are_used_up_the_host_has_failed() -> None:
+def test_host_fails_after_the_last_attempt() -> None:
     transport = FakeTransport(refused={"a": REFUSED})
     [host] = sweep_of(transport, ["a"], SweepSettings(retries=2), []).run().hosts
     assert attempts(transport, "a") == 3
@@ -70,7 +70,7 @@ def test_when_the_attempts_are_used_up_the_host_has_failed() -> None:
 
 
 @pytest.mark.parametrize(("error", "retries"), [(DENIED, 2), (REFUSED, 0)])
-def test_else_there_is_one_attempt(error: HostError, retries: int) -> None:
+def test_other_failures_get_one_attempt(error: HostError, retries: int) -> None:
     transport = FakeTransport(refused={"a": error})
     [host] = sweep_of(transport, ["a"], SweepSettings(retries=retries), []).run().hosts
     assert attempts(transport, "a") == 1
@@ -78,7 +78,7 @@ def test_else_there_is_one_attempt(error: HostError, retries: int) -> None:
     assert host.error.message == error.message
 
 
-def test_a_connection_that_breaks_later_is_not_tried_again() -> None:
+def test_connection_lost_after_login_is_not_retried() -> None:
     lost = HostError(HostState.UNREACHABLE, "connection-lost", "the connection broke while a script ran")
     transport = FakeTransport(breaks={"a": lost})
     [host] = sweep_of(transport, ["a"], SweepSettings(retries=2), []).run().hosts
@@ -86,7 +86,7 @@ def test_a_connection_that_breaks_later_is_not_tried_again() -> None:
     assert host.state is HostState.UNREACHABLE
 
 
-def test_a_host_that_waits_for_its_next_try_keeps_no_thread_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_retry_occupies_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "pause_s", lambda _attempt: 0.3)
     names = [f"cache-{number}" for number in range(20)]
     transport = FakeTransport(refused=dict.fromkeys(names[:10], REFUSED))
@@ -96,7 +96,7 @@ def test_a_host_that_waits_for_its_next_try_keeps_no_thread_from_others(monkeypa
     assert [host.state for host in result.hosts] == [HostState.UNREACHABLE] * 10 + [HostState.NO_INSTANCES] * 10
 
 
-def test_a_stop_does_not_wait_for_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deadline_does_not_wait_for_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "pause_s", lambda _attempt: 3600.0)
     transport = FakeTransport(refused={"a": REFUSED})
     result = sweep_of(transport, ["a", "b"], SweepSettings(deadline_s=0.3), []).run()

@@ -1,4 +1,4 @@
-"""Waves take every host once, in order, in Ansible's sizes; and end where too many fail."""
+"""Waves have the sizes of Ansible's `serial`, every host once and in order, and end after too many failures."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def sizes(text: str, hosts: int) -> list[int]:
         ("9", 2, [2]),
     ],
 )
-def test_sizes_are_ansibles(text: str, hosts: int, expected: list[int]) -> None:
+def test_serial_sizes_are_those_of_ansible(text: str, hosts: int, expected: list[int]) -> None:
     assert sizes(text, hosts) == expected
 
 
-def test_without_sizes_there_is_one_wave() -> None:
+def test_no_sizes_give_one_wave() -> None:
     assert in_waves("abc", ()) == ["abc"]
     assert in_waves("", ()) == []
     assert in_waves("", serial("1")) == []
@@ -44,20 +44,20 @@ size = st.one_of(
 
 
 @given(st.integers(0, 300), st.lists(size, max_size=5))
-def test_every_host_is_in_one_wave_and_the_order_is_kept(hosts: int, given_sizes: list[WaveSize]) -> None:
+def test_waves_keep_every_host_in_order(hosts: int, given_sizes: list[WaveSize]) -> None:
     waves = in_waves(range(hosts), given_sizes)
     assert [host for wave in waves for host in wave] == list(range(hosts))
     assert all(waves)
 
 
 @pytest.mark.parametrize("text", ["", "0", "0%", "101%", "-1", "1,,2", "half", "1.5", "10 %"])
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_serial_rejects_invalid_sizes(text: str) -> None:
     with pytest.raises(ValueError, match="invalid wave size"):
         serial(text)
 
 
 @pytest.mark.parametrize(
-    ("failed", "begun", "wave", "waves", "max_fail", "ends"),
+    ("failed", "started", "wave", "waves", "max_fail", "ends"),
     [
         (0, 1, 1, 3, None, False),
         (1, 1, 1, 3, None, True),
@@ -72,12 +72,12 @@ def test_what_is_no_size_is_refused(text: str) -> None:
         (0, 100, 1, 1, 0.0, False),
     ],
 )
-def test_the_canary_ends_it_and_so_does_max_fail(
-    failed: int, begun: int, wave: int, waves: int, max_fail: float | None, ends: bool
+def test_abort_after_a_failed_canary_or_max_fail(
+    failed: int, started: int, wave: int, waves: int, max_fail: float | None, ends: bool
 ) -> None:
-    assert (abort_reason(failed, begun, wave, waves, max_fail) is not None) is ends
+    assert (abort_reason(failed, started, wave, waves, max_fail) is not None) is ends
 
 
-def test_the_reason_has_the_numbers() -> None:
+def test_abort_reason_has_the_numbers() -> None:
     assert abort_reason(1, 1, 1, 2, None) == "1 of 1 host of the first wave failed"
     assert abort_reason(3, 20, 2, 3, 0.1) == "3 of 20 hosts started so far failed, and --max-fail is 10%"
