@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum, StrEnum
 from pathlib import Path
 
-__all__ = ["BusyError", "ConfigError", "FailureCatalogue", "FleettraceError", "HostError", "HostState"]
+__all__ = ["BusyError", "ConfigError", "FailureCatalogue", "FleettraceError", "HostError", "HostState", "write_error"]
 
 
 class FleettraceError(Exception):
@@ -27,6 +27,11 @@ class ConfigError(FleettraceError):
         self.line = line
         where = "" if self.file is None else f"{self.file}:{line}: " if line is not None else f"{self.file}: "
         super().__init__(f"{where}{message}")
+
+
+def write_error(path: str | Path, error: OSError) -> ConfigError:
+    """Return the error for a file that could not be written."""
+    return ConfigError(f"cannot write {path}: {error.strerror}")
 
 
 class BusyError(FleettraceError):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fleettrace.atomic_file import write_atomically
 from fleettrace.node.binaries import default_cache_dir
 from fleettrace.summary.run import InstanceResult
 from fleettrace.sweep.events import Event, HostFinished
@@ -67,15 +67,9 @@ class KnownProbes:
             host: {"at": at, "probes": [asdict(probe) for probe in probes]}
             for host, (at, probes) in read_known(self._path).items()
         }
-        draft = self._path.with_suffix(f".{os.getpid()}")
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            try:
-                draft.touch(mode=0o600)
-                draft.write_text(json.dumps({"hosts": hosts | self._seen}), "utf-8")
-                draft.replace(self._path)
-            finally:
-                draft.unlink(missing_ok=True)
+            write_atomically(self._path, json.dumps({"hosts": hosts | self._seen}).encode(), 0o600)
 
 
 def _known(instance: InstanceResult) -> KnownProbe:

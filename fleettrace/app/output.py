@@ -6,7 +6,6 @@ import io
 import os
 import re
 import shutil
-import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleettrace.app.options import ReportOptions
-from fleettrace.errors import ConfigError
+from fleettrace.atomic_file import write_atomically
+from fleettrace.errors import ConfigError, write_error
 from fleettrace.report.escape import escape_text
 from fleettrace.report.interface import FormatOptions, Output
 
@@ -136,21 +136,9 @@ def write_file_or_stdout(path: str | None, text: str, encoding: str = "utf-8", *
 
 
 def write_file(path: Path, text: str, *, private: bool = False) -> None:
-    """Put `text` at `path` in one step: readers see the old file or the new one, and nobody's links, permissions or
-    devices (`/dev/null`, a pipe) are replaced. A new file that is `private` is its owner's alone (0600). Raises
+    """Replace `path` by `text` in one step (`atomic_file`). A new file that is `private` gets mode 0600. Raises
     `ConfigError`."""
-    place = path.resolve()
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        if place.exists() and not place.is_file() and not place.is_dir():
-            place.write_text(text, "utf-8")
-            return
-        if private:
-            draft.touch(0o600)
-        draft.write_text(text, "utf-8")
-        if place.is_file():
-            draft.chmod(stat.S_IMODE(place.stat().st_mode))
-        draft.replace(place)
+        write_atomically(path, text.encode(), 0o600 if private else None)
     except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+        raise write_error(path, error) from error

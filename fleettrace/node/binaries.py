@@ -14,6 +14,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
+from fleettrace.atomic_file import write_atomically
 from fleettrace.binary.analysis import ANALYSIS, BinaryAnalysis, analyse
 from fleettrace.binary.elf import BinaryError
 from fleettrace.errors import FleettraceError
@@ -81,9 +82,7 @@ class BinaryCatalog:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            draft = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-            draft.write_text(json.dumps(analysis.to_dict()), "utf-8")
-            draft.replace(path)
+            write_atomically(path, json.dumps(analysis.to_dict()).encode())
         except OSError:
             # The cache only saves time: a full or read-only disk must not stop a sweep.
             return

@@ -64,7 +64,7 @@ class Step:
 STEPS = (
     Step("steady", "os.link /.kept.ftr."),
     Step("secret", "os.rename /kept.ftr", hidden=(".kept.ftr",)),
-    Step("cut", "open /.report.", kept=True),
+    Step("cut", "os.link /.report.", kept=True),
     Step("shut", "os.rename /report", hidden=(".report",), kept=True),
     Step("full", "sqlite3.connect /history.db", kept=True, reported=True),
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fleettrace.playbook.notify.files import replace_file
+from fleettrace.atomic_file import write_atomically
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.report.json_format import rfc3339
 
@@ -44,7 +44,7 @@ class StampTarget:
         if not notice.succeeded:
             return
         try:
-            replace_file(self.path, f"{rfc3339(datetime.fromtimestamp(notice.at, UTC))}\n", 0o644)
+            write_atomically(self.path, f"{rfc3339(datetime.fromtimestamp(notice.at, UTC))}\n".encode(), 0o644)
             os.utime(self.path, (notice.at, notice.at))
         except OSError as error:
             raise NotifyError(f"cannot write {self.path}: {error.strerror}") from None

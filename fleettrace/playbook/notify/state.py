@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from fleettrace.playbook.notify.files import replace_file
+from fleettrace.atomic_file import write_atomically
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyTarget, ResolvedFinding
 
 __all__ = ["NotifyState"]
@@ -79,7 +79,7 @@ class NotifyState:
         kept |= {one.id: ResolvedFinding(one.id, one.rule, one.severity, one.message) for one in states}
         self._told[_key(target)] = _Told(notice.succeeded, kept)
         try:
-            replace_file(self.path, json.dumps(_written(self._told)), 0o600)
+            write_atomically(self.path, json.dumps(_written(self._told)).encode(), 0o600)
         except OSError as error:
             raise NotifyError(f"cannot write {self.path}: {error.strerror}") from None
 

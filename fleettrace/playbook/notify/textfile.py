@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleettrace.atomic_file import write_atomically
 from fleettrace.playbook.findings import Certainty, Severity
-from fleettrace.playbook.notify.files import replace_file
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.playbook.notify.stamp import check_folder
 from fleettrace.report.escape import escape_text
@@ -70,7 +70,7 @@ class TextfileTarget:
         try:
             with _alone(self.path.absolute().parent):
                 known = _read(self.path)
-                replace_file(self.path, _text(_updated(known, notice)), 0o644)
+                write_atomically(self.path, _text(_updated(known, notice)).encode(), 0o644)
         except (OSError, UnicodeDecodeError) as error:
             words = error.strerror if isinstance(error, OSError) else "what is there is no text of ours"
             raise NotifyError(f"cannot write {self.path}: {words}") from None

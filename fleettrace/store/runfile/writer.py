@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fleettrace.store.draft import Draft
+from fleettrace.atomic_file import AtomicFile
+from fleettrace.errors import write_error
 from fleettrace.store.runfile.blocks import block_documents, blocks_of, fingerprints_of
 from fleettrace.store.runfile.codec import host_document, run_document, warn_document
 from fleettrace.store.runfile.gzip_members import pack
@@ -25,15 +27,18 @@ SCHEMA = "fleettrace/run-file/1"
 
 
 class RunFileWriter:
-    """A run file in the making. Without `finish` there will be no file; every method raises `ConfigError` when the disk
-    will not take it."""
+    """Writes one run file, which appears when `finish` is called and not otherwise. Every method raises `ConfigError`
+    when the disk refuses the data."""
 
     def __init__(self, path: Path) -> None:
-        self._draft = Draft(path)
+        self._path = path
+        with self._disk_errors():
+            # A run file holds keys, which can be private.
+            self._file = AtomicFile(path, mode=0o600)
         self._hosts = 0
         self._rows = 0
         self._checksum = hashlib.sha256()
-        self._draft.write(pack({"kind": "header", "schema": SCHEMA}))
+        self._write(pack({"kind": "header", "schema": SCHEMA}))
 
     def add(
         self,
@@ -62,9 +67,9 @@ class RunFileWriter:
         """Write a host's document as it is, and the members that belong to it."""
         member = pack(dict(document))
         self._checksum.update(member)
-        self._draft.write(member)
+        self._write(member)
         for piece in data:
-            self._draft.write(piece)
+            self._write(piece)
         self._hosts += 1
         self._rows += sum(instance["rows"] for instance in document["counted"])
 
@@ -78,12 +83,24 @@ class RunFileWriter:
             "rows": self._rows,
             "sha256": self._checksum.hexdigest(),
         }
-        self._draft.write(pack(end))
-        self._draft.publish()
+        self._write(pack(end))
+        with self._disk_errors():
+            self._file.commit()
 
     def discard(self) -> None:
-        """Leave nothing, unless it is finished."""
-        self._draft.discard()
+        """Remove the unfinished file. Do nothing after `finish`."""
+        self._file.discard()
+
+    def _write(self, data: bytes) -> None:
+        with self._disk_errors():
+            self._file.write(data)
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise write_error(self._path, error) from error
 
     def __enter__(self) -> RunFileWriter:
         return self
