@@ -73,10 +73,10 @@ class Recorder:
         self._connection = connection
         self.scripts: list[bytes] = []
 
-    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Execution:
+    def start(self, script: bytes, limits: Limits, *, keep_shell: bool = False) -> Execution:
         """As `Connection.start`."""
         self.scripts.append(script)
-        return self._connection.start(script, limits, more=more)
+        return self._connection.start(script, limits, keep_shell=keep_shell)
 
     def close(self) -> None:
         """As `Connection.close`."""

@@ -70,7 +70,7 @@ def discovery_script(bpftrace: Sequence[str], scope: str) -> bytes:
 
 def discover(connection: Connection, bpftrace: Sequence[str], scope: str) -> Discovery:
     """What is on the node. Raises `HostError`."""
-    execution = connection.start(discovery_script(bpftrace, scope), DISCOVERY_LIMITS, more=True)
+    execution = connection.start(discovery_script(bpftrace, scope), DISCOVERY_LIMITS, keep_shell=True)
     try:
         return parse_discovery(b"".join(chunk.data for chunk in execution if chunk.stream is Stream.OUT))
     finally:

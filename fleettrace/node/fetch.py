@@ -22,7 +22,7 @@ if command -v gzip >/dev/null 2>&1; then printf 'gzip\\n'; gzip -1 -c <"$exe"; e
 
 def fetch_binary(connection: Connection, instance: Instance) -> bytes:
     """The bytes of the binary that `instance` runs, as the kernel has it, deleted or not. Raises `HostError`."""
-    execution = connection.start(_SCRIPT.format(pid=int(instance.pid)).encode(), _LIMITS, more=True)
+    execution = connection.start(_SCRIPT.format(pid=int(instance.pid)).encode(), _LIMITS, keep_shell=True)
     try:
         out, err = bytearray(), bytearray()
         for chunk in execution:

@@ -77,7 +77,7 @@ def sample_early(connection: Connection, facts: NodeFacts, instances: Sequence[I
     script = assignments(f"{_APART_S} 1 100 0", sample_rates(facts, asked, places)) + _SCRIPT
     reader = SampleReader()
     try:
-        execution = connection.start(script.encode(), _LIMITS, more=True)
+        execution = connection.start(script.encode(), _LIMITS, keep_shell=True)
         try:
             for chunk in execution:
                 if chunk.stream is Stream.ERR:

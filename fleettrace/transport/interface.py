@@ -111,12 +111,12 @@ class Execution(Protocol):
 class Connection(Protocol):
     """A logged-in host."""
 
-    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Execution:
+    def start(self, script: bytes, limits: Limits, *, keep_shell: bool = False) -> Execution:
         """Run `script` with POSIX `sh` (as root where the target says so); return once it has started.
 
-        With `more`, its shell stays for the next script, which saves that one a session: for a script that lets nothing
-        run on that reads its standard input. Raises `HostError` with state `become-failed` or `unreachable`, and
-        ValueError for a NUL byte in the script.
+        With `keep_shell`, the shell that runs the script stays for the next one, which saves that script a session and
+        a sudo. Only a script that leaves no process behind which reads its standard input may ask for it. Raises
+        `HostError` (`become-failed`, `unreachable`), and ValueError for a NUL byte in the script.
         """
 
     def close(self) -> None:

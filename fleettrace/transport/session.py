@@ -57,17 +57,17 @@ class Sessions:
         self._idle: Pipe | None = None
 
     def start(
-        self, connect: Callable[[], Pipe], become: Become | None, script: bytes, limits: Limits, *, more: bool
+        self, connect: Callable[[], Pipe], become: Become | None, script: bytes, limits: Limits, *, keep_shell: bool
     ) -> Session:
         """Hand `script` to the shell that waits, or else to the bootstrap behind a new pipe; return once it has it.
 
-        With `more`, that shell stays for another script. The clock of `limits` starts when this returns. Raises
-        `HostError`, with the pipe closed.
+        With `keep_shell`, that shell stays for another script. The clock of `limits` starts when this returns.
+        Raises `HostError`, with the pipe closed.
         """
         with self._lock:
             waiting, self._idle = self._idle, None
         pipe = waiting or connect()
-        session = Session(pipe, limits, self._keep if more else None)
+        session = Session(pipe, limits, self._keep if keep_shell else None)
         with self._lock:
             closed = self._closed
             self._open = [*(other for other in self._open if not other.over), session]

@@ -83,11 +83,11 @@ class _Connection:
         self._inner = inner
         self._event: Callable[[], None] | None = event
 
-    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Execution:
+    def start(self, script: bytes, limits: Limits, *, keep_shell: bool = False) -> Execution:
         if b"interval:ms:" in script and self._event is not None:
             event, self._event = self._event, None
             event()
-        return self._inner.start(script, limits, more=more)
+        return self._inner.start(script, limits, keep_shell=keep_shell)
 
     def close(self) -> None:
         self._inner.close()

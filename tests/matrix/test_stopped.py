@@ -69,9 +69,9 @@ class _SlowConnection:
         self._connection = connection
         self._let_go = let_go
 
-    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Any:
-        execution = self._connection.start(script, limits, more=more)
-        return execution if more else Held(execution, self._let_go)
+    def start(self, script: bytes, limits: Limits, *, keep_shell: bool = False) -> Any:
+        execution = self._connection.start(script, limits, keep_shell=keep_shell)
+        return execution if keep_shell else Held(execution, self._let_go)
 
     def close(self) -> None:
         self._connection.close()

@@ -148,10 +148,10 @@ class Liar:
         self._report = report
         self.exit_status: int | None = 0
 
-    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Liar:
+    def start(self, script: bytes, limits: Limits, *, keep_shell: bool = False) -> Liar:
         assert script
         assert limits.seconds
-        assert not more
+        assert not keep_shell
         return self
 
     def __iter__(self) -> Iterator[Chunk]:

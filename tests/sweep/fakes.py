@@ -82,10 +82,10 @@ class FakeConnection:
         self._transport = transport
         self._name = name
 
-    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> FakeExecution:
+    def start(self, script: bytes, limits: Limits, *, keep_shell: bool = False) -> FakeExecution:
         assert script
         assert limits.seconds > 0
-        del more
+        del keep_shell
         return FakeExecution(self._transport, self._name)
 
     def close(self) -> None:

@@ -31,9 +31,9 @@ def local() -> Iterator[Connection]:
         yield made
 
 
-def said(connection: Connection, script: bytes, *, more: bool = True) -> tuple[bytes, bytes, int | None]:
+def said(connection: Connection, script: bytes, *, keep_shell: bool = True) -> tuple[bytes, bytes, int | None]:
     """Run a script to its end: both streams and the exit status."""
-    execution = connection.start(script, LIMITS, more=more)
+    execution = connection.start(script, LIMITS, keep_shell=keep_shell)
     printed = output(execution)
     execution.close()
     return printed[Stream.OUT], printed[Stream.ERR], execution.exit_status
@@ -46,7 +46,7 @@ def check_shared(connection: Connection) -> None:
     assert said(connection, b"") == (b"", b"", 0)
     assert said(connection, b"x=1; cd /; exec 3<&0 </dev/null; set -- a; " + WHO) == first
     assert said(connection, b"echo ${x-unset}$#; " + WHO) == (b"unset0\n" + first[0], b"", 0)
-    assert said(connection, WHO, more=False) == first
+    assert said(connection, WHO, keep_shell=False) == first
     assert said(connection, WHO) != first
 
 
@@ -64,7 +64,7 @@ def test_one_sudo_serves_several_scripts(ssh: Transport, sshd: Sshd) -> None:
         with closing(ssh.connect(target)) as connection:
             first = said(connection, b"id -u; ps -o ppid= -p $$")
             assert first[0].startswith(b"0\n")
-            assert said(connection, b"id -u; ps -o ppid= -p $$", more=False) == first
+            assert said(connection, b"id -u; ps -o ppid= -p $$", keep_shell=False) == first
 
 
 def test_large_output_comes_whole(local: Connection) -> None:
@@ -87,19 +87,19 @@ def test_a_shell_that_is_killed_is_not_used_again(connection: Connection) -> Non
 
 def test_a_script_that_is_given_up_takes_its_shell_along(connection: Connection) -> None:
     with failing("script-timeout", "timeout"):
-        list(connection.start(b"sleep 60", Limits(1.0, 1000), more=True))
-    execution = connection.start(b"echo first; cat", LIMITS, more=True)
+        list(connection.start(b"sleep 60", Limits(1.0, 1000), keep_shell=True))
+    execution = connection.start(b"echo first; cat", LIMITS, keep_shell=True)
     assert next(iter(execution)).data == b"first\n"
     execution.close()
     assert said(connection, b"echo b") == (b"b\n", b"", 0)
 
 
 def test_whoever_stops_a_script_that_is_over_stops_no_other(connection: Connection) -> None:
-    first = connection.start(WHO, LIMITS, more=True)
+    first = connection.start(WHO, LIMITS, keep_shell=True)
     shell = output(first)
     first.stop()
     first.close()
-    second = connection.start(WHO + b"; cat; echo stopped", LIMITS, more=True)
+    second = connection.start(WHO + b"; cat; echo stopped", LIMITS, keep_shell=True)
     first.stop()
     first.close()
     threading.Timer(0.2, second.stop).start()
@@ -108,7 +108,7 @@ def test_whoever_stops_a_script_that_is_over_stops_no_other(connection: Connecti
 
 
 def test_scripts_at_once_have_shells_of_their_own(connection: Connection) -> None:
-    waiting = connection.start(b"cat; echo done", LIMITS, more=True)
+    waiting = connection.start(b"cat; echo done", LIMITS, keep_shell=True)
     other = said(connection, WHO)
     assert said(connection, WHO) == other
     waiting.stop()

@@ -45,10 +45,10 @@ class LocalConnection:
         self._target = target
         self._sessions = Sessions()
 
-    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Session:
+    def start(self, script: bytes, limits: Limits, *, keep_shell: bool = False) -> Session:
         """Run `script` with `sh`, as root where the target says so. Raises `HostError`."""
         become = self._target.become
-        return self._sessions.start(lambda: ProcessPipe(argv(become)), become, script, limits, more=more)
+        return self._sessions.start(lambda: ProcessPipe(argv(become)), become, script, limits, keep_shell=keep_shell)
 
     def close(self) -> None:
         """End whatever still runs."""

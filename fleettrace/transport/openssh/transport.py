@@ -145,7 +145,7 @@ class OpenSshConnection:
         self._target = target
         self._sessions = Sessions()
 
-    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> Session:
+    def start(self, script: bytes, limits: Limits, *, keep_shell: bool = False) -> Session:
         """Run `script` with `sh`, as root where the target says so. Raises `HostError`."""
         become = self._target.become
         seconds = min(limits.seconds, self._target.connect_timeout)
@@ -154,7 +154,7 @@ class OpenSshConnection:
             self._master.forget()
             return MuxPipe(self._master.control, command_line(become), seconds, self._master.broken)
 
-        return self._sessions.start(connect, become, script, limits, more=more)
+        return self._sessions.start(connect, become, script, limits, keep_shell=keep_shell)
 
     def close(self) -> None:
         """Close the connection and everything that runs over it. Safe from another thread, and more than once."""

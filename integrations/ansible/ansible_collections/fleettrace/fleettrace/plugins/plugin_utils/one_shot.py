@@ -67,9 +67,9 @@ class OneShotConnection:
         self._run = run
         self._become = become
 
-    def start(self, script: bytes, limits: Limits, *, more: bool = False) -> OneShotExecution:
+    def start(self, script: bytes, limits: Limits, *, keep_shell: bool = False) -> OneShotExecution:
         """Run `script` to its end, as `Connection.start` would start it. No shell stays."""
-        del more
+        del keep_shell
         handshake = Handshake(Become() if self._become else None, b"", logged_in=True)
         began = time.monotonic()
         status, out, err = self._run(_command_line(limits), frame(_bounded(script, limits)))
