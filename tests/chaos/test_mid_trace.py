@@ -3,7 +3,6 @@ then on, no other host's, and the run comes to its end."""
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,13 +21,8 @@ from tests.e2e.fleet import keys_of, plan_for
 pytestmark = pytest.mark.lab
 
 SURVIVORS = ("steady", "secret")
-BROKEN = {
-    "cut": "the connection broke|the script did not end within",
-    "shut": "the connection broke",
-    "frozen": "the script did not end within",
-    "behind": "the connection broke",
-}
-"""What is said of each: its network is cut, its sshd killed, all of it stopped, its bastion killed."""
+BROKEN = ("cut", "shut", "frozen", "behind")
+"""Hosts with an accident: the network is cut, sshd is killed, all processes are stopped, the bastion is killed."""
 WINDOW_S = 9
 TWO_SLICES_S = 2.5
 
@@ -83,7 +77,7 @@ def test_a_host_without_an_accident_is_counted_exactly(accidents: Accidents, nam
 def test_a_host_with_an_accident_has_what_it_told_before(accidents: Accidents, name: str) -> None:
     host = accidents.done.host(name)
     assert (host["state"], host["error"]["code"]) == ("partial", "trace-cut")
-    assert re.search(BROKEN[name], host["error"]["message"])
+
     assert host["requests"] == accidents.truth.total(name)
     assert TWO_SLICES_S - 1.5 < host["instances"][0]["window_s"] < WINDOW_S
 

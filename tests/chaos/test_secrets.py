@@ -14,7 +14,7 @@ import yaml
 from fleettrace.lab.fleet import Lab
 from fleettrace.sweep.lock import lock_folder
 from tests.e2e.command import Done, run
-from tests.e2e.watching import Watch
+from tests.e2e.secret_watch import Watch
 
 pytestmark = pytest.mark.lab
 

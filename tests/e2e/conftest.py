@@ -13,7 +13,7 @@ from fleettrace.lab.fleet import Lab
 from fleettrace.lab.truth import Truth
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.fleet import FLEET, TRACED, patched, plan_for
-from tests.e2e.watching import Watch
+from tests.e2e.secret_watch import Watch
 
 
 @pytest.fixture(scope="session")

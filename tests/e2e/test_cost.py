@@ -98,14 +98,13 @@ def test_a_probe_that_is_too_dear_is_in_place_for_less_time(lab: Lab) -> None:
     assert instance["requests"] > 0
     [warning] = [one for one in done.report["warnings"] if one["code"] == "window-shortened"]
     assert warning["host"] == "plain"
-    told = re.fullmatch(
-        r"traced for ([\d.]+) s instead of 30 s: at ([\d,]+) requests/s a probe of about [\d.]+ us takes "
-        r"([\d.]+)% of a core, and --max-cost is 0.05%",
-        warning["message"],
-    )
-    assert told, warning
-    assert float(told[1]) == pytest.approx(instance["window_s"], rel=0.1)
-    assert float(told[2].replace(",", "")) == pytest.approx(2000, rel=0.5)
+    window = re.search(r"([\d.]+) s\b", warning["message"])
+    rate = re.search(r"([\d,]+) requests/s", warning["message"])
+    assert window, warning
+    assert rate, warning
+    assert float(window[1]) == pytest.approx(instance["window_s"], rel=0.1)
+    assert float(rate[1].replace(",", "")) == pytest.approx(2000, rel=0.5)
+    assert "--max-cost" in warning["message"]
 
 
 def test_the_maps_stay_within_their_memory(lab: Lab) -> None:

@@ -51,8 +51,9 @@ def test_cron_mails_only_when_there_is_something_to_say(lab: Lab, tmp_path: Path
         assert len(mails) == 2, "the quiet audit has said nothing"
         assert all("oncall@example.com" in arguments for arguments, _ in mails)
         wrong, loud = sorted(mails, key=lambda mail: "FINDINGS" in mail[1] or "loud" in mail[1])
-        assert "there is no field key.shre; did you mean key.share?" in wrong[1]
-        assert r"medium, certain: key hot:\xff: share " in loud[1]
+        assert "key.shre" in wrong[1]
+        assert "key.share" in wrong[1]
+        assert r"hot:\xff" in loud[1]
         again = subprocess.run(
             ["sh", "-c", lines["loud"]], capture_output=True, check=True, env={"PYTHONPATH": str(REPOSITORY)}
         )

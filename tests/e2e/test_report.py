@@ -20,7 +20,7 @@ from fleettrace.lab.fleet import Lab
 from fleettrace.lab.load import Flow
 from fleettrace.lab.profile import WEB
 from tests.e2e.command import Command, Done, on_lab, run
-from tests.e2e.watching import Watch
+from tests.e2e.secret_watch import Watch
 
 pytestmark = pytest.mark.lab
 

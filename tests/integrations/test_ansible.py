@@ -22,7 +22,7 @@ from fleettrace.node.plausible import ENDING_S, STARTUP_S
 from tests.e2e.command import REPOSITORY, Done, environment
 from tests.e2e.command import run as fleettrace
 from tests.e2e.fleet import keys_of, patched, plan_for, tracers, untraced
-from tests.e2e.watching import Watch
+from tests.e2e.secret_watch import Watch
 
 pytestmark = pytest.mark.lab
 

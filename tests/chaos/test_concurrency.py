@@ -71,12 +71,11 @@ def test_a_thousand_addresses_that_refuse(tmp_path: Path) -> None:
     _, status, used = ended
     took = time.monotonic() - begun
     assert command.stderr is not None
-    words = command.stderr.read().decode()
+    lines = command.stderr.read().decode().splitlines()
     command.stderr.close()
     assert os.waitstatus_to_exitcode(status) == 4
-    assert words.splitlines() == [
-        "fleettrace: cache-[0000-0999]: unreachable: connection refused on port 1: is sshd running there? (2 attempts)"
-    ]
+    assert len(lines) == 1
+    assert lines[0].startswith("fleettrace: cache-[0000-0999]: unreachable: ")
     states = Counter((host["state"], host["error"]["code"]) for host in json.loads(report.read_bytes())["hosts"])
     assert states == {("unreachable", "connection-refused"): REFUSING}
     assert 0 < peak_kb < 120 << 10

@@ -37,7 +37,7 @@ def traffic() -> list[Command]:
 def test_lines_are_split_into_their_keys_and_read_no_further(memcached: Served) -> None:
     done, truth = memcached.trace(traffic(), "--probe", "command")
     [instance] = done.host("here")["instances"]
-    assert (instance["probe"]["rung"], instance["probe"]["exact"]) == ("command", False)
+    assert (instance["probe"]["kind"], instance["probe"]["exact"]) == ("command", False)
     rows = done.report["keys"]
     assert keys_of(rows) == truth.by_key()
     ops = Counter({(row["key"].encode(), op): count for row in rows for op, count in row["ops"].items() if count})

@@ -24,7 +24,7 @@ def test_its_counts_are_the_truth(tmp_path: Path) -> None:
     assert keys_of(done.report["keys"]) == truth.by_key()
     assert all(row["ops"] is None and row["misses"] is None for row in done.report["keys"])
     [instance] = done.host("here")["instances"]
-    assert (instance["probe"]["rung"], instance["probe"]["exact"]) == ("usdt", True)
+    assert (instance["probe"]["kind"], instance["probe"]["exact"]) == ("usdt", True)
     assert instance["coverage"] is None or instance["coverage"]["share"] == 1
 
 

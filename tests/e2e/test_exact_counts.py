@@ -73,7 +73,7 @@ def test_how_each_binary_was_traced_is_said(big_sweep: BigSweep) -> None:
     for name in TRACED:
         for instance in big_sweep.done.host(name)["instances"]:
             assert instance["version"].startswith("1.")
-            assert (instance["probe"]["rung"], instance["probe"]["exact"]) == ("item", True)
+            assert (instance["probe"]["kind"], instance["probe"]["exact"]) == ("item", True)
             assert 15 < instance["window_s"] < 25
 
 

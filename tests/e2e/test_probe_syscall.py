@@ -48,7 +48,7 @@ def test_single_commands_are_counted_by_key_and_kind(memcached: Served) -> None:
     assert b"SECRET" not in done.out
     assert b"ssn" not in done.out
     [instance] = done.host("here")["instances"]
-    assert (instance["probe"]["rung"], instance["probe"]["exact"]) == ("syscall", False)
+    assert (instance["probe"]["kind"], instance["probe"]["exact"]) == ("syscall", False)
 
 
 def test_what_comes_with_the_first_command_is_left_out(memcached: Served) -> None:

@@ -76,10 +76,9 @@ def test_its_environment_is_enough_where_all_else_is_read_only(tmp_path: Path) -
     done = subprocess.run(
         [*words, *variables, f"PYTHONPATH={UNITS.parents[1]}", *program], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (
-        4,
-        "fleettrace: closed: unreachable: connection refused on port 9: is sshd running there?\n",
-    )
+    assert done.returncode == 4
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("fleettrace: closed: unreachable: ")
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {"lib/fleettrace/history.db", "run/x.prom"} <= written
     assert any(path.startswith("lib/fleettrace/notified/audit-fleet") for path in written)

@@ -13,7 +13,7 @@ from fleettrace.lab.protocol import Command as Request
 from tests.e2e.command import Command
 from tests.e2e.fleet import keys_of
 from tests.e2e.local import Served, served
-from tests.e2e.test_zero import SAMPLED_S, listens
+from tests.e2e.test_blind_trace import SAMPLED_S, listens
 
 pytestmark = pytest.mark.lab
 
@@ -45,8 +45,8 @@ def test_requests_are_counted_where_the_proxy_reads_them(proxy: Served) -> None:
     assert (host["state"], host["requests"], done.status) == ("ok", truth.total("here"), 0)
     assert keys_of(done.report["keys"]) == truth.by_key()
     probe = host["instances"][0]["probe"]
-    assert (probe["rung"], probe["exact"]) == ("syscall", False)
-    assert "proxy mode" in probe["why"]
+    assert (probe["kind"], probe["exact"]) == ("syscall", False)
+    assert "proxy" in probe["why"]
 
 
 def test_its_own_counters_are_no_coverage(proxy: Served) -> None:

@@ -41,7 +41,7 @@ def test_it_counts_lookups_where_there_is_no_bpftrace(memcached: Served) -> None
     done, truth = memcached.trace(traffic(), "--probe", "watch")
     assert keys_of(done.report["keys"]) == truth.by_key()
     [instance] = done.host("here")["instances"]
-    assert (instance["state"], instance["pid"], instance["probe"]["rung"]) == ("ok", memcached.pid, "watch")
+    assert (instance["state"], instance["pid"], instance["probe"]["kind"]) == ("ok", memcached.pid, "watch")
     assert instance["probe"]["exact"] is False
     assert 2.9 < instance["window_s"] < 5
     # On a machine that is busy with other tests memcached may answer too late for its counters to say when.
@@ -68,10 +68,12 @@ def test_an_interrupted_one_reports_what_it_has(memcached: Served) -> None:
     assert keys_of(done.report["keys"]) == truth.by_key()
 
 
-def test_a_memcached_that_refuses_is_named(tmp_path: Path) -> None:
+def test_refused_watch_is_reported_with_memcacheds_answer(tmp_path: Path) -> None:
     with served(tmp_path, memcached_binary(), "-W") as memcached:
         done = run("run", "-i", str(memcached.inventory), "--probe", "watch", "--duration", "1s", "--output", "json")
-    assert "watch commands not allowed" in done.host("here")["error"]["message"]
+    error = done.host("here")["error"]
+    assert error["code"] == "watch-refused"
+    assert "watch commands not allowed" in error["message"]  # memcached's own words (`-W`, proto_text.c)
 
 
 def test_it_needs_no_root() -> None:

@@ -47,7 +47,7 @@ def test_code_whose_address_is_not_its_offset_is_counted(name: str, overlay: boo
         done, truth = memcached.trace(TRAFFIC, "--probe", "item", variables=variables)
         assert memcached.stats()["pid"] == str(memcached.pid)
     [instance] = done.host("here")["instances"]
-    assert (instance["state"], instance["probe"]["rung"]) == ("ok", "item")
+    assert (instance["state"], instance["probe"]["kind"]) == ("ok", "item")
     assert keys_of(done.report["keys"]) == truth.by_key()
 
 
