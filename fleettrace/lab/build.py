@@ -19,7 +19,7 @@ from fleettrace.errors import FleettraceError
 from fleettrace.lab.packages import BUILD, DTRACE, find_program, require
 from fleettrace.lab.system import file_lock, run
 
-__all__ = ["VARIANTS", "Variant", "cache_folder", "memcached_binary"]
+__all__ = ["VARIANTS", "Variant", "cache_directory", "memcached_binary"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ VARIANTS = {
 }
 
 
-def cache_folder() -> Path:
+def cache_directory() -> Path:
     """Where builds are kept; made if need be."""
     if chosen := os.environ.get("FLEETTRACE_CACHE"):
-        folder = Path(chosen)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        directory = Path(chosen)
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
     system = Path("/var/cache/fleettrace/lab")
     try:
         system.mkdir(parents=True, exist_ok=True)
@@ -69,14 +69,14 @@ def memcached_binary(variant: str = "plain") -> Path:
     """
     if variant not in VARIANTS:
         raise FleettraceError(f"lab: no memcached variant `{variant}`; there are: {', '.join(VARIANTS)}")
-    folder = cache_folder() / f"memcached-{codename()}-{platform.machine()}"
-    binary = folder / variant / "memcached"
+    directory = cache_directory() / f"memcached-{codename()}-{platform.machine()}"
+    binary = directory / variant / "memcached"
     if binary.exists():
         return binary
-    with file_lock(folder / f"{variant}.lock"):
+    with file_lock(directory / f"{variant}.lock"):
         if not binary.exists():
             require((*BUILD, *DTRACE) if variant == "dtrace" else BUILD, "building memcached for the lab")
-            build(source(folder), VARIANTS[variant], binary)
+            build(source(directory), VARIANTS[variant], binary)
     return binary
 
 
@@ -101,12 +101,12 @@ def build(tree: Path, variant: Variant, binary: Path) -> None:
         built.replace(binary)
 
 
-def source(folder: Path) -> Path:
+def source(directory: Path) -> Path:
     """The source tree of the distribution's memcached, fetched on first use."""
-    tree = folder / "source"
-    with file_lock(folder / "source.lock"):
+    tree = directory / "source"
+    with file_lock(directory / "source.lock"):
         if not tree.exists():
-            with tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as scratch:
+            with tempfile.TemporaryDirectory(dir=directory, prefix="fetch-") as scratch:
                 fetch(Path(scratch)).rename(tree)
     return tree
 
@@ -143,22 +143,23 @@ def fetch(scratch: Path) -> Path:
         ) from error
 
 
-def deb_src(folder: Path) -> None:
-    """Write the machine's own apt sources of its distribution into `folder`, asking for sources instead of packages."""
+def deb_src(directory: Path) -> None:
+    """Write the apt sources of this machine's distribution into `directory`, for source packages only. Raises
+    `FleettraceError` when /etc/apt names none."""
     found = False
     suite = re.compile(rf"\b({re.escape(codename())}|stable)\b")
     etc = Path("/etc/apt")
     for path in [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*.list"))]:
         if path.exists():
             lines = [line for line in path.read_text().splitlines() if line.startswith("deb ") and suite.search(line)]
-            (folder / path.name).with_suffix(".list").write_text(
+            (directory / path.name).with_suffix(".list").write_text(
                 "".join(f"deb-src{line.removeprefix('deb')}\n" for line in lines)
             )
             found = found or bool(lines)
     for path in sorted((etc / "sources.list.d").glob("*.sources")):
         stanzas = [s for s in re.split(r"\n\s*\n", path.read_text()) if re.search(r"^Types:.*\bdeb\b", s, re.M)]
         kept = [re.sub(r"^Types:.*$", "Types: deb-src", s, flags=re.M) for s in stanzas if suite.search(s)]
-        (folder / path.name).write_text("\n\n".join(kept) + "\n")
+        (directory / path.name).write_text("\n\n".join(kept) + "\n")
         found = found or bool(kept)
     if not found:
         raise FleettraceError(

@@ -84,7 +84,7 @@ class DockerDaemon:
     namespace: str
     address: str
     sockets: Path
-    """A folder for sockets, outside /run. A socket's path has 107 bytes at the most, so it must be short."""
+    """A directory for sockets, outside /run. A socket's path has 107 bytes at the most, so it must be short."""
     data: Path
     launcher: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
     containers: dict[str, Container] = field(default_factory=dict, init=False)

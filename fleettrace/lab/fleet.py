@@ -65,7 +65,7 @@ class Lab:
 
     @property
     def private(self) -> Path:
-        """The lab's own folder (0700); what a test puts there goes with the lab."""
+        """The lab's own directory (0700); what a test puts there goes with the lab."""
         return self._mine.files / "private"
 
     @property

@@ -30,14 +30,16 @@ class Host:
         self.namespace = network.namespace(spec.name)
         self.address = network.address(index)
         """IPv4; port 22 is its sshd's."""
-        self.folder = files / "hosts" / spec.name
+        self.directory = files / "hosts" / spec.name
         """For what the host's users may read: binaries, authorized_keys."""
         self.private = files / "private" / spec.name
         self.public_key = ""
         self.account: Account | None = None
         self.stand_in: Path | None = None
         self.sshd: subprocess.Popen[bytes] | None = None
-        self.instances = [Instance(one, spec.name, self.namespace, self.address, self.folder) for one in spec.instances]
+        self.instances = [
+            Instance(one, spec.name, self.namespace, self.address, self.directory) for one in spec.instances
+        ]
         self.docker: DockerDaemon | None = None
         if spec.containers:
             data = files / "docker" / spec.name
@@ -45,11 +47,11 @@ class Host:
 
     def prepare(self, client_key: str) -> None:
         """Make the host's files and its user. No process starts."""
-        self.folder.mkdir(parents=True, mode=0o755)
+        self.directory.mkdir(parents=True, mode=0o755)
         self.private.mkdir(mode=0o700)
         self.public_key = make_key(self.private / "host_key", self.name)
         self.account = create_account(self.spec, self.network.id, self.index, self.files, client_key)
-        self.stand_in = stand_in(self.spec.bpftrace, self.folder)
+        self.stand_in = stand_in(self.spec.bpftrace, self.directory)
         if self.spec.reach is not Reach.DOWN:
             for instance in self.instances:
                 instance.prepare()

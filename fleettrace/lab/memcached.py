@@ -61,8 +61,8 @@ class Instance:
     host: str
     namespace: str
     address: str
-    folder: Path
-    """The host's own folder, for its copies of the binary."""
+    directory: Path
+    """The host's own directory, for its copies of the binary."""
     binary: Path = field(init=False)
     """The copy that it runs (in the container's shape: as the host sees it)."""
     process: Process | None = field(default=None, init=False)
@@ -73,7 +73,7 @@ class Instance:
         name = "kvstore" if self.spec.shape is Shape.RENAMED else "memcached"
         custom = self.spec.binary
         source = self.spec.variant if custom is None else f"custom-{sha256(bytes(custom)).hexdigest()[:8]}"
-        self.binary = self.folder / f"{self.spec.shape}-{source}-{self.spec.copy}" / name
+        self.binary = self.directory / f"{self.spec.shape}-{source}-{self.spec.copy}" / name
 
     @property
     def port(self) -> int:
@@ -104,7 +104,7 @@ class Instance:
     def start(self) -> None:
         """Start it and wait until it answers. Raises `FleettraceError` with memcached's own words when it does not."""
         inode = self.binary.stat().st_ino
-        log = self.folder / f"memcached-{self.port}.log"
+        log = self.directory / f"memcached-{self.port}.log"
         with log.open("wb") as output:
             self.launcher = subprocess.Popen(
                 [*enter(self.namespace), *self.command()],

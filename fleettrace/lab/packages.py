@@ -23,7 +23,7 @@ class Package:
     name: str
     purpose: str
     witness: str
-    """A program's name (looked up on PATH and in the sbin folders) or, with a slash in it, a file's path."""
+    """A program's name (looked up on PATH and in the sbin directories) or, with a slash in it, a file's path."""
 
     @property
     def present(self) -> bool:
@@ -56,7 +56,7 @@ PACKAGES = (*FLEET, *BUILD, *DTRACE, *SUDO, *DOCKER)
 
 
 def find_program(name: str) -> str | None:
-    """The path of a program, the sbin folders included: a user's PATH often leaves them out."""
+    """The path of a program, the sbin directories included: a user's PATH often leaves them out."""
     return shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
 
 

@@ -1,6 +1,6 @@
 """A real sshd for each of a lab's hosts: keys, configuration, users, and the stand-ins for bpftrace.
 
-Files that only root may read (keys, configurations, known_hosts, the inventory) are in the lab's `private` folder
+Files that only root may read (keys, configurations, known_hosts, the inventory) are in the lab's `private` directory
 (0700); what a host's own user must reach is under `hosts/` and `homes/`.
 """
 
@@ -31,7 +31,7 @@ __all__ = [
     "wait_for_banner",
 ]
 
-PRIVILEGE_SEPARATION = Path("/run/sshd")  # compiled into Debian's sshd: it will not start without this folder
+PRIVILEGE_SEPARATION = Path("/run/sshd")  # compiled into Debian's sshd: it will not start without this directory
 
 CONFIG = """\
 Port 22
@@ -100,9 +100,9 @@ def make_key(path: Path, comment: str) -> str:
 
 def create_account(spec: HostSpec, lab: str, index: int, files: Path, client_key: str) -> Account:
     """Make the user that a host is entered as (root needs no making), and let the client's key in."""
-    folder = files / "hosts" / spec.name
+    directory = files / "hosts" / spec.name
     if spec.login is Login.ROOT:
-        account = Account("root", folder / "authorized_keys")
+        account = Account("root", directory / "authorized_keys")
     else:
         account = create_user(spec.login, f"{lab}u{index}", files / "homes")
     account.authorized_keys.write_text(f"{client_key} fleettrace-lab\n" if spec.authorized else "")
@@ -158,27 +158,27 @@ def sshd_command(
 def hide_bpftrace(scratch: Path) -> list[str]:
     """The words in front of a command that give it a mount namespace without bpftrace.
 
-    An overlay of the program's folder has a whiteout in its place (a device 0:0, see the kernel's
+    An overlay of the program's directory has a whiteout in its place (a device 0:0, see the kernel's
     Documentation/filesystems/overlayfs.rst): a changed PATH would not stop a script that looks in /usr/bin by itself.
     """
     program = find_program("bpftrace")
     if program is None:
         return []
-    folder = Path(program).parent.resolve()
+    directory = Path(program).parent.resolve()
     upper = scratch / "overlay"
     script = (
         'mkdir -p "$1" && mount -t tmpfs lab "$1" && mkdir "$1/upper" "$1/work" && mknod "$1/upper/bpftrace" c 0 0 && '
         'mount -t overlay lab -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" "$2" && shift 2 && exec "$@"'
     )
-    return ["unshare", "--mount", "--", "sh", "-c", script, "sh", str(upper), str(folder)]
+    return ["unshare", "--mount", "--", "sh", "-c", script, "sh", str(upper), str(directory)]
 
 
-def stand_in(kind: Bpftrace, folder: Path) -> Path | None:
+def stand_in(kind: Bpftrace, directory: Path) -> Path | None:
     """Write the program that plays bpftrace on a host, where one does; return its path."""
     text = STAND_INS.get(kind)
     if text is None:
         return None
-    path = folder / f"bpftrace-{kind}"
+    path = directory / f"bpftrace-{kind}"
     path.write_text(text.format(real=shlex.quote(find_program("bpftrace") or "bpftrace")))
     path.chmod(0o755)
     return path

@@ -1,6 +1,6 @@
 """What a lab has put on this machine, and how to take all of it away again, whoever is left to do so.
 
-Everything a lab makes carries its id (`ft3a9c`) in its name: namespaces, links, users, folders, control groups. So
+Everything a lab makes carries its id (`ft3a9c`) in its name: namespaces, links, users, directories, control groups. So
 `remove` needs no memory but the id, and works for a lab whose owner was killed halfway through its set-up. Each lab
 notes its owner (pid and start time) and its processes outside the namespaces under /run/fleettrace-lab/<id>/; its files
 are under /var/lib/fleettrace-lab/<id>/, because /run is often mounted noexec.
@@ -79,7 +79,7 @@ def new_id() -> str:
 
 def labs() -> dict[str, Process | None]:
     """Every lab on this machine, by id, with its owner as noted (None: it never came to note one)."""
-    names = {path.name for folder in (STATE, FILES) if folder.is_dir() for path in folder.iterdir()}
+    names = {path.name for directory in (STATE, FILES) if directory.is_dir() for path in directory.iterdir()}
     return {name: owner_of(name) for name in sorted(names) if ID.fullmatch(name)}
 
 
@@ -141,9 +141,9 @@ def remove_cgroups(name: str) -> None:
     deadline = time.monotonic() + 5
     for root in [*Path("/sys/fs/cgroup").glob(f"*/{name}"), Path(f"/sys/fs/cgroup/{name}")]:
         while root.is_dir():
-            for folder, _, _ in os.walk(root, topdown=False):
+            for directory, _, _ in os.walk(root, topdown=False):
                 try:
-                    Path(folder).rmdir()
+                    Path(directory).rmdir()
                 except OSError:
                     time.sleep(0.02)
             if time.monotonic() > deadline:

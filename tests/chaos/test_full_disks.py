@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fleettrace.lab.fleet import Lab
-from tests.chaos.hosts import FOLDERS, OwnFolders, places_of
+from tests.chaos.hosts import DIRECTORIES, OwnDirectories, places_of
 from tests.e2e.command import Command, on_lab, run
 from tests.e2e.fleet import keys_of, plan_for
 
@@ -23,24 +23,24 @@ PAGE = 4096
 
 
 @contextmanager
-def full(folders: OwnFolders) -> Iterator[None]:
-    """While the block runs, nothing more fits into any folder that a host's sessions may write to."""
-    filling = 'for folder; do mount -o remount,size=64k "$folder"; ! cat /dev/zero >"$folder/sshd-full" || exit 1; done'
-    files = [f"{folder}/sshd-full" for folder in FOLDERS]
+def full(directories: OwnDirectories) -> Iterator[None]:
+    """While the block runs, nothing more fits into any directory that a host's sessions may write to."""
+    filling = 'for dir; do mount -o remount,size=64k "$dir"; ! cat /dev/zero >"$dir/sshd-full" || exit 1; done'
+    files = [f"{directory}/sshd-full" for directory in DIRECTORIES]
     try:
-        folders.run("sh", "-c", f"exec 2>/dev/null; {filling}", "sh", *FOLDERS)
-        assert folders.run("sh", "-c", "echo x >/tmp/more", check=False) == ""
+        directories.run("sh", "-c", f"exec 2>/dev/null; {filling}", "sh", *DIRECTORIES)
+        assert directories.run("sh", "-c", "echo x >/tmp/more", check=False) == ""
         yield
     finally:
-        folders.run("rm", "-f", "/tmp/more", *files)
+        directories.run("rm", "-f", "/tmp/more", *files)
 
 
-def test_a_host_needs_no_disk(lab: Lab, folders: dict[str, OwnFolders]) -> None:
+def test_a_host_needs_no_disk(lab: Lab, directories: dict[str, OwnDirectories]) -> None:
     hosts = ("full", "secret")
     options = ["--hosts", ",".join(hosts), "--duration", "3s", "--top", "10000", "--output", "json", "-v"]
     with ExitStack() as stack:
         for name in hosts:
-            stack.enter_context(full(folders[name]))
+            stack.enter_context(full(directories[name]))
         command = stack.enter_context(Command(["run", *on_lab(lab, *options)]))
         command.wait_for_trace(*hosts)
         truth = lab.send({place: plan_for(place, hostile=False) for place in places_of(lab, *hosts)})

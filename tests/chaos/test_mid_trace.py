@@ -13,7 +13,7 @@ from fleettrace.lab.fleet import Lab
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.truth import TracedInstance, Truth
 from fleettrace.node.plausible import ENDING_S
-from tests.chaos.hosts import OwnFolders, left_over, places_of
+from tests.chaos.hosts import OwnDirectories, left_over, places_of
 from tests.chaos.wire import bad_wire
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.fleet import keys_of, plan_for
@@ -43,7 +43,7 @@ def send(lab: Lab, *hosts: str) -> Truth:
 
 
 @pytest.fixture(scope="module")
-def accidents(lab: Lab, folders: dict[str, OwnFolders]) -> Accidents:
+def accidents(lab: Lab, directories: dict[str, OwnDirectories]) -> Accidents:
     hosts = ",".join((*SURVIVORS, *BROKEN))
     options = ["--hosts", hosts, "--duration", f"{WINDOW_S}s", "--top", "10000", "--output", "json", "-v"]
     with ExitStack() as stack, Command(["run", *on_lab(lab, *options)]) as command:
@@ -53,9 +53,9 @@ def accidents(lab: Lab, folders: dict[str, OwnFolders]) -> Accidents:
         broken = time.monotonic()
         stack.callback(lab.hosts["cut"].restore_network)
         lab.hosts["cut"].cut_network()
-        stack.callback(folders["shut"].start_sshd)
+        stack.callback(directories["shut"].start_sshd)
         lab.hosts["shut"].kill_sshd()
-        stack.callback(folders["bastion"].start_sshd)
+        stack.callback(directories["bastion"].start_sshd)
         lab.hosts["bastion"].kill_sshd()
         stack.callback(lab.hosts["frozen"].thaw)
         lab.hosts["frozen"].freeze()
@@ -63,7 +63,7 @@ def accidents(lab: Lab, folders: dict[str, OwnFolders]) -> Accidents:
         assert not any(command.said(f"{host}: ok") for host in SURVIVORS), "the traffic outlasted the window"
         done = command.finish()
         took = time.monotonic() - broken
-        left = [what for what in left_over(lab, folders) if what.startswith("cut:") and "sshd: " not in what]
+        left = [what for what in left_over(lab, directories) if what.startswith("cut:") and "sshd: " not in what]
     return Accidents(done, truth, took, left)
 
 

@@ -86,10 +86,10 @@ def test_an_idle_memcached_is_ok_with_zero_requests(served_here: Served) -> None
 @pytest.fixture(scope="module")
 def unasked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A memcached that tells its counters to nobody without a password: -Y."""
-    folder = tmp_path_factory.mktemp("unasked")
-    passwords = folder / "passwords"
+    directory = tmp_path_factory.mktemp("unasked")
+    passwords = directory / "passwords"
     passwords.write_text("tester:secret\n")
-    with served(folder, DEBIAN, "-u", "root", "-Y", str(passwords), ready=listens) as server:
+    with served(directory, DEBIAN, "-u", "root", "-Y", str(passwords), ready=listens) as server:
         yield server
 
 

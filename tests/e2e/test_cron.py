@@ -22,16 +22,16 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow]
 RULES = {"quiet": "key.share > 95%", "loud": "key.share > 30%", "wrong": "key.shre > 30%"}
 
 
-def audits(lab: Lab, folder: Path) -> dict[str, str]:
+def audits(lab: Lab, directory: Path) -> dict[str, str]:
     """For each rule a playbook, and the line of a crontab that runs it."""
     lines = {}
     for name, rule in RULES.items():
         play = {"name": "fleet", "hosts": "plain", "sweep": {"duration": "2s"}, "rules": [rule]}
-        playbook = folder / f"{name}.yaml"
+        playbook = directory / f"{name}.yaml"
         playbook.write_text(yaml.safe_dump([play]))
-        options = on_lab(lab, "--store", str(folder / "history.db"))
+        options = on_lab(lab, "--store", str(directory / "history.db"))
         command = shlex.join([sys.executable, "-m", "fleettrace", "play", *options, str(playbook)])
-        lines[name] = f"{command}; echo $? >{folder / name}.code"
+        lines[name] = f"{command}; echo $? >{directory / name}.code"
     return lines
 
 

@@ -24,23 +24,23 @@ from tests.e2e.fleet import command_of, keys_of, plan_for, tracers, wait_until_u
 pytestmark = pytest.mark.lab
 
 HOSTS = ("plain", "two", "container", "sudo", "password")
-FOLDERS = ("/run", "/dev/shm")
+DIRECTORIES = ("/run", "/dev/shm")
 
 
-def folders(lab: Lab) -> list[Path]:
-    """What is left in folders that the lab's hosts share with the machine, for memcacheds of the lab's."""
+def directories(lab: Lab) -> list[Path]:
+    """What is left in directories that the lab's hosts share with the machine, for memcacheds of the lab's."""
     ours = {str(pid) for host in lab.hosts.values() for pid in host.pids.values()}
     found = []
-    for folder in (path for place in FOLDERS for path in Path(place).glob("fleettrace-????????????")):
+    for directory in (path for place in DIRECTORIES for path in Path(place).glob("fleettrace-????????????")):
         with suppress(OSError):
-            named = re.search(r"^pids='?([\d ]+)", (folder / "script").read_text(), re.MULTILINE)
-            found += [folder] if named and ours & set(named[1].split()) else []
+            named = re.search(r"^pids='?([\d ]+)", (directory / "script").read_text(), re.MULTILINE)
+            found += [directory] if named and ours & set(named[1].split()) else []
     return found
 
 
 def left(lab: Lab) -> list[str]:
-    """What is on the lab's hosts that nobody is logged in to any more: sessions, traces, folders."""
-    found = [str(folder) for folder in folders(lab)]
+    """What is on the lab's hosts that nobody is logged in to any more: sessions, traces, directories."""
+    found = [str(directory) for directory in directories(lab)]
     for name in (*HOSTS, "victim"):
         host = lab.hosts[name]
         ours = {*host.pids.values(), *(one.launcher.pid for one in host.instances if one.launcher)}
@@ -81,8 +81,8 @@ def test_all_windows_are_one_and_nobody_is_logged_in_meanwhile(lab: Lab, tmp_pat
         connected = [one for host in HOSTS for one in lab.hosts[host].processes("sshd")]
         assert len(connected) == len(HOSTS), "only those that listen"
         secrets = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"]
-        inside = [path.read_bytes() for folder in folders(lab) for path in folder.iterdir() if path.is_file()]
-        assert len(folders(lab)) == len(HOSTS)
+        inside = [path.read_bytes() for directory in directories(lab) for path in directory.iterdir() if path.is_file()]
+        assert len(directories(lab)) == len(HOSTS)
         assert not any(secrets["password"]["ansible_become_password"].encode() in data for data in inside)
         assert (tmp_path / "run.left").stat().st_mode & 0o077 == 0
         assert secrets["password"]["ansible_become_password"] not in (tmp_path / "run.left").read_text()

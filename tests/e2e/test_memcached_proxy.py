@@ -30,12 +30,12 @@ REQUESTS = [Request("set", (b"a",))] * 23 + [Request("get", (b"a",))] * 101 + [R
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder, behind = tmp_path_factory.mktemp("proxy"), tmp_path_factory.mktemp("server")
+    directory, behind = tmp_path_factory.mktemp("proxy"), tmp_path_factory.mktemp("server")
     with served(behind, DEBIAN) as server:
-        routes = folder / "routes.lua"
+        routes = directory / "routes.lua"
         routes.write_text(ROUTES.format(port=server.port))
         options = ["-u", "root", "-o", f"proxy_config={routes}"]
-        with served(folder, memcached_binary("proxy"), *options, ready=listens) as running:
+        with served(directory, memcached_binary("proxy"), *options, ready=listens) as running:
             yield running
 
 

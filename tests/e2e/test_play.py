@@ -51,12 +51,12 @@ def traffic(lab: Lab) -> Iterator[None]:
         load.stop()
 
 
-def options(lab: Lab, folder: Path, *more: str) -> Sequence[str]:
-    return ["play", *on_lab(lab, "--store", str(folder / "history.db")), *more]
+def options(lab: Lab, directory: Path, *more: str) -> Sequence[str]:
+    return ["play", *on_lab(lab, "--store", str(directory / "history.db")), *more]
 
 
-def play(lab: Lab, folder: Path, *more: str) -> Done:
-    return run(*options(lab, folder, *more))
+def play(lab: Lab, directory: Path, *more: str) -> Done:
+    return run(*options(lab, directory, *more))
 
 
 @pytest.mark.usefixtures("traffic")

@@ -38,13 +38,13 @@ def memcached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-def under(memcached: Served, folder: Path, pattern: str) -> Served:
+def under(memcached: Served, directory: Path, pattern: str) -> Served:
     """The same memcached, on a node whose bpftrace refuses programs in which `pattern` is found."""
-    inventory = folder / "inventory.yaml"
+    inventory = directory / "inventory.yaml"
     host = {
         "ansible_connection": "local",
         "fleettrace_instances": [memcached.port],
-        "fleettrace_bpftrace": refusing(folder, pattern),
+        "fleettrace_bpftrace": refusing(directory, pattern),
     }
     inventory.write_text(json.dumps({"all": {"hosts": {"here": host}}}))
     return replace(memcached, inventory=inventory)

@@ -55,9 +55,9 @@ def test_past_max_fail_the_rest_is_spared(lab: Lab) -> None:
 def full_sshd() -> Iterator[Path]:
     """An inventory of many names for one sshd that has room for two logins at once."""
     with tempfile.TemporaryDirectory(prefix="fleettrace-full-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with running_sshd(folder / "sshd", "root", "MaxStartups 2:100:2") as sshd:
+        directory = Path(name)
+        directory.chmod(0o755)
+        with running_sshd(directory / "sshd", "root", "MaxStartups 2:100:2") as sshd:
             host = {
                 "ansible_host": "127.0.0.1",
                 "ansible_port": sshd.port,
@@ -66,9 +66,9 @@ def full_sshd() -> Iterator[Path]:
                 "fleettrace_scope": "netns",
                 "fleettrace_instances": [1],
             }
-            inventory = folder / "inventory.yaml"
+            inventory = directory / "inventory.yaml"
             inventory.write_text(json.dumps({"all": {"hosts": {f"cache-[01:{HOSTS}]": host}}}))
-            (folder / "config").write_text(f"Host *\n  UserKnownHostsFile {sshd.known_hosts}\n")
+            (directory / "config").write_text(f"Host *\n  UserKnownHostsFile {sshd.known_hosts}\n")
             yield inventory
 
 
