@@ -18,8 +18,8 @@ settings.register_profile("fleettrace", deadline=None)
 settings.load_profile("fleettrace")
 
 _HALVES = {"e2e": "fleet"}
-"""The half of each directory below tests/; `rest` for all others. One worker runs a half's tests in order, in the fleets
-of its fixtures; both halves take about as long, most of it waiting for windows to end."""
+"""The half of each directory below tests/; `rest` for all others. A worker runs one half in order, in the fleets of its
+fixtures; both halves take about as long, most of it waiting for windows to end."""
 _DIRECTORY = pytest.StashKey[str]()
 
 

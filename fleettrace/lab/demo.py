@@ -79,8 +79,12 @@ def demo_lab(*, seconds: float = 60.0, rate: float = 500.0, seed: int = 1) -> It
     hot = replace(common, hot={WARM: 0.05 / 3, HOT: 2 / 3}, hot_family_share=0.4 / 3)
     with Lab(FLEET) as lab:
         flows = [
-            Flow(place, lab.hosts[place.host].address, *((hot, 3 * rate) if place.host == HOT_HOST else (common, rate)))
-            for place in lab.places()
+            Flow(
+                instance,
+                lab.hosts[instance.host].address,
+                *((hot, 3 * rate) if instance.host == HOT_HOST else (common, rate)),
+            )
+            for instance in lab.instances()
         ]
         demo = Demo(lab, flows, seconds, seed)
         demo.begin()

@@ -1,7 +1,7 @@
 """The lab: a fleet of real hosts on one machine, set up in parallel and taken away completely.
 
     with Lab([HostSpec("cache-001"), HostSpec("cache-002", two())]) as lab:
-        truth = lab.send({Place("cache-001", 11211): plan(WEB, seed=1, commands=1000)})
+        truth = lab.send({TracedInstance("cache-001", 11211): plan(WEB, seed=1, commands=1000)})
         ...  # lab.inventory, lab.known_hosts, lab.client_key
 
 Leaving the block removes everything, and so do Ctrl-C and SIGTERM inside it. If this process is killed outright, its
@@ -143,9 +143,9 @@ class Lab:
         self._mine.note_process(load.process.pid)
         return load
 
-    def places(self) -> list[TracedInstance]:
-        """Every instance that runs, containers included."""
-        return [TracedInstance(name, port) for name, host in self.hosts.items() for port in host.ports]
+    def instances(self, *hosts: str) -> list[TracedInstance]:
+        """Return the running instances of these hosts (of all without any), containers included."""
+        return [TracedInstance(name, port) for name in hosts or self.hosts for port in self.hosts[name].ports]
 
     def _check_packages(self) -> None:
         require(FLEET, "the lab")

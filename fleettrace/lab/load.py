@@ -61,8 +61,8 @@ class Connection:
 class Client:
     """Sends commands to one memcached, and counts the answered ones in a truth of its own. For one thread."""
 
-    def __init__(self, place: TracedInstance, address: str, *, timeout: float = 30.0) -> None:
-        self.place = place
+    def __init__(self, instance: TracedInstance, address: str, *, timeout: float = 30.0) -> None:
+        self.instance = instance
         self.address = address
         self.timeout = timeout
         self.truth = Truth()
@@ -83,18 +83,20 @@ class Client:
             if batch:
                 self._exchange(batch)
         except (OSError, ProtocolError) as error:
-            raise FleettraceError(f"lab: the load on {self.place.host}:{self.place.port} failed: {error}") from error
+            raise FleettraceError(
+                f"lab: the load on {self.instance.host}:{self.instance.port} failed: {error}"
+            ) from error
 
     def _exchange(self, batch: Sequence[tuple[Command, bytes]]) -> None:
         binary = batch[0][0].binary
         if binary not in self.connections:
-            self.connections[binary] = Connection(self.address, self.place.port, self.timeout)
+            self.connections[binary] = Connection(self.address, self.instance.port, self.timeout)
         connection = self.connections[binary]
         connection.socket.sendall(b"".join(data for _, data in batch))
         reader = (connection.line, connection.exactly)
         for command, _ in batch:
             command.check(reader)
-            self.truth.add(self.place, command.verb, command.keys)
+            self.truth.add(self.instance, command.verb, command.keys)
 
     def close(self) -> None:
         """Close the connections. Idempotent."""
@@ -116,9 +118,9 @@ def send(plans: Mapping[TracedInstance, Sequence[Command]], addresses: Mapping[s
     `addresses` gives a host's address by its name. Raises `FleettraceError` when any command fails.
     """
 
-    def one(place: TracedInstance) -> Truth:
-        with Client(place, addresses[place.host]) as client:
-            client.send(plans[place])
+    def one(instance: TracedInstance) -> Truth:
+        with Client(instance, addresses[instance.host]) as client:
+            client.send(plans[instance])
             return client.truth
 
     truth = Truth()
@@ -132,7 +134,7 @@ def send(plans: Mapping[TracedInstance, Sequence[Command]], addresses: Mapping[s
 class Flow:
     """Steady traffic on one instance: about `rate` requests per second, made up as `profile` says."""
 
-    place: TracedInstance
+    instance: TracedInstance
     address: str
     profile: Profile
     rate: float
@@ -156,7 +158,7 @@ def carry_out(order: Order, stopped: Callable[[], bool]) -> Truth:
     """
     seconds = min(order.seconds, MAX_SECONDS)
     running = {
-        flow.place: (flow, Client(flow.place, flow.address), Drawer(flow.profile, order.seed + index))
+        flow.instance: (flow, Client(flow.instance, flow.address), Drawer(flow.profile, order.seed + index))
         for index, flow in enumerate(order.flows)
     }
     truth = Truth()
@@ -166,20 +168,20 @@ def carry_out(order: Order, stopped: Callable[[], bool]) -> Truth:
     while running and (now := time.monotonic()) < start + seconds and sent < order.max_requests:
         if stopped():
             break
-        for place, (flow, client, drawer) in list(running.items()):
+        for instance, (flow, client, drawer) in list(running.items()):
             # What a busy machine could not send in time is not made up for without end.
-            owed[place] = min(owed[place] + flow.rate * (now - last), flow.rate)
+            owed[instance] = min(owed[instance] + flow.rate * (now - last), flow.rate)
             commands = []
-            while owed[place] >= 1:
+            while owed[instance] >= 1:
                 commands.append(drawer.draw(late=now >= start + seconds * flow.profile.late_after))
-                owed[place] -= len(commands[-1].keys)
+                owed[instance] -= len(commands[-1].keys)
                 sent += len(commands[-1].keys)
             try:
                 client.send(commands)
             except FleettraceError as error:
                 order.errors.append(str(error))
                 client.close()
-                truth.update(running.pop(place)[1].truth)
+                truth.update(running.pop(instance)[1].truth)
         last = now
         time.sleep(max(0.0, TICK - (time.monotonic() - now)))
     for _, client, _ in running.values():

@@ -38,18 +38,18 @@ class TracedInstance(NamedTuple):
 
 @dataclass(slots=True)
 class Truth:
-    """Requests that a memcached has answered, by place, key and verb. Truths add up with `+`."""
+    """Requests that a memcached has answered, by instance, key and verb. Truths add up with `+`."""
 
     counts: dict[TracedInstance, Counter[tuple[bytes, Verb]]] = field(default_factory=dict)
 
-    def add(self, place: TracedInstance, verb: Verb, keys: Iterable[bytes]) -> None:
+    def add(self, instance: TracedInstance, verb: Verb, keys: Iterable[bytes]) -> None:
         """Count one answered command that named `keys`."""
-        self.counts.setdefault(place, Counter()).update((key, verb) for key in keys)
+        self.counts.setdefault(instance, Counter()).update((key, verb) for key in keys)
 
     def update(self, other: Truth) -> None:
         """Take in another truth, in place."""
-        for place, counter in other.counts.items():
-            self.counts.setdefault(place, Counter()).update(counter)
+        for instance, counter in other.counts.items():
+            self.counts.setdefault(instance, Counter()).update(counter)
 
     def __add__(self, other: Truth) -> Truth:
         both = Truth()
@@ -58,12 +58,12 @@ class Truth:
         return both
 
     @property
-    def places(self) -> list[TracedInstance]:
+    def instances(self) -> list[TracedInstance]:
         return sorted(self.counts)
 
     def _items(self, host: str | None, port: int | None) -> Iterator[tuple[bytes, Verb, int]]:
-        for place, counter in self.counts.items():
-            if host in (None, place.host) and port in (None, place.port):
+        for instance, counter in self.counts.items():
+            if host in (None, instance.host) and port in (None, instance.port):
                 for (key, verb), count in counter.items():
                     yield key, verb, count
 
@@ -96,8 +96,8 @@ class Truth:
         """Text that `from_json` reads back; keys are base64."""
         return json.dumps(
             [
-                [*place, [[base64.b64encode(key).decode(), verb, count] for (key, verb), count in counter.items()]]
-                for place, counter in self.counts.items()
+                [*instance, [[base64.b64encode(key).decode(), verb, count] for (key, verb), count in counter.items()]]
+                for instance, counter in self.counts.items()
             ]
         )
 

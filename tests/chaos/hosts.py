@@ -10,10 +10,9 @@ from fleettrace.lab.namespaces import enter
 from fleettrace.lab.specs import HostSpec, Login
 from fleettrace.lab.sshd import sshd_command, wait_for_banner
 from fleettrace.lab.system import run
-from fleettrace.lab.truth import TracedInstance
 from tests.e2e.fleet import command_of, patched
 
-__all__ = ["FLEET", "OwnDirectories", "left_over", "places_of"]
+__all__ = ["FLEET", "OwnDirectories", "left_over"]
 
 FLEET = (
     HostSpec("steady"),
@@ -87,11 +86,6 @@ class OwnDirectories:
         for stream in (self._holder.stdin, self._holder.stdout):
             if stream is not None:
                 stream.close()
-
-
-def places_of(lab: Lab, *hosts: str) -> list[TracedInstance]:
-    """Where the memcacheds of these hosts are."""
-    return [place for place in lab.places() if place.host in hosts]
 
 
 def left_over(lab: Lab, directories: dict[str, OwnDirectories]) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fleettrace.lab.fleet import Lab
-from tests.chaos.hosts import DIRECTORIES, OwnDirectories, places_of
+from tests.chaos.hosts import DIRECTORIES, OwnDirectories
 from tests.e2e.command import Command, on_lab, run
 from tests.e2e.fleet import keys_of, plan_for
 
@@ -43,7 +43,7 @@ def test_a_host_needs_no_disk(lab: Lab, directories: dict[str, OwnDirectories]) 
             stack.enter_context(full(directories[name]))
         command = stack.enter_context(Command(["run", *on_lab(lab, *options)]))
         command.wait_for_trace(*hosts)
-        truth = lab.send({place: plan_for(place, hostile=False) for place in places_of(lab, *hosts)})
+        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*hosts)})
         done = command.finish()
     assert done.status == 0
     assert {name: done.host(name)["requests"] for name in hosts} == {name: truth.total(name) for name in hosts}
@@ -68,7 +68,7 @@ def test_what_cannot_be_kept_is_reported_all_the_same(lab: Lab, disk: Path) -> N
     (disk / "others").write_bytes(bytes(5 * PAGE))
     with Command(["run", *on_lab(lab, *options)]) as command:
         command.wait_for_trace("steady", "secret")
-        truth = lab.send({place: plan_for(place, hostile=False) for place in places_of(lab, "steady", "secret")})
+        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances("steady", "secret")})
         done = command.finish()
     assert done.status == 2
     unwritten = [line for line in done.err.splitlines() if os.strerror(errno.ENOSPC) in line]

@@ -12,7 +12,7 @@ import pytest
 
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.system import wait_until
-from tests.chaos.hosts import OwnDirectories, left_over, places_of
+from tests.chaos.hosts import OwnDirectories, left_over
 from tests.e2e.command import REPOSITORY, Command, on_lab, run
 from tests.e2e.fleet import plan_for
 
@@ -56,7 +56,7 @@ class Step:
     hidden: tuple[str, ...] = ()
     """Drafts that are left."""
     kept: bool = False
-    """The run file is in its place."""
+    """The run file is in its instance."""
     reported: bool = False
     """The report is."""
 
@@ -71,7 +71,7 @@ STEPS = (
 
 
 def test_while_it_saves(lab: Lab, tmp_path: Path) -> None:
-    """What was there before stays, or what is new takes its place whole; beside it a hidden draft may be left."""
+    """What was there before stays, or what is new takes its instance whole; beside it a hidden draft may be left."""
     with ExitStack() as stack:
         killed = [stack.enter_context(_killed_at(lab, tmp_path, step)) for step in STEPS]
         assert [command.finish().status for command in killed] == [KILLED] * len(STEPS)
@@ -106,7 +106,7 @@ def test_the_next_run_is_not_disturbed(lab: Lab, tmp_path: Path) -> None:
     options = ["--hosts", ",".join(HOSTS), "--duration", "3s", "--top", "10000", "--output", "json", "-v"]
     with Command(["run", *on_lab(lab, *options, "--save", str(tmp_path / "kept.ftr"))]) as command:
         command.wait_for_trace(*HOSTS)
-        truth = lab.send({place: plan_for(place, hostile=False) for place in places_of(lab, *HOSTS)})
+        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*HOSTS)})
         done = command.finish()
     assert done.status == 0
     assert [host["requests"] for host in done.report["hosts"]] == [truth.total(name) for name in HOSTS]

@@ -13,7 +13,7 @@ from fleettrace.lab.fleet import Lab
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.truth import TracedInstance, Truth
 from fleettrace.node.plausible import ENDING_S
-from tests.chaos.hosts import OwnDirectories, left_over, places_of
+from tests.chaos.hosts import OwnDirectories, left_over
 from tests.chaos.wire import bad_wire
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.fleet import keys_of, plan_for
@@ -39,7 +39,7 @@ class Accidents:
 
 
 def send(lab: Lab, *hosts: str) -> Truth:
-    return lab.send({place: plan_for(place, hostile=False) for place in places_of(lab, *hosts)})
+    return lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*hosts)})
 
 
 @pytest.fixture(scope="module")

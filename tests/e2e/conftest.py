@@ -42,10 +42,10 @@ def big_sweep(lab: Lab) -> BigSweep:
     hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"].values()
     secrets = [host["ansible_become_password"] for host in hosts if "ansible_become_password" in host]
     options = ["--duration", "20s", "--top", "100000", "--connect-timeout", "5s", "--output", "json", "-v"]
-    places = [place for place in lab.places() if place.host in TRACED]
+    instances = lab.instances(*TRACED)
     with Watch(secrets) as watch, Command(["run", *on_lab(lab), *options]) as command:
         command.wait_for_trace(*TRACED)
-        truth = lab.send({place: plan_for(place) for place in places})
+        truth = lab.send({instance: plan_for(instance) for instance in instances})
         seen = patched(lab.hosts["plain"].pids[11211])
         assert not any(command.said(f"{host}: ok") for host in TRACED), "the traffic outlasted the window"
         done = command.finish()

@@ -85,20 +85,20 @@ FLEET = (
 )
 
 
-def plan_for(place: TracedInstance, *, commands: int = 600, hostile: bool = True) -> list[Command]:
+def plan_for(instance: TracedInstance, *, commands: int = 600, hostile: bool = True) -> list[Command]:
     """Traffic of every protocol and command on one instance. Half of its keys are asked for nowhere else."""
     profile = Profile(
         verbs=ALL_VERBS,
-        families=("common:{n}", f"{place.host}:{place.port}:{{n}}"),
+        families=("common:{n}", f"{instance.host}:{instance.port}:{{n}}"),
         keys=40,
         hostile=(HOSTILE_ASCII + HOSTILE_BINARY) if hostile else (),
         hostile_share=0.3 if hostile else 0.0,
         multiget=8,
     )
     borders = tuple(b"%d:" % length + b"x" * (length - len(b"%d:" % length)) for length in LENGTHS)
-    hundred = tuple(f"{place.host}:{place.port}:{number}".encode() for number in range(1, 40, 2)) * 5
+    hundred = tuple(f"{instance.host}:{instance.port}:{number}".encode() for number in range(1, 40, 2)) * 5
     return [
-        *plan(profile, place.port, commands),
+        *plan(profile, instance.port, commands),
         Command("get", hundred),
         Command("gat", hundred),
         Command("get", borders),

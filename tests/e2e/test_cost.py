@@ -70,8 +70,7 @@ def test_an_instance_that_was_not_asked_for_is_not_counted(lab: Lab, tmp_path: P
 
 
 def test_steady_traffic_is_covered_and_has_its_price(lab: Lab) -> None:
-    place = TracedInstance("plain", 11211)
-    load = lab.start_load([Flow(place, lab.hosts["plain"].address, WEB, 8000)], 60)
+    load = lab.start_load([Flow(TracedInstance("plain", 11211), lab.hosts["plain"].address, WEB, 8000)], 60)
     try:
         done = run("run", *on_lab(lab, "--hosts", "plain", "--duration", "4s", "--output", "json"))
     finally:
@@ -84,8 +83,7 @@ def test_steady_traffic_is_covered_and_has_its_price(lab: Lab) -> None:
 
 
 def test_a_probe_that_is_too_dear_is_in_place_for_less_time(lab: Lab) -> None:
-    place = TracedInstance("plain", 11211)
-    load = lab.start_load([Flow(place, lab.hosts["plain"].address, WEB, 2000)], 60)
+    load = lab.start_load([Flow(TracedInstance("plain", 11211), lab.hosts["plain"].address, WEB, 2000)], 60)
     options = ["--hosts", "plain,empty", "--duration", "30s", "--max-cost", "0.05%", "--output", "json"]
     try:
         done = run("run", *on_lab(lab, *options))

@@ -40,8 +40,8 @@ def test_cron_mails_only_when_there_is_something_to_say(lab: Lab, tmp_path: Path
     head = f"MAILTO=oncall@example.com\nPYTHONPATH={REPOSITORY}\n"
     crontab = head + "".join(f"* * * * * root {line}\n" for line in lines.values())
     codes = {name: tmp_path / f"{name}.code" for name in lines}
-    place = TracedInstance("plain", 11211)
-    flow = Flow(place, lab.hosts["plain"].address, Profile(hot={b"hot:\xff": 0.6}), 500)
+    instance = TracedInstance("plain", 11211)
+    flow = Flow(instance, lab.hosts["plain"].address, Profile(hot={b"hot:\xff": 0.6}), 500)
     load = lab.start_load([flow], 110)
     try:
         with Cron(tmp_path, crontab) as cron:

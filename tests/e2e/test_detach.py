@@ -31,7 +31,7 @@ def directories(lab: Lab) -> list[Path]:
     """What is left in directories that the lab's hosts share with the machine, for memcacheds of the lab's."""
     ours = {str(pid) for host in lab.hosts.values() for pid in host.pids.values()}
     found = []
-    for directory in (path for place in DIRECTORIES for path in Path(place).glob("fleettrace-????????????")):
+    for directory in (path for parent in DIRECTORIES for path in Path(parent).glob("fleettrace-????????????")):
         with suppress(OSError):
             named = re.search(r"^pids='?([\d ]+)", (directory / "script").read_text(), re.MULTILINE)
             found += [directory] if named and ours & set(named[1].split()) else []
@@ -57,7 +57,7 @@ def check_gone(lab: Lab, seconds: float = 10.0) -> None:
 
 
 def send(lab: Lab, *hosts: str) -> Truth:
-    return lab.send({place: plan_for(place, hostile=False) for place in lab.places() if place.host in hosts})
+    return lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*hosts)})
 
 
 def wait_for_window(kept: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_sweep_counts_exactly_and_says_what_failed(lab: Lab, options: list[str
     with Watch(secrets) as watch, Command(["run", *options, *wanted]) as command:
         command.wait_for_trace(*SOUND)
         directory = private_folder(command.pid)
-        truth = lab.send({place: plan_for(place, hostile=False) for place in lab.places() if place.host in SOUND})
+        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*SOUND)})
         done = command.finish()
     assert keys_of(done.report["keys"]) == truth.by_key()
     for name in SOUND:
@@ -75,7 +75,7 @@ def check_gone(lab: Lab, directory: Path) -> None:
 
 def test_ctrl_c_reports_what_was_collected_and_leaves_nothing(lab: Lab, options: list[str]) -> None:
     with tracing(options) as (command, directory):
-        truth = lab.send({place: plan_for(place, hostile=False) for place in lab.places() if place.host in SOUND})
+        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*SOUND)})
         command.signal(signal.SIGINT)
         done = command.finish()
     assert done.status == 130

@@ -43,8 +43,10 @@ AUDIT = """\
 def traffic(lab: Lab) -> Iterator[None]:
     """A quarter of all requests is for one key, on every instance of these hosts."""
     profile = replace(WEB, hot={HOT: 0.25})
-    places = [place for place in lab.places() if place.host in HOSTS]
-    load = lab.start_load([Flow(place, lab.hosts[place.host].address, profile, RATE) for place in places], 600)
+    instances = lab.instances(*HOSTS)
+    load = lab.start_load(
+        [Flow(instance, lab.hosts[instance.host].address, profile, RATE) for instance in instances], 600
+    )
     try:
         yield
     finally:

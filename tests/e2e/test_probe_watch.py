@@ -80,10 +80,9 @@ def test_it_needs_no_root() -> None:
     spec = HostSpec("user", login=Login.SUDO_REFUSED, bpftrace=Bpftrace.ABSENT, variables={"ansible_become": False})
     options = ["--duration", "4s", "--output", "json", "-v", "--probe", "watch"]
     with Lab([spec]) as lab:
-        place = TracedInstance("user", 11211)
         with Command(["run", *on_lab(lab, *options)]) as command:
             command.wait_for_trace("user")
-            truth = lab.send({place: traffic()})
+            truth = lab.send({TracedInstance("user", 11211): traffic()})
             done = command.finish()
         [instance] = done.host("user")["instances"]
         assert instance["pid"] == lab.hosts["user"].pids[11211]

@@ -45,8 +45,8 @@ class Kept:
 @pytest.fixture(scope="module")
 def busy(lab: Lab) -> Iterator[Lab]:
     """The fleet with traffic on the two hosts."""
-    places = [place for place in lab.places() if place.host in ("plain", "two")]
-    load = lab.start_load([Flow(place, lab.hosts[place.host].address, WEB, 200.0) for place in places], 600)
+    instances = lab.instances("plain", "two")
+    load = lab.start_load([Flow(instance, lab.hosts[instance.host].address, WEB, 200.0) for instance in instances], 600)
     yield lab
     load.stop()
 

@@ -127,7 +127,7 @@ def played(lab: Lab, settings: dict[str, str]) -> Played:
         )
         # The counting begins when bpftrace has attached everything and said so.
         time.sleep(2)
-        truth = lab.send({place: plan_for(place, hostile=False) for place in lab.places() if place.host in SOUND})
+        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*SOUND)})
         assert all(counting(lab, name) for name in SOUND), "the traffic outlasted the window"
         thread.join()
     return Played(results[0], truth, json.loads(report.read_text()), sorted(runs.glob("*/*.run")), watch.told)
