@@ -148,15 +148,15 @@ class Answer:
         return sorted(self.counts, key=lambda key: -self.counts[key])[:TOP]
 
 
-def trace(pid: int, options: argparse.Namespace, folder: Path) -> tuple[Answer, Answer, Counter[bytes], float]:
+def trace(pid: int, options: argparse.Namespace, directory: Path) -> tuple[Answer, Answer, Counter[bytes], float]:
     """fleettrace's answer, the prototype's, the truth, and the seconds that the traffic took."""
     keys, weights = keys_of_traffic(options.keys, b"user")
     before, before_weights = keys_of_traffic(options.keys // 10, b"before")
     # memcached is as busy before the trace as within it, as it is in life: the maps are sized by that.
     warm = Load.start(before, before_weights, 1000, options.rate, 120.0, options.processes)
     # What runs leave behind (a history, say) is not for this machine's own.
-    own = {**os.environ, "XDG_DATA_HOME": str(folder), "XDG_STATE_HOME": str(folder)}
-    with running(fleettrace(options, folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=own) as tool:
+    own = {**os.environ, "XDG_DATA_HOME": str(directory), "XDG_STATE_HOME": str(directory)}
+    with running(fleettrace(options, directory), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=own) as tool:
         assert tool.stderr is not None
         assert tool.stdout is not None
         for line in tool.stderr:
@@ -183,9 +183,9 @@ def trace(pid: int, options: argparse.Namespace, folder: Path) -> tuple[Answer, 
     return answer_of(report), answer_of_prototype(lines), truth, took
 
 
-def fleettrace(options: argparse.Namespace, folder: Path) -> list[str]:
+def fleettrace(options: argparse.Namespace, directory: Path) -> list[str]:
     """The command line, and the inventory that it reads."""
-    inventory = folder / "inventory.yaml"
+    inventory = directory / "inventory.yaml"
     inventory.write_text(f"all: {{hosts: {{here: {{ansible_connection: local, fleettrace_instances: '{PORT}'}}}}}}\n")
     duration = options.seconds + MARGIN_S
     run = ["run", "-i", str(inventory), "--duration", f"{duration:g}s", "--top", "1000000", "--output", "json", "-v"]
@@ -291,12 +291,12 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as directory:
         # A copy of its own: the prototype's probe fires in every process that runs the same file.
-        binary = shutil.copy2(memcached_binary("plain"), folder)
+        binary = shutil.copy2(memcached_binary("plain"), directory)
         with running([binary, "-u", "root", "-l", "127.0.0.1", "-p", str(PORT), "-t", "2"]) as memcached:
             time.sleep(0.5)
-            ours, theirs, truth, took = trace(memcached.pid, options, Path(folder))
+            ours, theirs, truth, took = trace(memcached.pid, options, Path(directory))
     print("\n".join(table({"fleettrace": ours, "prototype": theirs}, truth, took)))
     wrong = broken(ours, truth)
     for line in wrong[:10]:

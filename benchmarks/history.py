@@ -73,8 +73,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--keys", type=int, default=1000)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        store = Path(folder) / "history.db"
+    with tempfile.TemporaryDirectory() as directory:
+        store = Path(directory) / "history.db"
         one = fill(store, args.runs, args.keys)
         size = store.stat().st_size
         print(

@@ -38,9 +38,9 @@ def main() -> None:
     look = discovery_script(["bpftrace"], "host")
     unhashed = look.replace(HASH, b"    sum=\n    return\n    [")
     assert unhashed != look
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as directory:
         for size in (None, 10 << 20):
-            binary = Path(shutil.copy2(build("plain"), Path(folder) / "memcached"))
+            binary = Path(shutil.copy2(build("plain"), Path(directory) / "memcached"))
             if size is not None:
                 os.truncate(binary, size)
             with memcached(binary) as (pid, _):

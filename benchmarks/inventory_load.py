@@ -61,8 +61,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--no-ansible", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path, ranges = Path(folder) / "fleet.yaml", Path(folder) / "ranges.yaml"
+    with tempfile.TemporaryDirectory() as directory:
+        path, ranges = Path(directory) / "fleet.yaml", Path(directory) / "ranges.yaml"
         write_fleet(path, options.hosts)
         write_fleet(ranges, options.hosts, with_ranges=True)
         inventory = load_inventory(str(path))

@@ -1,6 +1,6 @@
 """How long 5 million rows of run files take to a top 100 with bounds, beside DuckDB, Polars and a plain dict.
 
-    python -m benchmarks.merge [--hosts 500] [--keys 10000] [--rounds 5] [--folder DIR] [--polars-python PYTHON]
+    python -m benchmarks.merge [--hosts 500] [--keys 10000] [--rounds 5] [--directory DIR] [--polars-python PYTHON]
 
 500 hosts of 10,000 keys each, in 16 run files as sixteen controllers write them, and the same rows (host, key,
 requests, covered) as one Parquet file with zstd. Three key spaces: `shared` (nine keys of ten are on all hosts) and
@@ -101,7 +101,7 @@ def rows_of(space: str, host: int, keys: int) -> Iterator[Row]:
         yield name, requests, rng.choice((ABSENT, ABSENT, ABSENT, ABSENT - 10))
 
 
-def generate(space: str, part: int, hosts: int, keys: int, folder: Path) -> None:
+def generate(space: str, part: int, hosts: int, keys: int, directory: Path) -> None:
     """Write one of the run files, and its rows as CSV."""
     from fleettrace.errors import HostState
     from fleettrace.store.runfile.writer import RunFileWriter
@@ -111,7 +111,10 @@ def generate(space: str, part: int, hosts: int, keys: int, folder: Path) -> None
     from fleettrace.summary.run import HostResult, InstanceResult, ProbeVerdict, RunInfo
 
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    with RunFileWriter(folder / f"{space}-{part}.run") as writer, (folder / f"{space}-{part}.csv").open("w") as table:
+    with (
+        RunFileWriter(directory / f"{space}-{part}.run") as writer,
+        (directory / f"{space}-{part}.csv").open("w") as table,
+    ):
         for host in range(part, hosts, FILES):
             counts = {}
             for name, requests, covered in rows_of(space, host, keys):
@@ -129,16 +132,16 @@ def generate(space: str, part: int, hosts: int, keys: int, folder: Path) -> None
         writer.finish([RunInfo(f"run-{part}", now, "all", 10.0, "0.1.0", finished=now)])
 
 
-def to_parquet(space: str, folder: Path) -> None:
+def to_parquet(space: str, directory: Path) -> None:
     """The rows of all run files as one Parquet file."""
     import duckdb
 
     names = {"host": "VARCHAR", "key": "VARCHAR", "requests": "BIGINT", "covered": "BIGINT"}
     duckdb.execute(
-        f"copy (select * from read_csv('{folder}/{space}-*.csv', header=false, columns={names})) "
-        f"to '{folder}/{space}.parquet' (format parquet, compression zstd)"
+        f"copy (select * from read_csv('{directory}/{space}-*.csv', header=false, columns={names})) "
+        f"to '{directory}/{space}.parquet' (format parquet, compression zstd)"
     )
-    for table in folder.glob(f"{space}-*.csv"):
+    for table in directory.glob(f"{space}-*.csv"):
         table.unlink()
 
 
@@ -187,11 +190,11 @@ CHILDREN: dict[str, Callable[[list[Path]], Iterator[tuple[str, int, int, bool]]]
 }
 
 
-def contenders(space: str, folder: Path, hosts: int, polars_python: str) -> dict[str, list[str]]:
+def contenders(space: str, directory: Path, hosts: int, polars_python: str) -> dict[str, list[str]]:
     """Their command lines."""
     absent = str(ABSENT * hosts)
-    paths = [str(folder / f"{space}-{part}.run") for part in range(FILES)]
-    parquet = str(folder / f"{space}.parquet")
+    paths = [str(directory / f"{space}-{part}.run") for part in range(FILES)]
+    parquet = str(directory / f"{space}.parquet")
     mine = [sys.executable, "-m", "benchmarks.merge", "--child"]
     found = {
         "DuckDB": [sys.executable, "-c", DUCKDB, parquet, absent],
@@ -200,7 +203,7 @@ def contenders(space: str, folder: Path, hosts: int, polars_python: str) -> dict
         "fleettrace": [*mine, "fleettrace", *paths],
         "fleettrace merge": [
             *(sys.executable, "-m", "fleettrace", "merge", *paths),
-            *("--top", str(TOP), "--output", "json", "-o", str(folder / "report.json")),
+            *("--top", str(TOP), "--output", "json", "-o", str(directory / "report.json")),
         ],
     }
     if polars_python == sys.executable and importlib.util.find_spec("polars") is None:
@@ -208,9 +211,9 @@ def contenders(space: str, folder: Path, hosts: int, polars_python: str) -> dict
     return found
 
 
-def compare(space: str, folder: Path, options: argparse.Namespace) -> None:
+def compare(space: str, directory: Path, options: argparse.Namespace) -> None:
     """Run every contender in turn, and print a line for each."""
-    commands = contenders(space, folder, options.hosts, options.polars_python)
+    commands = contenders(space, directory, options.hosts, options.polars_python)
     spent: dict[str, list[Spent]] = {name: [] for name in commands}
     for _ in range(options.rounds):
         for name, command in commands.items():
@@ -224,15 +227,17 @@ def compare(space: str, folder: Path, options: argparse.Namespace) -> None:
     print(f"| {space} | the same 100 keys and bounds from all: {'yes' if agreed else 'NO'} | | | | |", flush=True)
 
 
-def prepare(space: str, options: argparse.Namespace, folder: Path) -> None:
+def prepare(space: str, options: argparse.Namespace, directory: Path) -> None:
     """Write the files, unless they are there."""
-    if (folder / f"{space}.parquet").exists():
+    if (directory / f"{space}.parquet").exists():
         return
     sizes = [str(options.hosts), str(options.keys)]
     for part in range(FILES):
         # In processes of their own: a child's peak memory is at least what its parent has when it is started.
-        spend([sys.executable, "-m", "benchmarks.merge", "--child", "generate", space, str(part), *sizes, str(folder)])
-    spend([sys.executable, "-m", "benchmarks.merge", "--child", "parquet", space, str(folder)])
+        spend(
+            [sys.executable, "-m", "benchmarks.merge", "--child", "generate", space, str(part), *sizes, str(directory)]
+        )
+    spend([sys.executable, "-m", "benchmarks.merge", "--child", "parquet", space, str(directory)])
 
 
 def child(name: str, *words: str) -> int:
@@ -255,20 +260,20 @@ def main() -> int:
     parser.add_argument("--keys", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--spaces", nargs="+", choices=SPACES, default=SPACES)
-    parser.add_argument("--folder", type=Path, help="where the files are kept for another time")
+    parser.add_argument("--directory", type=Path, help="where the files are kept for another time")
     parser.add_argument("--polars-python", default=sys.executable)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder: Any = options.folder or Path(temporary)
-        folder.mkdir(exist_ok=True)
+        directory: Any = options.directory or Path(temporary)
+        directory.mkdir(exist_ok=True)
         for space in options.spaces:
-            prepare(space, options, folder)
-            run_files = sum((folder / f"{space}-{part}.run").stat().st_size for part in range(FILES))
-            parquet = (folder / f"{space}.parquet").stat().st_size
+            prepare(space, options, directory)
+            run_files = sum((directory / f"{space}-{part}.run").stat().st_size for part in range(FILES))
+            parquet = (directory / f"{space}.parquet").stat().st_size
             print(f"{space}: {run_files / 2**20:.0f} MB of run files, {parquet / 2**20:.0f} MB of Parquet", flush=True)
         print("\n| keys | by | time | CPU | memory | time / DuckDB's |\n|---|---|---|---|---|---|")
         for space in options.spaces:
-            compare(space, folder, options)
+            compare(space, directory, options)
     return 0
 
 

@@ -38,10 +38,10 @@ def source() -> str:
 
 def main() -> None:
     with TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "leaf.c").write_text(source())
-        program = folder / "leaf"
-        subprocess.run(["gcc", "-O2", "-o", program, folder / "leaf.c"], check=True)
+        directory = Path(name)
+        (directory / "leaf.c").write_text(source())
+        program = directory / "leaf"
+        subprocess.run(["gcc", "-O2", "-o", program, directory / "leaf.c"], check=True)
         listed = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
         # GNU ld gives the code of a PIE the same offset in the file as address.
         offsets = {words[2]: int(words[0], 16) for words in map(str.split, listed.splitlines()) if len(words) == 3}

@@ -32,7 +32,7 @@ CLOCK_GETTIME = {"x86_64": 228, "aarch64": 113}
 REPLAY = """\
 #!/bin/sh
 # Prints what bpftrace printed once, at the pace of then, as the program and the clock of now would have it printed.
-case $* in *--version*) head -n 1 '{folder}/recording'; exit ;; esac
+case $* in *--version*) head -n 1 '{directory}/recording'; exit ;; esac
 exec perl -e '
 sub nsecs {{
     my $now = pack "q2";
@@ -40,7 +40,7 @@ sub nsecs {{
     my ($seconds, $rest) = unpack "q2", $now;
     return $seconds * 1000000000 + $rest;
 }}
-open my $file, "<", "{folder}/recording" or die $!;
+open my $file, "<", "{directory}/recording" or die $!;
 local $/;
 my ($said, $text) = split /\\n/, <$file>, 2;
 my ($now) = "@ARGV" =~ /\\@na_(\\w+)/ or die "not a program of ours";
@@ -61,9 +61,9 @@ for my $part (split /(?=^#$now (?:slice|last) )/m, $text) {{
 """
 
 
-def stand_in(folder: Path) -> str:
-    """What plays bpftrace: a script that replays the recording in the folder."""
-    return REPLAY.format(folder=folder, clock=CLOCK_GETTIME[platform.machine()])
+def stand_in(directory: Path) -> str:
+    """What plays bpftrace: a script that replays the recording in the directory."""
+    return REPLAY.format(directory=directory, clock=CLOCK_GETTIME[platform.machine()])
 
 
 class Recorder:
@@ -87,7 +87,7 @@ class Recorder:
 class Recording:
     """One trace."""
 
-    folder: Path
+    directory: Path
     found: Discovery
     instance: Instance
     printed: bytes
@@ -107,10 +107,13 @@ class Recording:
         trace = self._trace(str(bpftrace), places=sample_rates(self.found.facts, [self.instance], busy.places))
         scripts = [discovery_script((str(bpftrace),), "netns"), *recorder.scripts, trace.script()]
         for number, script in enumerate(scripts):
-            (self.folder / f"work-{number}.sh").write_bytes(script)
+            (self.directory / f"work-{number}.sh").write_bytes(script)
         # An input that does not end: the trace's script takes its end for the controller's.
-        lines = [f"[ -p {self.folder}/open ] || mkfifo {self.folder}/open 2>/dev/null", f"exec 0<>{self.folder}/open"]
-        lines += [f"sh {self.folder}/work-{number}.sh" for number in range(len(scripts))]
+        lines = [
+            f"[ -p {self.directory}/open ] || mkfifo {self.directory}/open 2>/dev/null",
+            f"exec 0<>{self.directory}/open",
+        ]
+        lines += [f"sh {self.directory}/work-{number}.sh" for number in range(len(scripts))]
         return "\n".join([*lines, "echo", "echo end-of-work", ""])
 
     def parsing_s(self, rounds: int = 20) -> float:
@@ -156,7 +159,7 @@ class Replayed:
         """As `Execution.close`."""
 
 
-def recorded(folder: Path, pid: int, port: int, window_s: int) -> Recording:
+def recorded(directory: Path, pid: int, port: int, window_s: int) -> Recording:
     """Trace the memcached with the machine's bpftrace while it is asked for `KEYS`; keep what that printed."""
     connection = LocalTransport().connect(Target("here"))
     found = discover(connection, ("bpftrace",), "netns")
@@ -168,9 +171,9 @@ def recorded(folder: Path, pid: int, port: int, window_s: int) -> Recording:
         printed = b"".join(chunk.data for chunk in execution if chunk.stream is Stream.OUT)
         execution.close()
     text = printed.partition(b"trace\0\0")[2].partition(b"\0")[0]
-    (folder / "recording").write_bytes(found.facts.bpftrace_said.encode() + b"\n" + text)
-    (folder / "recording").chmod(0o644)
-    return Recording(folder, found, instance, printed, text, settings)
+    (directory / "recording").write_bytes(found.facts.bpftrace_said.encode() + b"\n" + text)
+    (directory / "recording").chmod(0o644)
+    return Recording(directory, found, instance, printed, text, settings)
 
 
 def trace_of(

@@ -52,8 +52,8 @@ INSIDE = "FLEETTRACE_BENCHMARK_INSIDE"
 SSHD = """\
 Port {port}
 ListenAddress 0.0.0.0
-HostKey {folder}/host_key
-AuthorizedKeysFile {folder}/authorized_keys
+HostKey {directory}/host_key
+AuthorizedKeysFile {directory}/authorized_keys
 PidFile none
 StrictModes no
 UsePAM no
@@ -72,9 +72,9 @@ SSH = """\
 Host *
     User root
     Port {port}
-    IdentityFile {folder}/client_key
+    IdentityFile {directory}/client_key
     IdentitiesOnly yes
-    UserKnownHostsFile {folder}/known_hosts
+    UserKnownHostsFile {directory}/known_hosts
     GlobalKnownHostsFile /dev/null
     StrictHostKeyChecking yes
     KexAlgorithms curve25519-sha256
@@ -98,7 +98,7 @@ class Spent(NamedTuple):
 class Fleet:
     """The hosts, and where their files are."""
 
-    folder: Path
+    directory: Path
     hosts: int
     window_s: int
 
@@ -108,7 +108,7 @@ class Fleet:
 
     def file(self, name: str, text: str, mode: int = 0o600) -> Path:
         """Write a file."""
-        path = self.folder / name
+        path = self.directory / name
         path.write_text(text)
         path.chmod(mode)
         return path
@@ -117,16 +117,16 @@ class Fleet:
 @contextmanager
 def serving(fleet: Fleet) -> Iterator[int]:
     """Run sshd and a memcached; gives memcached's pid."""
-    folder = fleet.folder
+    directory = fleet.directory
     for name in ("host_key", "client_key"):
-        make_key(folder / name, "fleettrace-benchmark")
-    shutil.copy(folder / "client_key.pub", folder / "authorized_keys")
-    key = " ".join((folder / "host_key.pub").read_text().split()[:2])
+        make_key(directory / name, "fleettrace-benchmark")
+    shutil.copy(directory / "client_key.pub", directory / "authorized_keys")
+    key = " ".join((directory / "host_key.pub").read_text().split()[:2])
     names = (f"[{address}]:{SSH_PORT} {key}\n" for address in fleet.addresses)
     fleet.file("known_hosts", "".join(names))
-    fleet.file("ssh_config", SSH.format(port=SSH_PORT, folder=folder))
+    fleet.file("ssh_config", SSH.format(port=SSH_PORT, directory=directory))
     PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
-    config = fleet.file("sshd_config", SSHD.format(port=SSH_PORT, folder=folder))
+    config = fleet.file("sshd_config", SSHD.format(port=SSH_PORT, directory=directory))
     sshd = shutil.which("sshd") or "/usr/sbin/sshd"
     with ExitStack() as stack:
         started = []
@@ -155,8 +155,8 @@ def wait_for(port: int) -> None:
 
 def spent(fleet: Fleet, name: str, command: Sequence[str], end: bytes, **environment: str) -> Spent:
     """Run a client to its end. What it prints must hold `end` once for each host."""
-    output = fleet.folder / f"{name}.out"
-    with output.open("wb") as out, (fleet.folder / f"{name}.err").open("wb") as err:
+    output = fleet.directory / f"{name}.out"
+    with output.open("wb") as out, (fleet.directory / f"{name}.err").open("wb") as err:
         began = time.monotonic()
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={**os.environ, **environment}
@@ -177,14 +177,14 @@ def spent(fleet: Fleet, name: str, command: Sequence[str], end: bytes, **environ
 def fleettrace(fleet: Fleet, replay: Path, *more: str) -> Spent:
     """A whole sweep, to its JSON report."""
     options = {"ansible_port": SSH_PORT, "ansible_user": "root", "fleettrace_bpftrace": str(replay)}
-    options |= {"ansible_ssh_private_key_file": str(fleet.folder / "client_key"), "fleettrace_scope": "netns"}
+    options |= {"ansible_ssh_private_key_file": str(fleet.directory / "client_key"), "fleettrace_scope": "netns"}
     hosts = {f"cache-{number:04}": {"ansible_host": address} for number, address in enumerate(fleet.addresses)}
     inventory = fleet.file("inventory.yaml", json.dumps({"all": {"vars": options, "hosts": hosts}}))
     words = ["-m", "fleettrace", "run", "-i", str(inventory), "--forks", str(fleet.hosts), "--connect-timeout", "60s"]
-    words += ["--duration", f"{fleet.window_s}s", "--ssh-config", str(fleet.folder / "ssh_config")]
+    words += ["--duration", f"{fleet.window_s}s", "--ssh-config", str(fleet.directory / "ssh_config")]
     words += ["--output", "json", "--no-store", "-q", *more]
     taken = spent(fleet, "fleettrace", [sys.executable, *words], b"")
-    report = json.loads((fleet.folder / "fleettrace.out").read_bytes())
+    report = json.loads((fleet.directory / "fleettrace.out").read_bytes())
     states: dict[str, int] = {}
     for host in report["hosts"]:
         said = host["state"] if host["error"] is None else f"{host['state']}: {host['error']['message'][:80]}"
@@ -196,7 +196,7 @@ def fleettrace(fleet: Fleet, replay: Path, *more: str) -> Spent:
 
 def rival(name: str, fleet: Fleet, work: Path) -> Spent | None:
     """One of the others; None where it is not installed."""
-    config, folder, count = str(fleet.folder / "ssh_config"), fleet.folder, str(fleet.hosts)
+    config, directory, count = str(fleet.directory / "ssh_config"), fleet.directory, str(fleet.hosts)
     program = str(Path(sys.executable).parent / name)
     if not Path(program).exists():
         program = shutil.which(name) or ""
@@ -215,11 +215,11 @@ def rival(name: str, fleet: Fleet, work: Path) -> Spent | None:
             end,
             ANSIBLE_SSH_ARGS=f"-F {config} -o ControlMaster=no",
             ANSIBLE_LOCALHOST_WARNING="0",
-            ANSIBLE_HOME=str(folder / "ansible"),
+            ANSIBLE_HOME=str(directory / "ansible"),
         )
     if name == "pyinfra":
-        data = {"ssh_user": "root", "ssh_port": SSH_PORT, "ssh_key": str(folder / "client_key")}
-        data |= {"ssh_known_hosts_file": str(folder / "known_hosts"), "ssh_config_file": config}
+        data = {"ssh_user": "root", "ssh_port": SSH_PORT, "ssh_key": str(directory / "client_key")}
+        data |= {"ssh_known_hosts_file": str(directory / "known_hosts"), "ssh_config_file": config}
         inventory = fleet.file("inventory.py", f"hosts = [(host, {data!r}) for host in {fleet.addresses!r}]\n")
         words = [program, "-y", "--parallel", count, str(inventory), "exec", "--", *shlex.split(command)]
         both = ["sh", "-c", f"exec {shlex.join(words)} 2>&1"]
@@ -234,7 +234,7 @@ def rival(name: str, fleet: Fleet, work: Path) -> Spent | None:
 
 def windows(fleet: Fleet) -> str:
     """What the log says of when the windows began."""
-    for line in (fleet.folder / "log.jsonl").read_text().splitlines():
+    for line in (fleet.directory / "log.jsonl").read_text().splitlines():
         if (event := json.loads(line))["event"] == "run.window":
             return f"{event['hosts']} windows began within {event['spread_s']} s, known to {event['within_s']} s"
     return "no window began"
@@ -243,10 +243,12 @@ def windows(fleet: Fleet) -> str:
 def measure(fleet: Fleet, rivals: Sequence[str], *, detach: bool) -> None:
     """Run all of them and print the table."""
     with serving(fleet) as pid:
-        recording = recorded(fleet.folder, pid, MEMCACHED_PORT, fleet.window_s)
-        replay = fleet.file("bpftrace", stand_in(fleet.folder), 0o755)
+        recording = recorded(fleet.directory, pid, MEMCACHED_PORT, fleet.window_s)
+        replay = fleet.file("bpftrace", stand_in(fleet.directory), 0o755)
         work = fleet.file("work.sh", recording.work(replay))
-        rows = [fleettrace(fleet, replay, *(["--detach", "--log", str(fleet.folder / "log.jsonl")] if detach else []))]
+        rows = [
+            fleettrace(fleet, replay, *(["--detach", "--log", str(fleet.directory / "log.jsonl")] if detach else []))
+        ]
         if detach:
             print(windows(fleet))
         parsing = recording.parsing_s() * fleet.hosts
@@ -280,9 +282,9 @@ def main() -> None:
         os.execvpe("unshare", [*inside, "-m", "benchmarks.sweep", *sys.argv[1:]], {**os.environ, INSIDE: "yes"})
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with tempfile.TemporaryDirectory(prefix="fleettrace-sweep-") as folder:
-        Path(folder).chmod(0o755)
-        measure(Fleet(Path(folder), options.hosts, options.window), options.rivals, detach=options.detach)
+    with tempfile.TemporaryDirectory(prefix="fleettrace-sweep-") as directory:
+        Path(directory).chmod(0o755)
+        measure(Fleet(Path(directory), options.hosts, options.window), options.rivals, detach=options.detach)
 
 
 if __name__ == "__main__":

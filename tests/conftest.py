@@ -18,24 +18,24 @@ settings.register_profile("fleettrace", deadline=None)
 settings.load_profile("fleettrace")
 
 _HALVES = {"e2e": "fleet"}
-"""Of the folders that have not the half named `rest`. The tests of each half run one after the other, in its fixtures'
-fleets; both halves take about as long, most of it waiting for windows to end."""
-_FOLDER = pytest.StashKey[str]()
+"""The half of each directory below tests/; `rest` for all others. A worker runs one half in order, in the fleets of its
+fixtures; both halves take about as long, most of it waiting for windows to end."""
+_DIRECTORY = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test, and before the fixtures that copy the environment."""
-    config.stash[_FOLDER] = tempfile.mkdtemp(prefix="fleettrace-history-")
-    os.environ["FLEETTRACE_STORE"] = f"{config.stash[_FOLDER]}/history.db"
+    config.stash[_DIRECTORY] = tempfile.mkdtemp(prefix="fleettrace-history-")
+    os.environ["FLEETTRACE_STORE"] = f"{config.stash[_DIRECTORY]}/history.db"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """After the last one."""
-    shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+    shutil.rmtree(config.stash[_DIRECTORY], ignore_errors=True)
 
 
 class _Halves(LoadScopeScheduling):  # type: ignore[misc]
-    """Of `pytest -n 2`: each worker has a half, by the folders below `tests/`. Of machines, each worker takes one."""
+    """Give each worker of `pytest -n 2` one half of the tests, and of tests/machines one machine at a time."""
 
     def _split_scope(self, nodeid: str) -> str:
         if self.config.getoption("markexpr") == "machines":

@@ -1,8 +1,8 @@
-"""An unstripped memcached, built once from Debian's source package and kept.
+"""Build memcached from Debian's source package, once for each variant, and cache the binaries.
 
-The sources come through a private apt configuration, so that the machine's own lists and caches stay as they are.
-Builds are kept in `$FLEETTRACE_CACHE`, else /var/cache/fleettrace/lab, else ~/.cache/fleettrace/lab; a lock lets
-parallel users build once. A kept build needs neither the network nor a compiler.
+apt fetches the source with a private configuration, so the machine's own package lists and caches do not change.
+Binaries are cached in `$FLEETTRACE_CACHE`, else /var/cache/fleettrace/lab, else ~/.cache/fleettrace/lab; a lock lets
+parallel users build once. A cached binary needs neither the network nor a compiler.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from fleettrace.errors import FleettraceError
 from fleettrace.lab.packages import BUILD, DTRACE, find_program, require
 from fleettrace.lab.system import file_lock, run
 
-__all__ = ["VARIANTS", "Variant", "cache_folder", "memcached_binary"]
+__all__ = ["VARIANTS", "Variant", "cache_directory", "memcached_binary"]
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way of building memcached."""
+    """Options for building memcached."""
 
     cflags: str = "-O2 -g"
     configure: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
-    """Targets to make before `memcached`: its Makefile generates headers for the target `all` only (BUILT_SOURCES)."""
+    """Targets to make before `memcached`: the Makefile generates headers for the target `all` only (BUILT_SOURCES)."""
     strip: bool = False
 
 
@@ -38,18 +38,18 @@ VARIANTS = {
     "cf-protection": Variant(cflags="-O2 -g -fcf-protection=full"),  # what Ubuntu's gcc does by default
     "lto": Variant(cflags="-O2 -g -flto"),
     "dtrace": Variant(configure=("--enable-dtrace",), first=("memcached_dtrace.h",)),
-    # The libraries in vendor/ are made by the Makefile's target for all directories only.
+    # Only the Makefile's target for all directories builds the libraries in vendor/.
     "proxy": Variant(configure=("--enable-proxy",), first=("all-recursive",)),
     "stripped": Variant(strip=True),
 }
 
 
-def cache_folder() -> Path:
-    """Where builds are kept; made if need be."""
+def cache_directory() -> Path:
+    """Return the directory of cached builds, creating it if necessary."""
     if chosen := os.environ.get("FLEETTRACE_CACHE"):
-        folder = Path(chosen)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        directory = Path(chosen)
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
     system = Path("/var/cache/fleettrace/lab")
     try:
         system.mkdir(parents=True, exist_ok=True)
@@ -63,31 +63,31 @@ def cache_folder() -> Path:
 
 
 def memcached_binary(variant: str = "plain") -> Path:
-    """The path of a memcached built as `VARIANTS[variant]` says, building it (about 20 s) if it is not kept yet.
+    """Return the path of a memcached built with `VARIANTS[variant]`, building it (about 20 s) if it is not cached.
 
-    Raises `FleettraceError` when a build tool is missing, the source cannot be had, or the build fails.
+    Raises `FleettraceError` when a build tool is missing, the source cannot be fetched, or the build fails.
     """
     if variant not in VARIANTS:
-        raise FleettraceError(f"lab: no memcached variant `{variant}`; there are: {', '.join(VARIANTS)}")
-    folder = cache_folder() / f"memcached-{codename()}-{platform.machine()}"
-    binary = folder / variant / "memcached"
+        raise FleettraceError(f"lab: no memcached variant `{variant}`: expected one of {', '.join(VARIANTS)}")
+    directory = cache_directory() / f"memcached-{codename()}-{platform.machine()}"
+    binary = directory / variant / "memcached"
     if binary.exists():
         return binary
-    with file_lock(folder / f"{variant}.lock"):
+    with file_lock(directory / f"{variant}.lock"):
         if not binary.exists():
             require((*BUILD, *DTRACE) if variant == "dtrace" else BUILD, "building memcached for the lab")
-            build(source(folder), VARIANTS[variant], binary)
+            build(source(directory), VARIANTS[variant], binary)
     return binary
 
 
 def codename() -> str:
-    """The distribution's code name ("bookworm"): its sources and libraries make the build."""
+    """Return the distribution's code name, such as `bookworm`."""
     release = platform.freedesktop_os_release()
     return release.get("VERSION_CODENAME") or release.get("ID", "linux")
 
 
 def build(tree: Path, variant: Variant, binary: Path) -> None:
-    """Build in a copy of the source tree; put the binary in place with one rename."""
+    """Build in a copy of the source tree and move the binary to `binary` by one rename."""
     with tempfile.TemporaryDirectory(dir=binary.parent.parent, prefix="build-") as scratch:
         work = Path(scratch) / "memcached"
         shutil.copytree(tree, work, symlinks=True)
@@ -101,12 +101,12 @@ def build(tree: Path, variant: Variant, binary: Path) -> None:
         built.replace(binary)
 
 
-def source(folder: Path) -> Path:
-    """The source tree of the distribution's memcached, fetched on first use."""
-    tree = folder / "source"
-    with file_lock(folder / "source.lock"):
+def source(directory: Path) -> Path:
+    """Return the source tree of the distribution's memcached, fetching it on first use."""
+    tree = directory / "source"
+    with file_lock(directory / "source.lock"):
         if not tree.exists():
-            with tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as scratch:
+            with tempfile.TemporaryDirectory(dir=directory, prefix="fetch-") as scratch:
                 fetch(Path(scratch)).rename(tree)
     return tree
 
@@ -138,29 +138,28 @@ def fetch(scratch: Path) -> Path:
         return next(tree for tree in scratch.glob("memcached-*") if tree.is_dir())
     except (FleettraceError, StopIteration) as error:
         raise FleettraceError(
-            f"lab: the source of memcached cannot be had from the package mirror ({error}); "
-            "check the network and /etc/apt, or put a built binary's cache in $FLEETTRACE_CACHE"
+            f"lab: cannot fetch memcached's source from the package mirror ({error}): "
+            "check the network and /etc/apt, or copy a cache of built binaries to $FLEETTRACE_CACHE"
         ) from error
 
 
-def deb_src(folder: Path) -> None:
-    """Write the machine's own apt sources of its distribution into `folder`, asking for sources instead of packages."""
+def deb_src(directory: Path) -> None:
+    """Write the apt sources of this machine's distribution into `directory`, for source packages only. Raises
+    `FleettraceError` when /etc/apt names none."""
     found = False
     suite = re.compile(rf"\b({re.escape(codename())}|stable)\b")
     etc = Path("/etc/apt")
     for path in [etc / "sources.list", *sorted((etc / "sources.list.d").glob("*.list"))]:
         if path.exists():
             lines = [line for line in path.read_text().splitlines() if line.startswith("deb ") and suite.search(line)]
-            (folder / path.name).with_suffix(".list").write_text(
+            (directory / path.name).with_suffix(".list").write_text(
                 "".join(f"deb-src{line.removeprefix('deb')}\n" for line in lines)
             )
             found = found or bool(lines)
     for path in sorted((etc / "sources.list.d").glob("*.sources")):
         stanzas = [s for s in re.split(r"\n\s*\n", path.read_text()) if re.search(r"^Types:.*\bdeb\b", s, re.M)]
-        kept = [re.sub(r"^Types:.*$", "Types: deb-src", s, flags=re.M) for s in stanzas if suite.search(s)]
-        (folder / path.name).write_text("\n\n".join(kept) + "\n")
-        found = found or bool(kept)
+        sources = [re.sub(r"^Types:.*$", "Types: deb-src", s, flags=re.M) for s in stanzas if suite.search(s)]
+        (directory / path.name).write_text("\n\n".join(sources) + "\n")
+        found = found or bool(sources)
     if not found:
-        raise FleettraceError(
-            f"lab: /etc/apt names no package source for `{codename()}` to take memcached's source from"
-        )
+        raise FleettraceError(f"lab: /etc/apt has no package source for `{codename()}`: add one for memcached's source")

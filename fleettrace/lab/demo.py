@@ -1,6 +1,7 @@
-"""The demo's fleet: seven hosts that show what the tool is for, under traffic with a few things to find in it.
+"""The demo's fleet: seven hosts, and traffic with patterns for the report to show.
 
-One key is hot on one host, one is warm everywhere, one family is hot with no hot member, and one key appears late.
+One key is hot on one host, one is warm on every host, one family is hot though none of its keys is, and one key
+appears late.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ FLEET = (
     HostSpec("cache-007", reach=Reach.DOWN),
 )
 HOT, HOT_HOST = b"product:4711:stock", "cache-002"
-"""Hot on one host: two thirds of that host's requests, which has three times the traffic of an instance by it."""
+"""Two thirds of the requests of `HOT_HOST`, which therefore has three times the traffic of the other hosts."""
 WARM = b"config:feature-flags"
-"""Warm on every host."""
+"""A key that is warm on every host."""
 FAMILY = "session:{n}:cart"
-"""A family with more than a quarter of all requests, none of its 3,000 members with more than a few."""
+"""A family with more than a quarter of all requests; each of its 3,000 keys has only a few."""
 LATE = b"news:breaking"
-"""Appears late, everywhere at once."""
+"""A key that appears late, on all hosts at once."""
 _LATE_SHARE = 0.2
 
 
 @dataclass(slots=True)
 class Demo:
-    """The demo's fleet and the load on it."""
+    """The demo's fleet and its traffic."""
 
     lab: Lab
     _flows: Sequence[Flow]
@@ -48,17 +49,17 @@ class Demo:
     _loads: list[BackgroundLoad] = field(default_factory=list)
 
     def begin(self) -> None:
-        """Begin the traffic."""
+        """Start the traffic."""
         self._loads.append(self.lab.start_load(self._flows, self._seconds, seed=self._seed))
 
     def begin_late(self) -> None:
-        """Let the late key appear, on top of the traffic."""
+        """Add requests for the late key to the traffic."""
         news = Profile(verbs={"get": 1}, families=(), keys=0, hot={LATE: 1.0})
         flows = [replace(flow, profile=news, rate=_LATE_SHARE * flow.rate) for flow in self._flows]
         self._loads.append(self.lab.start_load(flows, self._seconds, seed=self._seed))
 
     def stop(self) -> Truth:
-        """End the traffic; gives what was asked for."""
+        """Stop the traffic and return the requests that were sent."""
         truth = Truth()
         for load in self._loads:
             truth.update(load.stop())
@@ -66,21 +67,27 @@ class Demo:
 
     @property
     def errors(self) -> list[str]:
-        """What went wrong with the traffic; complete once it has ended."""
+        """Return the errors of the traffic; complete after it has ended."""
         return [error for load in self._loads for error in load.errors]
 
 
 @contextmanager
 def demo_lab(*, seconds: float = 60.0, rate: float = 500.0, seed: int = 1) -> Iterator[Demo]:
-    """The demo's fleet with about `rate` requests per second on each instance, for `seconds` at the most, but for the
-    late key, which appears when it is told to. Leaving the block ends traffic and fleet. Raises `FleettraceError`.
+    """Yield the demo's fleet with about `rate` requests per second on each instance, for at most `seconds`.
+
+    `Demo.begin_late` starts the requests for the late key. Leaving the block ends traffic and fleet. Raises
+    `FleettraceError`.
     """
     common = replace(WEB, hot={WARM: 0.05}, hot_family=FAMILY, hot_family_share=0.4, hot_family_keys=3000)
     hot = replace(common, hot={WARM: 0.05 / 3, HOT: 2 / 3}, hot_family_share=0.4 / 3)
     with Lab(FLEET) as lab:
         flows = [
-            Flow(place, lab.hosts[place.host].address, *((hot, 3 * rate) if place.host == HOT_HOST else (common, rate)))
-            for place in lab.places()
+            Flow(
+                instance,
+                lab.hosts[instance.host].address,
+                *((hot, 3 * rate) if instance.host == HOT_HOST else (common, rate)),
+            )
+            for instance in lab.instances()
         ]
         demo = Demo(lab, flows, seconds, seed)
         demo.begin()

@@ -1,8 +1,8 @@
 """Real Docker containers on a lab's host: a private daemon, an imported image, containers in the host's network.
 
-The daemon runs in the host's network namespace, so that `--network=host` means that host, and in a mount namespace of
-its own, so that all it mounts vanishes with it. It shares nothing with a daemon that the machine may have: its socket,
-data, configuration and control groups are the lab's. No registry is needed: the image is packed here and imported.
+The daemon runs in the host's network namespace, so that `--network=host` means that host, and in its own mount
+namespace, so that its mounts disappear with it. It shares nothing with the machine's own daemon: socket, data,
+configuration and control groups are the lab's. No registry is needed: the lab packs the image and imports it.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Container:
 
     spec: ContainerSpec
     id: str
-    """The full id, 64 hex digits."""
+    """64 hexadecimal digits."""
     process: Process
     address: str
 
     @property
     def pid(self) -> int:
-        """memcached's pid as the machine sees it."""
+        """Return memcached's pid in the machine's pid namespace."""
         return self.process.pid
 
     @property
@@ -50,14 +50,14 @@ class Container:
         return self.spec.port
 
     def stats(self, *arguments: str) -> dict[str, str]:
-        """What memcached's `stats` says now, by name."""
+        """Return the current counters of memcached's `stats` command, by name."""
         return read_stats(self.address, self.port, *arguments)
 
 
 def image_of(binary: Path, name: str) -> bytes:
-    """A root file system as a tar archive: memcached, the libraries it needs, and a user `nobody`.
+    """Return a root file system as a tar archive: memcached, its libraries, and a user for it.
 
-    It holds the image's name as well: images of equal content would share one layer, and so one inode.
+    The archive contains the image's name: images of equal content would share one layer, and so one inode.
     """
     libraries = re.findall(r"(/\S+) \(0x", run(["ldd", binary]))
     buffer = io.BytesIO()
@@ -78,13 +78,13 @@ def image_of(binary: Path, name: str) -> bytes:
 
 @dataclass(slots=True)
 class DockerDaemon:
-    """A private dockerd. `start` it, `import_image`, `run`; `stop` it, or let the lab's removal kill it."""
+    """A private dockerd. Removing the lab kills it unless `stop` has ended it."""
 
     lab: str
     namespace: str
     address: str
     sockets: Path
-    """A folder for sockets, outside /run. A socket's path has 107 bytes at the most, so it must be short."""
+    """A directory for sockets, outside /run. Its path is short: a socket's path has at most 107 bytes."""
     data: Path
     launcher: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
     containers: dict[str, Container] = field(default_factory=dict, init=False)
@@ -92,7 +92,7 @@ class DockerDaemon:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes a `docker` client talk to this daemon."""
+        """Return the variables that make a `docker` client use this daemon."""
         return {"DOCKER_HOST": f"unix://{self.sockets}/docker.sock", "DOCKER_CONFIG": str(self.data / "client")}
 
     def start(self) -> None:
@@ -104,7 +104,7 @@ class DockerDaemon:
         key = self.data / "key.json"
         config.write_text(json.dumps({"deprecated-key-path": str(key)}))
         log = (self.data / "dockerd.log").open("wb")
-        # containerd's shims put their sockets into /run/containerd whatever they are told: the daemon has its own /run.
+        # containerd's shims create their sockets in /run/containerd, which no option changes: mount a private /run.
         script = 'mount -t tmpfs lab /run && exec "$@"'
         with log:
             self.launcher = subprocess.Popen(
@@ -134,8 +134,8 @@ class DockerDaemon:
 
     def _ready(self) -> bool:
         if self.launcher is not None and self.launcher.poll() is not None:
-            words = (self.data / "dockerd.log").read_text(errors="replace").strip().splitlines()
-            raise FleettraceError(f"lab: dockerd ended at once: {words[-1] if words else 'without a word'}")
+            lines = (self.data / "dockerd.log").read_text(errors="replace").strip().splitlines()
+            raise FleettraceError(f"lab: dockerd ended at once: {lines[-1] if lines else 'no output'}")
         try:
             self.client("version", "--format", "{{.Server.Version}}")
         except FleettraceError:
@@ -143,7 +143,7 @@ class DockerDaemon:
         return True
 
     def client(self, *arguments: str, data: bytes | None = None) -> str:
-        """Run the docker client with `data` on its standard input; return what it printed. Raises `FleettraceError`."""
+        """Run the docker client with `data` on its standard input and return its output. Raises `FleettraceError`."""
         done = subprocess.run(
             [CLIENT, *arguments],
             input=data if data is not None else b"",
@@ -153,12 +153,12 @@ class DockerDaemon:
             env={**os.environ, **self.environment},
         )
         if done.returncode != 0:
-            words = done.stderr.decode(errors="replace").strip().splitlines()
-            raise FleettraceError(f"lab: docker {arguments[0]} failed: {' / '.join(words[-2:])}")
+            lines = done.stderr.decode(errors="replace").strip().splitlines()
+            raise FleettraceError(f"lab: docker {arguments[0]} failed: {' / '.join(lines[-2:])}")
         return done.stdout.decode().strip()
 
     def import_image(self, name: str, binary: Path) -> None:
-        """Make the image `name` with this memcached in it at /usr/local/bin/memcached."""
+        """Create the image `name` with this memcached at /usr/local/bin/memcached."""
         self.client("import", "-", name, data=image_of(binary, name))
         self.images.add(name)
 

@@ -1,11 +1,11 @@
-"""The lab: a fleet of real hosts on one machine, set up in parallel and taken away completely.
+"""The lab: a fleet of real hosts on one machine, set up in parallel and removed completely.
 
     with Lab([HostSpec("cache-001"), HostSpec("cache-002", two())]) as lab:
-        truth = lab.send({Place("cache-001", 11211): plan(WEB, seed=1, commands=1000)})
+        truth = lab.send({TracedInstance("cache-001", 11211): plan(WEB, seed=1, commands=1000)})
         ...  # lab.inventory, lab.known_hosts, lab.client_key
 
-Leaving the block removes everything, and so do Ctrl-C and SIGTERM inside it. If this process is killed outright, its
-reaper removes the lab within a second; if that is killed as well, the next set-up does.
+Leaving the block removes everything, also after Ctrl-C or SIGTERM. If SIGKILL ends this process, its reaper removes the
+lab within a second; if that is killed as well, the next set-up does.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ THREADS = 8
 
 
 class Lab:
-    """A fleet on this machine. A context manager; needs root and the packages in `packages.FLEET`."""
+    """A fleet on this machine, as a context manager. It needs root and the packages in `packages.FLEET`."""
 
     def __init__(self, hosts: Sequence[HostSpec]) -> None:
         names = [spec.name for spec in hosts]
@@ -47,30 +47,30 @@ class Lab:
             raise FleettraceError("lab: two hosts have the same name")
         self.specs = list(hosts)
         self.hosts: dict[str, Host] = {}
-        """Handles by the inventory's name, in the order of the specs."""
+        """The hosts by inventory name, in the order of the specs."""
         self._claim: Claim | None = None
         self._reaper: subprocess.Popen[bytes] | None = None
         self._loads: list[BackgroundLoad] = []
 
     @property
     def id(self) -> str:
-        """The lab's id, which every name on the machine that is the lab's begins with."""
+        """Return the lab's id: the prefix of every name that the lab creates on the machine."""
         return self._mine.id
 
     @property
     def _mine(self) -> Claim:
         if self._claim is None:
-            raise FleettraceError("lab: it is not set up")
+            raise FleettraceError("lab: not set up")
         return self._claim
 
     @property
     def private(self) -> Path:
-        """The lab's own folder (0700); what a test puts there goes with the lab."""
+        """Return the lab's private directory (mode 0700), which is removed with the lab."""
         return self._mine.files / "private"
 
     @property
     def inventory(self) -> Path:
-        """The fleet in Ansible's YAML layout."""
+        """Return the path of the inventory, in Ansible's YAML layout."""
         return self.private / "inventory.yaml"
 
     @property
@@ -83,7 +83,7 @@ class Lab:
 
     @property
     def ssh_config(self) -> Path:
-        """An OpenSSH configuration that names the key and the known_hosts file for the lab's addresses."""
+        """Return the path of an OpenSSH configuration with the key and the known_hosts file for the lab's addresses."""
         return self.private / "ssh_config"
 
     def __enter__(self) -> Lab:
@@ -96,7 +96,7 @@ class Lab:
         self.tear_down()
 
     def set_up(self) -> None:
-        """Make the fleet. Raises `FleettraceError`, having taken everything away again, when a part fails."""
+        """Create the fleet. Raises `FleettraceError`, after removing everything again, when a part fails."""
         self._check_packages()
         try:
             self._claim = claim()
@@ -112,7 +112,7 @@ class Lab:
             raise
 
     def tear_down(self) -> None:
-        """Take everything away. Idempotent; an interrupt meanwhile waits until it is done."""
+        """Remove the fleet. Idempotent. SIGINT and SIGTERM are ignored until it is done."""
         if self._claim is None:
             return
         in_main = threading.current_thread() is threading.main_thread()
@@ -133,19 +133,19 @@ class Lab:
                 signal.signal(number, signal.SIG_DFL if handler is leave else handler)
 
     def send(self, plans: Mapping[TracedInstance, Sequence[Command]]) -> Truth:
-        """Carry out exactly these plans, one per instance, and return when every answer is there."""
+        """Send each instance the commands of its plan, and return after every answer has arrived."""
         return send(plans, {name: host.address for name, host in self.hosts.items()})
 
     def start_load(self, flows: Sequence[Flow], seconds: float, *, seed: int = 1) -> BackgroundLoad:
-        """Keep up traffic in the background for `seconds`, at the most until the lab ends."""
+        """Start traffic in the background for `seconds`, or until the lab ends."""
         load = BackgroundLoad(Order(flows, seconds, seed), self.private / f"truth-{len(self._loads)}.json")
         self._loads.append(load)
         self._mine.note_process(load.process.pid)
         return load
 
-    def places(self) -> list[TracedInstance]:
-        """Every instance that runs, containers included."""
-        return [TracedInstance(name, port) for name, host in self.hosts.items() for port in host.ports]
+    def instances(self, *hosts: str) -> list[TracedInstance]:
+        """Return the running instances of these hosts (of all without any), containers included."""
+        return [TracedInstance(name, port) for name in hosts or self.hosts for port in self.hosts[name].ports]
 
     def _check_packages(self) -> None:
         require(FLEET, "the lab")
@@ -159,7 +159,7 @@ class Lab:
         return Network(self._mine.id, self._mine.subnet)
 
     def _guard(self) -> None:
-        """Turn SIGTERM into an orderly exit, and post a reaper in case no signal can be caught."""
+        """Make SIGTERM unwind the stack, and start a reaper for the case of SIGKILL."""
         if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, leave)
         self._reaper = subprocess.Popen(
@@ -212,5 +212,5 @@ class Lab:
 
 
 def leave(number: int, _frame: FrameType | None) -> None:
-    """SIGTERM's handler: unwind, so that the `with` blocks clean up, and exit as a shell would say it."""
+    """Handle SIGTERM: raise `SystemExit`, so that `with` blocks clean up, with the exit code that a shell reports."""
     raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""A handle to one host of a lab: its parts, and the ways to break it while a sweep is under way."""
+"""One host of a lab: its parts, and the ways to break it during a sweep."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Host"]
 
 
 class Host:
-    """One host. Made by `Lab`, which calls `prepare` (files and users) and `start` (processes)."""
+    """One host. `Lab` creates it and calls `prepare` (files and users) and `start` (processes)."""
 
     def __init__(self, spec: HostSpec, index: int, network: Network, files: Path) -> None:
         self.spec = spec
@@ -29,33 +29,35 @@ class Host:
         self.files = files
         self.namespace = network.namespace(spec.name)
         self.address = network.address(index)
-        """IPv4; port 22 is its sshd's."""
-        self.folder = files / "hosts" / spec.name
-        """For what the host's users may read: binaries, authorized_keys."""
+        """IPv4; sshd listens on port 22."""
+        self.directory = files / "hosts" / spec.name
+        """Files that the host's users may read: binaries, authorized_keys."""
         self.private = files / "private" / spec.name
         self.public_key = ""
         self.account: Account | None = None
         self.stand_in: Path | None = None
         self.sshd: subprocess.Popen[bytes] | None = None
-        self.instances = [Instance(one, spec.name, self.namespace, self.address, self.folder) for one in spec.instances]
+        self.instances = [
+            Instance(one, spec.name, self.namespace, self.address, self.directory) for one in spec.instances
+        ]
         self.docker: DockerDaemon | None = None
         if spec.containers:
             data = files / "docker" / spec.name
             self.docker = DockerDaemon(network.id, self.namespace, self.address, files / f"d{index}", data)
 
     def prepare(self, client_key: str) -> None:
-        """Make the host's files and its user. No process starts."""
-        self.folder.mkdir(parents=True, mode=0o755)
+        """Create the host's files and its user. Starts no process."""
+        self.directory.mkdir(parents=True, mode=0o755)
         self.private.mkdir(mode=0o700)
         self.public_key = make_key(self.private / "host_key", self.name)
         self.account = create_account(self.spec, self.network.id, self.index, self.files, client_key)
-        self.stand_in = stand_in(self.spec.bpftrace, self.folder)
+        self.stand_in = stand_in(self.spec.bpftrace, self.directory)
         if self.spec.reach is not Reach.DOWN:
             for instance in self.instances:
                 instance.prepare()
 
     def start(self) -> None:
-        """Start sshd, the memcacheds and the containers, and wait until all of them answer."""
+        """Start sshd, the memcached instances and the containers, and wait until all of them answer."""
         if self.spec.reach is Reach.DOWN:
             return
         if self.docker is not None:
@@ -70,9 +72,9 @@ class Host:
             instance.start()
 
     def start_sshd(self) -> None:
-        """Start the host's sshd (or what plays it) and wait until it answers."""
+        """Start the host's sshd, or its mute stand-in, and wait until it answers."""
         if self.account is None:
-            raise FleettraceError(f"lab: {self.name} is not prepared")
+            raise FleettraceError(f"lab: {self.name} is not prepared: call `prepare` first")
         mute = self.spec.reach is Reach.MUTE
         if mute:
             command = listen_mute(self.namespace)
@@ -93,7 +95,7 @@ class Host:
         wait_for_banner(self.address, self.name, mute=mute)
 
     def variables(self) -> dict[str, object]:
-        """The host's variables in the inventory."""
+        """Return the host's inventory variables."""
         found: dict[str, object] = {"ansible_host": self.address}
         if self.account is not None:
             found.update(self.account.variables())
@@ -103,22 +105,22 @@ class Host:
 
     @property
     def containers(self) -> dict[str, Container]:
-        """The Docker containers by name."""
+        """Return the Docker containers by name."""
         return {} if self.docker is None else dict(self.docker.containers)
 
     @property
     def ports(self) -> list[int]:
-        """The ports of the running memcacheds, those in containers included."""
+        """Return the ports of the running memcached instances, those in containers included."""
         return [one.port for one in self.instances if one.process] + [one.port for one in self.containers.values()]
 
     @property
     def pids(self) -> dict[int, int]:
-        """The pid of every running memcached by its port."""
+        """Return the pid of every running memcached by its port."""
         running = {one.port: one.pid for one in self.instances if one.process}
         return running | {one.port: one.pid for one in self.containers.values()}
 
     def instance(self, port: int = 11211) -> Instance:
-        """The instance at a port. Raises `FleettraceError` when there is none."""
+        """Return the instance at a port. Raises `FleettraceError` when there is none."""
         for one in self.instances:
             if one.port == port:
                 return one
@@ -127,30 +129,30 @@ class Host:
     def exec(
         self, command: Sequence[str], *, data: str | None = None, check: bool = True, seconds: float = 60.0
     ) -> str:
-        """Run a command in the host's network namespace (not through SSH) and return what it printed."""
+        """Run a command in the host's network namespace, without SSH, and return its output."""
         return run([*enter(self.namespace), *command], input=data, check=check, seconds=seconds)
 
     def processes(self, name: str | None = None) -> list[Process]:
-        """The live processes in the host's namespace; with `name`, those whose command (`comm`) is that."""
+        """Return the live processes in the host's network namespace; with `name`, those with that command (`comm`)."""
         found = processes_in_netns([Path("/run/netns", self.namespace).stat().st_ino])
         return found if name is None else [one for one in found if comm(one) == name]
 
     def cut_network(self) -> None:
-        """From now on packets to and from the host vanish."""
+        """Drop all packets to and from the host until `restore_network`."""
         self.network.set_link(self.index, up=False)
 
     def restore_network(self) -> None:
         self.network.set_link(self.index, up=True)
 
     def kill_sshd(self) -> None:
-        """Kill the listening sshd and its sessions' sshds (not what runs in the sessions)."""
+        """Kill the listening sshd and the sshds of its sessions, but not the programs in the sessions."""
         kill_all(lambda: self.processes("sshd"))
         if self.sshd is not None:
             self.sshd.wait(timeout=10)
             self.sshd = None
 
     def freeze(self) -> None:
-        """Stop every process of the host: its kernel still answers TCP, and nothing else does."""
+        """Stop every process of the host (SIGSTOP). Its kernel still accepts TCP connections."""
         for one in self.processes():
             one.signal(signal.SIGSTOP)
 
@@ -159,7 +161,7 @@ class Host:
             one.signal(signal.SIGCONT)
 
     def collect(self) -> None:
-        """Take the exit statuses of the host's processes, which the lab's removal has killed."""
+        """Wait for the host's processes, which the lab's removal has killed."""
         launchers = [self.sshd, *(one.launcher for one in self.instances), self.docker and self.docker.launcher]
         for launcher in launchers:
             if launcher:

@@ -1,8 +1,8 @@
-"""The load generator: speaks memcached's protocols over plain sockets and writes down the truth.
+"""The load generator: sends requests to memcached over plain sockets and records them as the truth.
 
-Two ways of use. `send` carries out given plans and returns when every answer has arrived: for tests of exactness, which
-start it after the probes are attached and end it before the trace does. `BackgroundLoad` keeps up a rate for a time in
-a process of its own, which ends by itself: when its time is up, or as soon as its parent is gone.
+`send` carries out given plans and returns when every answer has arrived: tests of exactness call it after the probes
+are attached, and it returns before the trace ends. `BackgroundLoad` sends at a rate for a time in its own process,
+which ends when that time is over or its parent has ended.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from fleettrace.lab.truth import TracedInstance, Truth
 __all__ = ["BackgroundLoad", "Client", "Flow", "Order", "send"]
 
 PIPELINE = 16 * 1024
-"""Bytes sent before the answers are read: what a socket's buffers take even if memcached reads nothing meanwhile."""
+"""Bytes sent before the answers are read: a socket's buffers hold that much even if memcached reads nothing."""
 TICK = 0.05
 MAX_SECONDS = 3600.0
 
 
 class Connection:
-    """One connection to a memcached, for one of the protocols."""
+    """One connection to a memcached instance, for one protocol."""
 
     def __init__(self, address: str, port: int, timeout: float) -> None:
         self.socket = socket.create_connection((address, port), timeout=timeout)
@@ -59,17 +59,17 @@ class Connection:
 
 
 class Client:
-    """Sends commands to one memcached, and counts the answered ones in a truth of its own. For one thread."""
+    """Sends commands to one memcached instance and counts the answered ones in `truth`. Not thread-safe."""
 
-    def __init__(self, place: TracedInstance, address: str, *, timeout: float = 30.0) -> None:
-        self.place = place
+    def __init__(self, instance: TracedInstance, address: str, *, timeout: float = 30.0) -> None:
+        self.instance = instance
         self.address = address
         self.timeout = timeout
         self.truth = Truth()
         self.connections: dict[bool, Connection] = {}
 
     def send(self, commands: Sequence[Command]) -> None:
-        """Carry out the commands, pipelined. Raises `FleettraceError` when memcached fails or refuses one."""
+        """Send the commands, pipelined, and check every answer. Raises `FleettraceError` when one fails."""
         try:
             batch: list[tuple[Command, bytes]] = []
             size = 0
@@ -83,18 +83,20 @@ class Client:
             if batch:
                 self._exchange(batch)
         except (OSError, ProtocolError) as error:
-            raise FleettraceError(f"lab: the load on {self.place.host}:{self.place.port} failed: {error}") from error
+            raise FleettraceError(
+                f"lab: the load on {self.instance.host}:{self.instance.port} failed: {error}"
+            ) from error
 
     def _exchange(self, batch: Sequence[tuple[Command, bytes]]) -> None:
         binary = batch[0][0].binary
         if binary not in self.connections:
-            self.connections[binary] = Connection(self.address, self.place.port, self.timeout)
+            self.connections[binary] = Connection(self.address, self.instance.port, self.timeout)
         connection = self.connections[binary]
         connection.socket.sendall(b"".join(data for _, data in batch))
         reader = (connection.line, connection.exactly)
         for command, _ in batch:
             command.check(reader)
-            self.truth.add(self.place, command.verb, command.keys)
+            self.truth.add(self.instance, command.verb, command.keys)
 
     def close(self) -> None:
         """Close the connections. Idempotent."""
@@ -111,14 +113,14 @@ class Client:
 
 
 def send(plans: Mapping[TracedInstance, Sequence[Command]], addresses: Mapping[str, str], *, threads: int = 8) -> Truth:
-    """Carry out one plan per instance and return the truth, once every command has been answered.
+    """Carry out one plan per instance and return the truth after every command has been answered.
 
-    `addresses` gives a host's address by its name. Raises `FleettraceError` when any command fails.
+    `addresses` maps a host's name to its address. Raises `FleettraceError` when any command fails.
     """
 
-    def one(place: TracedInstance) -> Truth:
-        with Client(place, addresses[place.host]) as client:
-            client.send(plans[place])
+    def one(instance: TracedInstance) -> Truth:
+        with Client(instance, addresses[instance.host]) as client:
+            client.send(plans[instance])
             return client.truth
 
     truth = Truth()
@@ -130,9 +132,9 @@ def send(plans: Mapping[TracedInstance, Sequence[Command]], addresses: Mapping[s
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Steady traffic on one instance: about `rate` requests per second, made up as `profile` says."""
+    """Steady traffic on one instance: about `rate` requests per second, drawn from `profile`."""
 
-    place: TracedInstance
+    instance: TracedInstance
     address: str
     profile: Profile
     rate: float
@@ -140,7 +142,7 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a background load is to do. Late keys appear after `profile.late_after` of `seconds`."""
+    """The work of a background load. Late keys appear after the share `profile.late_after` of `seconds`."""
 
     flows: Sequence[Flow]
     seconds: float
@@ -150,13 +152,13 @@ class Order:
 
 
 def carry_out(order: Order, stopped: Callable[[], bool]) -> Truth:
-    """Keep up the flows until the time is up, `max_requests` are sent, or `stopped` says so.
+    """Send the flows until the time is over, `max_requests` are sent, or `stopped()` is true. Return the truth.
 
-    A flow that fails (its memcached was killed, say) ends by itself and is named in `order.errors`.
+    A flow that fails (because its memcached was killed, say) ends, with a line in `order.errors`.
     """
     seconds = min(order.seconds, MAX_SECONDS)
     running = {
-        flow.place: (flow, Client(flow.place, flow.address), Drawer(flow.profile, order.seed + index))
+        flow.instance: (flow, Client(flow.instance, flow.address), Drawer(flow.profile, order.seed + index))
         for index, flow in enumerate(order.flows)
     }
     truth = Truth()
@@ -166,20 +168,20 @@ def carry_out(order: Order, stopped: Callable[[], bool]) -> Truth:
     while running and (now := time.monotonic()) < start + seconds and sent < order.max_requests:
         if stopped():
             break
-        for place, (flow, client, drawer) in list(running.items()):
-            # What a busy machine could not send in time is not made up for without end.
-            owed[place] = min(owed[place] + flow.rate * (now - last), flow.rate)
+        for instance, (flow, client, drawer) in list(running.items()):
+            # A busy machine falls behind: catch up by one second's requests at most.
+            owed[instance] = min(owed[instance] + flow.rate * (now - last), flow.rate)
             commands = []
-            while owed[place] >= 1:
+            while owed[instance] >= 1:
                 commands.append(drawer.draw(late=now >= start + seconds * flow.profile.late_after))
-                owed[place] -= len(commands[-1].keys)
+                owed[instance] -= len(commands[-1].keys)
                 sent += len(commands[-1].keys)
             try:
                 client.send(commands)
             except FleettraceError as error:
                 order.errors.append(str(error))
                 client.close()
-                truth.update(running.pop(place)[1].truth)
+                truth.update(running.pop(instance)[1].truth)
         last = now
         time.sleep(max(0.0, TICK - (time.monotonic() - now)))
     for _, client, _ in running.values():
@@ -189,9 +191,9 @@ def carry_out(order: Order, stopped: Callable[[], bool]) -> Truth:
 
 
 class BackgroundLoad:
-    """A process that carries out an order, and hands over the truth when it is stopped or at its end.
+    """A process that carries out an order and writes the truth to a file when it ends.
 
-    The end of its standard input is its sign to stop: that comes when its parent says so, and when its parent dies.
+    It ends early at the end of its standard input: when its parent calls `stop`, and when its parent dies.
     """
 
     def __init__(self, order: Order, truth_file: Path) -> None:
@@ -214,11 +216,11 @@ class BackgroundLoad:
 
     @property
     def errors(self) -> list[str]:
-        """What went wrong with single flows; complete once it has ended."""
+        """Return the errors of single flows; complete after the process has ended."""
         return self.errors_file.read_text().splitlines() if self.errors_file.exists() else []
 
     def wait(self, seconds: float) -> Truth:
-        """Wait for its own end. Raises `FleettraceError` if that takes longer than `seconds`."""
+        """Wait until the process ends and return the truth. Raises `FleettraceError` after `seconds`."""
         try:
             self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired as error:
@@ -226,13 +228,13 @@ class BackgroundLoad:
         return self._read()
 
     def stop(self) -> Truth:
-        """End it now and return the truth. Idempotent."""
+        """Stop the process and return the truth. Idempotent."""
         if self.process.stdin is not None:
             self.process.stdin.close()
         return self.wait(30)
 
     def kill(self) -> None:
-        """End it without a truth. Idempotent."""
+        """Kill the process, without a truth. Idempotent."""
         self.process.kill()
         self.process.wait()
         if self.process.stdin is not None:
@@ -241,13 +243,13 @@ class BackgroundLoad:
     def _read(self) -> Truth:
         if self._truth is None:
             if not self.truth_file.exists():
-                raise FleettraceError(f"lab: the load generator failed ({self.process.returncode}) and left no truth")
+                raise FleettraceError(f"lab: the load generator failed ({self.process.returncode}) and wrote no truth")
             self._truth = Truth.from_json(self.truth_file.read_text())
         return self._truth
 
 
 def main() -> None:
-    """The background process: an order (pickled, from the parent's pipe) in, two files out."""
+    """Run the background process: read a pickled order from the parent's pipe, and write the truth and the errors."""
     truth_file, errors_file = Path(sys.argv[1]), Path(sys.argv[2])
     order: Order = pickle.load(sys.stdin.buffer)
     truth = carry_out(order, lambda: bool(select.select([sys.stdin], [], [], 0)[0]))

@@ -1,6 +1,6 @@
-"""Real memcached processes on a lab's hosts, in the shapes that a fleet has them.
+"""Real memcached processes on a lab's hosts, in every shape of `specs.Shape`.
 
-Every host runs a copy of the binary: uprobes attach to the inode, so hosts that shared one file would fire each
+Every host runs its own copy of the binary: uprobes attach to an inode, so hosts that shared one file would fire each
 other's probes, which real hosts never do.
 """
 
@@ -34,14 +34,14 @@ wait
 
 
 def original(spec: InstanceSpec) -> Path:
-    """The binary that an instance runs a copy of. Builds it on first use. Raises `FleettraceError`."""
+    """Return the binary that an instance runs a copy of, building it on first use. Raises `FleettraceError`."""
     if spec.binary is not None:
         return spec.binary
     return DEBIAN if spec.variant == "debian" else memcached_binary(spec.variant)
 
 
 def read_stats(address: str, port: int, *arguments: str) -> dict[str, str]:
-    """What memcached's `stats` command says, by name (`cmd_get`, `cmd_set`, ...)."""
+    """Return the counters of memcached's `stats` command, by name (`cmd_get`, `cmd_set`, ...)."""
     with socket.create_connection((address, port), timeout=10) as connection:
         connection.sendall(" ".join(("stats", *arguments)).encode() + b"\r\n")
         text = b""
@@ -55,25 +55,25 @@ def read_stats(address: str, port: int, *arguments: str) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Instance:
-    """One memcached of one host, which can be stopped and started again."""
+    """One memcached instance of one host, which can be stopped and started again."""
 
     spec: InstanceSpec
     host: str
     namespace: str
     address: str
-    folder: Path
-    """The host's own folder, for its copies of the binary."""
+    directory: Path
+    """The host's directory for copies of the binary."""
     binary: Path = field(init=False)
-    """The copy that it runs (in the container's shape: as the host sees it)."""
+    """The copy that it runs; with `Shape.CONTAINER`, its path outside the container."""
     process: Process | None = field(default=None, init=False)
-    """The memcached itself, not a wrapper: pid as the machine sees it."""
+    """memcached itself, not a wrapper, with its pid in the machine's pid namespace."""
     launcher: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         name = "kvstore" if self.spec.shape is Shape.RENAMED else "memcached"
         custom = self.spec.binary
         source = self.spec.variant if custom is None else f"custom-{sha256(bytes(custom)).hexdigest()[:8]}"
-        self.binary = self.folder / f"{self.spec.shape}-{source}-{self.spec.copy}" / name
+        self.binary = self.directory / f"{self.spec.shape}-{source}-{self.spec.copy}" / name
 
     @property
     def port(self) -> int:
@@ -81,7 +81,7 @@ class Instance:
 
     @property
     def pid(self) -> int:
-        """The pid of the running memcached. Raises `FleettraceError` when it does not run."""
+        """Return the pid of the running memcached. Raises `FleettraceError` when it does not run."""
         if self.process is None:
             raise FleettraceError(f"lab: no memcached runs on {self.host}:{self.port}")
         return self.process.pid
@@ -91,8 +91,11 @@ class Instance:
         return self.binary.parent / "wrapper/memcached"
 
     def prepare(self) -> None:
-        """Put the binary in place. All of a lab's before the first process starts: a file that any other process holds
-        open for writing, if only between fork and exec, cannot be executed (ETXTBSY)."""
+        """Copy the binary.
+
+        The lab prepares all instances before it starts any process: a file that another process holds open for writing,
+        if only between fork and exec, cannot be executed (ETXTBSY).
+        """
         if not self.binary.exists():
             self.binary.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(original(self.spec), self.binary)
@@ -102,9 +105,9 @@ class Instance:
             self.wrapper.chmod(0o755)
 
     def start(self) -> None:
-        """Start it and wait until it answers. Raises `FleettraceError` with memcached's own words when it does not."""
+        """Start memcached and wait until it answers. Raises `FleettraceError`, with memcached's output, otherwise."""
         inode = self.binary.stat().st_ino
-        log = self.folder / f"memcached-{self.port}.log"
+        log = self.directory / f"memcached-{self.port}.log"
         with log.open("wb") as output:
             self.launcher = subprocess.Popen(
                 [*enter(self.namespace), *self.command()],
@@ -118,13 +121,13 @@ class Instance:
                 lambda: self.answers(inode), f"memcached on {self.host}:{self.port} does not start"
             )
         except FleettraceError as error:
-            words = log.read_text(errors="replace").strip().replace("\n", " / ")
-            raise FleettraceError(f"{error}: {words}" if words else str(error)) from error
+            printed = log.read_text(errors="replace").strip().replace("\n", " / ")
+            raise FleettraceError(f"{error}: {printed}" if printed else str(error)) from error
         if self.spec.shape is Shape.DELETED:
             self.replace_binary()
 
     def command(self) -> list[str]:
-        """What runs in the host's network namespace."""
+        """Return the command to run in the host's network namespace."""
         options = ["-p", str(self.port), *OPTIONS, *self.spec.options]
         if self.spec.shape is Shape.WRAPPER:
             return [str(self.wrapper), *options]
@@ -136,7 +139,7 @@ class Instance:
         return [str(self.binary), *options]
 
     def answers(self, inode: int) -> Process | None:
-        """The memcached among the launcher's descendants, once it serves its port."""
+        """Return the memcached among the launcher's descendants, or None until it serves its port."""
         if self.launcher is None or self.launcher.poll() is not None:
             raise FleettraceError(f"lab: memcached on {self.host}:{self.port} ended at once")
         waiting = [self.launcher.pid]
@@ -152,13 +155,13 @@ class Instance:
         return None
 
     def replace_binary(self) -> None:
-        """Replace the binary on disk, as an upgrade does: the running one is then a deleted file."""
+        """Replace the binary on disk, as an upgrade does. The running process then executes a deleted file."""
         fresh = self.binary.with_name(f"{self.binary.name}.new")
         shutil.copy2(original(self.spec), fresh)
         fresh.replace(self.binary)
 
     def stop(self, number: int = signal.SIGKILL) -> None:
-        """End it with a signal and wait for it. No effect when it does not run."""
+        """End memcached with a signal and wait for it. Has no effect when it does not run."""
         if self.process is not None:
             self.process.signal(number)
             ended = self.process
@@ -169,5 +172,5 @@ class Instance:
             self.launcher = None
 
     def stats(self, *arguments: str) -> dict[str, str]:
-        """What memcached's `stats` says now, by name."""
+        """Return the current counters of memcached's `stats` command, by name."""
         return read_stats(self.address, self.port, *arguments)

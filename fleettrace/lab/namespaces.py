@@ -1,7 +1,7 @@
 """Hosts as network namespaces on one bridge, each with one veth and one address.
 
-The machine itself is at the bridge's address (10.231.X.1) and plays the controller. Only namespaces and links are made:
-the pid namespace and the file systems are shared, which is why the lab's inventory says `fleettrace_scope: netns`.
+The machine itself is the controller, with the bridge's address (10.231.X.1). Hosts have their own network namespaces
+and share the pid namespace and the file systems: therefore the lab's inventory sets `fleettrace_scope: netns`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ FIRST_ADDRESS = 10
 
 
 def enter(namespace: str) -> list[str]:
-    """The words in front of a command that put it into a namespace.
+    """Return the beginning of a command line that runs the rest in a namespace.
 
-    Not `ip netns exec`: that mounts a new /sys without tracefs and control groups, where bpftrace finds neither.
+    `ip netns exec` would mount a new /sys without tracefs and control groups, which bpftrace needs.
     """
     return [find_program("nsenter") or "nsenter", f"--net={RUN_NETNS / namespace}", "--"]
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The network of one lab. `id` leads every name in it."""
+    """The network of one lab. Every name in it begins with `id`."""
 
     id: str
     subnet: int
@@ -43,7 +43,7 @@ class Network:
         return f"{self.id}br0"
 
     def link(self, index: int) -> str:
-        """The bridge's end of a host's veth."""
+        """Return the name of the bridge's end of a host's veth."""
         return f"{self.id}v{index}"
 
     def namespace(self, host: str) -> str:
@@ -53,9 +53,9 @@ class Network:
         return f"10.231.{self.subnet}.{FIRST_ADDRESS + index}"
 
     def create(self, hosts: Sequence[str | None]) -> None:
-        """Make the bridge and, for every host that is not None, its namespace; the index is its address's."""
+        """Create the bridge and a namespace for every host that is not None; its index determines its address."""
         if len(hosts) > MAX_HOSTS:
-            raise FleettraceError(f"lab: {len(hosts)} hosts asked for, one lab holds {MAX_HOSTS} at the most")
+            raise FleettraceError(f"lab: {len(hosts)} hosts requested: a lab has at most {MAX_HOSTS}")
         up = [(index, self.namespace(host)) for index, host in enumerate(hosts) if host is not None]
         batch([f"netns add {namespace}" for _, namespace in up])
         lines = [
@@ -72,31 +72,31 @@ class Network:
             batch(inside, namespace=namespace)
 
     def set_link(self, index: int, *, up: bool) -> None:
-        """Connect or cut a host: with its link down, packets to and from it vanish without an answer."""
+        """Connect or disconnect a host. While its link is down, packets to and from it are dropped silently."""
         batch([f"link set {self.link(index)} {'up' if up else 'down'}"])
 
 
 def batch(lines: Sequence[str], *, namespace: str | None = None, force: bool = False) -> None:
-    """Run many `ip` commands in one process: a fleet would spend seconds in starting `ip` otherwise."""
+    """Run many `ip` commands in one process: starting `ip` for each would take seconds for a fleet."""
     command = [find_program("ip") or "ip", *(["-n", namespace] if namespace else []), *(["-force"] if force else [])]
     run([*command, "-batch", "-"], input="".join(f"{line}\n" for line in lines), check=not force)
 
 
 def inodes(lab: str) -> list[int]:
-    """The inode numbers of a lab's network namespaces."""
+    """Return the inode numbers of a lab's network namespaces."""
     return [path.stat().st_ino for path in RUN_NETNS.glob(f"{lab}-*")]
 
 
 def delete_network(lab: str) -> None:
-    """Delete every link and namespace of a lab, whichever of them exist. Raises `FleettraceError` when one stays."""
+    """Delete every existing link and namespace of a lab. Raises `FleettraceError` when one remains."""
     links = [path.name for path in Path("/sys/class/net").glob(f"{lab}*") if belongs(lab, path.name)]
     spaces = [path.name for path in RUN_NETNS.glob(f"{lab}-*")]
     if links or spaces:
         batch([*(f"link del {name}" for name in links), *(f"netns del {name}" for name in spaces)], force=True)
-    left = [name for name in links if Path("/sys/class/net", name).exists()]
-    left += [name for name in spaces if (RUN_NETNS / name).exists()]
-    if left:
-        raise FleettraceError(f"lab: cannot delete {', '.join(left)}; try `ip link del` and `ip netns del` by hand")
+    remaining = [name for name in links if Path("/sys/class/net", name).exists()]
+    remaining += [name for name in spaces if (RUN_NETNS / name).exists()]
+    if remaining:
+        raise FleettraceError(f"lab: cannot delete {', '.join(remaining)}: run `ip link del` or `ip netns del`")
 
 
 def belongs(lab: str, link: str) -> bool:
@@ -104,7 +104,7 @@ def belongs(lab: str, link: str) -> bool:
 
 
 def networks_in_use() -> set[int]:
-    """The X of every 10.231.X.0/24 that an address or a route of this machine touches."""
+    """Return the X of every 10.231.X.0/24 to which this machine has an address or a route."""
     ip = find_program("ip") or "ip"
     done = subprocess.run([ip, "-4", "route", "show", "table", "all"], capture_output=True, text=True, check=False)
     return {int(number) for number in re.findall(r"\b10\.231\.(\d+)\.", done.stdout)}

@@ -1,7 +1,7 @@
-"""Which Debian packages the lab leans on, what for, and which of them are absent.
+"""The Debian packages that the lab needs, their purpose, and which of them are missing.
 
-The lab installs nothing by itself: whoever runs it (the Makefile does) installs these first. A feature asks for its own
-packages with `require`, so that a machine without Docker still runs everything else.
+The lab installs nothing: the Makefile installs these packages first. Each feature calls `require` for its own packages,
+so that a machine without Docker still runs everything else.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["BUILD", "DOCKER", "DTRACE", "FLEET", "PACKAGES", "SUDO", "Package", 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A Debian package, why the lab wants it, and a program or file that shows it is there."""
+    """A Debian package, its purpose in the lab, and a program or file that shows that it is installed."""
 
     name: str
     purpose: str
     witness: str
-    """A program's name (looked up on PATH and in the sbin folders) or, with a slash in it, a file's path."""
+    """A program's name (looked up on PATH and in the sbin directories), or a file's path if it contains a slash."""
 
     @property
     def present(self) -> bool:
@@ -38,7 +38,7 @@ FLEET = (
     Package("memcached", "the stripped binary as Debian ships it", "/usr/bin/memcached"),
     Package("openssh-client", "ssh-keygen makes the hosts' and the client's keys", "ssh-keygen"),
     Package("openssh-server", "every host runs an sshd of its own", "sshd"),
-    Package("passwd", "users of a lab's own, for hosts that need sudo", "useradd"),
+    Package("passwd", "creates users, for hosts that need sudo", "useradd"),
     Package("util-linux", "nsenter and unshare", "unshare"),
 )
 BUILD = (
@@ -46,33 +46,33 @@ BUILD = (
     Package("gcc", "compiles memcached", "gcc"),
     Package("make", "builds memcached", "make"),
     Package("libevent-dev", "memcached's one library", "/usr/include/event2/event.h"),
-    Package("pkg-config", "memcached's configure looks for libevent with it", "pkg-config"),
+    Package("pkg-config", "memcached's configure finds libevent with it", "pkg-config"),
     Package("binutils", "strip, for the stripped variant", "strip"),
 )
 DTRACE = (Package("systemtap-sdt-dev", "sys/sdt.h and dtrace, for the build with USDT probes", "dtrace"),)
-SUDO = (Package("sudo", "hosts where one logs in as a user and becomes root", "sudo"),)
+SUDO = (Package("sudo", "hosts where the login user becomes root by sudo", "sudo"),)
 DOCKER = (Package("docker.io", "real containers", "/usr/sbin/dockerd"),)
 PACKAGES = (*FLEET, *BUILD, *DTRACE, *SUDO, *DOCKER)
 
 
 def find_program(name: str) -> str | None:
-    """The path of a program, the sbin folders included: a user's PATH often leaves them out."""
+    """Return the path of a program, searching the sbin directories too, which a user's PATH often lacks."""
     return shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin")
 
 
-def missing_packages(wanted: Iterable[Package] = PACKAGES) -> list[Package]:
-    """Those of `wanted` that are not installed here, in the same order."""
-    return [package for package in wanted if not package.present]
+def missing_packages(packages: Iterable[Package] = PACKAGES) -> list[Package]:
+    """Return those of `packages` that are not installed, in the same order."""
+    return [package for package in packages if not package.present]
 
 
 def cure(missing: Iterable[Package]) -> str:
-    """The command that installs what is missing."""
+    """Return the command that installs the missing packages."""
     return "apt-get install -y --no-install-recommends " + " ".join(package.name for package in missing)
 
 
-def require(wanted: Iterable[Package], what: str) -> None:
-    """Raise `FleettraceError`, naming `what` and the packages it lacks, unless all of them are here."""
-    missing = missing_packages(wanted)
+def require(packages: Iterable[Package], feature: str) -> None:
+    """Raise `FleettraceError`, with the feature, the missing packages and their cure, unless all are installed."""
+    missing = missing_packages(packages)
     if missing:
         names = ", ".join(f"{package.name} ({package.purpose})" for package in missing)
-        raise FleettraceError(f"{what} needs packages that are not installed: {names}; run: {cure(missing)}")
+        raise FleettraceError(f"{feature} needs packages that are not installed: {names}; run: {cure(missing)}")

@@ -1,6 +1,6 @@
-"""What traffic looks like: a profile, and the plan of commands that a seed makes of it. Pure.
+"""Profiles of traffic, and the plans of commands drawn from them. Pure.
 
-The same profile and seed give the same plan on every machine and Python.
+The same profile and seed give the same plan on every machine and Python version.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HOSTILE_ASCII: tuple[bytes, ...] = (
     b"k" * 250,
     b"\xd0" * 250,
 )
-"""Keys that the ascii protocol takes and that a careless program trips over."""
+"""Keys that the ascii protocol accepts and that a careless program mishandles."""
 HOSTILE_BINARY: tuple[bytes, ...] = (
     b"with space",
     b"]: 7",
@@ -47,47 +47,47 @@ HOSTILE_BINARY: tuple[bytes, ...] = (
     b" leading and trailing ",
     bytes(range(1, 251)),
 )
-"""Keys that only the binary protocol takes."""
+"""Keys that only the binary protocol accepts."""
 ALL_VERBS: Mapping[Verb, float] = {
     "get": 40, "gets": 5, "gat": 3, "gats": 2, "set": 10, "add": 3, "replace": 3, "append": 2, "prepend": 2, "cas": 2,
     "delete": 4, "incr": 4, "decr": 2, "touch": 3, "mg": 8, "ms": 4, "md": 2, "ma": 2,
     "bget": 5, "bgetk": 3, "bset": 3, "bdelete": 1, "bincr": 1, "btouch": 1,
 }  # fmt: skip
-"""Every command there is."""
+"""Every command of the load generator, with its weight."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """How traffic is made up. Shares are fractions of the requests drawn; what they leave follows Zipf's law."""
+    """The composition of traffic. Shares are fractions of the keys drawn; the remaining ones follow Zipf's law."""
 
     verbs: Mapping[Verb, float] = field(default_factory=lambda: {"get": 90, "set": 8, "delete": 2})
     """Relative weights of the commands (not of requests: a multiget is one command)."""
     families: Sequence[str] = ("user:{n}:profile", "session:{n}", "item:{n}:price")
     """Templates of the ordinary keys; `{n}` is a number."""
     keys: int = 1000
-    """How many ordinary keys there are."""
+    """The number of ordinary keys."""
     skew: float = 1.0
-    """Zipf's exponent over the ordinary keys; 0 makes all alike."""
+    """Zipf's exponent over the ordinary keys; with 0 all are equally likely."""
     hot: Mapping[bytes, float] = field(default_factory=dict)
     """Hot keys and their shares."""
     late: Mapping[bytes, float] = field(default_factory=dict)
-    """Keys that do not appear before `late_after`, and their shares from then on."""
+    """Keys that first appear at `late_after`, and their shares from then on."""
     late_after: float = 0.5
-    """As a fraction of the plan."""
+    """A fraction of the plan."""
     hot_family: str | None = None
-    """A template whose members share `hot_family_share` evenly: hot together, with no hot member."""
+    """A template; its keys share `hot_family_share` evenly, so that the family is hot and no key of it is."""
     hot_family_share: float = 0.2
     hot_family_keys: int = 2000
     hostile: Sequence[bytes] = ()
     hostile_share: float = 0.1
-    """Shared evenly among the hostile keys. Keys that only the binary protocol takes go over it."""
+    """Divided evenly among the hostile keys. Keys that only the binary protocol accepts are sent over it."""
     multiget: int = 1
-    """A get, gets, gat or gats names between 1 and this many keys."""
+    """The largest number of keys in a get, gets, gat or gats."""
     value_size: int = 8
     """Bytes of a stored value; digits, so that arithmetic works on it."""
 
     def ordinary(self) -> list[bytes]:
-        """The ordinary keys, hottest first."""
+        """Return the ordinary keys, hottest first."""
         names = itertools.cycle(self.families)
         return [
             name.replace("{n}", str(number)).encode() for number, name in zip(range(self.keys), names, strict=False)
@@ -106,7 +106,7 @@ SEVERAL = ("get", "gets", "gat", "gats")
 WEB = Profile(
     verbs={"get": 82, "gets": 2, "set": 9, "delete": 2, "incr": 2, "touch": 1, "mg": 2}, multiget=8, keys=5000, skew=0.9
 )
-"""Traffic like a web site's: mostly reads, some of them of several keys at a time."""
+"""Traffic like a web site's: mostly reads, some of several keys at a time."""
 
 
 class Drawer:
@@ -121,7 +121,7 @@ class Drawer:
         self.all = self.pool(late=True)
 
     def pool(self, *, late: bool) -> tuple[list[bytes], list[float]]:
-        """The keys to draw from, with their cumulative weights."""
+        """Return the keys to draw from, with their cumulative weights."""
         profile = self.profile
         shares: list[tuple[bytes, float]] = [*profile.hot.items(), *(profile.late.items() if late else ())]
         if profile.hot_family is not None:
@@ -138,23 +138,23 @@ class Drawer:
         return [key for key, _ in shares], list(itertools.accumulate(share for _, share in shares))
 
     def draw(self, *, late: bool) -> Command:
-        """The next command, drawn with the late keys among the others or without them."""
+        """Draw the next command, with or without the late keys."""
         verb = self.random.choices(self.verbs, cum_weights=self.verb_weights)[0]
         keys, weights = self.all if late else self.early
         size = self.random.randint(1, self.profile.multiget) if verb in SEVERAL and self.profile.multiget > 1 else 1
         drawn = self.random.choices(keys, cum_weights=weights, k=size)
-        spoken = [key for key in drawn if not any(byte <= 0x20 or byte == 0x7F for byte in key)]
-        if not spoken:
+        ascii_keys = [key for key in drawn if not any(byte <= 0x20 or byte == 0x7F for byte in key)]
+        if not ascii_keys:
             drawn = drawn[:1]
             verb = BINARY_TWIN.get(verb, verb)
         elif verb in SEVERAL:
-            drawn = spoken
+            drawn = ascii_keys
         arithmetic = verb in ("incr", "decr", "ma", "bincr")
         return Command(verb, tuple(drawn), b"1" if arithmetic else b"1" * self.profile.value_size)
 
 
 def plan(profile: Profile, seed: int, commands: int) -> list[Command]:
-    """So many commands of a profile, always the same for a seed. Raises `ValueError` for shares beyond 1."""
+    """Return `commands` commands of a profile, always the same for a seed. Raises `ValueError` for shares beyond 1."""
     drawer = Drawer(profile, seed)
     late_from = int(commands * profile.late_after)
     return [drawer.draw(late=number >= late_from) for number in range(commands)]

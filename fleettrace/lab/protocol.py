@@ -1,8 +1,8 @@
-"""memcached's three protocols, as much of them as a load generator needs: commands out, answers checked.
+"""The part of memcached's three protocols that the load generator needs: encode commands, check answers.
 
-An answer that is an error, or not one the command can have, raises `ProtocolError`: a request that memcached did not
-carry out must never be counted as one. Formats: doc/protocol.txt and the meta commands there, and for the binary
-protocol the wiki's BinaryProtocolRevamped.
+An error or an unexpected answer raises `ProtocolError`, so that no request is counted that memcached did not carry out.
+Formats: memcached's doc/protocol.txt, also for meta commands; for the binary protocol the wiki's
+BinaryProtocolRevamped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["MAX_KEY", "Command", "ProtocolError", "Reader"]
 
 MAX_KEY = 250  # KEY_MAX_LENGTH in memcached.h
 Reader = tuple[Callable[[], bytes], Callable[[int], bytes]]
-"""Two functions: read a line (without its CRLF), read exactly n bytes."""
+"""Two functions: one reads a line (without its CRLF), one reads exactly n bytes."""
 
 BINARY = {
     "bget": 0x00,
@@ -31,20 +31,20 @@ BINARY = {
 BINARY_ANSWERS = {0x0000, 0x0001, 0x0005, 0x0006}  # success, key not found, not stored, non-numeric value
 REQUEST, ANSWER = 0x80, 0x81
 HEADER = struct.Struct("!BBHBBHIIQ")
-NO_CREATION = 0xFFFFFFFF  # an expiry that makes a binary incr fail on a key that is not there
+NO_CREATION = 0xFFFFFFFF  # an expiry that makes a binary incr fail on an absent key
 STORED = (b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND")
 META = (b"HD", b"EN", b"NF", b"NS", b"EX")
-# The key was looked up, and its value is no number: the request was carried out as far as it goes.
+# memcached looked the key up, so this is a counted request, although its value is not a number.
 NON_NUMERIC = b"CLIENT_ERROR cannot increment or decrement non-numeric value"
 
 
 class ProtocolError(FleettraceError):
-    """memcached gave an answer that the command cannot have."""
+    """memcached sent an answer that does not belong to the command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command naming one key or (get, gets, gat, gats) several. Raises `ValueError` for one that cannot be said."""
+    """One command with one key or (get, gets, gat, gats) several. Raises `ValueError` if it cannot be encoded."""
 
     verb: Verb
     keys: tuple[bytes, ...]
@@ -53,21 +53,21 @@ class Command:
 
     def __post_init__(self) -> None:
         if self.verb not in OP_OF_VERB:
-            raise ValueError(f"no command {self.verb!r}")
+            raise ValueError(f"unknown command {self.verb!r}")
         many = self.verb in ("get", "gets", "gat", "gats")
         if not self.keys or (len(self.keys) > 1 and not many):
-            raise ValueError(f"{self.verb} names {'at least one key' if many else 'one key'}, not {len(self.keys)}")
+            raise ValueError(f"{self.verb} takes {'at least one key' if many else 'one key'}, not {len(self.keys)}")
         for key in self.keys:
             if not 1 <= len(key) <= MAX_KEY or (not self.binary and any(byte <= 0x20 or byte == 0x7F for byte in key)):
                 raise ValueError(f"{self.verb} cannot carry the key {key!r}")
 
     @property
     def binary(self) -> bool:
-        """Whether it goes over a connection of the binary protocol."""
+        """Return whether the command belongs to the binary protocol."""
         return self.verb in BINARY
 
     def encode(self) -> bytes:
-        """The bytes to send."""
+        """Return the bytes to send."""
         if self.binary:
             return self._encode_binary()
         verb, key, value = self.verb.encode(), b" ".join(self.keys), self.value
@@ -109,7 +109,7 @@ class Command:
         return header + extras + key + body
 
     def check(self, reader: Reader) -> None:
-        """Read this command's answer off the connection. Raises `ProtocolError` unless it was carried out."""
+        """Read this command's answer. Raises `ProtocolError` unless memcached carried the command out."""
         line, exactly = reader
         if self.binary:
             self._check_binary(exactly)

@@ -1,7 +1,7 @@
-"""Removes a lab whose owner died without doing so: waits on a pipe that only the owner holds.
+"""Remove a lab after its owner has died without removing it.
 
-Started as a plain script with the lab's id; the end of its standard input is the owner's end. An orderly owner has
-removed the lab before, and then there is nothing left to do.
+`Lab` starts this file as a script with the lab's id. Only the owner holds the other end of its standard input, so the
+end of that input means that the owner has ended. An owner that ends in order has removed the lab before.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Wait for the owner's end, then remove every lab whose owner is dead."""
+    """Wait for the owner's end, then remove every lab that has no living owner."""
     name = sys.argv[1]
     sys.stdin.buffer.read()
     if Path("/run/fleettrace-lab", name).exists():

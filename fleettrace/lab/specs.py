@@ -1,7 +1,7 @@
-"""What a lab's host is to be like: plain values, from which `fleet.Lab` makes real hosts.
+"""Specifications of a lab's hosts: plain values from which `fleet.Lab` creates real hosts.
 
-The defaults are a healthy host with one unstripped memcached on port 11211; every other choice is one way for a real
-host to be different or broken.
+The defaults describe a healthy host with one unstripped memcached on port 11211. Every other value describes one way in
+which real hosts differ or are broken.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = [
 
 
 class Shape(StrEnum):
-    """How a memcached comes to run."""
+    """How a memcached instance is started."""
 
     PLAIN = "plain"
     CONTAINER = "container"
-    """In mount and pid namespaces of its own, its binary at /usr/local/bin/memcached there and not on the host."""
+    """In its own mount and pid namespaces; its binary is at /usr/local/bin/memcached there and not on the host."""
     RENAMED = "renamed"
     """The binary is called `kvstore`."""
     WRAPPER = "wrapper"
@@ -41,19 +41,19 @@ class Shape(StrEnum):
 
 
 class Reach(StrEnum):
-    """What a controller meets when it knocks at port 22."""
+    """How a host answers on port 22."""
 
     UP = "up"
     DOWN = "down"
-    """The address is nobody's."""
+    """No host has the address."""
     CLOSED = "closed"
-    """The host is there, no sshd listens."""
+    """The host is up, and no sshd listens."""
     MUTE = "mute"
-    """TCP is accepted, and nothing is said."""
+    """The host accepts TCP connections and sends nothing."""
 
 
 class HostKeyKind(StrEnum):
-    """What the lab's known_hosts says of a host's key."""
+    """The state of a host's key in the lab's known_hosts file."""
 
     KNOWN = "known"
     CHANGED = "changed"
@@ -61,92 +61,92 @@ class HostKeyKind(StrEnum):
 
 
 class Login(StrEnum):
-    """As whom the controller logs in, and what sudo makes of it."""
+    """The user that the controller logs in as, and what sudo allows it."""
 
     ROOT = "root"
     SUDO = "sudo"
-    """A user who may run anything without a password."""
+    """A user that may run any command without a password."""
     SUDO_PASSWORD = "sudo-password"
-    """A user whose sudo asks for a password, which the inventory gives."""
+    """sudo asks for a password, and the inventory has it."""
     SUDO_WRONG_PASSWORD = "sudo-wrong-password"
     SUDO_NO_PASSWORD = "sudo-no-password"
-    """A user whose sudo asks for a password, which the inventory lacks."""
+    """sudo asks for a password, and the inventory has none."""
     SUDO_REFUSED = "sudo-refused"
-    """A user whom sudo does not know; the inventory gives the user's password."""
+    """sudo does not know the user; the inventory has the user's password."""
 
 
 class Bpftrace(StrEnum):
-    """Which bpftrace a host has."""
+    """The bpftrace of a host."""
 
     REAL = "real"
     ABSENT = "absent"
-    """There is none at any path of the host's."""
+    """No file system path of the host has a bpftrace."""
     FLOOD = "flood"
-    """The inventory names one that prints without end, once it is asked to trace."""
+    """The inventory names one that prints without end when it should trace."""
     OLD = "old"
-    """The inventory names one that says it is 0.9.4."""
+    """The inventory names one that reports version 0.9.4."""
     BROKEN = "broken"
-    """The inventory names one that fails at once when it is asked to trace."""
+    """The inventory names one that fails at once when it should trace."""
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceSpec:
-    """One memcached of a host."""
+    """One memcached instance of a host."""
 
     port: int = 11211
     shape: Shape = Shape.PLAIN
     variant: str = "plain"
     """A name in `build.VARIANTS`, or `debian` for the stripped binary of the distribution's package."""
     copy: str = "a"
-    """Instances of one host with the same variant and shape run from one inode, unless their copies differ."""
+    """Instances of one host with equal variant, shape and copy run from one inode."""
     binary: Path | None = None
-    """Run (a copy of) this binary instead of building a variant."""
+    """A binary to run a copy of, instead of a built variant."""
     options: tuple[str, ...] = ()
-    """More of memcached's own options."""
+    """Additional options of memcached."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """One memcached in a real Docker container on a host, in the host's network namespace."""
+    """One memcached instance in a real Docker container on a host, in the host's network namespace."""
 
     name: str
     image: str
-    """A name in the lab's daemon, such as `memcached:lab`. Containers of one image share one inode."""
+    """The image's name in the lab's daemon, such as `memcached:lab`. Containers of one image share one inode."""
     port: int
     variant: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)
 class HostSpec:
-    """One host of a lab. `name` is the inventory's name; it becomes part of a namespace's name."""
+    """One host of a lab. `name` is its inventory name and part of its namespace's name."""
 
     name: str
     instances: tuple[InstanceSpec, ...] = (InstanceSpec(),)
     containers: tuple[ContainerSpec, ...] = ()
-    """Not empty: the host has a Docker daemon of its own (takes some seconds; needs Debian's docker.io)."""
+    """If not empty, the host has its own Docker daemon (takes some seconds; needs Debian's docker.io)."""
     reach: Reach = Reach.UP
     authorized: bool = True
-    """False: the host does not know the lab's client key."""
+    """Whether the host accepts the lab's client key."""
     host_key: HostKeyKind = HostKeyKind.KNOWN
     login: Login = Login.ROOT
     bpftrace: Bpftrace = Bpftrace.REAL
     groups: tuple[str, ...] = ("cache",)
     variables: Mapping[str, object] = field(default_factory=dict)
-    """More inventory variables; they win over the lab's own."""
+    """Additional inventory variables; they override the lab's."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """What sshd sets in the environment of every session."""
+    """Variables that sshd sets in the environment of every session."""
 
 
 def plain(port: int = 11211, variant: str = "plain") -> tuple[InstanceSpec, ...]:
-    """One instance."""
+    """Return the specification of one instance."""
     return (InstanceSpec(port=port, variant=variant),)
 
 
 def two(first: int = 11211, second: int = 11212, variant: str = "plain") -> tuple[InstanceSpec, ...]:
-    """Two instances of one inode on two ports."""
+    """Return the specifications of two instances that share an inode, on two ports."""
     return (InstanceSpec(port=first, variant=variant), InstanceSpec(port=second, variant=variant))
 
 
 def container(port: int = 11211, variant: str = "plain") -> tuple[InstanceSpec, ...]:
-    """One instance of a container's shape."""
+    """Return the specification of one instance with `Shape.CONTAINER`."""
     return (InstanceSpec(port=port, shape=Shape.CONTAINER, variant=variant),)

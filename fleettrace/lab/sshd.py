@@ -1,7 +1,7 @@
-"""A real sshd for each of a lab's hosts: keys, configuration, users, and the stand-ins for bpftrace.
+"""A real sshd for each host of a lab: keys, configuration, users, and the stand-ins for bpftrace.
 
-Files that only root may read (keys, configurations, known_hosts, the inventory) are in the lab's `private` folder
-(0700); what a host's own user must reach is under `hosts/` and `homes/`.
+Files that only root may read (keys, configurations, known_hosts, the inventory) are in the lab's `private` directory
+(mode 0700); files for a host's login user are in `hosts/` and `homes/`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
     "wait_for_banner",
 ]
 
-PRIVILEGE_SEPARATION = Path("/run/sshd")  # compiled into Debian's sshd: it will not start without this folder
+PRIVILEGE_SEPARATION = Path("/run/sshd")  # compiled into Debian's sshd, which does not start without this directory
 
 CONFIG = """\
 Port 22
@@ -74,7 +74,7 @@ exit 1
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """As whom one logs in to a host, and where that user's authorized_keys file is."""
+    """The login user of a host, and the path of its authorized_keys file."""
 
     user: str
     authorized_keys: Path
@@ -82,7 +82,7 @@ class Account:
     become_password: str | None = None
 
     def variables(self) -> dict[str, object]:
-        """The inventory variables that say so."""
+        """Return the inventory variables for this account."""
         found: dict[str, object] = {"ansible_user": self.user}
         if self.become:
             found["ansible_become"] = True
@@ -92,17 +92,17 @@ class Account:
 
 
 def make_key(path: Path, comment: str) -> str:
-    """Make an ed25519 key pair at `path` and `path`.pub; return the public key's two words."""
+    """Create an ed25519 key pair at `path` and `path`.pub and return the public key's type and value."""
     keygen = find_program("ssh-keygen") or "ssh-keygen"
     run([keygen, "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", path])
     return " ".join(path.with_name(f"{path.name}.pub").read_text().split()[:2])
 
 
 def create_account(spec: HostSpec, lab: str, index: int, files: Path, client_key: str) -> Account:
-    """Make the user that a host is entered as (root needs no making), and let the client's key in."""
-    folder = files / "hosts" / spec.name
+    """Create the login user of a host, unless that is root, and authorize the client's key."""
+    directory = files / "hosts" / spec.name
     if spec.login is Login.ROOT:
-        account = Account("root", folder / "authorized_keys")
+        account = Account("root", directory / "authorized_keys")
     else:
         account = create_user(spec.login, f"{lab}u{index}", files / "homes")
     account.authorized_keys.write_text(f"{client_key} fleettrace-lab\n" if spec.authorized else "")
@@ -114,7 +114,7 @@ def create_user(login: Login, user: str, homes: Path) -> Account:
     home = homes / user
     homes.mkdir(mode=0o755, exist_ok=True)
     home.mkdir(mode=0o755)
-    # Without PAM sshd refuses accounts whose password field begins with `!`; `*` only matches no password.
+    # Without PAM sshd refuses accounts with a `!` in front of the password hash; `*` just matches no password.
     run(["useradd", "--no-create-home", "--home-dir", home, "--shell", "/bin/sh", "--password", "*", user])
     password = secrets.token_urlsafe(12)
     rule = None
@@ -139,16 +139,16 @@ def create_user(login: Login, user: str, homes: Path) -> Account:
 def sshd_command(
     namespace: str, address: str, account: Account, private: Path, environment: Mapping[str, str], *, hide: bool
 ) -> list[str]:
-    """Write a host's sshd configuration into `private` and return the command that runs it there.
+    """Write a host's sshd configuration into `private` and return the command that runs sshd in the namespace.
 
-    `private` already holds `host_key`. With `hide` the host has a mount namespace in which there is no bpftrace.
+    `private` must contain `host_key`. With `hide`, sshd runs in a mount namespace without bpftrace.
     """
     PRIVILEGE_SEPARATION.mkdir(mode=0o755, exist_ok=True)
     text = CONFIG.format(address=address, key=private / "host_key", authorized=account.authorized_keys)
-    # A bash that sshd starts reads the user's start-up files, unless it seems to run in another shell (bash's shell.c,
-    # run_startup_files): what somebody has there is no part of a lab. sshd heeds the first SetEnv alone.
-    words = " ".join(f'"{name}={value}"' for name, value in {"SHLVL": "1", **environment}.items())
-    text += f"SetEnv {words}\n"
+    # SHLVL keeps the user's own start-up files out of the lab: bash, started by sshd, reads them unless it seems to run
+    # in another shell (bash's shell.c, run_startup_files). sshd applies only the first SetEnv line.
+    settings = " ".join(f'"{name}={value}"' for name, value in {"SHLVL": "1", **environment}.items())
+    text += f"SetEnv {settings}\n"
     config = private / "sshd_config"
     config.write_text(text)
     command = [find_program("sshd") or "/usr/sbin/sshd", "-D", "-e", "-f", str(config)]
@@ -156,42 +156,42 @@ def sshd_command(
 
 
 def hide_bpftrace(scratch: Path) -> list[str]:
-    """The words in front of a command that give it a mount namespace without bpftrace.
+    """Return the beginning of a command line that runs the rest in a mount namespace without bpftrace.
 
-    An overlay of the program's folder has a whiteout in its place (a device 0:0, see the kernel's
-    Documentation/filesystems/overlayfs.rst): a changed PATH would not stop a script that looks in /usr/bin by itself.
+    An overlay of the program's directory has a whiteout in its place (a device 0:0, see the kernel's
+    Documentation/filesystems/overlayfs.rst). Changing PATH would not stop a script that searches /usr/bin itself.
     """
     program = find_program("bpftrace")
     if program is None:
         return []
-    folder = Path(program).parent.resolve()
+    directory = Path(program).parent.resolve()
     upper = scratch / "overlay"
     script = (
         'mkdir -p "$1" && mount -t tmpfs lab "$1" && mkdir "$1/upper" "$1/work" && mknod "$1/upper/bpftrace" c 0 0 && '
         'mount -t overlay lab -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" "$2" && shift 2 && exec "$@"'
     )
-    return ["unshare", "--mount", "--", "sh", "-c", script, "sh", str(upper), str(folder)]
+    return ["unshare", "--mount", "--", "sh", "-c", script, "sh", str(upper), str(directory)]
 
 
-def stand_in(kind: Bpftrace, folder: Path) -> Path | None:
-    """Write the program that plays bpftrace on a host, where one does; return its path."""
+def stand_in(kind: Bpftrace, directory: Path) -> Path | None:
+    """Write the host's stand-in for bpftrace and return its path, or None for the real bpftrace or none."""
     text = STAND_INS.get(kind)
     if text is None:
         return None
-    path = folder / f"bpftrace-{kind}"
+    path = directory / f"bpftrace-{kind}"
     path.write_text(text.format(real=shlex.quote(find_program("bpftrace") or "bpftrace")))
     path.chmod(0o755)
     return path
 
 
 def listen_mute(namespace: str) -> list[str]:
-    """The command of a server on port 22 that lets the kernel accept connections and never says a word."""
+    """Return the command of a server on port 22 that accepts connections and never sends a byte."""
     code = "import socket, time; s = socket.create_server(('', 22), backlog=64); time.sleep(1e8)"
     return [*enter(namespace), sys.executable, "-S", "-c", code]
 
 
 def wait_for_banner(address: str, name: str, *, mute: bool = False) -> None:
-    """Wait until port 22 answers: with SSH's first line, or for a mute host by accepting."""
+    """Wait until port 22 sends SSH's first line, or, for a mute host, accepts a connection."""
 
     def answers() -> bool:
         try:

@@ -1,9 +1,9 @@
-"""What a lab has put on this machine, and how to take all of it away again, whoever is left to do so.
+"""The state of labs on this machine, and their complete removal by any process.
 
-Everything a lab makes carries its id (`ft3a9c`) in its name: namespaces, links, users, folders, control groups. So
-`remove` needs no memory but the id, and works for a lab whose owner was killed halfway through its set-up. Each lab
-notes its owner (pid and start time) and its processes outside the namespaces under /run/fleettrace-lab/<id>/; its files
-are under /var/lib/fleettrace-lab/<id>/, because /run is often mounted noexec.
+Every namespace, link, user, directory and control group of a lab has the lab's id (`ft3a9c`) in its name. `remove`
+therefore needs only the id, and also removes a lab with a set-up that was killed halfway. Each lab records its owner
+(pid and start time) and its processes outside the namespaces in /run/fleettrace-lab/<id>/. Its files are in
+/var/lib/fleettrace-lab/<id>/, because /run is often mounted noexec.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ID = re.compile(r"ft[0-9a-f]{4}")
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A lab's place on this machine: its id and its network, 10.231.`subnet`.0/24."""
+    """The resources that a lab has reserved on this machine: its id and its network, 10.231.`subnet`.0/24."""
 
     id: str
     subnet: int
@@ -44,25 +44,25 @@ class Claim:
         return FILES / self.id
 
     def note_process(self, pid: int) -> None:
-        """Remember a process outside the lab's namespaces, so that it is ended with the lab."""
+        """Record a process outside the lab's namespaces, which `remove` then kills."""
         if (one := process(pid)) is not None:
             with (self.state / "processes").open("a") as notes:
                 notes.write(f"{one.pid} {one.started}\n")
 
 
 def claim() -> Claim:
-    """Take an id and a free network for a lab of this process, removing dead labs first. Needs root."""
+    """Reserve an id and a free network for a lab of this process, after removing labs without an owner. Needs root."""
     if os.geteuid() != 0:
         raise FleettraceError("the lab makes network namespaces and needs root: run it as root or with sudo")
     with file_lock(STATE / "lock"):
         sweep()
         owner = process(os.getpid())
         if owner is None:
-            raise FleettraceError("lab: /proc does not show this process; is it mounted?")
+            raise FleettraceError("lab: /proc has no entry for this process: mount /proc")
         taken = networks_in_use() | {int(path.read_text()) for path in STATE.glob("ft*/subnet")}
         free = [number for number in range(256) if number not in taken]
         if not free:
-            raise FleettraceError("lab: every network from 10.231.0.0/24 to 10.231.255.0/24 is in use here")
+            raise FleettraceError("lab: every network from 10.231.0.0/24 to 10.231.255.0/24 is in use on this machine")
         mine = Claim(new_id(), secrets.choice(free))
         mine.state.mkdir(mode=0o700)
         (mine.state / "subnet").write_text(str(mine.subnet))
@@ -78,8 +78,8 @@ def new_id() -> str:
 
 
 def labs() -> dict[str, Process | None]:
-    """Every lab on this machine, by id, with its owner as noted (None: it never came to note one)."""
-    names = {path.name for folder in (STATE, FILES) if folder.is_dir() for path in folder.iterdir()}
+    """Return every lab on this machine by id, with its recorded owner, or None if it has recorded none."""
+    names = {path.name for directory in (STATE, FILES) if directory.is_dir() for path in directory.iterdir()}
     return {name: owner_of(name) for name in sorted(names) if ID.fullmatch(name)}
 
 
@@ -89,7 +89,7 @@ def owner_of(name: str) -> Process | None:
 
 
 def noted(path: Path) -> list[Process]:
-    """The processes noted in a file, a line each. A line cut short by a crash is passed over."""
+    """Return the processes recorded in a file, one a line. Ignores a line that a crash has truncated."""
     try:
         lines = path.read_text().splitlines()
     except OSError:
@@ -99,7 +99,7 @@ def noted(path: Path) -> list[Process]:
 
 
 def sweep_stale() -> list[str]:
-    """Remove every lab whose owner is dead; return their ids. Labs of living owners are not touched."""
+    """Remove every lab without a living owner and return their ids."""
     with file_lock(STATE / "lock"):
         return sweep()
 
@@ -112,9 +112,9 @@ def sweep() -> list[str]:
 
 
 def remove(name: str) -> None:
-    """Take away whatever the lab `name` left here. Idempotent. Raises `FleettraceError` when something stays."""
+    """Remove the lab `name`. Idempotent. Raises `FleettraceError` when a part of it remains."""
     if not ID.fullmatch(name):
-        raise FleettraceError(f"lab: `{name}` is no lab's id")
+        raise FleettraceError(f"lab: invalid id `{name}`: expected ft and four hexadecimal digits")
     outside = [one for one in noted(STATE / name / "processes") if one.pid != os.getpid()]
     kill_all(lambda: [one for one in outside if one.alive])
     kill_all(lambda: processes_in_netns(inodes(name)))
@@ -130,20 +130,20 @@ def remove(name: str) -> None:
 
 
 def delete_user(user: str) -> None:
-    """Delete one of a lab's users and what sudo keeps about it."""
+    """Delete a lab's user and sudo's files about it."""
     for path in (SUDOERS, *map(Path, ("/run/sudo/ts", "/var/lib/sudo/ts", "/var/lib/sudo/lectured"))):
         (path / user).unlink(missing_ok=True)
     run(["userdel", "--force", user], check=False)
 
 
 def remove_cgroups(name: str) -> None:
-    """Remove the control groups of a lab's containers, in every hierarchy. Their processes have been killed."""
+    """Remove the control groups of a lab's containers from every hierarchy, after their processes were killed."""
     deadline = time.monotonic() + 5
     for root in [*Path("/sys/fs/cgroup").glob(f"*/{name}"), Path(f"/sys/fs/cgroup/{name}")]:
         while root.is_dir():
-            for folder, _, _ in os.walk(root, topdown=False):
+            for directory, _, _ in os.walk(root, topdown=False):
                 try:
-                    Path(folder).rmdir()
+                    Path(directory).rmdir()
                 except OSError:
                     time.sleep(0.02)
             if time.monotonic() > deadline:

@@ -1,6 +1,6 @@
-"""The few things the lab asks of the operating system: commands, process identities, locks.
+"""The lab's interface to the operating system: commands, process identities, locks.
 
-A process is known by its pid AND its start time: pids come round again, and a lab must never kill a stranger.
+A process is identified by its pid and its start time: the kernel reuses pids, and a lab must not kill other processes.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process, for good: a pid and when it started (clock ticks since boot, field 22 of /proc/PID/stat)."""
+    """The identity of a process: its pid and start time (clock ticks since boot, field 22 of /proc/PID/stat)."""
 
     pid: int
     started: int
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs. A zombie does not."""
+        """Return whether the process still runs. A zombie does not."""
         return process(self.pid) == self
 
     def signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.alive:
             try:
                 os.kill(self.pid, number)
@@ -54,7 +54,7 @@ class Process:
 
 
 def process(pid: int) -> Process | None:
-    """The process that has this pid now, or None when there is none or only its zombie."""
+    """Return the process that has this pid now, or None when there is none or only a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
@@ -64,7 +64,7 @@ def process(pid: int) -> Process | None:
 
 
 def children_of(pid: int) -> list[int]:
-    """The pids of a process's children (of its main thread)."""
+    """Return the pids of the children of a process's main thread."""
     try:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
@@ -78,12 +78,12 @@ def all_pids() -> Iterator[int]:
 
 
 def processes_in_netns(inodes: Iterable[int]) -> list[Process]:
-    """Every live process whose network namespace has one of these inode numbers (`stat` of /run/netns/NAME)."""
-    wanted = {f"net:[{inode}]" for inode in inodes}
+    """Return every live process in the network namespaces with these inode numbers (`stat` of /run/netns/NAME)."""
+    links = {f"net:[{inode}]" for inode in inodes}
     found = []
     for pid in all_pids():
         try:
-            inside = str(Path(f"/proc/{pid}/ns/net").readlink()) in wanted
+            inside = str(Path(f"/proc/{pid}/ns/net").readlink()) in links
         except OSError:
             continue
         if inside and (one := process(pid)) is not None:
@@ -92,13 +92,16 @@ def processes_in_netns(inodes: Iterable[int]) -> list[Process]:
 
 
 def kill_all(find: Callable[[], Sequence[Process]], *, seconds: float = 5.0) -> None:
-    """SIGKILL whatever `find` finds until it finds nothing. Raises `FleettraceError` after `seconds`."""
+    """Send SIGKILL to the processes that `find` returns, until it returns none.
+
+    Raises `FleettraceError` after `seconds`.
+    """
     deadline = time.monotonic() + seconds
-    while left := find():
+    while running := find():
         if time.monotonic() > deadline:
-            pids = ", ".join(str(one.pid) for one in left)
+            pids = ", ".join(str(one.pid) for one in running)
             raise FleettraceError(f"lab: processes {pids} do not end after SIGKILL")
-        for one in left:
+        for one in running:
             one.signal(signal.SIGKILL)
         time.sleep(0.01)
 
@@ -112,7 +115,7 @@ def run(
     cwd: Path | None = None,
     env: dict[str, str] | None = None,
 ) -> str:
-    """Run a command to its end and return what it printed.
+    """Run a command to its end and return its output.
 
     Raises `FleettraceError` when it fails (unless `check` is false) or takes longer than `seconds`.
     """
@@ -134,25 +137,25 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise FleettraceError(f"lab: {name} did not end within {seconds:.0f} s") from error
     if check and done.returncode != 0:
-        words = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         shown = " ".join(str(word) for word in command[:6])
-        raise FleettraceError(f"lab: `{shown}` failed ({done.returncode}): {' / '.join(words[-3:])}")
+        raise FleettraceError(f"lab: `{shown}` failed ({done.returncode}): {' / '.join(lines[-3:])}")
     return done.stdout
 
 
-def wait_until(ask: Callable[[], T | None], what: str, *, seconds: float = 10.0, pause: float = 0.01) -> T:
-    """Ask again and again until the answer is true, and return it. Raises `FleettraceError` naming `what`."""
+def wait_until(ask: Callable[[], T | None], failure: str, *, seconds: float = 10.0, pause: float = 0.01) -> T:
+    """Call `ask` until its result is true, and return it. Raises `FleettraceError` with `failure` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := ask()):
         if time.monotonic() > deadline:
-            raise FleettraceError(f"lab: {what}: waited {seconds:.0f} s in vain")
+            raise FleettraceError(f"lab: {failure} within {seconds:.0f} s")
         time.sleep(pause)
     return answer
 
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path` (made if need be), waiting for it. The kernel frees it if the holder dies."""
+    """Hold an exclusive lock on the file `path`, waiting for it. The kernel releases it if the holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

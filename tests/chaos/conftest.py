@@ -10,23 +10,23 @@ import pytest
 from fleettrace.errors import FleettraceError
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.system import wait_until
-from tests.chaos.hosts import FLEET, OwnFolders, left_over
+from tests.chaos.hosts import FLEET, OwnDirectories, left_over
 
 GONE_WITHIN_S = 8.0
 
 
 @pytest.fixture(scope="session")
-def folders() -> dict[str, OwnFolders]:
-    """The folders of each host, by its name; filled with the lab."""
+def directories() -> dict[str, OwnDirectories]:
+    """The directories of each host, by its name; filled with the lab."""
     return {}
 
 
 @pytest.fixture(scope="session")
-def lab(folders: dict[str, OwnFolders]) -> Iterator[Lab]:
+def lab(directories: dict[str, OwnDirectories]) -> Iterator[Lab]:
     with Lab(FLEET) as made, ExitStack() as stack:
         for name, host in made.hosts.items():
-            folders[name] = OwnFolders(host)
-            stack.callback(folders[name].close)
+            directories[name] = OwnDirectories(host)
+            stack.callback(directories[name].close)
         with made.ssh_config.open("a") as config:
             config.write(f"Host behind\n  ProxyJump root@{made.hosts['bastion'].address}\n")
         yield made
@@ -38,7 +38,7 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "lab" not in request.fixturenames:
         return
-    lab, folders = request.getfixturevalue("lab"), request.getfixturevalue("folders")
+    lab, directories = request.getfixturevalue("lab"), request.getfixturevalue("directories")
     with suppress(FleettraceError):
-        wait_until(lambda: not left_over(lab, folders), "something is left", seconds=GONE_WITHIN_S, pause=0.2)
-    assert left_over(lab, folders) == []
+        wait_until(lambda: not left_over(lab, directories), "something is left", seconds=GONE_WITHIN_S, pause=0.2)
+    assert left_over(lab, directories) == []

@@ -1,4 +1,4 @@
-"""The fleet that has the accidents, with folders of its hosts' own, and what to look for on them afterwards."""
+"""The fleet that has the accidents, with directories of its hosts' own, and what to look for on them afterwards."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from fleettrace.lab.namespaces import enter
 from fleettrace.lab.specs import HostSpec, Login
 from fleettrace.lab.sshd import sshd_command, wait_for_banner
 from fleettrace.lab.system import run
-from fleettrace.lab.truth import TracedInstance
 from tests.e2e.fleet import command_of, patched
 
-__all__ = ["FLEET", "OwnFolders", "left_over", "places_of"]
+__all__ = ["FLEET", "OwnDirectories", "left_over"]
 
 FLEET = (
     HostSpec("steady"),
@@ -26,19 +25,21 @@ FLEET = (
     HostSpec("bastion", ()),
     HostSpec("behind"),
 )
-FOLDERS = ("/tmp", "/run", "/var/tmp", "/dev/shm", "/mnt", "/media", "/srv")
+DIRECTORIES = ("/tmp", "/run", "/var/tmp", "/dev/shm", "/mnt", "/media", "/srv")
 NOT_OURS = ("/run/mount", "/run/sshd", "/run/sudo")
-PRIVATE = 'for folder; do mount -t tmpfs private "$folder" || exit 1; done; mkdir -m 0755 /run/sshd; echo; read -r _'
+PRIVATE = (
+    'for directory; do mount -t tmpfs private "$directory" || exit 1; done; mkdir -m 0755 /run/sshd; echo; read -r _'
+)
 
 
-class OwnFolders:
-    """A host whose sessions have folders to themselves, which the hosts of a lab otherwise share with the machine:
+class OwnDirectories:
+    """A host whose sessions have directories to themselves, which the hosts of a lab otherwise share with the machine:
     whatever is in them is ours. A process holds them, so they outlive the host's sshd."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "--", "sh", "-c", PRIVATE, "sh", *FOLDERS],
+            ["unshare", "--mount", "--", "sh", "-c", PRIVATE, "sh", *DIRECTORIES],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -48,7 +49,7 @@ class OwnFolders:
         self.start_sshd()
 
     def start_sshd(self) -> None:
-        """Start the host's sshd (again) among its own folders."""
+        """Start the host's sshd (again) among its own directories."""
         host = self._host
         assert host.account is not None
         host.kill_sshd()
@@ -69,16 +70,16 @@ class OwnFolders:
         return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", "--"]
 
     def run(self, *command: str, check: bool = True) -> str:
-        """What a command prints that sees the host's folders."""
+        """What a command prints that sees the host's directories."""
         return run([*self._inside, *command], check=check)
 
     def files(self) -> list[str]:
-        """All that is in its folders and that nobody but us can have put there."""
-        found = self.run("find", *FOLDERS, "-mindepth", "1").splitlines()
+        """All that is in its directories and that nobody but us can have put there."""
+        found = self.run("find", *DIRECTORIES, "-mindepth", "1").splitlines()
         return sorted(path for path in found if not path.startswith(NOT_OURS))
 
     def close(self) -> None:
-        """Give the folders up; the host has no sshd then."""
+        """Give the directories up; the host has no sshd then."""
         self._host.kill_sshd()
         self._holder.kill()
         self._holder.wait()
@@ -87,17 +88,12 @@ class OwnFolders:
                 stream.close()
 
 
-def places_of(lab: Lab, *hosts: str) -> list[TracedInstance]:
-    """Where the memcacheds of these hosts are."""
-    return [place for place in lab.places() if place.host in hosts]
-
-
-def left_over(lab: Lab, folders: dict[str, OwnFolders]) -> list[str]:
+def left_over(lab: Lab, directories: dict[str, OwnDirectories]) -> list[str]:
     """What a run has left on the hosts: processes, files, probes."""
     found = []
     for name, host in lab.hosts.items():
         ours = {*host.pids.values(), *([host.sshd.pid] if host.sshd else [])}
         found += [f"{name}: process {command_of(one.pid)}" for one in host.processes() if one.pid not in ours]
-        found += [f"{name}: {path}" for path in folders[name].files()]
+        found += [f"{name}: {path}" for path in directories[name].files()]
         found += [f"{name}: a probe in {pid}" for pid in host.pids.values() if patched(pid)]
     return found

@@ -12,7 +12,7 @@ import pytest
 
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.system import wait_until
-from tests.chaos.hosts import OwnFolders, left_over, places_of
+from tests.chaos.hosts import OwnDirectories, left_over
 from tests.e2e.command import REPOSITORY, Command, on_lab, run
 from tests.e2e.fleet import plan_for
 
@@ -25,13 +25,13 @@ KILLING = f"{Path(__file__).parent / 'killing'}:{REPOSITORY}"
 
 
 @pytest.mark.parametrize("phase", ["connect", "discover", "plan", "attach", "trace"])
-def test_while_it_works_on_a_host(lab: Lab, folders: dict[str, OwnFolders], tmp_path: Path, phase: str) -> None:
+def test_while_it_works_on_a_host(lab: Lab, directories: dict[str, OwnDirectories], tmp_path: Path, phase: str) -> None:
     options = ["--hosts", ",".join(HOSTS), "--duration", "60s", "-v", "--save", str(tmp_path / "kept.ftr")]
     with Command(["run", *on_lab(lab, *options), "-o", str(tmp_path / "report")]) as command:
         command.wait_for([f"steady: {phase}"])
         command.signal(signal.SIGKILL)
         assert command.finish().status == KILLED
-    wait_until(lambda: not left_over(lab, folders), "the hosts go on", seconds=8, pause=0.2)
+    wait_until(lambda: not left_over(lab, directories), "the hosts go on", seconds=8, pause=0.2)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -56,7 +56,7 @@ class Step:
     hidden: tuple[str, ...] = ()
     """Drafts that are left."""
     kept: bool = False
-    """The run file is in its place."""
+    """The run file is in its instance."""
     reported: bool = False
     """The report is."""
 
@@ -71,33 +71,33 @@ STEPS = (
 
 
 def test_while_it_saves(lab: Lab, tmp_path: Path) -> None:
-    """What was there before stays, or what is new takes its place whole; beside it a hidden draft may be left."""
+    """What was there before stays, or what is new takes its instance whole; beside it a hidden draft may be left."""
     with ExitStack() as stack:
         killed = [stack.enter_context(_killed_at(lab, tmp_path, step)) for step in STEPS]
         assert [command.finish().status for command in killed] == [KILLED] * len(STEPS)
     for step in STEPS:
-        folder = tmp_path / step.host
-        names = sorted(path.name for path in folder.iterdir())
+        directory = tmp_path / step.host
+        names = sorted(path.name for path in directory.iterdir())
         assert tuple(name.rpartition(".")[0] for name in names if name.startswith(".")) == step.hidden
         assert {name for name in names if not name.startswith(".")} - {"history.db"} == {"kept.ftr", "report"}
         if step.kept:
-            again = run("report", str(folder / "kept.ftr"), "--output", "json")
+            again = run("report", str(directory / "kept.ftr"), "--output", "json")
             assert again.host(step.host)["state"] == "ok"
         else:
-            assert (folder / "kept.ftr").read_text() == OLD
+            assert (directory / "kept.ftr").read_text() == OLD
         if step.reported:
-            assert json.loads((folder / "report").read_text())["hosts"][0]["state"] == "ok"
+            assert json.loads((directory / "report").read_text())["hosts"][0]["state"] == "ok"
         else:
-            assert (folder / "report").read_text() == OLD
+            assert (directory / "report").read_text() == OLD
 
 
 def _killed_at(lab: Lab, tmp_path: Path, step: Step) -> Command:
-    folder = tmp_path / step.host
-    folder.mkdir()
+    directory = tmp_path / step.host
+    directory.mkdir()
     for name in ("kept.ftr", "report"):
-        (folder / name).write_text(OLD)
-    options = ["--hosts", step.host, "--duration", "1s", "--output", "json", "-o", str(folder / "report")]
-    options += ["--save", str(folder / "kept.ftr"), "--store", str(folder / "history.db")]
+        (directory / name).write_text(OLD)
+    options = ["--hosts", step.host, "--duration", "1s", "--output", "json", "-o", str(directory / "report")]
+    options += ["--save", str(directory / "kept.ftr"), "--store", str(directory / "history.db")]
     variables = {"PYTHONPATH": KILLING, "CHAOS_KILL_AT": step.before}
     return Command(["run", *on_lab(lab, *options)], variables=variables)
 
@@ -106,7 +106,7 @@ def test_the_next_run_is_not_disturbed(lab: Lab, tmp_path: Path) -> None:
     options = ["--hosts", ",".join(HOSTS), "--duration", "3s", "--top", "10000", "--output", "json", "-v"]
     with Command(["run", *on_lab(lab, *options, "--save", str(tmp_path / "kept.ftr"))]) as command:
         command.wait_for_trace(*HOSTS)
-        truth = lab.send({place: plan_for(place, hostile=False) for place in places_of(lab, *HOSTS)})
+        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*HOSTS)})
         done = command.finish()
     assert done.status == 0
     assert [host["requests"] for host in done.report["hosts"]] == [truth.total(name) for name in HOSTS]

@@ -14,7 +14,7 @@ import yaml
 from fleettrace.app.exclusive import lock_directory
 from fleettrace.lab.fleet import Lab
 from tests.e2e.command import Done, run
-from tests.e2e.watching import Watch
+from tests.e2e.secret_watch import Watch
 
 pytestmark = pytest.mark.lab
 
@@ -40,21 +40,21 @@ def unpacked(store: Path) -> bytes:
 @pytest.fixture(scope="module")
 def places(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """All that a run left behind, by what it is, and what was seen of it while it ran."""
-    folder = tmp_path_factory.mktemp("secrets")
+    directory = tmp_path_factory.mktemp("secrets")
     layout = yaml.safe_load(lab.inventory.read_text())
     hosts = layout["all"]["hosts"]
     password = hosts["secret"]["ansible_become_password"]
-    (folder / "password").write_text(f"{password}\n")
-    hosts["told"] = {**hosts["secret"], "ansible_become_password": {"cmd": f"cat {folder}/password"}}
+    (directory / "password").write_text(f"{password}\n")
+    hosts["told"] = {**hosts["secret"], "ansible_become_password": {"cmd": f"cat {directory}/password"}}
     hosts["wrong"] = {**hosts["secret"], "ansible_become_password": WRONG_PASSWORD}
     hosts["keyless"] = {**hosts["steady"], "ansible_password": SSH_PASSWORD, "ansible_ssh_private_key_file": "/none"}
-    inventory = folder / "inventory.yaml"
+    inventory = directory / "inventory.yaml"
     inventory.write_text(yaml.safe_dump(layout))
     secrets = [password, SSH_PASSWORD, WRONG_PASSWORD]
     with Watch(secrets) as watch:
         options = ["--hosts", "secret,told,wrong,keyless", "--duration", "2s", "--min-ok", "0", "-v"]
-        kept = ["--save", f"{folder}/run", "--log", f"{folder}/log", "--store", f"{folder}/history.db"]
-        shown = ["--output", "json", "--html", f"{folder}/page.html"]
+        kept = ["--save", f"{directory}/run", "--log", f"{directory}/log", "--store", f"{directory}/history.db"]
+        shown = ["--output", "json", "--html", f"{directory}/page.html"]
         done = run("run", "-i", str(inventory), "--ssh-config", str(lab.ssh_config), *options, *kept, *shown)
     assert watch.looks > 20
     states = {host["host"]: host["state"] for host in done.report["hosts"]}
@@ -65,23 +65,23 @@ def places(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, byte
         "processes": "\n".join(watch.told).encode(),
         "report": done.out,
         "words": done.err.encode(),
-        "page": (folder / "page.html").read_bytes(),
-        "log": (folder / "log").read_bytes(),
-        "run file": gzip.decompress((folder / "run").read_bytes()),
-        "history": unpacked(folder / "history.db"),
+        "page": (directory / "page.html").read_bytes(),
+        "log": (directory / "log").read_bytes(),
+        "run file": gzip.decompress((directory / "run").read_bytes()),
+        "history": unpacked(directory / "history.db"),
         "locks": b"".join(path.read_bytes() for path in lock_directory().iterdir()),
         "sshd's log": (lab.hosts["secret"].private / "sshd.log").read_bytes(),
-        "again": again(folder),
+        "again": again(directory),
         "secrets": "\n".join(secrets).encode(),
     }
 
 
-def again(folder: Path) -> bytes:
+def again(directory: Path) -> bytes:
     """The run as other commands tell of it."""
     ends: list[Done] = [
-        run("report", f"{folder}/run", "--output", "json"),
-        run("history", "--store", f"{folder}/history.db", "--output", "json"),
-        run("merge", f"{folder}/run", "--output", "csv"),
+        run("report", f"{directory}/run", "--output", "json"),
+        run("history", "--store", f"{directory}/history.db", "--output", "json"),
+        run("merge", f"{directory}/run", "--output", "csv"),
     ]
     return b"".join(done.out + done.err.encode() for done in ends)
 

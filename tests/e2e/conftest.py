@@ -13,7 +13,7 @@ from fleettrace.lab.fleet import Lab
 from fleettrace.lab.truth import Truth
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.fleet import FLEET, TRACED, patched, plan_for
-from tests.e2e.watching import Watch
+from tests.e2e.secret_watch import Watch
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +42,10 @@ def big_sweep(lab: Lab) -> BigSweep:
     hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"].values()
     secrets = [host["ansible_become_password"] for host in hosts if "ansible_become_password" in host]
     options = ["--duration", "20s", "--top", "100000", "--connect-timeout", "5s", "--output", "json", "-v"]
-    places = [place for place in lab.places() if place.host in TRACED]
+    instances = lab.instances(*TRACED)
     with Watch(secrets) as watch, Command(["run", *on_lab(lab), *options]) as command:
         command.wait_for_trace(*TRACED)
-        truth = lab.send({place: plan_for(place) for place in places})
+        truth = lab.send({instance: plan_for(instance) for instance in instances})
         seen = patched(lab.hosts["plain"].pids[11211])
         assert not any(command.said(f"{host}: ok") for host in TRACED), "the traffic outlasted the window"
         done = command.finish()

@@ -22,7 +22,7 @@ mount -t overlay -o lowerdir="$1/sbin:/usr/sbin" none /usr/sbin
 exec /usr/sbin/cron -f
 """
 _SENDMAIL = """#!/bin/sh
-mail=$(mktemp {folder}/XXXXXX)
+mail=$(mktemp {directory}/XXXXXX)
 printf '%s\\n' "$@" >"$mail.arguments"
 cat >"$mail.mail"
 """
@@ -31,23 +31,23 @@ cat >"$mail.mail"
 class Cron:
     """A cron that runs one crontab of /etc/cron.d, and whose mail a stand-in for sendmail keeps."""
 
-    def __init__(self, folder: Path, crontab: str) -> None:
-        self._mails = folder / "mails"
+    def __init__(self, directory: Path, crontab: str) -> None:
+        self._mails = directory / "mails"
         for name in ("crontabs", "cron.d", "sbin", "mails"):
-            (folder / name).mkdir()
+            (directory / name).mkdir()
         for name in ("crontab", "pid"):
-            (folder / name).write_text("")
-        (folder / "cron.d/audits").write_text(crontab)
-        sendmail = folder / "sbin/sendmail"
-        sendmail.write_text(_SENDMAIL.format(folder=self._mails))
+            (directory / name).write_text("")
+        (directory / "cron.d/audits").write_text(crontab)
+        sendmail = directory / "sbin/sendmail"
+        sendmail.write_text(_SENDMAIL.format(directory=self._mails))
         sendmail.chmod(0o755)
-        self._folder = folder
+        self._directory = directory
 
     def __enter__(self) -> Cron:
         # The one file that has to be there: a machine's own cron would hold a lock on it.
         self._made = not _PID.exists()
         _PID.touch()
-        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SET_UP, "sh", str(self._folder)]
+        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SET_UP, "sh", str(self._directory)]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         return self
 

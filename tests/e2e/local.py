@@ -77,15 +77,18 @@ class Served:
 
 @contextmanager
 def served(
-    folder: Path,
+    directory: Path,
     binary: Path,
     *options: str,
     bpftrace: str = "bpftrace",
     ready: Callable[[int], bool] | None = None,
     within: Sequence[str] = (),
 ) -> Iterator[Served]:
-    """Run `binary` with more `options`; files go into `folder`. `bpftrace` is the command that traces it, `ready` tells
-    whether it serves the port, and `within` is a command that runs another one."""
+    """Run `binary` with more `options` and keep its files in `directory`.
+
+    `bpftrace` is the command that traces it; `ready` returns whether the port is served; `within` is the beginning of a
+    command line that runs the rest of it, such as setpriv(1).
+    """
     port = free_port()
     server = subprocess.Popen(
         [*within, str(binary), "-u", "nobody", "-l", ADDRESS, "-p", str(port), "-t", "2", "-m", "64", *options],
@@ -93,7 +96,7 @@ def served(
     )
     try:
         wait_until(lambda: (ready or answers)(port), f"memcached on port {port} does not start")
-        inventory = folder / "inventory.yaml"
+        inventory = directory / "inventory.yaml"
         traced_by = "" if bpftrace == "bpftrace" else f", fleettrace_bpftrace: {bpftrace}"
         host = f"ansible_connection: local, fleettrace_instances: [{port}]{traced_by}"
         inventory.write_text(f"all: {{hosts: {{here: {{{host}}}}}}}\n")

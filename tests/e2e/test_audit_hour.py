@@ -84,19 +84,19 @@ HOUR: tuple[tuple[Traffic, set[tuple[str, str]]], ...] = (
 class Audits:
     """One playbook, run again and again, which tells everybody there is."""
 
-    def __init__(self, lab: Lab, folder: Path, webhook: str) -> None:
-        self.folder = folder
+    def __init__(self, lab: Lab, directory: Path, webhook: str) -> None:
+        self.directory = directory
         for name in ("notices", "mails"):
-            (folder / name).mkdir()
-        secret = folder / "webhook.key"
+            (directory / name).mkdir()
+        secret = directory / "webhook.key"
         secret.write_bytes(SECRET)
         secret.chmod(0o600)
         told: list[dict[str, object]] = [
             {"command": [self._keeper("notices")], "on": "every"},
             {"mail": ["oncall@example.com"], "sendmail": self._keeper("mails")},
             {"webhook": webhook, "secret_file": str(secret)},
-            {"textfile": str(folder / "fleettrace.prom")},
-            {"stamp": str(folder / "stamp")},
+            {"textfile": str(directory / "fleettrace.prom")},
+            {"stamp": str(directory / "stamp")},
         ]
         rules = [{"when": when, "name": name} for name, when in RULES.items()]
         play = {
@@ -106,20 +106,20 @@ class Audits:
             "rules": rules,
             "notify": told,
         }
-        playbook = folder / "hourly.yaml"
+        playbook = directory / "hourly.yaml"
         playbook.write_text(yaml.safe_dump([play]))
-        self._words = ["play", *on_lab(lab, "--store", str(folder / "history.db")), str(playbook)]
+        self._words = ["play", *on_lab(lab, "--store", str(directory / "history.db")), str(playbook)]
 
     def _keeper(self, name: str) -> str:
         """A program that keeps what it is given in a file of its own."""
-        place = self.folder / name
-        return program(self.folder, f"keep-{name}", f"exec cat >{place}/$(ls {place} | wc -l)")
+        place = self.directory / name
+        return program(self.directory, f"keep-{name}", f"exec cat >{place}/$(ls {place} | wc -l)")
 
     def run(self) -> tuple[Done, set[tuple[str, str]]]:
         """Run it once: what it said, and what it found, by rule and name."""
-        number = len(list((self.folder / "notices").iterdir()))
+        number = len(list((self.directory / "notices").iterdir()))
         done = run(*self._words)
-        place = self.folder / "notices" / str(number)
+        place = self.directory / "notices" / str(number)
         assert place.exists(), done.err
         notice = json.loads(place.read_text())
         return done, {(one["rule"], one["name"]) for one in notice["findings"] if one["certainty"] != "unknown"}

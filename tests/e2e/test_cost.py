@@ -70,8 +70,7 @@ def test_an_instance_that_was_not_asked_for_is_not_counted(lab: Lab, tmp_path: P
 
 
 def test_steady_traffic_is_covered_and_has_its_price(lab: Lab) -> None:
-    place = TracedInstance("plain", 11211)
-    load = lab.start_load([Flow(place, lab.hosts["plain"].address, WEB, 8000)], 60)
+    load = lab.start_load([Flow(TracedInstance("plain", 11211), lab.hosts["plain"].address, WEB, 8000)], 60)
     try:
         done = run("run", *on_lab(lab, "--hosts", "plain", "--duration", "4s", "--output", "json"))
     finally:
@@ -84,8 +83,7 @@ def test_steady_traffic_is_covered_and_has_its_price(lab: Lab) -> None:
 
 
 def test_a_probe_that_is_too_dear_is_in_place_for_less_time(lab: Lab) -> None:
-    place = TracedInstance("plain", 11211)
-    load = lab.start_load([Flow(place, lab.hosts["plain"].address, WEB, 2000)], 60)
+    load = lab.start_load([Flow(TracedInstance("plain", 11211), lab.hosts["plain"].address, WEB, 2000)], 60)
     options = ["--hosts", "plain,empty", "--duration", "30s", "--max-cost", "0.05%", "--output", "json"]
     try:
         done = run("run", *on_lab(lab, *options))
@@ -98,14 +96,13 @@ def test_a_probe_that_is_too_dear_is_in_place_for_less_time(lab: Lab) -> None:
     assert instance["requests"] > 0
     [warning] = [one for one in done.report["warnings"] if one["code"] == "window-shortened"]
     assert warning["host"] == "plain"
-    told = re.fullmatch(
-        r"traced for ([\d.]+) s instead of 30 s: at ([\d,]+) requests/s a probe of about [\d.]+ us takes "
-        r"([\d.]+)% of a core, and --max-cost is 0.05%",
-        warning["message"],
-    )
-    assert told, warning
-    assert float(told[1]) == pytest.approx(instance["window_s"], rel=0.1)
-    assert float(told[2].replace(",", "")) == pytest.approx(2000, rel=0.5)
+    window = re.search(r"([\d.]+) s\b", warning["message"])
+    rate = re.search(r"([\d,]+) requests/s", warning["message"])
+    assert window, warning
+    assert rate, warning
+    assert float(window[1]) == pytest.approx(instance["window_s"], rel=0.1)
+    assert float(rate[1].replace(",", "")) == pytest.approx(2000, rel=0.5)
+    assert "--max-cost" in warning["message"]
 
 
 def test_the_maps_stay_within_their_memory(lab: Lab) -> None:

@@ -32,7 +32,7 @@ def traced(containers: Lab) -> tuple[Done, Truth]:
     options = ["--duration", "6s", "--top", "1000", "--output", "json", "-v"]
     with Command(["run", *on_lab(containers, *options)]) as command:
         command.wait_for_trace("dock")
-        truth = containers.send({place: plan_for(place, hostile=False) for place in containers.places()})
+        truth = containers.send({one: plan_for(one, hostile=False) for one in containers.instances()})
         assert not command.said("dock: ok"), "the traffic outlasted the window"
         done = command.finish()
     return done, truth

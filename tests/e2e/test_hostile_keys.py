@@ -48,12 +48,12 @@ def test_a_long_key_with_a_nul_is_marked_and_not_certified(big_sweep: BigSweep, 
 
 @pytest.mark.parametrize("options", [(), ("--no-color",)])
 def test_no_key_gets_at_the_terminal(lab: Lab, options: tuple[str, ...]) -> None:
-    place = TracedInstance("plain", 11211)
+    instance = TracedInstance("plain", 11211)
     requests = [Request("bget", (key,)) for key in HOSTILE_ASCII + HOSTILE_BINARY]
     arguments = on_lab(lab, "--hosts", "plain", "--duration", "3s", "--top", "100", "-v", *options)
     with Command(["run", *arguments], terminal=True, variables={"TERM": "xterm-256color", "COLUMNS": "200"}) as command:
         command.wait_for_trace("plain")
-        lab.send({place: requests})
+        lab.send({instance: requests})
         done = command.finish()
     text = done.out.decode("utf-8")
     assert done.status == 0

@@ -31,7 +31,7 @@ def tracing(lab: Lab, *options: str, output: str = "json") -> Iterator[Command]:
 
 
 def send(lab: Lab) -> Truth:
-    return lab.send({place: plan_for(place, hostile=False) for place in lab.places() if place.host in HOSTS})
+    return lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*HOSTS)})
 
 
 def check_collected(done: Done, truth: Truth, state: str) -> None:

@@ -21,8 +21,7 @@ def test_the_second_run_is_told_of_the_first(lab: Lab) -> None:
         first.wait_for_trace("plain")
         refused = run(*options, "--duration", "1s", "-q")
         assert (refused.status, refused.out) == (75, b"")
-        assert f"another run of 'plain' is under way for {lab.inventory} (pid {first.pid}, since " in refused.err
-        assert "--duration 60s" in refused.err
+        assert all(value in refused.err for value in (str(lab.inventory), str(first.pid), "--duration 60s"))
         named = run(*options, "--duration", "1s", "--name", "another")
         assert (named.status, named.host("plain")["state"]) == (0, "ok")
         first.signal(signal.SIGINT)
@@ -45,15 +44,14 @@ def test_a_short_splay_is_waited_for_and_a_quiet_run_does_not_tell(lab: Lab, tmp
     quiet = run(*options, "-q", "-o", str(place))
     assert (quiet.status, quiet.out, quiet.err) == (0, b"", "")
     assert json.loads(place.read_text())["hosts"][0]["state"] == "ok"
-    assert "waiting 0 s of the 0.5 s of --splay" in run(*options).err
+    assert "--splay" in run(*options).err
 
 
 def test_a_quiet_run_says_what_went_wrong(lab: Lab, tmp_path: Path) -> None:
     options = on_lab(lab, "--hosts", "plain,closed,stranger", "--duration", "1s", "--retries", "0", "--min-ok", "0")
     done = run("run", *options, "-q", "-o", str(tmp_path / "report.txt"))
     assert done.status == 3
-    words = done.err.splitlines()
-    assert [" ".join(line.split()[:3]) for line in words] == [
+    assert [" ".join(line.split()[:3]) for line in done.err.splitlines()] == [
         "fleettrace: closed: unreachable:",
         "fleettrace: stranger: auth-failed:",
     ]

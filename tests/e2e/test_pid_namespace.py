@@ -79,11 +79,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def nested(folder: Path, binary: Path) -> Iterator[Nested]:
+def nested(directory: Path, binary: Path) -> Iterator[Nested]:
     """Run two processes of one file in a namespace, and one outside of it."""
     ports = (free_port(), free_port(), free_port())
-    binary = Path(shutil.copy(binary, folder / "memcached"))
-    folder.chmod(0o755)
+    binary = Path(shutil.copy(binary, directory / "memcached"))
+    directory.chmod(0o755)
     server = f"{binary} -u root -l 127.0.0.1 -t 2 -p"
     # The shell becomes the second one and keeps its start time, which must differ from the first by over 10 ms.
     inner = f"mount -t proc proc /proc; sleep 0.3; {server} {ports[0]} & sleep 0.3; exec {server} {ports[1]}"
@@ -92,7 +92,7 @@ def nested(folder: Path, binary: Path) -> Iterator[Nested]:
     try:
         wait_until(lambda: all(answers(port) for port in ports), "memcached does not start")
         pids = tuple(pid_of(port) for port in ports[:2])
-        inventory = folder / "inventory.yaml"
+        inventory = directory / "inventory.yaml"
         inventory.write_text("all: {hosts: {here: {ansible_connection: local}}}\n")
         yield Nested(pids, ports[:2], ports[2], inventory)
     finally:

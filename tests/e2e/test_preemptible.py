@@ -21,12 +21,12 @@ pytestmark = pytest.mark.lab
 @pytest.fixture
 def path(tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """A PATH with a `uname` for a kernel of this release."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    uname = folder / "uname"
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    uname = directory / "uname"
     uname.write_text(f"#!/bin/sh\necho '{request.param} #1 SMP PREEMPT_RT x86_64'\n")
     uname.chmod(0o755)
-    return f"{folder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return f"{directory}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def codes(report: dict[str, Any]) -> set[str]:

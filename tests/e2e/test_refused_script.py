@@ -44,8 +44,6 @@ def test_the_verifiers_reason_is_given_once(tmp_path: Path, states: int) -> None
         words = ["run", "-i", str(memcached.inventory), "--duration", "1s", "--output", "json"]
         error = run(*words, "--script", str(script)).host("here")["error"]
     assert error["code"] == "program-refused"
-    assert error["message"].count("refused the program") == 1
-    assert ": R2 min value is negative" in error["message"]
-    assert "`--script`" in error["message"]
+    assert error["message"].count("R2 min value is negative") == 1
+    assert "--script" in error["message"]
     assert "--probe" not in error["message"]
-    assert "simpler" not in error["message"]

@@ -20,7 +20,7 @@ from fleettrace.lab.fleet import Lab
 from fleettrace.lab.load import Flow
 from fleettrace.lab.profile import WEB
 from tests.e2e.command import Command, Done, on_lab, run
-from tests.e2e.watching import Watch
+from tests.e2e.secret_watch import Watch
 
 pytestmark = pytest.mark.lab
 
@@ -33,11 +33,11 @@ class Kept:
     """A run that was saved as it was reported."""
 
     done: Done
-    folder: Path
+    directory: Path
 
     def again(self, *options: str) -> str:
         """The same run in another way."""
-        done = run("report", str(self.folder / "run"), *options)
+        done = run("report", str(self.directory / "run"), *options)
         assert (done.status, done.err) == (0, "")
         return done.out.decode()
 
@@ -45,35 +45,42 @@ class Kept:
 @pytest.fixture(scope="module")
 def busy(lab: Lab) -> Iterator[Lab]:
     """The fleet with traffic on the two hosts."""
-    places = [place for place in lab.places() if place.host in ("plain", "two")]
-    load = lab.start_load([Flow(place, lab.hosts[place.host].address, WEB, 200.0) for place in places], 600)
+    instances = lab.instances("plain", "two")
+    load = lab.start_load([Flow(instance, lab.hosts[instance.host].address, WEB, 200.0) for instance in instances], 600)
     yield lab
     load.stop()
 
 
 @pytest.fixture(scope="module")
 def kept(busy: Lab, tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    folder = tmp_path_factory.mktemp("report")
-    (folder / "metrics.prom").write_text("old")
-    (folder / "metrics.prom").chmod(0o640)
-    files = ("-o", str(folder / "metrics.prom"), "--html", str(folder / "page.html"), "--save", str(folder / "run"))
+    directory = tmp_path_factory.mktemp("report")
+    (directory / "metrics.prom").write_text("old")
+    (directory / "metrics.prom").chmod(0o640)
+    files = (
+        "-o",
+        str(directory / "metrics.prom"),
+        "--html",
+        str(directory / "page.html"),
+        "--save",
+        str(directory / "run"),
+    )
     done = run("run", *on_lab(busy, *HOSTS, "--output", "prometheus", "--prometheus-keys", "-q", *files))
-    return Kept(done, folder)
+    return Kept(done, directory)
 
 
 def test_a_textfile_and_a_page_come_in_one_step_each(kept: Kept) -> None:
     assert (kept.done.status, kept.done.out, kept.done.err) == (0, b"", "")
-    assert sorted(path.name for path in kept.folder.iterdir()) == ["metrics.prom", "page.html", "run"]
-    metrics = kept.folder / "metrics.prom"
+    assert sorted(path.name for path in kept.directory.iterdir()) == ["metrics.prom", "page.html", "run"]
+    metrics = kept.directory / "metrics.prom"
     assert stat.S_IMODE(metrics.stat().st_mode) == 0o640
-    assert read("prometheus", metrics.read_text()) == read("html", (kept.folder / "page.html").read_text())
+    assert read("prometheus", metrics.read_text()) == read("html", (kept.directory / "page.html").read_text())
 
 
 @pytest.mark.parametrize("output", FORMATS)
 def test_every_format_tells_the_same_numbers(kept: Kept, output: str) -> None:
     keys = ["--prometheus-keys"] if output == "prometheus" else []
     total, hottest = read(output, kept.again("--output", output, *keys))
-    assert (total, hottest) == read("html", (kept.folder / "page.html").read_text())
+    assert (total, hottest) == read("html", (kept.directory / "page.html").read_text())
     assert total > 0
     assert hottest == "user:0:profile"
 

@@ -22,7 +22,7 @@ def test_the_report_of_a_kept_run_is_the_run_s_own(lab: Lab, tmp_path: Path) -> 
     hosts = ["--hosts", ",".join((*HOSTS, "refused")), "--duration", "6s", "--top", "1000", "--output", "json", "-v"]
     with Command(["run", *on_lab(lab, *hosts, "--save", str(kept))]) as command:
         command.wait_for_trace(*HOSTS)
-        truth = lab.send({place: plan_for(place) for place in lab.places() if place.host in HOSTS})
+        truth = lab.send({one: plan_for(one) for one in lab.instances(*HOSTS)})
         done = command.finish()
     again = run("report", str(kept), "--top", "1000", "--output", "json")
     assert (done.status, again.status) == (3, 0)

@@ -22,7 +22,7 @@ from fleettrace.node.plausible import ENDING_S, STARTUP_S
 from tests.e2e.command import REPOSITORY, Done, environment
 from tests.e2e.command import run as fleettrace
 from tests.e2e.fleet import keys_of, patched, plan_for, tracers, untraced
-from tests.e2e.watching import Watch
+from tests.e2e.secret_watch import Watch
 
 pytestmark = pytest.mark.lab
 
@@ -127,7 +127,7 @@ def played(lab: Lab, settings: dict[str, str]) -> Played:
         )
         # The counting begins when bpftrace has attached everything and said so.
         time.sleep(2)
-        truth = lab.send({place: plan_for(place, hostile=False) for place in lab.places() if place.host in SOUND})
+        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*SOUND)})
         assert all(counting(lab, name) for name in SOUND), "the traffic outlasted the window"
         thread.join()
     return Played(results[0], truth, json.loads(report.read_text()), sorted(runs.glob("*/*.run")), watch.told)

@@ -14,7 +14,7 @@ from fleettrace.lab.packages import Package, missing_packages, require
 
 
 def test_a_variant_that_is_not_there_is_named() -> None:
-    with pytest.raises(FleettraceError, match="no memcached variant `nope`; there are: plain"):
+    with pytest.raises(FleettraceError, match="no memcached variant `nope`: expected one of plain"):
         build.memcached_binary("nope")
 
 

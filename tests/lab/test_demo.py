@@ -27,8 +27,8 @@ def test_the_demos_traffic_tells_its_story() -> None:
     everywhere = truth.by_key()
     assert truth.by_key(HOT_HOST).most_common(1)[0][0] == HOT
     assert HOT not in truth.by_key("cache-001")
-    assert all(WARM in truth.by_key(place.host) for place in truth.places)
-    assert all(0 < truth.by_key(place.host)[LATE] < 0.2 * truth.total(place.host) for place in truth.places)
+    assert all(WARM in truth.by_key(instance.host) for instance in truth.instances)
+    assert all(0 < truth.by_key(instance.host)[LATE] < 0.2 * truth.total(instance.host) for instance in truth.instances)
     prefix, suffix = (part.encode() for part in FAMILY.split("{n}"))
     family = [count for key, count in everywhere.items() if key.startswith(prefix) and key.endswith(suffix)]
     assert sum(family) > 0.1 * truth.total()

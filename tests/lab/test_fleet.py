@@ -129,13 +129,13 @@ def test_instances_have_their_shapes(lab: Lab) -> None:
 
 def test_the_truth_is_what_memcached_counts(lab: Lab) -> None:
     profile = Profile(verbs=ALL_VERBS, multiget=100, hostile=HOSTILE_ASCII + HOSTILE_BINARY)
-    places = [place for place in lab.places() if place.host in ("plain", "two", "container")]
-    truth = lab.send({place: plan(profile, seed, 1500) for seed, place in enumerate(places)})
-    for place in places:
-        verbs = truth.by_verb(*place)
+    instances = lab.instances("plain", "two", "container")
+    truth = lab.send({instance: plan(profile, seed, 1500) for seed, instance in enumerate(instances)})
+    for instance in instances:
+        verbs = truth.by_verb(*instance)
         stats = {
             name: int(value)
-            for name, value in lab.hosts[place.host].instance(place.port).stats().items()
+            for name, value in lab.hosts[instance.host].instance(instance.port).stats().items()
             if value.isdigit()
         }
         stores = ("set", "add", "replace", "append", "prepend", "cas", "ms", "bset")
@@ -172,7 +172,7 @@ def test_sshd_and_memcached_can_be_killed_and_started(lab: Lab) -> None:
     assert ssh(lab, "plain", "true").returncode == 0
     before = host.instance().pid
     host.instance().stop()
-    assert TracedInstance("plain", 11211) not in lab.places()
+    assert TracedInstance("plain", 11211) not in lab.instances()
     host.instance().start()
     assert host.instance().pid != before
 

@@ -25,8 +25,8 @@ from fleettrace.lab.load import Flow
 from fleettrace.lab.profile import WEB
 from fleettrace.lab.specs import HostSpec, Login, container
 with Lab([HostSpec("a", container()), HostSpec("b", (), login=Login.SUDO)]) as lab:
-    place = lab.places()[0]
-    lab.start_load([Flow(place, lab.hosts["a"].address, WEB, 50)], 60)
+    instance = lab.instances()[0]
+    lab.start_load([Flow(instance, lab.hosts["a"].address, WEB, 50)], 60)
     print(lab.id, flush=True)
     time.sleep(60)
 """

@@ -9,7 +9,7 @@ from fleettrace.lab.system import all_pids, process
 
 def traces_of(lab: str) -> list[str]:
     """Everything on this machine that carries a lab's id, down to its processes and control groups."""
-    folders = (
+    directories = (
         "/run/netns",
         "/sys/class/net",
         "/etc/sudoers.d",
@@ -18,7 +18,7 @@ def traces_of(lab: str) -> list[str]:
         "/run/sudo/ts",
         "/var/lib/sudo/lectured",
     )
-    found = [str(path) for folder in folders for path in Path(folder).glob(f"{lab}*")]
+    found = [str(path) for directory in directories for path in Path(directory).glob(f"{lab}*")]
     found += [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{lab}")]
     for table in ("/etc/passwd", "/etc/group", "/proc/self/mounts"):
         found += [f"{table}: {line}" for line in Path(table).read_text().splitlines() if lab in line]

@@ -83,20 +83,20 @@ class Apt:
         lists = built(machines_cache() / f"apt/{self.suite}-{self.arch}", self._update)
         return run([command, "-q", *self._options(lists), *words], seconds=600, cwd=cwd)
 
-    def _update(self, folder: Path) -> None:
+    def _update(self, directory: Path) -> None:
         for name in ("lists/partial", "archives/partial"):
-            (folder / name).mkdir(parents=True)
-        (folder / "sources.list").write_text(source_line(self.suite) + "\n")
-        (folder / "status").touch()
-        run(["apt-get", "-q", *self._options(folder), "update"], seconds=300)
+            (directory / name).mkdir(parents=True)
+        (directory / "sources.list").write_text(source_line(self.suite) + "\n")
+        (directory / "status").touch()
+        run(["apt-get", "-q", *self._options(directory), "update"], seconds=300)
 
-    def _options(self, folder: Path) -> list[str]:
+    def _options(self, directory: Path) -> list[str]:
         options = {
-            "Dir::Etc::sourcelist": folder / "sources.list",
+            "Dir::Etc::sourcelist": directory / "sources.list",
             "Dir::Etc::sourceparts": "/dev/null",
-            "Dir::State::lists": folder / "lists",
-            "Dir::State::status": folder / "status",
-            "Dir::Cache": folder,
+            "Dir::State::lists": directory / "lists",
+            "Dir::State::status": directory / "status",
+            "Dir::Cache": directory,
             "APT::Architecture": self.arch,
             "APT::Architectures::": self.arch,
             "APT::Sandbox::User": "root",

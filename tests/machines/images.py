@@ -38,8 +38,8 @@ def unpacked(suite: str, arch: str = "amd64", packages: Sequence[str] = ("bpftra
         for link in _MERGED:
             if (root / "usr" / link).is_dir() and not (root / link).exists():
                 (root / link).symlink_to(f"usr/{link}")
-        for folder in _MOUNT_POINTS:
-            (root / folder).mkdir(parents=True, exist_ok=True)
+        for directory in _MOUNT_POINTS:
+            (root / directory).mkdir(parents=True, exist_ok=True)
         if not (root / "bin/sh").exists():  # bpftrace 0.17 crashes where popen(3) finds none
             (root / "bin/sh").symlink_to("/bin/busybox")
         ext4(root, image)

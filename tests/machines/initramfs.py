@@ -90,10 +90,10 @@ def _decompressed(path: Path) -> bytes:
 
 
 def _entries(files: Mapping[str, File]) -> Iterator[bytes]:
-    folders = dict.fromkeys(str(parent) for name in files for parent in reversed(Path(name).parents[:-1]))
-    for number, folder in enumerate(folders):
-        yield _entry(number, folder, _DIRECTORY, b"")
-    for number, (name, content) in enumerate(files.items(), len(folders)):
+    directories = dict.fromkeys(str(parent) for name in files for parent in reversed(Path(name).parents[:-1]))
+    for number, directory in enumerate(directories):
+        yield _entry(number, directory, _DIRECTORY, b"")
+    for number, (name, content) in enumerate(files.items(), len(directories)):
         data = content.encode() if isinstance(content, str) else content
         executable = data.startswith((b"#!", b"\x7fELF"))
         yield _entry(number, name, _FILE | (0o111 if executable else 0), data)

@@ -67,7 +67,7 @@ class Node:
 
     spec: NodeSpec
     guest: Guest
-    folder: Path
+    directory: Path
 
     @property
     def release(self) -> str:
@@ -81,16 +81,23 @@ class Node:
 
     def command(self, verb: str, *options: str) -> list[str]:
         """Return the arguments of a command on this node."""
-        return [verb, "-i", str(self.folder / "inventory.json"), "--ssh-config", str(self.folder / "ssh"), *options]
+        return [
+            verb,
+            "-i",
+            str(self.directory / "inventory.json"),
+            "--ssh-config",
+            str(self.directory / "ssh"),
+            *options,
+        ]
 
     def start(self, command: str) -> None:
         """Start a shell command on the node, and leave it running."""
         words: list[str | Path] = [
             "ssh",
             "-F",
-            self.folder / "ssh",
+            self.directory / "ssh",
             "-i",
-            self.folder / "client",
+            self.directory / "client",
             "-p",
             str(self.guest.ports[22]),
         ]
@@ -132,13 +139,13 @@ class Node:
 def node(spec: NodeSpec) -> Iterator[Node]:
     """Boot a node and wait until it is ready. A failure within the context carries the end of the guest's console."""
     with TemporaryDirectory(prefix="fleettrace-node-") as name:
-        folder = Path(name)
+        directory = Path(name)
         for key in ("client", "host"):
-            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key])
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / key])
         booted = kernel(spec.kernel, spec.arch)
         machine = Machine(
             booted,
-            initramfs.base(booted, _MODULES) + initramfs.archive(_files(spec, folder)),
+            initramfs.base(booted, _MODULES) + initramfs.archive(_files(spec, directory)),
             _images(spec),
             cpus=spec.cpus,
             memory=spec.memory,
@@ -148,8 +155,8 @@ def node(spec: NodeSpec) -> Iterator[Node]:
         with boot(machine) as guest:
             try:
                 guest.wait_for(r"^.*VM-READY \S+ (\S+)$", _BOOT_S)
-                _write_inventory(spec, guest, folder)
-                yield Node(spec, guest, folder)
+                _write_inventory(spec, guest, directory)
+                yield Node(spec, guest, directory)
             except (AssertionError, FleettraceError) as error:
                 error.add_note(f"the guest's console:\n{guest.tail()}")
                 raise
@@ -162,7 +169,7 @@ def _images(spec: NodeSpec) -> list[Path]:
     return [*images, unpacked(spec.suite, spec.arch, ("memcached", "busybox-static"))] if spec.docker else images
 
 
-def _files(spec: NodeSpec, folder: Path) -> dict[str, initramfs.File]:
+def _files(spec: NodeSpec, directory: Path) -> dict[str, initramfs.File]:
     machine = "overlay/machine"
     options = [*spec.options, *(["BUSYBOX=1"] if spec.busybox else []), *(["DOCKER=1"] if spec.docker else [])]
     files: dict[str, initramfs.File] = {
@@ -170,8 +177,8 @@ def _files(spec: NodeSpec, folder: Path) -> dict[str, initramfs.File]:
         f"{machine}/init": (_GUEST / "vm-init").read_text(),
         f"{machine}/options": "".join(f"{option}\n" for option in options),
         f"{machine}/users": f"{_USER} {spec.shell}\n",
-        f"{machine}/authorized_keys": (folder / "client.pub").read_text(),
-        f"{machine}/host_key": (folder / "host").read_text(),
+        f"{machine}/authorized_keys": (directory / "client.pub").read_text(),
+        f"{machine}/host_key": (directory / "host").read_text(),
     }
     for name in ("setup.sh", "docker.sh", "ready.sh"):
         files[f"{machine}/{name}"] = (_GUEST / name).read_text()
@@ -182,16 +189,16 @@ def _files(spec: NodeSpec, folder: Path) -> dict[str, initramfs.File]:
     return files
 
 
-def _write_inventory(spec: NodeSpec, guest: Guest, folder: Path) -> None:
+def _write_inventory(spec: NodeSpec, guest: Guest, directory: Path) -> None:
     port = guest.ports[22]
     variables: dict[str, Any] = {
         "ansible_host": _ADDRESS,
         "ansible_port": port,
         "ansible_user": "root" if spec.busybox else _USER,
         "ansible_become": not spec.busybox,
-        "ansible_ssh_private_key_file": str(folder / "client"),
+        "ansible_ssh_private_key_file": str(directory / "client"),
     }
-    (folder / "inventory.json").write_text(json.dumps({"all": {"hosts": {HOST: variables}}}))
-    kind, key, *_ = (folder / "host.pub").read_text().split()
-    (folder / "known_hosts").write_text(f"[{_ADDRESS}]:{port} {kind} {key}\n")
-    (folder / "ssh").write_text(f"Host *\n  UserKnownHostsFile {folder / 'known_hosts'}\n")
+    (directory / "inventory.json").write_text(json.dumps({"all": {"hosts": {HOST: variables}}}))
+    kind, key, *_ = (directory / "host.pub").read_text().split()
+    (directory / "known_hosts").write_text(f"[{_ADDRESS}]:{port} {kind} {key}\n")
+    (directory / "ssh").write_text(f"Host *\n  UserKnownHostsFile {directory / 'known_hosts'}\n")

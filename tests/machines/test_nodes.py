@@ -41,7 +41,7 @@ def _assert_hosts(report: Any, truth: Truth) -> None:
     for host in report["hosts"]:
         assert (host["state"], host["error"]) == ("ok", None)
         by_port = {one["ports"][0]: one for one in host["instances"]}
-        assert set(by_port) == {place.port for place in truth.places}
+        assert set(by_port) == {place.port for place in truth.instances}
         for port, instance in by_port.items():
             assert instance["probe"]["kind"] == "item", instance["probe"]
             assert (instance["requests"], instance["absent"]) == (truth.total(port=port), 0), instance["probe"]

@@ -66,7 +66,7 @@ def test_counts_are_the_truth_or_the_report_warns(name: str, tmp_path: Path) -> 
             keep_node(name, **facts, seconds=round(time.monotonic() - began))
 
 
-def _trace(running: Node, folder: Path) -> tuple[Any, Counter[tuple[bytes, str]]]:
+def _trace(running: Node, directory: Path) -> tuple[Any, Counter[tuple[bytes, str]]]:
     """Sweep while the traffic flows; the report, and the truth by key and kind."""
     profile = Profile(
         verbs=VERBS, families=("item:{n}", "user:{n}:profile"), keys=KEYS, multiget=20,
@@ -83,7 +83,7 @@ def _trace(running: Node, folder: Path) -> tuple[Any, Counter[tuple[bytes, str]]
         flows = [Flow(TracedInstance("node", port), "127.0.0.1", profile, RATE) for port in ports]
         loads = []
         for number in range(CONNECTIONS):
-            load = BackgroundLoad(Order(flows, TRAFFIC_S, seed=number), folder / f"truth{number}")
+            load = BackgroundLoad(Order(flows, TRAFFIC_S, seed=number), directory / f"truth{number}")
             stack.callback(load.kill)
             loads.append(load)
         counts: Counter[tuple[bytes, str]] = Counter()

@@ -80,19 +80,19 @@ def boot(machine: Machine) -> Iterator[Guest]:
     """Start a guest, and kill it at the end of the context, whatever happens. Waits for a free slot first."""
     with ExitStack() as stack:
         stack.enter_context(_slot())
-        folder = Path(mkdtemp(prefix="fleettrace-guest-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        (folder / "initramfs").write_bytes(machine.initramfs)
+        directory = Path(mkdtemp(prefix="fleettrace-guest-"))
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        (directory / "initramfs").write_bytes(machine.initramfs)
         ports = {port: _free_port() for port in machine.ports}
         process = subprocess.Popen(
-            _command(machine, folder, ports),
+            _command(machine, directory, ports),
             stdin=subprocess.DEVNULL,
-            stdout=(folder / "qemu").open("wb"),
+            stdout=(directory / "qemu").open("wb"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         stack.callback(_end, process)
-        guest = Guest(process, folder / "console", ports)
+        guest = Guest(process, directory / "console", ports)
         yield guest
 
 
@@ -101,7 +101,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _command(machine: Machine, folder: Path, ports: dict[int, int]) -> list[str]:
+def _command(machine: Machine, directory: Path, ports: dict[int, int]) -> list[str]:
     x86 = machine.kernel.arch == "amd64"
     # cortex-a72 and `max` behave alike; the pointer authentication of `max` is slow to emulate in its default cipher.
     kind = (
@@ -114,8 +114,16 @@ def _command(machine: Machine, folder: Path, ports: dict[int, int]) -> list[str]
         # The kernel ends QEMU with the process that started it, even when that is killed.
         *("setpriv", "--pdeathsig", "KILL", "nice", *kind),
         *("-accel", "tcg,thread=multi", "-smp", str(machine.cpus), "-m", str(machine.memory)),
-        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", f"file:{folder / 'console'}"),
-        *("-kernel", str(machine.kernel.image), "-initrd", str(folder / "initramfs")),
+        *(
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-serial",
+            f"file:{directory / 'console'}",
+        ),
+        *("-kernel", str(machine.kernel.image), "-initrd", str(directory / "initramfs")),
         *("-append", f"{words} {machine.command_line}".strip()),
         *("-rtc", f"base={machine.clock}", "-device", "virtio-rng-pci"),
     ]
@@ -131,10 +139,10 @@ def _command(machine: Machine, folder: Path, ports: dict[int, int]) -> list[str]
 
 @contextmanager
 def _slot() -> Iterator[None]:
-    folder = machines_cache()
-    folder.mkdir(parents=True, exist_ok=True)
+    directory = machines_cache()
+    directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        handles = [stack.enter_context((folder / f"slot-{number}.lock").open("a")) for number in range(SLOTS)]
+        handles = [stack.enter_context((directory / f"slot-{number}.lock").open("a")) for number in range(SLOTS)]
         while not any(_locked(handle.fileno()) for handle in handles):
             time.sleep(0.5)
         yield

@@ -1,8 +1,8 @@
-"""Other Debian releases' bpftrace and memcached, in folders to `chroot` into: built once, kept outside the repository.
+"""Root directories of other Debian releases with bpftrace and memcached: built once, stored outside the repository.
 
     python -m tests.matrix.roots trixie sid     # build these now (about a minute and 300 MB each)
 
-The folders are kept in the cache of `tests.binary.builds`. The mirror is the one that this machine's apt uses.
+The directories are kept in the cache of `tests.binary.builds`. The mirror is the one that this machine's apt uses.
 """
 
 from __future__ import annotations
@@ -40,33 +40,33 @@ exec unshare -m sh -c '
 
 
 def root(release: str) -> Path:
-    """The folder of a release, built if it is not cached; `/` for the machine's own.
+    """The directory of a release, built if it is not cached; `/` for the machine's own.
 
     Raises `FleettraceError` when it cannot be built: no debootstrap, no mirror.
     """
     if release == codename():
         return Path("/")
-    folder = cache() / f"root-{release}"
-    if not _whole(folder):
+    directory = cache() / f"root-{release}"
+    if not _whole(directory):
         with file_lock(cache() / f"root-{release}.lock"):
-            if not _whole(folder):
-                _build(release, folder)
-    return folder
+            if not _whole(directory):
+                _build(release, directory)
+    return directory
 
 
-def bpftrace_of(release: str, folder: Path) -> str:
-    """A command that runs the release's bpftrace on this machine's kernel and processes; a script in `folder`."""
+def bpftrace_of(release: str, directory: Path) -> str:
+    """A command that runs the release's bpftrace on this machine's kernel and processes; a script in `directory`."""
     if root(release) == Path("/"):
         return "bpftrace"
-    script = folder / f"bpftrace-{release}"
+    script = directory / f"bpftrace-{release}"
     script.write_text(_ENTER.format(root=shlex.quote(str(root(release)))))
     script.chmod(0o755)
     return str(script)
 
 
-def bpftrace_version(release: str, folder: Path) -> str:
+def bpftrace_version(release: str, directory: Path) -> str:
     """What the release's bpftrace calls itself, such as `0.23.2`."""
-    return run([bpftrace_of(release, folder), "--version"]).split()[1].lstrip("v")
+    return run([bpftrace_of(release, directory), "--version"]).split()[1].lstrip("v")
 
 
 def memcached_of(release: str) -> list[str]:
@@ -82,12 +82,12 @@ def compiled(release: str, variant: str = "plain") -> Path:
     Raises `FleettraceError` when the source cannot be had or does not compile.
     """
     require((*BUILD, *DTRACE) if variant == "dtrace" else BUILD, "building memcached")
-    folder = cache() / f"compiled-{release}"
-    binary = folder / variant / "memcached"
+    directory = cache() / f"compiled-{release}"
+    binary = directory / variant / "memcached"
     if not binary.exists():
         with file_lock(cache() / f"compiled-{release}.lock"), TemporaryDirectory(dir=cache()) as scratch:
             if not binary.exists():
-                folder.mkdir(exist_ok=True)
+                directory.mkdir(exist_ok=True)
                 build(_source(release, Path(scratch)), VARIANTS[variant], binary)
     return binary
 
@@ -115,24 +115,24 @@ def _source(release: str, scratch: Path) -> Path:
     return next(tree for tree in scratch.glob("memcached-*") if tree.is_dir())
 
 
-def _whole(folder: Path) -> bool:
-    return all((folder / name).exists() for name in _NEEDED)
+def _whole(directory: Path) -> bool:
+    return all((directory / name).exists() for name in _NEEDED)
 
 
-def _build(release: str, folder: Path) -> None:
-    """Build beside the folder and put it in place with one rename: an interrupted build is never taken for a whole."""
-    require((_DEBOOTSTRAP,), f"the root folder of Debian `{release}`")
-    scratch = folder.with_name(f"{folder.name}.new")
+def _build(release: str, directory: Path) -> None:
+    """Build beside the directory and rename the result, so that an interrupted build is never used."""
+    require((_DEBOOTSTRAP,), f"the root directory of Debian `{release}`")
+    scratch = directory.with_name(f"{directory.name}.new")
     shutil.rmtree(scratch, ignore_errors=True)
     command = ["debootstrap", "--variant=minbase", "--include=bpftrace,memcached", release, str(scratch), mirror()]
     try:
         run(command, seconds=900)
-        shutil.rmtree(folder, ignore_errors=True)
-        scratch.rename(folder)
+        shutil.rmtree(directory, ignore_errors=True)
+        scratch.rename(directory)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     # Packages that were only unpacked from here on would be dead weight in the cache.
-    for archive in (folder / "var/cache/apt/archives").glob("*.deb"):
+    for archive in (directory / "var/cache/apt/archives").glob("*.deb"):
         with suppress(OSError):
             archive.unlink()
 

@@ -118,7 +118,7 @@ def test_any_tool_hashes_a_binary(host: Host, tmp_path: Path, tool: str) -> None
 
 
 def test_a_path_of_any_bytes_survives(host: Host) -> None:
-    folder = host.folder / HOSTILE_FOLDER
+    folder = host.directory / HOSTILE_FOLDER
     folder.mkdir()
     program = folder / "mem\ncached\n"
     program.write_bytes(host.instance(11211).binary.read_bytes())

@@ -19,7 +19,7 @@ import pytest
 from fleettrace.errors import HostError
 from fleettrace.transport.interface import HostKeyPolicy
 from fleettrace.transport.openssh.transport import OpenSshTransport
-from tests.e2e.watching import Watch
+from tests.e2e.secret_watch import Watch
 from tests.transport.openssh_remains import knowing, private_folder, remains
 from tests.transport.running import LIMITS, failing, run
 from tests.transport.sshd import Account, Sshd, account, key_pair, running_sshd

@@ -1,4 +1,4 @@
-"""Kills the Python that starts with this folder on its path, at the step that $CHAOS_KILL_AT names.
+"""Kills the Python that starts with this directory on its path, at the step that $CHAOS_KILL_AT names.
 
 A step is an audit event of Python's own (docs.python.org/3/library/audit_events.html) and a part of what it is about,
 such as `os.rename /kept.ftr`: the kill comes right before it is done.

@@ -17,7 +17,6 @@ import pytest
 
 from fleettrace.lab.build import memcached_binary
 from fleettrace.lab.fleet import Lab
-from tests.chaos.hosts import places_of
 from tests.e2e.command import Command, environment, on_lab, run
 from tests.e2e.fleet import keys_of, plan_for
 from tests.e2e.local import served
@@ -71,12 +70,11 @@ def test_a_thousand_addresses_that_refuse(tmp_path: Path) -> None:
     _, status, used = ended
     took = time.monotonic() - begun
     assert command.stderr is not None
-    words = command.stderr.read().decode()
+    lines = command.stderr.read().decode().splitlines()
     command.stderr.close()
     assert os.waitstatus_to_exitcode(status) == 4
-    assert words.splitlines() == [
-        "fleettrace: cache-[0000-0999]: unreachable: connection refused on port 1: is sshd running there? (2 attempts)"
-    ]
+    assert len(lines) == 1
+    assert lines[0].startswith("fleettrace: cache-[0000-0999]: unreachable: ")
     states = Counter((host["state"], host["error"]["code"]) for host in json.loads(report.read_bytes())["hosts"])
     assert states == {("unreachable", "connection-refused"): REFUSING}
     assert 0 < peak_kb < 120 << 10
@@ -125,10 +123,10 @@ def test_two_runs_at_once_count_the_same_and_one_s_death_is_not_the_other_s(lab:
     ):
         for command in (one, another, doomed):
             command.wait_for_trace(*hosts)
-        truth = lab.send({place: plan_for(place, hostile=False) for place in places_of(lab, *hosts)})
+        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*hosts)})
         doomed.signal(signal.SIGKILL)
         doomed.finish()
-        truth = truth + lab.send({place: plan_for(place, hostile=False) for place in places_of(lab, *hosts)})
+        truth = truth + lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*hosts)})
         for command in (one, another):
             assert not any(command.said(f"{host}: ok") for host in hosts), "the traffic outlasted the window"
         ends = [command.finish() for command in (one, another)]

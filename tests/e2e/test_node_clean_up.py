@@ -22,21 +22,23 @@ from tests.e2e.fleet import command_of, patched, wait_until_untraced
 pytestmark = pytest.mark.lab
 
 NAME = "victim"
-FOLDERS = ("/tmp", "/run", "/var/tmp", "/dev/shm", "/mnt", "/media", "/srv")
+DIRECTORIES = ("/tmp", "/run", "/var/tmp", "/dev/shm", "/mnt", "/media", "/srv")
 PRIVATE = """
-for folder in $1; do mount -t tmpfs private "$folder" || exit 1; done
+for directory in $1; do mount -t tmpfs private "$directory" || exit 1; done
 mkdir -m 0755 /run/sshd && shift && exec "$@"
 """
 
 
 @contextmanager
-def own_folders(host: Host) -> Iterator[Process]:
-    """While the block runs, the host's sessions have folders to themselves, which the hosts of a lab otherwise share
-    with the machine: whatever is in them then is ours. Gives the sshd."""
+def own_directories(host: Host) -> Iterator[Process]:
+    """Give the host's sessions private directories while the block runs; yield its sshd.
+
+    Hosts of a lab otherwise share them with the machine. Every file in a private one is fleettrace's.
+    """
     assert host.account is not None
     words = sshd_command(host.namespace, host.address, host.account, host.private, {}, hide=False)
     split = words.index("--") + 1
-    private = ["unshare", "--mount", "--", "sh", "-c", PRIVATE, "sh", " ".join(FOLDERS)]
+    private = ["unshare", "--mount", "--", "sh", "-c", PRIVATE, "sh", " ".join(DIRECTORIES)]
     host.kill_sshd()
     launcher = subprocess.Popen(
         [*words[:split], *private, *words[split:]], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -57,7 +59,7 @@ def inside(sshd: Process, command: Sequence[str]) -> str:
 
 
 def files(sshd: Process) -> list[str]:
-    return sorted(inside(sshd, ["find", *FOLDERS, "-mindepth", "1"]).splitlines())
+    return sorted(inside(sshd, ["find", *DIRECTORIES, "-mindepth", "1"]).splitlines())
 
 
 def mounts(sshd: Process) -> Counter[str]:
@@ -83,7 +85,7 @@ def others(host: Host, *pids: int) -> list[str]:
 def test_a_host_is_as_it_was(lab: Lab, end: str) -> None:
     host = lab.hosts[NAME]
     pid = host.instance().pid
-    with own_folders(host) as sshd:
+    with own_directories(host) as sshd:
         before = (files(sshd), mount_namespaces(host))
         mounted, defined = mounts(sshd), definitions()
         duration = "2s" if end == "whole" else "60s"

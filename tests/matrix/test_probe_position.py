@@ -10,7 +10,7 @@ import pytest
 from tests.binary.builds import stripped
 from tests.e2e.fleet import keys_of
 from tests.e2e.local import served
-from tests.e2e.test_landing import MOVED, TRAFFIC
+from tests.e2e.test_probe_position import MOVED, TRAFFIC
 from tests.matrix.roots import RELEASES, bpftrace_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]

@@ -68,20 +68,21 @@ def test_an_interrupted_one_reports_what_it_has(memcached: Served) -> None:
     assert keys_of(done.report["keys"]) == truth.by_key()
 
 
-def test_a_memcached_that_refuses_is_named(tmp_path: Path) -> None:
+def test_refused_watch_is_reported_with_memcacheds_answer(tmp_path: Path) -> None:
     with served(tmp_path, memcached_binary(), "-W") as memcached:
         done = run("run", "-i", str(memcached.inventory), "--probe", "watch", "--duration", "1s", "--output", "json")
-    assert "watch commands not allowed" in done.host("here")["error"]["message"]
+    error = done.host("here")["error"]
+    assert error["code"] == "watch-refused"
+    assert "watch commands not allowed" in error["message"]  # memcached's own words (`-W`, proto_text.c)
 
 
 def test_it_needs_no_root() -> None:
     spec = HostSpec("user", login=Login.SUDO_REFUSED, bpftrace=Bpftrace.ABSENT, variables={"ansible_become": False})
     options = ["--duration", "4s", "--output", "json", "-v", "--probe", "watch"]
     with Lab([spec]) as lab:
-        place = TracedInstance("user", 11211)
         with Command(["run", *on_lab(lab, *options)]) as command:
             command.wait_for_trace("user")
-            truth = lab.send({place: traffic()})
+            truth = lab.send({TracedInstance("user", 11211): traffic()})
             done = command.finish()
         [instance] = done.host("user")["instances"]
         assert instance["pid"] == lab.hosts["user"].pids[11211]

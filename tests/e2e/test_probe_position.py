@@ -25,15 +25,15 @@ TRAFFIC = [Request("set", (b"k",)), *[Request("get", (b"k",))] * 211, *[Request(
 MOVED = ("lld-bare", "mold-bare", "no-pie-bare")
 
 
-def private(build: Path, folder: Path) -> Path:
+def private(build: Path, directory: Path) -> Path:
     """A copy of a build, so that its inode is the test's own."""
-    return Path(shutil.copy2(build, folder / "memcached"))
+    return Path(shutil.copy2(build, directory / "memcached"))
 
 
-def without_unshare(folder: Path) -> dict[str, str]:
+def without_unshare(directory: Path) -> dict[str, str]:
     """Variables of a node where unshare(1) may not be used, and bpftrace is given no symbols of ours."""
-    (folder / "bin").mkdir()
-    refusing = folder / "bin" / "unshare"
+    (directory / "bin").mkdir()
+    refusing = directory / "bin" / "unshare"
     refusing.write_text("#!/bin/sh\nexit 1\n")
     refusing.chmod(0o755)
     return {"PATH": f"{refusing.parent}:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -52,12 +52,12 @@ def test_code_whose_address_is_not_its_offset_is_counted(name: str, overlay: boo
 
 
 @contextmanager
-def all_served(folder: Path, binaries: Sequence[Path]) -> Iterator[list[Served]]:
+def all_served(directory: Path, binaries: Sequence[Path]) -> Iterator[list[Served]]:
     """Each of these binaries as a memcached of one host; the first one's inventory has them all."""
     with ExitStack() as running:
         memcacheds = []
         for number, binary in enumerate(binaries):
-            own = folder / str(number)
+            own = directory / str(number)
             own.mkdir()
             memcacheds.append(running.enter_context(served(own, private(binary, own))))
         ports = [memcached.port for memcached in memcacheds]
@@ -76,12 +76,12 @@ def trace_all(memcacheds: Sequence[Served], *options: str) -> tuple[Done, list[T
         return command.finish(), truths
 
 
-def forged(binary: Path, identity: str, folder: Path) -> Path:
+def forged(binary: Path, identity: str, directory: Path) -> Path:
     """A copy of `binary` that bears the build id of another one."""
     data = binary.read_bytes()
     own = build_id(parse(data))
     assert own is not None
-    copy = folder / "forged"
+    copy = directory / "forged"
     copy.write_bytes(data.replace(bytes.fromhex(own), bytes.fromhex(identity)))
     copy.chmod(0o755)
     return copy

@@ -28,9 +28,9 @@ from fleettrace.sweep.tracer import TracerContext
 from fleettrace.transport.interface import Target
 from tests.binary.builds import stripped
 from tests.e2e.command import Command
-from tests.e2e.exchange import Before, Exchangeable, exchangeable
+from tests.e2e.exchangeable import Before, Exchangeable, exchangeable
 from tests.e2e.local import Served, answers, served
-from tests.e2e.test_landing import TRAFFIC, private
+from tests.e2e.test_probe_position import TRAFFIC, private
 
 pytestmark = pytest.mark.lab
 
@@ -154,12 +154,12 @@ def test_without_a_hash_the_code_before_the_probe_is_compared(
     two: tuple[Exchangeable, Served], exchanged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changing, neighbour = two
-    folder = tmp_path / "tools"
-    folder.mkdir()
+    directory = tmp_path / "tools"
+    directory.mkdir()
     names = "sh stat awk grep readlink cat ls tr head od uname timeout unshare mount mkdir sleep bpftrace id gzip chmod"
     for name in names.split():
-        (folder / name).symlink_to(find_program(name) or name)
-    monkeypatch.setenv("PATH", str(folder))
+        (directory / name).symlink_to(find_program(name) or name)
+    monkeypatch.setenv("PATH", str(directory))
     results = verdicts(sweep(two, changing if exchanged else nothing))
     assert results[neighbour.pid] == ("ok", None)
     assert results[changing.pid] == (("trace-failed", "code-mismatch") if exchanged else ("ok", None))
@@ -171,14 +171,14 @@ def test_every_shell_binds_the_trace_to_the_binary(
     two: tuple[Exchangeable, Served], exchanged: bool, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changing, neighbour = two
-    folder = tmp_path / "tools"
-    folder.mkdir()
+    directory = tmp_path / "tools"
+    directory.mkdir()
     if shell == "busybox":
-        subprocess.run([find_program("busybox") or shell, "--install", "-s", folder], check=True)
+        subprocess.run([find_program("busybox") or shell, "--install", "-s", directory], check=True)
     else:
-        (folder / "sh").symlink_to(find_program(shell) or shell)
-    (folder / "bpftrace").symlink_to(find_program("bpftrace") or "bpftrace")
-    monkeypatch.setenv("PATH", str(folder) if shell == "busybox" else f"{folder}:{os.environ['PATH']}")
+        (directory / "sh").symlink_to(find_program(shell) or shell)
+    (directory / "bpftrace").symlink_to(find_program("bpftrace") or "bpftrace")
+    monkeypatch.setenv("PATH", str(directory) if shell == "busybox" else f"{directory}:{os.environ['PATH']}")
     results = verdicts(sweep(two, changing if exchanged else nothing))
     assert results[neighbour.pid] == ("ok", None)
     assert results[changing.pid] == (("trace-failed", "binary-changed") if exchanged else ("ok", None))
@@ -229,4 +229,3 @@ def test_a_binary_that_is_overwritten_in_place_is_probed_no_more(tmp_path: Path,
     [instance] = done.host("here")["instances"]
     if restarted:
         assert (instance["state"], instance["error"]["code"]) == ("partial", "trace-cut")
-        assert "overwritten" in instance["error"]["message"]

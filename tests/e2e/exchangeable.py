@@ -48,11 +48,11 @@ class Exchangeable:
 
 
 @contextmanager
-def exchangeable(folder: Path, first: Path, following: Path) -> Iterator[Exchangeable]:
-    """Run `first`, which becomes `following`; what it needs goes into `folder`."""
-    library = folder / "become.so"
-    (folder / "become.c").write_text(_SOURCE)
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, folder / "become.c"], check=True)
+def exchangeable(directory: Path, first: Path, following: Path) -> Iterator[Exchangeable]:
+    """Run `first`, which becomes `following`; what it needs goes into `directory`."""
+    library = directory / "become.so"
+    (directory / "become.c").write_text(_SOURCE)
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, directory / "become.c"], check=True)
     port = free_port()
     server = subprocess.Popen(
         [str(first), "-u", "root", "-l", ADDRESS, "-p", str(port), "-t", "2", "-m", "64"],

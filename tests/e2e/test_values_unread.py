@@ -55,7 +55,7 @@ exec {command} "$@" > >(tee -i -a {log}) 2> >(tee -i -a {log} >&2)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where each host's bpftrace is, and what it ever said."""
     made = tmp_path_factory.mktemp("overheard")
     for release in RELEASES:
@@ -66,18 +66,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def log_of(folder: Path, release: str) -> Path:
-    return folder / f"{release}.log"
+def log_of(directory: Path, release: str) -> Path:
+    return directory / f"{release}.log"
 
 
 @pytest.fixture(scope="module")
-def lab(folder: Path) -> Iterator[Lab]:
+def lab(directory: Path) -> Iterator[Lab]:
     instances = (
         InstanceSpec(COMPILED, binary=compiled("sid"), options=("-t", "1")),
         InstanceSpec(PROBED, binary=compiled("sid", "dtrace"), options=("-t", "1")),
     )
     hosts = [
-        HostSpec(release, instances, variables={"fleettrace_bpftrace": str(folder / release)}) for release in RELEASES
+        HostSpec(release, instances, variables={"fleettrace_bpftrace": str(directory / release)})
+        for release in RELEASES
     ]
     with Lab(hosts) as made, ExitStack() as packaged:
         for host in made.hosts.values():
@@ -96,15 +97,15 @@ def answers(address: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def slow(folder: Path) -> Path:
+def slow(directory: Path) -> Path:
     """The program for slow commands, to which every command is slow."""
-    script = folder / "slow.bt"
+    script = directory / "slow.bt"
     script.write_text((resource_dir("bpftrace") / "slow-commands.bt").read_text().replace(">= 1000000)", ">= 0)"))
     return script
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_no_byte_of_a_value_is_in_any_output(lab: Lab, folder: Path, slow: Path, look: str) -> None:
+def test_no_byte_of_a_value_is_in_any_output(lab: Lab, directory: Path, slow: Path, look: str) -> None:
     options = ["--duration", "60s", "--top", "100000", "--output", "json", "-v"]
     options += ["--script", str(slow)] if look == "slow-commands" else ["--probe", look]
     with Command(["run", *on_lab(lab), *options]) as command:
@@ -121,7 +122,7 @@ def test_no_byte_of_a_value_is_in_any_output(lab: Lab, folder: Path, slow: Path,
     assert report["totals"]["requests"] > 100
     for row in report["keys"]:
         assert key_of(row) in SENT or (row["truncated"] and any(key.startswith(key_of(row)) for key in SENT))
-    said = [log_of(folder, release).read_bytes() for release in RELEASES]
+    said = [log_of(directory, release).read_bytes() for release in RELEASES]
     assert all(b"@n" in one for one in said)
     for output in (*said, done.out, done.err.encode()):
         for trace in (b"SECRET", b"ssn=", b"123-45", b"-6789", b"\xa7", b"u00a7"):

@@ -67,13 +67,13 @@ def send(port: int, requests: bytes) -> None:
             answers = answers[-8:] + connection.recv(65536)
 
 
-def traced(server: Served, requests: bytes | Callable[[int], None], folder: Path, factor: int = 1) -> Done:
+def traced(server: Served, requests: bytes | Callable[[int], None], directory: Path, factor: int = 1) -> Done:
     """Trace the requests with a bpftrace that prints `factor` times the counts."""
-    liar = folder / "bpftrace"
+    liar = directory / "bpftrace"
     liar.write_text(LIAR.replace("FACTOR", str(factor)))
     liar.chmod(0o755)
     text = server.inventory.read_text()
-    inventory = folder / "inventory.yaml"
+    inventory = directory / "inventory.yaml"
     inventory.write_text(text.replace("fleettrace_instances", f"fleettrace_bpftrace: {liar}, fleettrace_instances"))
     with Command(["run", "-i", str(inventory), "--duration", "3s", "--output", "json", "-v"]) as command:
         command.wait_for_trace("here")

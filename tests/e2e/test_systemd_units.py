@@ -48,7 +48,7 @@ def test_the_service_can_do_little(units: list[Path]) -> None:
 
 READ_ONLY = """
 mount --bind / / && mount -o remount,bind,ro /
-for folder in "$1" /run/lock; do mount --bind $folder $folder && mount -o remount,bind,rw $folder; done
+for directory in "$1" /run/lock; do mount --bind $directory $directory && mount -o remount,bind,rw $directory; done
 shift && exec env -i PATH=/usr/bin:/bin "$@"
 """
 
@@ -57,12 +57,12 @@ shift && exec env -i PATH=/usr/bin:/bin "$@"
 def test_its_environment_is_enough_where_all_else_is_read_only(tmp_path: Path) -> None:
     text = (UNITS / "fleettrace-audit@.service").read_text()
     assert "\nReadWritePaths=-/run/lock " in text
-    folders = {"%S": tmp_path / "lib", "%C": tmp_path / "cache", "%t": tmp_path / "run", "/etc": tmp_path / "etc"}
-    for folder in folders.values():
-        (folder / "fleettrace").mkdir(parents=True)
+    directories = {"%S": tmp_path / "lib", "%C": tmp_path / "cache", "%t": tmp_path / "run", "/etc": tmp_path / "etc"}
+    for directory in directories.values():
+        (directory / "fleettrace").mkdir(parents=True)
     variables = [word for line in re.findall(r"^Environment=(.*)$", text, re.M) for word in line.split()]
-    for specifier, folder in folders.items():
-        variables = [word.replace(specifier, str(folder)) for word in variables]
+    for specifier, directory in directories.items():
+        variables = [word.replace(specifier, str(directory)) for word in variables]
     host = {"ansible_host": "127.0.0.1", "ansible_port": 9}
     inventory = tmp_path / "etc/fleettrace/inventory.yaml"
     inventory.write_text(yaml.safe_dump({"all": {"hosts": {"closed": host}}}))
@@ -76,10 +76,9 @@ def test_its_environment_is_enough_where_all_else_is_read_only(tmp_path: Path) -
     done = subprocess.run(
         [*words, *variables, f"PYTHONPATH={UNITS.parents[1]}", *program], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (
-        4,
-        "fleettrace: closed: unreachable: connection refused on port 9: is sshd running there?\n",
-    )
+    assert done.returncode == 4
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("fleettrace: closed: unreachable: ")
     written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert {"lib/fleettrace/history.db", "run/x.prom"} <= written
     assert any(path.startswith("lib/fleettrace/notified/audit-fleet") for path in written)

@@ -45,12 +45,12 @@ def test_the_requests_of_every_host_are_the_truth(big_sweep: BigSweep, name: str
 
 def test_the_requests_of_every_instance_are_the_truth(lab: Lab, big_sweep: BigSweep) -> None:
     everywhere = keys_of(big_sweep.done.report["keys"])
-    for place in big_sweep.truth.places:
+    for place in big_sweep.truth.instances:
         instances = big_sweep.done.host(place.host)["instances"]
-        [instance] = [one for one in instances if one["ports"] == [place.port]]
-        assert instance["pid"] == lab.hosts[place.host].pids[place.port]
-        assert instance["requests"] == big_sweep.truth.total(*place)
-        assert instance["absent"] == 0
+        [reported] = [one for one in instances if one["ports"] == [place.port]]
+        assert reported["pid"] == lab.hosts[place.host].pids[place.port]
+        assert reported["requests"] == big_sweep.truth.total(*place)
+        assert reported["absent"] == 0
         own = {key: n for key, n in big_sweep.truth.by_key(*place).items() if key.startswith(place.host.encode())}
         assert own
         assert {key: everywhere[key] for key in own} == own
