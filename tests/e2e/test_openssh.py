@@ -15,7 +15,7 @@ from fleettrace.lab.system import wait_until
 from tests.e2e.command import Command
 from tests.e2e.fleet import FAILING, keys_of, plan_for, wait_until_untraced
 from tests.e2e.watching import Watch
-from tests.transport.openssh_remains import knowing, private_folder
+from tests.transport.openssh_remains import private_directory, users_of
 
 pytestmark = pytest.mark.lab
 
@@ -41,7 +41,7 @@ def test_a_sweep_counts_exactly_and_says_what_failed(lab: Lab, options: list[str
     wanted = ["--hosts", ",".join((*SOUND, *FAULTY)), "--duration", "6s", "--top", "10000", "--connect-timeout", "30s"]
     with Watch(secrets) as watch, Command(["run", *options, *wanted]) as command:
         command.wait_for_trace(*SOUND)
-        folder = private_folder(command.pid)
+        folder = private_directory(command.pid)
         truth = lab.send({place: plan_for(place, hostile=False) for place in lab.places() if place.host in SOUND})
         done = command.finish()
     assert keys_of(done.report["keys"]) == truth.by_key()
@@ -55,7 +55,7 @@ def test_a_sweep_counts_exactly_and_says_what_failed(lab: Lab, options: list[str
     assert done.status == 4
     assert watch.told == []
     assert not folder.exists()
-    assert knowing(folder) == []
+    assert users_of(folder) == []
 
 
 @contextmanager
@@ -63,12 +63,14 @@ def tracing(options: list[str]) -> Iterator[tuple[Command, Path]]:
     """A run whose window would last a minute, once it counts, and its private folder."""
     with Command(["run", *options, "--hosts", ",".join(SOUND), "--duration", "60s", "--top", "1000"]) as command:
         command.wait_for_trace(*SOUND)
-        yield command, private_folder(command.pid)
+        yield command, private_directory(command.pid)
 
 
 def check_gone(lab: Lab, folder: Path) -> None:
     wait_until_untraced(lab, *SOUND)
-    wait_until(lambda: not folder.exists() and not knowing(folder), f"{knowing(folder)} is left", seconds=5, pause=0.1)
+    wait_until(
+        lambda: not folder.exists() and not users_of(folder), f"{users_of(folder)} is left", seconds=5, pause=0.1
+    )
 
 
 def test_ctrl_c_reports_what_was_collected_and_leaves_nothing(lab: Lab, options: list[str]) -> None:
@@ -92,7 +94,7 @@ def test_a_controller_that_is_killed_during_the_login_leaves_nothing(lab: Lab, o
     hosts = ["--hosts", f"mute,{BEHIND}", "--connect-timeout", "60s"]
     with Command(["run", *options, *hosts, "--duration", "60s"]) as command:
         command.wait_for_trace(BEHIND)
-        folder = private_folder(command.pid)
+        folder = private_directory(command.pid)
         command.signal(signal.SIGKILL)
-        wait_until(lambda: not folder.exists() and not knowing(folder), "something is left", seconds=5, pause=0.1)
+        wait_until(lambda: not folder.exists() and not users_of(folder), "something is left", seconds=5, pause=0.1)
     wait_until_untraced(lab, *SOUND)
