@@ -13,9 +13,9 @@ from itertools import product
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.addresses import split_address
 
-__all__ = ["MAX_HOSTS", "expand_host", "expand_range"]
+__all__ = ["expand_host", "expand_range"]
 
-MAX_HOSTS = 1_000_000
+_MAX_HOSTS = 1_000_000
 """The most hosts of one entry. More are a typing error, and would fill the memory."""
 
 _DASHED = re.compile(r"\[([0-9]+)-([0-9]+)((?::[0-9]+)?)\]")
@@ -43,8 +43,8 @@ def expand_range(text: str) -> list[str]:
             raise ConfigError(f"{text!r}: a '[' without its ']': expected a range such as [001:512]")
         pieces += [[head], _values(inside, text)]
         count *= len(pieces[-1])
-        if count > MAX_HOSTS:
-            raise ConfigError(f"{text!r} names more than {MAX_HOSTS:,} hosts: check the range")
+        if count > _MAX_HOSTS:
+            raise ConfigError(f"{text!r} names more than {_MAX_HOSTS:,} hosts: check the range")
     return ["".join(parts) for parts in product(*pieces, [rest])]
 
 
@@ -67,8 +67,8 @@ def _values(inside: str, text: str) -> list[str]:
         raise ConfigError(f"{text!r}: both ends of [{inside}] must have {width} digits, as the first has leading zeros")
     _check_order(int(begin), int(end), inside, text)
     numbers = range(int(begin), int(end) + 1, int(step))
-    if len(numbers) > MAX_HOSTS:
-        raise ConfigError(f"{text!r} names more than {MAX_HOSTS:,} hosts: check the range")
+    if len(numbers) > _MAX_HOSTS:
+        raise ConfigError(f"{text!r} names more than {_MAX_HOSTS:,} hosts: check the range")
     return [str(number).zfill(width) for number in numbers]
 
 

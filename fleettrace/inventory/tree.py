@@ -13,10 +13,10 @@ from typing import Protocol
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.model import Group, Host, Inventory, Layer, Origin, Variables
 
-__all__ = ["FileLayers", "Tree"]
+__all__ = ["Tree"]
 
 
-class FileLayers(Protocol):
+class _FileLayers(Protocol):
     """Variables in files beside the inventory."""
 
     def of_group(self, name: str) -> tuple[Layer, ...]: ...
@@ -118,7 +118,7 @@ class Tree:
             self._groups[name].layers.append(own)
             self._layers.append(own)
 
-    def freeze(self, source: str, files: FileLayers) -> Inventory:
+    def freeze(self, source: str, files: _FileLayers) -> Inventory:
         """Return the finished inventory, with the variables of `files` merged in."""
         self._put_roots_below_all()
         self._update_ungrouped()
@@ -211,7 +211,7 @@ class Tree:
                     ready.append(child)
         return depths
 
-    def _shared(self, direct: tuple[str, ...], depths: dict[str, int], files: FileLayers) -> _Shared:
+    def _shared(self, direct: tuple[str, ...], depths: dict[str, int], files: _FileLayers) -> _Shared:
         """Merge in Ansible's order: `all`, the groups, the files of `all`, the files of the groups."""
         groups = [self._groups[name] for name in self._ancestors(direct) if name != "all"]
         groups.sort(key=lambda group: (depths[group.name], group.priority, group.name))

@@ -216,7 +216,7 @@ class Handshake:
             return _become_error(from_sudo)
         return _shell_error(stderr + b"\n" + bytes(self._seen[Stream.OUT]), status)
 
-    def silence(self, seconds: float) -> HostError:
+    def timeout_error(self, seconds: float) -> HostError:
         """Return why the script had not started after `seconds`."""
         stderr = bytes(self._seen[Stream.ERR])
         _, reached_sudo, from_sudo = stderr.partition(_BEFORE_SUDO)

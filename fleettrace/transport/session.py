@@ -156,7 +156,7 @@ class Session:
                 for answer in handshake.feed(chunk):
                     self._pipe.send(answer, deadline - time.monotonic())
         except TimeoutError:
-            raise handshake.silence(seconds) from None
+            raise handshake.timeout_error(seconds) from None
         self._first = [piece for chunk in handshake.rest for piece in _pieces(chunk)]
 
     @property

@@ -15,7 +15,7 @@ from fleettrace.lab.system import wait_until
 from tests.e2e.command import Command
 from tests.e2e.fleet import FAILING, keys_of, plan_for, wait_until_untraced
 from tests.e2e.secret_watch import Watch
-from tests.transport.openssh_remains import knowing, private_folder
+from tests.transport.openssh_remains import private_directory, users_of
 
 pytestmark = pytest.mark.lab
 
@@ -41,7 +41,7 @@ def test_a_sweep_counts_exactly_and_says_what_failed(lab: Lab, options: list[str
     wanted = ["--hosts", ",".join((*SOUND, *FAULTY)), "--duration", "6s", "--top", "10000", "--connect-timeout", "30s"]
     with Watch(secrets) as watch, Command(["run", *options, *wanted]) as command:
         command.wait_for_trace(*SOUND)
-        directory = private_folder(command.pid)
+        directory = private_directory(command.pid)
         truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*SOUND)})
         done = command.finish()
     assert keys_of(done.report["keys"]) == truth.by_key()
@@ -55,7 +55,7 @@ def test_a_sweep_counts_exactly_and_says_what_failed(lab: Lab, options: list[str
     assert done.status == 4
     assert watch.told == []
     assert not directory.exists()
-    assert knowing(directory) == []
+    assert users_of(directory) == []
 
 
 @contextmanager
@@ -63,13 +63,16 @@ def tracing(options: list[str]) -> Iterator[tuple[Command, Path]]:
     """A run whose window would last a minute, once it counts, and its private directory."""
     with Command(["run", *options, "--hosts", ",".join(SOUND), "--duration", "60s", "--top", "1000"]) as command:
         command.wait_for_trace(*SOUND)
-        yield command, private_folder(command.pid)
+        yield command, private_directory(command.pid)
 
 
 def check_gone(lab: Lab, directory: Path) -> None:
     wait_until_untraced(lab, *SOUND)
     wait_until(
-        lambda: not directory.exists() and not knowing(directory), f"{knowing(directory)} is left", seconds=5, pause=0.1
+        lambda: not directory.exists() and not users_of(directory),
+        f"{users_of(directory)} is left",
+        seconds=5,
+        pause=0.1,
     )
 
 
@@ -94,7 +97,9 @@ def test_a_controller_that_is_killed_during_the_login_leaves_nothing(lab: Lab, o
     hosts = ["--hosts", f"mute,{BEHIND}", "--connect-timeout", "60s"]
     with Command(["run", *options, *hosts, "--duration", "60s"]) as command:
         command.wait_for_trace(BEHIND)
-        directory = private_folder(command.pid)
+        directory = private_directory(command.pid)
         command.signal(signal.SIGKILL)
-        wait_until(lambda: not directory.exists() and not knowing(directory), "something is left", seconds=5, pause=0.1)
+        wait_until(
+            lambda: not directory.exists() and not users_of(directory), "something is left", seconds=5, pause=0.1
+        )
     wait_until_untraced(lab, *SOUND)

@@ -1,4 +1,4 @@
-"""One user and one sshd for the tests that need no other, and transports that leave no thread behind."""
+"""One user and one sshd for most tests, and transports that must leave no thread, process or file behind."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ def user() -> Iterator[Account]:
 
 
 @pytest.fixture(scope="package")
-def folder() -> Iterator[Path]:
-    """A folder that other users may enter, as sshd does to read their authorized_keys. pytest's own are private."""
+def directory() -> Iterator[Path]:
+    """A directory that other users may enter, as sshd does for their authorized_keys. pytest's own are private."""
     with tempfile.TemporaryDirectory(prefix="fleettrace-sshd-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
 @pytest.fixture
-def place(folder: Path) -> Path:
-    """A folder of the test's own that other users may enter."""
-    made = Path(tempfile.mkdtemp(dir=folder))
+def own_directory(directory: Path) -> Path:
+    """A directory for one test, which other users may enter."""
+    made = Path(tempfile.mkdtemp(dir=directory))
     made.chmod(0o755)
     return made
 
 
 @pytest.fixture(scope="package")
-def sshd(folder: Path, user: Account) -> Iterator[Sshd]:
+def sshd(directory: Path, user: Account) -> Iterator[Sshd]:
     """A server where `user` (and root) may log in with `sshd.key_file`."""
-    with running_sshd(folder / "main", user.name) as server:
+    with running_sshd(directory / "main", user.name) as server:
         yield server
 
 
 @pytest.fixture(params=["ssh", "openssh"])
 def ssh(request: pytest.FixtureRequest) -> Iterator[Transport]:
-    """A transport over SSH, of the test's own. Once it is closed, nothing of it is left: no thread, process or file."""
+    """A transport over SSH for one test. When it is closed, no thread, process or file of it is left."""
     before = set(threading.enumerate())
     transport: Transport = SshTransport() if request.param == "ssh" else OpenSshTransport()
     yield transport
     transport.close()
     deadline = time.monotonic() + 5
-    while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
+    while (running := set(threading.enumerate()) - before) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not left
+    assert not running
     if request.param == "openssh":
         assert not remains(os.getpid())
 

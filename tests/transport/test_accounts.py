@@ -1,4 +1,4 @@
-"""Accounts that run no command are told apart from sudo, and a login's environment changes no script."""
+"""Accounts that run no command, and login environments that must not change a script."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 RULE = "USER ALL=(ALL) NOPASSWD: ALL"
-KEPT = (
+ENV_KEEP = (
     "TMOUT BASH_ENV ENV SHELLOPTS PS4 QUOTING_STYLE BPFTRACE_STRLEN BPFTRACE_NEW_ONE PERL5OPT GREP_OPTIONS LC_ALL IFS"
 )
 HOSTILE = {
@@ -49,14 +49,14 @@ echo "$LC_ALL"
 
 @pytest.fixture(scope="module")
 def login() -> Iterator[Account]:
-    rules = f'Defaults:USER env_keep += "{KEPT}"\n{RULE}'
+    rules = f'Defaults:USER env_keep += "{ENV_KEEP}"\n{RULE}'
     with account(f"ftt{os.getpid()}a", shell="/bin/bash", sudo=rules) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path, login: Account) -> Iterator[Sshd]:
-    with running_sshd(folder / "accounts", login.name, "PermitUserEnvironment yes") as started:
+def server(directory: Path, login: Account) -> Iterator[Sshd]:
+    with running_sshd(directory / "accounts", login.name, "PermitUserEnvironment yes") as started:
         yield started
 
 
@@ -66,36 +66,37 @@ FORCED = {
     'ForceCommand script -qec "$SSH_ORIGINAL_COMMAND" /dev/null': "shell-terminal",
     "ForceCommand echo recorded": "shell-failed",
 }
-WAYS = {"plain": None, "sudo": Become(), "password": Become("x")}
-# With a password a shell is given no script before the prompt, which this one never shows: it is given up after 30 s.
+BECOME = {"plain": None, "sudo": Become(), "password": Become("x")}
+# With a password, the script is sent after sudo's prompt, which never comes here: this case would take 30 s.
 SLOW = ("ForceCommand /bin/sh", "password")
 
 
-@pytest.mark.parametrize(("lines", "way"), [case for case in product(FORCED, WAYS) if case != SLOW])
-def test_a_forced_command_is_not_blamed_on_sudo(
-    ssh: Transport, place: Path, login: Account, lines: str, way: str
-) -> None:
-    with running_sshd(place, login.name, lines) as started, failing(FORCED[lines], "unreachable"):
-        run(ssh, started.target(become=WAYS[way]), b"id -u")
+@pytest.mark.parametrize(("lines", "become"), [case for case in product(FORCED, BECOME) if case != SLOW])
+def test_forced_command(ssh: Transport, own_directory: Path, login: Account, lines: str, become: str) -> None:
+    with running_sshd(own_directory, login.name, lines) as started, failing(FORCED[lines], "unreachable"):
+        run(ssh, started.target(become=BECOME[become]), b"id -u")
 
 
 @pytest.mark.parametrize("become", [None, Become()], ids=["plain", "sudo"])
-def test_an_account_with_nologin_is_not_blamed_on_sudo(ssh: Transport, sshd: Sshd, become: Become | None) -> None:
+def test_nologin(ssh: Transport, sshd: Sshd, become: Become | None) -> None:
     with account(f"ftt{os.getpid()}x", shell="/usr/sbin/nologin") as other, failing("account-nologin", "unreachable"):
         run(ssh, sshd.target(user=other.name, become=become), b"id -u")
 
 
 @pytest.mark.parametrize("become", [None, Become()], ids=["plain", "sudo"])
-def test_an_expired_password_is_not_blamed_on_sudo(ssh: Transport, place: Path, become: Become | None) -> None:
+def test_expired_password(ssh: Transport, own_directory: Path, become: Become | None) -> None:
     with account(f"ftt{os.getpid()}e", password="expired w0rd", sudo=RULE) as other:
         subprocess.run(["chage", "-d", "0", other.name], check=True)
-        with running_sshd(place, other.name, "UsePAM yes") as started, failing("account-expired", "unreachable"):
+        with (
+            running_sshd(own_directory, other.name, "UsePAM yes") as started,
+            failing("account-expired", "unreachable"),
+        ):
             run(ssh, started.target(become=become), b"id -u")
 
 
 @pytest.mark.parametrize("rc", ["", "set -x\n", "set -xv; echo hi; echo '[fleettrace-sudo]' >&2\n"])
 @pytest.mark.parametrize("become", [None, Become(), Become("x")], ids=["plain", "sudo", "password"])
-def test_a_logins_environment_changes_nothing(
+def test_login_environment_is_cleaned(
     ssh: Transport, server: Sshd, login: Account, rc: str, become: Become | None
 ) -> None:
     environment = login.home / ".ssh/environment"

@@ -1,4 +1,4 @@
-"""Bastions: one connection for all the hosts behind, and words that say which of the two failed."""
+"""Bastions: one connection for all hosts behind it, and errors that name the one that failed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ pytestmark = pytest.mark.lab
 
 
 @pytest.fixture
-def bastion(folder: Path, user: Account) -> Iterator[Sshd]:
-    """A server that others are reached through."""
-    with running_sshd(folder / "bastion", user.name) as server:
+def bastion(directory: Path, user: Account) -> Iterator[Sshd]:
+    """A server that hosts are reached through."""
+    with running_sshd(directory / "bastion", user.name) as server:
         yield server
 
 
 @pytest.fixture
 def behind(bastion: Sshd, sshd: Sshd, tmp_path: Path) -> Callable[..., Target]:
-    """A target on `sshd` behind `bastion`, by way of ssh_config."""
+    """Make targets on `sshd` behind `bastion`, which ssh_config defines."""
     config, known = tmp_path / "config", tmp_path / "known_hosts"
     config.write_text(
         f"Host jump\n HostName 127.0.0.1\n Port {bastion.port}\n"
@@ -51,7 +51,7 @@ def test_hosts_share_one_connection(ssh: Transport, bastion: Sshd, behind: Calla
     assert bastion.logins() == 1
 
 
-def test_it_is_opened_again_once_it_broke(ssh: Transport, bastion: Sshd, behind: Callable[..., Target]) -> None:
+def test_broken_connection_is_opened_again(ssh: Transport, bastion: Sshd, behind: Callable[..., Target]) -> None:
     with closing(ssh.connect(behind())) as connection:
         execution = connection.start(b"cat", LIMITS)
         threading.Timer(0.2, bastion.cut).start()
@@ -61,28 +61,26 @@ def test_it_is_opened_again_once_it_broke(ssh: Transport, bastion: Sshd, behind:
     assert bastion.logins() == 2
 
 
-def test_a_bastion_that_is_down(ssh: Transport, behind: Callable[..., Target]) -> None:
+def test_bastion_is_down(ssh: Transport, behind: Callable[..., Target]) -> None:
     with failing("bastion-connection-refused", "unreachable") as caught:
         ssh.connect(behind(proxy_jump="127.0.0.1:1"))
     assert str(caught.value).startswith("bastion 127.0.0.1:1: ")
 
 
-def test_a_bastion_whose_key_is_unknown(ssh: Transport, sshd: Sshd, behind: Callable[..., Target]) -> None:
+def test_bastion_with_unknown_key(ssh: Transport, sshd: Sshd, behind: Callable[..., Target]) -> None:
     with failing("bastion-host-key-unknown", "host-key"):
         ssh.connect(behind(known_hosts=sshd.known_hosts))
 
 
-def test_a_bastion_that_refuses_the_login(ssh: Transport, bastion: Sshd, behind: Callable[..., Target]) -> None:
+def test_bastion_refuses_the_login(ssh: Transport, bastion: Sshd, behind: Callable[..., Target]) -> None:
     with failing("bastion-auth-failed", "auth-failed"):
-        (bastion.folder / "authorized_keys").write_text("")
+        (bastion.directory / "authorized_keys").write_text("")
         ssh.connect(behind())
 
 
-def test_a_failure_is_everybodys_who_waited_and_then_forgotten(
-    ssh: Transport, bastion: Sshd, behind: Callable[..., Target]
-) -> None:
-    allowed = (bastion.folder / "authorized_keys").read_text()
-    (bastion.folder / "authorized_keys").write_text("")
+def test_failure_reaches_waiting_hosts_only(ssh: Transport, bastion: Sshd, behind: Callable[..., Target]) -> None:
+    allowed = (bastion.directory / "authorized_keys").read_text()
+    (bastion.directory / "authorized_keys").write_text("")
 
     def code(number: int) -> str:
         try:
@@ -93,22 +91,22 @@ def test_a_failure_is_everybodys_who_waited_and_then_forgotten(
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(code, range(8))) == {"bastion-auth-failed"}
-    (bastion.folder / "authorized_keys").write_text(allowed)
+    (bastion.directory / "authorized_keys").write_text(allowed)
     assert run(ssh, behind(), b"echo again")[0] == b"again\n"
 
 
-def test_a_host_behind_it_that_is_down(
+def test_host_behind_bastion_is_down(
     ssh: Transport, bastion: Sshd, behind: Callable[..., Target], by_openssh: bool
 ) -> None:
     with failing("bastion-no-route", "unreachable") as caught:
         ssh.connect(behind(port=1))
-    place, host = ("jump", "the host") if by_openssh else (f"127.0.0.1:{bastion.port}", "127.0.0.1:1")
-    assert f"bastion {place} cannot reach {host}" in str(caught.value)
+    name, host = ("jump", "the host") if by_openssh else (f"127.0.0.1:{bastion.port}", "127.0.0.1:1")
+    assert f"bastion {name} cannot reach {host}" in str(caught.value)
 
 
-def test_a_bastion_that_forwards_nothing(ssh: Transport, folder: Path, user: Account, sshd: Sshd) -> None:
-    with running_sshd(folder / "forbids", user.name, "AllowTcpForwarding no") as server:
-        config, known = server.folder / "config", server.folder / "both"
+def test_bastion_forbids_forwarding(ssh: Transport, directory: Path, user: Account, sshd: Sshd) -> None:
+    with running_sshd(directory / "forbids", user.name, "AllowTcpForwarding no") as server:
+        config, known = server.directory / "config", server.directory / "both"
         config.write_text(f"Host 127.0.0.1\n IdentityFile {server.key_file}\n")
         known.write_text(server.known_hosts.read_text() + sshd.known_hosts.read_text())
         jump = f"{user.name}@127.0.0.1:{server.port}"
@@ -116,8 +114,10 @@ def test_a_bastion_that_forwards_nothing(ssh: Transport, folder: Path, user: Acc
             ssh.connect(sshd.target(proxy_jump=jump, ssh_config=config, known_hosts=known))
 
 
-def test_a_bastion_behind_a_bastion(ssh: Transport, folder: Path, user: Account, behind: Callable[..., Target]) -> None:
-    with running_sshd(folder / "second", user.name) as second:
+def test_bastion_behind_a_bastion(
+    ssh: Transport, directory: Path, user: Account, behind: Callable[..., Target]
+) -> None:
+    with running_sshd(directory / "second", user.name) as second:
         target = behind(proxy_jump=f"jump,{user.name}@127.0.0.1:{second.port}")
         assert target.ssh_config is not None
         assert target.known_hosts is not None
@@ -129,7 +129,7 @@ def test_a_bastion_behind_a_bastion(ssh: Transport, folder: Path, user: Account,
         assert second.logins() == 1
 
 
-def test_a_proxy_command_carries_the_connection(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
+def test_proxy_command(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
     config = tmp_path / "config"
     code = "import socket,sys,threading,os;s=socket.create_connection((sys.argv[1],int(sys.argv[2])))"
     relay = tmp_path / "relay.py"

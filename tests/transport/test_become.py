@@ -1,4 +1,4 @@
-"""Becoming root, with real sudo and real sudoers."""
+"""Becoming root with real sudo and sudoers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sudoer(rule: str | None) -> Iterator[Account]:
 
 @contextmanager
 def watched() -> Iterator[set[bytes]]:
-    """The command lines of every process, sampled while the block runs."""
+    """Collect the command lines of every process while the block runs."""
     seen: set[bytes] = set()
     over = threading.Event()
 
@@ -79,44 +79,44 @@ def test_scripts_run_as_root(ssh: Transport, sshd: Sshd, rule: str, password: st
     assert not any(SECRET.encode() in line for line in seen)
 
 
-def test_without_become_they_run_as_the_user(ssh: Transport, sshd: Sshd, user: Account) -> None:
+def test_scripts_run_as_the_user_without_become(ssh: Transport, sshd: Sshd, user: Account) -> None:
     assert run(ssh, sshd.target(), b"id -un") == (f"{user.name}\n".encode(), b"", 0)
 
 
 def test_root_needs_no_sudo(ssh: Transport, sshd: Sshd) -> None:
     target = sshd.target(user="root", become=Become(SECRET))
-    assert run(ssh, target, b'echo "${SUDO_USER:-nobody}"') == (b"nobody\n", b"", 0)
+    assert run(ssh, target, b'echo "${SUDO_USER:-unset}"') == (b"unset\n", b"", 0)
 
 
-def test_a_wrong_password(ssh: Transport, sshd: Sshd) -> None:
+def test_wrong_password(ssh: Transport, sshd: Sshd) -> None:
     with sudoer(WITH_PASSWORD) as user, failing("become-wrong-password", "become-failed") as caught:
         run(ssh, sshd.target(user=user.name, become=Become("wr0ng")), b"id")
     assert "wr0ng" not in repr(caught.value) + str(caught.value.__cause__) + str(caught.value.__context__)
 
 
-def test_a_password_that_is_missing(ssh: Transport, sshd: Sshd) -> None:
+def test_missing_password(ssh: Transport, sshd: Sshd) -> None:
     with sudoer(WITH_PASSWORD) as user, failing("become-password-required", "become-failed") as caught:
         run(ssh, sshd.target(user=user.name, become=Become()), b"id")
     assert "ansible_become_password" in str(caught.value)
 
 
-def test_a_user_whom_sudoers_does_not_know(ssh: Transport, sshd: Sshd) -> None:
+def test_user_without_sudoers_rule(ssh: Transport, sshd: Sshd) -> None:
     with sudoer(None) as user, failing("become-refused", "become-failed"):
         run(ssh, sshd.target(user=user.name, become=Become(SECRET)), b"id")
 
 
-def test_a_user_who_may_run_something_else(ssh: Transport, sshd: Sshd) -> None:
+def test_user_with_another_sudoers_rule(ssh: Transport, sshd: Sshd) -> None:
     with sudoer("USER ALL=(ALL) /bin/true") as user, failing("become-refused", "become-failed"):
         run(ssh, sshd.target(user=user.name, become=Become(SECRET)), b"id")
 
 
-def test_sudo_that_wants_a_terminal(ssh: Transport, sshd: Sshd) -> None:
+def test_sudo_that_requires_a_terminal(ssh: Transport, sshd: Sshd) -> None:
     with sudoer(f"Defaults:USER requiretty\n{ANYTHING}") as user, failing("become-needs-tty", "become-failed"):
         run(ssh, sshd.target(user=user.name, become=Become()), b"id")
 
 
-def test_a_host_without_sudo(ssh: Transport, sshd: Sshd, place: Path) -> None:
-    tools = place / "tools"
+def test_host_without_sudo(ssh: Transport, sshd: Sshd, own_directory: Path) -> None:
+    tools = own_directory / "tools"
     tools.mkdir()
     for name in ("sh", "id"):
         (tools / name).symlink_to(shutil.which(name) or name)
@@ -126,8 +126,8 @@ def test_a_host_without_sudo(ssh: Transport, sshd: Sshd, place: Path) -> None:
             run(ssh, sshd.target(user=user.name, become=Become()), b"id")
 
 
-def test_a_cut_connection_ends_what_runs_as_root(ssh: Transport, sshd: Sshd, place: Path) -> None:
-    mark = place / "root-ended"
+def test_closed_connection_ends_root_scripts(ssh: Transport, sshd: Sshd, own_directory: Path) -> None:
+    mark = own_directory / "root-ended"
     with sudoer(f"Defaults:USER use_pty\n{ANYTHING}") as user:
         connection = ssh.connect(sshd.target(user=user.name, become=Become()))
         next(iter(connection.start(f"echo up; cat >/dev/null; id -u >{mark}".encode(), LIMITS)))

@@ -1,4 +1,4 @@
-"""A command behind an SSH channel is read to its end, however early that comes."""
+"""`ChannelPipe` on a channel of paramiko without a network."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fleettrace.transport.session import READ_SIZE
 
 
 @pytest.mark.parametrize("size", [0, 5, READ_SIZE, READ_SIZE + 5])
-def test_the_end_is_seen_where_all_came_before_anybody_listened(size: int) -> None:
-    channel = Channel(0)  # paramiko's own buffers, and no network below them
+def test_reads_output_that_arrived_before(size: int) -> None:
+    channel = Channel(0)  # with its buffers, but without a network
     channel.in_buffer.feed(b"x" * size)
     channel.in_buffer.close()
     channel.in_stderr_buffer.close()

@@ -1,4 +1,4 @@
-"""Scripts over a real sshd: the streams, the bounds, the ways to log in, many at once."""
+"""Both SSH transports with a real sshd: streams, bounds, ways to log in, many hosts at once."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from tests.transport.sshd import Account, Sshd, account, key_pair, running_sshd
 pytestmark = pytest.mark.lab
 
 
-def test_output_is_bytes_and_the_status_the_scripts(ssh: Transport, sshd: Sshd) -> None:
+def test_returns_bytes_and_the_exit_status(ssh: Transport, sshd: Sshd) -> None:
     script = b"printf 'a\\0\\377\\r\\n\\n'; printf 'e\\0' >&2; exit 9"
     assert run(ssh, sshd.target(), script) == (b"a\0\xff\r\n\n", b"e\0", 9)
 
 
-def test_a_script_may_end_by_a_signal(ssh: Transport, sshd: Sshd) -> None:
+def test_script_ends_by_a_signal(ssh: Transport, sshd: Sshd) -> None:
     out, _, status = run(ssh, sshd.target(), b"echo a; kill -9 $$")
     # A login shell that waits for its command turns the signal into a status.
     assert (out, status in (None, 128 + 9)) == (b"a\n", True)
 
 
-def test_both_streams_come_whole_in_small_chunks(ssh: Transport, sshd: Sshd) -> None:
+def test_chunks_are_small_and_complete(ssh: Transport, sshd: Sshd) -> None:
     with closing(ssh.connect(sshd.target())) as connection:
         script = b"head -c 5000003 /dev/zero & head -c 5000003 /dev/zero >&2; wait"
         chunks = list(connection.start(script, LIMITS))
@@ -56,7 +56,7 @@ def test_standard_input_stays_open_until_stop(ssh: Transport, sshd: Sshd) -> Non
         execution.stop()
 
 
-def test_one_connection_runs_scripts_side_by_side(ssh: Transport, sshd: Sshd) -> None:
+def test_one_connection_runs_scripts_concurrently(ssh: Transport, sshd: Sshd) -> None:
     with closing(ssh.connect(sshd.target())) as connection:
         waiting = connection.start(b"cat; echo done", LIMITS)
         assert output(connection.start(b"echo meanwhile", LIMITS))[Stream.OUT] == b"meanwhile\n"
@@ -64,7 +64,7 @@ def test_one_connection_runs_scripts_side_by_side(ssh: Transport, sshd: Sshd) ->
         assert output(waiting)[Stream.OUT] == b"done\n"
 
 
-def test_both_bounds_end_a_script_and_not_the_connection(ssh: Transport, sshd: Sshd) -> None:
+def test_limits_end_a_script_but_not_the_connection(ssh: Transport, sshd: Sshd) -> None:
     with closing(ssh.connect(sshd.target())) as connection:
         started = time.monotonic()
         with failing("script-timeout", "timeout"):
@@ -77,7 +77,7 @@ def test_both_bounds_end_a_script_and_not_the_connection(ssh: Transport, sshd: S
         assert output(connection.start(b"echo still here", LIMITS))[Stream.OUT] == b"still here\n"
 
 
-def test_what_arrived_in_time_may_be_read_late(sshd: Sshd) -> None:
+def test_output_that_arrived_in_time_is_read_late(sshd: Sshd) -> None:
     transport = SshTransport()
     with closing(transport), closing(transport.connect(sshd.target())) as connection:
         execution = connection.start(b"head -c 100003 /dev/zero; exit 4", Limits(1.0, 1 << 20))
@@ -86,7 +86,7 @@ def test_what_arrived_in_time_may_be_read_late(sshd: Sshd) -> None:
         assert status(execution) == 4
 
 
-def test_close_from_another_thread_ends_the_iteration(ssh: Transport, sshd: Sshd) -> None:
+def test_close_ends_the_iteration_of_another_thread(ssh: Transport, sshd: Sshd) -> None:
     with closing(ssh.connect(sshd.target())) as connection:
         execution = connection.start(b"cat", LIMITS)
         threading.Timer(0.2, execution.close).start()
@@ -98,8 +98,8 @@ def test_close_from_another_thread_ends_the_iteration(ssh: Transport, sshd: Sshd
             list(execution)
 
 
-def test_a_watch_on_standard_input_ends_with_the_session(ssh: Transport, sshd: Sshd, place: Path) -> None:
-    mark = place / "ended"
+def test_closing_the_connection_ends_standard_input(ssh: Transport, sshd: Sshd, own_directory: Path) -> None:
+    mark = own_directory / "ended"
     connection = ssh.connect(sshd.target("web1", user="root"))
     execution = connection.start(f"echo up; cat >/dev/null; echo x >{mark}".encode(), LIMITS)
     next(iter(execution))
@@ -110,8 +110,8 @@ def test_a_watch_on_standard_input_ends_with_the_session(ssh: Transport, sshd: S
     assert mark.exists()
 
 
-def test_a_connection_that_is_cut_is_told_from_a_script_that_ends(ssh: Transport, folder: Path, user: Account) -> None:
-    with running_sshd(folder / "cut", user.name) as server, closing(ssh.connect(server.target())) as connection:
+def test_broken_connection_is_reported(ssh: Transport, directory: Path, user: Account) -> None:
+    with running_sshd(directory / "cut", user.name) as server, closing(ssh.connect(server.target())) as connection:
         execution = connection.start(b"echo up; cat", LIMITS)
         chunks = iter(execution)
         assert next(chunks).data == b"up\n"
@@ -124,7 +124,7 @@ def test_a_connection_that_is_cut_is_told_from_a_script_that_ends(ssh: Transport
 
 
 @pytest.mark.parametrize("shell", ["bash", "dash", "zsh", "fish", "csh", "rbash"])
-def test_every_login_shell_will_do(ssh: Transport, sshd: Sshd, shell: str) -> None:
+def test_login_shells(ssh: Transport, sshd: Sshd, shell: str) -> None:
     path = shutil.which(shell)
     if path is None:
         pytest.skip(f"{shell} is not installed")
@@ -132,7 +132,7 @@ def test_every_login_shell_will_do(ssh: Transport, sshd: Sshd, shell: str) -> No
         assert run(ssh, sshd.target(user=other.name), b"echo $((6 * 7))") == (b"42\n", b"", 0)
 
 
-def test_noise_of_a_login_shell_is_passed_over(ssh: Transport, sshd: Sshd) -> None:
+def test_noise_of_a_login_shell_is_skipped(ssh: Transport, sshd: Sshd) -> None:
     with account(f"ftt{os.getpid()}n", shell="/bin/bash") as other:
         rc = other.home / ".bashrc"
         rc.write_text("echo welcome; echo oops >&2; printf 'no newline'\n")
@@ -142,10 +142,9 @@ def test_noise_of_a_login_shell_is_passed_over(ssh: Transport, sshd: Sshd) -> No
             run(ssh, sshd.target(user=other.name), b"echo hi")
 
 
-def test_an_account_without_a_shell_says_so(ssh: Transport, sshd: Sshd) -> None:
-    with account(f"ftt{os.getpid()}x", shell="/usr/sbin/nologin") as other, failing("account-nologin") as caught:
+def test_account_without_a_shell(ssh: Transport, sshd: Sshd) -> None:
+    with account(f"ftt{os.getpid()}x", shell="/usr/sbin/nologin") as other, failing("account-nologin"):
         run(ssh, sshd.target(user=other.name), b"echo hi")
-    assert "nologin" in str(caught.value)
 
 
 @pytest.fixture
@@ -168,7 +167,7 @@ class TestWithAnAgent:
         subprocess.run(["ssh-add", "-q", sshd.key_file], check=True)
         assert run(ssh, sshd.target(key_file=None), b"echo hi")[0] == b"hi\n"
 
-    def test_it_may_hold_a_key_whose_file_has_a_passphrase(self, ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
+    def test_it_holds_a_key_with_a_passphrase(self, ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
         locked = tmp_path / "locked"
         shutil.copy(sshd.key_file, locked)
         subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret phrase", "-f", locked], check=True, capture_output=True)
@@ -177,7 +176,7 @@ class TestWithAnAgent:
         subprocess.run(["ssh-add", "-q", sshd.key_file], check=True)
         assert run(ssh, sshd.target(key_file=locked), b"echo hi")[0] == b"hi\n"
 
-    def test_it_is_left_out_where_ssh_config_says_so(self, ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
+    def test_identities_only_disables_it(self, ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
         subprocess.run(["ssh-add", "-q", sshd.key_file], check=True)
         config = tmp_path / "config"
         config.write_text(f"IdentitiesOnly yes\nIdentityFile {tmp_path}/none\n")
@@ -185,7 +184,7 @@ class TestWithAnAgent:
             ssh.connect(sshd.target(key_file=None, ssh_config=config))
 
 
-def test_ssh_config_alone_is_enough(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
+def test_login_by_ssh_config_alone(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text(
         f"Host web1\n HostName 127.0.0.1\n Port {sshd.port}\n User {sshd.user}\n"
@@ -195,9 +194,9 @@ def test_ssh_config_alone_is_enough(ssh: Transport, sshd: Sshd, tmp_path: Path) 
     assert run(ssh, bare, b"id -un") == (f"{sshd.user}\n".encode(), b"", 0)
 
 
-def test_a_certificate_beside_the_key_is_used(ssh: Transport, folder: Path, user: Account, tmp_path: Path) -> None:
+def test_certificate_beside_the_key(ssh: Transport, directory: Path, user: Account, tmp_path: Path) -> None:
     authority, key = key_pair(tmp_path / "authority"), key_pair(tmp_path / "key")
-    with running_sshd(folder / "ca", user.name, f"TrustedUserCAKeys {authority}.pub") as server:
+    with running_sshd(directory / "ca", user.name, f"TrustedUserCAKeys {authority}.pub") as server:
         with failing("auth-failed", "auth-failed"):
             ssh.connect(server.target(key_file=key))
         signed = ["-s", str(authority), "-I", "test", "-n", user.name, f"{key}.pub"]
@@ -208,18 +207,18 @@ def test_a_certificate_beside_the_key_is_used(ssh: Transport, folder: Path, user
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
-def test_other_kinds_of_keys(ssh: Transport, folder: Path, user: Account, tmp_path: Path, kind: str) -> None:
+def test_other_kinds_of_keys(ssh: Transport, directory: Path, user: Account, tmp_path: Path, kind: str) -> None:
     key = key_pair(tmp_path / "key", kind=kind)
-    with running_sshd(folder / kind, user.name, f"HostKey {key}") as server:
-        (server.folder / "authorized_keys").write_text(Path(f"{key}.pub").read_text())
+    with running_sshd(directory / kind, user.name, f"HostKey {key}") as server:
+        (server.directory / "authorized_keys").write_text(Path(f"{key}.pub").read_text())
         server.known_hosts.write_text(f"[127.0.0.1]:{server.port} {Path(f'{key}.pub').read_text()}")
         assert run(ssh, server.target(key_file=key), b"echo hi")[0] == b"hi\n"
 
 
-def test_a_password_logs_in(ssh: Transport, folder: Path) -> None:
+def test_login_by_password(ssh: Transport, directory: Path) -> None:
     with (
         account(f"ftt{os.getpid()}p", password="s3cret word") as other,
-        running_sshd(folder / "password", other.name, "PasswordAuthentication yes") as server,
+        running_sshd(directory / "password", other.name, "PasswordAuthentication yes") as server,
     ):
         assert run(ssh, server.target(key_file=None, password="s3cret word"), b"echo hi")[0] == b"hi\n"
         with failing("auth-failed", "auth-failed") as caught:
@@ -228,7 +227,7 @@ def test_a_password_logs_in(ssh: Transport, folder: Path) -> None:
     assert "tried the password" in str(caught.value)
 
 
-def test_fifty_at_once(ssh: Transport, sshd: Sshd) -> None:
+def test_fifty_hosts_at_once(ssh: Transport, sshd: Sshd) -> None:
     def one(number: int) -> tuple[bytes, bytes, int | None]:
         return run(ssh, sshd.target(f"web{number}"), f"echo {number}; head -c 40000 /dev/zero >&2".encode())
 
@@ -237,7 +236,7 @@ def test_fifty_at_once(ssh: Transport, sshd: Sshd) -> None:
     assert results == [(f"{number}\n".encode(), bytes(40000), 0) for number in range(50)]
 
 
-def test_nothing_of_fabric_is_loaded_before_the_first_connection() -> None:
+def test_fabric_is_imported_with_the_first_connection() -> None:
     code = (
         "import sys, fleettrace.transport.fabric.transport as s, fleettrace.transport.local.transport; "
         "s.SshTransport().close(); "

@@ -1,4 +1,4 @@
-"""The local transport: the bounds, the end, and nothing left behind. What it shows of `Session` holds for SSH too."""
+"""The local transport: bounds, end of a script, cleanup. What it tests of `Session` holds for SSH as well."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HERE = Target("here")
 
 
 def zombies() -> list[str]:
-    """Children of this process that nobody waited for."""
+    """Return the children of this process that have ended and were not reaped."""
     listed = subprocess.run(
         ["ps", "-o", "stat=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=True
     )
@@ -36,26 +36,26 @@ def local() -> Iterator[Connection]:
 
 
 def running(mark: str) -> list[int]:
-    """Processes with `mark` among their arguments."""
+    """Return the processes with `mark` among their arguments."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            if mark.encode() in (folder / "cmdline").read_bytes().split(b"\0"):
-                found.append(int(folder.name))
+            if mark.encode() in (process / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(process.name))
         except OSError:
             continue
     return found
 
 
-def test_output_is_bytes_and_the_status_the_scripts() -> None:
+def test_returns_bytes_and_the_exit_status() -> None:
     assert run(LocalTransport(), HERE, b"printf 'a\\0\\377\\r\\n'; echo e >&2; exit 9") == (b"a\0\xff\r\n", b"e\n", 9)
 
 
-def test_a_signal_leaves_no_status() -> None:
+def test_signal_leaves_no_status() -> None:
     assert run(LocalTransport(), HERE, b"echo a; kill -9 $$") == (b"a\n", b"", None)
 
 
-def test_chunks_are_small_and_lose_nothing(local: Connection) -> None:
+def test_chunks_are_small_and_complete(local: Connection) -> None:
     chunks = list(local.start(b"head -c 1000003 /dev/zero; head -c 1000003 /dev/zero >&2", LIMITS))
     assert max(len(chunk.data) for chunk in chunks) <= READ_SIZE
     assert {stream: len(data) for stream, data in output(chunks).items()} == {Stream.OUT: 1000003, Stream.ERR: 1000003}
@@ -72,14 +72,14 @@ def test_output_streams_while_the_script_runs(local: Connection) -> None:
     assert status(execution) == 0
 
 
-def test_a_script_is_given_up_after_its_time(local: Connection) -> None:
+def test_time_limit_ends_a_script(local: Connection) -> None:
     started = time.monotonic()
     with failing("script-timeout", "timeout"):
         list(local.start(b"exec sleep 60", Limits(0.3, 1000)))
     assert time.monotonic() - started < 3
 
 
-def test_a_script_is_given_less_time_once_one_knows_better(local: Connection) -> None:
+def test_end_within_shortens_the_time_limit(local: Connection) -> None:
     execution = local.start(b"echo begun; exec sleep 60", LIMITS)
     chunks = iter(execution)
     assert next(chunks).data == b"begun\n"
@@ -92,12 +92,12 @@ def test_a_script_is_given_less_time_once_one_knows_better(local: Connection) ->
     assert time.monotonic() - started < 3
 
 
-def test_a_flood_is_no_way_around_the_time(local: Connection) -> None:
+def test_time_limit_ends_a_flood(local: Connection) -> None:
     with failing("script-timeout"):
         list(local.start(b"yes", Limits(0.5, 1 << 60)))
 
 
-def test_a_script_is_given_up_after_its_bytes(local: Connection) -> None:
+def test_output_limit_ends_a_script(local: Connection) -> None:
     received = 0
     with failing("output-limit", "trace-failed"):
         for chunk in local.start(b"yes | head -c 60000; yes >&2", Limits(30, 100_000)):
@@ -105,7 +105,7 @@ def test_a_script_is_given_up_after_its_bytes(local: Connection) -> None:
     assert 60_000 < received <= 100_000
 
 
-def test_close_from_another_thread_ends_the_iteration(local: Connection) -> None:
+def test_close_ends_the_iteration_of_another_thread(local: Connection) -> None:
     execution = local.start(b"sleep 60", LIMITS)
     threading.Timer(0.2, execution.close).start()
     with failing("closed", "interrupted"):
@@ -113,7 +113,7 @@ def test_close_from_another_thread_ends_the_iteration(local: Connection) -> None
     execution.close()
 
 
-def test_a_closed_connection_ends_its_scripts_and_starts_no_more(local: Connection) -> None:
+def test_closed_connection_runs_no_scripts(local: Connection) -> None:
     execution = local.start(b"sleep 60", LIMITS)
     threading.Timer(0.2, local.close).start()
     with failing("closed"):
@@ -122,7 +122,7 @@ def test_a_closed_connection_ends_its_scripts_and_starts_no_more(local: Connecti
         local.start(b"true", LIMITS)
 
 
-def test_close_ends_everything_that_the_script_started(local: Connection) -> None:
+def test_close_ends_all_processes_of_the_script(local: Connection) -> None:
     mark = f"8{os.getpid()}"
     script = f"trap '' TERM; timeout 99 sleep {mark} & (sleep {mark} &) ; echo up; sleep {mark}".encode()
     execution = local.start(script, LIMITS)
@@ -139,7 +139,7 @@ def test_root_needs_no_sudo() -> None:
     assert run(LocalTransport(), target, b"id -u; env | grep -c ^SUDO_") == (b"0\n0\n", b"", 1)
 
 
-def test_descriptors_and_children_do_not_pile_up() -> None:
+def test_leaks_no_descriptors_and_children() -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         run(LocalTransport(), HERE, b"sleep 0 & echo x")

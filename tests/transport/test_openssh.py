@@ -1,4 +1,4 @@
-"""What only the system's `ssh` does, and what it must not. What any transport over SSH does is in `test_ssh*.py`."""
+"""The transport `openssh` alone. `test_fabric*.py` tests what both SSH transports do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fleettrace.errors import HostError
 from fleettrace.transport.interface import HostKeyPolicy
 from fleettrace.transport.openssh.transport import OpenSshTransport
 from tests.e2e.secret_watch import Watch
-from tests.transport.openssh_remains import knowing, private_folder, remains
+from tests.transport.openssh_remains import private_directory, remains, users_of
 from tests.transport.running import LIMITS, failing, run
 from tests.transport.sshd import Account, Sshd, account, key_pair, running_sshd
 
@@ -41,7 +41,7 @@ def config(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_a_host_is_logged_in_to_once_whatever_runs_there(openssh: OpenSshTransport, sshd: Sshd) -> None:
+def test_scripts_share_one_login(openssh: OpenSshTransport, sshd: Sshd) -> None:
     before = sshd.logins()
     with closing(openssh.connect(sshd.target())) as connection:
         for _ in range(3):
@@ -49,11 +49,11 @@ def test_a_host_is_logged_in_to_once_whatever_runs_there(openssh: OpenSshTranspo
     assert sshd.logins() == before + 1
 
 
-def test_a_status_of_255_is_the_scripts_own(openssh: OpenSshTransport, sshd: Sshd) -> None:
+def test_status_255_is_the_scripts(openssh: OpenSshTransport, sshd: Sshd) -> None:
     assert run(openssh, sshd.target(), b"exit 255") == (b"", b"", 255)
 
 
-def test_an_ssh_that_is_killed_is_a_connection_that_broke(openssh: OpenSshTransport, sshd: Sshd) -> None:
+def test_killed_ssh_is_a_broken_connection(openssh: OpenSshTransport, sshd: Sshd) -> None:
     with closing(openssh.connect(sshd.target())) as connection:
         execution = connection.start(b"echo up; cat", LIMITS)
         next(iter(execution))
@@ -62,36 +62,38 @@ def test_an_ssh_that_is_killed_is_a_connection_that_broke(openssh: OpenSshTransp
             list(execution)
 
 
-def test_the_folder_is_private_and_its_sockets_names_are_short(openssh: OpenSshTransport, sshd: Sshd) -> None:
+def test_directory_is_private_with_short_socket_names(openssh: OpenSshTransport, sshd: Sshd) -> None:
     with closing(openssh.connect(sshd.target())):
-        folder = private_folder(os.getpid())
-        [socket] = folder.glob("s*")
-        assert folder.stat().st_mode & 0o777 == 0o700
-        # ssh makes it under another name first, 17 letters longer; unix(7) ends at 108.
+        directory = private_directory(os.getpid())
+        [socket] = directory.glob("s*")
+        assert directory.stat().st_mode & 0o777 == 0o700
+        # ssh creates it with a name that is 17 letters longer; unix(7) allows 108 bytes.
         assert len(str(socket)) < 60
     openssh.close()
-    assert not folder.exists()
+    assert not directory.exists()
     assert remains(os.getpid()) == []
 
 
-def test_a_host_certificate_will_do(openssh: OpenSshTransport, folder: Path, user: Account, tmp_path: Path) -> None:
+def test_host_certificate_is_accepted(
+    openssh: OpenSshTransport, directory: Path, user: Account, tmp_path: Path
+) -> None:
     authority, host_key = key_pair(tmp_path / "authority"), key_pair(tmp_path / "signed")
     signed = ["-s", str(authority), "-I", "host", "-h", "-n", "127.0.0.1", f"{host_key}.pub"]
     subprocess.run(["ssh-keygen", "-q", *signed], check=True)
     lines = (f"HostKey {host_key}", f"HostCertificate {host_key}-cert.pub")
     known = tmp_path / "known_hosts"
     known.write_text(f"@cert-authority * {Path(f'{authority}.pub').read_text()}")
-    with running_sshd(folder / "signed", user.name, *lines) as server:
+    with running_sshd(directory / "signed", user.name, *lines) as server:
         assert run(openssh, server.target(known_hosts=known), b"echo hi")[0] == b"hi\n"
 
 
-def test_a_site_may_share_a_bastions_connection(
-    openssh: OpenSshTransport, folder: Path, user: Account, sshd: Sshd, tmp_path: Path
+def test_control_master_of_a_bastion_is_used(
+    openssh: OpenSshTransport, directory: Path, user: Account, sshd: Sshd, tmp_path: Path
 ) -> None:
-    with running_sshd(folder / "shared", user.name) as bastion:
+    with running_sshd(directory / "shared", user.name) as bastion:
         known = tmp_path / "known_hosts"
         known.write_text(bastion.known_hosts.read_text() + sshd.known_hosts.read_text())
-        control = folder / "shared" / "control"
+        control = directory / "shared" / "control"
         path = config(
             tmp_path,
             f"Host jump\n HostName 127.0.0.1\n Port {bastion.port}\n User {bastion.user}\n"
@@ -108,7 +110,7 @@ def test_a_site_may_share_a_bastions_connection(
             subprocess.run(["ssh", "-F", path, "-O", "exit", "jump"], capture_output=True, check=False)
 
 
-def test_what_a_site_sets_up_for_people_is_left_out(openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path) -> None:
+def test_interactive_options_of_a_site_are_ignored(openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path) -> None:
     path = config(
         tmp_path,
         "Host *\n RequestTTY force\n RemoteCommand sleep 60\n LocalForward 127.0.0.1:1 127.0.0.1:2\n"
@@ -122,9 +124,7 @@ def test_what_a_site_sets_up_for_people_is_left_out(openssh: OpenSshTransport, s
 
 
 @pytest.mark.parametrize("address", ["-oProxyCommand=touch MARK", "$(touch MARK)", "a;touch MARK", "ssh://a", "a b"])
-def test_no_address_is_an_option_or_a_word_of_a_shell(
-    openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path, address: str
-) -> None:
+def test_addresses_for_a_shell_are_refused(openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path, address: str) -> None:
     mark = tmp_path / "mark"
     path = config(tmp_path, "Host *\n ProxyCommand echo %h %r >/dev/null\n")
     for change in ({"address": address}, {"user": address}, {"proxy_jump": address.replace("ssh://", "$")}):
@@ -135,7 +135,7 @@ def test_no_address_is_an_option_or_a_word_of_a_shell(
     assert not mark.exists()
 
 
-def test_a_faulty_ssh_config_is_named(openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path) -> None:
+def test_faulty_ssh_config_is_named(openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path) -> None:
     path = config(tmp_path, "Host *\n Prot 22\n")
     with failing("ssh-config", "unreachable") as caught:
         openssh.connect(sshd.target(ssh_config=path))
@@ -145,7 +145,7 @@ def test_a_faulty_ssh_config_is_named(openssh: OpenSshTransport, sshd: Sshd, tmp
     assert str(tmp_path / "none") in str(caught.value)
 
 
-def test_paths_may_hold_what_ssh_config_reads(openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path) -> None:
+def test_paths_are_quoted_in_the_configuration(openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path) -> None:
     odd = tmp_path / 'a "b" %h'
     odd.mkdir()
     key, known, path = odd / "key", odd / "known", odd / "config"
@@ -156,16 +156,15 @@ def test_paths_may_hold_what_ssh_config_reads(openssh: OpenSshTransport, sshd: S
     assert run(openssh, target, b"echo hi")[0] == b"hi\n"
 
 
-def test_a_machine_without_ssh_says_so(
+def test_controller_without_ssh(
     openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with failing("no-ssh", "unreachable") as caught:
+    with failing("no-ssh", "unreachable"):
         openssh.connect(sshd.target())
-    assert "--transport ssh" in str(caught.value)
 
 
-def test_running_out_of_files_is_told_from_a_broken_connection(openssh: OpenSshTransport, sshd: Sshd) -> None:
+def test_exhausted_descriptors_are_reported(openssh: OpenSshTransport, sshd: Sshd) -> None:
     with closing(openssh.connect(sshd.target())) as connection:
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         free = os.dup(0)
@@ -184,41 +183,41 @@ def test_running_out_of_files_is_told_from_a_broken_connection(openssh: OpenSshT
 
 
 @pytest.fixture
-def by_password(folder: Path) -> Iterator[Sshd]:
+def by_password(directory: Path) -> Iterator[Sshd]:
     with (
         account(f"ftt{os.getpid()}w", password=PASSWORD) as other,
-        running_sshd(folder / "askpass", other.name, "PasswordAuthentication yes") as server,
+        running_sshd(directory / "askpass", other.name, "PasswordAuthentication yes") as server,
     ):
         yield server
 
 
-def test_a_password_is_in_no_argument_environment_or_file(openssh: OpenSshTransport, by_password: Sshd) -> None:
+def test_password_is_in_no_argument_environment_or_file(openssh: OpenSshTransport, by_password: Sshd) -> None:
     with Watch([PASSWORD]) as watch, closing(openssh.connect(by_password.target(key_file=None, password=PASSWORD))):
-        folder = private_folder(os.getpid())
-        assert not any(PASSWORD.encode() in path.read_bytes() for path in folder.glob("[ac]*"))
-        assert list(folder.glob("a[0-9]*")) == []
+        directory = private_directory(os.getpid())
+        assert not any(PASSWORD.encode() in path.read_bytes() for path in directory.glob("[ac]*"))
+        assert list(directory.glob("a[0-9]*")) == []
     assert watch.looks > 0
     assert watch.told == []
 
 
-def test_a_password_does_not_answer_for_a_keys_passphrase(
+def test_password_does_not_answer_for_a_passphrase(
     openssh: OpenSshTransport, by_password: Sshd, tmp_path: Path
 ) -> None:
     locked = key_pair(tmp_path / "locked", passphrase=PASSWORD)
-    (by_password.folder / "authorized_keys").write_text(Path(f"{locked}.pub").read_text())
-    # The key would do, if its passphrase were told; the password is what logs in.
+    (by_password.directory / "authorized_keys").write_text(Path(f"{locked}.pub").read_text())
+    # With its passphrase, the key would log in as well.
     with closing(openssh.connect(by_password.target(key_file=locked, password=PASSWORD))):
         assert "Accepted password" in by_password.log()
 
 
-def test_a_key_that_needs_its_passphrase_says_so(openssh: OpenSshTransport, by_password: Sshd, tmp_path: Path) -> None:
+def test_accepted_key_with_a_passphrase(openssh: OpenSshTransport, by_password: Sshd, tmp_path: Path) -> None:
     locked = key_pair(tmp_path / "locked", passphrase=PASSWORD)
-    (by_password.folder / "authorized_keys").write_text(Path(f"{locked}.pub").read_text())
+    (by_password.directory / "authorized_keys").write_text(Path(f"{locked}.pub").read_text())
     with failing("key-passphrase", "auth-failed"):
         openssh.connect(by_password.target(key_file=locked))
 
 
-def test_a_bastion_is_not_told_the_hosts_password(
+def test_bastion_does_not_get_the_hosts_password(
     openssh: OpenSshTransport, by_password: Sshd, sshd: Sshd, tmp_path: Path
 ) -> None:
     known = tmp_path / "known_hosts"
@@ -230,9 +229,7 @@ def test_a_bastion_is_not_told_the_hosts_password(
     assert "Accepted" not in by_password.log()
 
 
-def test_several_logins_at_once_to_a_new_host_all_believe_it(
-    openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path
-) -> None:
+def test_concurrent_logins_accept_a_new_host(openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path) -> None:
     known = tmp_path / "new" / "known_hosts"
     target = sshd.target(known_hosts=known, host_key=HostKeyPolicy.ACCEPT_NEW)
     with ThreadPoolExecutor(4) as pool:
@@ -240,7 +237,7 @@ def test_several_logins_at_once_to_a_new_host_all_believe_it(
     assert len(set(known.read_text().splitlines())) == 1
 
 
-def test_a_controller_that_is_killed_leaves_no_ssh_and_no_folder(sshd: Sshd) -> None:
+def test_killed_controller_leaves_nothing(sshd: Sshd) -> None:
     target = sshd.target()
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom fleettrace.transport.interface import Target\n"
@@ -252,10 +249,10 @@ def test_a_controller_that_is_killed_leaves_no_ssh_and_no_folder(sshd: Sshd) -> 
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as controller:
         assert controller.stdout is not None
         assert controller.stdout.readline() == b"in\n"
-        folder = private_folder(controller.pid)
+        directory = private_directory(controller.pid)
         controller.send_signal(signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while (folder.exists() or knowing(folder)) and time.monotonic() < deadline:
+    while (directory.exists() or users_of(directory)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not folder.exists()
-    assert knowing(folder) == []
+    assert not directory.exists()
+    assert users_of(directory) == []

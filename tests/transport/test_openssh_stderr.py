@@ -36,7 +36,7 @@ def state_and_code(error: HostError) -> tuple[str, str]:
         (f"{CONNECTED}kex_exchange_identification: read: Connection reset by peer\r\n", "banner-closed"),
         (f"{GREETED}Connection to 10.0.0.1 port 22 timed out\r\n", "kex-timeout"),
         (f"{GREETED}Connection reset by 10.0.0.1 port 22\r\n", "connection-lost"),
-        (f"{AGREED}Permission denied, says our motd.\r\nConnection closed by 10.0.0.1 port 22\r\n", "connection-lost"),
+        (f"{AGREED}Permission denied by our policy.\r\nConnection closed by 10.0.0.1 port 22\r\n", "connection-lost"),
         (f"{AGREED}Something quite new\r\n", "ssh-failed"),
         (f"{JUMPING}ssh: connect to host jump port 22: Connection refused\r\n{ENDED}", "bastion-connection-refused"),
         (f"{JUMPING}stdio forwarding request failed: Session open refused by peer\r\n{ENDED}", "bastion-no-route"),

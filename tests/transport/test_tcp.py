@@ -1,4 +1,4 @@
-"""Connecting over TCP."""
+"""Connecting over TCP: the deadline."""
 
 from __future__ import annotations
 

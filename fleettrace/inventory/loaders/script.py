@@ -13,9 +13,9 @@ from fleettrace.inventory.model import Origin
 from fleettrace.inventory.tree import Tree
 from fleettrace.inventory.yamlread import read_json
 
-__all__ = ["TIMEOUT_S", "add_script", "is_executable"]
+__all__ = ["add_script", "is_executable"]
 
-TIMEOUT_S = 300.0
+_TIMEOUT_S = 300.0
 """Seconds for one call. Scripts that list thousands of hosts of a cloud take minutes."""
 
 
@@ -27,7 +27,7 @@ def is_executable(path: Path) -> bool:
 def add_script(tree: Tree, path: Path) -> bool:
     """Run `path` and add what it prints. Return False if it is not a program, in spite of its permissions.
 
-    Raises `ConfigError` if it fails, takes more than `TIMEOUT_S` seconds, or prints anything else.
+    Raises `ConfigError` if it fails, takes more than 5 minutes, or prints anything else.
     """
     printed = _run(path, "--list")
     if printed is None:
@@ -48,14 +48,14 @@ def _run(path: Path, *arguments: str) -> str | None:
     command = [str(path.absolute()), *arguments]
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, encoding="utf-8", check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, encoding="utf-8", check=False
         )
     except OSError as error:
         if error.errno == errno.ENOEXEC:
             return None
         raise ConfigError(f"cannot be run: {error.strerror}", file=path) from None
     except subprocess.TimeoutExpired:
-        raise ConfigError(f"{arguments[0]} took more than {TIMEOUT_S:.0f} seconds", file=path) from None
+        raise ConfigError(f"{arguments[0]} took more than {_TIMEOUT_S:.0f} seconds", file=path) from None
     except UnicodeDecodeError:
         raise ConfigError(f"{arguments[0]} printed output that is not UTF-8", file=path) from None
     if done.returncode != 0:

@@ -21,7 +21,7 @@ from fleettrace.transport.interface import Chunk, Limits, Stream, Target
 from fleettrace.transport.script_errors import ShellFailure
 from fleettrace.transport.session import READ_SIZE, Session, Sessions
 
-__all__ = ["LocalTransport", "ProcessPipe"]
+__all__ = ["LocalTransport"]
 
 _GRACE_SECONDS = 0.5
 """Between asking the script's processes to end and killing them."""

@@ -12,9 +12,9 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 
-from fleettrace.errors import HostError, HostState
 from fleettrace.transport.bootstrap import Handshake, argv, frame
 from fleettrace.transport.interface import Become, Chunk, Limits, Stream, Target
+from fleettrace.transport.script_errors import output_limit, script_timeout
 
 __all__ = ["OneShotConnection", "OneShotTransport", "Ran", "Runner"]
 
@@ -98,15 +98,9 @@ class OneShotExecution:
     def __iter__(self) -> Iterator[Chunk]:
         yield from self._chunks
         if self._full:
-            limit = self._limits.max_bytes
-            raise HostError(
-                HostState.TRACE_FAILED, "output-limit", f"the script printed more than {limit} bytes and was given up"
-            )
+            raise output_limit(self._limits.max_bytes)
         if self._late:
-            seconds = self._limits.seconds
-            raise HostError(
-                HostState.TIMEOUT, "script-timeout", f"the script did not end within {seconds:g} s and was given up"
-            )
+            raise script_timeout(self._limits.seconds)
 
     @property
     def exit_status(self) -> int | None:
