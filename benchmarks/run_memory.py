@@ -14,7 +14,7 @@ from fleettrace.probes.model import ProbeOptions, TraceSettings
 from fleettrace.probes.selection import preview
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import FleetSummary
-from fleettrace.sweep.settings import FLEET_KEYS, kept_keys, printed_entries
+from fleettrace.sweep.settings import FLEET_KEYS, keys_per_host, printed_entries
 from tests.node.bpftrace_text import NONCE, Printed, render
 from tests.node.reports import LAYOUT, PID, SECOND, START, Sent, entry, instance, report
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=60_000)
     given = parser.parse_args()
     printed = printed_entries(given.hosts)
-    settings = TraceSettings(given.keys / printed, printed=printed, keys=kept_keys(given.hosts, 64))
+    settings = TraceSettings(given.keys / printed, printed=printed, keys=keys_per_host(given.hosts, 64))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     summaries = [read(host, given.keys, settings) for host in range(given.hosts)]
     fleet = FleetSummary()

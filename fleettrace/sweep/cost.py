@@ -18,6 +18,7 @@ from fleettrace.summary.run import Coverage, ProbeVerdict, TracingCost
 __all__ = [
     "MAP_MEMORY",
     "MIN_WINDOW_S",
+    "STOPS_NS",
     "WORST_US",
     "Prediction",
     "affordable_window",
@@ -43,7 +44,7 @@ SHORTEST_SLICE_MS = 250
 
 _INSERTED_NS = 500_000_000
 """How long before the counting starts bpftrace may have inserted its probes: up to 0.3 s was measured."""
-_STOPS_NS = 150_000_000
+STOPS_NS = 150_000_000
 """How exactly the end of a trace that was stopped early is known: the program records the time every 100 ms."""
 _MEANINGFUL_CPU_NS = 20_000_000
 _MEANINGFUL_REQUESTS = 500
@@ -140,7 +141,7 @@ def coverage_of(end: TraceEnd, pid: int, traced: int) -> Coverage | None:
     samples = end.looks.get(pid, [])
     end_ns = end.start_ns + round(end.window_s * 1e9)
     span = counted(samples, end.start_ns, end_ns)
-    latest = span if end.whole else counted(samples, end.start_ns, end_ns + _STOPS_NS)
+    latest = span if end.whole else counted(samples, end.start_ns, end_ns + STOPS_NS)
     if span is None or latest is None or pid not in end.alive:
         return None
     return Coverage(span._replace(greatest=latest.greatest).nearest(traced), traced)

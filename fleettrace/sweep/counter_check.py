@@ -22,6 +22,7 @@ from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import ProbeKind, ProbePlan
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure
+from fleettrace.sweep.cost import STOPS_NS
 
 __all__ = ["BLIND", "LEAST_READ", "Excess", "blindness", "excess"]
 
@@ -51,8 +52,6 @@ probe twice: a counter that a request creates is looked up a second time, to sto
 _BYTES_SLACK = 64 << 10
 """Bytes of keys that may have been read before the first sample in the window: four of memcached's read buffers (16
 KiB, READ_BUFFER_SIZE in memcached.h)."""
-_STOPS_NS = 150_000_000
-"""How late a trace that was stopped early may have ended: the program records the time every 100 ms."""
 _LOOKUPS = ("get", "touch")
 
 
@@ -107,7 +106,7 @@ def excess(end: TraceEnd, instance: Instance, plan: ProbePlan, summary: Summary)
     if plan.script is not None or instance.proxy or instance.pid not in end.alive:
         return None
     samples = end.looks.get(instance.pid, [])
-    end_ns = end.start_ns + round(end.window_s * 1e9) + (0 if end.whole else _STOPS_NS)
+    end_ns = end.start_ns + round(end.window_s * 1e9) + (0 if end.whole else STOPS_NS)
     counted = most_counted(samples, end.start_ns, end_ns)
     if counted is None:
         return None

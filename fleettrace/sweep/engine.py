@@ -33,7 +33,7 @@ from fleettrace.sweep.events import (
     ignore,
 )
 from fleettrace.sweep.outcome import HostOutcome, failed_outcome
-from fleettrace.sweep.settings import FLEET_KEYS, HostTask, SweepSettings, kept_keys, printed_entries
+from fleettrace.sweep.settings import FLEET_KEYS, HostTask, SweepSettings, keys_per_host, printed_entries
 from fleettrace.sweep.tracer import HostTracer, TracerContext
 from fleettrace.sweep.watch import WatchTracer
 from fleettrace.sweep.waves import abort_reason, in_waves
@@ -99,7 +99,7 @@ class Sweep:
         """Return the tracer that the settings ask for."""
         settings, hosts = self.settings, len(self.tasks)
         bounds = TraceSettings(
-            settings.duration_s, printed=printed_entries(hosts), keys=kept_keys(hosts, settings.forks)
+            settings.duration_s, printed=printed_entries(hosts), keys=keys_per_host(hosts, settings.forks)
         )
         context = TracerContext(
             settings,

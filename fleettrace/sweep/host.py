@@ -17,9 +17,9 @@ from fleettrace.sweep.settings import HostTask
 from fleettrace.sweep.tracer import TracerContext
 from fleettrace.transport.interface import Connection
 
-__all__ = ["Work", "add_unreadable", "login", "make_approximate", "node_warnings", "run_on_host"]
+__all__ = ["login", "make_approximate", "node_warnings", "run_on_host"]
 
-Work = Callable[[HostTask, Connection, Discovery], HostOutcome]
+_Work = Callable[[HostTask, Connection, Discovery], HostOutcome]
 """What a tracer does on a host that it is logged in to. Raises `HostError`."""
 
 _PIDS_SHOWN = 10
@@ -34,7 +34,7 @@ def login(task: HostTask) -> Connection:
         raise HostError(HostState.UNREACHABLE, "ssh-config", str(error)) from error
 
 
-def run_on_host(context: TracerContext, task: HostTask, work: Work, *, bpftrace: bool) -> HostOutcome:
+def run_on_host(context: TracerContext, task: HostTask, work: _Work, *, bpftrace: bool) -> HostOutcome:
     """Return the outcome of `work` on a host. With `bpftrace`, the work runs bpftrace, and what hinders it on the node
     is worth a warning."""
     cancellation = context.cancellation
@@ -55,7 +55,7 @@ def run_on_host(context: TracerContext, task: HostTask, work: Work, *, bpftrace:
 
 
 def _run_on_connection(
-    context: TracerContext, task: HostTask, connection: Connection, work: Work, *, bpftrace: bool
+    context: TracerContext, task: HostTask, connection: Connection, work: _Work, *, bpftrace: bool
 ) -> HostOutcome:
     context.emit(HostProgressed(task.name, Phase.DISCOVER))
     discovery = discover(connection, task.bpftrace, task.scope)
@@ -68,7 +68,7 @@ def _run_on_connection(
         outcome = failed_outcome(task.name, error if cancellation.reason is None else cancellation.error())
         every = True
     outcome.warnings.extend(claim_warnings)
-    add_unreadable(outcome.result, discovery.facts)
+    _add_unreadable(outcome.result, discovery.facts)
     if bpftrace and outcome.result.state is not HostState.NO_INSTANCES:
         outcome.warnings.extend(node_warnings(task.name, discovery.facts, outcome.result, every=every))
     if any(warning.code in (PREEMPTIBLE, PREEMPTION_UNKNOWN) for warning in outcome.warnings):
@@ -87,7 +87,7 @@ def _stuck_warning(host: str, pids: Sequence[int]) -> Warn:
     return Warn("binary-stuck", message, host)
 
 
-def add_unreadable(result: HostResult, facts: NodeFacts) -> None:
+def _add_unreadable(result: HostResult, facts: NodeFacts) -> None:
     """Report the processes of a node that discovery could not look into: they make a complete result partial, or the
     host unsupported where it has no other instance."""
     error = unreadable(facts)

@@ -11,7 +11,7 @@ from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.waves import WaveSize
 from fleettrace.transport.interface import Target, Transport
 
-__all__ = ["FLEET_KEYS", "TIMELINE_BUCKETS", "HostTask", "SweepSettings", "kept_keys", "printed_entries"]
+__all__ = ["FLEET_KEYS", "TIMELINE_BUCKETS", "HostTask", "SweepSettings", "keys_per_host", "printed_entries"]
 
 FLEET_KEYS = 100_000
 """Keys of the fleet in memory, the most requested ones; up to half as many more between two cuts. A key takes up to
@@ -74,6 +74,6 @@ def printed_entries(hosts: int) -> int:
     return max(200, min(2000, 100_000 // max(1, hosts)))
 
 
-def kept_keys(hosts: int, forks: int) -> int:
+def keys_per_host(hosts: int, forks: int) -> int:
     """Return how many keys of each host stay in memory, so that the memory for all hosts being traced is bounded."""
     return max(1000, min(50_000, _KEYS_AT_ONCE // max(1, min(hosts, forks))))

@@ -12,7 +12,7 @@ from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.fleet import FleetSummary
 from fleettrace.summary.key import Key
 from fleettrace.summary.slices import MapLimits
-from fleettrace.sweep.settings import FLEET_KEYS, kept_keys
+from fleettrace.sweep.settings import FLEET_KEYS, keys_per_host
 from tests.summary.kernel import Request, key, run_slice, summarise
 from tests.summary.strategies import summaries
 
@@ -110,5 +110,5 @@ def test_many_hosts_of_many_keys_take_bounded_memory() -> None:
 
 def test_all_hosts_at_work_keep_a_bounded_number_of_keys() -> None:
     for count in (1, 2, 50, 64, 1000, 10_000):
-        assert min(count, 64) * kept_keys(count, 64) <= 2 * FLEET_KEYS
-    assert kept_keys(1, 64) == 50_000
+        assert min(count, 64) * keys_per_host(count, 64) <= 2 * FLEET_KEYS
+    assert keys_per_host(1, 64) == 50_000
