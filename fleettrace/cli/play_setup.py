@@ -18,7 +18,8 @@ from fleettrace.cli.wishes import probe_options
 from fleettrace.errors import ConfigError
 from fleettrace.playbook.findings import Severity
 from fleettrace.playbook.model import Play
-from fleettrace.playbook.problems import Location, Problems
+from fleettrace.playbook.problems import Problems
+from fleettrace.yaml_reader.tree import Location
 
 __all__ = ["Prepared", "prepared"]
 
@@ -50,7 +51,7 @@ def prepared(plays: Sequence[Play], arguments: argparse.Namespace) -> list[Prepa
     secret = os.environ.pop(VARIABLE, None)
     ready = []
     for play in plays:
-        problems.opened(play.place.file)
+        problems.opened(play.location.file)
         with _told_at(play.where("sweep"), problems):
             own = _own_arguments(play, arguments)
             probe_options(own)
@@ -105,17 +106,17 @@ def _outputs(play: Play, own: argparse.Namespace, problems: Problems) -> tuple[R
         one = argparse.Namespace(**vars(own))
         one.output, one.out, one.html = output.format, output.file, None
         one.prometheus_keys = keys and output.format == "prometheus"
-        with _told_at(output.place, problems):
+        with _told_at(output.location, problems):
             made.append(report_writer(one))
     return tuple(made)
 
 
 @contextmanager
-def _told_at(place: Location, problems: Problems) -> Iterator[None]:
+def _told_at(location: Location, problems: Problems) -> Iterator[None]:
     """What is wrong in the block is told at that place of the playbook, but for errors that have one of their own."""
     try:
         yield
     except ConfigError as error:
         if error.file is not None:
             raise
-        problems.add(place, error.message.replace(": expected ", "; expected ", 1))
+        problems.add(location, error.message.replace(": expected ", "; expected ", 1))
