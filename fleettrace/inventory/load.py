@@ -13,7 +13,7 @@ from fleettrace.inventory.loaders.vars_files import VarsFiles
 from fleettrace.inventory.model import Inventory, Origin
 from fleettrace.inventory.settings import check_names
 from fleettrace.inventory.tree import Tree
-from fleettrace.inventory.yamlread import read_json
+from fleettrace.yaml_reader.values import read_json
 
 __all__ = ["default_sources", "load_inventory"]
 

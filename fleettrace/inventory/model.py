@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleettrace.errors import ConfigError
-from fleettrace.inventory.yamlread import line_of
+from fleettrace.yaml_reader.values import line_of
 
 __all__ = ["Group", "Host", "Inventory", "Layer", "Origin", "Variables"]
 

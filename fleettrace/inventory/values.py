@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.model import Host
-from fleettrace.inventory.yamlread import Unsafe, Vaulted
+from fleettrace.yaml_reader.values import Unsafe, Vaulted
 
 __all__ = ["Values"]
 

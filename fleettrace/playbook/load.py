@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from fleettrace.playbook.model import Play, PlayOutput
-from fleettrace.playbook.problems import Location, PlaybookError, Problems
+from fleettrace.playbook.problems import Problems
 from fleettrace.playbook.schema import Layout
 from fleettrace.playbook.schema_types import WRONG
 from fleettrace.playbook.variables import VariableScope, names_in
-from fleettrace.playbook.yamltree import MAX_BYTES, Node, NodeKind, read_tree, text_node
+from fleettrace.yaml_reader.tree import MAX_BYTES, Location, Node, NodeKind, YamlError, read_tree, text_node
 
 __all__ = ["Loaded", "load_playbooks"]
 
@@ -68,15 +68,15 @@ class _Loader:
     def _file(self, file: Path, way: _Way, asked: Location | None) -> None:
         """Read a file that is asked for at that place; None: by the user."""
         self.problems.opened(str(file))
-        place = Location(str(file), 1, 1)
+        location = Location(str(file), 1, 1)
         if file.resolve() in way.files:
             circle = [*way.files[way.files.index(file.resolve()) :], file.resolve()]
             names = " -> ".join(each.name for each in circle)
-            self.problems.add(asked or place, f"{names}: these include each other; expected an end to it")
+            self.problems.add(asked or location, f"{names}: these include each other; expected an end to it")
             return
         self._files += 1
         if self._files > _MAX_FILES:
-            self.problems.add(asked or place, f"more than {_MAX_FILES} files, includes followed; expected fewer")
+            self.problems.add(asked or location, f"more than {_MAX_FILES} files, includes followed; expected fewer")
             return
         try:
             with file.open("rb") as stream:
@@ -84,22 +84,21 @@ class _Loader:
             tree = read_tree(data.decode("utf-8-sig"), str(file))
         except OSError as error:
             expected = "a playbook" if asked is None else "a playbook's file, from the folder of this one"
-            self.problems.add(asked or place, f"cannot read {str(file)!r}: {error.strerror}; expected {expected}")
+            self.problems.add(asked or location, f"cannot read {str(file)!r}: {error.strerror}; expected {expected}")
         except UnicodeDecodeError as error:
-            self.problems.add(place, f"this is not UTF-8 from byte {error.start} on; expected a playbook in UTF-8")
-        except PlaybookError as error:
-            for problem in error.problems:
-                self.problems.add(problem.place, problem.message)
+            self.problems.add(location, f"this is not UTF-8 from byte {error.start} on; expected a playbook in UTF-8")
+        except YamlError as error:
+            self.problems.add(error.location, error.message)
         else:
             self._entries(tree, file, replace(way, files=(*way.files, file.resolve())))
 
     def _entries(self, tree: Node, file: Path, way: _Way) -> None:
         if tree.kind is not NodeKind.LIST or not tree.items:
             shown = "an empty list" if tree.kind is NodeKind.LIST else str(tree.kind)
-            self.problems.add(tree.place, f"here is {shown}; expected a list of plays: - name: ...")
+            self.problems.add(tree.location, f"here is {shown}; expected a list of plays: - name: ...")
         for entry in tree.items:
             if len(self.plays) >= _MAX_PLAYS:
-                self.problems.add(entry.place, f"more than {_MAX_PLAYS:,} plays, includes followed; expected fewer")
+                self.problems.add(entry.location, f"more than {_MAX_PLAYS:,} plays, includes followed; expected fewer")
                 return
             if entry.get("include") is not None and entry.get("hosts") is None:
                 self._include(entry, file, way)
@@ -112,23 +111,23 @@ class _Loader:
         values = self._layout.include.read(self._filled(entry, scope), self.problems)
         if values is WRONG:
             return
-        filled = {name: value if value.plain else scope.fill(value) for name, value in own.items()}
+        filled = {name: value if value.is_literal else scope.fill(value) for name, value in own.items()}
         more = replace(way, variables={**filled, **way.variables}, tags=way.tags | values.get("tags", frozenset()))
         at = entry.get("include")
-        self._file(file.parent / values["include"], more, None if at is None else at.place)
+        self._file(file.parent / values["include"], more, None if at is None else at.location)
 
     def _play(self, entry: Node, file: Path, way: _Way) -> None:
         own = self._variables(entry)
         values = self._layout.play.read(self._filled(entry, self._scope(own, way, file)), self.problems)
         if values is WRONG:
             return
-        places = {key.text: value.place for key, value in entry.entries}
+        locations = {key.text: value.location for key, value in entry.entries}
         play = Play(
             playbook=way.playbook,
             name=values["name"],
             hosts=values["hosts"],
-            place=entry.place,
-            places=places,
+            location=entry.location,
+            locations=locations,
             sweep=values.get("sweep", {}),
             keep=values.get("keep"),
             rules=tuple(values.get("rules", ())),
@@ -156,7 +155,7 @@ class _Loader:
 
     def _scope(self, own: Mapping[str, Node], way: _Way, file: Path) -> VariableScope:
         """From weak to strong: the play's own, those of the includes that led to it, those given by the user."""
-        folder = replace(text_node(str(file.absolute().parent), Location(str(file), 1, 1)), plain=True)
+        folder = replace(text_node(str(file.absolute().parent), Location(str(file), 1, 1)), is_literal=True)
         return VariableScope({"playbook_dir": folder, **own, **way.variables, **self._given}, self.problems)
 
     def _check_outputs(self, outputs: Sequence[PlayOutput]) -> None:
@@ -164,14 +163,15 @@ class _Loader:
         for output in outputs:
             if output.file is not None:
                 name = str(Path(output.file).absolute())
-                self._alone(self._written, name, output.place, f"{output.file!r} is written by the output")
+                self._alone(self._written, name, output.location, f"{output.file!r} is written by the output")
             elif output.format == "html":
-                self.problems.add(output.place, "a page is not for a terminal; expected `file` beside `format: html`")
+                message = "stdout cannot show a page; expected `file` beside `format: html`"
+                self.problems.add(output.location, message)
             else:
-                self._alone(to_stdout, "", output.place, "stdout is taken by the output")
+                self._alone(to_stdout, "", output.location, "stdout is taken by the output")
 
-    def _alone(self, taken: dict[str, Location], what: str, place: Location, words: str) -> None:
+    def _alone(self, taken: dict[str, Location], what: str, location: Location, words: str) -> None:
         """Note a problem if there is another of that name; the same lines, included twice, are two."""
         if what in taken:
-            self.problems.add(place, f"{words} at {taken[what]} already; expected another one")
-        taken.setdefault(what, place)
+            self.problems.add(location, f"{words} at {taken[what]} already; expected another one")
+        taken.setdefault(what, location)

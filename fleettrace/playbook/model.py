@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fleettrace.playbook.problems import Location
+from fleettrace.yaml_reader.tree import Location
 
 if TYPE_CHECKING:
     from fleettrace.playbook.notify.interface import NotifyTarget
@@ -22,7 +22,7 @@ class PlayOutput:
     format: str
     file: str | None
     """None: to stdout."""
-    place: Location
+    location: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Play:
     name: str
     """No other play of the playbook has it."""
     hosts: str
-    place: Location
-    places: Mapping[str, Location] = field(default_factory=dict)
+    location: Location
+    locations: Mapping[str, Location] = field(default_factory=dict)
     """Where the value of each key that is given stands."""
     sweep: Mapping[str, str | bool | list[str]] = field(default_factory=dict)
     """Options of `fleettrace run` by their long names, as texts that it takes; True and False for switches."""
@@ -52,7 +52,7 @@ class Play:
 
     def where(self, key: str) -> Location:
         """Where the value of that key stands; the play where it is left out."""
-        return self.places.get(key, self.place)
+        return self.locations.get(key, self.location)
 
 
 def chosen(play: Play, tags: Collection[str], skipped: Collection[str]) -> bool:

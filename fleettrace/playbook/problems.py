@@ -7,34 +7,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fleettrace.errors import ConfigError
+from fleettrace.yaml_reader.tree import Location
 
-__all__ = ["Location", "PlaybookError", "Problem", "Problems", "meant"]
+__all__ = ["PlaybookError", "Problem", "Problems", "meant"]
 
 _MOST = 100
 """Problems told of: beyond that a file is no playbook at all."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Location:
-    """Where something stands: line and column from 1 on."""
-
-    file: str
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
-
-
-@dataclass(frozen=True, slots=True, order=True)
 class Problem:
     """One thing that is wrong."""
 
-    place: Location
+    location: Location
     message: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.message}"
+        return f"{self.location}: {self.message}"
 
 
 class PlaybookError(ConfigError):
@@ -56,9 +45,9 @@ class Problems:
         """Problems are told in the order in which their files were opened."""
         self._files.setdefault(file)
 
-    def add(self, place: Location, message: str) -> None:
+    def add(self, location: Location, message: str) -> None:
         """Note one; the same one at the same place, met by several ways, is one."""
-        self._found.setdefault(Problem(place, message))
+        self._found.setdefault(Problem(location, message))
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -68,7 +57,7 @@ class Problems:
         if not self._found:
             return
         order = {file: number for number, file in enumerate(self._files)}
-        found = sorted(self._found, key=lambda one: (order.get(one.place.file, -1), one))
+        found = sorted(self._found, key=lambda one: (order.get(one.location.file, -1), one))
         raise PlaybookError(found[:_MOST])
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 from fleettrace.inventory.pattern import split_pattern
 from fleettrace.playbook.model import PlayOutput
-from fleettrace.playbook.problems import Location, Problems
+from fleettrace.playbook.problems import Problems
 from fleettrace.playbook.schema_notify import notify_shape
 from fleettrace.playbook.schema_rules import rules_shape
 from fleettrace.playbook.schema_types import WRONG, KeySpec, ListOf, MappingType, OneOf, Text, ValueType, WordList
 from fleettrace.playbook.variables import NAME
-from fleettrace.playbook.yamltree import Node, NodeKind
 from fleettrace.report.interface import Output
 from fleettrace.store.history.retention import keep_of
+from fleettrace.yaml_reader.tree import Location, Node, NodeKind
 
 __all__ = ["Layout", "layout", "schema"]
 
@@ -68,8 +68,8 @@ def layout(sweep: Mapping[str, KeySpec]) -> Layout:
         },
         {"include": "`- include: FILE` as an entry of its own"},
     )
-    place = KeySpec(Text("a playbook's file, from the folder of this one"), "a playbook's file", required=True)
-    return Layout(play, MappingType("an include", {"include": place, "vars": variables, "tags": tags}))
+    location = KeySpec(Text("a playbook's file, from the folder of this one"), "a playbook's file", required=True)
+    return Layout(play, MappingType("an include", {"include": location, "vars": variables, "tags": tags}))
 
 
 def schema(known: Layout) -> dict[str, Any]:
@@ -100,8 +100,8 @@ def _output() -> ValueType:
     )
 
 
-def _made_output(values: dict[str, Any], places: Mapping[str, Location]) -> PlayOutput:
-    return PlayOutput(values["format"], values.get("file"), places["format"])
+def _made_output(values: dict[str, Any], locations: Mapping[str, Location]) -> PlayOutput:
+    return PlayOutput(values["format"], values.get("file"), locations["format"])
 
 
 def _name(text: str) -> str:
@@ -149,14 +149,14 @@ class _Variables:
     def read(self, node: Node, problems: Problems) -> Any:
         """The values as they are written: they are put in where they are used."""
         if node.kind is not NodeKind.MAPPING:
-            problems.add(node.place, f"here is {node.kind}; expected variables: a mapping of names to values")
+            problems.add(node.location, f"here is {node.kind}; expected variables: a mapping of names to values")
             return WRONG
         for key, value in node.entries:
             if not NAME.fullmatch(key.text):
-                problems.add(key.place, f"{key.text!r} is no name; expected letters, digits and _, no digit first")
+                problems.add(key.location, f"{key.text!r} is no name; expected letters, digits and _, no digit first")
             for item in (value, *value.items):
                 if item.kind is NodeKind.MAPPING or (item is not value and item.kind is NodeKind.LIST):
-                    problems.add(item.place, f"here is {item.kind}; expected a text, a number, or a list of them")
+                    problems.add(item.location, f"here is {item.kind}; expected a text, a number, or a list of them")
         return {key.text: value for key, value in node.entries}
 
     def schema(self) -> dict[str, Any]:

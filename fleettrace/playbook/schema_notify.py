@@ -8,9 +8,9 @@ from typing import Any
 
 from fleettrace.playbook.notify.interface import NotifyWhen
 from fleettrace.playbook.notify.targets import OPTIONS, target_of
-from fleettrace.playbook.problems import Location, PlaybookError, Problem, Problems, meant
+from fleettrace.playbook.problems import PlaybookError, Problem, Problems, meant
 from fleettrace.playbook.schema_types import WRONG, KeySpec, ListOf, MappingType, OneOf, Text, ValueType
-from fleettrace.playbook.yamltree import Node, NodeKind
+from fleettrace.yaml_reader.tree import Location, Node, NodeKind
 
 __all__ = ["notify_shape"]
 
@@ -37,12 +37,12 @@ class _Target:
         unknown = next((key for key, _ in node.entries if key.text not in _OPTIONS), None)
         if found:
             words = f"{found[0].text!r} and {found[1].text!r} in one entry of `notify`"
-            problems.add(found[1].place, f"{words}{expected} in each")
+            problems.add(found[1].location, f"{words}{expected} in each")
         elif unknown is not None:
             hint = meant(unknown.text, self.kinds)
-            problems.add(unknown.place, f"unknown key {unknown.text!r} in an entry of `notify`{expected}{hint}")
+            problems.add(unknown.location, f"unknown key {unknown.text!r} in an entry of `notify`{expected}{hint}")
         elif node.kind is not NodeKind.BROKEN:
-            problems.add(node.place, f"an entry of `notify` that names nobody{expected}")
+            problems.add(node.location, f"an entry of `notify` that names nobody{expected}")
         return WRONG
 
     def schema(self) -> dict[str, Any]:
@@ -54,13 +54,13 @@ def _keys(kind: str) -> MappingType:
     shape, text = _KINDS[kind]
     options = {name: _OPTIONS[name] for name in OPTIONS[kind]}
 
-    def made(values: dict[str, Any], places: Mapping[str, Location]) -> Any:
+    def made(values: dict[str, Any], locations: Mapping[str, Location]) -> Any:
         try:
             return target_of(values)
         except ValueError as error:
             message = str(error).replace(": expected ", "; expected ", 1)
             hint = "" if "expected " in message else f"; expected {shape.expected}"
-            raise PlaybookError([Problem(places[kind], f"{message}{hint}")]) from None
+            raise PlaybookError([Problem(locations[kind], f"{message}{hint}")]) from None
 
     return MappingType(
         f"an entry of `notify` with {kind}", {kind: KeySpec(shape, text, required=True), **options}, make=made

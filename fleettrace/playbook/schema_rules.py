@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fleettrace.playbook.findings import Severity
-from fleettrace.playbook.problems import Location, Problems
+from fleettrace.playbook.problems import Problems
 from fleettrace.playbook.rules.language import RuleError, compile_rule
 from fleettrace.playbook.schema_types import WRONG, Either, KeySpec, ListOf, MappingType, OneOf, Text, ValueType
-from fleettrace.playbook.yamltree import Node
+from fleettrace.yaml_reader.tree import Location, Node
 
 __all__ = ["rules_shape"]
 
@@ -53,8 +53,8 @@ class _Rule:
             return compile_rule(**values)
         except RuleError as error:
             part = part_of(error.part) or node
-            place, where = _column(part, error.column)
-            problems.add(place, error.message.replace(": expected ", "; expected ", 1) + where)
+            location, where = _column(part, error.column)
+            problems.add(location, error.message.replace(": expected ", "; expected ", 1) + where)
             return WRONG
 
     def schema(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class _Rule:
 
 def _column(node: Node, column: int) -> tuple[Location, str]:
     """Where that column of a text is; of one that does not stand in the file letter by letter, words say it."""
-    begins = node.begins
-    if begins is None:
-        return node.place, f" (in column {column} of {node.text!r})"
-    return Location(begins.file, begins.line, begins.column + column - 1), ""
+    text_location = node.text_location
+    if text_location is None:
+        return node.location, f" (in column {column} of {node.text!r})"
+    return Location(text_location.file, text_location.line, text_location.column + column - 1), ""

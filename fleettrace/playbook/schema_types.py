@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from fleettrace.errors import ConfigError
-from fleettrace.playbook.problems import Location, PlaybookError, Problems, meant
-from fleettrace.playbook.yamltree import Node, NodeKind
+from fleettrace.playbook.problems import PlaybookError, Problems, meant
+from fleettrace.yaml_reader.tree import Location, Node, NodeKind
 
 __all__ = [
     "WRONG",
@@ -55,7 +55,7 @@ def optional_variable(schema: dict[str, Any]) -> dict[str, Any]:
 def _unlike(node: Node, expected: str, problems: Problems) -> Any:
     if node.kind is not NodeKind.BROKEN:
         shown = f"{node.text!r} is {node.kind}" if node.kind in _SCALARS else f"here is {node.kind}"
-        problems.add(node.place, f"{shown}; expected {expected}")
+        problems.add(node.location, f"{shown}; expected {expected}")
     return WRONG
 
 
@@ -78,7 +78,7 @@ class Text:
             message = error.message
         except ValueError as error:
             message = str(error)
-        problems.add(node.place, _with_expectation(message, self.expected))
+        problems.add(node.location, _with_expectation(message, self.expected))
         return WRONG
 
     def schema(self) -> dict[str, Any]:
@@ -110,7 +110,8 @@ class OneOf:
             return _unlike(node, _one_of(self.names), problems)
         if node.text not in self.names:
             problems.add(
-                node.place, f"unknown value {node.text!r}; expected {_one_of(self.names)}{meant(node.text, self.names)}"
+                node.location,
+                f"unknown value {node.text!r}; expected {_one_of(self.names)}{meant(node.text, self.names)}",
             )
             return WRONG
         return self.read_text(node.text)
@@ -176,7 +177,7 @@ class WordList:
         for item in node.items:
             if item.kind not in _SCALARS:
                 return _unlike(item, self.whole.expected, problems)
-        return self.whole.read(Node(NodeKind.TEXT, node.place, ",".join(item.text for item in node.items)), problems)
+        return self.whole.read(Node(NodeKind.TEXT, node.location, ",".join(item.text for item in node.items)), problems)
 
     def schema(self) -> dict[str, Any]:
         """As `ValueType` has it."""
@@ -215,7 +216,7 @@ class MappingType:
         for key, value in node.entries:
             known = self.keys.get(key.text)
             if known is None:
-                problems.add(key.place, self._unknown(key.text))
+                problems.add(key.location, self._unknown(key.text))
                 values[key.text] = WRONG
                 hints += meant(key.text, self.keys)
             else:
@@ -223,7 +224,7 @@ class MappingType:
         # A key that is there under a name nearly right is not missing as well.
         missing = [n for n, key in self.keys.items() if key.required and n not in values and repr(n) not in hints]
         for name in missing:
-            problems.add(node.place, f"{self.what} without `{name}`; expected {self.keys[name].text}")
+            problems.add(node.location, f"{self.what} without `{name}`; expected {self.keys[name].text}")
         if missing or any(value is WRONG for value in values.values()):
             return WRONG
         return self._made(values, node, problems)
@@ -232,13 +233,13 @@ class MappingType:
         if self.make is None:
             return values
         try:
-            return self.make(values, {key.text: value.place for key, value in node.entries})
+            return self.make(values, {key.text: value.location for key, value in node.entries})
         except PlaybookError as error:
             for problem in error.problems:
-                problems.add(problem.place, problem.message)
+                problems.add(problem.location, problem.message)
             return WRONG
         except ConfigError as error:
-            problems.add(node.place, _with_expectation(error.message, self.what))
+            problems.add(node.location, _with_expectation(error.message, self.what))
             return WRONG
 
     def _unknown(self, name: str) -> str:

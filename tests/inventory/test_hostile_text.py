@@ -9,7 +9,7 @@ import time
 import pytest
 
 from fleettrace.errors import ConfigError
-from fleettrace.inventory.yamlread import MAX_UNFOLDED, read_json, read_text
+from fleettrace.yaml_reader.values import MAX_UNFOLDED, read_json, read_text
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fleettrace.playbook.findings import Severity
 from fleettrace.playbook.model import Play, chosen
-from fleettrace.playbook.problems import Location
+from fleettrace.yaml_reader.tree import Location
 from tests.playbook.reading import plays, problems
 
 WHOLE = """\
@@ -119,8 +119,8 @@ def test_everything_is_told_at_once_and_in_order(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("- {name: x, host: all}\n")
     text = "- include: a.yaml\n"
     text += "- {name: y, hosts: all, sweep: {top: many, misses: 1}}\n- {name: y, hosts: all, tag: x}\n"
-    places = [problem.partition(": ")[0] for problem in problems(tmp_path, text)]
-    assert places == ["2:38", "2:52", "3:25", f"{tmp_path}/a.yaml:1:13"]
+    locations = [problem.partition(": ")[0] for problem in problems(tmp_path, text)]
+    assert locations == ["2:38", "2:52", "3:25", f"{tmp_path}/a.yaml:1:13"]
 
 
 def test_files_that_include_ever_more_files_come_to_an_end(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from fleettrace.playbook.problems import Problems
 from fleettrace.playbook.variables import VariableScope
-from fleettrace.playbook.yamltree import NodeKind, read_tree
+from fleettrace.yaml_reader.tree import NodeKind, read_tree
 from tests.playbook.reading import plays, problems
 
 PLAY = "- name: a\n  hosts: all\n"

@@ -16,7 +16,8 @@ from fleettrace.app.targets import select_hosts
 from fleettrace.errors import ConfigError
 from fleettrace.playbook.findings import Severity
 from fleettrace.playbook.model import Play
-from fleettrace.playbook.problems import Location, Problems
+from fleettrace.playbook.problems import Problems
+from fleettrace.yaml_reader.tree import Location
 
 __all__ = ["PreparedPlay", "prepare"]
 
@@ -50,7 +51,7 @@ def prepare(plays: Sequence[Play], options: PlayOptions) -> list[PreparedPlay]:
     secret = os.environ.pop(VARIABLE, None)
     prepared = []
     for play in plays:
-        problems.opened(play.place.file)
+        problems.opened(play.location.file)
         with _located(play.where("sweep"), problems):
             own = _run_options(play, options, os.environ)
             probe_options(own)
@@ -98,7 +99,7 @@ def _outputs(play: Play, own: RunOptions, problems: Problems) -> tuple[ReportWri
     writers = []
     for output in play.outputs:
         with_keys = keys and output.format == "prometheus"
-        with _located(output.place, problems):
+        with _located(output.location, problems):
             writers.append(
                 report_writer(replace(own, output=output.format, out=output.file, prometheus_keys=with_keys))
             )
@@ -106,11 +107,11 @@ def _outputs(play: Play, own: RunOptions, problems: Problems) -> tuple[ReportWri
 
 
 @contextmanager
-def _located(place: Location, problems: Problems) -> Iterator[None]:
+def _located(location: Location, problems: Problems) -> Iterator[None]:
     """Report an error of the block at this location of the playbook, unless the error names a file of its own."""
     try:
         yield
     except ConfigError as error:
         if error.file is not None:
             raise
-        problems.add(place, error.message)
+        problems.add(location, error.message)

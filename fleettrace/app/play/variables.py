@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fleettrace.errors import ConfigError
-from fleettrace.playbook.problems import Location
 from fleettrace.playbook.variables import NAME
-from fleettrace.playbook.yamltree import MAX_BYTES, Node, NodeKind, read_tree, text_node
+from fleettrace.yaml_reader.tree import MAX_BYTES, Location, Node, NodeKind, read_tree, text_node
 
 __all__ = ["Given", "extra_variables"]
 
@@ -44,7 +43,7 @@ def extra_variables(words: Sequence[str]) -> Given:
 
 def _value(text: str, name: str) -> Node:
     """A text as it is; `true` and its like can turn a switch."""
-    node = replace(text_node(text, Location(f"-e {name}", 1, 1)), plain=True)
+    node = replace(text_node(text, Location(f"-e {name}", 1, 1)), is_literal=True)
     return replace(node, kind=NodeKind.TRUTH) if text.lower() in _TRUTHS else node
 
 
@@ -64,5 +63,5 @@ def _mapping(text: str, file: str) -> dict[str, Node]:
         raise ConfigError(f"here is {tree.kind}; expected a mapping of names to values", file=file, line=1)
     for key, _ in tree.entries:
         if not NAME.fullmatch(key.text):
-            raise ConfigError(f"{key.text!r} is no variable's name", file=file, line=key.place.line)
+            raise ConfigError(f"{key.text!r} is no variable's name", file=file, line=key.location.line)
     return {key.text: value for key, value in tree.entries}

@@ -11,7 +11,7 @@ from fleettrace.inventory.loaders.listing import add_listing, is_listing
 from fleettrace.inventory.loaders.script import add_script, is_executable
 from fleettrace.inventory.model import Origin
 from fleettrace.inventory.tree import Tree
-from fleettrace.inventory.yamlread import read_text
+from fleettrace.yaml_reader.values import read_text
 
 __all__ = ["VAULT_HEADER", "YAML_SUFFIXES", "add_directory", "add_file", "read_file"]
 

@@ -11,7 +11,7 @@ from fleettrace.errors import ConfigError
 from fleettrace.inventory.loaders.listing import add_listing
 from fleettrace.inventory.model import Origin
 from fleettrace.inventory.tree import Tree
-from fleettrace.inventory.yamlread import read_json
+from fleettrace.yaml_reader.values import read_json
 
 __all__ = ["add_script", "is_executable"]
 

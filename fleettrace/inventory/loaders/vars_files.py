@@ -11,7 +11,7 @@ from pathlib import Path
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.loaders.files import VAULT_HEADER, YAML_SUFFIXES, read_file
 from fleettrace.inventory.model import Layer, Origin
-from fleettrace.inventory.yamlread import read_text
+from fleettrace.yaml_reader.values import read_text
 
 __all__ = ["VarsFiles"]
 

@@ -9,9 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.inventory.yamlerrors import too_deep
-from fleettrace.playbook.problems import PlaybookError
-from fleettrace.playbook.yamltree import MAX_BYTES, MAX_DEPTH, Node, NodeKind, read_tree
+from fleettrace.yaml_reader.events import too_deep
+from fleettrace.yaml_reader.tree import MAX_BYTES, MAX_DEPTH, Node, NodeKind, YamlError, read_tree
 from tests.deep_yaml import TOO_DEEP, deep_by_aliases, first_line_too_deep
 
 TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=("C", "Z")), max_size=20)
@@ -22,13 +21,13 @@ TREES = st.recursive(
 )
 
 
-def plain(node: Node) -> object:
+def value_of(node: Node) -> object:
     """The node as PyYAML's own values, where these are as they were written."""
     match node.kind:
         case NodeKind.LIST:
-            return [plain(item) for item in node.items]
+            return [value_of(item) for item in node.items]
         case NodeKind.MAPPING:
-            return {key.text: plain(value) for key, value in node.entries}
+            return {key.text: value_of(value) for key, value in node.entries}
         case NodeKind.NOTHING:
             return None
         case NodeKind.TRUTH:
@@ -48,7 +47,7 @@ def scalars(node: Node) -> list[Node]:
 @given(TREES, st.booleans())
 def test_what_pyyaml_writes_is_read_as_it_was(tree: object, flow: bool) -> None:
     text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
-    assert plain(read_tree(text, "f")) == tree
+    assert value_of(read_tree(text, "f")) == tree
 
 
 @given(TREES, st.booleans())
@@ -56,8 +55,8 @@ def test_a_text_stands_where_it_is_said_to_begin(tree: object, flow: bool) -> No
     text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
     lines = text.split("\n")
     for node in scalars(read_tree(text, "f")):
-        if node.begins is not None:
-            assert lines[node.begins.line - 1][node.begins.column - 1 :].startswith(node.text)
+        if node.text_location is not None:
+            assert lines[node.text_location.line - 1][node.text_location.column - 1 :].startswith(node.text)
 
 
 def test_scalars_keep_their_letters() -> None:
@@ -68,12 +67,12 @@ def test_scalars_keep_their_letters() -> None:
 
 def test_quotes_and_tags_stand_before_a_text() -> None:
     tree = read_tree('- \'a b\'\n- !unsafe "x"\n- "\\x41"\n- &a a\n', "f")
-    assert [item.begins and item.begins.column for item in tree.items] == [4, 12, None, 6]
+    assert [item.text_location and item.text_location.column for item in tree.items] == [4, 12, None, 6]
 
 
 def test_mappings_merge_and_their_own_keys_win() -> None:
     tree = read_tree("- &a {x: 1, y: 2}\n- {<<: *a, y: 3}\n- {'<<': 4}", "f")
-    assert [plain(item) for item in tree.items] == [{"x": 1, "y": 2}, {"x": 1, "y": 3}, {"<<": 4}]
+    assert [value_of(item) for item in tree.items] == [{"x": 1, "y": 2}, {"x": 1, "y": 3}, {"<<": 4}]
 
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
@@ -91,16 +90,16 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
         ("!!python/object/apply:os.system [ls]", "is not known here"),
         ("!vault x", "is not known here"),
         ("a: 1\n---\nb: 2", "f:2:1: bad YAML: a second document begins here"),
-        ("a: 1\na: 2", "f:2:1: the key 'a' stands here twice, first on line 1"),
-        ("[a]: 1", "a list cannot be a key"),
+        ("a: 1\na: 2", "f:2:1: the key 'a' appears twice in one mapping (first on line 1)"),
+        ("[a]: 1", "a list or mapping cannot be a key"),
         ("a: [1", "bad YAML: did not find expected"),
         ("a: \x00", "f:1:"),
-        ("<<: 1", "'<<' merges mappings; here is a number"),
+        ("<<: 1", "'<<' merges mappings only; here is a number"),
     ],
 )
 def test_what_is_no_playbook_is_refused_at_once(text: str, words: str) -> None:
     begun = time.monotonic()
-    with pytest.raises(PlaybookError) as caught:
+    with pytest.raises(YamlError) as caught:
         read_tree(text, "f")
     assert words in str(caught.value)
     assert time.monotonic() - begun < 2
@@ -111,17 +110,17 @@ def test_what_is_no_playbook_is_refused_at_once(text: str, words: str) -> None:
 def test_deep_nesting_is_one_error_whoever_refuses(monkeypatch: pytest.MonkeyPatch, text: str, bounded: bool) -> None:
     if not bounded:  # PyYAML's own parser bounds no nesting, as libyaml did not before PyYAML 6.0.4
         monkeypatch.setattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with pytest.raises(PlaybookError) as caught:
+    with pytest.raises(YamlError) as caught:
         read_tree(text, "f")
-    (problem,) = caught.value.problems
-    assert (problem.place.line, problem.message) == (first_line_too_deep(text, MAX_DEPTH), too_deep(MAX_DEPTH))
+    error = caught.value
+    assert (error.location.line, error.message) == (first_line_too_deep(text, MAX_DEPTH), too_deep(MAX_DEPTH))
 
 
 def test_aliases_nest_no_deeper_than_brackets() -> None:
     read_tree(deep_by_aliases(MAX_DEPTH), "f")
-    with pytest.raises(PlaybookError) as caught:
+    with pytest.raises(YamlError) as caught:
         read_tree(deep_by_aliases(MAX_DEPTH + 1), "f")
-    assert caught.value.problems[0].message == too_deep(MAX_DEPTH)
+    assert caught.value.message == too_deep(MAX_DEPTH)
 
 
 def test_nothing_is_nothing() -> None:

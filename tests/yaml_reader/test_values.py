@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleettrace.errors import ConfigError
-from fleettrace.inventory.yamlerrors import too_deep
-from fleettrace.inventory.yamlread import MAX_DEPTH, Unsafe, Vaulted, line_of, read_json, read_text
+from fleettrace.yaml_reader.events import too_deep
+from fleettrace.yaml_reader.values import MAX_DEPTH, Unsafe, Vaulted, line_of, read_json, read_text
 from tests.deep_yaml import TOO_DEEP, deep_by_aliases, first_line_too_deep
 
 _SCALARS = st.one_of(
