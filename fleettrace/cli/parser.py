@@ -18,7 +18,7 @@ from fleettrace.store.history.retention import DEFAULT as DEFAULT_KEEP
 from fleettrace.store.history.retention import keep_of
 from fleettrace.sweep.waves import serial
 
-__all__ = ["COMMANDS", "FORMATS", "HOST_KEYS", "REDACTIONS", "add_options", "parse"]
+__all__ = ["COMMANDS", "FORMATS", "HOST_KEYS", "REDACTIONS", "add_options", "build_parser", "parse"]
 
 _DESCRIPTION = "The hot keys of a whole memcached fleet, counted exactly with bpftrace over SSH."
 _EPILOG = """\
@@ -286,7 +286,12 @@ def add_options(command: str, options: Options) -> None:
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argparse.Namespace:
-    """The command and its options. Raises `ConfigError` for a wrong command line or variable."""
+    """Return the command and its options. Raises `ConfigError` for a wrong command line or variable."""
+    return build_parser(environ).parse_args(argv)
+
+
+def build_parser(environ: Mapping[str, str] = os.environ) -> argparse.ArgumentParser:
+    """Return the parser of all commands. Raises `ConfigError` for a variable with a wrong value."""
     parser = _Parser(
         prog="fleettrace",
         description=_DESCRIPTION,
@@ -313,4 +318,4 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argpa
             command.add_argument("files", nargs="+", metavar="FILE", help="what `fleettrace run --save FILE` wrote")
         if name == "hosts":
             command.add_argument("pattern", nargs="?", default=None, metavar="PATTERN", help="the same as --hosts")
-    return parser.parse_args(argv)
+    return parser
