@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 FUZZ_SECONDS = 300
-.PHONY: help demo test test-builds test-kernels test-versions fuzz update lint check-types format clean
+.PHONY: help demo docs test test-builds test-kernels test-versions fuzz update lint check-types format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,10 @@ update: ## renew requirements/*.txt to the newest libraries allowed by pyproject
 	@scripts/setup tools
 	scripts/lock
 	@$(MAKE) --no-print-directory test
+
+docs: ## write docs/reference/, the manual pages, shell completion and README's help block from the code
+	@scripts/setup tools
+	.venv/bin/python -m docs.generate
 
 lint: ## ruff: rules and format
 	@scripts/setup tools

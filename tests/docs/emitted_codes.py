@@ -19,6 +19,8 @@ CARRIERS = {"HostError": 1, "Failure": 0, "Warn": 0, "Obstacle": 0}
 """The classes with a field `code`, and the field's position in a call."""
 OPTIONAL = {"Load": 2}
 """The same, where the field has a default."""
+CATALOGUE = "FailureCatalogue"
+"""The base of the enumerations whose members are codes with their texts."""
 _FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
@@ -113,6 +115,7 @@ def emitted() -> Emitted:
             elif carrier in CARRIERS:
                 found.unresolved.append(f"{module.where(call)}: no code in {ast.unparse(call)}")
     walk.subclasses()
+    walk.catalogues()
     return found
 
 
@@ -139,6 +142,15 @@ class _Walk:
                     for base in node.bases:
                         if isinstance(base, ast.Name) and base.id in CARRIERS:
                             self._constructor(module, node, CARRIERS[base.id])
+
+    def catalogues(self) -> None:
+        """Follow the codes of the members of every failure catalogue."""
+        for module in modules():
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == CATALOGUE for base in node.bases):
+                    for member in node.body:
+                        if isinstance(member, ast.Assign) and isinstance(member.value, ast.Tuple):
+                            self.follow(module, member.value.elts[0])
 
     def _constructor(self, module: Module, owner: ast.ClassDef, position: int) -> None:
         for node in ast.walk(owner):
@@ -175,6 +187,11 @@ class _Walk:
                 values=[ast.FormattedValue(value=ast.Name() as first), ast.Constant(value=str() as end)]
             ):
                 self._suffixed(module, first, end)
+            case ast.BinOp(left=ast.Name() as first, op=ast.Add(), right=ast.Attribute(attr="code")):
+                inner = Emitted()
+                _Walk(inner).follow(module, first)
+                self._found.unresolved += inner.unresolved
+                self._found.prefixes |= inner.codes
             case ast.Name():
                 self._name(module, value)
             case _:
