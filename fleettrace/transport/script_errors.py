@@ -60,12 +60,6 @@ class ShellFailure(FailureCatalogue):
         "logged in, but the login shell ran no command in time",
         "check its rc files, the load of the host, and a ForceCommand of sshd",
     )
-    CLOSED = (
-        "connection-closed",
-        _UNREACHABLE,
-        "the controller has closed the connection",
-        "the run was interrupted: start it again",
-    )
 
 
 class BecomeFailure(FailureCatalogue):
@@ -111,7 +105,7 @@ class BecomeFailure(FailureCatalogue):
 
 
 class ScriptFailure(FailureCatalogue):
-    """A script that the controller ended."""
+    """A script that the controller ended, or did not start any more."""
 
     TIMEOUT = (
         "script-timeout",
@@ -129,6 +123,12 @@ class ScriptFailure(FailureCatalogue):
         "closed",
         HostState.INTERRUPTED,
         "the controller ended the script early",
+        "the run was interrupted: start it again",
+    )
+    CONNECTION_CLOSED = (
+        "connection-closed",
+        _UNREACHABLE,
+        "the controller has closed the connection",
         "the run was interrupted: start it again",
     )
 

@@ -74,7 +74,7 @@ class Sessions:
             self._open = [*(other for other in self._open if not other.ended), session]
         if closed:
             pipe.close()
-            raise ShellFailure.CLOSED.error()
+            raise ScriptFailure.CONNECTION_CLOSED.error()
         session.begin(become, script, waiting=waiting is not None)
         return session
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from paramiko.channel import Channel
 
-from fleettrace.transport.fabric.transport import ChannelPipe
+from fleettrace.transport.fabric.connection import ChannelPipe
 from fleettrace.transport.interface import Chunk, Stream
 from fleettrace.transport.session import READ_SIZE
 

@@ -94,8 +94,8 @@ def test_server_that_closes_at_once(ssh: Transport, sshd: Sshd) -> None:
 
 @pytest.mark.parametrize("stale_s", [5.0, 0.5])
 def test_waiting_for_a_login_extends_the_deadline(sshd: Sshd, monkeypatch: pytest.MonkeyPatch, stale_s: float) -> None:
-    monkeypatch.setattr("fleettrace.transport.fabric.transport._LOGINS_AT_ONCE", 1)
-    monkeypatch.setattr("fleettrace.transport.fabric.transport._STALE_SECONDS", stale_s)
+    monkeypatch.setattr("fleettrace.transport.fabric.connection._LOGINS_AT_ONCE", 1)
+    monkeypatch.setattr("fleettrace.transport.fabric.connection._STALE_SECONDS", stale_s)
     ssh = SshTransport()
     with closing(ssh), listener(lambda _: None) as port, ThreadPoolExecutor(2) as pool:
         mute = pool.submit(ssh.connect, sshd.target(port=port, connect_timeout=2.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,6 @@ def add_script(tree: Tree, path: Path) -> bool:
 
 
 def _run(path: Path, *arguments: str) -> str | None:
-    import subprocess
-
     command = [str(path.absolute()), *arguments]
     try:
         done = subprocess.run(
