@@ -184,8 +184,8 @@ def _start(body: Callable[..., None], *arguments: int) -> None:
 def _fault(host: str, error: Exception) -> HostOutcome:
     """Return the outcome of an attempt that raised: a shortage on the controller, or a fault in fleettrace, which must
     not cost the numbers of the other hosts."""
-    if ours := shortage(error, HostState.TRACE_FAILED):
-        return failed_outcome(host, ours)
+    if lacking := shortage(error, HostState.TRACE_FAILED):
+        return failed_outcome(host, lacking)
     message = f"a fault in fleettrace itself, please report it with its traceback (-v): {error!r}"
     outcome = failed_outcome(host, HostError(HostState.TRACE_FAILED, "internal", message))
     outcome.traceback = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
