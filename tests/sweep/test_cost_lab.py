@@ -121,7 +121,7 @@ def test_unpredicted_cost_is_measured_and_bounds_the_window(
     busy: int, monkeypatch: pytest.MonkeyPatch, where: object, least_us: float, most_us: float
 ) -> None:
     if where is not None:
-        monkeypatch.setattr("fleettrace.probes.selection.place", where)
+        monkeypatch.setattr("fleettrace.probes.selection.instruction_to_probe", where)
     result = sweep(busy, SweepSettings(duration_s=20, max_cost=0.005))
     [instance] = result.hosts[0].instances
     print(f"\n{instance.probe.cost} us a request, a window of {instance.window_s:.2f} s")
