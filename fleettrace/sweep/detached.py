@@ -40,7 +40,7 @@ _LOGIN_S = 10.0
 _LOAD_S = 5.0
 """Seconds to have the kernel load the program once: it takes 1 to 2, on a busy node 8."""
 _EACH_S = 0.1
-"""Seconds that each host adds to the time before the window: 60 ms of CPU on the controller, and the wait for it."""
+"""Seconds that each host adds to the time before the window: 60 ms of CPU on the controller, and waiting for it."""
 AFTER_S = 1.5
 """Seconds after the window until the first output is ready."""
 _WARN_S = 1.0

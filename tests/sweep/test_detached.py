@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from fleettrace.errors import ConfigError, FleettraceError, HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.detach import NodeClock
 from fleettrace.probes.model import TraceSettings
@@ -14,8 +15,11 @@ from fleettrace.sweep.cancellation import Cancellation
 from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.detached import DetachedTracer, lead_s, skew_warnings
 from fleettrace.sweep.events import WindowsStarted, ignore
-from fleettrace.sweep.settings import SweepSettings
+from fleettrace.sweep.outcome import HostOutcome
+from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.tracer import EndOfRun, TracerContext
+from fleettrace.transport.interface import Target
+from tests.sweep.fakes import FakeTransport
 from tests.sweep.test_detach_file import TRACE
 
 CLOCK = NodeClock(100.0, 0.2, 5_000_000_000, 7.0, 0.1)
@@ -67,6 +71,39 @@ def test_clock_that_is_surely_wrong_causes_a_warning(skew_s: float | None, messa
     assert [(one.code, one.host, one.message) for one in warnings] == (
         [("clock-skew", "a", message)] if message else []
     )
+
+
+def resumed(transport: FakeTransport, host: str) -> HostOutcome:
+    """Return the outcome of an attempt in a run that resumes one with a trace on the host `plain`."""
+    context = TracerContext(SweepSettings(), TraceSettings(10.0), BinaryCatalog(None), Cancellation(), ignore)
+    detach = Detach(60.0, resumed={"plain": TRACE}, resumable=True)
+    tracer = DetachedTracer(context, detach, 0.0, AttachedTracer(context))
+    return tracer.run(HostTask(host, Target(host), transport))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "retryable"),
+    [
+        (HostError(HostState.UNREACHABLE, "connection-refused", "refused"), "connection-refused", True),
+        (HostError(HostState.AUTH_FAILED, "auth-failed", "denied"), "auth-failed", False),
+        (ConfigError("ProxyJump leads to itself"), "ssh-config", False),
+    ],
+)
+def test_failed_login_leaves_the_trace_for_resume(error: FleettraceError, code: str, retryable: bool) -> None:
+    class Refusing(FakeTransport):
+        def note(self, name: str, what: str) -> None:
+            if (name, what) == ("plain", "connect"):
+                raise error
+            super().note(name, what)
+
+    outcome = resumed(Refusing(), "plain")
+    assert outcome.result.error is not None
+    assert (outcome.result.error.code, outcome.retryable) == (code, retryable)
+    assert "--resume" in outcome.result.error.message
+
+
+def test_resumed_run_traces_other_hosts_at_once() -> None:
+    assert resumed(FakeTransport(), "other").result.state is HostState.NO_INSTANCES
 
 
 def test_lead_leaves_time_for_every_host() -> None:

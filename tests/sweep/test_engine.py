@@ -10,11 +10,13 @@ from collections import Counter
 import pytest
 
 from fleettrace.errors import ConfigError, HostError, HostState
+from fleettrace.probes.model import ProbeKind, ProbeOptions
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, RunResult
 from fleettrace.sweep import engine
 from fleettrace.sweep.attached import AttachedTracer
 from fleettrace.sweep.cancellation import Reason
+from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.events import (
     Event,
     HostFinished,
@@ -155,6 +157,23 @@ def test_first_cancellation_reason_counts() -> None:
     sweep.cancel(Reason.INTERRUPTED)
     sweep.run()
     assert sweep.cancellation.reason is Reason.TERMINATED
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SweepSettings(),
+        SweepSettings(options=ProbeOptions(ProbeKind.WATCH)),
+        SweepSettings(detach=Detach(60.0)),
+        SweepSettings(detach=Detach(60.0, resumed={})),
+        SweepSettings(detach=Detach(60.0, resumed={}), options=ProbeOptions(ProbeKind.WATCH)),
+    ],
+    ids=["attached", "watch", "detached", "resumed", "resumed watch"],
+)
+def test_every_tracer_sweeps_hosts_without_memcached(settings: SweepSettings) -> None:
+    result = sweep_of(FakeTransport(), NAMES[:3], settings, []).run()
+    assert states(result) == dict.fromkeys(NAMES[:3], HostState.NO_INSTANCES)
+    assert result.warnings == []
 
 
 def test_every_connection_is_closed() -> None:
