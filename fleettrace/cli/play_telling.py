@@ -60,9 +60,9 @@ class OnStdout:
     def check(self) -> None:
         """It can always be written to."""
 
-    def tell(self, notice: Notice, news: FindingChanges) -> None:
+    def send(self, notice: Notice, changes: FindingChanges) -> None:
         """Write the report and what was found."""
         if notice.report is not None:
             for output in self.outputs:
                 output.show(notice.report)
-        _say(notice.lines(news), self.outputs if notice.report is not None else ())
+        _say(notice.lines(changes), self.outputs if notice.report is not None else ())
