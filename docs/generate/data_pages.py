@@ -78,7 +78,7 @@ def _rule_fields() -> Iterator[str]:
     titles = {"key": "Keys", "template": "Families of keys", "host": "Hosts", "totals": "The whole run"}
     for prefix, title in titles.items():
         rows = [
-            (code(name), ", ".join(field.units), field.says + _words(field.words))
+            (code(name), ", ".join(field.units), field.description + _words(field.words))
             for name, field in FIELDS.items()
             if name.startswith(f"{prefix}.")
         ]

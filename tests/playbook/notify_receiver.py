@@ -1,4 +1,4 @@
-"""Those who are told, for real: a web service that answers as it is bidden, and programs that keep what they get."""
+"""Real receivers of notices: a web service with prepared answers, and programs that store their input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.playbook.rules_evidence import evidence
 __all__ = ["Received", "Receiver", "notice", "program"]
 
 AT = 1_790_000_000.25
-"""When the play ended."""
+"""The end of the play."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Received:
 
     @property
     def document(self) -> Any:
-        """What it said."""
+        """Return the body as JSON."""
         return json.loads(self.body)
 
 
 @dataclass
 class Receiver:
-    """A web service on a port of its own. Each answer is a status, or seconds to say nothing; the last one stays."""
+    """A web service on its own port. An answer is a status, or seconds of silence; the last one repeats."""
 
     answers: Sequence[int | float] = (204,)
     headers: dict[str, str] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        """Where it is, with a token that nobody should see."""
+        """Return its URL, with a token that no message may show."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/hooks/TOKEN-7f3a"
 
     def __enter__(self) -> Receiver:
@@ -68,7 +68,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self.ended = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -86,9 +86,9 @@ class Receiver:
         self._thread.join(timeout=5)
 
 
-def program(folder: Path, name: str, script: str) -> str:
-    """A program that is this shell script."""
-    path = folder / name
+def program(directory: Path, name: str, script: str) -> str:
+    """Write a shell script; return its path."""
+    path = directory / name
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return str(path)
@@ -97,7 +97,7 @@ def program(folder: Path, name: str, script: str) -> str:
 def notice(
     *keys: str, findings: Findings | None = None, succeeded: bool = True, exit_code: int = 1, play: str = "hot keys"
 ) -> Notice:
-    """What a play has found: each of these keys has more than its share."""
+    """Return the notice of a play with a finding for each of these keys."""
     given = evidence(dict.fromkeys(keys, 300) | {"rest": 10})
     rule = compile_rule("key.requests > 100", name="hot", severity=Severity.HIGH)
     found = judge([rule], given) if findings is None else findings

@@ -1,4 +1,4 @@
-"""What docs/rules.md says of notices, metrics and targets, held against what they are."""
+"""docs/rules.md describes notices, metrics and targets as they are."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def section(title: str) -> str:
 
 
 def rows(title: str) -> dict[str, str]:
-    """The table of a section: what it explains, word by word."""
+    """Return the table of a section: each name in the first column, and its text."""
     found = re.findall(r"^\| (`.+?`) \| (.+) \|$", section(title), re.M)
     return {name: text for names, text in found for name in re.findall(r"`([^`]+)`", names)}
 
 
 def words(text: str) -> list[str]:
-    """The names in a text, what stands in parentheses left out."""
+    """Return the names in a text, without those in parentheses."""
     return re.findall(r"`([a-z_0-9]+)`", re.sub(r"\([^)]*\)", "", text))
 
 
-def test_a_notice_has_the_fields_of_the_table() -> None:
-    told = notice("a")
-    document = told.document(FindingChanges(told.findings.standing, (ResolvedFinding("1", "r", "low", "m"),)))
+def test_notice_has_documented_fields() -> None:
+    sent = notice("a")
+    document = sent.document(FindingChanges(sent.findings.standing, (ResolvedFinding("1", "r", "low", "m"),)))
     table = rows("The document")
     assert list(document) == list(table)
     assert list(document["findings"][0]) == words(table["findings"])
@@ -49,15 +49,15 @@ def test_a_notice_has_the_fields_of_the_table() -> None:
     assert document["schema"] in table["schema"]
 
 
-def test_the_metrics_are_those_of_the_table(tmp_path: Path) -> None:
+def test_textfile_has_documented_metrics(tmp_path: Path) -> None:
     path = tmp_path / "x.prom"
-    TextfileTarget(path).tell(notice("a"), FindingChanges())
+    TextfileTarget(path).send(notice("a"), FindingChanges())
     metrics = set(re.findall(r"^(\w+)\{", path.read_text(), re.M))
     assert metrics == {name for name in rows("Metrics, and a stamp") if name.startswith("fleettrace_")}
 
 
-def test_the_example_names_every_kind_of_target(tmp_path: Path) -> None:
-    example = "\n".join(line for line in section("Who is told").splitlines() if line.startswith("    "))
+def test_example_has_every_kind_of_target(tmp_path: Path) -> None:
+    example = "\n".join(line for line in section("Notifications").splitlines() if line.startswith("    "))
     playbook = tmp_path / "audit.yaml"
     playbook.write_text(f"- name: fleet\n  hosts: all\n{indent(dedent(example), '  ')}\n")
     (loaded,) = load_playbooks([playbook], play_schema(), {}).plays
@@ -77,7 +77,7 @@ def test_the_example_names_every_kind_of_target(tmp_path: Path) -> None:
     ]
 
 
-def test_the_receivers_lines_tell_what_is_genuine() -> None:
+def test_documented_verification_detects_forgery() -> None:
     lines = [line.strip() for line in section("A webhook").splitlines() if line.startswith("    ")]
     secret, timestamp, body = b"0123456789abcdef", str(int(time.time())), b"{}"
     for sent, expected in ((body, True), (b"{ }", False)):

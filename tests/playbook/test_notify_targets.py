@@ -1,4 +1,4 @@
-"""What commands, mailboxes, metrics and stamps are given."""
+"""What commands, mailboxes, metrics and stamps receive."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from fleettrace.playbook.notify.targets import target_of
 from fleettrace.playbook.notify.textfile import LAST_SUCCESS, TextfileTarget
 from tests.playbook.notify_receiver import AT, notice, program
 
-NEWS = FindingChanges()
+NO_CHANGES = FindingChanges()
 HOSTILE = "a\r\nBcc: evil@example.com\r\n\r\n.\r\n$(reboot)`id`\x1b[31m"
 SHOWN = "a\\r\\nBcc: evil@example.com\\r\\n\\r\\n.\\r\\n$(reboot)`id`\\x1b[31m"
 
 
-def test_a_command_gets_the_document_and_its_own_arguments(tmp_path: Path) -> None:
+def test_command_receives_document_and_arguments(tmp_path: Path) -> None:
     seen = tmp_path / "seen"
-    path = program(tmp_path, "page", f'cat > {seen}; printf "%s\\n" "$@" > {seen}.arguments; echo said')
-    CommandTarget((path, "--team", "$(id) a b")).tell(notice(HOSTILE), NEWS)
+    path = program(tmp_path, "page", f'cat > {seen}; printf "%s\\n" "$@" > {seen}.arguments; echo output')
+    CommandTarget((path, "--team", "$(id) a b")).send(notice(HOSTILE), NO_CHANGES)
     document = json.loads(seen.read_bytes())
     assert document["findings"][0]["name"] == SHOWN
     assert seen.read_bytes().endswith(b"}\n") and seen.read_bytes().isascii()
@@ -41,33 +41,33 @@ def test_a_command_gets_the_document_and_its_own_arguments(tmp_path: Path) -> No
     [
         ("echo \"no 'pager' \033[31m\" >&2; exit 3", "PATH ended with exit code 3: no 'pager' \\x1b[31m"),
         ("kill -9 $$", "PATH was killed by signal 9"),
-        ("exec sleep 60", "PATH did not end within 0.5 s, and was killed"),
-        ("sleep 60 & wait", "PATH did not end within 0.5 s, and was killed"),
+        ("exec sleep 60", "PATH did not end within 0.5 s and was killed"),
+        ("sleep 60 & wait", "PATH did not end within 0.5 s and was killed"),
     ],
 )
-def test_a_command_that_fails_says_how(tmp_path: Path, script: str, words: str) -> None:
+def test_failing_command_reports_exit_and_stderr(tmp_path: Path, script: str, words: str) -> None:
     path = program(tmp_path, "page", script)
     began = time.monotonic()
     with pytest.raises(NotifyError) as caught:
-        CommandTarget((path,), timeout_s=0.5 if "sleep" in script else 30.0).tell(notice("a"), NEWS)
+        CommandTarget((path,), timeout_s=0.5 if "sleep" in script else 30.0).send(notice("a"), NO_CHANGES)
     assert str(caught.value).replace(path, "PATH") == words
     assert time.monotonic() - began < 20
 
 
-def test_a_command_need_not_listen(tmp_path: Path) -> None:
+def test_command_may_ignore_its_stdin(tmp_path: Path) -> None:
     many = notice(*(f"key:{number:05}" for number in range(2000)))
-    CommandTarget((program(tmp_path, "page", "exit 0"),)).tell(many, NEWS)
+    CommandTarget((program(tmp_path, "page", "exit 0"),)).send(many, NO_CHANGES)
     with pytest.raises(NotifyError, match="cannot run /none/such: No such file"):
-        CommandTarget(("/none/such",)).tell(many, NEWS)
+        CommandTarget(("/none/such",)).send(many, NO_CHANGES)
 
 
-def test_a_mail_has_its_headers_and_findings_where_they_belong(tmp_path: Path) -> None:
+def test_mail_has_headers_and_findings(tmp_path: Path) -> None:
     seen = tmp_path / "mail"
     sendmail = program(tmp_path, "sendmail", f'cat > {seen}; echo "$@" > {seen}.arguments')
-    told = notice(HOSTILE, "b")
+    sent = notice(HOSTILE, "b")
     target = MailTarget(("oncall@example.com", "root"), "fleettrace@example.com", sendmail)
-    target.tell(
-        told, FindingChanges(told.findings.standing[1:], (ResolvedFinding("1", "old", "low", "key c: was hot"),))
+    target.send(
+        sent, FindingChanges(sent.findings.standing[1:], (ResolvedFinding("1", "old", "low", "key c: was hot"),))
     )
     mail = email.message_from_bytes(seen.read_bytes(), policy=email.policy.default)
     assert Path(f"{seen}.arguments").read_text() == "-t -i\n"
@@ -87,21 +87,21 @@ def test_a_mail_has_its_headers_and_findings_where_they_belong(tmp_path: Path) -
         f"       high, certain: key {SHOWN}: requests 300 (hot)",
         "  gone low: key c: was hot",
         "",
-        "1 of 1 host traced; the whole of it: fleettrace report 20260921T031204Z-5f2c",
+        "1 of 1 host traced; all of it: fleettrace report 20260921T031204Z-5f2c",
     ]
 
 
-def test_a_play_of_any_name_makes_one_header(tmp_path: Path) -> None:
+def test_play_name_cannot_add_mail_headers(tmp_path: Path) -> None:
     seen = tmp_path / "mail"
     target = MailTarget(("root",), sendmail=program(tmp_path, "sendmail", f"cat > {seen}"))
-    target.tell(notice("a", play="x\nBcc: evil@example.com"), NEWS)
+    target.send(notice("a", play="x\nBcc: evil@example.com"), NO_CHANGES)
     mail = email.message_from_bytes(seen.read_bytes(), policy=email.policy.default)
     assert (mail["Bcc"], mail["Subject"]) == (None, "[fleettrace] nightly: x\\nBcc: evil@example.com: 1 high")
 
 
 @pytest.mark.parametrize("address", ["", "a\nBcc: b", "a b", "-oQ/tmp", "a,b", "<a>", '"a"@b', "a@b\r"])
-def test_an_address_cannot_be_more_than_one(address: str) -> None:
-    with pytest.raises(ValueError, match="no address for mail"):
+def test_mail_rejects_unsafe_addresses(address: str) -> None:
+    with pytest.raises(ValueError, match="is not a mail address"):
         MailTarget((address,))
 
 
@@ -115,53 +115,53 @@ def samples(path: Path) -> dict[str, dict[tuple[str, ...], float]]:
     return found
 
 
-def test_metrics_say_what_was_found_and_when(tmp_path: Path) -> None:
+def test_textfile_has_findings_and_times(tmp_path: Path) -> None:
     path = tmp_path / "fleettrace.prom"
-    TextfileTarget(path).tell(notice("a", "b"), NEWS)
+    TextfileTarget(path).send(notice("a", "b"), NO_CHANGES)
     metrics = samples(path)
-    whose = ("nightly", "hot keys")
-    assert metrics["fleettrace_audit_findings"][(*whose, "high", "certain")] == 2
+    play_labels = ("nightly", "hot keys")
+    assert metrics["fleettrace_audit_findings"][(*play_labels, "high", "certain")] == 2
     assert len(metrics["fleettrace_audit_findings"]) == 9
-    assert metrics["fleettrace_audit_succeeded"] == {whose: 1}
-    assert metrics["fleettrace_audit_exit_code"] == {whose: 1}
-    assert metrics["fleettrace_audit_hosts_missing"] == {whose: 0}
-    assert metrics["fleettrace_audit_last_run_timestamp_seconds"] == {whose: AT}
-    assert metrics[LAST_SUCCESS] == {whose: AT}
+    assert metrics["fleettrace_audit_succeeded"] == {play_labels: 1}
+    assert metrics["fleettrace_audit_exit_code"] == {play_labels: 1}
+    assert metrics["fleettrace_audit_hosts_missing"] == {play_labels: 0}
+    assert metrics["fleettrace_audit_last_run_timestamp_seconds"] == {play_labels: AT}
+    assert metrics[LAST_SUCCESS] == {play_labels: AT}
     assert path.stat().st_mode & 0o777 == 0o644
     assert [each.name for each in tmp_path.iterdir()] == ["fleettrace.prom"]
 
 
-def test_a_play_that_fails_leaves_the_time_of_its_last_success(tmp_path: Path) -> None:
+def test_failed_play_keeps_time_of_last_success(tmp_path: Path) -> None:
     path, stamp = tmp_path / "fleettrace.prom", tmp_path / "stamp"
     for target in (TextfileTarget(path), StampTarget(stamp)):
-        target.tell(notice("a"), NEWS)
+        target.send(notice("a"), NO_CHANGES)
     failed = notice(findings=Findings(), succeeded=False, exit_code=4)
     later = type(failed)(**{name: getattr(failed, name) for name in failed.__slots__} | {"at": AT + 3600})
     for target in (TextfileTarget(path), StampTarget(stamp)):
-        target.tell(later, NEWS)
+        target.send(later, NO_CHANGES)
     metrics = samples(path)
-    whose = ("nightly", "hot keys")
-    assert metrics[LAST_SUCCESS] == {whose: AT}
-    assert metrics["fleettrace_audit_last_run_timestamp_seconds"] == {whose: AT + 3600}
-    assert metrics["fleettrace_audit_succeeded"] == {whose: 0}
+    play_labels = ("nightly", "hot keys")
+    assert metrics[LAST_SUCCESS] == {play_labels: AT}
+    assert metrics["fleettrace_audit_last_run_timestamp_seconds"] == {play_labels: AT + 3600}
+    assert metrics["fleettrace_audit_succeeded"] == {play_labels: 0}
     assert sum(metrics["fleettrace_audit_findings"].values()) == 0
     assert (stamp.read_text(), stamp.stat().st_mtime) == ("2026-09-21T14:13:20.250Z\n", AT)
 
 
-def test_plays_share_a_file_of_metrics(tmp_path: Path) -> None:
+def test_plays_share_a_textfile(tmp_path: Path) -> None:
     path = tmp_path / "fleettrace.prom"
     for play in ('one "a"} 1', "two\\", "one", "two\\"):
-        TextfileTarget(path).tell(notice("a", play=play), NEWS)
+        TextfileTarget(path).send(notice("a", play=play), NO_CHANGES)
     plays = {labels[1] for labels in samples(path)[LAST_SUCCESS]}
     assert plays == {'one "a"} 1', "two\\", "one"}
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_missing_directory_is_an_error(tmp_path: Path) -> None:
     for target in (TextfileTarget(tmp_path / "none/x.prom"), StampTarget(tmp_path / "none/x")):
-        with pytest.raises(NotifyError, match="there is no such folder"):
+        with pytest.raises(NotifyError, match="its directory does not exist"):
             target.check()
         with pytest.raises(NotifyError, match="cannot write"):
-            target.tell(notice("a"), NEWS)
+            target.send(notice("a"), NO_CHANGES)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         {"stamp": "/tmp/x"},
     ],
 )
-def test_an_entry_of_a_playbook_is_a_target(entry: dict[str, object]) -> None:
+def test_playbook_entry_makes_its_target(entry: dict[str, object]) -> None:
     assert target_of(entry).name.startswith(next(iter(entry)))
 
 
@@ -184,21 +184,24 @@ def test_an_entry_of_a_playbook_is_a_target(entry: dict[str, object]) -> None:
     [
         ({}, "expected exactly one of command, webhook"),
         ({"mail": ["a"], "stamp": "x"}, "expected exactly one of"),
-        ({"stamp": "x", "on": "every"}, "on does not go with stamp: expected nothing"),
-        ({"mail": ["a"], "retries": 1}, "retries does not go with mail: expected on, timeout, from, sendmail"),
+        ({"stamp": "x", "on": "every"}, "on is not an option of stamp: expected nothing"),
+        ({"mail": ["a"], "retries": 1}, "retries is not an option of mail: expected on, timeout, from, sendmail"),
         ({"textfile": "x.txt"}, r"reads only files named \*.prom"),
-        ({"webhook": "https://x/", "secret_file": "a", "secret_variable": "b"}, "name one of them"),
-        ({"command": []}, "a command is a program and its arguments"),
+        (
+            {"webhook": "https://x/", "secret_file": "a", "secret_variable": "b"},
+            "expected either secret_file or secret_variable",
+        ),
+        ({"command": []}, "expected a program and its arguments"),
     ],
 )
-def test_an_entry_that_cannot_be_says_why(entry: dict[str, object], words: str) -> None:
+def test_invalid_entry_names_its_cause(entry: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         target_of(entry)
 
 
-def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_leaves_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "fleettrace.prom"
-    TextfileTarget(path).tell(notice("a"), NEWS)
+    TextfileTarget(path).send(notice("a"), NO_CHANGES)
     before = path.read_text()
 
     def full(_: int) -> None:
@@ -206,5 +209,5 @@ def test_nothing_is_left_of_a_write_that_failed(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(NotifyError, match="No space left on device"):
-        TextfileTarget(path).tell(notice("b"), NEWS)
+        TextfileTarget(path).send(notice("b"), NO_CHANGES)
     assert (path.read_text(), len(list(tmp_path.iterdir()))) == (before, 1)

@@ -1,4 +1,4 @@
-"""What a webhook's receiver sees, and what becomes of one that does not answer well."""
+"""What the receiver of a webhook sees, and what happens when it fails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fleettrace.playbook.notify.webhook import WebhookTarget
 from tests.playbook.notify_receiver import Receiver, notice
 
 SECRET = b"0123456789abcdef0123456789abcdef"
-NEWS = FindingChanges()
+NO_CHANGES = FindingChanges()
 
 
 @pytest.fixture
@@ -25,10 +25,10 @@ def secret(tmp_path: Path) -> Secret:
     return Secret(file=path)
 
 
-def test_it_gets_the_document_as_it_is_documented() -> None:
-    told = notice("a")
+def test_webhook_posts_the_documented_document() -> None:
+    sent = notice("a")
     with Receiver() as receiver:
-        WebhookTarget(receiver.url).tell(told, FindingChanges(told.findings.standing))
+        WebhookTarget(receiver.url).send(sent, FindingChanges(sent.findings.standing))
     (request,) = receiver.received
     assert (request.path, request.headers["Content-Type"]) == ("/hooks/TOKEN-7f3a", "application/json")
     assert not {"Fleettrace-Signature", "Fleettrace-Timestamp"} & set(request.headers)
@@ -42,36 +42,36 @@ def test_it_gets_the_document_as_it_is_documented() -> None:
     assert document["report"]["run"]["id"] == document["run"]
 
 
-def test_hostile_keys_arrive_in_ascii_and_escaped() -> None:
+def test_hostile_keys_arrive_escaped_in_ascii() -> None:
     with Receiver() as receiver:
-        WebhookTarget(receiver.url).tell(notice("\x1b[31mred\u202e"), NEWS)
+        WebhookTarget(receiver.url).send(notice("\x1b[31mred\u202e"), NO_CHANGES)
     (request,) = receiver.received
     assert request.body.isascii()
     assert request.document["findings"][0]["name"] == "\\x1b[31mred\\u202e"
 
 
-def test_a_receiver_can_tell_that_it_is_genuine(secret: Secret) -> None:
+def test_signature_proves_the_sender(secret: Secret) -> None:
     with Receiver() as receiver:
-        WebhookTarget(receiver.url, secret).tell(notice("a"), NEWS)
+        WebhookTarget(receiver.url, secret).send(notice("a"), NO_CHANGES)
     (request,) = receiver.received
     signature, timestamp = request.headers["Fleettrace-Signature"], request.headers["Fleettrace-Timestamp"]
     expected = hmac.new(SECRET, timestamp.encode() + b"." + request.body, "sha256").hexdigest()
     assert hmac.compare_digest(f"sha256={expected}", signature) and abs(time.time() - int(timestamp)) < 300
 
 
-def test_what_may_pass_is_tried_again_with_longer_pauses() -> None:
+def test_transient_failures_are_retried_with_backoff() -> None:
     pauses: list[float] = []
     with Receiver(answers=(503, 429, 500, 200)) as receiver:
-        WebhookTarget(receiver.url, sleep=pauses.append).tell(notice("a"), NEWS)
+        WebhookTarget(receiver.url, sleep=pauses.append).send(notice("a"), NO_CHANGES)
     assert len(receiver.received) == 4
     assert len({request.headers["Fleettrace-Delivery"] for request in receiver.received}) == 1
     assert [0.5, 1.0, 2.0] <= pauses <= [1.0, 2.0, 4.0]
 
 
-def test_a_service_can_ask_for_patience() -> None:
+def test_retry_after_sets_the_pause() -> None:
     pauses: list[float] = []
     with Receiver(answers=(429, 200), headers={"Retry-After": "7"}) as receiver:
-        WebhookTarget(receiver.url, sleep=pauses.append).tell(notice("a"), NEWS)
+        WebhookTarget(receiver.url, sleep=pauses.append).send(notice("a"), NO_CHANGES)
     assert pauses == [7.0]
 
 
@@ -83,31 +83,31 @@ def test_a_service_can_ask_for_patience() -> None:
         (500, "the answer was 500, 3 times", 3),
     ],
 )
-def test_the_last_answer_is_what_is_told(answer: int, words: str, requests: int) -> None:
+def test_error_reports_the_last_answer(answer: int, words: str, requests: int) -> None:
     with Receiver(answers=(answer,), headers={"Location": "/elsewhere"}) as receiver:
         target = WebhookTarget(receiver.url, retries=2, sleep=lambda _: None)
         with pytest.raises(NotifyError) as caught:
-            target.tell(notice("a"), NEWS)
+            target.send(notice("a"), NO_CHANGES)
     assert (str(caught.value), len(receiver.received)) == (words, requests)
 
 
-def test_nobody_waits_longer_than_the_time_limit() -> None:
+def test_attempt_ends_at_its_time_limit() -> None:
     with Receiver(answers=(20.0,)) as receiver:
         target = WebhookTarget(receiver.url, timeout_s=0.3, retries=1, sleep=lambda _: None)
         began = time.monotonic()
         with pytest.raises(NotifyError, match=r"no answer within 0\.3 s, 2 times"):
-            target.tell(notice("a"), NEWS)
+            target.send(notice("a"), NO_CHANGES)
         assert time.monotonic() - began < 10
 
 
-def test_a_service_that_is_not_there_is_no_more_than_an_error() -> None:
+def test_refused_connection_is_an_error() -> None:
     with Receiver() as receiver:
         url = receiver.url
     with pytest.raises(NotifyError, match="cannot be reached: Connection refused"):
-        WebhookTarget(url, retries=0).tell(notice("a"), NEWS)
+        WebhookTarget(url, retries=0).send(notice("a"), NO_CHANGES)
 
 
-def test_a_name_shows_neither_token_nor_secret(secret: Secret) -> None:
+def test_name_shows_neither_token_nor_secret(secret: Secret) -> None:
     target = WebhookTarget("https://chat.example:8443/hooks/TOKEN-7f3a?key=TOKEN-7f3a", secret)
     assert target.name == "webhook https://chat.example:8443"
     assert SECRET.decode() not in repr(target)
@@ -116,18 +116,18 @@ def test_a_name_shows_neither_token_nor_secret(secret: Secret) -> None:
 @pytest.mark.parametrize(
     "url", ["ftp://x/", "http://", "https://u:p@chat.example/", "http://x/\nA: b", "http://x/ y", "http://x/ü"]
 )
-def test_only_addresses_of_the_web_are_taken(url: str) -> None:
-    with pytest.raises(ValueError, match="webhook's url"):
+def test_webhook_rejects_invalid_urls(url: str) -> None:
+    with pytest.raises(ValueError, match="invalid webhook URL"):
         WebhookTarget(url)
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
-def test_a_port_is_a_port(port: str) -> None:
+def test_webhook_rejects_invalid_ports(port: str) -> None:
     with pytest.raises(ValueError, match="expected 1 to 65535"):
         WebhookTarget(f"http://chat.example:{port}/")
 
 
-def test_a_bad_key_file_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+def test_check_reports_bad_secret_files(tmp_path: Path) -> None:
     path = tmp_path / "webhook.key"
     target = WebhookTarget("http://127.0.0.1:9/", Secret(file=path))
     problems = []
@@ -140,14 +140,14 @@ def test_a_bad_key_file_is_told_before_anything_is_sent(tmp_path: Path) -> None:
         problems.append(str(caught.value).replace(str(path), "FILE"))
     assert problems == [
         "cannot read the secret in FILE: No such file or directory",
-        "others can read the secret in FILE: chmod 600 FILE",
+        "other users can read the secret in FILE: run chmod 600 FILE",
         "the secret in FILE is too short: expected 16 bytes or more (`openssl rand -hex 32` makes one)",
     ]
 
 
-def test_a_secret_can_be_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = Secret(variable="HOOK_SECRET")
-    with pytest.raises(NotifyError, match="the variable HOOK_SECRET, which is to hold the secret, is not set"):
+    with pytest.raises(NotifyError, match="the environment variable HOOK_SECRET of the secret is not set"):
         secret.read({})
     monkeypatch.setenv("HOOK_SECRET", SECRET.decode())
     assert secret.read() == SECRET

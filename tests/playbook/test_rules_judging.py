@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from fleettrace.playbook.findings import Certainty, Severity
 from fleettrace.playbook.rules.eval_context import EvalContext, Evidence, Subject
 from fleettrace.playbook.rules.fields import FIELDS, shown_value
-from fleettrace.playbook.rules.judge import MOST_FOUND, judge
+from fleettrace.playbook.rules.judge import MAX_FINDINGS, judge
 from fleettrace.playbook.rules.language import compile_rule
-from fleettrace.playbook.rules.values import Bounds, Judged, Verdict, measured
+from fleettrace.playbook.rules.values import Bounds, Judgement, Verdict, compare_number
 from fleettrace.report.build import build_report
 from tests.playbook.rules_evidence import evidence, found, named, only
 from tests.report.examples import HOSTILE, add_host, count, new_run, realistic
@@ -83,7 +83,7 @@ def test_with_a_host_missing_counts_are_certain_and_parts_are_possible() -> None
 def test_what_is_not_found_is_unknown_while_a_host_is_missing() -> None:
     finding = only(found("key.requests > 1000", evidence({"a": 900}, missing=["h2"])))
     assert (finding.certainty, finding.name) == (UNKNOWN, None)
-    assert finding.message == "not told for all (key.requests > 1000): h2 is missing or incomplete"
+    assert finding.message == "not known for all (key.requests > 1000): h2 is missing or incomplete"
     assert found("key.requests > 1000", evidence({"a": 900})).all == ()
 
 
@@ -128,8 +128,8 @@ def test_a_key_that_no_host_listed_can_be_over_the_line() -> None:
 
 
 def test_a_line_that_everything_crosses_is_told_in_bounds() -> None:
-    findings = found("key.requests > 0", evidence({f"key:{number:04}": 10 for number in range(MOST_FOUND + 20)}))
-    assert len(findings.all) == MOST_FOUND + 1
+    findings = found("key.requests > 0", evidence({f"key:{number:04}": 10 for number in range(MAX_FINDINGS + 20)}))
+    assert len(findings.all) == MAX_FINDINGS + 1
     assert findings.all[-1].message == "20 more (key.requests > 0)"
 
 
@@ -187,14 +187,16 @@ def test_braces_of_a_key_are_not_filled_in() -> None:
 
 
 def test_every_field_can_be_read_of_everything() -> None:
-    scene = EvalContext(ALL)
+    context = EvalContext(ALL)
     for field in FIELDS.values():
-        for thing in [*scene.things(field.kind), Subject(field.kind)]:
+        for subject in [*context.subjects(field.kind), Subject(field.kind)]:
             for unit, read in field.units.items():
-                reading = read(scene, thing)
-                assert shown_value(reading.seen, unit).isprintable()
-                if isinstance(reading.seen, Bounds) and isinstance(reading.whole, Bounds):
-                    assert reading.whole.low <= reading.seen.low <= reading.seen.high <= reading.whole.high
+                measurement = read(context, subject)
+                assert shown_value(measurement.seen, unit).isprintable()
+                if isinstance(measurement.seen, Bounds) and isinstance(measurement.fleet, Bounds):
+                    assert (
+                        measurement.fleet.low <= measurement.seen.low <= measurement.seen.high <= measurement.fleet.high
+                    )
 
 
 def test_an_identity_is_of_the_finding_and_not_of_the_run() -> None:
@@ -224,18 +226,18 @@ def test_a_comparison_is_sure_exactly_when_nothing_within_the_bounds_says_otherw
         return [one.low + part / 2 for part in range(int(2 * (one.high - one.low)) + 1)]
 
     said = {OPERATORS[operator](a, b) for a in between(value) for b in between(limit)}
-    expected = Verdict.WITHIN if len(said) == 2 else Verdict.YES if True in said else Verdict.NO
-    assert measured(value, operator, limit) is expected
+    expected = Verdict.OPEN if len(said) == 2 else Verdict.YES if True in said else Verdict.NO
+    assert compare_number(value, operator, limit) is expected
 
 
 verdicts = st.sampled_from(Verdict)
-judgements = st.builds(Judged, verdicts, verdicts)
+judgements = st.builds(Judgement, verdicts, verdicts)
 
 
 @given(judgements, judgements, judgements)
-def test_and_or_and_not_are_an_algebra(a: Judged, b: Judged, c: Judged) -> None:
-    def pair(one: Judged) -> tuple[Verdict, Verdict]:
-        return one.seen, one.whole
+def test_and_or_and_not_are_an_algebra(a: Judgement, b: Judgement, c: Judgement) -> None:
+    def pair(one: Judgement) -> tuple[Verdict, Verdict]:
+        return one.seen, one.fleet
 
     assert pair(a & b) == pair(b & a)
     assert pair((a & b) & c) == pair(a & (b & c))

@@ -17,42 +17,42 @@ from fleettrace.playbook.rules.language import RuleError, compile_rule
 DOCS = Path(__file__).parents[2] / "docs/rules.md"
 
 WRONG = [
-    ("", 1, "the rule is empty: expected such as key.share > 5%"),
+    ("", 1, "the rule is empty: expected an expression such as key.share > 5%"),
     ("key.shre > 5%", 1, "there is no field key.shre; did you mean key.share?"),
     ("key.share > 5% and host.loda > 2", 20, "there is no field host.loda; did you mean host.load?"),
     ("covrage < 99%", 1, "there is no field covrage; did you mean coverage?"),
     ("kye changed since baseline", 1, "there is no field kye; did you mean key?"),
     ("key.share > 5k/s", 13, "key.share: expected a part such as 5%, found 5k/s"),
     ("key.rate > 20k", 12, "key.rate: expected a rate such as 20k/s, found 20k"),
-    ("key.share > 500%", 13, "500% is no part of a whole: expected 0% to 100%"),
+    ("key.share > 500%", 13, "500% is not a part: expected 0% to 100%"),
     ("key.share >", 12, "expected a number such as 5% or 20k/s, a text in quotes or a word, found the end"),
-    ("key.share", 10, "key.share alone is no test: expected an operator behind it, such as > or =="),
-    ("key > 5%", 1, "key alone is no field: expected such as key.requests, or key changed since baseline"),
+    ("key.share", 10, "key.share alone is not a test: expected an operator after it, such as > or =="),
+    ("key > 5%", 1, "key alone is not a field: expected a field such as key.requests, or key changed since baseline"),
     ("key.share = 5%", 11, "expected one of > >= < <= == != ~, found ="),
     ("(key.share > 5%", 16, "expected ), found the end"),
     ("key.share > 5% xor coverage < 1%", 16, "expected and or or, found xor"),
     (
         "key.share > 5% and host.load > 2",
         20,
-        "host.load is of a host, and the rule is about a key already: make two rules of it",
+        "host.load is of a host, but the rule is about a key: write two rules",
     ),
     (
         "key.spread == everywere",
         15,
-        "key.spread is one of one, several, everywhere, never everywere; did you mean everywhere?",
+        "everywere is not a value of key.spread: expected one of one, several, everywhere; did you mean everywhere?",
     ),
-    ("key.spread > one", 12, "key.spread is no number: expected one of == != ~"),
+    ("key.spread > one", 12, "key.spread is not a number: expected one of == != ~"),
     ("key.name == user", 13, 'expected a text in quotes: key.name == "user"'),
-    ("key.rate > 2 x mean", 16, "the mean is that of all hosts: expected a field of host.* before it"),
+    ("key.rate > 2 x mean", 16, "the mean is taken over all hosts: expected a field of host.* before it"),
     ("new key in top 0", 16, "expected a whole number from 1 to 1000"),
     ("new host in top 3", 5, "expected key, found host"),
     ("host moved since baseline", 6, "only keys move: expected changed, new, gone, risen or fallen"),
-    ("key gone 2x since baseline", 10, "a multiple is for changed, risen and fallen, not for gone"),
+    ("key gone 2x since baseline", 10, "gone takes no multiple: only changed, risen and fallen do"),
     ("key risen 1x since baseline", 11, "expected a multiple of more than 1x and at most 1000x"),
     (
         "key.misses > 0.5",
         14,
-        "key.misses can be a part or a number, and 0.5 is no number of things: expected 50%",
+        "key.misses can be a part or a number, and 0.5 is not a whole number: expected 50%",
     ),
     ("x" * (MAX_RULE + 1), MAX_RULE, f"the rule is too long: at most {MAX_RULE} characters"),
 ]
@@ -74,8 +74,8 @@ def test_a_wrong_rule_says_where_and_what_is_right(rule: str, column: int, messa
             7,
             "host.load: the rule is about a key; its message can have fields of key.* and totals.*",
         ),
-        ("50 } 50", 4, "a lone }: expected a field such as {key.share}; a brace itself is written twice"),
-        ("{key.share", 1, "a lone {: expected a field such as {key.share}; a brace itself is written twice"),
+        ("50 } 50", 4, "a single }: expected a field such as {key.share}; write a literal brace twice"),
+        ("{key.share", 1, "a single {: expected a field such as {key.share}; write a literal brace twice"),
         ("{key.share.__class__}", 2, "there is no field key.share.__class__; did you mean key.share?"),
     ],
 )
@@ -168,12 +168,12 @@ def test_how_deep_a_rule_can_be_is_limited() -> None:
 
 def test_the_documentation_has_every_field() -> None:
     rows = re.findall(r"^\| `([a-z_.]+)` \| ([a-z, ]+) \| (.+) \|$", DOCS.read_text(), re.M)
-    fields = {name: (", ".join(one.units), _says(one.says, one.words)) for name, one in FIELDS.items()}
-    assert {name: (units, says) for name, units, says in rows} == fields
+    fields = {name: (", ".join(one.units), _says(one.description, one.words)) for name, one in FIELDS.items()}
+    assert {name: (units, description) for name, units, description in rows} == fields
 
 
-def _says(says: str, words: tuple[str, ...]) -> str:
-    return says + (f": {', '.join(f'`{word}`' for word in words)}" if words else "")
+def _says(description: str, words: tuple[str, ...]) -> str:
+    return description + (f": {', '.join(f'`{word}`' for word in words)}" if words else "")
 
 
 def test_the_rules_of_the_documentation_are_rules() -> None:

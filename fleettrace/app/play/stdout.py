@@ -60,9 +60,9 @@ class OnStdout:
     def check(self) -> None:
         """Stdout needs no check."""
 
-    def tell(self, notice: Notice, news: FindingChanges) -> None:
+    def send(self, notice: Notice, changes: FindingChanges) -> None:
         """Write the report and the findings."""
         if notice.report is not None:
             for output in self.outputs:
                 output.show(notice.report)
-        _print(notice.lines(news), self.outputs if notice.report is not None else ())
+        _print(notice.lines(changes), self.outputs if notice.report is not None else ())

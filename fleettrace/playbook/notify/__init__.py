@@ -1,1 +1,1 @@
-"""Telling others of a play's findings."""
+"""Send notices of a play's findings to commands, web services, people and files."""

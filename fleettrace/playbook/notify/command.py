@@ -1,4 +1,4 @@
-"""Telling a program: the notice as JSON on its standard input. No byte of a key or a host gets into its arguments."""
+"""Send a notice to a program as JSON on its standard input; its arguments hold no byte of a key or a host."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ __all__ = ["CommandTarget"]
 
 @dataclass(frozen=True, slots=True)
 class CommandTarget:
-    """A program of the user's, run without a shell."""
+    """A program of the user, run without a shell."""
 
     program: tuple[str, ...]
-    """The program and its arguments, as the playbook has them."""
+    """The program and its arguments, as in the playbook."""
     timeout_s: float = 30.0
     on: NotifyWhen = NotifyWhen.CHANGE
 
     def __post_init__(self) -> None:
         if not self.program or not self.program[0]:
-            raise ValueError("a command is a program and its arguments")
+            raise ValueError("the command is empty: expected a program and its arguments")
         if any("\0" in word for word in self.program):
             raise ValueError("a program's arguments cannot hold a NUL byte")
 
     @property
     def name(self) -> str:
-        """The program without its arguments, which may be secret."""
+        """Return the program without its arguments, which may be secret."""
         return f"command {self.program[0]}"
 
     @property
     def address(self) -> str:
-        """All of it."""
+        """Return the program with its arguments."""
         return "\0".join(("command", *self.program))
 
     def check(self) -> None:
-        """Raise `NotifyError` when there is no such program."""
+        """Raise `NotifyError` when the program is missing or not executable."""
         if shutil.which(self.program[0], os.X_OK) is None:
-            raise NotifyError(f"there is no program {self.program[0]}, or it cannot be run")
+            raise NotifyError(f"{self.program[0]} is not an executable program")
 
-    def tell(self, notice: Notice, news: FindingChanges) -> None:
-        """Run it. Raises `NotifyError`."""
-        feed(self.program, json.dumps(notice.document(news)).encode() + b"\n", self.timeout_s)
+    def send(self, notice: Notice, changes: FindingChanges) -> None:
+        """Run the program. Raise `NotifyError`."""
+        feed(self.program, json.dumps(notice.document(changes)).encode() + b"\n", self.timeout_s)

@@ -1,8 +1,8 @@
-"""What is told, and to whom: a notice of one play, and what every target of notices can do."""
+"""The notice of one play, and the protocol of the targets that it is sent to."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -18,21 +18,21 @@ SCHEMA = "fleettrace/notice/1"
 
 
 class NotifyError(FleettraceError):
-    """Somebody could not be told. Its text is one line, without secrets."""
+    """A notice could not be sent. The text is one line, without secrets."""
 
 
 class NotifyWhen(StrEnum):
-    """When a target is told."""
+    """When a target receives a notice."""
 
     CHANGE = "change"
-    """When the findings are others than those that it was told of last."""
+    """When the findings differ from those of its last notice."""
     EVERY = "every"
     """After every run of the play."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedFinding:
-    """A finding that a target was told of, and that is there no more."""
+    """A finding of an earlier notice to a target that no longer exists."""
 
     id: str
     rule: str
@@ -42,50 +42,50 @@ class ResolvedFinding:
 
 @dataclass(frozen=True, slots=True)
 class FindingChanges:
-    """What is new to a target."""
+    """What differs from a target's last notice."""
 
     new: tuple[Finding, ...] = ()
-    gone: tuple[ResolvedFinding, ...] = ()
-    turned: bool = False
-    """Whether the play succeeded and did not the last time, or the reverse."""
+    resolved: tuple[ResolvedFinding, ...] = ()
+    outcome_changed: bool = False
+    """Whether the play succeeded this time and failed the last time, or the reverse."""
 
     def __bool__(self) -> bool:
-        return bool(self.new or self.gone or self.turned)
+        return bool(self.new or self.resolved or self.outcome_changed)
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What became of one play."""
+    """The outcome of one play."""
 
     playbook: str
     play: str
     findings: Findings
     report: Report | None
-    """As the reader is shown it; None when there is none."""
+    """The report as the user sees it; None when the play made none."""
     succeeded: bool
-    """Whether the play did what it was to do: exit codes 0, 1 and 3."""
+    """Whether the exit code is 0, 1 or 3."""
     exit_code: int
     at: float
-    """When it ended: seconds since 1970."""
+    """The end of the play, in seconds since 1970."""
 
     @property
     def title(self) -> str:
-        """The play in a few words, without any name that a node or a client chose."""
+        """Return the play's title, without any name that a node or a client chose."""
         return f"{self.playbook}: {self.play}" if self.play and self.play != self.playbook else self.playbook
 
     @property
-    def verdict(self) -> str:
-        """What was found, in numbers: `2 high, 1 low`."""
+    def summary(self) -> str:
+        """Return the number of findings by severity: `2 high, 1 low`."""
         if not self.succeeded:
             return f"failed with exit code {self.exit_code}"
         counts = {
-            severity: sum(self.findings.number(severity, sure) for sure in (Certainty.CERTAIN, Certainty.POSSIBLE))
+            severity: sum(self.findings.number(severity, one) for one in (Certainty.CERTAIN, Certainty.POSSIBLE))
             for severity in reversed(Severity)
         }
         return ", ".join(f"{count} {severity}" for severity, count in counts.items() if count) or "no finding"
 
-    def document(self, news: FindingChanges) -> dict[str, Any]:
-        """The notice as plain values for JSON: what commands and webhooks are given."""
+    def document(self, changes: FindingChanges) -> dict[str, Any]:
+        """Return the notice as plain values for JSON, for commands and webhooks."""
         return {
             "schema": SCHEMA,
             "playbook": self.playbook,
@@ -93,23 +93,21 @@ class Notice:
             "run": None if self.report is None else self.report.info.id,
             "succeeded": self.succeeded,
             "exit_code": self.exit_code,
-            "summary": f"{self.title}: {self.verdict}",
+            "summary": f"{self.title}: {self.summary}",
             "findings": [one.document() for one in self.findings.all],
-            "new": [one.id for one in news.new],
-            "gone": [
-                {"id": one.id, "rule": one.rule, "severity": one.severity, "message": one.message} for one in news.gone
-            ],
+            "new": [one.id for one in changes.new],
+            "gone": [asdict(one) for one in changes.resolved],
             "report": None if self.report is None else to_json(self.report),
         }
 
-    def lines(self, news: FindingChanges) -> list[str]:
-        """The notice for people, a line each, harmless on any terminal; what is new first."""
-        new = {one.id for one in news.new}
-        lines = [f"{self.title}: {self.verdict}"]
+    def lines(self, changes: FindingChanges) -> list[str]:
+        """Return the lines of the notice for people, escaped for a terminal, new findings first."""
+        new = {one.id for one in changes.new}
+        lines = [f"{self.title}: {self.summary}"]
         for finding in sorted(self.findings.all, key=lambda one: one.id not in new):
             mark = "new" if finding.id in new else "   "
             lines.append(f"  {mark}  {finding.severity}, {finding.certainty}: {finding.message}")
-        lines += [f"  gone {one.severity}: {one.message}" for one in news.gone]
+        lines += [f"  gone {one.severity}: {one.message}" for one in changes.resolved]
         if self.report is not None:
             lines += ["", *_about_run(self.report)]
         return lines
@@ -118,31 +116,31 @@ class Notice:
 def _about_run(report: Report) -> list[str]:
     totals = report.totals
     traced = f"{totals.hosts_traced} of {plural(totals.hosts, 'host')} traced"
-    return [f"{traced}; the whole of it: fleettrace report {report.info.id}"]
+    return [f"{traced}; all of it: fleettrace report {report.info.id}"]
 
 
 class NotifyTarget(Protocol):
-    """Somebody, or something, to be told."""
+    """A receiver of notices."""
 
     @property
     def on(self) -> NotifyWhen:
-        """When."""
+        """When it receives notices."""
         ...
 
     @property
     def name(self) -> str:
-        """For warnings: what it is, without secrets (`webhook https://chat.example`)."""
+        """Its name in warnings, without secrets (`webhook https://chat.example`)."""
         ...
 
     @property
     def address(self) -> str:
-        """Tells it from every other target; never shown, and kept as a hash only."""
+        """Its identity among all targets; never shown, and stored as a hash only."""
         ...
 
     def check(self) -> None:
-        """Raise `NotifyError` now for what can be seen to fail later."""
+        """Raise `NotifyError` if sending is bound to fail."""
         ...
 
-    def tell(self, notice: Notice, news: FindingChanges) -> None:
-        """Tell it. Raises `NotifyError`."""
+    def send(self, notice: Notice, changes: FindingChanges) -> None:
+        """Send the notice. Raise `NotifyError`."""
         ...

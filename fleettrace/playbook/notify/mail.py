@@ -1,4 +1,4 @@
-"""Telling people by mail, through the system's own sendmail, which knows how mail leaves this machine."""
+"""Send a notice by mail through the system's sendmail, which knows the mail relay of this machine."""
 
 from __future__ import annotations
 
@@ -16,64 +16,64 @@ from fleettrace.report.escape import escape_text
 __all__ = ["SENDMAIL", "MailTarget"]
 
 SENDMAIL = "/usr/sbin/sendmail"
-"""Where every mail server of every distribution puts it (the Linux Standard Base has /usr/sbin/sendmail)."""
+"""The path in the Linux Standard Base, where the mail servers of all distributions install it."""
 
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+(@[A-Za-z0-9.-]+)?")
-"""The addresses that need no quoting (RFC 5322's dot-atoms), and local names: nothing that could begin a header."""
+"""Addresses that need no quoting (RFC 5322's dot-atoms), and local names: none can begin a header."""
 
 _LINES = 200
-"""Lines in the longest mail: nobody reads more, and the report has the rest."""
+"""Lines of the longest mail; `fleettrace report` shows the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class MailTarget:
-    """Some people's mailboxes."""
+    """One or several mailboxes."""
 
     to: tuple[str, ...]
     sender: str | None = None
-    """None: as sendmail has it."""
+    """None: sendmail sets the sender."""
     sendmail: str = SENDMAIL
     timeout_s: float = 30.0
     on: NotifyWhen = NotifyWhen.CHANGE
 
     def __post_init__(self) -> None:
         if not self.to:
-            raise ValueError("mail needs an address")
+            raise ValueError("mail has no address: expected one such as oncall@example.com")
         for address in (*self.to, *(() if self.sender is None else (self.sender,))):
             if not _ADDRESS.fullmatch(address) or address.startswith("-"):
-                raise ValueError(f"{address!r} is no address for mail: expected such as oncall@example.com")
+                raise ValueError(f"{address!r} is not a mail address: expected one such as oncall@example.com")
 
     @property
     def name(self) -> str:
-        """Whom it is for."""
+        """Return the recipients."""
         return f"mail to {', '.join(self.to)}"
 
     @property
     def address(self) -> str:
-        """Whom it is for."""
+        """Return the recipients."""
         return "\0".join(("mail", *self.to))
 
     def check(self) -> None:
-        """Raise `NotifyError` when there is no sendmail."""
+        """Raise `NotifyError` when sendmail is missing."""
         if not Path(self.sendmail).exists():
-            raise NotifyError(f"there is no {self.sendmail}: install a mail server, or a relay such as msmtp-mta")
+            raise NotifyError(f"{self.sendmail} does not exist: install a mail server, or a relay such as msmtp-mta")
 
-    def tell(self, notice: Notice, news: FindingChanges) -> None:
-        """Hand the mail to sendmail. Raises `NotifyError`."""
-        # Addresses come from the headers (-t), and a line with a dot alone ends nothing (-i).
-        feed((self.sendmail, "-t", "-i"), self._mail(notice, news), self.timeout_s)
+    def send(self, notice: Notice, changes: FindingChanges) -> None:
+        """Hand the mail to sendmail. Raise `NotifyError`."""
+        # -t: sendmail takes the addresses from the headers. -i: a line of a single dot does not end the mail.
+        feed((self.sendmail, "-t", "-i"), self._mail(notice, changes), self.timeout_s)
 
-    def _mail(self, notice: Notice, news: FindingChanges) -> bytes:
-        """Headers hold only the playbook's own words, and those with nothing that could end a line."""
+    def _mail(self, notice: Notice, changes: FindingChanges) -> bytes:
+        """Return the mail. Its headers hold only texts of the playbook, escaped so that they cannot end a line."""
         mail = EmailMessage(SMTPUTF8.clone(linesep="\n"))
         mail["To"] = ", ".join(self.to)
         if self.sender is not None:
             mail["From"] = self.sender
-        mail["Subject"] = escape_text(f"[fleettrace] {notice.title}: {notice.verdict}")
+        mail["Subject"] = escape_text(f"[fleettrace] {notice.title}: {notice.summary}")
         mail["Date"] = formatdate(notice.at)
         mail["Auto-Submitted"] = "auto-generated"
-        lines = notice.lines(news)
+        lines = notice.lines(changes)
         if len(lines) > _LINES:
-            lines = [*lines[:_LINES], f"  and {len(lines) - _LINES:,} lines more, which are not in this mail"]
+            lines = [*lines[:_LINES], f"  and {len(lines) - _LINES:,} more lines, left out of this mail"]
         mail.set_content("".join(f"{line}\n" for line in lines), cte="quoted-printable")
         return mail.as_bytes()

@@ -1,4 +1,4 @@
-"""Running somebody's program with a notice on its standard input: no shell, a limit of time, nothing left behind."""
+"""Run a program with a notice on its standard input: no shell, a time limit, and no process left behind."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fleettrace.report.escape import escape_text
 
 __all__ = ["feed"]
 
-_SAID = 300
-"""Characters of what a program said that are repeated when it failed."""
+_MAX_STDERR = 300
+"""Characters of a failed program's stderr that the error repeats."""
 
 
 def feed(program: Sequence[str], data: bytes, timeout_s: float) -> None:
-    """Run `program` to its end with `data` on its standard input. Raises `NotifyError` when it fails.
+    """Run `program` to its end with `data` on its standard input. Raise `NotifyError` when it fails.
 
-    What it writes to standard output is dropped: cron would mail it. After `timeout_s` it is killed, with all that it
-    started and that stayed in its process group.
+    Its standard output is discarded, because cron would mail it. After `timeout_s` seconds it is killed, together with
+    its process group.
     """
     try:
         running = subprocess.Popen(
@@ -33,13 +33,13 @@ def feed(program: Sequence[str], data: bytes, timeout_s: float) -> None:
     except OSError as error:
         raise NotifyError(f"cannot run {program[0]}: {error.strerror}") from None
     try:
-        _, said = running.communicate(data, timeout=timeout_s)
+        _, stderr = running.communicate(data, timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        raise NotifyError(f"{program[0]} did not end within {timeout_s:g} s, and was killed") from None
+        raise NotifyError(f"{program[0]} did not end within {timeout_s:g} s and was killed") from None
     finally:
         _kill(running)
     if running.returncode:
-        words = escape_text(said.decode("utf-8", "backslashreplace").strip()[-_SAID:])
+        words = escape_text(stderr.decode("utf-8", "backslashreplace").strip()[-_MAX_STDERR:])
         ended = (
             f"was killed by signal {-running.returncode}"
             if running.returncode < 0

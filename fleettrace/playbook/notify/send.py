@@ -1,4 +1,4 @@
-"""Telling all targets of a play, each when it wants to be told. Nothing that fails here costs the play anything."""
+"""Send the notice of a play to its targets. A failure here is a warning and does not change the play's outcome."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from fleettrace.playbook.notify.state import NotifyState
 __all__ = ["notify"]
 
 
-def notify(targets: Sequence[NotifyTarget], notice: Notice, folder: Path, warn: Callable[[str], None]) -> int:
-    """Tell each target of `notice`, if it wants to be told; gives how many were.
+def notify(targets: Sequence[NotifyTarget], notice: Notice, directory: Path, warn: Callable[[str], None]) -> int:
+    """Send `notice` to each target for which it is due; return how many received it.
 
-    What each was told last is kept in `folder`, beside the history. `warn` is given a line for whatever fails, and
-    nothing is raised.
+    `directory`, beside the history, stores what each target received last. `warn` receives a line for each failure;
+    the function raises nothing.
     """
     if not targets:
         return 0
-    memory = NotifyState.of(folder, notice.playbook, notice.play)
-    if memory.trouble is not None:
-        warn(memory.trouble)
-    return sum(_tell(target, notice, memory, warn) for target in targets)
+    state = NotifyState.of(directory, notice.playbook, notice.play)
+    if state.warning is not None:
+        warn(state.warning)
+    return sum(_send(target, notice, state, warn) for target in targets)
 
 
-def _tell(target: NotifyTarget, notice: Notice, memory: NotifyState, warn: Callable[[str], None]) -> bool:
-    news = memory.news(target, notice)
-    if target.on is NotifyWhen.CHANGE and not news:
+def _send(target: NotifyTarget, notice: Notice, state: NotifyState, warn: Callable[[str], None]) -> bool:
+    changes = state.changes(target, notice)
+    if target.on is NotifyWhen.CHANGE and not changes:
         return False
     try:
-        target.tell(notice, news)
+        target.send(notice, changes)
     except NotifyError as error:
         warn(f"{target.name}: {error}")
         return False
-    except Exception as error:  # a fault of ours must cost the play nothing either
-        warn(f"{target.name}: not told ({type(error).__name__})")
+    except Exception as error:  # A defect in a target must not fail the play.
+        warn(f"{target.name}: not sent ({type(error).__name__})")
         return False
     try:
-        memory.told(target, notice, news)
+        state.record(target, notice, changes)
     except NotifyError as error:
-        warn(f"{target.name}: it was told, and will be told again: {error}")
+        warn(f"{target.name}: sent, and will be sent again: {error}")
     return True

@@ -1,4 +1,4 @@
-"""A file that says when the play last succeeded: what is old is seen by `find -mmin`, Nagios or systemd alike."""
+"""Write the time of a play's last success to a file, whose age `find -mmin`, Nagios or systemd can watch."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from fleettrace.atomic_file import write_atomically
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.report.json_format import rfc3339
 
-__all__ = ["StampTarget", "check_folder"]
+__all__ = ["StampTarget", "check_writable"]
 
 
 @dataclass(frozen=True, slots=True)
 class StampTarget:
-    """A file of one line, replaced after every run that succeeded."""
+    """A file of one line, replaced after every run that succeeds."""
 
     path: Path
 
     @property
     def on(self) -> NotifyWhen:
-        """Always."""
+        """Return EVERY."""
         return NotifyWhen.EVERY
 
     @property
     def name(self) -> str:
-        """The file."""
+        """Return the file."""
         return f"stamp {self.path}"
 
     @property
     def address(self) -> str:
-        """The file."""
+        """Return the file."""
         return f"stamp\0{self.path.absolute()}"
 
     def check(self) -> None:
-        """Raise `NotifyError` when it cannot be written."""
-        check_folder(self.path)
+        """Raise `NotifyError` when the file cannot be written."""
+        check_writable(self.path)
 
-    def tell(self, notice: Notice, news: FindingChanges) -> None:  # noqa: ARG002
-        """Write the time, if the play succeeded. Raises `NotifyError`."""
+    def send(self, notice: Notice, changes: FindingChanges) -> None:  # noqa: ARG002
+        """Write the time if the play succeeded. Raise `NotifyError`."""
         if not notice.succeeded:
             return
         try:
@@ -50,8 +50,8 @@ class StampTarget:
             raise NotifyError(f"cannot write {self.path}: {error.strerror}") from None
 
 
-def check_folder(path: Path) -> None:
-    """Raise `NotifyError` when no file can be put there."""
-    folder = path.absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK) or path.is_dir():
-        raise NotifyError(f"cannot write {path}: there is no such folder, or it cannot be written to")
+def check_writable(path: Path) -> None:
+    """Raise `NotifyError` when `path` cannot be created or replaced."""
+    directory = path.absolute().parent
+    if not directory.is_dir() or not os.access(directory, os.W_OK | os.X_OK) or path.is_dir():
+        raise NotifyError(f"cannot write {path}: its directory does not exist or is not writable")

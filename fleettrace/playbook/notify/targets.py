@@ -1,4 +1,4 @@
-"""From an entry of a playbook's `notify:` to the target that it names.
+"""Build the target of an entry of a playbook's `notify:`.
 
 - command: [/usr/local/bin/page, --team, cache]
 - webhook: https://chat.example/hooks/cache
@@ -31,7 +31,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "textfile": (),
     "stamp": (),
 }
-"""The kinds of target, each with the options that may stand beside it."""
+"""The kinds of target, each with its options."""
 
 _FIELDS = {"on": "on", "timeout": "timeout_s", "retries": "retries", "from": "sender", "sendmail": "sendmail"}
 _CONVERT: Mapping[str, Callable[[Any], Any]] = {
@@ -44,10 +44,10 @@ _CONVERT: Mapping[str, Callable[[Any], Any]] = {
 
 
 def target_of(entry: Mapping[str, Any]) -> NotifyTarget:
-    """The target of an entry: one of the kinds, with its options.
+    """Return the target of an entry: one of the kinds, with its options.
 
-    `command` is a list of words, `mail` a list of addresses, `webhook` a url, `textfile` and `stamp` are paths;
-    `timeout` is in seconds, `on` is `change` or `every`. Raises `ValueError`, with a sentence for the user.
+    `command` is a list of strings, `mail` a list of addresses, `webhook` a URL, `textfile` and `stamp` are paths;
+    `timeout` is in seconds, `on` is `change` or `every`. Raise `ValueError` with a message for the user.
     """
     kinds = [kind for kind in OPTIONS if kind in entry]
     if len(kinds) != 1:
@@ -55,7 +55,7 @@ def target_of(entry: Mapping[str, Any]) -> NotifyTarget:
     kind = kinds[0]
     beside = set(entry) - {kind, *OPTIONS[kind]}
     if beside:
-        raise ValueError(f"{min(beside)} does not go with {kind}: expected {', '.join(OPTIONS[kind]) or 'nothing'}")
+        raise ValueError(f"{min(beside)} is not an option of {kind}: expected {', '.join(OPTIONS[kind]) or 'nothing'}")
     options: dict[str, Any] = {_FIELDS[name]: _CONVERT[name](entry[name]) for name in _FIELDS if name in entry}
     match kind:
         case "command":

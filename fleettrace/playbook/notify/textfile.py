@@ -1,6 +1,6 @@
-"""Metrics of audits for node_exporter's textfile collector: what was found, and when a play last succeeded.
+"""Write metrics of audits for node_exporter's textfile collector: findings, and the time of the last success.
 
-One file may serve many plays: each replaces its own samples and leaves those of the others.
+One file can serve many plays: each replaces its own samples and keeps those of the others.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from fleettrace.atomic_file import write_atomically
 from fleettrace.playbook.findings import Certainty, Severity
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
-from fleettrace.playbook.notify.stamp import check_folder
+from fleettrace.playbook.notify.stamp import check_writable
 from fleettrace.report.escape import escape_text
 
 __all__ = ["LAST_SUCCESS", "TextfileTarget"]
@@ -25,13 +25,13 @@ LAST_SUCCESS = "fleettrace_audit_last_success_timestamp_seconds"
 
 _HELP = {
     "fleettrace_audit_findings": "Findings of the last run of the play.",
-    "fleettrace_audit_succeeded": "1 when the last run of the play did what it was to do.",
+    "fleettrace_audit_succeeded": "1 when the last run of the play succeeded.",
     "fleettrace_audit_exit_code": "Exit code of the last run of the play.",
-    "fleettrace_audit_hosts_missing": "Hosts that some or all traffic was missing of.",
-    "fleettrace_audit_last_run_timestamp_seconds": "When the play last ended.",
-    LAST_SUCCESS: "When the play last ended with success.",
+    "fleettrace_audit_hosts_missing": "Hosts whose data was incomplete or absent.",
+    "fleettrace_audit_last_run_timestamp_seconds": "Time of the last end of the play.",
+    LAST_SUCCESS: "Time of the last end of the play with success.",
 }
-"""The metrics, in the order of the file."""
+"""The metrics in the order of the file, each with its help text."""
 
 _SAMPLE = re.compile(r"(fleettrace_audit_[a-z_]+)\{((?:[^\"}]|\"(?:[^\"\\]|\\.)*\")*)\} (\S+)")
 
@@ -48,42 +48,42 @@ class TextfileTarget:
 
     @property
     def on(self) -> NotifyWhen:
-        """Always: metrics say how it is."""
+        """Return EVERY."""
         return NotifyWhen.EVERY
 
     @property
     def name(self) -> str:
-        """The file."""
+        """Return the file."""
         return f"textfile {self.path}"
 
     @property
     def address(self) -> str:
-        """The file."""
+        """Return the file."""
         return f"textfile\0{self.path.absolute()}"
 
     def check(self) -> None:
-        """Raise `NotifyError` when it cannot be written."""
-        check_folder(self.path)
+        """Raise `NotifyError` when the file cannot be written."""
+        check_writable(self.path)
 
-    def tell(self, notice: Notice, news: FindingChanges) -> None:  # noqa: ARG002
-        """Replace the play's samples. Raises `NotifyError`."""
+    def send(self, notice: Notice, changes: FindingChanges) -> None:  # noqa: ARG002
+        """Replace the play's samples. Raise `NotifyError`."""
         try:
-            with _alone(self.path.absolute().parent):
+            with _locked(self.path.absolute().parent):
                 known = _read(self.path)
                 write_atomically(self.path, _text(_updated(known, notice)).encode(), 0o644)
         except (OSError, UnicodeDecodeError) as error:
-            words = error.strerror if isinstance(error, OSError) else "what is there is no text of ours"
+            words = error.strerror if isinstance(error, OSError) else "it is not UTF-8, so fleettrace did not write it"
             raise NotifyError(f"cannot write {self.path}: {words}") from None
 
 
 _Samples = dict[str, dict[str, str]]
-"""By metric and labels."""
+"""Values by metric and labels."""
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two plays that end at once write one after the other. The lock is on the folder: a file would be collected."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _locked(directory: Path) -> Iterator[None]:
+    """Hold a lock while a play writes. It is on the directory, because the collector would read a lock file."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -92,7 +92,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _read(path: Path) -> _Samples:
-    """What the file has of ours; whatever else is in it is let go."""
+    """Return the samples of audits in the file; other content is dropped."""
     samples: _Samples = {}
     if path.exists():
         for line in path.read_text("utf-8").splitlines():
@@ -103,29 +103,30 @@ def _read(path: Path) -> _Samples:
 
 
 def _updated(known: _Samples, notice: Notice) -> _Samples:
-    whose = _labels(playbook=notice.playbook, play=notice.play)
+    """Return the samples of the file with those of this play replaced."""
+    play_labels = _labels(playbook=notice.playbook, play=notice.play)
     samples = {
-        name: {labels: value for labels, value in known.get(name, {}).items() if not _is_of(labels, whose)}
+        name: {labels: value for labels, value in known.get(name, {}).items() if not _is_of(labels, play_labels)}
         for name in _HELP
     }
     samples["fleettrace_audit_findings"] |= {
-        f"{whose},{_labels(severity=severity, certainty=sure)}": str(notice.findings.number(severity, sure))
+        f"{play_labels},{_labels(severity=severity, certainty=one)}": str(notice.findings.number(severity, one))
         for severity in Severity
-        for sure in Certainty
+        for one in Certainty
     }
-    samples["fleettrace_audit_succeeded"][whose] = str(int(notice.succeeded))
-    samples["fleettrace_audit_exit_code"][whose] = str(notice.exit_code)
+    samples["fleettrace_audit_succeeded"][play_labels] = str(int(notice.succeeded))
+    samples["fleettrace_audit_exit_code"][play_labels] = str(notice.exit_code)
     if notice.report is not None:
-        samples["fleettrace_audit_hosts_missing"][whose] = str(len(notice.report.totals.missing))
-    samples["fleettrace_audit_last_run_timestamp_seconds"][whose] = f"{notice.at:.3f}"
-    before = known.get(LAST_SUCCESS, {}).get(whose)
+        samples["fleettrace_audit_hosts_missing"][play_labels] = str(len(notice.report.totals.missing))
+    samples["fleettrace_audit_last_run_timestamp_seconds"][play_labels] = f"{notice.at:.3f}"
+    before = known.get(LAST_SUCCESS, {}).get(play_labels)
     if notice.succeeded or before is not None:
-        samples[LAST_SUCCESS][whose] = f"{notice.at:.3f}" if notice.succeeded else str(before)
+        samples[LAST_SUCCESS][play_labels] = f"{notice.at:.3f}" if notice.succeeded else str(before)
     return samples
 
 
-def _is_of(labels: str, whose: str) -> bool:
-    return labels == whose or labels.startswith(f"{whose},")
+def _is_of(labels: str, play_labels: str) -> bool:
+    return labels == play_labels or labels.startswith(f"{play_labels},")
 
 
 def _labels(**values: str) -> str:

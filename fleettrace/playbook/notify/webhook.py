@@ -1,4 +1,4 @@
-"""Telling a web service: the notice as JSON in a POST, signed, bounded in time, and tried again when that may help."""
+"""Send a notice to a web service: JSON in a POST, signed, with a time limit and retries after transient failures."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ __all__ = ["WebhookTarget", "signature"]
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
-"""Pauses double from the one to the other, and a `Retry-After` asks for no more than this."""
+"""Pauses double from the first to the longest; a longer `Retry-After` is cut to the longest."""
 
 
 class _Answer(NamedTuple):
-    """What one attempt came to."""
+    """The result of one attempt."""
 
     status: int | None
-    """None: no answer at all."""
+    """The HTTP status; None without an answer."""
     words: str
     pause_s: float | None = None
-    """What the service asked for."""
+    """Seconds of the service's `Retry-After`."""
 
     @property
     def good(self) -> bool:
@@ -44,25 +44,25 @@ class _Answer(NamedTuple):
 
     @property
     def may_pass(self) -> bool:
-        """Whether another attempt may do better: no answer, too many requests, or the service's own trouble."""
+        """Return whether a retry may succeed: no answer, too many requests, or a server error."""
         return self.status is None or self.status in (408, 425, 429) or self.status >= 500
 
 
 def signature(secret: bytes, timestamp: str, body: bytes) -> str:
-    """What the header `Fleettrace-Signature` says: HMAC-SHA256 over the timestamp, a dot and the body."""
+    """Return the header `Fleettrace-Signature`: HMAC-SHA256 over the timestamp, a dot and the body."""
     return f"sha256={hmac.digest(secret, timestamp.encode() + b'.' + body, 'sha256').hex()}"
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookTarget:
-    """An HTTP or HTTPS address that takes notices."""
+    """An HTTP or HTTPS URL that accepts notices."""
 
     url: str
-    """It may hold a token: nothing but its host is ever shown."""
+    """It may hold a token, so only its host is ever shown."""
     secret: Secret | None = None
     """None: not signed."""
     timeout_s: float = 10.0
-    """For one attempt, from the name look-up to the end of the answer."""
+    """Seconds for one attempt, from the DNS lookup to the end of the answer."""
     retries: int = 3
     on: NotifyWhen = NotifyWhen.CHANGE
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False, compare=False)
@@ -70,34 +70,34 @@ class WebhookTarget:
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not self.url.isprintable() or " " in self.url:
-            raise ValueError("a webhook's url begins with http:// or https:// and a host")
+            raise ValueError("invalid webhook URL: expected http:// or https:// and a host")
         if not self.url.isascii():
-            raise ValueError("a webhook's url is ASCII: expected other characters as %XX, and in a host's name as xn--")
+            raise ValueError("invalid webhook URL: expected ASCII, other characters as %XX, and in a host name as xn--")
         if not 0 < (_port(self.url) or 1) < 65536:
-            raise ValueError("a webhook's url has a port that is none: expected 1 to 65535")
+            raise ValueError("invalid webhook URL: its port is not valid; expected 1 to 65535")
         if parts.username is not None or parts.password is not None:
-            raise ValueError("a webhook's url cannot hold a user and a password: sign with a secret instead")
+            raise ValueError("invalid webhook URL: it holds a user and a password; sign with a secret instead")
 
     @property
     def name(self) -> str:
-        """The service."""
+        """Return the service: scheme, host and port."""
         parts = urlsplit(self.url)
         return escape_text(f"webhook {parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}")
 
     @property
     def address(self) -> str:
-        """The whole of it."""
+        """Return the whole URL."""
         return f"webhook\0{self.url}"
 
     def check(self) -> None:
-        """Raise `NotifyError` when its secret cannot be had."""
+        """Raise `NotifyError` when the secret cannot be read."""
         if self.secret is not None:
             self.secret.read()
 
-    def tell(self, notice: Notice, news: FindingChanges) -> None:
-        """Post the notice. Raises `NotifyError` when no attempt succeeds."""
+    def send(self, notice: Notice, changes: FindingChanges) -> None:
+        """Post the notice. Raise `NotifyError` when no attempt succeeds."""
         secret = None if self.secret is None else self.secret.read()
-        body = json.dumps(notice.document(news)).encode()
+        body = json.dumps(notice.document(changes)).encode()
         delivery = uuid4().hex
         answer = _Answer(None, "not tried")
         for attempt in range(self.retries + 1):
@@ -112,7 +112,7 @@ class WebhookTarget:
         raise NotifyError(f"{answer.words}{f', {tries} times' if tries > 1 else ''}")
 
     def _request(self, body: bytes, delivery: str, secret: bytes | None) -> urllib.request.Request:
-        """Each attempt is signed with its own time; the delivery's id tells that they are one."""
+        """Return the request. Each attempt has its own timestamp; all of them have the same delivery id."""
         headers = {
             "Content-Type": "application/json",
             "User-Agent": f"fleettrace/{__version__}",
@@ -125,8 +125,8 @@ class WebhookTarget:
         return urllib.request.Request(self.url, body, headers, method="POST")
 
     def _attempt(self, request: urllib.request.Request) -> _Answer:
-        """One attempt, given up after the time limit whatever the service does: a socket's own limit is for each
-        read, and a service that sends a byte now and then would hold us for ever."""
+        """Make one attempt within the time limit. The limit of a socket applies to each read, so a service that sends
+        a byte now and then could hold the request for ever; the thread bounds the whole of it."""
         answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
         threading.Thread(target=lambda: answers.put(_post(request, self.timeout_s)), daemon=True).start()
         try:
@@ -136,7 +136,7 @@ class WebhookTarget:
 
 
 def _port(url: str) -> int | None:
-    """The port of a url; -1 for one that is none."""
+    """Return the port of a URL; None without one, -1 for an invalid one."""
     try:
         port = urlsplit(url).port
     except ValueError:
@@ -145,12 +145,12 @@ def _port(url: str) -> int | None:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A notice goes where the playbook says, and nowhere else."""
+    """Refuse redirects: a notice goes only to the URL in the playbook."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
     ) -> None:
-        """Follow none."""
+        """Return None, so that no redirect is followed."""
         del req, fp, code, msg, headers, newurl
 
 
@@ -169,8 +169,8 @@ def _post(request: urllib.request.Request, timeout_s: float) -> _Answer:
         if isinstance(error.reason, TimeoutError):
             return _Answer(None, f"no answer within {timeout_s:g} s")
         return _Answer(None, f"cannot be reached: {escape_text(str(getattr(error.reason, 'strerror', error.reason)))}")
-    except Exception as error:  # what answers is somebody else's program, and may say anything
-        return _Answer(None, f"no answer that makes sense ({type(error).__name__})")
+    except Exception as error:  # urllib raises many types for an answer that is not HTTP.
+        return _Answer(None, f"invalid answer ({type(error).__name__})")
 
 
 def _asked_pause(headers: Message) -> float | None:
@@ -179,7 +179,7 @@ def _asked_pause(headers: Message) -> float | None:
 
 
 def _pause(attempt: int, asked_s: float | None) -> float:
-    """Seconds before the next attempt: doubled each time, and never the same on every controller."""
+    """Return the seconds before the next attempt: doubled each time, and random, so that controllers spread."""
     if asked_s is not None:
         return min(asked_s, _LONGEST_PAUSE_S)
     return min(_FIRST_PAUSE_S * 2.0 ** (attempt - 1), _LONGEST_PAUSE_S) * random.uniform(0.5, 1.0)

@@ -1,1 +1,1 @@
-"""Rules: a small language over a report's fields, judged with bounds."""
+"""Rules: a small language over a report's fields, and its evaluation with bounds."""

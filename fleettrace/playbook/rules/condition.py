@@ -1,4 +1,4 @@
-"""What a rule consists of: tests of fields and of changes, joined by and, or and not. Values, compiled once. Pure."""
+"""The tests that a compiled rule consists of: of fields and of changes, joined by and, or and not. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fleettrace.playbook.findings import SubjectKind
 from fleettrace.playbook.rules.eval_context import EvalContext, Subject
 from fleettrace.playbook.rules.fields import FIELDS, Field, shown_value
 from fleettrace.playbook.rules.measurements import Unit
-from fleettrace.playbook.rules.values import Bounds, Judged, Measurement, Verdict, matches, measured
+from fleettrace.playbook.rules.values import Bounds, Judgement, Measurement, Verdict, compare_number, compare_word
 from fleettrace.report.escape import escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.store.diff.compare import MIN_CHANGE
@@ -19,25 +19,25 @@ from fleettrace.summary.key import Key
 
 __all__ = ["All", "Any", "Changed", "Comparison", "Limit", "Newcomer", "Not", "Test"]
 
-NO_BASELINE = "there is no earlier run to compare with"
-_UNTOLD = Verdict.UNTOLD
+_NO_BASELINE = "there is no earlier run to compare with"
+_UNKNOWN = Verdict.UNKNOWN
 
 
 class Test(Protocol):
     """One part of a rule."""
 
-    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
-        """Whether it holds of the thing."""
+    def judge(self, context: EvalContext, subject: Subject) -> Judgement:
+        """Return whether the test holds for `subject`."""
         ...
 
     def parts(self) -> Iterator[Test]:
-        """The tests that it is made of; itself when it is one."""
+        """Yield the tests that this one consists of; a simple test yields itself."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What a field is held against: a number, or so many times the mean of all hosts."""
+    """What a field is compared with: a number, or a multiple of the mean of all hosts."""
 
     number: float
     of_mean: bool = False
@@ -52,37 +52,39 @@ class Comparison:
     operator: str
     limit: Limit | str
 
-    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
-        """Whether the field is so, of what was seen and of the whole."""
-        reading = self.field.units[self.unit](scene, thing)
-        seen, whole = self._against(scene, reading)
-        return Judged(seen, whole, self._why(scene, reading, seen, whole))
+    def judge(self, context: EvalContext, subject: Subject) -> Judgement:
+        """Compare the field, on the traced hosts and in the whole fleet."""
+        measurement = self.field.units[self.unit](context, subject)
+        seen, fleet = self._against(context, measurement)
+        return Judgement(seen, fleet, self._why(context, measurement, seen, fleet))
 
-    def _against(self, scene: EvalContext, reading: Measurement) -> tuple[Verdict, Verdict]:
+    def _against(self, context: EvalContext, measurement: Measurement) -> tuple[Verdict, Verdict]:
         if isinstance(self.limit, str):
             word = self.limit
-            return matches(reading.seen, self.operator, word), matches(reading.whole, self.operator, word)
-        limits = self._limits(scene, self.limit)
-        return measured(reading.seen, self.operator, limits[0]), measured(reading.whole, self.operator, limits[1])
+            seen, fleet = (compare_word(value, self.operator, word) for value in measurement)
+        else:
+            limits = zip(measurement, self._limits(context, self.limit), strict=True)
+            seen, fleet = (compare_number(value, self.operator, limit) for value, limit in limits)
+        return seen, fleet
 
-    def _limits(self, scene: EvalContext, limit: Limit) -> tuple[Bounds | None, Bounds | None]:
+    def _limits(self, context: EvalContext, limit: Limit) -> tuple[Bounds | None, Bounds | None]:
         if not limit.of_mean:
             exact = Bounds(limit.number, limit.number)
             return exact, exact
-        seen, whole = scene.mean(self.field.units[self.unit])
-        return _times(seen, limit.number), _times(whole, limit.number)
+        seen, fleet = context.mean(self.field.units[self.unit])
+        return _times(seen, limit.number), _times(fleet, limit.number)
 
-    def _why(self, scene: EvalContext, reading: Measurement, seen: Verdict, whole: Verdict) -> tuple[str, ...]:
-        if seen is _UNTOLD:
+    def _why(self, context: EvalContext, measurement: Measurement, seen: Verdict, fleet: Verdict) -> tuple[str, ...]:
+        if seen is _UNKNOWN:
             return (f"{self.field.name} is not known",)
-        if seen is Verdict.WITHIN:
-            return (f"{self.field.name} is {shown_value(reading.seen, self.unit)}",)
-        if whole is seen:
+        if seen is Verdict.OPEN:
+            return (f"{self.field.name} is {shown_value(measurement.seen, self.unit)}",)
+        if fleet is seen:
             return ()
-        return scene.open_why or (f"{self.field.name} is not known exactly",)
+        return context.gaps or (f"{self.field.name} is not known exactly",)
 
     def parts(self) -> Iterator[Test]:
-        """Itself."""
+        """Yield this test."""
         yield self
 
 
@@ -92,69 +94,69 @@ def _times(mean: Bounds | None, number: float) -> Bounds | None:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """`changed since baseline`, `key risen 2 x since baseline`: what neither bounds nor noise explain."""
+    """`changed since baseline`, `key risen 2 x since baseline`: a change that neither bounds nor noise explain."""
 
     kind: SubjectKind
-    """`TOTALS`: anything at all."""
+    """`TOTALS`: a change of any subject."""
     kinds: frozenset[ChangeKind]
     min_change: float = MIN_CHANGE
 
-    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
-        """Whether the comparison with the baseline says so."""
-        diff = scene.diff(self.min_change)
+    def judge(self, context: EvalContext, subject: Subject) -> Judgement:
+        """Return whether the comparison with the baseline has such a change."""
+        diff = context.diff(self.min_change)
         if diff is None:
-            return Judged(_UNTOLD, _UNTOLD, (NO_BASELINE,))
-        if any(one.kind in self.kinds for one in scene.changes(diff, thing)):
-            return Judged(Verdict.YES, Verdict.YES)
-        return _not_seen(diff, thing, scene)
+            return Judgement(_UNKNOWN, _UNKNOWN, (_NO_BASELINE,))
+        if any(one.kind in self.kinds for one in context.changes(diff, subject)):
+            return Judgement(Verdict.YES, Verdict.YES)
+        return _unchanged(diff, subject, context)
 
     def parts(self) -> Iterator[Test]:
-        """Itself."""
+        """Yield this test."""
         yield self
 
 
-def _not_seen(diff: Diff, thing: Subject, scene: EvalContext) -> Judged:
-    """No change was found; that says nothing of what could not be compared."""
+def _unchanged(diff: Diff, subject: Subject, context: EvalContext) -> Judgement:
+    """Return NO where the comparison covers the subject, and UNKNOWN where it could not be compared."""
     if not diff.tested:
-        return Judged(_UNTOLD, _UNTOLD, ("nothing could be compared with the baseline",))
-    before, after = scene.evidence.baseline, scene.evidence.kept
+        return Judgement(_UNKNOWN, _UNKNOWN, ("nothing could be compared with the baseline",))
+    before, after = context.evidence.baseline, context.evidence.stored
     names_differ = before is not None and after is not None and before.redaction != after.redaction
-    if names_differ and thing.kind is not SubjectKind.HOST:
-        return Judged(_UNTOLD, _UNTOLD, ("names were replaced in another way in the baseline",))
+    if names_differ and subject.kind is not SubjectKind.HOST:
+        return Judgement(_UNKNOWN, _UNKNOWN, ("names were replaced in another way in the baseline",))
     apart = [one.host for one in diff.apart]
-    if not apart or (thing.kind is SubjectKind.HOST and thing.name not in apart):
-        return Judged(Verdict.NO, Verdict.NO)
+    if not apart or (subject.kind is SubjectKind.HOST and subject.name not in apart):
+        return Judgement(Verdict.NO, Verdict.NO)
     why = (f"{escape_text(fold(apart))} cannot be compared with the baseline",)
-    return Judged(_UNTOLD if thing.kind is SubjectKind.HOST else Verdict.NO, _UNTOLD, why)
+    return Judgement(_UNKNOWN if subject.kind is SubjectKind.HOST else Verdict.NO, _UNKNOWN, why)
 
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """`new key in top 10`: among the hottest now, not before, and neither bounds nor noise explain it."""
+    """`new key in top 10`: a key that was not in the top before, and neither bounds nor noise explain the change."""
 
     number: int
     min_change: float = MIN_CHANGE
 
-    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
-        """It has risen or is new, it is in the top now, and it was not before."""
+    def judge(self, context: EvalContext, subject: Subject) -> Judgement:
+        """Return whether the key is new or has risen, is in the top now, and was not before."""
         risen = Changed(SubjectKind.KEY, frozenset({ChangeKind.NEW, ChangeKind.RISEN}), self.min_change).judge(
-            scene, thing
+            context, subject
         )
         if risen.seen is not Verdict.YES:
             return risen
-        return risen & self._now(scene, thing) & self._not_before(scene, thing)
+        return risen & self._now(context, subject) & self._not_before(context, subject)
 
-    def _now(self, scene: EvalContext, thing: Subject) -> Judged:
-        return Comparison(FIELDS["key.place"], Unit.NUMBER, "<=", Limit(self.number)).judge(scene, thing)
+    def _now(self, context: EvalContext, subject: Subject) -> Judgement:
+        return Comparison(FIELDS["key.place"], Unit.NUMBER, "<=", Limit(self.number)).judge(context, subject)
 
-    def _not_before(self, scene: EvalContext, thing: Subject) -> Judged:
-        beyond = scene.surely_beyond(thing.name, self.number) if isinstance(thing.name, Key) else None
-        verdict = {True: Verdict.YES, False: Verdict.NO, None: Verdict.WITHIN}[beyond]
+    def _not_before(self, context: EvalContext, subject: Subject) -> Judgement:
+        beyond = context.was_beyond_top(subject.name, self.number) if isinstance(subject.name, Key) else None
+        verdict = {True: Verdict.YES, False: Verdict.NO, None: Verdict.OPEN}[beyond]
         why = () if beyond is not None else (f"it may have been in the top {self.number} of the baseline",)
-        return Judged(verdict, verdict, why)
+        return Judgement(verdict, verdict, why)
 
     def parts(self) -> Iterator[Test]:
-        """Itself."""
+        """Yield this test."""
         yield self
 
 
@@ -164,17 +166,17 @@ class All:
 
     tests: tuple[Test, ...]
 
-    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
-        """Whether all hold. Those behind one that surely does not are not asked."""
-        whole = self.tests[0].judge(scene, thing)
+    def judge(self, context: EvalContext, subject: Subject) -> Judgement:
+        """Return whether all hold; stop at the first that is certain not to."""
+        result = self.tests[0].judge(context, subject)
         for test in self.tests[1:]:
-            if whole.whole is Verdict.NO:
+            if result.fleet is Verdict.NO:
                 break
-            whole &= test.judge(scene, thing)
-        return whole
+            result &= test.judge(context, subject)
+        return result
 
     def parts(self) -> Iterator[Test]:
-        """The parts of all."""
+        """Yield the parts of all tests."""
         for test in self.tests:
             yield from test.parts()
 
@@ -185,15 +187,15 @@ class Any:
 
     tests: tuple[Test, ...]
 
-    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
-        """Whether any holds."""
-        whole = self.tests[0].judge(scene, thing)
+    def judge(self, context: EvalContext, subject: Subject) -> Judgement:
+        """Return whether any holds."""
+        result = self.tests[0].judge(context, subject)
         for test in self.tests[1:]:
-            whole |= test.judge(scene, thing)
-        return whole
+            result |= test.judge(context, subject)
+        return result
 
     def parts(self) -> Iterator[Test]:
-        """The parts of all."""
+        """Yield the parts of all tests."""
         for test in self.tests:
             yield from test.parts()
 
@@ -204,10 +206,10 @@ class Not:
 
     test: Test
 
-    def judge(self, scene: EvalContext, thing: Subject) -> Judged:
-        """Whether it does not hold."""
-        return ~self.test.judge(scene, thing)
+    def judge(self, context: EvalContext, subject: Subject) -> Judgement:
+        """Return the opposite verdicts."""
+        return ~self.test.judge(context, subject)
 
     def parts(self) -> Iterator[Test]:
-        """The parts of the test."""
+        """Yield the parts of the test."""
         return self.test.parts()

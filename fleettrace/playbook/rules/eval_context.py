@@ -1,4 +1,4 @@
-"""What rules are judged on: one run's report, the run before it, and what is missing in either. Pure."""
+"""The evidence that rules are judged on: one run's report, the run before it, and what either lacks. Pure."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ __all__ = ["EvalContext", "Evidence", "Subject", "rounded"]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a run.
+    """A run's report, and the runs to compare.
 
-    Only the keys and families of `report` are judged: let it have as many of them as are kept (`KEPT_KEYS`, and 200
-    families), whatever the reader is shown.
+    Rules judge only the keys and families of `report`, so it needs as many as the history stores (`KEPT_KEYS` keys and
+    200 families), however many the user sees.
     """
 
     report: Report
-    kept: StoredRun | None = None
-    """The same run as the history keeps it; needed for what changed since the baseline."""
+    stored: StoredRun | None = None
+    """The same run as the history stores it; needed for changes since the baseline."""
     baseline: StoredRun | None = None
-    """The run before it of the same audit; None when there is none."""
+    """The previous run of the same audit; None when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a rule is asked of: a key, a family, a host, or the whole run."""
+    """What a rule judges: a key, a family, a host, or the whole run."""
 
     kind: SubjectKind
     name: Key | str | None = None
     row: KeyRow | TemplateRow | HostRow | None = None
-    """Its row of the report; None for what is no longer there, and for any key that no host listed."""
+    """Its row of the report; None for a subject of the baseline only, and for any key that no host listed."""
 
     @property
     def shown(self) -> str:
-        """Its name, harmless on a terminal."""
+        """Return its name, escaped for a terminal."""
         if self.name is None:
             return ""
         return escape_key(self.name.data) if isinstance(self.name, Key) else escape_text(self.name)
@@ -61,7 +61,7 @@ _SUBJECTS = {
 
 
 class EvalContext:
-    """The evidence, with what rules ask of it again and again."""
+    """The evidence, with cached means and comparisons."""
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
@@ -75,8 +75,8 @@ class EvalContext:
         self._approximate = tuple(name for name, row in rows.items() if _approximate(row))
 
     @cached_property
-    def open_why(self) -> tuple[str, ...]:
-        """What keeps the figures of what was seen from being those of the whole fleet; empty when nothing does."""
+    def gaps(self) -> tuple[str, ...]:
+        """Return the reasons why the traced hosts do not stand for the whole fleet; empty when they do."""
         why = []
         if self._missing:
             verb = "is" if len(self._missing) == 1 else "are"
@@ -86,19 +86,19 @@ class EvalContext:
         return tuple(why)
 
     def count(self, low: float, high: float) -> Measurement:
-        """A count, or a rate, of the fleet: what is missing can only add to it, approximate counts say nothing sure."""
+        """Return a count or rate of the fleet: missing hosts can only add to it, approximate counts bound nothing."""
         return self._count(Bounds(low, high), missing=bool(self._missing), approximate=bool(self._approximate))
 
     def part(self, low: float, high: float) -> Measurement:
-        """A part of something of the fleet."""
-        return Measurement(Bounds(low, high), ANY_PART if self.open_why else Bounds(low, high))
+        """Return a share of the fleet."""
+        return Measurement(Bounds(low, high), ANY_PART if self.gaps else Bounds(low, high))
 
     def words(self, *words: str) -> Measurement:
-        """One of these words, which what is missing could make another."""
-        return Measurement(frozenset(words), None if self.open_why else frozenset(words))
+        """Return one of these words; where hosts are missing, any other word is possible in the fleet."""
+        return Measurement(frozenset(words), None if self.gaps else frozenset(words))
 
     def on_host(self, row: HostRow, value: float) -> Measurement:
-        """A count, or a rate, of one host."""
+        """Return a count or rate of one host."""
         return self._count(
             Bounds(rounded(value), rounded(value)), missing=row.host in self._missing, approximate=_approximate(row)
         )
@@ -110,38 +110,38 @@ class EvalContext:
         return Measurement(seen, Bounds(seen.low, ANY_NUMBER.high) if missing else seen)
 
     def mean(self, read: Callable[[EvalContext, Subject], Measurement]) -> tuple[Bounds | None, Bounds | None]:
-        """The mean of a figure over the hosts that have it, seen and whole; None where none has."""
+        """Return the mean over the hosts that have the value, seen and in the fleet; None where no host has it."""
         if read not in self._means:
-            readings = [read(self, each) for each in self.things(SubjectKind.HOST)]
-            seen = [one.seen for one in readings if isinstance(one.seen, Bounds)]
-            whole = [one.whole for one in readings if isinstance(one.whole, Bounds)]
-            self._means[read] = _mean(seen), _mean(whole)
+            measurements = [read(self, each) for each in self.subjects(SubjectKind.HOST)]
+            seen = [one.seen for one in measurements if isinstance(one.seen, Bounds)]
+            fleet = [one.fleet for one in measurements if isinstance(one.fleet, Bounds)]
+            self._means[read] = _mean(seen), _mean(fleet)
         return self._means[read]
 
     def diff(self, min_change: float = MIN_CHANGE) -> Diff | None:
-        """What changed since the baseline by this part and more; None where there is nothing to compare with."""
-        before, after = self.evidence.baseline, self.evidence.kept
+        """Return the changes since the baseline of at least `min_change` (a share); None without a baseline."""
+        before, after = self.evidence.baseline, self.evidence.stored
         if before is None or after is None:
             return None
         if min_change not in self._diffs:
             self._diffs[min_change] = compare(before, after, min_change=min_change)
         return self._diffs[min_change]
 
-    def changes(self, diff: Diff, thing: Subject) -> tuple[Change, ...]:
-        """Those of a thing; all of them for the whole run."""
-        if thing.kind is SubjectKind.TOTALS:
+    def changes(self, diff: Diff, subject: Subject) -> tuple[Change, ...]:
+        """Return the changes of a subject; all of them for the whole run."""
+        if subject.kind is SubjectKind.TOTALS:
             return diff.changes
-        if thing.name is None:
+        if subject.name is None:
             return ()
         known = self._changes.get(id(diff))
         if known is None:
             known = self._changes[id(diff)] = {}
             for one in diff.changes:
                 known[one.subject, one.name] = (*known.get((one.subject, one.name), ()), one)
-        return known.get((_SUBJECTS[thing.kind], thing.name), ())
+        return known.get((_SUBJECTS[subject.kind], subject.name), ())
 
-    def things(self, kind: SubjectKind, changed: Iterable[float] = ()) -> list[Subject]:
-        """Everything of a kind: the report's, and what one of the comparisons (`changed`) names beside."""
+    def subjects(self, kind: SubjectKind, changed: Iterable[float] = ()) -> list[Subject]:
+        """Return the subjects of a kind: those of the report, and those that the comparisons (`changed`) add."""
         report = self.report
         if kind is SubjectKind.TOTALS:
             return [Subject(kind)]
@@ -159,12 +159,12 @@ class EvalContext:
         return list(found.values())
 
     def place(self, row: KeyRow) -> Bounds:
-        """The key's place among the hottest, of what was seen: 1 for the first."""
+        """Return the key's rank among the hottest on the traced hosts, from 1 on."""
         fewest, most = self._sorted
         above = len(fewest) - bisect_right(fewest, row.requests_max)
         reach = len(most) - bisect_right(most, row.requests) - (row.requests_max > row.requests)
-        # Of the keys that are not listed, as many as fit could have had more.
-        unlisted = float("inf") if self.unlisted_most > row.requests else 0.0
+        # Any number of unlisted keys can have had more requests.
+        unlisted = float("inf") if self.unlisted_max > row.requests else 0.0
         return Bounds(above + 1, reach + 1 + unlisted)
 
     @cached_property
@@ -173,16 +173,16 @@ class EvalContext:
         return sorted(row.requests for row in keys), sorted(row.requests_max for row in keys)
 
     @cached_property
-    def unlisted_most(self) -> int:
-        """The most requests that a key can have had which is not in the report."""
+    def unlisted_max(self) -> int:
+        """Return the most requests that a key outside the report can have had."""
         absent, keys = self.totals.absent or 0, self.report.keys
-        if self.evidence.kept is not None and len(keys) >= len(self.evidence.kept.keys):
-            return self.evidence.kept.absent
+        if self.evidence.stored is not None and len(keys) >= len(self.evidence.stored.keys):
+            return self.evidence.stored.absent
         complete = len(keys) < self.report.top
         return absent if complete or not keys else absent + keys[-1].requests
 
-    def surely_beyond(self, key: Key, number: int) -> bool | None:
-        """Whether the key was not among the `number` hottest of the baseline; None where its bounds leave it open."""
+    def was_beyond_top(self, key: Key, number: int) -> bool | None:
+        """Return whether the key was outside the top `number` of the baseline; None where its bounds allow both."""
         baseline = self.evidence.baseline
         if baseline is None:
             return None
@@ -197,7 +197,7 @@ class EvalContext:
 
 
 def rounded(value: float) -> float:
-    """Without the last digits, which calculating with fractions leaves: 50 requests in 10 s are not more than 5/s."""
+    """Round off floating-point noise, so that 50 requests in 10 s are not more than 5/s."""
     return float(f"{value:.12g}")
 
 

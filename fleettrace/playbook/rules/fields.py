@@ -1,4 +1,4 @@
-"""The fields that a rule can name: those of the report, each with its units. `docs/rules.md` has this table."""
+"""The fields that a rule can name, each with its units and its reader. `docs/rules.md` has this table."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fleettrace.errors import HostState
 from fleettrace.playbook.findings import SubjectKind
+from fleettrace.playbook.rules.eval_context import EvalContext, Subject
 from fleettrace.playbook.rules.measurements import (
     UNKNOWN,
     Read,
@@ -18,7 +19,6 @@ from fleettrace.playbook.rules.measurements import (
     hottest,
     key_hosts,
     key_requests,
-    known,
     misses,
     misses_part,
     of_host,
@@ -26,19 +26,20 @@ from fleettrace.playbook.rules.measurements import (
     of_template,
     of_totals,
     op_units,
-    part_of,
     per_second,
     place,
+    run_count,
+    run_exact,
+    run_part,
     scaled,
     share_of,
     spread,
     template_requests,
     top_host,
     value_bytes,
-    whole,
     word,
 )
-from fleettrace.playbook.rules.values import ANY_NUMBER, Value
+from fleettrace.playbook.rules.values import ANY_NUMBER, Measurement, Value
 from fleettrace.report.imbalance import CauseKind
 from fleettrace.report.model import Spread
 from fleettrace.report.number_format import compact, percent, seconds, size, times
@@ -49,22 +50,26 @@ __all__ = ["BARE", "FIELDS", "Field", "shown_value"]
 
 @dataclass(frozen=True)
 class Field:
-    """One field."""
+    """A field of a report that a rule can name."""
 
     name: str
     kind: SubjectKind
     units: Mapping[Unit, Read]
-    """The ways in which it can be read; the first is how it is shown."""
-    says: str
+    """The units in which it can be read, each with its reader; messages use the first."""
+    description: str
     words: tuple[str, ...] = field(default=())
-    """All that it can be, for a word."""
+    """All values of a field of the unit WORD."""
     of_counts: bool = False
-    """Whether it is there for a key that no host listed too: a count, or made of one."""
+    """Whether a key that no host listed has it too: a count, or computed from one."""
 
     @property
     def unit(self) -> Unit:
-        """How it is shown."""
+        """Return the unit that messages use."""
         return next(iter(self.units))
+
+
+def _name(_: EvalContext, subject: Subject) -> Measurement:
+    return word(subject.shown)
 
 
 K, T, H, R = SubjectKind.KEY, SubjectKind.TEMPLATE, SubjectKind.HOST, SubjectKind.TOTALS
@@ -74,21 +79,21 @@ _KEY_FIELDS = (
     Field(
         "key.name",
         K,
-        {Unit.TEXT: lambda _, thing: word(thing.shown)},
+        {Unit.TEXT: _name},
         "its name, escaped as everywhere in the report",
     ),
     Field("key.requests", K, {Unit.NUMBER: key_requests}, "its requests in the window", of_counts=True),
     Field(
         "key.share",
         K,
-        {Unit.PART: lambda scene, thing: share_of(scene, key_requests(scene, thing))},
+        {Unit.PART: lambda context, subject: share_of(context, key_requests(context, subject))},
         "its part of all requests",
         of_counts=True,
     ),
     Field(
         "key.rate",
         K,
-        {Unit.RATE: lambda scene, thing: scaled(key_requests(scene, thing), per_second(scene))},
+        {Unit.RATE: lambda context, subject: scaled(key_requests(context, subject), per_second(context))},
         "its requests per second",
         of_counts=True,
     ),
@@ -137,24 +142,24 @@ _KEY_FIELDS = (
 )
 
 _TEMPLATE_FIELDS = (
-    Field("template.name", T, {Unit.TEXT: lambda _, thing: word(thing.shown)}, "its name, such as `user:{}:profile`"),
+    Field("template.name", T, {Unit.TEXT: _name}, "its name, such as `user:{}:profile`"),
     Field("template.requests", T, {Unit.NUMBER: of_template(template_requests)}, "requests of its members"),
     Field(
         "template.share",
         T,
-        {Unit.PART: of_template(lambda scene, row: share_of(scene, template_requests(scene, row)))},
+        {Unit.PART: of_template(lambda context, row: share_of(context, template_requests(context, row)))},
         "their part of all requests",
     ),
     Field(
         "template.rate",
         T,
-        {Unit.RATE: of_template(lambda scene, row: scaled(template_requests(scene, row), per_second(scene)))},
+        {Unit.RATE: of_template(lambda context, row: scaled(template_requests(context, row), per_second(context)))},
         "their requests per second",
     ),
     Field(
         "template.keys",
         T,
-        {Unit.NUMBER: of_template(lambda scene, row: scene.count(row.keys, ANY_NUMBER.high))},
+        {Unit.NUMBER: of_template(lambda context, row: context.count(row.keys, ANY_NUMBER.high))},
         "members that were seen: at least so many there are",
     ),
     Field(
@@ -169,7 +174,7 @@ _TEMPLATE_FIELDS = (
 )
 
 _HOST_FIELDS = (
-    Field("host.name", H, {Unit.TEXT: lambda _, thing: word(thing.shown)}, "its name in the inventory"),
+    Field("host.name", H, {Unit.TEXT: _name}, "its name in the inventory"),
     Field(
         "host.state",
         H,
@@ -208,13 +213,13 @@ _HOST_FIELDS = (
 )
 
 _TOTALS_FIELDS = (
-    Field("totals.hosts", R, {Unit.NUMBER: known(lambda scene: scene.totals.hosts)}, "hosts selected"),
+    Field("totals.hosts", R, {Unit.NUMBER: run_exact(lambda context: context.totals.hosts)}, "hosts selected"),
     Field(
         "totals.hosts_ok",
         R,
         {
-            Unit.NUMBER: known(lambda scene: scene.totals.hosts_ok),
-            Unit.PART: part_of(lambda scene: scene.totals.hosts_ok, lambda scene: scene.totals.hosts),
+            Unit.NUMBER: run_exact(lambda context: context.totals.hosts_ok),
+            Unit.PART: run_part(lambda context: context.totals.hosts_ok, lambda context: context.totals.hosts),
         },
         "hosts traced whole, a number or a part of all",
     ),
@@ -222,8 +227,8 @@ _TOTALS_FIELDS = (
         "totals.hosts_traced",
         R,
         {
-            Unit.NUMBER: known(lambda scene: scene.totals.hosts_traced),
-            Unit.PART: part_of(lambda scene: scene.totals.hosts_traced, lambda scene: scene.totals.hosts),
+            Unit.NUMBER: run_exact(lambda context: context.totals.hosts_traced),
+            Unit.PART: run_part(lambda context: context.totals.hosts_traced, lambda context: context.totals.hosts),
         },
         "hosts with traffic in the report, a number or a part of all",
     ),
@@ -231,76 +236,76 @@ _TOTALS_FIELDS = (
         "totals.hosts_missing",
         R,
         {
-            Unit.NUMBER: known(lambda scene: len(scene.totals.missing)),
-            Unit.PART: part_of(lambda scene: len(scene.totals.missing), lambda scene: scene.totals.hosts),
+            Unit.NUMBER: run_exact(lambda context: len(context.totals.missing)),
+            Unit.PART: run_part(lambda context: len(context.totals.missing), lambda context: context.totals.hosts),
         },
         "hosts that some or all traffic is missing of, a number or a part of all",
     ),
-    Field("totals.instances", R, {Unit.NUMBER: known(lambda scene: scene.totals.instances)}, "instances found"),
+    Field("totals.instances", R, {Unit.NUMBER: run_exact(lambda context: context.totals.instances)}, "instances found"),
     Field(
         "totals.instances_traced",
         R,
-        {Unit.NUMBER: known(lambda scene: scene.totals.instances_traced)},
+        {Unit.NUMBER: run_exact(lambda context: context.totals.instances_traced)},
         "instances traced",
     ),
-    Field("totals.requests", R, {Unit.NUMBER: whole(lambda scene: scene.totals.requests)}, "all requests"),
-    Field("totals.rate", R, {Unit.RATE: whole(lambda scene: scene.totals.rate)}, "all requests per second"),
+    Field("totals.requests", R, {Unit.NUMBER: run_count(lambda context: context.totals.requests)}, "all requests"),
+    Field("totals.rate", R, {Unit.RATE: run_count(lambda context: context.totals.rate)}, "all requests per second"),
     Field(
         "totals.certified",
         R,
-        {Unit.NUMBER: known(lambda scene: scene.totals.certified)},
+        {Unit.NUMBER: run_exact(lambda context: context.totals.certified)},
         "keys that are in the report's top for sure",
     ),
     Field(
         "totals.absent",
         R,
         {
-            Unit.PART: whole(
-                lambda scene: (
-                    scene.totals.absent / scene.totals.requests
-                    if scene.totals.absent is not None and scene.totals.requests
+            Unit.PART: run_count(
+                lambda context: (
+                    context.totals.absent / context.totals.requests
+                    if context.totals.absent is not None and context.totals.requests
                     else None
                 )
             ),
-            Unit.NUMBER: whole(lambda scene: scene.totals.absent),
+            Unit.NUMBER: run_count(lambda context: context.totals.absent),
         },
         "the most that a key can have had which no host listed, a part or a number",
     ),
     Field(
         "totals.distinct_keys",
         R,
-        {Unit.NUMBER: of_totals(lambda scene: scene.count(scene.totals.distinct, ANY_NUMBER.high))},
+        {Unit.NUMBER: of_totals(lambda context: context.count(context.totals.distinct, ANY_NUMBER.high))},
         "keys seen: at least so many there are",
     ),
     Field(
         "totals.window",
         R,
-        {Unit.SECONDS: known(lambda scene: None if scene.totals.window_s is None else scene.totals.window_s[0])},
+        {Unit.SECONDS: run_exact(lambda run: None if run.totals.window_s is None else run.totals.window_s[0])},
         "the shortest measured window",
     ),
     Field(
         "totals.coverage",
         R,
-        {Unit.PART: known(lambda scene: None if scene.totals.coverage is None else scene.totals.coverage.share)},
+        {Unit.PART: run_exact(lambda run: None if run.totals.coverage is None else run.totals.coverage.share)},
         "the part that was traced of what memcached counted",
     ),
     Field(
         "totals.imbalance",
         R,
-        {Unit.MULTIPLE: known(lambda scene: scene.totals.imbalance)},
+        {Unit.MULTIPLE: run_exact(lambda context: context.totals.imbalance)},
         "the load of the hottest host",
     ),
     Field(
         "totals.tracer_cpu",
         R,
-        {Unit.SECONDS: known(lambda scene: scene.totals.tracer_cpu_s)},
+        {Unit.SECONDS: run_exact(lambda context: context.totals.tracer_cpu_s)},
         "CPU time of bpftrace on all hosts",
     ),
 )
 
 FIELDS = {one.name: one for one in (*_KEY_FIELDS, *_TEMPLATE_FIELDS, *_HOST_FIELDS, *_TOTALS_FIELDS)}
 BARE = {name.removeprefix("totals."): one for name, one in FIELDS.items() if one.kind is R}
-"""The fields of the whole run go without `totals.` as well."""
+"""The fields of the whole run by their names without `totals.`, which rules accept too."""
 
 
 _SHOWN: Mapping[Unit, Callable[[float], str]] = {
@@ -314,7 +319,7 @@ _SHOWN: Mapping[Unit, Callable[[float], str]] = {
 
 
 def shown_value(value: Value, unit: Unit) -> str:
-    """A value for people, with its bounds where these differ."""
+    """Return a value as text, with both bounds where they differ."""
     if value is None:
         return "?"
     if isinstance(value, frozenset):

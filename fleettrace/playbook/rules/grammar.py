@@ -1,4 +1,4 @@
-"""The grammar of rules, and errors in it in words: what was expected, what was found, and the nearest right name."""
+"""The grammar of rules, and its syntax errors: what was expected, what was found, and the nearest known name."""
 
 from __future__ import annotations
 
@@ -58,18 +58,18 @@ _EXPECTED = {
     "LPAR": "(",
     "RPAR": ")",
     "$END": "the end",
-    "CHANGE": "such as key changed since baseline",
+    "CHANGE": "a change such as key changed since baseline",
     "SINCE": "since baseline",
 }
-_SILENT = {"TIMES", "SUBJECT", "NOT", "LPAR", "RPAR", "MEAN", "NEW"}
-"""Left out of what is said to be expected, where there is anything else: possible, but seldom meant."""
+_RARELY_MEANT = {"TIMES", "SUBJECT", "NOT", "LPAR", "RPAR", "MEAN", "NEW"}
+"""Tokens that a message names only when nothing else is expected."""
 
 
 _KINDS = tuple(kind.value for kind in SubjectKind if kind is not SubjectKind.TOTALS)
 
 
 class RuleError(FleettraceError):
-    """A rule that cannot be. `column` (from 1 on) says where in `part`, which is `when` or `message`."""
+    """A rule is invalid at `column` (1-based) of `part`, which is `when` or `message`."""
 
     def __init__(self, message: str, column: int, part: str = "when") -> None:
         self.message = message
@@ -86,12 +86,13 @@ def _parser() -> Lark:
 
 
 def parsed(when: str) -> Tree[Token]:
+    """Return the parse tree of a rule. Raise `RuleError`."""
     from lark.exceptions import UnexpectedInput
 
     if len(when) > MAX_RULE:
         raise RuleError(f"the rule is too long: at most {MAX_RULE} characters", MAX_RULE)
     if not when.strip():
-        raise RuleError("the rule is empty: expected such as key.share > 5%", 1)
+        raise RuleError("the rule is empty: expected an expression such as key.share > 5%", 1)
     try:
         return _parser().parse(when)
     except UnexpectedInput as error:
@@ -99,7 +100,7 @@ def parsed(when: str) -> Tree[Token]:
 
 
 def _unexpected(when: str, error: UnexpectedInput) -> RuleError:
-    """A syntax error in words."""
+    """Return the error that names what the parser expected and found."""
     position = error.pos_in_stream if error.pos_in_stream is not None and error.pos_in_stream >= 0 else len(when)
     token = getattr(error, "token", None)
     at_end = token is not None and token.type == "$END"
@@ -112,7 +113,7 @@ def _unexpected(when: str, error: UnexpectedInput) -> RuleError:
         expected = {"OPERATOR"}
     found = re.match(r"\w+|[^\w\s]+", when[position:])
     found_text = "the end" if at_end or found is None else escape_text(found[0])[:30]
-    named = sorted(expected - _SILENT) or sorted(expected)
+    named = sorted(expected - _RARELY_MEANT) or sorted(expected)
     words = list(dict.fromkeys(_EXPECTED.get(one, one.lower().strip("_")) for one in named))
     return RuleError(f"expected {choice(words)}, found {found_text}", position + 1)
 
@@ -127,13 +128,14 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def field_of(text: str, column: int, also: Collection[str] = ()) -> Field:
-    """The field of that name. Raises `RuleError`, with the nearest right name: a field's, or one of `also`."""
+    """Return the field of that name. Raise `RuleError` with the nearest name: a field's, or one of `also`."""
     found = FIELDS.get(text) or BARE.get(text)
     if found is not None:
         return found
     if text in _KINDS:
         raise RuleError(
-            f"{text} alone is no field: expected such as {text}.requests, or {text} changed since baseline", column
+            f"{text} alone is not a field: expected a field such as {text}.requests, or {text} changed since baseline",
+            column,
         )
     group = text.partition(".")[0] + "."
     known = [name for name in FIELDS if name.startswith(group)] or [*FIELDS, *BARE]

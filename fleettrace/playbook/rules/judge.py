@@ -1,7 +1,7 @@
-"""Rules held against a run: what they find, how sure it is, and by which figures. Pure.
+"""Judge rules on a run: the findings, how certain each is, and the numbers behind it. Pure.
 
-A finding is certain when the rule holds of the whole fleet, whatever was not seen. Else it is possible when it holds,
-or may hold, of what was seen. What neither can be said of is gathered into one unknown finding for each rule.
+A finding is certain when the rule holds for the whole fleet, whatever was not traced. It is possible when the rule
+holds, or may hold, on the traced hosts. One unknown finding for each rule stands for the subjects it could not judge.
 """
 
 from __future__ import annotations
@@ -14,105 +14,105 @@ from fleettrace.playbook.rules.condition import Changed, Comparison
 from fleettrace.playbook.rules.eval_context import EvalContext, Evidence, Subject
 from fleettrace.playbook.rules.fields import shown_value
 from fleettrace.playbook.rules.language import Rule
-from fleettrace.playbook.rules.values import Bounds, Judged, Verdict
+from fleettrace.playbook.rules.values import Bounds, Judgement, Verdict
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.number_format import compact, percent, plural
 from fleettrace.store.diff.model import Change, ChangeKind
 from fleettrace.summary.key import Key
 
-__all__ = ["MOST_FOUND", "Evidence", "judge"]
+__all__ = ["MAX_FINDINGS", "Evidence", "judge"]
 
-MOST_FOUND = 100
-"""Findings of one rule that are named; the rest is a number. A line that so many things cross is drawn badly."""
+MAX_FINDINGS = 100
+"""Findings of one rule that are listed; a last finding counts the others. So many mean a threshold that is too low."""
 
 _CHANGES_NAMED = 5
-"""Changes that a finding about the whole run names one by one."""
+"""Changes that a finding about the whole run lists one by one."""
 
 _NAMES = {SubjectKind.KEY: "key", SubjectKind.TEMPLATE: "family", SubjectKind.HOST: "host", SubjectKind.TOTALS: ""}
 
 
 def judge(rules: Iterable[Rule], evidence: Evidence) -> Findings:
-    """What `rules` find in `evidence`."""
-    scene = EvalContext(evidence)
-    return Findings.of(finding for rule in rules for finding in _found(rule, scene))
+    """Return the findings of `rules` in `evidence`."""
+    context = EvalContext(evidence)
+    return Findings.of(finding for rule in rules for finding in _found(rule, context))
 
 
-def _found(rule: Rule, scene: EvalContext) -> Iterator[Finding]:
-    untold: dict[str, None] = {}
+def _found(rule: Rule, context: EvalContext) -> Iterator[Finding]:
+    unknown_reasons: dict[str, None] = {}
     found = 0
-    for thing in scene.things(rule.subject, sorted(rule.min_changes)):
-        judged = rule.test.judge(scene, thing)
+    for subject in context.subjects(rule.subject, sorted(rule.min_changes)):
+        judged = rule.test.judge(context, subject)
         certainty = _certainty(judged)
         if certainty is Certainty.UNKNOWN:
-            untold.update(dict.fromkeys(judged.why))
-        elif certainty is not None and (found := found + 1) <= MOST_FOUND:
-            yield _finding(rule, scene, thing, certainty, () if certainty is Certainty.CERTAIN else judged.why)
-    untold.update(dict.fromkeys(_of_unlisted(rule, scene)))
-    if found > MOST_FOUND:
-        yield _summed_up(rule, f"{found - MOST_FOUND:,} more ({rule.name})", Certainty.POSSIBLE)
-    if untold:
-        why = tuple(untold)
-        yield _summed_up(rule, f"not told for all ({rule.name}): {'; '.join(why)}", Certainty.UNKNOWN, why)
+            unknown_reasons.update(dict.fromkeys(judged.why))
+        elif certainty is not None and (found := found + 1) <= MAX_FINDINGS:
+            yield _finding(rule, context, subject, certainty, () if certainty is Certainty.CERTAIN else judged.why)
+    unknown_reasons.update(dict.fromkeys(_of_unlisted(rule, context)))
+    if found > MAX_FINDINGS:
+        yield _summed_up(rule, f"{found - MAX_FINDINGS:,} more ({rule.name})", Certainty.POSSIBLE)
+    if unknown_reasons:
+        why = tuple(unknown_reasons)
+        yield _summed_up(rule, f"not known for all ({rule.name}): {'; '.join(why)}", Certainty.UNKNOWN, why)
 
 
-def _certainty(judged: Judged) -> Certainty | None:
-    """None: it does not hold."""
-    if judged.whole is Verdict.YES:
+def _certainty(judged: Judgement) -> Certainty | None:
+    """Return how certain the rule is; None when it does not hold."""
+    if judged.fleet is Verdict.YES:
         return Certainty.CERTAIN
-    if judged.whole is Verdict.NO:
+    if judged.fleet is Verdict.NO:
         return None
-    return Certainty.POSSIBLE if judged.seen in (Verdict.YES, Verdict.WITHIN) else Certainty.UNKNOWN
+    return Certainty.POSSIBLE if judged.seen in (Verdict.YES, Verdict.OPEN) else Certainty.UNKNOWN
 
 
-def _of_unlisted(rule: Rule, scene: EvalContext) -> Iterator[str]:
-    """Whether the rule may hold of a key that is not in the report, where all that it asks for is a count."""
+def _of_unlisted(rule: Rule, context: EvalContext) -> Iterator[str]:
+    """Yield why the rule may hold for a key outside the report, if it compares only counts."""
     tests = [*rule.test.parts()]
     fields = [one.field for one in tests if isinstance(one, Comparison) and one.field.kind is SubjectKind.KEY]
     if rule.needs_baseline or not fields or not all(one.of_counts for one in fields):
         return
-    if not scene.unlisted_most and not scene.open_why:
+    if not context.unlisted_max and not context.gaps:
         return
-    judged = rule.test.judge(scene, Subject(SubjectKind.KEY))
+    judged = rule.test.judge(context, Subject(SubjectKind.KEY))
     if judged.seen is Verdict.YES:
-        return  # it holds of keys that nobody ever asked for, and is not meant so
-    if judged.seen is Verdict.WITHIN:
-        yield f"a key that is not listed may have had up to {scene.unlisted_most:,} requests"
-    elif judged.whole in (Verdict.WITHIN, Verdict.UNTOLD):
-        yield from scene.open_why or judged.why
+        return  # A rule such as key.requests < 5 holds for every key that no client ever requested.
+    if judged.seen is Verdict.OPEN:
+        yield f"a key that is not listed may have had up to {context.unlisted_max:,} requests"
+    elif judged.fleet in (Verdict.OPEN, Verdict.UNKNOWN):
+        yield from context.gaps or judged.why
 
 
-def _finding(rule: Rule, scene: EvalContext, thing: Subject, certainty: Certainty, why: tuple[str, ...]) -> Finding:
-    changes = list(_changes(rule, scene, thing))
+def _finding(rule: Rule, context: EvalContext, subject: Subject, certainty: Certainty, why: tuple[str, ...]) -> Finding:
+    changes = list(_changes(rule, context, subject))
     return Finding(
         rule=rule.name,
         severity=rule.severity,
         certainty=certainty,
         subject=rule.subject,
-        name=thing.name,
-        shown=thing.shown,
-        message=_message(rule, scene, thing, changes, why),
-        figures=(*_figures(rule, scene, thing), *(figure for one in changes[:1] for figure in _of_change(one))),
+        name=subject.name,
+        shown=subject.shown,
+        message=_message(rule, context, subject, changes, why),
+        figures=(*_figures(rule, context, subject), *(figure for one in changes[:1] for figure in _of_change(one))),
         why=why,
-        event=scene.report.info.id if rule.needs_baseline else None,
+        event=context.report.info.id if rule.needs_baseline else None,
         marks=_marks(changes) if rule.subject is SubjectKind.TOTALS else (),
     )
 
 
 def _summed_up(rule: Rule, message: str, certainty: Certainty, why: tuple[str, ...] = ()) -> Finding:
-    """One for many things."""
+    """Return one finding for many subjects."""
     return Finding(rule.name, rule.severity, certainty, rule.subject, None, "", message, why=why)
 
 
-def _changes(rule: Rule, scene: EvalContext, thing: Subject) -> Iterator[Change]:
-    """The changes of the thing that the rule asks for."""
+def _changes(rule: Rule, context: EvalContext, subject: Subject) -> Iterator[Change]:
+    """Yield the changes of `subject` that the rule tests."""
     seen: set[int] = set()
     for test in rule.test.parts():
         min_changes = [getattr(test, "min_change", None)]
         kinds = test.kinds if isinstance(test, Changed) else frozenset({ChangeKind.NEW, ChangeKind.RISEN})
         for min_change in min_changes:
-            diff = None if min_change is None else scene.diff(min_change)
-            about = Subject(SubjectKind.TOTALS) if isinstance(test, Changed) and _of_run(test) else thing
-            for change in scene.changes(diff, about) if diff is not None else ():
+            diff = None if min_change is None else context.diff(min_change)
+            about = Subject(SubjectKind.TOTALS) if isinstance(test, Changed) and _of_run(test) else subject
+            for change in context.changes(diff, about) if diff is not None else ():
                 if change.kind in kinds and id(change) not in seen:
                     seen.add(id(change))
                     yield change
@@ -122,11 +122,11 @@ def _of_run(test: Changed) -> bool:
     return test.kind is SubjectKind.TOTALS
 
 
-def _message(rule: Rule, scene: EvalContext, thing: Subject, changes: list[Change], why: tuple[str, ...]) -> str:
+def _message(rule: Rule, context: EvalContext, subject: Subject, changes: list[Change], why: tuple[str, ...]) -> str:
     if rule.message is not None:
-        return rule.message.filled(scene, thing)
-    who = f"{_NAMES[rule.subject]} {thing.shown}: " if thing.name is not None else ""
-    figures = [f"{one.field.rpartition('.')[2].replace('_', ' ')} {one.shown}" for one in _figures(rule, scene, thing)]
+        return rule.message.filled(context, subject)
+    who = f"{_NAMES[rule.subject]} {subject.shown}: " if subject.name is not None else ""
+    figures = [f"{_label(one.field)} {one.shown}" for one in _figures(rule, context, subject)]
     if changes and rule.subject is SubjectKind.TOTALS:
         figures.append(_all_changes(changes))
     else:
@@ -135,17 +135,21 @@ def _message(rule: Rule, scene: EvalContext, thing: Subject, changes: list[Chang
     return f"{who}{', '.join(figures)} ({rule.name}){doubt}"
 
 
-def _figures(rule: Rule, scene: EvalContext, thing: Subject) -> list[Figure]:
+def _label(field: str) -> str:
+    return field.rpartition(".")[2].replace("_", " ")
+
+
+def _figures(rule: Rule, context: EvalContext, subject: Subject) -> list[Figure]:
     figures = []
     for field in rule.fields:
-        seen = field.units[field.unit](scene, thing).seen
+        seen = field.units[field.unit](context, subject).seen
         low, high = (seen.low, seen.high) if isinstance(seen, Bounds) else (None, None)
         figures.append(Figure(field.name, low, high, shown_value(seen, field.unit)))
     return figures
 
 
 def _of_change(change: Change) -> list[Figure]:
-    """Rates before and after, and what one is as a multiple of the other, in 99 of 100 cases."""
+    """Return the rates before and after, and their ratio with its bounds at 99 % confidence."""
     before, after = change.before.rate, change.after.rate
     figures = [Figure("before.rate", before, before, f"{compact(before)}/s")] if before is not None else []
     figures += [Figure("after.rate", after, after, f"{compact(after)}/s")] if after is not None else []
@@ -155,7 +159,7 @@ def _of_change(change: Change) -> list[Figure]:
 
 
 def _change(change: Change) -> str:
-    """A change in a few words."""
+    """Return a short description of a change."""
     if change.kind is ChangeKind.MOVED:
         return f"moved from {escape_text(change.host_before or '?')} to {escape_text(change.host_after or '?')}"
     rates = f"{compact(change.before.rate)}/s -> {compact(change.after.rate)}/s"
@@ -181,7 +185,7 @@ def _name(change: Change) -> str:
 
 
 def _marks(changes: list[Change]) -> tuple[str, ...]:
-    """Tells other changes of the whole run apart, without their names."""
+    """Return a hash that identifies the changes of the whole run without disclosing names."""
     if not changes:
         return ()
     names = sorted(f"{one.subject} {one.kind} {_name(one)}" for one in changes)

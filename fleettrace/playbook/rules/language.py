@@ -1,6 +1,6 @@
-"""The language of rules: text in, a compiled rule out, or an error that names the column and the nearest right name.
+"""Compile the text of a rule; an error names the column and the nearest known name.
 
-Parsed by lark; nothing of it is ever evaluated as Python. `docs/rules.md` describes it for its users.
+lark parses the text; nothing of it is ever evaluated as Python. `docs/rules.md` describes the language for users.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Rule", "RuleError", "compile_rule"]
 
-_MOST_NEWCOMERS = 1000
-"""A run keeps its thousand hottest keys."""
+_MAX_NEWCOMERS = 1000
+"""The history stores the 1,000 hottest keys of a run."""
 
-_DEEPEST = 50
-"""Parentheses within each other."""
+_MAX_DEPTH = 50
+"""Levels of nested parentheses."""
 
 _CHANGES = {"changed": frozenset(ChangeKind)} | {kind.value: frozenset({kind}) for kind in ChangeKind}
 _NUMBERS = ("==", "!=", ">", ">=", "<", "<=")
@@ -46,28 +46,25 @@ class Rule:
     subject: SubjectKind
     test: Test
     message: Message | None
-    """None: the figures say it."""
+    """None: the message lists the fields."""
     fields: tuple[Field, ...]
-    """Those of the rule and its message, each once."""
+    """The fields of the rule and its message, each once."""
 
     @property
     def needs_baseline(self) -> bool:
-        """Whether the run before is asked for: then a finding is something that happened, not a state."""
+        """Return whether the rule needs the previous run: its findings are then events, not states."""
         return any(isinstance(one, Changed | Newcomer) for one in self.test.parts())
 
     @property
     def min_changes(self) -> frozenset[float]:
-        """By how much things have to have changed, for each of its tests of changes."""
+        """Return the smallest change (a share) of each of its tests of changes."""
         return frozenset(one.min_change for one in self.test.parts() if isinstance(one, Changed | Newcomer))
 
 
 def compile_rule(
     when: str, *, severity: Severity = Severity.MEDIUM, message: str | None = None, name: str | None = None
 ) -> Rule:
-    """The rule that `when` says. `message` may have fields in braces; `name` is `when` unless given.
-
-    Raises `RuleError`.
-    """
+    """Compile `when`. `message` may have fields in braces; `name` defaults to `when`. Raise `RuleError`."""
     tree = parsed(when)
     builder = _Builder()
     test = builder.either(tree.children[0])
@@ -102,14 +99,14 @@ def _about(subject: SubjectKind) -> str:
 
 
 class _Builder:
-    """Turns a parse tree into tests, and finds out what the rule is about."""
+    """Turn a parse tree into tests, and determine the kind of subject."""
 
     def __init__(self) -> None:
         self.subject: SubjectKind | None = None
         self._depth = 0
 
     def either(self, tree: Tree[Token] | Token) -> Test:
-        """The test that a branch of the parse tree says."""
+        """Return the test of a branch of the parse tree."""
         tests = tuple(self._both(one) for one in _branches(tree))
         return tests[0] if len(tests) == 1 else Any(tests)
 
@@ -123,8 +120,8 @@ class _Builder:
         match inner.data:
             case "parenthesis":
                 self._depth += 1
-                if self._depth > _DEEPEST:
-                    raise RuleError(f"too many parentheses within each other: at most {_DEEPEST}", 1)
+                if self._depth > _MAX_DEPTH:
+                    raise RuleError(f"too many parentheses within each other: at most {_MAX_DEPTH}", 1)
                 test = self.either(inner.children[0])
                 self._depth -= 1
             case "comparison":
@@ -138,13 +135,11 @@ class _Builder:
         return Not(test) if len(nots) % 2 else test
 
     def _about(self, kind: SubjectKind, what: str, column: int) -> None:
-        """A rule is about one kind of thing; figures of the whole run go with any."""
+        """Set the rule's kind of subject; fields of the run combine with any kind."""
         if kind is SubjectKind.TOTALS:
             return
         if self.subject not in (None, kind):
-            raise RuleError(
-                f"{what} is of a {kind}, and the rule is about a {self.subject} already: make two rules of it", column
-            )
+            raise RuleError(f"{what} is of a {kind}, but the rule is about a {self.subject}: write two rules", column)
         self.subject = kind
 
     def _named(self, token: Token) -> Field:
@@ -156,7 +151,7 @@ class _Builder:
         field = self._named(token)
         if field.unit is not Unit.FLAG:
             raise RuleError(
-                f"{field.name} alone is no test: expected an operator behind it, such as > or ==",
+                f"{field.name} alone is not a test: expected an operator after it, such as > or ==",
                 _column(token) + len(token),
             )
         return Comparison(field, Unit.FLAG, "==", "yes")
@@ -169,7 +164,7 @@ class _Builder:
             expected = choice([EXAMPLES[unit] for unit in field.units])
             raise RuleError(f"{field.name} is a number: expected {expected}", _column(value))
         if operator == "~":
-            raise RuleError(f"~ is for names: expected one of {' '.join(_NUMBERS)}", _column(operator))
+            raise RuleError(f"~ compares names: expected one of {' '.join(_NUMBERS)}", _column(operator))
         quantity = _quantity(value)
         types = [one.type for one in tokens[3:]]
         if "MEAN" in types:
@@ -180,12 +175,14 @@ class _Builder:
         return Comparison(field, unit, str(operator), Limit(_as_unit(quantity, unit, value)))
 
     def _times_mean(self, field: Field, operator: Token, quantity: Quantity, tokens: list[Token]) -> Test:
-        """`host.load` is a multiple of the mean itself."""
+        """Compare with a multiple of the mean; `host.load` is such a multiple already."""
         value = tokens[2]
         if field.kind is not SubjectKind.HOST:
-            raise RuleError("the mean is that of all hosts: expected a field of host.* before it", _column(tokens[-1]))
+            raise RuleError(
+                "the mean is taken over all hosts: expected a field of host.* before it", _column(tokens[-1])
+            )
         if quantity.suffix not in ("", "x"):
-            raise RuleError(f"expected such as 2 x mean, found {quantity.text}", _column(value))
+            raise RuleError(f"expected a multiple such as 2 x mean, found {quantity.text}", _column(value))
         of_mean = field.unit is not Unit.MULTIPLE
         return Comparison(field, field.unit, str(operator), Limit(quantity.number, of_mean))
 
@@ -193,8 +190,8 @@ class _Builder:
         self._about(SubjectKind.KEY, "new key in top", _column(token))
         quantity = _quantity(token)
         number = _as_unit(quantity, Unit.NUMBER, token)
-        if number != int(number) or not 1 <= number <= _MOST_NEWCOMERS:
-            raise RuleError(f"expected a whole number from 1 to {_MOST_NEWCOMERS}", _column(token))
+        if number != int(number) or not 1 <= number <= _MAX_NEWCOMERS:
+            raise RuleError(f"expected a whole number from 1 to {_MAX_NEWCOMERS}", _column(token))
         return Newcomer(int(number))
 
     def _changed(self, tokens: list[Token]) -> Test:
@@ -208,7 +205,7 @@ class _Builder:
         min_change = MIN_CHANGE
         if quantity is not None:
             if str(change) not in ("risen", "fallen", "changed"):
-                raise RuleError(f"a multiple is for changed, risen and fallen, not for {change}", _column(quantity))
+                raise RuleError(f"{change} takes no multiple: only changed, risen and fallen do", _column(quantity))
             times = _as_unit(_quantity(quantity), Unit.MULTIPLE, quantity)
             if not 1 < times <= 1000:
                 raise RuleError("expected a multiple of more than 1x and at most 1000x", _column(quantity))
@@ -245,14 +242,14 @@ def _as_unit(quantity: Quantity, unit: Unit, token: Token) -> float:
 
 
 def _unit(field: Field, quantity: Quantity, token: Token) -> Unit:
-    """The one of the field's units that the number is of. A bare number is none where there are two, but a number."""
+    """Return the unit of the field that the number has; a bare number is a NUMBER where the field has two units."""
     fitting = [unit for unit in field.units if quantity.fits(unit)]
     if not fitting:
         expected = choice([EXAMPLES[unit] for unit in field.units])
         raise RuleError(f"{field.name}: expected {expected}, found {quantity.text}", _column(token))
     if Unit.NUMBER in fitting and Unit.PART in fitting and 0 < quantity.number < 1:
         raise RuleError(
-            f"{field.name} can be a part or a number, and {quantity.text} is no number of things: expected "
+            f"{field.name} can be a part or a number, and {quantity.text} is not a whole number: expected "
             f"{quantity.number * 100:g}%",
             _column(token),
         )
@@ -261,9 +258,9 @@ def _unit(field: Field, quantity: Quantity, token: Token) -> Unit:
 
 def _of_words(field: Field, operator: Token, value: Token) -> Test:
     if operator not in _TEXTS:
-        raise RuleError(f"{field.name} is no number: expected one of {' '.join(_TEXTS)}", _column(operator))
+        raise RuleError(f"{field.name} is not a number: expected one of {' '.join(_TEXTS)}", _column(operator))
     if value.type == "QUANTITY":
-        raise RuleError(f"{field.name} is no number: expected a text in quotes", _column(value))
+        raise RuleError(f"{field.name} is not a number: expected a text in quotes", _column(value))
     word = str(value)[1:-1] if value.type == "STRING" else str(value)
     if field.unit is Unit.FLAG:
         known: tuple[str, ...] = ("yes", "no")
@@ -275,5 +272,8 @@ def _of_words(field: Field, operator: Token, value: Token) -> Test:
         known = field.words
     if operator != "~" and word not in known:
         hint = nearest(word, known)
-        raise RuleError(f"{field.name} is one of {', '.join(known)}, never {escape_text(word)}{hint}", _column(value))
+        raise RuleError(
+            f"{escape_text(word)} is not a value of {field.name}: expected one of {', '.join(known)}{hint}",
+            _column(value),
+        )
     return Comparison(field, field.unit, str(operator), word)

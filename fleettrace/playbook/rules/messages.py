@@ -1,6 +1,6 @@
-"""The message of a rule: words with fields in braces, filled in for each finding. Pure.
+"""The message template of a rule: text with fields in braces, filled in for each finding. Pure.
 
-Names are somebody else's bytes: they go in escaped, and are never looked at again for braces.
+A client chooses the names of keys, so they are inserted escaped, and braces in them are never expanded.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from fleettrace.report.escape import escape_text
 
 __all__ = ["Message", "MessageError", "compile_message"]
 
-MAX_MESSAGE = 500
+_MAX_MESSAGE = 500
 """Characters in the longest message of a rule."""
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 class MessageError(ValueError):
-    """A message cannot be filled in. `column` (from 1 on) says where."""
+    """A message template is invalid at `column` (1-based)."""
 
     def __init__(self, message: str, column: int) -> None:
         self.column = column
@@ -30,27 +30,27 @@ class MessageError(ValueError):
 
 
 class Message(NamedTuple):
-    """A message in pieces: words, and fields to be filled in."""
+    """A message template: texts, and fields to fill in."""
 
     pieces: tuple[str | Field, ...]
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """The fields named."""
+        """Return the fields that it names."""
         return tuple(piece for piece in self.pieces if isinstance(piece, Field))
 
-    def filled(self, scene: EvalContext, thing: Subject) -> str:
-        """One line for a thing, harmless on any terminal."""
+    def filled(self, context: EvalContext, subject: Subject) -> str:
+        """Return the message for `subject`: one line, escaped for a terminal."""
         return "".join(
-            piece if isinstance(piece, str) else shown_value(piece.units[piece.unit](scene, thing).seen, piece.unit)
+            piece if isinstance(piece, str) else shown_value(piece.units[piece.unit](context, subject).seen, piece.unit)
             for piece in self.pieces
         )
 
 
 def compile_message(text: str, field_named: Callable[[str, int], Field]) -> Message:
-    """The message of `text`. `field_named` gives the field of a name at a column, or raises. Raises `MessageError`."""
-    if len(text) > MAX_MESSAGE:
-        raise MessageError(f"the message is too long: at most {MAX_MESSAGE} characters", MAX_MESSAGE)
+    """Compile a template. `field_named` returns the field of a name at a column, or raises. Raise `MessageError`."""
+    if len(text) > _MAX_MESSAGE:
+        raise MessageError(f"the message is too long: at most {_MAX_MESSAGE} characters", _MAX_MESSAGE)
     pieces: list[str | Field] = []
     end = 0
     for found in _PIECE.finditer(text):
@@ -62,7 +62,7 @@ def compile_message(text: str, field_named: Callable[[str, int], Field]) -> Mess
             pieces.append(found[0][0])
         else:
             raise MessageError(
-                f"a lone {found[0]}: expected a field such as {{key.share}}; a brace itself is written twice",
+                f"a single {found[0]}: expected a field such as {{key.share}}; write a literal brace twice",
                 found.start() + 1,
             )
     pieces.append(escape_text(text[end:]))

@@ -1,4 +1,4 @@
-"""Numbers as rules write them: `5%`, `20k/s`, `2x`, `1.5MiB`, `10s`. Pure."""
+"""Parse the numbers of rules: `5%`, `20k/s`, `2x`, `1.5MiB`, `10s`. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLES = {
     Unit.BYTES: "a size such as 512kB or 1MiB",
     Unit.SECONDS: "a time such as 10s",
 }
-"""What each unit looks like, for messages."""
+"""An example of each unit, for messages."""
 
 _SCALES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}
 _SIZES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
@@ -26,23 +26,23 @@ _SUFFIX = re.compile(r"([0-9][0-9_]*(?:\.[0-9]+)?)([A-Za-z%]*)((?:/[A-Za-z]+)?)"
 
 
 class QuantityError(ValueError):
-    """It is no number that means anything here. The text says what was expected."""
+    """A number is invalid, or has a unit that does not apply. The text names what was expected."""
 
 
 class Quantity(NamedTuple):
-    """A number and its unit; `m` may be read in another way by a field of another unit."""
+    """A number and its suffix; the field decides what a suffix such as `m` means."""
 
     number: float
     suffix: str
     text: str
 
     def as_unit(self, unit: Unit) -> float:
-        """The number as a field of that unit has it. Raises `QuantityError`."""
+        """Return the number in that unit. Raise `QuantityError`."""
         value = self._value(unit)
         if value is None:
             raise QuantityError(f"{self.text} is not {EXAMPLES[unit]}")
         if unit is Unit.PART and not 0 <= value <= 1:
-            raise QuantityError(f"{self.text} is no part of a whole: expected 0% to 100%")
+            raise QuantityError(f"{self.text} is not a part: expected 0% to 100%")
         return value
 
     def _value(self, unit: Unit) -> float | None:
@@ -66,13 +66,13 @@ class Quantity(NamedTuple):
         return round(self.number * known[suffix], 12) if suffix in known else None
 
     def fits(self, unit: Unit) -> bool:
-        """Whether it is of that unit, its size aside. A bare number is a number before it is a part."""
+        """Return whether the suffix belongs to that unit, whatever the size of the number."""
         return self._value(unit) is not None
 
 
 def read_quantity(text: str) -> Quantity:
-    """The number and its unit. Raises `QuantityError`."""
+    """Return the number and its suffix. Raise `QuantityError`."""
     found = _SUFFIX.fullmatch("".join(text.split()))
     if found is None:
-        raise QuantityError(f"{text} is no number: expected such as 5%, 20k/s, 2x or 1000")
+        raise QuantityError(f"{text} is not a number: expected a number such as 5%, 20k/s, 2x or 1000")
     return Quantity(float(found[1].replace("_", "")), found[2] + found[3], text)

@@ -1,7 +1,7 @@
-"""Figures with bounds, and what can be said of them: the logic that rules are judged by. Pure.
+"""Compare numbers that have bounds: the three-valued logic of rules. Pure.
 
-Everything is judged twice: of what was *seen* (the hosts that were traced, within the bounds of their counts), and of
-the *whole* fleet, of which a part may be missing or counted approximately. What holds of the whole is certain.
+Each test has two verdicts: `seen` for the traced hosts, within the bounds of their counts, and `fleet` for the whole
+fleet, some hosts of which may be missing or counted approximately. A rule is certain when its `fleet` verdict is YES.
 """
 
 from __future__ import annotations
@@ -12,11 +12,21 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["ANY_NUMBER", "ANY_PART", "Bounds", "Judged", "Measurement", "Value", "Verdict", "matches", "measured"]
+__all__ = [
+    "ANY_NUMBER",
+    "ANY_PART",
+    "Bounds",
+    "Judgement",
+    "Measurement",
+    "Value",
+    "Verdict",
+    "compare_number",
+    "compare_word",
+]
 
 
 class Bounds(NamedTuple):
-    """A number that is known to lie between two, both of them possible."""
+    """The least and the greatest value that a number can have, both included."""
 
     low: float
     high: float
@@ -26,52 +36,52 @@ ANY_NUMBER = Bounds(0.0, float("inf"))
 ANY_PART = Bounds(0.0, 1.0)
 
 Value = Bounds | frozenset[str] | None
-"""A number, the words one of which it is, or None for what is not known."""
+"""A number, a set of words one of which applies, or None when it is not known."""
 
 
 class Measurement(NamedTuple):
-    """A field of one thing."""
+    """A field of one subject: its value on the traced hosts, and in the whole fleet."""
 
     seen: Value
-    whole: Value
+    fleet: Value
 
 
 class Verdict(Enum):
-    """Whether something holds."""
+    """Whether a test holds."""
 
     NO = "no"
     YES = "yes"
-    WITHIN = "within"
-    """The bounds leave it open."""
-    UNTOLD = "untold"
-    """Something that it depends on is not known at all."""
+    OPEN = "open"
+    """The bounds allow both."""
+    UNKNOWN = "unknown"
+    """A value that the test needs is not known."""
 
 
-class Judged(NamedTuple):
-    """What is said of the seen and of the whole, and what keeps it from being sure."""
+class Judgement(NamedTuple):
+    """The two verdicts of a test, and the reasons why it is not certain."""
 
     seen: Verdict
-    whole: Verdict
+    fleet: Verdict
     why: tuple[str, ...] = ()
 
-    def __and__(self, other: Judged) -> Judged:
-        return Judged(_all(self.seen, other.seen), _all(self.whole, other.whole), _joined(self.why, other.why))
+    def __and__(self, other: Judgement) -> Judgement:
+        return Judgement(_all(self.seen, other.seen), _all(self.fleet, other.fleet), _joined(self.why, other.why))
 
-    def __or__(self, other: Judged) -> Judged:
-        return Judged(_any(self.seen, other.seen), _any(self.whole, other.whole), _joined(self.why, other.why))
+    def __or__(self, other: Judgement) -> Judgement:
+        return Judgement(_any(self.seen, other.seen), _any(self.fleet, other.fleet), _joined(self.why, other.why))
 
-    def __invert__(self) -> Judged:
-        return Judged(_NEGATED[self.seen], _NEGATED[self.whole], self.why)
+    def __invert__(self) -> Judgement:
+        return Judgement(_NEGATED[self.seen], _NEGATED[self.fleet], self.why)
 
 
 _NEGATED = {
     Verdict.NO: Verdict.YES,
     Verdict.YES: Verdict.NO,
-    Verdict.WITHIN: Verdict.WITHIN,
-    Verdict.UNTOLD: Verdict.UNTOLD,
+    Verdict.OPEN: Verdict.OPEN,
+    Verdict.UNKNOWN: Verdict.UNKNOWN,
 }
-_ALL_ORDER = (Verdict.NO, Verdict.UNTOLD, Verdict.WITHIN, Verdict.YES)
-_ANY_ORDER = (Verdict.YES, Verdict.WITHIN, Verdict.UNTOLD, Verdict.NO)
+_ALL_ORDER = (Verdict.NO, Verdict.UNKNOWN, Verdict.OPEN, Verdict.YES)
+_ANY_ORDER = (Verdict.YES, Verdict.OPEN, Verdict.UNKNOWN, Verdict.NO)
 
 
 def _all(a: Verdict, b: Verdict) -> Verdict:
@@ -86,17 +96,17 @@ def _joined(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*a, *b)))
 
 
-def measured(value: Value, operator: str, limit: Bounds | None) -> Verdict:
-    """Whether a number stands to `limit` as the operator (`>`, `>=`, `<`, `<=`, `==`, `!=`) says."""
+def compare_number(value: Value, operator: str, limit: Bounds | None) -> Verdict:
+    """Return whether `value operator limit` holds; the operator is one of `>`, `>=`, `<`, `<=`, `==` and `!=`."""
     if not isinstance(value, Bounds) or limit is None:
-        return Verdict.UNTOLD
+        return Verdict.UNKNOWN
     match operator:
         case ">":
             return _over(value.low > limit.high, value.high > limit.low)
         case ">=":
             return _over(value.low >= limit.high, value.high >= limit.low)
         case "<" | "<=":
-            return measured(limit, {"<": ">", "<=": ">="}[operator], value)
+            return compare_number(limit, {"<": ">", "<=": ">="}[operator], value)
     same = _over(value == limit and value.low == value.high, value.low <= limit.high and limit.low <= value.high)
     return same if operator == "==" else _NEGATED[same]
 
@@ -104,13 +114,13 @@ def measured(value: Value, operator: str, limit: Bounds | None) -> Verdict:
 def _over(surely: bool, possibly: bool) -> Verdict:
     if surely:
         return Verdict.YES
-    return Verdict.WITHIN if possibly else Verdict.NO
+    return Verdict.OPEN if possibly else Verdict.NO
 
 
-def matches(value: Value, operator: str, word: str) -> Verdict:
-    """Whether a word is the one (`==`), another (`!=`), or fits the pattern (`~`, with `*`, `?` and `[...]`)."""
+def compare_word(value: Value, operator: str, word: str) -> Verdict:
+    """Return whether a word equals `word` (`==`), differs (`!=`) or matches the pattern (`~`; `*`, `?`, `[...]`)."""
     if not isinstance(value, frozenset):
-        return Verdict.UNTOLD
+        return Verdict.UNKNOWN
     if operator == "~":
         fits = [_pattern(word).match(one) is not None for one in value]
         return _over(all(fits), any(fits))
