@@ -11,11 +11,12 @@ from fleettrace.cli.keeping import kept_run, open_history
 from fleettrace.cli.output import write_file_or_stdout
 from fleettrace.report.escape import escape_key, escape_text, shorten
 from fleettrace.report.host_folding import fold
-from fleettrace.report.number_format import compact, minute, percent, plural
+from fleettrace.report.number_format import compact, minute, percent
 from fleettrace.store.diff.compare import compare
 from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Diff
 from fleettrace.store.history.model import StoredRun
 from fleettrace.summary.key import Key
+from fleettrace.text_format import plural
 
 __all__ = ["command", "lines_of"]
 

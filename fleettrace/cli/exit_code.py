@@ -9,7 +9,6 @@ from fleettrace.sweep.cancellation import Reason
 __all__ = ["exit_code"]
 
 _STOPPED = {Reason.INTERRUPTED: 130, Reason.TERMINATED: 143, Reason.DEADLINE: 5}
-_FINE = (HostState.OK, HostState.NO_INSTANCES)
 
 
 def exit_code(result: RunResult, reason: Reason | None, min_ok: float, *, traced: bool = True) -> int:
@@ -19,8 +18,8 @@ def exit_code(result: RunResult, reason: Reason | None, min_ok: float, *, traced
     """
     if reason in _STOPPED:
         return _STOPPED[reason]
-    useful = sum(host.state in (*_FINE, HostState.PARTIAL) for host in result.hosts)
+    useful = sum(host.complete or host.state is HostState.PARTIAL for host in result.hosts)
     nothing = traced and all(host.requests is None for host in result.hosts)
     if nothing or not result.hosts or useful < min_ok * len(result.hosts):
         return 4
-    return 0 if all(host.state in _FINE for host in result.hosts) else 3
+    return 0 if all(host.complete for host in result.hosts) else 3

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from fleettrace.atomic_file import write_atomically
 from fleettrace.errors import ConfigError, write_error
 from fleettrace.report.interface import FormatOptions, Output
+from fleettrace.text_format import color_allowed
 
 if TYPE_CHECKING:
     from fleettrace.report.model import Report
@@ -80,7 +81,7 @@ def report_writer(arguments: argparse.Namespace) -> ReportWriter:
         raise ConfigError(f"--prometheus-keys with --output {output}: it is for --output prometheus")
     if output is Output.HTML and arguments.out is None and sys.stdout.isatty():
         raise ConfigError("--output html is a page, not for a terminal: name a file with -o, or use --html FILE")
-    color = not arguments.no_color and not os.environ.get("NO_COLOR")
+    color = color_allowed(disabled=arguments.no_color)
     return ReportWriter(output, arguments.out, html, arguments.top, keys, color)
 
 

@@ -17,6 +17,7 @@ from fleettrace.probes.selection import UnsupportedError, preview
 from fleettrace.probes.variants import variants
 from fleettrace.report.escape import escape_text
 from fleettrace.sweep.settings import HostTask, printed_entries
+from fleettrace.text_format import plural
 
 __all__ = ["command"]
 
@@ -28,7 +29,7 @@ def command(arguments: argparse.Namespace) -> int:
         tasks = tasks_of(selected(arguments).hosts, arguments, transports)
     finally:
         transports.close()
-    hosts = "1 host" if len(tasks) == 1 else f"{len(tasks)} hosts"
+    hosts = plural(len(tasks), "host")
     print(f"# {hosts}, {min(arguments.forks, len(tasks))} at a time, {arguments.duration:g} s each")
     for task in tasks:
         print(escape_text(f"{task.name}: {_how(task)}: {shlex.join(task.bpftrace)} - <PROGRAM"))

@@ -20,6 +20,7 @@ from fleettrace.playbook.problems import PlaybookError, meant
 from fleettrace.playbook.schema import schema
 from fleettrace.report.escape import escape_text
 from fleettrace.resources import resource_dir
+from fleettrace.text_format import plural
 
 __all__ = ["command", "find_playbook", "worst"]
 
@@ -125,8 +126,7 @@ def _list_hosts(ready: Sequence[Prepared]) -> int:
     for each in ready:
         hosts = selected(each.arguments).hosts
         tags = f"; tags: {', '.join(sorted(each.play.tags))}" if each.play.tags else ""
-        number = "1 host" if len(hosts) == 1 else f"{len(hosts)} hosts"
-        print(escape_text(f"{each.play.title} ({each.play.hosts}): {number}{tags}"))
+        print(escape_text(f"{each.play.title} ({each.play.hosts}): {plural(len(hosts), 'host')}{tags}"))
         for host in hosts:
             print(escape_text(f"  {host.name}"))
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import signal
 import uuid
@@ -29,6 +28,7 @@ from fleettrace.sweep.engine import Sweep
 from fleettrace.sweep.event_log import EventLog
 from fleettrace.sweep.events import Listener, ignore, together
 from fleettrace.sweep.settings import HostTask, SweepSettings
+from fleettrace.text_format import color_allowed
 
 __all__ = ["Write", "color_wanted", "sweep_and_report"]
 
@@ -96,8 +96,8 @@ def sweep_and_report(
 
 
 def color_wanted(arguments: argparse.Namespace) -> bool:
-    """Colour unless somebody said no (https://no-color.org)."""
-    return not arguments.no_color and not os.environ.get("NO_COLOR")
+    """Return whether the terminal may be colored."""
+    return color_allowed(disabled=arguments.no_color)
 
 
 def _run_id() -> str:

@@ -32,10 +32,9 @@ from fleettrace.sweep.events import (
     WaveStarted,
     WindowsBegan,
 )
+from fleettrace.text_format import rfc3339
 
 __all__ = ["EventLog", "fields_of"]
-
-_FINE = (HostState.OK, HostState.NO_INSTANCES)
 
 
 class EventLog:
@@ -67,7 +66,7 @@ class EventLog:
         if self.failed is not None:
             return
         name, fields = fields_of(event)
-        time = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        time = rfc3339(self._now())
         line = json.dumps({"time": time, "run": self._run, "event": name, **fields}).encode("ascii") + b"\n"
         try:
             whole = self._file.write(line) == len(line)
@@ -136,7 +135,7 @@ def _of_a_host(event: Event) -> tuple[str, Mapping[str, object]]:
 
 
 def _ended(what: str, state: HostState) -> str:
-    return f"{what}.finished" if state in _FINE else f"{what}.failed"
+    return f"{what}.finished" if state.complete else f"{what}.failed"
 
 
 def _error(failure: Failure | None) -> dict[str, object]:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fleettrace.errors import BusyError, ConfigError
+from fleettrace.text_format import rfc3339
 
 __all__ = ["lock_folder", "run_lock"]
 
@@ -41,7 +42,7 @@ def run_lock(folder: Path, inventory: str, name: str, command: str) -> Iterator[
                 f"another run of {name!r} is under way for {inventory}{_holder(os.pread(file, 4096, 0))}: wait for its "
                 "end, or give this one another --name"
             ) from None
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        now = rfc3339(datetime.now(UTC), "seconds")
         _write(file, json.dumps({"pid": os.getpid(), "since": now, "command": command[:2000]}))
         yield
         _write(file, "")

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from fleettrace.text_format import plural
+
 __all__ = ["WaveSize", "excess", "in_waves", "serial"]
 
 _Item = TypeVar("_Item")
@@ -78,4 +80,4 @@ def excess(failed: int, begun: int, wave: int, waves: int, max_fail: float | Non
 
 
 def _of(failed: int, begun: int) -> str:
-    return f"{failed:,} of {begun:,} {'host' if begun == 1 else 'hosts'}"
+    return f"{failed:,} of {plural(begun, 'host')}"

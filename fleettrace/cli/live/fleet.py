@@ -27,8 +27,6 @@ FLEET_KEYS = 50_000
 """Keys of the fleet that are kept, the hottest ones; twice as many for a moment. HOST_KEYS are kept of each host."""
 HOST_KEYS = 2_000
 
-_FINE = (HostState.OK, HostState.NO_INSTANCES)
-
 
 @dataclass(slots=True)
 class LiveKey:
@@ -103,7 +101,7 @@ class LiveFleet:
     @property
     def failed(self) -> list[str]:
         """Hosts that are done and were not traced whole."""
-        return [name for name, host in self.hosts.items() if host.state is not None and host.state not in _FINE]
+        return [name for name, host in self.hosts.items() if host.state is not None and not host.state.complete]
 
     def take(self, event: Event, at: float) -> None:
         """Take in what happened at a time."""
