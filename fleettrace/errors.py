@@ -55,6 +55,11 @@ class HostState(StrEnum):
     INTERRUPTED = "interrupted"
     SKIPPED = "skipped"
 
+    @property
+    def complete(self) -> bool:
+        """Whether none of the host's traffic in the window is missing."""
+        return self in (HostState.OK, HostState.NO_INSTANCES)
+
 
 class HostError(FleettraceError):
     """One host failed.

@@ -22,7 +22,7 @@ from fleettrace.lab.packages import BUILD, FLEET, PACKAGES
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "fleettrace").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-OPEN_TO_ALL = {"atomic_file", "errors", "resources", "yaml_reader", "__version__"}
+OPEN_TO_ALL = {"atomic_file", "errors", "resources", "text_format", "__version__"}
 """Modules at the top of the package, which every folder may use."""
 KEEPERS = {
     "rich": {"tui", "report"},

@@ -8,10 +8,11 @@ from fleettrace.app.history import find_run, open_history
 from fleettrace.report.columns import columns
 from fleettrace.report.escape import escape_key, escape_text, shorten
 from fleettrace.report.host_folding import fold
-from fleettrace.report.number_format import compact, minute, percent, plural
+from fleettrace.report.number_format import compact, minute, percent
 from fleettrace.store.diff.compare import compare
 from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Diff
 from fleettrace.summary.key import Key
+from fleettrace.text_format import plural
 
 __all__ = ["compare_runs", "diff_lines"]
 

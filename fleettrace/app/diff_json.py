@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleettrace.report.json_format import key_fields, rfc3339
+from fleettrace.report.json_format import key_fields
 from fleettrace.store.diff.model import Change, ComparedKind, Diff, Side
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunInfo
+from fleettrace.text_format import rfc3339
 
 __all__ = ["diff_document"]
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from fleettrace.app.options import RunOptions
 from fleettrace.app.targets import inventory_source
 from fleettrace.errors import BusyError, ConfigError
+from fleettrace.text_format import rfc3339
 
 __all__ = ["exclusive", "lock_directory", "run_lock", "splay_s"]
 
@@ -75,7 +76,7 @@ def run_lock(directory: Path, inventory: str, name: str, command: str) -> Iterat
                 f"another run of {name!r} is under way for {inventory}{_holder(os.pread(file, 4096, 0))}: "
                 "wait for its end, or give this one another --name"
             ) from None
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        now = rfc3339(datetime.now(UTC), "seconds")
         _write(file, json.dumps({"pid": os.getpid(), "since": now, "command": command[:2000]}))
         yield
         _write(file, "")

@@ -14,7 +14,7 @@ from fleettrace.inventory.pattern import split_pattern
 __all__ = ["SUFFIX", "with_failed"]
 
 SUFFIX = "/failed"
-_FINE = (HostState.OK.value, HostState.NO_INSTANCES.value)
+_COMPLETE = {state.value for state in HostState if state.complete}
 
 
 def with_failed(limit: str | None) -> str | None:
@@ -50,7 +50,7 @@ def _failed_of_report(report: Path) -> list[str]:
         document = json.loads(report.read_bytes())
         if not str(document["schema"]).startswith("fleettrace/report/"):
             raise ValueError
-        return [str(host["host"]) for host in document["hosts"] if host["state"] not in _FINE]
+        return [str(host["host"]) for host in document["hosts"] if host["state"] not in _COMPLETE]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ConfigError(
             "neither a run file nor a JSON report: name a file of `fleettrace run --save FILE` or of --output json",

@@ -11,10 +11,11 @@ from fleettrace.app.history import open_history
 from fleettrace.errors import ConfigError
 from fleettrace.report.columns import columns
 from fleettrace.report.escape import escape_key, escape_text, shorten, unescape_key
-from fleettrace.report.json_format import key_fields, rfc3339
+from fleettrace.report.json_format import key_fields
 from fleettrace.report.number_format import compact, minute, percent
 from fleettrace.store.history.database import History, HostPoint, KeyPoint, RunLine
 from fleettrace.summary.key import Key
+from fleettrace.text_format import rfc3339
 
 __all__ = ["HistoryOptions", "show_history"]
 

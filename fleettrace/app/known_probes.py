@@ -12,6 +12,7 @@ from fleettrace.atomic_file import write_atomically
 from fleettrace.node.binaries import default_cache_dir
 from fleettrace.summary.run import InstanceResult
 from fleettrace.sweep.events import Event, HostFinished
+from fleettrace.text_format import rfc3339
 
 __all__ = ["KnownProbe", "KnownProbes", "default_path", "read_known"]
 
@@ -57,7 +58,7 @@ class KnownProbes:
     def __call__(self, event: Event) -> None:
         if isinstance(event, HostFinished) and event.result.instances:
             probes = [asdict(_known(instance)) for instance in event.result.instances]
-            self._seen[event.host] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "probes": probes}
+            self._seen[event.host] = {"at": rfc3339(datetime.now(UTC), "seconds"), "probes": probes}
 
     def save(self) -> None:
         """Write the file, readable by its owner only. Errors are ignored: the file is a convenience."""

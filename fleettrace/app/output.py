@@ -17,6 +17,7 @@ from fleettrace.atomic_file import write_atomically
 from fleettrace.errors import ConfigError, write_error
 from fleettrace.report.escape import escape_text
 from fleettrace.report.interface import FormatOptions, Output
+from fleettrace.text_format import color_allowed
 
 if TYPE_CHECKING:
     from fleettrace.report.model import Report
@@ -99,7 +100,7 @@ def report_writer(options: ReportOptions) -> ReportWriter:
 
 def colored(options: ReportOptions) -> bool:
     """Whether color is allowed: neither `--no-color` nor the variable NO_COLOR (https://no-color.org) is set."""
-    return not options.no_color and not os.environ.get("NO_COLOR")
+    return color_allowed(disabled=options.no_color)
 
 
 def warn_on_stderr(message: str) -> None:

@@ -15,8 +15,8 @@ from fleettrace.probes.program import ProbeTarget, program
 from fleettrace.probes.selection import UnsupportedError, preview
 from fleettrace.probes.variants import variants
 from fleettrace.report.escape import escape_text
-from fleettrace.report.number_format import plural
 from fleettrace.sweep.settings import HostTask, printed_entries
+from fleettrace.text_format import plural
 from fleettrace.transport.local.transport import LocalTransport
 
 __all__ = ["plan_lines"]

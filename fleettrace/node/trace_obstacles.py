@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.model import Bpftrace, NodeFacts
+from fleettrace.text_format import plural
 
 __all__ = ["PREEMPTIBLE", "PREEMPTION_UNKNOWN", "Obstacle", "check_visible", "obstacles", "unreadable"]
 
@@ -72,12 +73,13 @@ def unreadable(facts: NodeFacts) -> HostError | None:
     if not facts.unreadable or facts.uid != 0:
         return None
     pids = ", ".join(map(str, facts.unreadable[:10])) + (", ..." if len(facts.unreadable) > 10 else "")
-    how = "is 1 process" if len(facts.unreadable) == 1 else f"are {len(facts.unreadable)} processes"
+    verb = "is" if len(facts.unreadable) == 1 else "are"
     return HostError(
         HostState.UNSUPPORTED,
         "memcached-unreadable",
-        f"there {how} called memcached (pid {pids}) whose /proc/PID/exe the session may not read, and not traced: log "
-        "in as root with full capabilities (CAP_SYS_PTRACE; kubectl debug --profile=sysadmin)",
+        f"there {verb} {plural(len(facts.unreadable), 'process')} called memcached (pid {pids}) whose /proc/PID/exe "
+        "the session may not read, and not traced: log in as root with full capabilities (CAP_SYS_PTRACE; kubectl "
+        "debug --profile=sysadmin)",
     )
 
 

@@ -19,6 +19,7 @@ from fleettrace.report.timeline import trend_of
 from fleettrace.summary.counts import OPS, KeyCount
 from fleettrace.summary.fleet import Ranked
 from fleettrace.summary.run import Coverage, HostResult, InstanceResult, RunResult, Warn
+from fleettrace.text_format import plural
 
 __all__ = ["build_report", "bytes_out"]
 
@@ -233,8 +234,11 @@ def _own_warnings(run: RunResult) -> Iterable[Warn]:
     """What the numbers themselves call for."""
     missing = [host.host for host in run.incomplete_hosts]
     if missing:
-        hosts = "1 host is" if len(missing) == 1 else f"{len(missing)} hosts are"
-        message = f"{hosts} missing or incomplete ({fold(missing)}): no key is certified, and counts are of the rest"
+        verb = "is" if len(missing) == 1 else "are"
+        message = (
+            f"{plural(len(missing), 'host')} {verb} missing or incomplete ({fold(missing)}): no key is certified, and "
+            "counts are of the rest"
+        )
         yield Warn("bounds-open", message)
     approximate = [host.host for host in run.hosts if any(not item.probe.exact for item in _traced([host]))]
     if approximate:

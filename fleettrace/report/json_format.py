@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TextIO
 
@@ -27,8 +26,9 @@ from fleettrace.summary.run import (
     TracingCost,
     Warn,
 )
+from fleettrace.text_format import rfc3339
 
-__all__ = ["SCHEMA", "JsonFormatter", "key_fields", "rfc3339", "to_json"]
+__all__ = ["SCHEMA", "JsonFormatter", "key_fields", "to_json"]
 
 SCHEMA = "fleettrace/report/1"
 
@@ -67,14 +67,6 @@ def to_json(report: Report) -> _Object:
         "hosts": [_host(row) for row in report.hosts],
         "warnings": [_warning(item) for item in report.warnings],
     }
-
-
-def rfc3339(time: datetime | None) -> str | None:
-    """A time in UTC, to the millisecond; one without a zone is taken to be in UTC."""
-    if time is None:
-        return None
-    utc = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def key_fields(key: Key) -> _Object:

@@ -12,22 +12,12 @@ from fleettrace.report.escape import escape_key, escape_markdown, escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import HOT
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
-from fleettrace.report.number_format import (
-    minute,
-    ops_mix,
-    percent,
-    plural,
-    rate,
-    seconds,
-    since,
-    spread_words,
-    times,
-    whole,
-)
+from fleettrace.report.number_format import minute, ops_mix, percent, rate, seconds, since, spread_words, times, whole
 from fleettrace.report.problems import problems
 from fleettrace.report.table_hosts import cause_words, split_hosts
 from fleettrace.report.table_keys import no_hot_member
 from fleettrace.report.timeline import sparkline
+from fleettrace.text_format import plural
 
 __all__ = ["MarkdownFormatter"]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from fleettrace.report.model import KeyRow, Spread
 from fleettrace.report.timeline import Trend
+from fleettrace.text_format import utc
 
 __all__ = [
     "bar",
@@ -13,7 +14,6 @@ __all__ = [
     "minute",
     "ops_mix",
     "percent",
-    "plural",
     "rate",
     "seconds",
     "since",
@@ -88,13 +88,7 @@ def seconds(span: float | None) -> str:
 
 def minute(time: datetime) -> str:
     """A time to the second, in UTC."""
-    utc = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    return utc.strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def plural(number: int, noun: str) -> str:
-    """`1 host`, `3 hosts`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return utc(time).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def since(trend: Trend | None, *, short: bool = False) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple, TextIO
 
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
+from fleettrace.text_format import utc
 
 __all__ = ["PrometheusFormatter"]
 
@@ -89,7 +90,7 @@ def _fleet(report: Report) -> list[_Metric]:
 
 
 def _unix(time: datetime) -> float:
-    return (time.replace(tzinfo=UTC) if time.tzinfo is None else time).timestamp()
+    return utc(time).timestamp()
 
 
 def _hosts(rows: Iterable[HostRow]) -> list[_Metric]:

@@ -13,11 +13,12 @@ from fleettrace.report.escape import escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.report.interface import FormatOptions
 from fleettrace.report.model import Report
-from fleettrace.report.number_format import minute, percent, plural, rate, seconds, whole
+from fleettrace.report.number_format import minute, percent, rate, seconds, whole
 from fleettrace.report.problems import problems
 from fleettrace.report.table_grid import Screen, heading
 from fleettrace.report.table_hosts import hosts_part
 from fleettrace.report.table_keys import keys_part, templates_part
+from fleettrace.text_format import plural
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

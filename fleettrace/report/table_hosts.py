@@ -13,9 +13,10 @@ from fleettrace.report.escape import escape_key, escape_text, shorten
 from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import HOT, Cause, CauseKind
 from fleettrace.report.model import HostRow, Report
-from fleettrace.report.number_format import bar, percent, plural, rate, since, times
+from fleettrace.report.number_format import bar, percent, rate, since, times
 from fleettrace.report.table_grid import Column, Name, Screen, grid, heading
 from fleettrace.report.timeline import Trend
+from fleettrace.text_format import plural
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

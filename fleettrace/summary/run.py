@@ -147,7 +147,7 @@ class HostResult:
     @property
     def complete(self) -> bool:
         """Whether nothing of the host's traffic in the window is missing."""
-        return self.state in (HostState.OK, HostState.NO_INSTANCES)
+        return self.state.complete
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 from fleettrace.errors import ConfigError
 from fleettrace.summary.run import RunInfo
 from fleettrace.sweep.detach_model import DetachedTrace
+from fleettrace.text_format import rfc3339
 
 __all__ = ["DetachedRun", "DetachedRunFile", "decode", "encode", "read_detached_run"]
 
@@ -138,7 +139,7 @@ def encode(value: Any) -> Any:
         case bytes():
             return base64.b64encode(value).decode("ascii")
         case datetime():
-            return value.isoformat()
+            return rfc3339(value, "auto")
         case Mapping():
             return {str(key): encode(item) for key, item in value.items()}
         case tuple() | list():

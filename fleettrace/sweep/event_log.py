@@ -33,10 +33,9 @@ from fleettrace.sweep.events import (
     WaveStarted,
     WindowsStarted,
 )
+from fleettrace.text_format import rfc3339
 
 __all__ = ["EventLog", "fields_of"]
-
-_COMPLETE = (HostState.OK, HostState.NO_INSTANCES)
 
 
 class EventLog:
@@ -68,7 +67,7 @@ class EventLog:
         if self.failed is not None:
             return
         name, fields = fields_of(event)
-        time = self._now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        time = rfc3339(self._now())
         line = json.dumps({"time": time, "run": self._run, "event": name, **fields}).encode("ascii") + b"\n"
         try:
             complete = self._file.write(line) == len(line)
@@ -137,7 +136,7 @@ def _host_fields(event: Event) -> tuple[str, Mapping[str, object]]:
 
 
 def _ended(subject: str, state: HostState) -> str:
-    return f"{subject}.finished" if state in _COMPLETE else f"{subject}.failed"
+    return f"{subject}.finished" if state.complete else f"{subject}.failed"
 
 
 def _error(failure: Failure | None) -> dict[str, object]:

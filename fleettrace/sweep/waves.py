@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from fleettrace.text_format import plural
+
 __all__ = ["WaveSize", "abort_reason", "in_waves", "serial"]
 
 _Item = TypeVar("_Item")
@@ -78,4 +80,4 @@ def abort_reason(failed: int, started: int, wave: int, waves: int, max_fail: flo
 
 
 def _of(failed: int, started: int) -> str:
-    return f"{failed:,} of {started:,} {'host' if started == 1 else 'hosts'}"
+    return f"{failed:,} of {plural(started, 'host')}"

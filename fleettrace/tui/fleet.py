@@ -99,11 +99,7 @@ class LiveFleet:
     @property
     def failed(self) -> list[str]:
         """The finished hosts that were not traced completely."""
-        return [
-            name
-            for name, host in self.hosts.items()
-            if host.state is not None and host.state not in (HostState.OK, HostState.NO_INSTANCES)
-        ]
+        return [name for name, host in self.hosts.items() if host.state is not None and not host.state.complete]
 
     def take(self, event: Event, at: float) -> None:
         """Take an event that happened at a time."""

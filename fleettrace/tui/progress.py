@@ -23,6 +23,7 @@ from fleettrace.sweep.events import (
     WaveStarted,
     WindowsStarted,
 )
+from fleettrace.text_format import plural
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -67,21 +68,21 @@ class _Lines:
     def __call__(self, event: Event) -> None:
         match event:
             case RunStarted(_, hosts, seconds):
-                self._print(f"{hosts} {'host' if hosts == 1 else 'hosts'}, a window of {seconds:g} s")
+                self._print(f"{plural(hosts, 'host')}, a window of {seconds:g} s")
             case WaveStarted(wave, waves, hosts) if waves > 1:
-                self._print(f"wave {wave} of {waves}: {hosts} {'host' if hosts == 1 else 'hosts'}")
+                self._print(f"wave {wave} of {waves}: {plural(hosts, 'host')}")
             case HostProgressed(host, phase) if self._verbose:
                 self._print(f"{host}: {phase}")
             case HostRetried(host, attempt, failure, pause) if self._verbose:
                 words = escape_text(failure.message)
                 self._print(f"{host}: attempt {attempt} failed, the next one in {pause:.1f} s: {words}")
             case HostsSkipped(_, hosts, reason):
-                self._print(f"{hosts} {'host' if hosts == 1 else 'hosts'} skipped: {reason}")
+                self._print(f"{plural(hosts, 'host')} skipped: {reason}")
             case HostFinished(_, HostState.SKIPPED, _):
                 # HostsSkipped reports them together: they may be thousands.
                 pass
             case HostFinished(host, state, result):
-                if state not in (HostState.OK, HostState.NO_INSTANCES):
+                if not state.complete:
                     self._print(f"{host}: {state}: {escape_text(result.error.message) if result.error else ''}")
                     for line in event.traceback.splitlines() if self._verbose else ():
                         self._print(f"{host}: {escape_text(line)}")
@@ -141,8 +142,6 @@ class _Live:
         busy = Counter(self._phases.values())
         parts = [f"{sum(self._done.values())}/{self._hosts} hosts done"]
         parts += [f"{busy[phase]} in {phase}" for phase in Phase if busy[phase]]
-        failed = sum(
-            number for state, number in self._done.items() if state not in (HostState.OK, HostState.NO_INSTANCES)
-        )
+        failed = sum(number for state, number in self._done.items() if not state.complete)
         parts += [f"{failed} failed"] if failed else []
         return f"{'stopping: ' if self._stopping else ''}{self._wave}{', '.join(parts)}"

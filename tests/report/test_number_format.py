@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.report.number_format import bar, compact, ops_mix, percent, plural, rate, size
+from fleettrace.report.number_format import bar, compact, ops_mix, percent, rate, size
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,9 @@ def test_percent(share: float | None, words: str) -> None:
     assert percent(share) == words
 
 
-def test_sizes_rates_and_plurals() -> None:
+def test_sizes_and_rates() -> None:
     assert [size(12), size(97_320_960), size(None)] == ["12 B", "97.3 MB", "?"]
     assert [rate(3.44), rate(4321.6), rate(None)] == ["3.4", "4,322", "?"]
-    assert [plural(1, "host"), plural(2000, "host")] == ["1 host", "2,000 hosts"]
 
 
 def test_the_mix_of_ops() -> None:

@@ -18,9 +18,9 @@ from fleettrace.playbook.model import Play, chosen
 from fleettrace.playbook.problems import PlaybookError, meant
 from fleettrace.playbook.schema import schema
 from fleettrace.report.escape import escape_text
-from fleettrace.report.number_format import plural
 from fleettrace.resources import resource_dir
 from fleettrace.sweep.events import Subscriber
+from fleettrace.text_format import plural
 
 __all__ = [
     "PlaybookError",

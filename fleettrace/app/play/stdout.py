@@ -11,7 +11,7 @@ from fleettrace.app.play.setup import PreparedPlay
 from fleettrace.playbook.findings import Findings
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyWhen
 from fleettrace.report.interface import Output
-from fleettrace.report.number_format import plural
+from fleettrace.text_format import plural
 
 __all__ = ["OnStdout", "print_findings", "stdout_writers"]
 

@@ -10,7 +10,7 @@ from fleettrace.errors import FleettraceError
 from fleettrace.playbook.findings import Certainty, Finding, Findings, Severity
 from fleettrace.report.json_format import to_json
 from fleettrace.report.model import Report
-from fleettrace.report.number_format import plural
+from fleettrace.text_format import plural
 
 __all__ = ["SCHEMA", "FindingChanges", "Notice", "NotifyError", "NotifyTarget", "NotifyWhen", "ResolvedFinding"]
 

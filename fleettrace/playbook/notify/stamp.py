@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fleettrace.atomic_file import write_atomically
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
-from fleettrace.report.json_format import rfc3339
+from fleettrace.text_format import rfc3339
 
 __all__ = ["StampTarget", "check_writable"]
 

@@ -16,9 +16,10 @@ from fleettrace.playbook.rules.fields import shown_value
 from fleettrace.playbook.rules.language import Rule
 from fleettrace.playbook.rules.values import Bounds, Judgement, Verdict
 from fleettrace.report.escape import escape_key, escape_text
-from fleettrace.report.number_format import compact, percent, plural
+from fleettrace.report.number_format import compact, percent
 from fleettrace.store.diff.model import Change, ChangeKind
 from fleettrace.summary.key import Key
+from fleettrace.text_format import plural
 
 __all__ = ["MAX_FINDINGS", "Evidence", "judge"]
 

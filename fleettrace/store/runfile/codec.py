@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 from fleettrace.errors import HostState
@@ -24,6 +24,7 @@ from fleettrace.summary.run import (
     TracingCost,
     Warn,
 )
+from fleettrace.text_format import rfc3339
 
 __all__ = [
     "host_document",
@@ -54,7 +55,7 @@ def text_key(text: str, length: int | None = None) -> Key:
 
 def run_document(info: RunInfo) -> Document:
     """A run, times in RFC 3339."""
-    times = {"started": _time_text(info.started), "finished": _time_text(info.finished)}
+    times = {"started": rfc3339(info.started, "auto"), "finished": rfc3339(info.finished, "auto")}
     return {**asdict(info), **times}
 
 
@@ -149,10 +150,6 @@ def _value(kind: type[_Value], document: Mapping[str, Any] | None) -> _Value | N
     if document is None:
         return None
     return kind(**{field.name: document[field.name] for field in fields(kind) if field.name in document})
-
-
-def _time_text(time: datetime | None) -> str | None:
-    return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _time(text: str | None) -> datetime | None:

@@ -21,7 +21,6 @@ from fleettrace.summary.run import RunInfo, Warn
 
 __all__ = ["Merged", "merge", "read_merged", "save_merged"]
 
-_COMPLETE = (HostState.OK, HostState.NO_INSTANCES)
 _LEAST_TELLING = (HostState.SKIPPED, HostState.INTERRUPTED, HostState.TIMEOUT)
 """States that say nothing of the host itself, in the order in which others are preferred to them."""
 

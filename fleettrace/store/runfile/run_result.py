@@ -160,7 +160,7 @@ def _host(records: Sequence[HostRecord]) -> HostResult:
 
 def _common_state(states: set[HostState]) -> HostState:
     """A host that was complete every time is complete; else it is what it was every time, or `partial`."""
-    if states == {HostState.OK, HostState.NO_INSTANCES}:
+    if len(states) > 1 and all(state.complete for state in states):
         return HostState.OK
     return states.pop() if len(states) == 1 else HostState.PARTIAL
 
