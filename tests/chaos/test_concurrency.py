@@ -35,7 +35,7 @@ def read_status(pid: int) -> str:
     return ""
 
 
-def test_a_thousand_addresses_that_refuse(tmp_path: Path) -> None:
+def test_refused_connections_of_1000_hosts_are_one_line(tmp_path: Path) -> None:
     hosts = {
         f"cache-{number:04}": {"ansible_host": f"127.1.{number // 250}.{number % 250 + 1}", "ansible_port": 1}
         for number in range(REFUSING)
@@ -82,7 +82,7 @@ def test_a_thousand_addresses_that_refuse(tmp_path: Path) -> None:
     assert took < 120, "less than ten on a machine with nothing else to do"
 
 
-def test_logins_that_a_full_door_drops_get_in_later_and_not_together(tmp_path: Path) -> None:
+def test_logins_dropped_by_maxstartups_are_retried_apart(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with (
         running_sshd(tmp_path / "sshd", "root", "MaxStartups 2:100:3") as sshd,
@@ -113,7 +113,7 @@ def test_logins_that_a_full_door_drops_get_in_later_and_not_together(tmp_path: P
     assert max(pauses) - min(pauses) > 0.5
 
 
-def test_two_runs_at_once_count_the_same_and_one_s_death_is_not_the_other_s(lab: Lab) -> None:
+def test_concurrent_runs_count_the_same_despite_a_kill(lab: Lab) -> None:
     hosts = ("steady", "secret")
     options = ["run", *on_lab(lab, "--hosts", ",".join(hosts), "--top", "10000", "--output", "json", "-v")]
     with (

@@ -35,7 +35,7 @@ def full(directories: OwnDirectories) -> Iterator[None]:
         directories.run("rm", "-f", "/tmp/more", *files)
 
 
-def test_a_host_needs_no_disk(lab: Lab, directories: dict[str, OwnDirectories]) -> None:
+def test_trace_needs_no_disk_space(lab: Lab, directories: dict[str, OwnDirectories]) -> None:
     hosts = ("full", "secret")
     options = ["--hosts", ",".join(hosts), "--duration", "3s", "--top", "10000", "--output", "json", "-v"]
     with ExitStack() as stack:
@@ -62,7 +62,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", place], check=True)
 
 
-def test_what_cannot_be_kept_is_reported_all_the_same(lab: Lab, disk: Path) -> None:
+def test_report_is_printed_despite_a_full_disk(lab: Lab, disk: Path) -> None:
     options = ["--hosts", "steady,secret", "--duration", "3s", "--top", "10000", "--output", "json", "-v"]
     options += ["--save", str(disk / "run"), "--log", str(disk / "log"), "--store", str(disk / "history.db")]
     (disk / "others").write_bytes(bytes(5 * PAGE))
@@ -89,7 +89,7 @@ def test_what_cannot_be_kept_is_reported_all_the_same(lab: Lab, disk: Path) -> N
     assert json.loads((disk / "log").read_text().splitlines()[-1])["event"] == "run.finished"
 
 
-def test_a_report_that_cannot_be_written_leaves_the_old_one(lab: Lab, disk: Path) -> None:
+def test_unwritable_report_leaves_the_old_file(lab: Lab, disk: Path) -> None:
     (disk / "report").write_text("of yesterday")
     (disk / "others").write_bytes(bytes(5 * PAGE))
     options = ["--hosts", "steady", "--duration", "1s", "--output", "json", "-o", str(disk / "report")]

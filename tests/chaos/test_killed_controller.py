@@ -25,7 +25,9 @@ KILLING = f"{Path(__file__).parent / 'killing'}:{REPOSITORY}"
 
 
 @pytest.mark.parametrize("phase", ["connect", "discover", "plan", "attach", "trace"])
-def test_while_it_works_on_a_host(lab: Lab, directories: dict[str, OwnDirectories], tmp_path: Path, phase: str) -> None:
+def test_killed_in_each_phase_of_a_host(
+    lab: Lab, directories: dict[str, OwnDirectories], tmp_path: Path, phase: str
+) -> None:
     options = ["--hosts", ",".join(HOSTS), "--duration", "60s", "-v", "--save", str(tmp_path / "kept.ftr")]
     with Command(["run", *on_lab(lab, *options), "-o", str(tmp_path / "report")]) as command:
         command.wait_for([f"steady: {phase}"])
@@ -35,7 +37,7 @@ def test_while_it_works_on_a_host(lab: Lab, directories: dict[str, OwnDirectorie
     assert list(tmp_path.iterdir()) == []
 
 
-def test_while_it_merges(lab: Lab, tmp_path: Path) -> None:
+def test_killed_while_merging(lab: Lab, tmp_path: Path) -> None:
     options = ["--hosts", ",".join(HOSTS), "--duration", "1s", "-v", "--save", str(tmp_path / "kept.ftr")]
     with Command(["run", *on_lab(lab, *options), "-o", str(tmp_path / "report")]) as command:
         wait_until(lambda: any(command.said(f"{host}: ok") for host in HOSTS), "no host is merged", seconds=60)
@@ -70,7 +72,7 @@ STEPS = (
 )
 
 
-def test_while_it_saves(lab: Lab, tmp_path: Path) -> None:
+def test_killed_while_saving(lab: Lab, tmp_path: Path) -> None:
     """What was there before stays, or what is new takes its instance whole; beside it a hidden draft may be left."""
     with ExitStack() as stack:
         killed = [stack.enter_context(_killed_at(lab, tmp_path, step)) for step in STEPS]
@@ -102,7 +104,7 @@ def _killed_at(lab: Lab, tmp_path: Path, step: Step) -> Command:
     return Command(["run", *on_lab(lab, *options)], variables=variables)
 
 
-def test_the_next_run_is_not_disturbed(lab: Lab, tmp_path: Path) -> None:
+def test_next_run_is_exact(lab: Lab, tmp_path: Path) -> None:
     options = ["--hosts", ",".join(HOSTS), "--duration", "3s", "--top", "10000", "--output", "json", "-v"]
     with Command(["run", *on_lab(lab, *options, "--save", str(tmp_path / "kept.ftr"))]) as command:
         command.wait_for_trace(*HOSTS)

@@ -68,13 +68,13 @@ def accidents(lab: Lab, directories: dict[str, OwnDirectories]) -> Accidents:
 
 
 @pytest.mark.parametrize("name", SURVIVORS)
-def test_a_host_without_an_accident_is_counted_exactly(accidents: Accidents, name: str) -> None:
+def test_unharmed_host_is_counted_exactly(accidents: Accidents, name: str) -> None:
     host = accidents.done.host(name)
     assert (host["state"], host["error"], host["requests"]) == ("ok", None, accidents.truth.total(name))
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_host_with_an_accident_has_what_it_told_before(accidents: Accidents, name: str) -> None:
+def test_failed_host_keeps_its_counts_until_then(accidents: Accidents, name: str) -> None:
     host = accidents.done.host(name)
     assert (host["state"], host["error"]["code"]) == ("partial", "trace-cut")
 
@@ -82,7 +82,7 @@ def test_a_host_with_an_accident_has_what_it_told_before(accidents: Accidents, n
     assert TWO_SLICES_S - 1.5 < host["instances"][0]["window_s"] < WINDOW_S
 
 
-def test_the_report_has_every_host_and_every_key(accidents: Accidents) -> None:
+def test_report_has_every_host_and_key(accidents: Accidents) -> None:
     report = accidents.done.report
     assert [host["host"] for host in report["hosts"]] == [*SURVIVORS, *BROKEN]
     assert keys_of(report["keys"]) == accidents.truth.by_key()
@@ -90,15 +90,15 @@ def test_the_report_has_every_host_and_every_key(accidents: Accidents) -> None:
     assert report["totals"]["certified"] == 0
 
 
-def test_the_exit_code_says_that_some_failed(accidents: Accidents) -> None:
+def test_exit_code_is_3(accidents: Accidents) -> None:
     assert accidents.done.status == 3
 
 
-def test_no_host_holds_the_run_up_for_long(accidents: Accidents) -> None:
+def test_failed_hosts_do_not_delay_the_run(accidents: Accidents) -> None:
     assert accidents.ended_after_s < WINDOW_S + ENDING_S + 5
 
 
-def test_a_host_that_nobody_can_reach_ends_its_trace_by_itself(accidents: Accidents) -> None:
+def test_unreachable_host_ends_its_trace_itself(accidents: Accidents) -> None:
     assert accidents.left_while_cut == []
 
 
@@ -106,7 +106,7 @@ FEW = [Request("get", (b"few:%d" % number,)) for number in range(23)]
 """What goes over a bad wire in one piece."""
 
 
-def test_a_bad_line_costs_time_and_no_request(lab: Lab) -> None:
+def test_lossy_network_loses_no_request(lab: Lab) -> None:
     steady, slow = TracedInstance("steady", 11211), TracedInstance("slow", 11211)
     options = ["--hosts", "steady,slow", "--duration", "4s", "--top", "10000", "--output", "json", "-v"]
     with (

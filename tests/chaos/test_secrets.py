@@ -89,6 +89,6 @@ def again(directory: Path) -> bytes:
 @pytest.mark.parametrize(
     "place", ["processes", "report", "words", "page", "log", "run file", "history", "locks", "sshd's log", "again"]
 )
-def test_no_password_is_there(places: dict[str, bytes], place: str) -> None:
+def test_passwords_are_nowhere(places: dict[str, bytes], place: str) -> None:
     assert [secret for secret in places["secrets"].splitlines() if secret in places[place]] == []
     assert places[place] != b"" or place in ("processes", "locks")

@@ -54,7 +54,7 @@ def typed(arguments: list[str], words: str) -> tuple[int, bytes, str]:
     return status, out, shown.decode()
 
 
-def test_the_password_is_asked_for_once_and_never_shown(lab: Lab, tmp_path: Path) -> None:
+def test_password_is_requested_once_and_never_shown(lab: Lab, tmp_path: Path) -> None:
     layout = yaml.safe_load(lab.inventory.read_text())
     hosts = layout["all"]["hosts"]
     password = hosts["password"].pop("ansible_become_password")
@@ -72,7 +72,7 @@ def test_the_password_is_asked_for_once_and_never_shown(lab: Lab, tmp_path: Path
     assert all(password not in text for text in (out.decode(), shown, log.read_text()))
 
 
-def test_without_a_terminal_it_is_an_error(lab: Lab) -> None:
+def test_ask_become_pass_needs_a_terminal(lab: Lab) -> None:
     command = [sys.executable, "-m", "fleettrace", "check", *on_lab(lab, "-K")]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment(), check=False

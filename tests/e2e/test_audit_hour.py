@@ -137,7 +137,7 @@ def asked(lab: Lab, traffic: Traffic, seed: int) -> Iterator[None]:
 @pytest.mark.lab
 @pytest.mark.slow
 @pytest.mark.timeout(500)  # a quiet machine takes 60 s
-def test_each_change_is_found_in_its_run_and_nothing_else(lab: Lab, tmp_path: Path) -> None:
+def test_audit_reports_each_change_once(lab: Lab, tmp_path: Path) -> None:
     known: set[tuple[str, str]] = set()
     told = []
     with Receiver() as receiver:
@@ -160,7 +160,7 @@ def test_each_change_is_found_in_its_run_and_nothing_else(lab: Lab, tmp_path: Pa
     assert time.time() - (tmp_path / "stamp").stat().st_mtime < 60
 
 
-def test_runs_of_an_unchanged_fleet_find_nothing() -> None:
+def test_audit_of_unchanged_traffic_has_no_findings() -> None:
     of_change = {
         **{name: RULES[name] for name in ("newcomer", "surge", "drop", "moved")},
         "any": "changed since baseline",

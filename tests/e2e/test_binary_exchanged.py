@@ -67,12 +67,12 @@ def nothing() -> None:
     """Nothing happens."""
 
 
-def test_what_stays_the_same_is_traced(two: tuple[Exchangeable, Served]) -> None:
+def test_unchanged_binary_is_traced(two: tuple[Exchangeable, Served]) -> None:
     changing, neighbour = two
     assert verdicts(sweep(two, nothing)) == {changing.pid: ("ok", None), neighbour.pid: ("ok", None)}
 
 
-def test_a_binary_that_changed_before_the_trace_gets_no_probe(two: tuple[Exchangeable, Served]) -> None:
+def test_binary_changed_before_the_trace_is_not_probed(two: tuple[Exchangeable, Served]) -> None:
     changing, neighbour = two
     assert verdicts(sweep(two, changing)) == {
         changing.pid: ("trace-failed", "binary-changed"),
@@ -80,7 +80,7 @@ def test_a_binary_that_changed_before_the_trace_gets_no_probe(two: tuple[Exchang
     }
 
 
-def test_a_process_that_ended_before_the_trace_leaves_its_neighbours(two: tuple[Exchangeable, Served]) -> None:
+def test_process_ended_before_the_trace_leaves_neighbours_traced(two: tuple[Exchangeable, Served]) -> None:
     changing, neighbour = two
 
     def end() -> None:
@@ -115,9 +115,7 @@ def under_traffic(port: int, pid: int) -> Iterator[None]:
         thread.join()
 
 
-def test_a_binary_that_changes_while_bpftrace_starts_gets_no_probe(
-    two: tuple[Exchangeable, Served], tmp_path: Path
-) -> None:
+def test_binary_changed_while_bpftrace_starts_is_not_probed(two: tuple[Exchangeable, Served], tmp_path: Path) -> None:
     """The last moment: every check is over, and bpftrace looks for its binary."""
     changing, neighbour = two
     script = tmp_path / "bpftrace"
@@ -148,7 +146,7 @@ exec bpftrace "$@"
 
 
 @pytest.mark.parametrize("exchanged", [True, False])
-def test_without_a_hash_the_code_before_the_probe_is_compared(
+def test_code_is_compared_where_no_hash_tool_exists(
     two: tuple[Exchangeable, Served], exchanged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changing, neighbour = two
@@ -182,7 +180,7 @@ def test_every_shell_binds_the_trace_to_the_binary(
     assert results[changing.pid] == (("trace-failed", "binary-changed") if exchanged else ("ok", None))
 
 
-def test_no_process_is_left_behind(two: tuple[Exchangeable, Served]) -> None:
+def test_binding_leaves_no_process(two: tuple[Exchangeable, Served]) -> None:
     changing, _ = two
 
     def holders() -> list[str]:
@@ -201,7 +199,7 @@ def test_no_process_is_left_behind(two: tuple[Exchangeable, Served]) -> None:
 
 
 @pytest.mark.parametrize("restarted", [True, False], ids=["overwritten", "only-restarted"])
-def test_a_binary_that_is_overwritten_in_place_is_probed_no_more(tmp_path: Path, restarted: bool) -> None:
+def test_binary_overwritten_in_place_loses_its_probe(tmp_path: Path, restarted: bool) -> None:
     """As `cp new /usr/bin/memcached` does between the stop and the start of a service."""
     binary = private(stripped("plain"), tmp_path)
     following = stripped("lto" if restarted else "plain").read_bytes()

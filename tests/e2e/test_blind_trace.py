@@ -65,7 +65,7 @@ def blinded(server: Served, script: Path, requests: Sequence[Request], *options:
         return command.finish()
 
 
-def test_traffic_that_the_trace_did_not_see_is_a_failure(served_here: Served, blinder: Path) -> None:
+def test_traffic_unseen_by_the_trace_is_blind(served_here: Served, blinder: Path) -> None:
     done = blinded(served_here, blinder, REQUESTS)
     host = done.host("here")
     assert (host["state"], host["error"]["code"]) == ("trace-failed", "blind")
@@ -76,7 +76,7 @@ def test_traffic_that_the_trace_did_not_see_is_a_failure(served_here: Served, bl
     assert done.report["totals"]["requests"] is None
 
 
-def test_an_idle_memcached_is_ok_with_zero_requests(served_here: Served) -> None:
+def test_idle_memcached_is_ok_with_zero_requests(served_here: Served) -> None:
     done, _ = served_here.trace([])
     host = done.host("here")
     assert (host["state"], host["requests"], done.status) == ("ok", 0, 0)
@@ -111,7 +111,7 @@ def ask(server: Served, *requests: bytes) -> None:
             assert lines.readline() == b"END\r\n"
 
 
-def test_coverage_that_cannot_be_known_certifies_nothing(unasked: Served) -> None:
+def test_unknown_coverage_certifies_nothing(unasked: Served) -> None:
     with Command(["run", "-i", str(unasked.inventory), "--duration", "4s", "--output", "json", "-v"]) as command:
         command.wait_for_trace("here")
         ask(unasked, *[b"get a\r\n"] * 23)
@@ -122,7 +122,7 @@ def test_coverage_that_cannot_be_known_certifies_nothing(unasked: Served) -> Non
     assert "coverage-unknown" in [warning["code"] for warning in done.report["warnings"]]
 
 
-def test_what_it_reads_from_its_sockets_is_traffic_too(unasked: Served, blinder: Path) -> None:
+def test_bytes_read_without_counters_are_blind(unasked: Served, blinder: Path) -> None:
     inventory = inventory_with(unasked, blinder)
     with Command(["run", "-i", str(inventory), "--duration", "6s", "--output", "json", "-v"]) as command:
         command.wait_for_trace("here")
@@ -132,7 +132,7 @@ def test_what_it_reads_from_its_sockets_is_traffic_too(unasked: Served, blinder:
     assert (done.host("here")["state"], done.host("here")["error"]["code"], done.status) == ("trace-failed", "blind", 4)
 
 
-def test_a_zombie_is_not_alive(tmp_path: Path) -> None:
+def test_zombie_counts_as_ended(tmp_path: Path) -> None:
     with served(tmp_path, DEBIAN) as server:
         with Command(["run", "-i", str(server.inventory), "--duration", "5s", "--output", "json", "-v"]) as command:
             command.wait_for_trace("here")
@@ -163,7 +163,7 @@ def test_process_under_two_names_is_counted_once(served_here: Served, tmp_path: 
     assert re.search(rf"\b{served_here.pid}\b.*\b{owner}\b", warning["message"])
 
 
-def test_a_bpftrace_that_was_stopped_makes_the_window_no_longer(served_here: Served, tmp_path: Path) -> None:
+def test_stopped_bpftrace_does_not_lengthen_the_window(served_here: Served, tmp_path: Path) -> None:
     """It counts to the end of its window in the kernel, and prints that when it is continued and interrupted."""
     script, pid_file = tmp_path / "bpftrace", tmp_path / "pid"
     script.write_text(f'#!/bin/sh\necho $$ >{pid_file}\nexec bpftrace "$@"\n')
@@ -184,7 +184,7 @@ def test_a_bpftrace_that_was_stopped_makes_the_window_no_longer(served_here: Ser
     assert host["instances"][0]["window_s"] == pytest.approx(2, abs=0.2)
 
 
-def test_steady_traffic_has_no_zero_and_no_double_in_its_timeline(served_here: Served, tmp_path: Path) -> None:
+def test_steady_traffic_has_a_steady_timeline(served_here: Served, tmp_path: Path) -> None:
     """Also while bpftrace does not run for 2.5 s: the slice that it ends late covers several buckets."""
     script, pid_file = tmp_path / "bpftrace", tmp_path / "pid"
     script.write_text(f'#!/bin/sh\necho $$ >{pid_file}\nexec bpftrace "$@"\n')

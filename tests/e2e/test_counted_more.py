@@ -97,7 +97,7 @@ def test_counts_beyond_what_memcached_read_are_implausible(served_here: Served, 
     assert done.report["totals"]["requests"] is None
 
 
-def test_more_look_ups_than_memcached_counted_certify_nothing(served_here: Served, tmp_path: Path) -> None:
+def test_counts_above_memcacheds_certify_nothing(served_here: Served, tmp_path: Path) -> None:
     done = traced(served_here, GETS, tmp_path, factor=2)
     instance = done.host("here")["instances"][0]
     assert (instance["state"], instance["requests"], instance["coverage"]) == ("ok", 2018, None)
@@ -107,7 +107,7 @@ def test_more_look_ups_than_memcached_counted_certify_nothing(served_here: Serve
 
 
 @pytest.mark.parametrize("requests", [UNCOUNTED, CREATING + REFUSED, every_kind], ids=["uncounted", "new", "all"])
-def test_requests_that_memcached_does_not_count_are_no_excess(
+def test_requests_uncounted_by_memcached_are_no_excess(
     served_here: Served, tmp_path: Path, requests: bytes | Callable[[int], None]
 ) -> None:
     done = traced(served_here, requests, tmp_path)

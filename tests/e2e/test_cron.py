@@ -35,7 +35,7 @@ def audits(lab: Lab, directory: Path) -> dict[str, str]:
     return lines
 
 
-def test_cron_mails_only_when_there_is_something_to_say(lab: Lab, tmp_path: Path) -> None:
+def test_cron_mails_only_findings_and_errors(lab: Lab, tmp_path: Path) -> None:
     lines = audits(lab, tmp_path)
     head = f"MAILTO=oncall@example.com\nPYTHONPATH={REPOSITORY}\n"
     crontab = head + "".join(f"* * * * * root {line}\n" for line in lines.values())

@@ -72,7 +72,7 @@ def seconds_of(log: Path, event: str) -> dict[str, object]:
     return dict(line)
 
 
-def test_all_windows_are_one_and_nobody_is_logged_in_meanwhile(lab: Lab, tmp_path: Path) -> None:
+def test_windows_coincide_without_ssh_sessions(lab: Lab, tmp_path: Path) -> None:
     log, kept = tmp_path / "log", tmp_path / "run"
     options = ["--hosts", ",".join((*HOSTS, "closed")), "--duration", "6s", "--top", "10000", "--output", "json", "-v"]
     with Command(["run", *on_lab(lab, *options, "--detach", "--log", str(log), "--save", str(kept))]) as command:
@@ -106,7 +106,7 @@ def test_all_windows_are_one_and_nobody_is_logged_in_meanwhile(lab: Lab, tmp_pat
     check_gone(lab)
 
 
-def test_a_killed_controller_s_traces_end_and_are_collected_or_remove_themselves(lab: Lab, tmp_path: Path) -> None:
+def test_traces_of_killed_controllers_are_collected_or_expire(lab: Lab, tmp_path: Path) -> None:
     """Two runs whose controllers die: one is resumed, nobody comes for the other."""
     kept, lost = tmp_path / "kept", tmp_path / "lost"
     options = ["--duration", "6s", "--top", "10000", "--output", "json", "-v", "--detach"]
@@ -141,7 +141,7 @@ def test_a_killed_controller_s_traces_end_and_are_collected_or_remove_themselves
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "lost"]
 
 
-def test_a_host_that_is_away_when_its_trace_is_due_is_collected_later(lab: Lab, tmp_path: Path) -> None:
+def test_unreachable_host_is_collected_by_resume(lab: Lab, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     options = ["--hosts", "plain,victim", "--duration", "6s", "--top", "10000", "--output", "json", "-v", "--detach"]
     options += ["--connect-timeout", "3s", "--retries", "0", "--save", str(kept)]
@@ -165,7 +165,7 @@ def test_a_host_that_is_away_when_its_trace_is_due_is_collected_later(lab: Lab, 
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["before the window", "in the window"])
-def test_an_interrupted_run_takes_its_traces_along(lab: Lab, tmp_path: Path, early: bool) -> None:
+def test_interrupted_run_collects_and_removes_its_traces(lab: Lab, tmp_path: Path, early: bool) -> None:
     options = ["--hosts", "plain,password", "--duration", "30s", "--top", "10000", "--output", "json", "-v", "--detach"]
     with Command(["run", *on_lab(lab, *options, "--save", str(tmp_path / "run"))]) as command:
         command.wait_for(["plain: leave", "password: leave"])

@@ -82,7 +82,7 @@ def others(host: Host, *pids: int) -> list[str]:
 
 
 @pytest.mark.parametrize("end", ["whole", "interrupted", "killed"])
-def test_a_host_is_as_it_was(lab: Lab, end: str) -> None:
+def test_run_leaves_nothing_on_the_host(lab: Lab, end: str) -> None:
     host = lab.hosts[NAME]
     pid = host.instance().pid
     with own_directories(host) as sshd:
@@ -107,7 +107,7 @@ def test_a_host_is_as_it_was(lab: Lab, end: str) -> None:
         wait_until_untraced(lab, NAME)
 
 
-def test_the_traced_process_goes_on_as_the_one_it_was(lab: Lab) -> None:
+def test_traced_process_keeps_running_unchanged(lab: Lab) -> None:
     instance = lab.hosts["plain"].instance()
     before, connections = instance.process, instance.stats()["rejected_connections"]
     with Command(["run", *on_lab(lab, "--hosts", "plain", "--duration", "1s")]) as command:

@@ -56,7 +56,7 @@ def traced(server: Served, log: Path | None, *options: str) -> tuple[dict[str, s
 
 
 @pytest.mark.parametrize("options", [(), ("--detach",)], ids=["attended", "detached"])
-def test_a_trace_has_two_lines(server: Served, tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_trace_logs_its_start_and_end(server: Served, tmp_path: Path, options: tuple[str, ...]) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
         log.bind(str(tmp_path / "log"))
         told, _ = traced(server, tmp_path / "log", *options)
@@ -71,7 +71,7 @@ def test_a_trace_has_two_lines(server: Served, tmp_path: Path, options: tuple[st
     assert re.search(rf" fleettrace: trace ended with status 0: {common}", lines[1])
 
 
-def test_a_log_that_takes_nothing_costs_no_trace(server: Served, tmp_path: Path) -> None:
+def test_blocked_log_does_not_stop_the_trace(server: Served, tmp_path: Path) -> None:
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler,
@@ -87,11 +87,11 @@ def test_a_log_that_takes_nothing_costs_no_trace(server: Served, tmp_path: Path)
     assert seconds < 60
 
 
-def test_a_node_without_a_log_is_traced(server: Served) -> None:
+def test_node_without_a_log_is_traced(server: Served) -> None:
     assert traced(server, None)[0]["state"] == "ok"
 
 
-def test_an_entry_is_bounded_printable_ascii() -> None:
+def test_log_entry_is_bounded_printable_ascii() -> None:
     text = entry("r" * 100 + "\n", "\x1b\xe9" * 100, range(4096))
     assert len(text) < 800
     assert (text.isascii(), text.isprintable()) == (True, True)

@@ -35,7 +35,7 @@ def options(lab: Lab, tmp_path: Path) -> list[str]:
     return ["-i", str(lab.inventory), "--ssh-config", str(config), "--transport", "openssh", "--output", "json", "-v"]
 
 
-def test_a_sweep_counts_exactly_and_says_what_failed(lab: Lab, options: list[str]) -> None:
+def test_sweep_counts_exactly_and_reports_failures(lab: Lab, options: list[str]) -> None:
     hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"].values()
     secrets = [host["ansible_become_password"] for host in hosts if "ansible_become_password" in host]
     wanted = ["--hosts", ",".join((*SOUND, *FAULTY)), "--duration", "6s", "--top", "10000", "--connect-timeout", "30s"]
@@ -73,7 +73,7 @@ def check_gone(lab: Lab, directory: Path) -> None:
     )
 
 
-def test_ctrl_c_reports_what_was_collected_and_leaves_nothing(lab: Lab, options: list[str]) -> None:
+def test_ctrl_c_reports_counts_and_leaves_nothing(lab: Lab, options: list[str]) -> None:
     with tracing(options) as (command, directory):
         truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*SOUND)})
         command.signal(signal.SIGINT)
@@ -83,14 +83,14 @@ def test_ctrl_c_reports_what_was_collected_and_leaves_nothing(lab: Lab, options:
     check_gone(lab, directory)
 
 
-def test_a_killed_controller_leaves_nothing(lab: Lab, options: list[str]) -> None:
+def test_killed_controller_leaves_nothing(lab: Lab, options: list[str]) -> None:
     with tracing(options) as (command, directory):
         assert len(list(directory.glob("s*"))) == len(SOUND)
         command.signal(signal.SIGKILL)
         check_gone(lab, directory)
 
 
-def test_a_controller_that_is_killed_during_the_login_leaves_nothing(lab: Lab, options: list[str]) -> None:
+def test_controller_killed_during_the_login_leaves_nothing(lab: Lab, options: list[str]) -> None:
     hosts = ["--hosts", f"mute,{BEHIND}", "--connect-timeout", "60s"]
     with Command(["run", *options, *hosts, "--duration", "60s"]) as command:
         command.wait_for_trace(BEHIND)

@@ -141,7 +141,7 @@ def test_requests_are_counted_by_key_and_process(inside: Nested) -> None:
 
 
 @pytest.mark.parametrize("words", [["run", "--duration", "1s"], ["check"]])
-def test_a_bpftrace_without_the_kernels_types_is_unsupported(inside: Nested, tmp_path: Path, words: list[str]) -> None:
+def test_bpftrace_without_kernel_types_is_unsupported(inside: Nested, tmp_path: Path, words: list[str]) -> None:
     untyped = inside.with_bpftrace(tmp_path / "bpftrace", '#!/bin/sh\nBPFTRACE_BTF=/nonexistent exec bpftrace "$@"\n')
     arguments = [*words, "-i", str(untyped.inventory), "--output", "json"]
     with Command(arguments, inside=inside.entering) as command:
@@ -151,7 +151,7 @@ def test_a_bpftrace_without_the_kernels_types_is_unsupported(inside: Nested, tmp
     assert "--pid=host" in host["error"]["message"]
 
 
-def test_a_program_of_ones_own_is_unsupported_there(inside: Nested) -> None:
+def test_user_program_is_unsupported(inside: Nested) -> None:
     arguments = [
         "run",
         "-i",
@@ -169,7 +169,7 @@ def test_a_program_of_ones_own_is_unsupported_there(inside: Nested) -> None:
     assert (host["state"], host["error"]["code"]) == ("unsupported", "pid-namespace")
 
 
-def test_a_kernel_without_btf_is_unsupported_there(inside: Nested) -> None:
+def test_kernel_without_btf_is_unsupported(inside: Nested) -> None:
     masked = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /sys/kernel/btf && exec "$@"', "sh"]
     arguments = ["run", "-i", str(inside.inventory), "--duration", "1s", "--output", "json"]
     with Command(arguments, inside=[*inside.entering, *masked]) as command:

@@ -35,7 +35,7 @@ def codes(report: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("path", ["6.13.0"], indirect=True)
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_a_preemptible_kernel_is_refused(path: str, command: str, tmp_path: Path) -> None:
+def test_preemptible_kernel_is_refused(path: str, command: str, tmp_path: Path) -> None:
     with served(tmp_path, DEBIAN) as server:
         done = run(command, "-i", str(server.inventory), "--output", "json", PATH=path)
     host = done.host("here")
@@ -44,7 +44,7 @@ def test_a_preemptible_kernel_is_refused(path: str, command: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(("path", "options"), [("7.3.4", ["--allow-preemptible"]), ("6.12.0", [])], indirect=["path"])
-def test_where_it_is_traced_nothing_is_certified(path: str, options: list[str], tmp_path: Path) -> None:
+def test_allowed_preemptible_kernel_certifies_nothing(path: str, options: list[str], tmp_path: Path) -> None:
     with served(tmp_path, DEBIAN) as server:
         requests = [Request("get", (b"key",))] * 23
         done, truth = server.trace(requests, *options, variables={"PATH": path})
@@ -58,7 +58,7 @@ def test_where_it_is_traced_nothing_is_certified(path: str, options: list[str], 
 
 
 @pytest.mark.parametrize("path", ["7.3.4"], indirect=True)
-def test_check_warns_of_it_where_it_is_allowed(path: str, tmp_path: Path) -> None:
+def test_check_warns_where_preemptible_is_allowed(path: str, tmp_path: Path) -> None:
     words = ["--allow-preemptible", "--output", "json"]
     with served(tmp_path, DEBIAN) as server:
         done = run("check", "-i", str(server.inventory), *words, PATH=path)

@@ -34,7 +34,7 @@ def traffic() -> list[Command]:
     ]
 
 
-def test_lines_are_split_into_their_keys_and_read_no_further(memcached: Served) -> None:
+def test_command_probe_counts_keys_and_reads_no_value(memcached: Served) -> None:
     done, truth = memcached.trace(traffic(), "--probe", "command")
     [instance] = done.host("here")["instances"]
     assert (instance["probe"]["kind"], instance["probe"]["exact"]) == ("command", False)

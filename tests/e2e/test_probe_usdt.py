@@ -17,7 +17,7 @@ from tests.e2e.local import served
 pytestmark = pytest.mark.lab
 
 
-def test_its_counts_are_the_truth(tmp_path: Path) -> None:
+def test_usdt_probe_counts_exactly(tmp_path: Path) -> None:
     with served(tmp_path, memcached_binary("dtrace")) as memcached:
         requests = plan_for(TracedInstance("here", memcached.port), commands=200, hostile=False)
         done, truth = memcached.trace(requests, "--probe", "usdt")
@@ -28,7 +28,7 @@ def test_its_counts_are_the_truth(tmp_path: Path) -> None:
     assert instance["coverage"] is None or instance["coverage"]["share"] == 1
 
 
-def test_it_is_the_next_best_where_no_lookup_is_found() -> None:
+def test_usdt_follows_item_in_the_selection() -> None:
     analysis = analyse(memcached_binary("dtrace").read_bytes())
     kept = tuple(point for point in analysis.points if point.function != "do_item_get")
     blind = type(analysis)(
@@ -41,6 +41,6 @@ def test_it_is_the_next_best_where_no_lookup_is_found() -> None:
     assert choose(blind, ProbeOptions(ops=frozenset({"get"}))).probe_kind is ProbeKind.COMMAND
 
 
-def test_a_build_without_it_says_so() -> None:
+def test_usdt_without_enable_dtrace_is_unsupported() -> None:
     with pytest.raises(UnsupportedError, match="--enable-dtrace"):
         choose(analyse(memcached_binary().read_bytes()), ProbeOptions(ProbeKind.USDT))

@@ -35,7 +35,7 @@ exit 1
 
 
 @pytest.mark.parametrize("states", [3, 1000])
-def test_the_verifiers_reason_is_given_once(tmp_path: Path, states: int) -> None:
+def test_verifiers_reason_is_given_once(tmp_path: Path, states: int) -> None:
     bpftrace, script = tmp_path / "bpftrace", tmp_path / "own.bt"
     bpftrace.write_text(REFUSING.format(states=states))
     bpftrace.chmod(0o755)

@@ -68,7 +68,7 @@ def kept(busy: Lab, tmp_path_factory: pytest.TempPathFactory) -> Kept:
     return Kept(done, directory)
 
 
-def test_a_textfile_and_a_page_come_in_one_step_each(kept: Kept) -> None:
+def test_textfile_and_page_are_replaced_atomically(kept: Kept) -> None:
     assert (kept.done.status, kept.done.out, kept.done.err) == (0, b"", "")
     assert sorted(path.name for path in kept.directory.iterdir()) == ["metrics.prom", "page.html", "run"]
     metrics = kept.directory / "metrics.prom"
@@ -77,7 +77,7 @@ def test_a_textfile_and_a_page_come_in_one_step_each(kept: Kept) -> None:
 
 
 @pytest.mark.parametrize("output", FORMATS)
-def test_every_format_tells_the_same_numbers(kept: Kept, output: str) -> None:
+def test_every_format_has_the_same_numbers(kept: Kept, output: str) -> None:
     keys = ["--prometheus-keys"] if output == "prometheus" else []
     total, hottest = read(output, kept.again("--output", output, *keys))
     assert (total, hottest) == read("html", (kept.directory / "page.html").read_text())
@@ -85,7 +85,7 @@ def test_every_format_tells_the_same_numbers(kept: Kept, output: str) -> None:
     assert hottest == "user:0:profile"
 
 
-def test_families_of_ones_own_come_first(kept: Kept) -> None:
+def test_user_templates_come_first(kept: Kept) -> None:
     report = json.loads(kept.again("--output", "json", "--template", r"^user:(\d+)"))
     families = [row["template"] for row in report["templates"]]
     assert "user:{}{}" in families or "user:{}" in families
@@ -118,7 +118,7 @@ def read(output: str, text: str) -> tuple[int, str]:
     return int(numbers[1].replace(",", "")), names[0]
 
 
-def test_hidden_names_and_the_secret_behind_them_are_nowhere(busy: Lab, tmp_path: Path) -> None:
+def test_redacted_names_and_the_key_are_nowhere(busy: Lab, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     options = on_lab(busy, *HOSTS, "--output", "json", "--html", str(page), "--redact=template", "-v")
     with Watch([SECRET]) as watch, Command(["run", *options], variables={"FLEETTRACE_REDACT_KEY": SECRET}) as command:

@@ -18,7 +18,7 @@ PLAIN, VICTIM = TracedInstance("plain", 11211), TracedInstance("victim", 11211)
 JSON = ("--output", "json")
 
 
-def test_what_failed_is_swept_again_and_put_in_its_place(lab: Lab, tmp_path: Path) -> None:
+def test_resume_sweeps_only_failed_hosts(lab: Lab, tmp_path: Path) -> None:
     kept, log = tmp_path / "run", tmp_path / "log"
     options = ["--hosts", "victim,plain", "--duration", "8s", "--connect-timeout", "3s", "--top", "1000", "-v", *JSON]
     lab.hosts["victim"].cut_network()

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 HOSTS = ("plain", "two", "password")
 
 
-def test_the_report_of_a_kept_run_is_the_run_s_own(lab: Lab, tmp_path: Path) -> None:
+def test_report_of_a_run_file_equals_the_run(lab: Lab, tmp_path: Path) -> None:
     kept = tmp_path / "run"
     hosts = ["--hosts", ",".join((*HOSTS, "refused")), "--duration", "6s", "--top", "1000", "--output", "json", "-v"]
     with Command(["run", *on_lab(lab, *hosts, "--save", str(kept))]) as command:
@@ -33,7 +33,7 @@ def test_the_report_of_a_kept_run_is_the_run_s_own(lab: Lab, tmp_path: Path) -> 
     assert password.encode() not in gzip.decompress(kept.read_bytes())
 
 
-def test_a_killed_controller_leaves_no_run_file(lab: Lab, tmp_path: Path) -> None:
+def test_killed_controller_leaves_no_run_file(lab: Lab, tmp_path: Path) -> None:
     options = ["--hosts", "plain,empty", "--duration", "30s", "-v", "--save", str(tmp_path / "run")]
     with Command(["run", *on_lab(lab, *options)]) as command:
         command.wait_for(["empty: no-instances", "plain: trace"])
@@ -42,7 +42,7 @@ def test_a_killed_controller_leaves_no_run_file(lab: Lab, tmp_path: Path) -> Non
     assert not (tmp_path / "run").exists()
 
 
-def test_what_an_interrupted_run_collected_is_kept(lab: Lab, tmp_path: Path) -> None:
+def test_interrupted_run_is_saved(lab: Lab, tmp_path: Path) -> None:
     kept = tmp_path / "run"
     with Command(["run", *on_lab(lab, "--hosts", "plain", "--duration", "30s", "-v", "--save", str(kept))]) as command:
         command.wait_for_trace("plain")

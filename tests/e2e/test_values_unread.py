@@ -105,7 +105,7 @@ def slow(directory: Path) -> Path:
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_no_byte_of_a_value_is_in_any_output(lab: Lab, directory: Path, slow: Path, look: str) -> None:
+def test_no_output_has_a_byte_of_a_value(lab: Lab, directory: Path, slow: Path, look: str) -> None:
     options = ["--duration", "60s", "--top", "100000", "--output", "json", "-v"]
     options += ["--script", str(slow)] if look == "slow-commands" else ["--probe", look]
     with Command(["run", *on_lab(lab), *options]) as command:

@@ -76,7 +76,7 @@ def sweep(lab: Lab, cache: Path, function: str) -> Done:
 
 
 @pytest.mark.parametrize("function", ["process_command_ascii", "conn_set_state", "do_item_link"])
-def test_a_wrong_function_is_caught_by_what_it_is_given(lab: Lab, tmp_path: Path, function: str) -> None:
+def test_wrong_function_has_implausible_keys(lab: Lab, tmp_path: Path, function: str) -> None:
     done = sweep(lab, tmp_path, function)
     host = done.host("node")
     by_port = {instance["ports"][0]: instance for instance in host["instances"]}
@@ -88,7 +88,7 @@ def test_a_wrong_function_is_caught_by_what_it_is_given(lab: Lab, tmp_path: Path
     assert not [key for key in keys_of(done.report["keys"]) if b":%d:" % WRONG.port in key]
 
 
-def test_a_probe_that_sees_nothing_is_not_taken_for_no_traffic(lab: Lab, tmp_path: Path) -> None:
+def test_probe_that_never_fires_is_blind(lab: Lab, tmp_path: Path) -> None:
     done = sweep(lab, tmp_path, "do_item_linktail_q")
     by_port = {instance["ports"][0]: instance for instance in done.host("node")["instances"]}
     assert by_port[WRONG.port]["state"] == "trace-failed"

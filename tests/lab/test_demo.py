@@ -12,7 +12,7 @@ from tests.lab.traces import traces_of
 pytestmark = pytest.mark.lab
 
 
-def test_the_demos_traffic_tells_its_story() -> None:
+def test_demo_traffic_has_its_patterns() -> None:
     with demo_lab(seconds=30, rate=300) as demo:
         name = demo.lab.id
         time.sleep(2)

@@ -39,7 +39,7 @@ BORDERS = tuple(b"%d:" % size + b"x" * (size - len(b"%d:" % size)) for size in (
 
 
 @pytest.mark.parametrize("name", PREEMPTED)
-def test_counts_are_the_truth_or_the_report_warns(name: str, tmp_path: Path) -> None:
+def test_counts_are_exact_or_the_report_warns(name: str, tmp_path: Path) -> None:
     """Mixed-up counts are a known fault of preemptible kernels; a report without a warning of it is one of ours."""
     spec, began = PREEMPTED[name], time.monotonic()
     with node(spec) as running:

@@ -27,7 +27,7 @@ def loaded(request: pytest.FixtureRequest) -> Loaded:
     return load(kernel, cells, arch=arch)
 
 
-def test_the_verifier_takes_every_program(loaded: Loaded) -> None:
+def test_verifier_accepts_every_program(loaded: Loaded) -> None:
     refused = {
         (verdict.cell.suite, verdict.cell.name): verdict.reason for verdict in loaded.verdicts if not verdict.loaded
     }

@@ -36,13 +36,13 @@ INLINED = (Compiler.CLANG, Extra.PGO_LTO)
 Trace = Callable[[Cell], dict[str, Counted]]
 
 
-def test_every_allowed_pair_of_values_is_in_the_table() -> None:
+def test_every_allowed_pair_is_in_the_table() -> None:
     assert {pair for cell in cells() for pair in pairs(cell)} == {pair for cell in allowed() for pair in pairs(cell)}
     assert len(set(cells())) == len(cells()) >= 40
 
 
 @pytest.mark.lab
-def test_builds_with_odd_entries_frames_and_tables_are_exact(tmp_path: Path) -> None:
+def test_builds_of_the_ci_subset_are_exact(tmp_path: Path) -> None:
     assert len(CI) == 4
     for name, wish in WISHES.items():
         directory = tmp_path / name
@@ -74,7 +74,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Trace:
 @pytest.mark.lab
 @pytest.mark.builds
 @pytest.mark.parametrize("cell", cells(), ids=lambda cell: str(cell).replace(" ", "-"))
-def test_counts_are_exact_and_kinds_and_misses_are_never_wrong(cell: Cell, traced: Trace) -> None:
+def test_counts_kinds_and_misses_are_never_wrong(cell: Cell, traced: Trace) -> None:
     counted = traced(cell)
     faults = [f"{name}: {fault}" for name, one in counted.items() for fault in faults_of(one)]
     keep(str(cell), facts(cell, counted, faults))

@@ -19,9 +19,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow]
 @pytest.mark.parametrize("overlay", [True, False], ids=["overlay", "no-overlay"])
 @pytest.mark.parametrize("name", MOVED)
 @pytest.mark.parametrize("release", RELEASES)
-def test_code_whose_address_is_not_its_offset_is_counted(
-    release: str, name: str, overlay: bool, tmp_path: Path
-) -> None:
+def test_address_other_than_file_offset_is_counted(release: str, name: str, overlay: bool, tmp_path: Path) -> None:
     command = bpftrace_of(release, tmp_path)
     if not overlay:
         blind = tmp_path / "blind"

@@ -100,7 +100,7 @@ def waits_for_its_reader() -> bool:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_what_a_stopped_bpftrace_could_not_write_is_not_reported_wrong(release: str, tmp_path: Path) -> None:
+def test_stopped_bpftrace_with_unread_output_counts_right(release: str, tmp_path: Path) -> None:
     stop, transport, tracing = Cancellation(), SlowReader(), threading.Event()
 
     def tell(event: Event) -> None:
