@@ -128,7 +128,7 @@ def test_concurrent_runs_count_the_same_despite_a_kill(lab: Lab) -> None:
         doomed.finish()
         truth = truth + lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*hosts)})
         for command in (one, another):
-            assert not any(command.said(f"{host}: ok") for host in hosts), "the traffic outlasted the window"
+            assert not any(command.has_printed(f"{host}: ok") for host in hosts), "the traffic outlasted the window"
         ends = [command.finish() for command in (one, another)]
     for done in ends:
         assert done.status == 0

@@ -40,7 +40,7 @@ def test_killed_in_each_phase_of_a_host(
 def test_killed_while_merging(lab: Lab, tmp_path: Path) -> None:
     options = ["--hosts", ",".join(HOSTS), "--duration", "1s", "-v", "--save", str(tmp_path / "kept.ftr")]
     with Command(["run", *on_lab(lab, *options), "-o", str(tmp_path / "report")]) as command:
-        wait_until(lambda: any(command.said(f"{host}: ok") for host in HOSTS), "no host is merged", seconds=60)
+        wait_until(lambda: any(command.has_printed(f"{host}: ok") for host in HOSTS), "no host is merged", seconds=60)
         command.signal(signal.SIGKILL)
         command.finish()
     for left in tmp_path.iterdir():

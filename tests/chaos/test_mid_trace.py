@@ -60,7 +60,7 @@ def accidents(lab: Lab, directories: dict[str, OwnDirectories]) -> Accidents:
         stack.callback(lab.hosts["frozen"].thaw)
         lab.hosts["frozen"].freeze()
         truth = truth + send(lab, *SURVIVORS)
-        assert not any(command.said(f"{host}: ok") for host in SURVIVORS), "the traffic outlasted the window"
+        assert not any(command.has_printed(f"{host}: ok") for host in SURVIVORS), "the traffic outlasted the window"
         done = command.finish()
         took = time.monotonic() - broken
         left = [what for what in left_over(lab, directories) if what.startswith("cut:") and "sshd: " not in what]
@@ -117,7 +117,7 @@ def test_lossy_network_loses_no_request(lab: Lab) -> None:
         truth = lab.send({steady: plan_for(steady, hostile=False)})
         command.wait_for_trace("slow")
         truth = truth + lab.send({slow: FEW})
-        assert not command.said("slow: ok"), "the traffic outlasted the window"
+        assert not command.has_printed("slow: ok"), "the traffic outlasted the window"
         done = command.finish()
     assert wire.lost > 0
     assert done.status == 0

@@ -56,13 +56,13 @@ def places(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, byte
         kept = ["--save", f"{directory}/run", "--log", f"{directory}/log", "--store", f"{directory}/history.db"]
         shown = ["--output", "json", "--html", f"{directory}/page.html"]
         done = run("run", "-i", str(inventory), "--ssh-config", str(lab.ssh_config), *options, *kept, *shown)
-    assert watch.looks > 20
+    assert watch.samples > 20
     states = {host["host"]: host["state"] for host in done.report["hosts"]}
     # Two names of one machine: the first that finds its memcached traces it.
     assert sorted((states.pop("secret"), states.pop("told"))) == ["no-instances", "ok"]
     assert states == {"wrong": "become-failed", "keyless": "auth-failed"}
     return {
-        "processes": "\n".join(watch.told).encode(),
+        "processes": "\n".join(watch.leaks).encode(),
         "report": done.out,
         "words": done.err.encode(),
         "page": (directory / "page.html").read_bytes(),

@@ -1,4 +1,4 @@
-"""A process that runs another binary than the one that was analysed gets no probe, and its neighbours are traced."""
+"""No probe is attached to a binary other than the analysed one, and its neighbours are traced."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def two(tmp_path: Path) -> Iterator[tuple[Exchangeable, Served]]:
-    """A memcached that can become one of another build, and one that stays."""
+    """Yield a memcached that can become one of another build, and one that does not change."""
     for name in ("first", "following", "neighbour"):
         (tmp_path / name).mkdir()
     first = private(stripped("plain"), tmp_path / "first")
@@ -51,7 +51,7 @@ def two(tmp_path: Path) -> Iterator[tuple[Exchangeable, Served]]:
 def sweep(
     two: tuple[Exchangeable, Served], event: Callable[[], None], bpftrace: str = "bpftrace"
 ) -> dict[int, InstanceResult]:
-    """Sweep both for two seconds; `event` happens when the trace is about to start. Results by pid."""
+    """Sweep both for two seconds and return the results by pid. `event` is called just before the trace starts."""
     pids = {one.pid for one in two}
     task = HostTask("here", Target("here"), Before(event), (bpftrace,), wanted=lambda one: one.pid in pids)
     bounds = TraceSettings(2.0)
@@ -64,7 +64,7 @@ def verdicts(results: dict[int, InstanceResult]) -> dict[int, tuple[str, str | N
 
 
 def nothing() -> None:
-    """Nothing happens."""
+    """Do nothing."""
 
 
 def test_unchanged_binary_is_traced(two: tuple[Exchangeable, Served]) -> None:
@@ -95,7 +95,7 @@ def test_process_ended_before_the_trace_leaves_neighbours_traced(two: tuple[Exch
 
 @contextmanager
 def under_traffic(port: int, pid: int) -> Iterator[None]:
-    """Requests to a memcached that a misplaced probe would crash, until the block is over."""
+    """Send requests to a memcached, which a misplaced probe would crash, while the block runs."""
     over = Event()
     memcached = Served(pid, port, Path())
 
@@ -116,7 +116,7 @@ def under_traffic(port: int, pid: int) -> Iterator[None]:
 
 
 def test_binary_changed_while_bpftrace_starts_is_not_probed(two: tuple[Exchangeable, Served], tmp_path: Path) -> None:
-    """The last moment: every check is over, and bpftrace looks for its binary."""
+    """The program changes after all checks, just before bpftrace opens its binary."""
     changing, neighbour = two
     script = tmp_path / "bpftrace"
     script.write_text(
@@ -137,7 +137,7 @@ exec bpftrace "$@"
     assert results[neighbour.pid].state.value == "ok"
     changed = results[changing.pid]
     assert changed.error is not None
-    # Whether anything still ran the old binary when its guard looked is a matter of milliseconds.
+    # Milliseconds decide whether any process still ran the old binary when its guard checked.
     assert (changed.state.value, changed.requests, changed.error.code) in (
         ("partial", 0, "memcached-ended"),
         ("trace-failed", None, "binary-changed"),
@@ -195,12 +195,12 @@ def test_binding_leaves_no_process(two: tuple[Exchangeable, Served]) -> None:
         return found
 
     sweep(two, nothing)
-    wait_until(lambda: not holders(), "a process holds a binary still", seconds=5)
+    wait_until(lambda: not holders(), "a process does not close the binary", seconds=5)
 
 
 @pytest.mark.parametrize("restarted", [True, False], ids=["overwritten", "only-restarted"])
 def test_binary_overwritten_in_place_loses_its_probe(tmp_path: Path, restarted: bool) -> None:
-    """As `cp new /usr/bin/memcached` does between the stop and the start of a service."""
+    """`cp new /usr/bin/memcached` does so between the stop and the start of a service."""
     binary = private(stripped("plain"), tmp_path)
     following = stripped("lto" if restarted else "plain").read_bytes()
     with ExitStack() as running:

@@ -1,4 +1,4 @@
-"""What a run saw of the traffic and what it cost, held against memcached's own counters and the kernel's."""
+"""Coverage and cost of a run, compared with memcached's counters and the kernel's."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def instances(done: Done, host: str) -> list[Any]:
     return found
 
 
-def lookers(lab: Lab, host: str) -> list[int]:
-    """The processes of a host that look at its memcacheds."""
+def samplers(lab: Lab, host: str) -> list[int]:
+    """Return the processes of a host that sample its memcached instances."""
     found = []
     for one in lab.hosts[host].processes():
         try:
@@ -47,7 +47,7 @@ def lookers(lab: Lab, host: str) -> list[int]:
 def test_coverage_equals_memcacheds_own_counters(big_sweep: BigSweep, name: str) -> None:
     for instance in instances(big_sweep.done, name):
         verbs = big_sweep.truth.by_verb(name, instance["ports"][0])
-        # What memcached looks up and does not count: arithmetic on a value that is no number.
+        # memcached looks up, and does not count, arithmetic on a value that is not a number.
         arithmetic = sum(count for verb, count in verbs.items() if OP_OF_VERB[verb] == "arith")
         assert instance["coverage"]["traced"] == instance["requests"] == verbs.total()
         assert verbs.total() - arithmetic <= instance["coverage"]["counted"] <= verbs.total()
@@ -122,13 +122,13 @@ def test_sampler_ends_with_the_run(lab: Lab, end: str) -> None:
     options = ["--hosts", "two", "--duration", "2s" if end == "whole" else "60s", "--output", "json", "-v"]
     with Command(["run", *on_lab(lab, *options)]) as command:
         command.wait_for_trace("two")
-        assert len(lookers(lab, "two")) == 1
+        assert len(samplers(lab, "two")) == 1
         if end == "whole":
             assert command.finish().status == 0
-            assert lookers(lab, "two") == []
+            assert samplers(lab, "two") == []
         else:
             command.signal(signal.SIGKILL)
-            wait_until(lambda: not lookers(lab, "two"), "somebody goes on looking", seconds=GONE_WITHIN_S)
+            wait_until(lambda: not samplers(lab, "two"), "the sampler does not end", seconds=GONE_WITHIN_S)
 
 
 def test_restarted_memcached_has_no_coverage(lab: Lab) -> None:

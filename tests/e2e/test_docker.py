@@ -1,4 +1,4 @@
-"""Real containers: named as people know them, counted one by one though they share a file."""
+"""Real containers: reported by name, and counted separately although they share a binary."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def traced(containers: Lab) -> tuple[Done, Truth]:
     with Command(["run", *on_lab(containers, *options)]) as command:
         command.wait_for_trace("dock")
         truth = containers.send({one: plan_for(one, hostile=False) for one in containers.instances()})
-        assert not command.said("dock: ok"), "the traffic outlasted the window"
+        assert not command.has_finished("dock"), "the traffic outlasted the window"
         done = command.finish()
     return done, truth
 

@@ -1,4 +1,4 @@
-"""Every number of the report is the truth, host by host and instance by instance."""
+"""Every number of the report equals the truth, for each host and instance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.lab
 
 
 def as_traced(counts: Counter[bytes]) -> Counter[bytes]:
-    """The truth as a trace can know it: a long key with a NUL in it is known up to there."""
+    """Return the truth as a trace can know it: a long key with a NUL is known up to the NUL."""
     seen: Counter[bytes] = Counter()
     for key, count in counts.items():
         seen[key.partition(b"\0")[0] if len(key) > 72 else key] += count

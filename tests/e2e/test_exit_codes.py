@@ -1,4 +1,4 @@
-"""Scripts go by the exit code, and find on stdout the report and nothing else."""
+"""The exit codes, and stdout with nothing but the report."""
 
 from __future__ import annotations
 

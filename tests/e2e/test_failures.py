@@ -1,4 +1,4 @@
-"""A host that fails does so in its own way, and touches no other host's numbers (`test_exact_counts.py` has those)."""
+"""Each failing host has its own state and code. `test_exact_counts.py` checks the numbers of the others."""
 
 from __future__ import annotations
 

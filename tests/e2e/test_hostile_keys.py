@@ -1,4 +1,4 @@
-"""Keys are any bytes: exact in JSON, harmless on a terminal."""
+"""Keys of any bytes: exact in JSON, escaped on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""However a run ends, no host goes on being traced, and what was collected is reported."""
+"""However a run ends, its traces end and the collected counts are reported."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.system import wait_until
 from fleettrace.lab.truth import TracedInstance, Truth
+from fleettrace.sweep.events import Phase
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.fleet import keys_of, plan_for, tracers, wait_until_untraced
 
@@ -23,7 +24,7 @@ HOSTS = ("plain", "two", "sudo")
 
 @contextmanager
 def tracing(lab: Lab, *options: str, output: str = "json") -> Iterator[Command]:
-    """A run whose window would last a minute, once it counts on all of `HOSTS`."""
+    """Yield a run with a window of a minute, after counting has begun on all of `HOSTS`."""
     arguments = ["--hosts", ",".join(HOSTS), "--duration", "60s", "--top", "1000", "--output", output, "-v", *options]
     with Command(["run", *on_lab(lab, *arguments)]) as command:
         command.wait_for_trace(*HOSTS)
@@ -111,7 +112,7 @@ def test_deadline_before_the_login_reports_every_host(lab: Lab) -> None:
 
 def test_signal_during_the_login_ends_the_run(lab: Lab) -> None:
     with Command(["run", *on_lab(lab, "--hosts", "mute", "--connect-timeout", "60s", "--output", "json", "-v")]) as one:
-        one.wait_for(["mute: connect"])
+        one.wait_for_phase(Phase.CONNECT, "mute")
         one.signal(signal.SIGINT)
         begun = time.monotonic()
         done = one.finish()

@@ -1,4 +1,4 @@
-"""Two runs at once: the second is told of the first and ends with 75, unless it is another one by its name."""
+"""Two runs at once: the second names the first and ends with 75, unless `--name` gives it another name."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def test_killed_run_releases_its_lock(lab: Lab) -> None:
 
 
 def test_splay_is_waited_for_and_quiet_is_silent(lab: Lab, tmp_path: Path) -> None:
-    place = tmp_path / "report.json"
+    report = tmp_path / "report.json"
     options = ["run", *on_lab(lab, "--hosts", "plain", "--duration", "1s", "--splay", "500ms", "--output", "json")]
-    quiet = run(*options, "-q", "-o", str(place))
+    quiet = run(*options, "-q", "-o", str(report))
     assert (quiet.status, quiet.out, quiet.err) == (0, b"", "")
-    assert json.loads(place.read_text())["hosts"][0]["state"] == "ok"
+    assert json.loads(report.read_text())["hosts"][0]["state"] == "ok"
     assert "--splay" in run(*options).err
 
 
@@ -62,9 +62,9 @@ def test_log_has_every_event_and_no_secret(lab: Lab, tmp_path: Path) -> None:
     options = on_lab(lab, "--hosts", "password,closed", "--duration", "1s", "--retries", "1", "--log", str(log))
     assert run("run", *options, "-q", "-o", str(tmp_path / "report.txt")).status == 3
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    told = {name: [line["event"] for line in lines if line.get("host") == name] for name in ("password", "closed")}
-    assert told["closed"] == ["host.started", "host.progressed", "host.retried", "host.progressed", "host.failed"]
-    assert [name for name in dict.fromkeys(told["password"]) if name != "host.progressed"] == [
+    events = {name: [line["event"] for line in lines if line.get("host") == name] for name in ("password", "closed")}
+    assert events["closed"] == ["host.started", "host.progressed", "host.retried", "host.progressed", "host.failed"]
+    assert [name for name in dict.fromkeys(events["password"]) if name != "host.progressed"] == [
         "host.started",
         "instance.started",
         "slice.finished",

@@ -1,4 +1,4 @@
-"""What a login exports changes neither the scripts of a trace nor bpftrace."""
+"""Variables of the login shell change neither the scripts of a trace nor bpftrace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A memcached that forwards requests is traced where it reads them, and never called idle by its own counters."""
+"""A memcached in proxy mode is traced where it reads requests, and its own counters never show it as idle."""
 
 from __future__ import annotations
 

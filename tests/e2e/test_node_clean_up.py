@@ -1,4 +1,4 @@
-"""After a run a host is as it was before: no process, file, mount or probe is left."""
+"""A run leaves no process, file, mount, probe or uprobe definition on a host."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def definitions() -> set[str]:
 
 
 def others(host: Host, *pids: int) -> list[str]:
-    """What runs on the host beside these."""
+    """Return the host's processes other than these."""
     return [command_of(one.pid) for one in host.processes() if one.pid not in pids]
 
 
@@ -96,13 +96,13 @@ def test_run_leaves_nothing_on_the_host(lab: Lab, end: str) -> None:
                 command.signal(signal.SIGINT if end == "interrupted" else signal.SIGKILL)
             command.finish()
         with suppress(FleettraceError):
-            wait_until(lambda: not others(host, pid, sshd.pid), "a process is left", seconds=5)
+            wait_until(lambda: not others(host, pid, sshd.pid), "a process does not end", seconds=5)
         assert others(host, pid, sshd.pid) == []
         assert (files(sshd), mount_namespaces(host)) == before
-        # Fewer there may be: another lab that goes takes the mounts of its namespaces along, here too.
+        # There may be fewer: the removal of another lab also removes the mounts of its namespaces here.
         assert mounts(sshd) <= mounted
         with suppress(FleettraceError):
-            wait_until(lambda: definitions() <= defined, "a uprobe definition is left", seconds=5)
+            wait_until(lambda: definitions() <= defined, "a uprobe definition is not removed", seconds=5)
         assert definitions() <= defined
         wait_until_untraced(lab, NAME)
 

@@ -1,4 +1,4 @@
-"""A sweep by the system's `ssh`: the same numbers and the same words, and nothing left on either side."""
+"""A sweep with the system's `ssh`: the same numbers and error codes, and nothing left on either side."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAULTY = ("unknown", "changed", "closed", "down", "stranger", "wrong-password")
 
 @pytest.fixture
 def options(lab: Lab, tmp_path: Path) -> list[str]:
-    """The options of a run by `ssh`, with one host behind a bastion."""
+    """Return the options of a run with `ssh`, with one host behind a bastion."""
     config = tmp_path / "ssh_config"
     config.write_text(
         f"Host {lab.hosts[BEHIND].address}\n  ProxyJump root@{lab.hosts[BASTION].address}\n"
@@ -38,8 +38,8 @@ def options(lab: Lab, tmp_path: Path) -> list[str]:
 def test_sweep_counts_exactly_and_reports_failures(lab: Lab, options: list[str]) -> None:
     hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"].values()
     secrets = [host["ansible_become_password"] for host in hosts if "ansible_become_password" in host]
-    wanted = ["--hosts", ",".join((*SOUND, *FAULTY)), "--duration", "6s", "--top", "10000", "--connect-timeout", "30s"]
-    with Watch(secrets) as watch, Command(["run", *options, *wanted]) as command:
+    sweep = ["--hosts", ",".join((*SOUND, *FAULTY)), "--duration", "6s", "--top", "10000", "--connect-timeout", "30s"]
+    with Watch(secrets) as watch, Command(["run", *options, *sweep]) as command:
         command.wait_for_trace(*SOUND)
         directory = private_folder(command.pid)
         truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*SOUND)})
@@ -53,14 +53,14 @@ def test_sweep_counts_exactly_and_reports_failures(lab: Lab, options: list[str])
         host = done.host(name)
         assert (host["state"], host["error"]["code"]) == (state, code)
     assert done.status == 4
-    assert watch.told == []
+    assert watch.leaks == []
     assert not directory.exists()
     assert knowing(directory) == []
 
 
 @contextmanager
 def tracing(options: list[str]) -> Iterator[tuple[Command, Path]]:
-    """A run whose window would last a minute, once it counts, and its private directory."""
+    """Yield a run with a window of a minute, after counting has begun, and its private directory."""
     with Command(["run", *options, "--hosts", ",".join(SOUND), "--duration", "60s", "--top", "1000"]) as command:
         command.wait_for_trace(*SOUND)
         yield command, private_folder(command.pid)

@@ -1,4 +1,4 @@
-"""What is told of each key beside its requests: of which kind they were, misses, and the bytes written."""
+"""The other numbers of each key: requests by kind, misses, and the bytes written."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_ops_counts_only_the_selected_kinds(memcached: Served) -> None:
     [instance] = done.host("here")["instances"]
     assert instance["requests"] == ops.total()
     assert instance["absent"] == 0
-    # memcached counts requests of every kind, so its counters are no evidence for these.
+    # memcached counts requests of every kind, so its counters cannot confirm the selected ones.
     assert [warning["code"] for warning in done.report["warnings"]] == ["coverage-unknown"]
 
 

@@ -1,4 +1,4 @@
-"""In a PID namespace, where bpftrace and /proc number processes otherwise, counts are right or the host unsupported."""
+"""In a PID namespace, where bpftrace and /proc use other pids, counts are exact or the host is unsupported."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ REQUESTS = (
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """Memcached processes in a PID namespace of their own, whose /proc shows only them."""
+    """Memcached processes in their own PID namespace, with a /proc that shows only them."""
 
     pids: tuple[int, ...]
-    """As this machine numbers them."""
+    """In the machine's PID namespace."""
     ports: tuple[int, ...]
     beside: int
     """The port of a process of the same file outside of the namespace."""
@@ -115,7 +115,7 @@ def children(pid: int) -> list[int]:
 
 
 def pid_of(port: int) -> int:
-    """The process that listens on a port, as this machine numbers it."""
+    """Return the process that listens on a port, in the machine's PID namespace."""
     lines = subprocess.run(["ss", "-Hltnp", f"sport = :{port}"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"pid=(\d+)", lines)
     assert found is not None, lines

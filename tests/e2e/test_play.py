@@ -1,4 +1,4 @@
-"""Playbooks against a real fleet: those that ship, an audit that nobody watches, and what ends a playbook early."""
+"""Playbooks against a real fleet: the shipped ones, a scheduled audit, and early ends of a playbook."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ AUDIT = """\
 
 @pytest.fixture(scope="module")
 def traffic(lab: Lab) -> Iterator[None]:
-    """A quarter of all requests is for one key, on every instance of these hosts."""
+    """Send traffic to every instance of these hosts; one key gets a quarter of it."""
     profile = replace(WEB, hot={HOT: 0.25})
     instances = lab.instances(*HOSTS)
     load = lab.start_load(
@@ -168,5 +168,5 @@ def test_interrupt_ends_the_whole_playbook(lab: Lab, tmp_path: Path) -> None:
         command.signal(signal.SIGINT)
         done = command.finish()
     assert done.status == 130
-    assert command.said("play book/a")
-    assert not command.said("play book/b")
+    assert command.has_printed("play book/a")
+    assert not command.has_printed("play book/b")

@@ -1,4 +1,4 @@
-"""A memcached that takes over a port in the middle of a trace changes nothing of what the trace counted before."""
+"""A memcached that takes over a port during a trace does not change the counts of its predecessor."""
 
 from __future__ import annotations
 

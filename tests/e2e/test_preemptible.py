@@ -1,6 +1,6 @@
-"""A kernel that may mix up what is counted is refused; where the user allows it, nothing is certain there.
+"""A kernel that may mix up counts is refused; where the user allows it, nothing is certified.
 
-The kernel is this machine's, under another name: what such kernels really do is in tests/machines.
+The kernel is this machine's with another version string. tests/machines runs real preemptible kernels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def path(tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """A PATH with a `uname` for a kernel of this release."""
+    """Return a PATH with a `uname` that prints this kernel release."""
     directory = tmp_path / "bin"
     directory.mkdir()
     uname = directory / "uname"

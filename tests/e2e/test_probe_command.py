@@ -1,4 +1,4 @@
-"""The command line's rung, on binaries whose lines end with a NUL and on those whose lines have a length instead."""
+"""The probe kind `command`, on binaries that end a command line with a NUL and on those that pass its length."""
 
 from __future__ import annotations
 

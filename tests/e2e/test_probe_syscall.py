@@ -1,4 +1,4 @@
-"""The system call's rung: approximate, and never a byte of a value."""
+"""The probe kind `syscall`: approximate, and never with a byte of a value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The static probe's rung: exact, in every protocol, on a build with --enable-dtrace."""
+"""The probe kind `usdt`: exact in every protocol, on a build with --enable-dtrace."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_usdt_probe_counts_exactly(tmp_path: Path) -> None:
 
 def test_usdt_follows_item_in_the_selection() -> None:
     analysis = analyse(memcached_binary("dtrace").read_bytes())
-    kept = tuple(point for point in analysis.points if point.function != "do_item_get")
+    others = tuple(point for point in analysis.points if point.function != "do_item_get")
     blind = type(analysis)(
         **{name: getattr(analysis, name) for name in analysis.__slots__}
-        | {"points": kept, "missing": {**analysis.missing, "do_item_get": "nobody knows"}}
+        | {"points": others, "missing": {**analysis.missing, "do_item_get": "not found"}}
     )
     plan = choose(blind)
     assert plan.probe_kind is ProbeKind.USDT
-    assert plan.verdict.why.endswith("not item: do_item_get: nobody knows")
+    assert plan.verdict.why.endswith("do_item_get: not found")
     assert choose(blind, ProbeOptions(ops=frozenset({"get"}))).probe_kind is ProbeKind.COMMAND
 
 

@@ -1,4 +1,4 @@
-"""memcached's own watchers: without bpftrace, without root; approximate, and bounded like everything else."""
+"""The probe kind `watch`, memcached's own watchers: without bpftrace or root, approximate, with bounds."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_watch_counts_lookups_without_bpftrace(memcached: Served) -> None:
     assert (instance["state"], instance["pid"], instance["probe"]["kind"]) == ("ok", memcached.pid, "watch")
     assert instance["probe"]["exact"] is False
     assert 2.9 < instance["window_s"] < 5
-    # On a machine that is busy with other tests memcached may answer too late for its counters to say when.
+    # On a busy machine memcached may answer too late for its counters to be assigned to the window.
     assert instance["coverage"] is None or instance["coverage"]["counted"] == truth.total()
     assert [row for row in done.report["keys"] if row["ops"] is not None] == []
     assert not any(row["certified"] for row in done.report["keys"])
@@ -61,7 +61,7 @@ def test_interrupted_watch_reports_its_counts(memcached: Served) -> None:
     with Command(["run", "-i", str(memcached.inventory), *options]) as command:
         command.wait_for_trace("here")
         truth = memcached.send(traffic(), 50)
-        time.sleep(1.5)  # memcached tells of little traffic once a second
+        time.sleep(1.5)  # memcached reports little traffic only once a second
         command.signal(signal.SIGINT)
         done = command.finish(seconds=20)
     assert done.status == 130
@@ -73,7 +73,7 @@ def test_refused_watch_is_reported_with_memcacheds_answer(tmp_path: Path) -> Non
         done = run("run", "-i", str(memcached.inventory), "--probe", "watch", "--duration", "1s", "--output", "json")
     error = done.host("here")["error"]
     assert error["code"] == "watch-failed"
-    assert "watch commands not allowed" in error["message"]  # memcached's own words (`-W`, proto_text.c)
+    assert "watch commands not allowed" in error["message"]  # memcached's own message (proto_text.c)
 
 
 def test_watch_needs_no_root() -> None:

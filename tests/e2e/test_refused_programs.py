@@ -1,4 +1,4 @@
-"""A kernel that refuses a program is traced with a simpler one, exactly, and the report says which and why."""
+"""A kernel that refuses a program is traced exactly with a simpler one, and the report has the reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ABSENT, STORED = b"absent", b"stored"
 REQUESTS = (
     [Request("get", (ABSENT,))] * 23 + [Request("set", (STORED,), b"12345")] * 7 + [Request("get", (STORED,))] * 13
 )
-"""Two keys: one is always missed, the other one stored first."""
+"""Requests for two keys: one is always missed, the other is stored first."""
 REASON = "BPF stack limit"
 """Part of the reason that the kernel or bpftrace gives for refusing these programs."""
 MISSES = ProbeOptions(misses=True)
@@ -39,7 +39,7 @@ def memcached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def under(memcached: Served, directory: Path, pattern: str) -> Served:
-    """The same memcached, on a node whose bpftrace refuses programs in which `pattern` is found."""
+    """Return the same memcached on a node with a bpftrace that refuses programs matching `pattern`."""
     inventory = directory / "inventory.yaml"
     host = {
         "ansible_connection": "local",
@@ -74,7 +74,7 @@ def test_misses_are_null_where_uretprobe_is_refused(memcached: Served, tmp_path:
 
 
 def test_refused_string_bound_is_replaced_without_loss(memcached: Served, tmp_path: Path) -> None:
-    pattern = r"str\(\$key \+ 71, \$n1\)"  # how lengths are bounded at first under Debian 12's bpftrace
+    pattern = r"str\(\$key \+ 71, \$n1\)"  # the first way of bounding lengths under Debian 12's bpftrace
     done, truth = under(memcached, tmp_path, pattern).trace(REQUESTS, "--misses")
     assert keys_of(done.report["keys"]) == truth.by_key()
     assert {key["key"]: key["misses"] for key in done.report["keys"]} == {"absent": 23, "stored": 0}

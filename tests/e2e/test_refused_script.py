@@ -1,4 +1,4 @@
-"""A program of the user's own that the verifier refuses is named with the verifier's reason, once, and with a cure."""
+"""For a refused program of the user's own, the error has the verifier's reason once, and a cure."""
 
 from __future__ import annotations
 

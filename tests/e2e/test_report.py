@@ -1,4 +1,4 @@
-"""One real run in every format, beside its page; and with names hidden, nowhere a name."""
+"""One real run in every format and as a page; with `--redact`, no output has a name."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SECRET = "0123456789abcdef-not-to-be-seen"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A run that was saved as it was reported."""
+    """A reported run and the directory of its files."""
 
     done: Done
     directory: Path
 
     def again(self, *options: str) -> str:
-        """The same run in another way."""
+        """Return the same run, reported with other options."""
         done = run("report", str(self.directory / "run"), *options)
         assert (done.status, done.err) == (0, "")
         return done.out.decode()
@@ -44,7 +44,7 @@ class Kept:
 
 @pytest.fixture(scope="module")
 def busy(lab: Lab) -> Iterator[Lab]:
-    """The fleet with traffic on the two hosts."""
+    """Yield the fleet with traffic on the two hosts."""
     instances = lab.instances("plain", "two")
     load = lab.start_load([Flow(instance, lab.hosts[instance.host].address, WEB, 200.0) for instance in instances], 600)
     yield lab
@@ -93,7 +93,7 @@ def test_user_templates_come_first(kept: Kept) -> None:
 
 
 def read(output: str, text: str) -> tuple[int, str]:
-    """The fleet's requests and its hottest key, by somebody else's parser where there is one."""
+    """Return the fleet's requests and its hottest key, read by an independent parser where one exists."""
     match output:
         case "json":
             report: Any = json.loads(text)
@@ -124,8 +124,8 @@ def test_redacted_names_and_the_key_are_nowhere(busy: Lab, tmp_path: Path) -> No
     with Watch([SECRET]) as watch, Command(["run", *options], variables={"FLEETTRACE_REDACT_KEY": SECRET}) as command:
         done = command.finish()
     assert done.status == 0
-    # A process's environment is the one that it was started with, whatever it takes out of it afterwards.
-    assert {told.split(":")[0] for told in watch.told} == {f"{command.pid} environ"}
+    # /proc shows the environment that a process was started with, even after it has deleted a variable.
+    assert {leak.split(":")[0] for leak in watch.leaks} == {f"{command.pid} environ"}
     shown = done.out.decode() + done.err + page.read_text()
     assert not re.search(r"(user|session|item):\d{1,4}\b(?!:\d)", shown)
     assert SECRET not in shown

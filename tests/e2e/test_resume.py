@@ -1,4 +1,4 @@
-"""A run that missed a host is completed: that host alone is traced, and one report and one file have it all."""
+"""`--resume` completes a run: it traces only the failed host, and one report and one file have all hosts."""
 
 from __future__ import annotations
 

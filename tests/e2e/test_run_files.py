@@ -1,4 +1,4 @@
-"""A run that was kept says what the run said; what was not finished is not there; shards make one fleet again."""
+"""A run file reproduces the run's report; a killed run leaves none; shards merge into one fleet."""
 
 from __future__ import annotations
 

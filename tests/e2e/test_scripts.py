@@ -1,4 +1,4 @@
-"""The programs that come with the tool, and one of a user's own: each with a known number of events."""
+"""The shipped programs and a user's program, each with a known number of events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A password is in no argument, no environment, no log and no report."""
+"""No argument, environment, log or report has a password."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_passwords_are_used_and_never_shown(big_sweep: BigSweep) -> None:
 
 
 def test_no_process_has_a_password_in_its_arguments(big_sweep: BigSweep) -> None:
-    assert big_sweep.told == []
+    assert big_sweep.leaks == []
 
 
 @pytest.mark.parametrize("command", ["hosts", "plan"])

@@ -1,4 +1,4 @@
-"""The systemd units: what systemd itself says of them, and how much it lets them do."""
+"""The systemd units: systemd-analyze accepts them, and they run with few rights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNITS = Path(__file__).parents[2] / "integrations/systemd"
 
 @pytest.fixture
 def units(tmp_path: Path) -> list[Path]:
-    """An instance of each unit, with a program that is there in place of /usr/bin/fleettrace."""
+    """Write an instance of each unit, with an existing program in place of /usr/bin/fleettrace."""
     made = []
     for kind in ("service", "timer"):
         text = (UNITS / f"fleettrace-audit@.{kind}").read_text()

@@ -1,4 +1,4 @@
-"""What a session could not look into is never taken for absent."""
+"""A process that a session cannot read is never treated as absent."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.e2e.local import Served, served
 pytestmark = pytest.mark.lab
 
 UNPRIVILEGED = ["setpriv", "--bounding-set", "-sys_ptrace"]
-"""Root as in a container with the capabilities of a general debug profile."""
+"""Root without CAP_SYS_PTRACE, as in a container with a general debug profile."""
 CGROUPS = Path("/sys/fs/cgroup/cpu")
 
 
 @pytest.fixture
 def strangers(tmp_path: Path) -> Iterator[Served]:
-    """A memcached of another user."""
+    """Yield a memcached of another user."""
     with served(tmp_path, DEBIAN) as server:
         yield server
 
@@ -59,7 +59,7 @@ def test_zombie_memcached_is_not_unreadable(strangers: Served) -> None:
 
 @pytest.fixture
 def contained(strangers: Served) -> Iterator[Served]:
-    """The same in a container that no runtime knows."""
+    """Yield the same memcached in the control group of a container that no runtime knows."""
     if not os.access(CGROUPS, os.W_OK):
         pytest.skip("needs cgroup v1 to name a container")
     group = CGROUPS / f"docker-{'ab' * 32}.scope"

@@ -1,4 +1,4 @@
-"""Waves on real hosts: a canary that fails spares the rest, and a full sshd gets its logins a little later."""
+"""Waves on real hosts: a failed canary skips the rest, and logins that a full sshd drops are retried."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_max_fail_skips_the_rest(lab: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def full_sshd() -> Iterator[Path]:
-    """An inventory of many names for one sshd that has room for two logins at once."""
+    """Yield an inventory of many names for one sshd that accepts two logins at once."""
     with tempfile.TemporaryDirectory(prefix="fleettrace-full-") as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -73,7 +73,7 @@ def full_sshd() -> Iterator[Path]:
 
 
 def check(inventory: Path, retries: int) -> list[str]:
-    """Look at all hosts at once; the states they are in."""
+    """Check all hosts at once and return their states."""
     options = ["-i", str(inventory), "--ssh-config", str(inventory.with_name("config")), "--output", "json"]
     done = run("check", *options, "--forks", str(HOSTS), "--retries", str(retries))
     assert {host["error"]["code"] for host in done.report["hosts"] if host["error"]} <= {"banner-closed"}

@@ -1,4 +1,4 @@
-"""A probe that sits on the wrong function is caught by what it reads, and nothing of it is reported."""
+"""A probe on the wrong function is detected by the keys it reads, and its counts are not reported."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def lab() -> Iterator[Lab]:
 
 
 def misled(binary: bytes, function: str) -> BinaryAnalysis:
-    """What is known of a binary, had `function` been taken for do_item_get."""
+    """Return the analysis of a binary as if `function` were do_item_get."""
     found, elf = analyse(binary), parse(binary)
     symbols = function_symbols(elf)
     where = read_functions(elf, symbols).starting(named(symbols, function)[0].address)
@@ -58,7 +58,7 @@ def misled(binary: bytes, function: str) -> BinaryAnalysis:
 
 
 def sweep(lab: Lab, cache: Path, function: str) -> Done:
-    """A run that believes `function` to be do_item_get in one of the two memcacheds, under traffic."""
+    """Run a sweep under traffic in which one memcached's analysis takes `function` for do_item_get."""
     binary = memcached_binary("plain").read_bytes()
     analysis = misled(binary, function)
     kept = cache / "fleettrace/binaries" / f"{sha256(binary).hexdigest()}-{ANALYSIS}.json"
@@ -69,7 +69,7 @@ def sweep(lab: Lab, cache: Path, function: str) -> Done:
         command.wait_for_trace("node")
         for _ in range(3):
             lab.send({place: plan_for(place) for place in (WRONG, RIGHT)})
-            # A trace that was stopped knows the moment of its end only so well.
+            # A stopped trace knows the time of its end only roughly.
             time.sleep(0.5)
         command.signal(signal.SIGINT)
         return command.finish()

@@ -120,7 +120,7 @@ class Node:
             command.wait_for([f"{HOST}: trace"], seconds=_TRACE_S)
             truth = self.send(plans)
             time.sleep(0.5)
-            assert not command.said(f"{HOST}: ok"), "the traffic outlasted the window"
+            assert not command.has_printed(f"{HOST}: ok"), "the traffic outlasted the window"
             return command.finish(seconds=seconds + _TRACE_S), truth
 
     def send(self, plans: Mapping[int, Sequence[Request]]) -> Truth:

@@ -92,5 +92,5 @@ def _trace(running: Node, directory: Path) -> tuple[Any, Counter[tuple[bytes, st
                 for (key, verb), count in per_place.items():
                     counts[key, OP_OF_VERB[verb]] += count
             assert load.errors == []
-        assert not command.said(f"{HOST}: ok"), "the traffic outlasted the window"
+        assert not command.has_printed(f"{HOST}: ok"), "the traffic outlasted the window"
         return command.finish(seconds=600).report, counts

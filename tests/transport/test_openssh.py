@@ -197,8 +197,8 @@ def test_a_password_is_in_no_argument_environment_or_file(openssh: OpenSshTransp
         folder = private_folder(os.getpid())
         assert not any(PASSWORD.encode() in path.read_bytes() for path in folder.glob("[ac]*"))
         assert list(folder.glob("a[0-9]*")) == []
-    assert watch.looks > 0
-    assert watch.told == []
+    assert watch.samples > 0
+    assert watch.leaks == []
 
 
 def test_a_password_does_not_answer_for_a_keys_passphrase(
