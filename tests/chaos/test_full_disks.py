@@ -1,4 +1,4 @@
-"""Disks without room: a host's is not needed, and the controller's costs what was to be written there and no more."""
+"""Full disks: a host needs none, and on the controller only the files on the full disk are lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE = 4096
 
 @contextmanager
 def full(directories: OwnDirectories) -> Iterator[None]:
-    """While the block runs, nothing more fits into any directory that a host's sessions may write to."""
+    """Fill every directory that a host's sessions may write to while the block runs."""
     filling = 'for dir; do mount -o remount,size=64k "$dir"; ! cat /dev/zero >"$dir/sshd-full" || exit 1; done'
     files = [f"{directory}/sshd-full" for directory in DIRECTORIES]
     try:
@@ -52,7 +52,7 @@ def test_trace_needs_no_disk_space(lab: Lab, directories: dict[str, OwnDirectori
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of a few pages."""
+    """Yield a file system of a few pages."""
     place = tmp_path / "disk"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={6 * PAGE}", "full", place], check=True)

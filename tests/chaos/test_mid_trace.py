@@ -1,5 +1,5 @@
-"""Hosts of one run that have an accident each, all at once, in the middle of the trace: it costs their own numbers from
-then on, no other host's, and the run comes to its end."""
+"""Several hosts fail at once in the middle of a trace, each in another way: it costs their own numbers from then on,
+no other host's, and the run ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fleettrace.lab.fleet import Lab
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.truth import TracedInstance, Truth
 from fleettrace.node.plausible import ENDING_S
-from tests.chaos.hosts import OwnDirectories, left_over
+from tests.chaos.hosts import OwnDirectories, remains
 from tests.chaos.wire import bad_wire
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.fleet import keys_of, plan_for
@@ -29,13 +29,13 @@ TWO_SLICES_S = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Accidents:
-    """The run, what really happened, and how long after the accidents it ended."""
+    """The run's end, the truth, and the seconds from the accidents to the end."""
 
     done: Done
     truth: Truth
     ended_after_s: float
     left_while_cut: list[str]
-    """What was left on the host without a network before that came back."""
+    """What the host without a network had left before its network was restored."""
 
 
 def send(lab: Lab, *hosts: str) -> Truth:
@@ -60,10 +60,10 @@ def accidents(lab: Lab, directories: dict[str, OwnDirectories]) -> Accidents:
         stack.callback(lab.hosts["frozen"].thaw)
         lab.hosts["frozen"].freeze()
         truth = truth + send(lab, *SURVIVORS)
-        assert not any(command.has_printed(f"{host}: ok") for host in SURVIVORS), "the traffic outlasted the window"
+        assert not command.has_finished(*SURVIVORS), "the traffic outlasted the window"
         done = command.finish()
         took = time.monotonic() - broken
-        left = [what for what in left_over(lab, directories) if what.startswith("cut:") and "sshd: " not in what]
+        left = [what for what in remains(lab, directories) if what.startswith("cut:") and "sshd: " not in what]
     return Accidents(done, truth, took, left)
 
 
@@ -103,7 +103,7 @@ def test_unreachable_host_ends_its_trace_itself(accidents: Accidents) -> None:
 
 
 FEW = [Request("get", (b"few:%d" % number,)) for number in range(23)]
-"""What goes over a bad wire in one piece."""
+"""Requests that fit into one packet."""
 
 
 def test_lossy_network_loses_no_request(lab: Lab) -> None:
@@ -117,7 +117,7 @@ def test_lossy_network_loses_no_request(lab: Lab) -> None:
         truth = lab.send({steady: plan_for(steady, hostile=False)})
         command.wait_for_trace("slow")
         truth = truth + lab.send({slow: FEW})
-        assert not command.has_printed("slow: ok"), "the traffic outlasted the window"
+        assert not command.has_finished("slow"), "the traffic outlasted the window"
         done = command.finish()
     assert wire.lost > 0
     assert done.status == 0

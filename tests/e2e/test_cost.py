@@ -117,13 +117,13 @@ def test_maps_stay_within_their_memory(lab: Lab) -> None:
     assert 0 < sum(maps) <= MAP_MEMORY
 
 
-@pytest.mark.parametrize("end", ["whole", "killed"])
+@pytest.mark.parametrize("end", ["complete", "killed"])
 def test_sampler_ends_with_the_run(lab: Lab, end: str) -> None:
-    options = ["--hosts", "two", "--duration", "2s" if end == "whole" else "60s", "--output", "json", "-v"]
+    options = ["--hosts", "two", "--duration", "2s" if end == "complete" else "60s", "--output", "json", "-v"]
     with Command(["run", *on_lab(lab, *options)]) as command:
         command.wait_for_trace("two")
         assert len(samplers(lab, "two")) == 1
-        if end == "whole":
+        if end == "complete":
             assert command.finish().status == 0
             assert samplers(lab, "two") == []
         else:

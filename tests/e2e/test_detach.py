@@ -74,9 +74,9 @@ def seconds_of(log: Path, event: str) -> dict[str, object]:
 
 
 def test_windows_coincide_without_ssh_sessions(lab: Lab, tmp_path: Path) -> None:
-    log, kept = tmp_path / "log", tmp_path / "run"
+    log, run_file = tmp_path / "log", tmp_path / "run"
     options = ["--hosts", ",".join((*HOSTS, "closed")), "--duration", "6s", "--top", "10000", "--output", "json", "-v"]
-    with Command(["run", *on_lab(lab, *options, "--detach", "--log", str(log), "--save", str(kept))]) as command:
+    with Command(["run", *on_lab(lab, *options, "--detach", "--log", str(log), "--save", str(run_file))]) as command:
         command.wait_for_phase(Phase.LEAVE, *HOSTS)
         wait_until(lambda: tracers(lab), "no trace begins", seconds=30)
         connected = [one for host in HOSTS for one in lab.hosts[host].processes("sshd")]
@@ -87,7 +87,7 @@ def test_windows_coincide_without_ssh_sessions(lab: Lab, tmp_path: Path) -> None
         assert not any(secrets["password"]["ansible_become_password"].encode() in data for data in inside)
         assert (tmp_path / "run.left").stat().st_mode & 0o077 == 0
         assert secrets["password"]["ansible_become_password"] not in (tmp_path / "run.left").read_text()
-        wait_for_window(kept)
+        wait_for_window(run_file)
         truth = send(lab, *HOSTS)
         done = command.finish()
     assert done.status == 3
@@ -102,17 +102,17 @@ def test_windows_coincide_without_ssh_sessions(lab: Lab, tmp_path: Path) -> None
     assert 0 <= float(str(window["spread_s"])) < 1
     assert float(str(window["skew_s"])) < 1
     assert "clock-skew" not in {warning["code"] for warning in done.report["warnings"]}
-    assert run("report", str(kept), "--top", "10000", "--output", "json").report["keys"] == done.report["keys"]
+    assert run("report", str(run_file), "--top", "10000", "--output", "json").report["keys"] == done.report["keys"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "run"]
     check_gone(lab)
 
 
 def test_traces_of_killed_controllers_are_collected_or_expire(lab: Lab, tmp_path: Path) -> None:
     """Two controllers die. The user resumes one run and not the other."""
-    kept, lost = tmp_path / "kept", tmp_path / "lost"
+    resumed, lost = tmp_path / "resumed", tmp_path / "lost"
     options = ["--duration", "6s", "--top", "10000", "--output", "json", "-v", "--detach"]
     with (
-        Command(["run", *on_lab(lab, "--hosts", "plain,two,closed", *options, "--save", str(kept))]) as one,
+        Command(["run", *on_lab(lab, "--hosts", "plain,two,closed", *options, "--save", str(resumed))]) as one,
         Command(["run", *on_lab(lab, "--hosts", "sudo", *options, "--save", str(lost), "--detach-ttl", "1s")]) as other,
     ):
         one.wait_for_phase(Phase.LEAVE, "plain", "two")
@@ -120,14 +120,14 @@ def test_traces_of_killed_controllers_are_collected_or_expire(lab: Lab, tmp_path
         for command in (one, other):
             command.signal(signal.SIGKILL)
             command.finish()
-    assert not kept.exists()
-    refused = run("run", *on_lab(lab, "--hosts", "plain", *options, "--save", str(kept)))
+    assert not resumed.exists()
+    refused = run("run", *on_lab(lab, "--hosts", "plain", *options, "--save", str(resumed)))
     assert refused.status == 2
     assert "--resume" in refused.err
-    wait_for_window(kept)
+    wait_for_window(resumed)
     truth = send(lab, "plain", "two")
     again = ["run", *on_lab(lab, "--top", "10000", "--output", "json", "-v", "--resume")]
-    done = run(*again, str(kept))
+    done = run(*again, str(resumed))
     assert done.status == 3
     assert {host["host"]: host["state"] for host in done.report["hosts"]} == {
         "plain": "ok",
@@ -139,17 +139,17 @@ def test_traces_of_killed_controllers_are_collected_or_expire(lab: Lab, tmp_path
     wait_until_untraced(lab, "plain", "sudo")
     late = run(*again, str(lost))
     assert (late.status, late.host("sudo")["error"]["code"]) == (4, "left-trace-gone")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept", "lost"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lost", "resumed"]
 
 
 def test_unreachable_host_is_collected_by_resume(lab: Lab, tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
+    run_file = tmp_path / "run"
     options = ["--hosts", "plain,victim", "--duration", "6s", "--top", "10000", "--output", "json", "-v", "--detach"]
-    options += ["--connect-timeout", "3s", "--retries", "0", "--save", str(kept)]
+    options += ["--connect-timeout", "3s", "--retries", "0", "--save", str(run_file)]
     try:
         with Command(["run", *on_lab(lab, *options)]) as command:
             command.wait_for_phase(Phase.LEAVE, "plain", "victim")
-            wait_for_window(kept)
+            wait_for_window(run_file)
             truth = send(lab, "plain", "victim")
             lab.hosts["victim"].cut_network()
             first = command.finish()
@@ -158,10 +158,10 @@ def test_unreachable_host_is_collected_by_resume(lab: Lab, tmp_path: Path) -> No
     assert (first.status, first.host("plain")["requests"]) == (3, truth.total("plain"))
     assert first.host("victim")["state"] == "unreachable"
     assert "--resume" in first.err
-    again = run("run", *on_lab(lab, "--resume", str(kept), "--top", "10000", "--output", "json"))
+    again = run("run", *on_lab(lab, "--resume", str(run_file), "--top", "10000", "--output", "json"))
     assert again.status == 0
     assert keys_of(again.report["keys"]) == truth.by_key()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
     check_gone(lab)
 
 

@@ -47,10 +47,10 @@ def test_closed_stdout_is_no_crash(lab: Lab) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        words = process.stderr.read()
+        printed = process.stderr.read()
         assert process.wait(timeout=60) in (0, 2)
-    assert "Traceback" not in words
-    assert "BrokenPipe" not in words
+    assert "Traceback" not in printed
+    assert "BrokenPipe" not in printed
 
 
 def test_missing_output_directory_is_2_before_the_sweep(lab: Lab, tmp_path: Path) -> None:

@@ -36,12 +36,12 @@ def own_directories(host: Host) -> Iterator[Process]:
     Hosts of a lab otherwise share them with the machine. Every file in a private one is fleettrace's.
     """
     assert host.account is not None
-    words = sshd_command(host.namespace, host.address, host.account, host.private, {}, hide=False)
-    split = words.index("--") + 1
+    command_line = sshd_command(host.namespace, host.address, host.account, host.private, {}, hide=False)
+    split = command_line.index("--") + 1
     private = ["unshare", "--mount", "--", "sh", "-c", PRIVATE, "sh", " ".join(DIRECTORIES)]
     host.kill_sshd()
     launcher = subprocess.Popen(
-        [*words[:split], *private, *words[split:]], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*command_line[:split], *private, *command_line[split:]], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         wait_for_banner(host.address, host.name)
@@ -81,18 +81,18 @@ def others(host: Host, *pids: int) -> list[str]:
     return [command_of(one.pid) for one in host.processes() if one.pid not in pids]
 
 
-@pytest.mark.parametrize("end", ["whole", "interrupted", "killed"])
+@pytest.mark.parametrize("end", ["complete", "interrupted", "killed"])
 def test_run_leaves_nothing_on_the_host(lab: Lab, end: str) -> None:
     host = lab.hosts[NAME]
     pid = host.instance().pid
     with own_directories(host) as sshd:
         before = (files(sshd), mount_namespaces(host))
         mounted, defined = mounts(sshd), definitions()
-        duration = "2s" if end == "whole" else "60s"
+        duration = "2s" if end == "complete" else "60s"
         with Command(["run", *on_lab(lab, "--hosts", NAME, "--duration", duration, "-v")]) as command:
             command.wait_for_trace(NAME)
             assert patched(pid)
-            if end != "whole":
+            if end != "complete":
                 command.signal(signal.SIGINT if end == "interrupted" else signal.SIGKILL)
             command.finish()
         with suppress(FleettraceError):

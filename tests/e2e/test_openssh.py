@@ -19,7 +19,7 @@ from tests.transport.openssh_remains import knowing, private_folder
 
 pytestmark = pytest.mark.lab
 
-SOUND = ("plain", "two", "sudo", "password")
+HEALTHY = ("plain", "two", "sudo", "password")
 BEHIND, BASTION = "two", "plain"
 FAULTY = ("unknown", "changed", "closed", "down", "stranger", "wrong-password")
 
@@ -38,14 +38,14 @@ def options(lab: Lab, tmp_path: Path) -> list[str]:
 def test_sweep_counts_exactly_and_reports_failures(lab: Lab, options: list[str]) -> None:
     hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"].values()
     secrets = [host["ansible_become_password"] for host in hosts if "ansible_become_password" in host]
-    sweep = ["--hosts", ",".join((*SOUND, *FAULTY)), "--duration", "6s", "--top", "10000", "--connect-timeout", "30s"]
+    sweep = ["--hosts", ",".join((*HEALTHY, *FAULTY)), "--duration", "6s", "--top", "10000", "--connect-timeout", "30s"]
     with Watch(secrets) as watch, Command(["run", *options, *sweep]) as command:
-        command.wait_for_trace(*SOUND)
+        command.wait_for_trace(*HEALTHY)
         directory = private_folder(command.pid)
-        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*SOUND)})
+        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*HEALTHY)})
         done = command.finish()
     assert keys_of(done.report["keys"]) == truth.by_key()
-    for name in SOUND:
+    for name in HEALTHY:
         assert done.host(name)["state"] == "ok"
         assert done.host(name)["requests"] == truth.total(name)
     for name in FAULTY:
@@ -61,13 +61,13 @@ def test_sweep_counts_exactly_and_reports_failures(lab: Lab, options: list[str])
 @contextmanager
 def tracing(options: list[str]) -> Iterator[tuple[Command, Path]]:
     """Yield a run with a window of a minute, after counting has begun, and its private directory."""
-    with Command(["run", *options, "--hosts", ",".join(SOUND), "--duration", "60s", "--top", "1000"]) as command:
-        command.wait_for_trace(*SOUND)
+    with Command(["run", *options, "--hosts", ",".join(HEALTHY), "--duration", "60s", "--top", "1000"]) as command:
+        command.wait_for_trace(*HEALTHY)
         yield command, private_folder(command.pid)
 
 
 def check_gone(lab: Lab, directory: Path) -> None:
-    wait_until_untraced(lab, *SOUND)
+    wait_until_untraced(lab, *HEALTHY)
     wait_until(
         lambda: not directory.exists() and not knowing(directory), f"{knowing(directory)} is left", seconds=5, pause=0.1
     )
@@ -75,7 +75,7 @@ def check_gone(lab: Lab, directory: Path) -> None:
 
 def test_ctrl_c_reports_counts_and_leaves_nothing(lab: Lab, options: list[str]) -> None:
     with tracing(options) as (command, directory):
-        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*SOUND)})
+        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*HEALTHY)})
         command.signal(signal.SIGINT)
         done = command.finish()
     assert done.status == 130
@@ -85,7 +85,7 @@ def test_ctrl_c_reports_counts_and_leaves_nothing(lab: Lab, options: list[str]) 
 
 def test_killed_controller_leaves_nothing(lab: Lab, options: list[str]) -> None:
     with tracing(options) as (command, directory):
-        assert len(list(directory.glob("s*"))) == len(SOUND)
+        assert len(list(directory.glob("s*"))) == len(HEALTHY)
         command.signal(signal.SIGKILL)
         check_gone(lab, directory)
 
@@ -97,4 +97,4 @@ def test_controller_killed_during_the_login_leaves_nothing(lab: Lab, options: li
         directory = private_folder(command.pid)
         command.signal(signal.SIGKILL)
         wait_until(lambda: not directory.exists() and not knowing(directory), "something is left", seconds=5, pause=0.1)
-    wait_until_untraced(lab, *SOUND)
+    wait_until_untraced(lab, *HEALTHY)

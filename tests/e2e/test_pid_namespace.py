@@ -140,11 +140,11 @@ def test_requests_are_counted_by_key_and_process(inside: Nested) -> None:
     assert misses == {"a": 0, "b": 2 * 108, "k" * 200: 2 * 53}
 
 
-@pytest.mark.parametrize("words", [["run", "--duration", "1s"], ["check"]])
-def test_bpftrace_without_kernel_types_is_unsupported(inside: Nested, tmp_path: Path, words: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["run", "--duration", "1s"], ["check"]])
+def test_bpftrace_without_kernel_types_is_unsupported(inside: Nested, tmp_path: Path, arguments: list[str]) -> None:
     untyped = inside.with_bpftrace(tmp_path / "bpftrace", '#!/bin/sh\nBPFTRACE_BTF=/nonexistent exec bpftrace "$@"\n')
-    arguments = [*words, "-i", str(untyped.inventory), "--output", "json"]
-    with Command(arguments, inside=inside.entering) as command:
+    command_line = [*arguments, "-i", str(untyped.inventory), "--output", "json"]
+    with Command(command_line, inside=inside.entering) as command:
         done = command.finish()
     host = done.host("here")
     assert (host["state"], host["error"]["code"], done.status) == ("unsupported", "pid-namespace", 4)

@@ -63,7 +63,7 @@ def play(lab: Lab, directory: Path, *more: str) -> Done:
 
 @pytest.mark.usefixtures("traffic")
 @pytest.mark.parametrize(
-    ("name", "variables", "status", "words"),
+    ("name", "variables", "status", "expected"),
     [
         ("hot-keys", ["hosts=plain,two"], 0, ["product:4711:stock"]),
         ("nightly-audit", ["hosts=plain,two"], 1, ["new  high, certain: product:4711:stock takes 2"]),
@@ -78,12 +78,12 @@ def play(lab: Lab, directory: Path, *more: str) -> Done:
     ],
 )
 def test_shipped_playbook_runs(
-    lab: Lab, tmp_path: Path, name: str, variables: list[str], status: int | None, words: list[str]
+    lab: Lab, tmp_path: Path, name: str, variables: list[str], status: int | None, expected: list[str]
 ) -> None:
     given = [word for variable in ("duration=2s", *variables) for word in ("-e", variable)]
     done = play(lab, tmp_path, name, *given)
     shown = "\n" + done.out.decode()
-    assert [word for word in words if word not in shown] == [], shown + done.err
+    assert [text for text in expected if text not in shown] == [], shown + done.err
     assert done.status in ((0, 1) if status is None else (status,)), done.err
     runs = json.loads(run("history", "--store", str(tmp_path / "history.db"), "--output", "json").out)["runs"]
     assert {line["playbook"].partition("/")[0] for line in runs} == {name}

@@ -59,8 +59,8 @@ def test_allowed_preemptible_kernel_certifies_nothing(path: str, options: list[s
 
 @pytest.mark.parametrize("path", ["7.3.4"], indirect=True)
 def test_check_warns_where_preemptible_is_allowed(path: str, tmp_path: Path) -> None:
-    words = ["--allow-preemptible", "--output", "json"]
+    options = ["--allow-preemptible", "--output", "json"]
     with served(tmp_path, DEBIAN) as server:
-        done = run("check", "-i", str(server.inventory), *words, PATH=path)
+        done = run("check", "-i", str(server.inventory), *options, PATH=path)
     assert (done.status, done.host("here")["state"]) == (0, "ok")
     assert "preemptible-kernel" in codes(done.report)

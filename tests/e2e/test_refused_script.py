@@ -41,8 +41,8 @@ def test_verifiers_reason_is_given_once(tmp_path: Path, states: int) -> None:
     bpftrace.chmod(0o755)
     script.write_text(SCRIPT)
     with served(tmp_path, memcached_binary(), bpftrace=str(bpftrace)) as memcached:
-        words = ["run", "-i", str(memcached.inventory), "--duration", "1s", "--output", "json"]
-        error = run(*words, "--script", str(script)).host("here")["error"]
+        options = ["run", "-i", str(memcached.inventory), "--duration", "1s", "--output", "json"]
+        error = run(*options, "--script", str(script)).host("here")["error"]
     assert error["code"] == "program-refused"
     assert error["message"].count("R2 min value is negative") == 1
     assert "--script" in error["message"]

@@ -29,7 +29,7 @@ SECRET = "0123456789abcdef-not-to-be-seen"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SavedRun:
     """A reported run and the directory of its files."""
 
     done: Done
@@ -52,7 +52,7 @@ def busy(lab: Lab) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def kept(busy: Lab, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+def saved(busy: Lab, tmp_path_factory: pytest.TempPathFactory) -> SavedRun:
     directory = tmp_path_factory.mktemp("report")
     (directory / "metrics.prom").write_text("old")
     (directory / "metrics.prom").chmod(0o640)
@@ -65,28 +65,28 @@ def kept(busy: Lab, tmp_path_factory: pytest.TempPathFactory) -> Kept:
         str(directory / "run"),
     )
     done = run("run", *on_lab(busy, *HOSTS, "--output", "prometheus", "--prometheus-keys", "-q", *files))
-    return Kept(done, directory)
+    return SavedRun(done, directory)
 
 
-def test_textfile_and_page_are_replaced_atomically(kept: Kept) -> None:
-    assert (kept.done.status, kept.done.out, kept.done.err) == (0, b"", "")
-    assert sorted(path.name for path in kept.directory.iterdir()) == ["metrics.prom", "page.html", "run"]
-    metrics = kept.directory / "metrics.prom"
+def test_textfile_and_page_are_replaced_atomically(saved: SavedRun) -> None:
+    assert (saved.done.status, saved.done.out, saved.done.err) == (0, b"", "")
+    assert sorted(path.name for path in saved.directory.iterdir()) == ["metrics.prom", "page.html", "run"]
+    metrics = saved.directory / "metrics.prom"
     assert stat.S_IMODE(metrics.stat().st_mode) == 0o640
-    assert read("prometheus", metrics.read_text()) == read("html", (kept.directory / "page.html").read_text())
+    assert read("prometheus", metrics.read_text()) == read("html", (saved.directory / "page.html").read_text())
 
 
 @pytest.mark.parametrize("output", FORMATS)
-def test_every_format_has_the_same_numbers(kept: Kept, output: str) -> None:
+def test_every_format_has_the_same_numbers(saved: SavedRun, output: str) -> None:
     keys = ["--prometheus-keys"] if output == "prometheus" else []
-    total, hottest = read(output, kept.again("--output", output, *keys))
-    assert (total, hottest) == read("html", (kept.directory / "page.html").read_text())
+    total, hottest = read(output, saved.again("--output", output, *keys))
+    assert (total, hottest) == read("html", (saved.directory / "page.html").read_text())
     assert total > 0
     assert hottest == "user:0:profile"
 
 
-def test_user_templates_come_first(kept: Kept) -> None:
-    report = json.loads(kept.again("--output", "json", "--template", r"^user:(\d+)"))
+def test_user_templates_come_first(saved: SavedRun) -> None:
+    report = json.loads(saved.again("--output", "json", "--template", r"^user:(\d+)"))
     families = [row["template"] for row in report["templates"]]
     assert "user:{}{}" in families or "user:{}" in families
     assert "user:{}:profile" not in families

@@ -25,8 +25,8 @@ def units(tmp_path: Path) -> list[Path]:
     return made
 
 
-def analyze(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["systemd-analyze", *map(str, words)], capture_output=True, text=True, check=False)
+def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
 def test_systemd_analyze_accepts_the_units(units: list[Path]) -> None:
@@ -72,9 +72,9 @@ def test_service_writes_only_to_its_directories(tmp_path: Path) -> None:
     play = {"name": "fleet", "hosts": "all", "sweep": sweep, "rules": ["coverage < 99%"], "notify": [stamp]}
     playbook.write_text(yaml.safe_dump([play]))
     program = [sys.executable, "-m", "fleettrace", "play", str(playbook)]
-    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh", str(tmp_path)]
+    isolated = ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh", str(tmp_path)]
     done = subprocess.run(
-        [*words, *variables, f"PYTHONPATH={UNITS.parents[1]}", *program], capture_output=True, text=True, check=False
+        [*isolated, *variables, f"PYTHONPATH={UNITS.parents[1]}", *program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 4
     assert len(done.stderr.splitlines()) == 1

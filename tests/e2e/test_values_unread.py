@@ -82,8 +82,8 @@ def lab(directory: Path) -> Iterator[Lab]:
     ]
     with Lab(hosts) as made, ExitStack() as packaged:
         for host in made.hosts.values():
-            words = [*enter(host.namespace), *memcached_of("sid"), "-p", str(PACKAGED), *OPTIONS]
-            process = packaged.enter_context(subprocess.Popen(words, stdin=subprocess.DEVNULL))
+            command_line = [*enter(host.namespace), *memcached_of("sid"), "-p", str(PACKAGED), *OPTIONS]
+            process = packaged.enter_context(subprocess.Popen(command_line, stdin=subprocess.DEVNULL))
             packaged.callback(process.kill)
             wait_until(partial(answers, host.address), f"memcached on {host.name} does not start")
         yield made

@@ -61,9 +61,9 @@ def sweep(lab: Lab, cache: Path, function: str) -> Done:
     """Run a sweep under traffic in which one memcached's analysis takes `function` for do_item_get."""
     binary = memcached_binary("plain").read_bytes()
     analysis = misled(binary, function)
-    kept = cache / "fleettrace/binaries" / f"{sha256(binary).hexdigest()}-{ANALYSIS}.json"
-    kept.parent.mkdir(parents=True)
-    kept.write_text(json.dumps(analysis.to_dict()))
+    cached = cache / "fleettrace/binaries" / f"{sha256(binary).hexdigest()}-{ANALYSIS}.json"
+    cached.parent.mkdir(parents=True)
+    cached.write_text(json.dumps(analysis.to_dict()))
     options = ["--duration", "60s", "--top", "100000", "--output", "json", "-v"]
     with Command(["run", *on_lab(lab), *options], variables={"XDG_CACHE_HOME": str(cache)}) as command:
         command.wait_for_trace("node")

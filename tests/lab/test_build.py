@@ -1,4 +1,4 @@
-"""An unstripped memcached is built once and kept."""
+"""memcached is built once and cached."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def test_require_names_missing_packages_and_cure() -> None:
 
 def test_cached_build_is_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLEETTRACE_CACHE", str(tmp_path))
-    kept = tmp_path / f"memcached-{build.codename()}-{platform.machine()}" / "plain/memcached"
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(b"kept")
-    assert build.memcached_binary() == kept
+    cached = tmp_path / f"memcached-{build.codename()}-{platform.machine()}" / "plain/memcached"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"binary")
+    assert build.memcached_binary() == cached
 
 
 def test_deb_src_writes_source_entries_only(tmp_path: Path) -> None:

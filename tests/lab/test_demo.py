@@ -1,4 +1,4 @@
-"""The demo's fleet is under the traffic that its story tells of."""
+"""The demo's traffic has the patterns that its report should show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lab's hosts are what their specs say, and a lab leaves nothing behind."""
+"""A lab's hosts match their specifications, and a lab leaves nothing on the machine."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_login_works_on_every_healthy_host(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "errors"),
     [
         ("down", ("timed out", "No route")),
         ("closed", ("Connection refused",)),
@@ -92,10 +92,10 @@ def test_login_works_on_every_healthy_host(lab: Lab) -> None:
         ("unknown", ("Host key verification failed",)),
     ],
 )
-def test_unreachable_host_fails_as_specified(lab: Lab, name: str, words: tuple[str, ...]) -> None:
+def test_unreachable_host_fails_as_specified(lab: Lab, name: str, errors: tuple[str, ...]) -> None:
     done = ssh(lab, name, "true")
     assert done.returncode == 255
-    assert any(word in done.stderr for word in words), done.stderr
+    assert any(error in done.stderr for error in errors), done.stderr
 
 
 def test_sudo_is_as_specified(lab: Lab) -> None:
@@ -124,7 +124,7 @@ def test_instances_have_their_shapes(lab: Lab) -> None:
     assert exe("container").stat().st_ino == lab.hosts["container"].instance().binary.stat().st_ino
     assert exe("shapes", 11212).readlink().name == "kvstore"
     assert str(exe("shapes", 11213).readlink()).endswith("(deleted)")
-    assert len(lab.hosts["shapes"].processes("memcached")) == 4  # the wrapper's script goes by that name too
+    assert len(lab.hosts["shapes"].processes("memcached")) == 4  # the wrapper's script has that name too
 
 
 def test_truth_equals_memcacheds_counters(lab: Lab) -> None:

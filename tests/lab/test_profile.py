@@ -1,4 +1,4 @@
-"""A plan follows its profile, and its seed alone."""
+"""A plan depends only on its profile and its seed."""
 
 from __future__ import annotations
 

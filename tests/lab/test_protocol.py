@@ -1,4 +1,4 @@
-"""Commands are said as memcached wants them, and no bad answer passes for a good one."""
+"""Commands are encoded as memcached documents them, and every wrong answer is an error."""
 
 from __future__ import annotations
 

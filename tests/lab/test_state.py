@@ -1,4 +1,4 @@
-"""Whatever becomes of its owner, a lab goes away."""
+"""A lab is removed, however its owner ends."""
 
 from __future__ import annotations
 

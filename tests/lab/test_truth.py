@@ -1,4 +1,4 @@
-"""The truth adds up and survives being written down."""
+"""Truths are added and survive JSON."""
 
 from __future__ import annotations
 
