@@ -1,8 +1,8 @@
-"""What the machines showed, kept from run to run, and the tables of docs/machines.md made of it.
+"""Store the results of the machines, and write the tables of docs/machines.md from them.
 
     python -m tests.machines.results     # write the tables again
 
-Each cell keeps its newest result, so a run of some cells updates their rows alone.
+Each cell keeps its newest result, so a run of some cells updates only their rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BEGIN, _END = "<!-- written by make test-kernels -->", "<!-- end -->"
 
 
 def keep_load(name: str, loaded: Loaded) -> None:
-    """Store what came of one boot's programs."""
+    """Store the verdicts of one boot."""
     _keep(
         f"load {name}",
         {
@@ -40,7 +40,7 @@ def keep_load(name: str, loaded: Loaded) -> None:
 
 
 def keep_node(name: str, **facts: Any) -> None:
-    """Store what came of one node: `kernel`, `bpftrace`, `memcached`, `requests`, `result`, `seconds`."""
+    """Store the result of one node: `kernel`, `bpftrace`, `memcached`, `requests`, `result`, `seconds`."""
     _keep(f"node {name}", facts)
 
 
@@ -72,7 +72,7 @@ def _read(name: str) -> dict[str, Any] | None:
 
 
 def _loads() -> Iterator[str]:
-    yield "### Programs that the verifier takes"
+    yield "### Programs that the verifier accepts"
     yield ""
     columns = [*PROGRAMS, "both, other bound"]
     yield f"| kernel | bpftrace | {' | '.join(columns)} | date |"

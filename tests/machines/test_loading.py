@@ -1,4 +1,4 @@
-"""Every program is loaded by the bpftrace of each release on each kernel, as the product makes it for that release."""
+"""The bpftrace of each release loads every program that fleettrace generates for it, on each kernel."""
 
 from __future__ import annotations
 

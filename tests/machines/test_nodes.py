@@ -1,4 +1,4 @@
-"""A sweep over SSH of a whole machine reports the truth: every key, kind, miss and byte, whatever the node is."""
+"""A sweep over SSH of a whole machine reports every key, kind, miss and byte exactly, on every kind of node."""
 
 from __future__ import annotations
 

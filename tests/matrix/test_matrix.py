@@ -1,4 +1,4 @@
-"""Exact counts, and what was done, of every key: each build of memcached, each bpftrace, each protocol."""
+"""Exact requests and kinds of every key, for each build of memcached, each bpftrace and each protocol."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def test_item_probe_is_chosen_and_cheap(matrix: Matrix, release: str, name: str)
 def test_probe_without_overlay_uses_symbol_or_address(matrix: Matrix, tracer: str, name: str) -> None:
     probe = matrix.traced[tracer, name].result.probe
     assert (probe.probe_kind, probe.exact, probe.overlay) == (ProbeKind.ITEM.value, True, False)
-    if matrix.traced[BLIND[tracer], name].result.probe.overlay:
-        assert "a symbol overlay does not work there" in probe.why
+    with_overlay = matrix.traced[BLIND[tracer], name].result.probe
+    assert not with_overlay.overlay or probe.why != with_overlay.why
 
 
 def test_docs_table_equals_the_matrix(matrix: Matrix) -> None:

@@ -1,4 +1,4 @@
-"""Every bpftrace takes an overlay and a bare number for the same byte of the file, wherever that is loaded."""
+"""Every bpftrace sets a probe by overlay and by file offset at the same byte of the file, wherever it is loaded."""
 
 from __future__ import annotations
 
