@@ -1,6 +1,5 @@
-"""What holds for every test: runs that a test makes are kept in a history of the tests' own, not in the machine's;
-generated examples have no deadline, for on a busy machine time says nothing about the code; and which tests may run at
-the same time."""
+"""Settings for every test: its runs go into a private history; hypothesis examples have no deadline, because on a busy
+machine their time proves nothing; and the scheduler decides which tests may run at the same time."""
 
 from __future__ import annotations
 
@@ -24,13 +23,13 @@ _DIRECTORY = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Before any test, and before the fixtures that copy the environment."""
+    """Create the history, before any fixture copies the environment."""
     config.stash[_DIRECTORY] = tempfile.mkdtemp(prefix="fleettrace-history-")
     os.environ["FLEETTRACE_STORE"] = f"{config.stash[_DIRECTORY]}/history.db"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """After the last one."""
+    """Remove the history."""
     shutil.rmtree(config.stash[_DIRECTORY], ignore_errors=True)
 
 
@@ -44,5 +43,5 @@ class _Halves(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """How tests are shared out. (xdist's own groups come to nothing under pytest 9.2, which keeps a test's name.)"""
+    """Return the scheduler. xdist's own groups have no effect under pytest 9.2, which does not change a test's name."""
     return _Halves(config, log)

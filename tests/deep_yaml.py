@@ -1,4 +1,4 @@
-"""YAML that nests too deep in every way that fooled a reader; tests of both readers use it."""
+"""YAML that nests too deep, in every way that the readers once failed to detect. The tests of all readers use it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def first_line_too_deep(text: str, limit: int) -> int:
 
 
 def deep_by_aliases(depth: int) -> str:
-    """Return YAML of `depth` levels that writes no more than 11 of them around each other: the others are aliases."""
+    """Return YAML of `depth` levels, at most 11 of them nested in the text; aliases make the others."""
     steps = ["a0: &a0 x"] + [f"a{n}: &a{n} {'[' * 10}*a{n - 1}{']' * 10}" for n in range(1, (depth - 1) // 10 + 1)]
     rest = (depth - 1) % 10
     return "\n".join([*steps, f"b: {'[' * rest}*a{len(steps) - 1}{']' * rest}"])

@@ -1,4 +1,4 @@
-"""One fleet for all accidents. After each test nothing of ours may be left on any host."""
+"""One fleet for all accidents. After each test the hosts must have nothing left of fleettrace."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from fleettrace.errors import FleettraceError
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.system import wait_until
-from tests.chaos.hosts import FLEET, OwnDirectories, left_over
+from tests.chaos.hosts import FLEET, OwnDirectories, remains
 
 GONE_WITHIN_S = 8.0
 
 
 @pytest.fixture(scope="session")
 def directories() -> dict[str, OwnDirectories]:
-    """The directories of each host, by its name; filled with the lab."""
+    """Return the private directories by host; the fixture `lab` fills the dictionary."""
     return {}
 
 
@@ -34,11 +34,11 @@ def lab(directories: dict[str, OwnDirectories]) -> Iterator[Lab]:
 
 @pytest.fixture(autouse=True)
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Wherever a test makes use of the lab."""
+    """Check the hosts after each test that uses the lab."""
     yield
     if "lab" not in request.fixturenames:
         return
     lab, directories = request.getfixturevalue("lab"), request.getfixturevalue("directories")
     with suppress(FleettraceError):
-        wait_until(lambda: not left_over(lab, directories), "something is left", seconds=GONE_WITHIN_S, pause=0.2)
-    assert left_over(lab, directories) == []
+        wait_until(lambda: not remains(lab, directories), "the hosts are not clean", seconds=GONE_WITHIN_S, pause=0.2)
+    assert remains(lab, directories) == []

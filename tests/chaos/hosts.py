@@ -1,4 +1,4 @@
-"""The fleet that has the accidents, with directories of its hosts' own, and what to look for on them afterwards."""
+"""The fleet of the chaos tests, its hosts' private directories, and the check that a run has left nothing on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fleettrace.lab.sshd import sshd_command, wait_for_banner
 from fleettrace.lab.system import run
 from tests.e2e.fleet import command_of, patched
 
-__all__ = ["FLEET", "OwnDirectories", "left_over"]
+__all__ = ["FLEET", "OwnDirectories", "remains"]
 
 FLEET = (
     HostSpec("steady"),
@@ -33,8 +33,10 @@ PRIVATE = (
 
 
 class OwnDirectories:
-    """A host whose sessions have directories to themselves, which the hosts of a lab otherwise share with the machine:
-    whatever is in them is ours. A process holds them, so they outlive the host's sshd."""
+    """Private directories for the sessions of a host, which the hosts of a lab otherwise share with the machine.
+
+    Every file in them is fleettrace's. A process holds the mount namespace, so they outlive the host's sshd.
+    """
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -49,15 +51,15 @@ class OwnDirectories:
         self.start_sshd()
 
     def start_sshd(self) -> None:
-        """Start the host's sshd (again) among its own directories."""
+        """Start the host's sshd, or restart it, with its private directories."""
         host = self._host
         assert host.account is not None
         host.kill_sshd()
-        words = sshd_command(host.namespace, host.address, host.account, host.private, {}, hide=False)
+        command_line = sshd_command(host.namespace, host.address, host.account, host.private, {}, hide=False)
         split = len(enter(host.namespace))
         with (host.private / "sshd.log").open("ab") as log:
             host.sshd = subprocess.Popen(
-                [*words[:split], *self._inside, *words[split:]],
+                [*command_line[:split], *self._inside, *command_line[split:]],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -70,16 +72,16 @@ class OwnDirectories:
         return ["nsenter", f"--mount=/proc/{self._holder.pid}/ns/mnt", "--"]
 
     def run(self, *command: str, check: bool = True) -> str:
-        """What a command prints that sees the host's directories."""
+        """Run a command that sees the host's private directories and return its output."""
         return run([*self._inside, *command], check=check)
 
     def files(self) -> list[str]:
-        """All that is in its directories and that nobody but us can have put there."""
+        """Return the files in the private directories that fleettrace must have created."""
         found = self.run("find", *DIRECTORIES, "-mindepth", "1").splitlines()
         return sorted(path for path in found if not path.startswith(NOT_OURS))
 
     def close(self) -> None:
-        """Give the directories up; the host has no sshd then."""
+        """Remove the directories. The host then has no sshd."""
         self._host.kill_sshd()
         self._holder.kill()
         self._holder.wait()
@@ -88,8 +90,8 @@ class OwnDirectories:
                 stream.close()
 
 
-def left_over(lab: Lab, directories: dict[str, OwnDirectories]) -> list[str]:
-    """What a run has left on the hosts: processes, files, probes."""
+def remains(lab: Lab, directories: dict[str, OwnDirectories]) -> list[str]:
+    """Return what a run has not removed from the hosts: processes, files, probes."""
     found = []
     for name, host in lab.hosts.items():
         ours = {*host.pids.values(), *([host.sshd.pid] if host.sshd else [])}

@@ -1,4 +1,4 @@
-"""Disks without room: a host's is not needed, and the controller's costs what was to be written there and no more."""
+"""Full disks: a host needs none, and on the controller only the files on the full disk are lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE = 4096
 
 @contextmanager
 def full(directories: OwnDirectories) -> Iterator[None]:
-    """While the block runs, nothing more fits into any directory that a host's sessions may write to."""
+    """Fill every directory that a host's sessions may write to while the block runs."""
     filling = 'for dir; do mount -o remount,size=64k "$dir"; ! cat /dev/zero >"$dir/sshd-full" || exit 1; done'
     files = [f"{directory}/sshd-full" for directory in DIRECTORIES]
     try:
@@ -35,7 +35,7 @@ def full(directories: OwnDirectories) -> Iterator[None]:
         directories.run("rm", "-f", "/tmp/more", *files)
 
 
-def test_a_host_needs_no_disk(lab: Lab, directories: dict[str, OwnDirectories]) -> None:
+def test_trace_needs_no_disk_space(lab: Lab, directories: dict[str, OwnDirectories]) -> None:
     hosts = ("full", "secret")
     options = ["--hosts", ",".join(hosts), "--duration", "3s", "--top", "10000", "--output", "json", "-v"]
     with ExitStack() as stack:
@@ -52,7 +52,7 @@ def test_a_host_needs_no_disk(lab: Lab, directories: dict[str, OwnDirectories]) 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of a few pages."""
+    """Yield a file system of a few pages."""
     place = tmp_path / "disk"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={6 * PAGE}", "full", place], check=True)
@@ -62,7 +62,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", place], check=True)
 
 
-def test_what_cannot_be_kept_is_reported_all_the_same(lab: Lab, disk: Path) -> None:
+def test_report_is_printed_despite_a_full_disk(lab: Lab, disk: Path) -> None:
     options = ["--hosts", "steady,secret", "--duration", "3s", "--top", "10000", "--output", "json", "-v"]
     options += ["--save", str(disk / "run"), "--log", str(disk / "log"), "--store", str(disk / "history.db")]
     (disk / "others").write_bytes(bytes(5 * PAGE))
@@ -89,7 +89,7 @@ def test_what_cannot_be_kept_is_reported_all_the_same(lab: Lab, disk: Path) -> N
     assert json.loads((disk / "log").read_text().splitlines()[-1])["event"] == "run.finished"
 
 
-def test_a_report_that_cannot_be_written_leaves_the_old_one(lab: Lab, disk: Path) -> None:
+def test_unwritable_report_leaves_the_old_file(lab: Lab, disk: Path) -> None:
     (disk / "report").write_text("of yesterday")
     (disk / "others").write_bytes(bytes(5 * PAGE))
     options = ["--hosts", "steady", "--duration", "1s", "--output", "json", "-o", str(disk / "report")]

@@ -1,5 +1,5 @@
-"""Hosts of one run that have an accident each, all at once, in the middle of the trace: it costs their own numbers from
-then on, no other host's, and the run comes to its end."""
+"""Several hosts fail at once in the middle of a trace, each in another way: it costs their own numbers from then on,
+no other host's, and the run ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fleettrace.lab.fleet import Lab
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.truth import TracedInstance, Truth
 from fleettrace.node.plausible import ENDING_S
-from tests.chaos.hosts import OwnDirectories, left_over
+from tests.chaos.hosts import OwnDirectories, remains
 from tests.chaos.wire import bad_wire
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.fleet import keys_of, plan_for
@@ -29,13 +29,13 @@ TWO_SLICES_S = 2.5
 
 @dataclass(frozen=True, slots=True)
 class Accidents:
-    """The run, what really happened, and how long after the accidents it ended."""
+    """The run's end, the truth, and the seconds from the accidents to the end."""
 
     done: Done
     truth: Truth
     ended_after_s: float
     left_while_cut: list[str]
-    """What was left on the host without a network before that came back."""
+    """What the host without a network had left before its network was restored."""
 
 
 def send(lab: Lab, *hosts: str) -> Truth:
@@ -60,21 +60,21 @@ def accidents(lab: Lab, directories: dict[str, OwnDirectories]) -> Accidents:
         stack.callback(lab.hosts["frozen"].thaw)
         lab.hosts["frozen"].freeze()
         truth = truth + send(lab, *SURVIVORS)
-        assert not any(command.said(f"{host}: ok") for host in SURVIVORS), "the traffic outlasted the window"
+        assert not command.has_finished(*SURVIVORS), "the traffic outlasted the window"
         done = command.finish()
         took = time.monotonic() - broken
-        left = [what for what in left_over(lab, directories) if what.startswith("cut:") and "sshd: " not in what]
+        left = [what for what in remains(lab, directories) if what.startswith("cut:") and "sshd: " not in what]
     return Accidents(done, truth, took, left)
 
 
 @pytest.mark.parametrize("name", SURVIVORS)
-def test_a_host_without_an_accident_is_counted_exactly(accidents: Accidents, name: str) -> None:
+def test_unharmed_host_is_counted_exactly(accidents: Accidents, name: str) -> None:
     host = accidents.done.host(name)
     assert (host["state"], host["error"], host["requests"]) == ("ok", None, accidents.truth.total(name))
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_host_with_an_accident_has_what_it_told_before(accidents: Accidents, name: str) -> None:
+def test_failed_host_keeps_its_counts_until_then(accidents: Accidents, name: str) -> None:
     host = accidents.done.host(name)
     assert (host["state"], host["error"]["code"]) == ("partial", "trace-cut")
 
@@ -82,7 +82,7 @@ def test_a_host_with_an_accident_has_what_it_told_before(accidents: Accidents, n
     assert TWO_SLICES_S - 1.5 < host["instances"][0]["window_s"] < WINDOW_S
 
 
-def test_the_report_has_every_host_and_every_key(accidents: Accidents) -> None:
+def test_report_has_every_host_and_key(accidents: Accidents) -> None:
     report = accidents.done.report
     assert [host["host"] for host in report["hosts"]] == [*SURVIVORS, *BROKEN]
     assert keys_of(report["keys"]) == accidents.truth.by_key()
@@ -90,23 +90,23 @@ def test_the_report_has_every_host_and_every_key(accidents: Accidents) -> None:
     assert report["totals"]["certified"] == 0
 
 
-def test_the_exit_code_says_that_some_failed(accidents: Accidents) -> None:
+def test_exit_code_is_3(accidents: Accidents) -> None:
     assert accidents.done.status == 3
 
 
-def test_no_host_holds_the_run_up_for_long(accidents: Accidents) -> None:
+def test_failed_hosts_do_not_delay_the_run(accidents: Accidents) -> None:
     assert accidents.ended_after_s < WINDOW_S + ENDING_S + 5
 
 
-def test_a_host_that_nobody_can_reach_ends_its_trace_by_itself(accidents: Accidents) -> None:
+def test_unreachable_host_ends_its_trace_itself(accidents: Accidents) -> None:
     assert accidents.left_while_cut == []
 
 
 FEW = [Request("get", (b"few:%d" % number,)) for number in range(23)]
-"""What goes over a bad wire in one piece."""
+"""Requests that fit into one packet."""
 
 
-def test_a_bad_line_costs_time_and_no_request(lab: Lab) -> None:
+def test_lossy_network_loses_no_request(lab: Lab) -> None:
     steady, slow = TracedInstance("steady", 11211), TracedInstance("slow", 11211)
     options = ["--hosts", "steady,slow", "--duration", "4s", "--top", "10000", "--output", "json", "-v"]
     with (
@@ -117,7 +117,7 @@ def test_a_bad_line_costs_time_and_no_request(lab: Lab) -> None:
         truth = lab.send({steady: plan_for(steady, hostile=False)})
         command.wait_for_trace("slow")
         truth = truth + lab.send({slow: FEW})
-        assert not command.said("slow: ok"), "the traffic outlasted the window"
+        assert not command.has_finished("slow"), "the traffic outlasted the window"
         done = command.finish()
     assert wire.lost > 0
     assert done.status == 0

@@ -1,4 +1,4 @@
-"""No password that a run makes use of is anywhere afterwards: not in what it wrote, kept, showed, or ran."""
+"""No password that a run uses is in its files, its output, or the arguments and environment of any process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WRONG_PASSWORD = "nor-that-one-77ab02"
 
 
 def unpacked(store: Path) -> bytes:
-    """Every value of a database, those that are packed as well as they are."""
+    """Return every value of a database, compressed ones also decompressed."""
     found = [store.read_bytes()]
     with closing(sqlite3.connect(store)) as database:
         tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -39,32 +39,32 @@ def unpacked(store: Path) -> bytes:
 
 @pytest.fixture(scope="module")
 def places(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """All that a run left behind, by what it is, and what was seen of it while it ran."""
+    """Return everything that a run wrote, by its kind, and the leaks observed during the run."""
     directory = tmp_path_factory.mktemp("secrets")
     layout = yaml.safe_load(lab.inventory.read_text())
     hosts = layout["all"]["hosts"]
     password = hosts["secret"]["ansible_become_password"]
     (directory / "password").write_text(f"{password}\n")
-    hosts["told"] = {**hosts["secret"], "ansible_become_password": {"cmd": f"cat {directory}/password"}}
+    hosts["by-command"] = {**hosts["secret"], "ansible_become_password": {"cmd": f"cat {directory}/password"}}
     hosts["wrong"] = {**hosts["secret"], "ansible_become_password": WRONG_PASSWORD}
     hosts["keyless"] = {**hosts["steady"], "ansible_password": SSH_PASSWORD, "ansible_ssh_private_key_file": "/none"}
     inventory = directory / "inventory.yaml"
     inventory.write_text(yaml.safe_dump(layout))
     secrets = [password, SSH_PASSWORD, WRONG_PASSWORD]
     with Watch(secrets) as watch:
-        options = ["--hosts", "secret,told,wrong,keyless", "--duration", "2s", "--min-ok", "0", "-v"]
-        kept = ["--save", f"{directory}/run", "--log", f"{directory}/log", "--store", f"{directory}/history.db"]
+        options = ["--hosts", "secret,by-command,wrong,keyless", "--duration", "2s", "--min-ok", "0", "-v"]
+        files = ["--save", f"{directory}/run", "--log", f"{directory}/log", "--store", f"{directory}/history.db"]
         shown = ["--output", "json", "--html", f"{directory}/page.html"]
-        done = run("run", "-i", str(inventory), "--ssh-config", str(lab.ssh_config), *options, *kept, *shown)
-    assert watch.looks > 20
+        done = run("run", "-i", str(inventory), "--ssh-config", str(lab.ssh_config), *options, *files, *shown)
+    assert watch.samples > 20
     states = {host["host"]: host["state"] for host in done.report["hosts"]}
-    # Two names of one machine: the first that finds its memcached traces it.
-    assert sorted((states.pop("secret"), states.pop("told"))) == ["no-instances", "ok"]
+    # Two names of one machine: the first host that finds its memcached traces it.
+    assert sorted((states.pop("secret"), states.pop("by-command"))) == ["no-instances", "ok"]
     assert states == {"wrong": "become-failed", "keyless": "auth-failed"}
     return {
-        "processes": "\n".join(watch.told).encode(),
+        "processes": "\n".join(watch.leaks).encode(),
         "report": done.out,
-        "words": done.err.encode(),
+        "stderr": done.err.encode(),
         "page": (directory / "page.html").read_bytes(),
         "log": (directory / "log").read_bytes(),
         "run file": gzip.decompress((directory / "run").read_bytes()),
@@ -77,7 +77,7 @@ def places(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, byte
 
 
 def again(directory: Path) -> bytes:
-    """The run as other commands tell of it."""
+    """Return the run as other commands report it."""
     ends: list[Done] = [
         run("report", f"{directory}/run", "--output", "json"),
         run("history", "--store", f"{directory}/history.db", "--output", "json"),
@@ -87,8 +87,8 @@ def again(directory: Path) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "place", ["processes", "report", "words", "page", "log", "run file", "history", "locks", "sshd's log", "again"]
+    "place", ["processes", "report", "stderr", "page", "log", "run file", "history", "locks", "sshd's log", "again"]
 )
-def test_no_password_is_there(places: dict[str, bytes], place: str) -> None:
+def test_passwords_are_nowhere(places: dict[str, bytes], place: str) -> None:
     assert [secret for secret in places["secrets"].splitlines() if secret in places[place]] == []
     assert places[place] != b"" or place in ("processes", "locks")

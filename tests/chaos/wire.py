@@ -1,7 +1,7 @@
-"""A bad line to a host of the lab: frames take their time, and some never arrive.
+"""A slow, lossy network to a host of the lab.
 
-Two tap devices take the place of the host's veth, its MAC and IP address included, and a thread carries the frames from
-one to the other. (tc-netem(8) would do the same; not every kernel has it.)
+Two tap devices replace the host's veth, with its MAC and IP address, and a thread copies the frames from one to the
+other. tc-netem(8) would do the same, but not every kernel has it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FRAME = 65536
 
 
 class Wire:
-    """Carries frames between two taps, each `delay_s` late, and loses the share `loss` of them."""
+    """Copies frames between two taps with a delay of `delay_s`, and drops the share `loss` of them."""
 
     def __init__(self, ends: tuple[int, int], delay_s: float, loss: float, seed: int = 1) -> None:
         self._ends = ends
@@ -60,7 +60,7 @@ class Wire:
                 self.carried += 1
 
     def close(self) -> None:
-        """Stop carrying; the taps go with their descriptors."""
+        """Stop copying and remove the taps."""
         self._over.set()
         self._thread.join()
         for end in self._ends:
@@ -69,7 +69,7 @@ class Wire:
 
 @contextmanager
 def bad_wire(host: Host, *, delay_s: float, loss: float) -> Iterator[Wire]:
-    """While the block runs, what goes to and from the host is that late on each way, and so much of it is lost."""
+    """Delay packets to and from the host by `delay_s` each way, and drop the share `loss`, while the block runs."""
     network, inside = host.network, f"{host.network.id}w{host.index}"
     outside = f"{host.network.id}x{host.index}"
     address = f"{host.address}/24"

@@ -1,4 +1,4 @@
-"""Running the real command: started, listened to while it works, signalled, and brought to its end."""
+"""Run the real command: start it, wait for its progress, send it signals, and collect its end."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from fleettrace.errors import HostState
 from fleettrace.lab.fleet import Lab
+from fleettrace.sweep.events import Phase
 
 __all__ = ["REPOSITORY", "Command", "Done", "environment", "on_lab", "run"]
 
 REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 60.0
-"""Seconds to wait for anything: ten times what it takes, for the machine may be busy."""
+"""Seconds to wait for any event: ten times the usual time, since the machine may be busy."""
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The environment without what would change the command's behaviour by accident."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FLEETTRACE_")}
-    return {**kept, "PYTHONPATH": str(REPOSITORY), **changes}
+    """Return the environment without fleettrace's variables, and with these changes."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("FLEETTRACE_")}
+    return {**others, "PYTHONPATH": str(REPOSITORY), **changes}
 
 
 def on_lab(lab: Lab, *more: str) -> list[str]:
-    """The options of a run on a lab's fleet."""
+    """Return the options of a run on a lab's fleet."""
     return ["-i", str(lab.inventory), "--ssh-config", str(lab.ssh_config), *more]
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A command that ended."""
+    """The end of a command: exit code, stdout and stderr."""
 
     status: int
     out: bytes
@@ -46,16 +48,16 @@ class Done:
 
     @property
     def report(self) -> Any:
-        """The JSON report on stdout."""
+        """Return the JSON report on stdout."""
         return json.loads(self.out)
 
     def host(self, name: str) -> Any:
-        """One host of the report."""
+        """Return one host of the report."""
         return next(host for host in self.report["hosts"] if host["host"] == name)
 
 
 class Command:
-    """A `fleettrace` that runs. Leaving the block kills it if it still does."""
+    """A running `fleettrace`. Leaving the block kills it if it still runs."""
 
     def __init__(
         self,
@@ -65,7 +67,7 @@ class Command:
         variables: Mapping[str, str] | None = None,
         inside: Sequence[str] = (),
     ) -> None:
-        """`inside` is the beginning of a command line that runs the rest of it somewhere else, such as nsenter(1)."""
+        """Start the command. `inside` is the beginning of a command line that runs the rest, such as nsenter(1)."""
         self._controller: int | None = None
         follower: int | None = None
         if terminal:
@@ -82,7 +84,7 @@ class Command:
             os.close(follower)
         self._lines: list[str] = []
         self._out = bytearray()
-        self._heard = threading.Condition()
+        self._changed = threading.Condition()
         self._readers = [
             threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True),
             threading.Thread(target=self._collect, daemon=True),
@@ -92,14 +94,14 @@ class Command:
 
     @property
     def pid(self) -> int:
-        """The controller's process id."""
+        """Return the controller's process id."""
         return self._process.pid
 
     def _listen(self, stream: IO[bytes]) -> None:
         for line in stream:
-            with self._heard:
+            with self._changed:
                 self._lines.append(line.decode("utf-8", "backslashreplace").rstrip("\n"))
-                self._heard.notify_all()
+                self._changed.notify_all()
 
     def _collect(self) -> None:
         descriptor = self._controller if self._process.stdout is None else self._process.stdout.fileno()
@@ -107,46 +109,54 @@ class Command:
         while True:
             try:
                 data = os.read(descriptor, 65536)
-            except OSError:  # what a terminal says once its other end is closed
+            except OSError:  # a terminal fails so after its other end was closed
                 return
             if not data:
                 return
             self._out += data
 
     def wait_for(self, lines: Iterable[str], *, seconds: float = PATIENCE_S) -> None:
-        """Wait until each of these lines was said on stderr (the tool's name in front of them apart)."""
+        """Wait until stderr has each of these lines, after the prefix `fleettrace: `."""
         missing = {f"fleettrace: {line}" for line in lines}
         deadline = time.monotonic() + seconds
-        with self._heard:
+        with self._changed:
             while missing := missing - set(self._lines):
-                left = deadline - time.monotonic()
+                remaining = deadline - time.monotonic()
                 ended = self._process.poll() is not None and not self._readers[0].is_alive()
-                if left <= 0 or ended:
-                    raise AssertionError(f"never said: {sorted(missing)}; but: {self._lines}")
-                self._heard.wait(min(left, 0.2))
+                if remaining <= 0 or ended:
+                    raise AssertionError(f"stderr lacks {sorted(missing)}: {self._lines}")
+                self._changed.wait(min(remaining, 0.2))
 
     def wait_for_trace(self, *hosts: str) -> None:
-        """Wait until requests are being counted on all these hosts. Needs `-v`."""
-        self.wait_for(f"{host}: trace" for host in hosts)
+        """Wait until requests are counted on all these hosts. Needs `-v`."""
+        self.wait_for_phase(Phase.TRACE, *hosts)
+
+    def wait_for_phase(self, phase: Phase, *hosts: str, seconds: float = PATIENCE_S) -> None:
+        """Wait until all these hosts have reached the phase. Needs `-v`."""
+        self.wait_for((f"{host}: {phase}" for host in hosts), seconds=seconds)
 
     def wait_for_any_trace(self, *hosts: str, seconds: float = PATIENCE_S) -> None:
-        """Wait until requests are being counted on one of these hosts. Needs `-v`."""
+        """Wait until requests are counted on one of these hosts. Needs `-v`."""
         deadline = time.monotonic() + seconds
-        while not any(self.said(f"{host}: trace") for host in hosts):
+        while not any(self.has_printed(f"{host}: {Phase.TRACE}") for host in hosts):
             assert time.monotonic() < deadline, f"no trace on {hosts}: {self._lines}"
             time.sleep(0.05)
 
-    def said(self, line: str) -> bool:
-        """Whether this line was said on stderr by now."""
-        with self._heard:
+    def has_printed(self, line: str) -> bool:
+        """Return whether stderr has this line, after the prefix `fleettrace: `."""
+        with self._changed:
             return f"fleettrace: {line}" in self._lines
+
+    def has_finished(self, *hosts: str) -> bool:
+        """Return whether any of these hosts has ended with the state `ok`. Needs `-v`."""
+        return any(self.has_printed(f"{host}: {HostState.OK}") for host in hosts)
 
     def signal(self, number: signal.Signals) -> None:
         """Send the controller a signal."""
         self._process.send_signal(number)
 
     def finish(self, *, seconds: float = 2 * PATIENCE_S) -> Done:
-        """Wait for its end."""
+        """Wait for the command's end and return it."""
         status = self._process.wait(timeout=seconds)
         for reader in self._readers:
             reader.join(timeout=5)
@@ -171,6 +181,6 @@ class Command:
 
 
 def run(*arguments: str, **variables: str) -> Done:
-    """Run a command to its end."""
+    """Run a command to its end and return it."""
     with Command(arguments, variables=variables) as command:
         return command.finish()

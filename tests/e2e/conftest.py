@@ -1,4 +1,4 @@
-"""One fleet for all these tests, and one sweep over all of it that many of them look at."""
+"""One fleet for all end-to-end tests, and one sweep over it with results that many of them check."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def lab() -> Iterator[Lab]:
 
 @dataclass(frozen=True, slots=True)
 class BigSweep:
-    """One sweep over the whole fleet, with all that happened."""
+    """One sweep over the whole fleet, and what was observed during it."""
 
     done: Done
     truth: Truth
     patched_meanwhile: bool
-    """Whether a probe was seen in a memcached's text while the trace ran."""
+    """Whether a memcached's program text had a probe during the trace."""
     secrets: list[str]
     """The passwords of the inventory."""
-    told: list[str] = field(default_factory=list)
-    """Every process whose arguments or environment held one of them."""
+    leaks: list[str] = field(default_factory=list)
+    """Every process with a password in its arguments or environment."""
 
 
 @pytest.fixture(scope="session")
 def big_sweep(lab: Lab) -> BigSweep:
-    """Every host is swept at once, the sound ones under traffic: whatever the others do must not touch the numbers."""
+    """Sweep all hosts at once, with traffic on the healthy ones: the others must not change the numbers."""
     hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"].values()
     secrets = [host["ansible_become_password"] for host in hosts if "ansible_become_password" in host]
     options = ["--duration", "20s", "--top", "100000", "--connect-timeout", "5s", "--output", "json", "-v"]
@@ -47,12 +47,12 @@ def big_sweep(lab: Lab) -> BigSweep:
         command.wait_for_trace(*TRACED)
         truth = lab.send({instance: plan_for(instance) for instance in instances})
         seen = patched(lab.hosts["plain"].pids[11211])
-        assert not any(command.said(f"{host}: ok") for host in TRACED), "the traffic outlasted the window"
+        assert not command.has_finished(*TRACED), "the traffic outlasted the window"
         done = command.finish()
-    return BigSweep(done, truth, seen, secrets, watch.told)
+    return BigSweep(done, truth, seen, secrets, watch.leaks)
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> dict[str, str]:
-    """Variables for a run that knows no binary yet."""
+    """Return variables for a run with an empty cache of analyses."""
     return {"XDG_CACHE_HOME": str(tmp_path)}

@@ -1,4 +1,4 @@
-"""Debian's own cron, on crontabs of the test's: in a mount namespace, where nothing of the machine's is touched."""
+"""Debian's cron with a test's crontab, in a mount namespace, so that the machine's own cron files do not change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ cat >"$mail.mail"
 
 
 class Cron:
-    """A cron that runs one crontab of /etc/cron.d, and whose mail a stand-in for sendmail keeps."""
+    """A cron that runs one crontab of /etc/cron.d; a stand-in for sendmail stores its mail."""
 
     def __init__(self, directory: Path, crontab: str) -> None:
         self._mails = directory / "mails"
@@ -44,7 +44,7 @@ class Cron:
         self._directory = directory
 
     def __enter__(self) -> Cron:
-        # The one file that has to be there: a machine's own cron would hold a lock on it.
+        # The only file that must exist on the machine: its own cron would hold a lock on it.
         self._made = not _PID.exists()
         _PID.touch()
         command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _SET_UP, "sh", str(self._directory)]
@@ -52,7 +52,7 @@ class Cron:
         return self
 
     def wait_for(self, files: list[Path], *, seconds: float) -> None:
-        """Wait until all these files are there, and cron has nothing left to do."""
+        """Wait until all these files exist and cron has no running job."""
         deadline = time.monotonic() + seconds
         while not all(file.exists() for file in files) or self._jobs():
             if self._process.poll() is not None:
@@ -62,12 +62,12 @@ class Cron:
             time.sleep(0.1)
 
     def mails(self) -> list[tuple[str, str]]:
-        """The mails that cron sent: sendmail's arguments, and the mail."""
+        """Return the mails that cron has sent: sendmail's arguments, and the text."""
         found = sorted(self._mails.glob("*.mail"))
         return [(mail.with_suffix(".arguments").read_text(), mail.read_text()) for mail in found]
 
     def _jobs(self) -> list[int]:
-        """The processes of cron but for itself."""
+        """Return cron's processes without itself."""
         ours = _namespace(self._process.pid)
         return [
             int(entry.name)
@@ -91,7 +91,7 @@ class Cron:
 
 
 def _namespace(pid: int) -> str | None:
-    """Its mount namespace; None when it is gone."""
+    """Return a process's mount namespace, or None if the process has ended."""
     try:
         return str(Path(f"/proc/{pid}/ns/mnt").readlink())
     except OSError:

@@ -1,4 +1,4 @@
-"""A memcached that becomes another program when it is told to, and keeps its number and start time (execve(2))."""
+"""A memcached that becomes another program on SIGUSR2 and keeps its pid and start time (execve(2))."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __attribute__((constructor)) static void begin(int argc, char **argv) { given = 
 
 
 class Exchangeable:
-    """Such a memcached. Calling it makes it the next one."""
+    """A memcached that can be exchanged. Calling the object exchanges it."""
 
     def __init__(self, pid: int, port: int, following: Path) -> None:
         self.pid = pid
@@ -41,15 +41,15 @@ class Exchangeable:
         self.following = following
 
     def __call__(self) -> None:
-        """Become the next one, and wait until it serves."""
+        """Exchange the program, and wait until the next one serves."""
         os.kill(self.pid, signal.SIGUSR2)
-        wait_until(lambda: Path(f"/proc/{self.pid}/exe").samefile(self.following), "it did not become another")
-        wait_until(lambda: answers(self.port), "the next memcached does not serve")
+        wait_until(lambda: Path(f"/proc/{self.pid}/exe").samefile(self.following), "the program is not exchanged")
+        wait_until(lambda: answers(self.port), "the next memcached does not answer")
 
 
 @contextmanager
 def exchangeable(directory: Path, first: Path, following: Path) -> Iterator[Exchangeable]:
-    """Run `first`, which becomes `following`; what it needs goes into `directory`."""
+    """Run `first`, which becomes `following` when called; its files are in `directory`."""
     library = directory / "become.so"
     (directory / "become.c").write_text(_SOURCE)
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, directory / "become.c"], check=True)
@@ -68,13 +68,13 @@ def exchangeable(directory: Path, first: Path, following: Path) -> Iterator[Exch
 
 
 class Before(LocalTransport):
-    """Runs scripts on this machine, and does something first when one of them is a trace."""
+    """Runs scripts on this machine, and calls `event` before the first trace."""
 
     def __init__(self, event: Callable[[], None]) -> None:
         self._event = event
 
     def connect(self, target: Target) -> Connection:  # type: ignore[override]
-        """The connection to this machine."""
+        """Return a connection to this machine."""
         return _Connection(super().connect(target), self._event)
 
 

@@ -1,4 +1,4 @@
-"""The fleet that the tests share, its traffic, and what to look at on its hosts."""
+"""The fleet that the tests share, its traffic, and checks of its hosts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHAPES = (
 )
 TRACED = ("plain", "two", "container", "shapes", "sudo", "password")
 IDLE = ("victim", "shot", "empty")
-"""Sound hosts that the sweep of all hosts sends nothing to."""
+"""Healthy hosts without traffic in the sweep of all hosts."""
 FAILING = {
     "down": ("unreachable", "no-route", ""),
     "closed": ("unreachable", "connection-refused", ""),
@@ -58,7 +58,7 @@ FAILING = {
 """The state and the error code of each host that fails, and a value that its message contains: the variable to set, or
 what the host reported."""
 LENGTHS = (3, 70, 71, 72, 73, 126, 127, 128, 129, 141, 142, 143, 144, 198, 199, 200, 212, 213, 214, 215, 249, 250)
-"""Key lengths about the ends of bpftrace's strings, which a longer key is spread over."""
+"""Key lengths at and beside the limits of the strings that a key is split into."""
 FLEET = (
     HostSpec("plain"),
     HostSpec("two", two()),
@@ -86,7 +86,7 @@ FLEET = (
 
 
 def plan_for(instance: TracedInstance, *, commands: int = 600, hostile: bool = True) -> list[Command]:
-    """Traffic of every protocol and command on one instance. Half of its keys are asked for nowhere else."""
+    """Return traffic of every protocol and command for one instance. No other instance gets half of its keys."""
     profile = Profile(
         verbs=ALL_VERBS,
         families=("common:{n}", f"{instance.host}:{instance.port}:{{n}}"),
@@ -107,19 +107,19 @@ def plan_for(instance: TracedInstance, *, commands: int = 600, hostile: bool = T
 
 
 def key_of(shown: Any) -> bytes:
-    """The bytes of a key of a JSON report."""
+    """Return the bytes of a key of a JSON report."""
     return b64decode(shown["key_base64"]) if shown["key_base64"] is not None else shown["key"].encode()
 
 
 def keys_of(rows: Any) -> Counter[bytes]:
-    """Requests by key of a JSON report's rows; no key may stand there twice."""
+    """Return the requests by key of a JSON report's rows, in which no key may occur twice."""
     counted = Counter({key_of(row): row["requests"] for row in rows})
     assert len(counted) == len(rows)
     return counted
 
 
 def tracers(lab: Lab) -> list[str]:
-    """What still traces on the lab's hosts."""
+    """Return the running bpftrace processes of the lab's hosts."""
     found = []
     for host in lab.hosts.values():
         if Path("/run/netns", host.namespace).exists():
@@ -128,21 +128,23 @@ def tracers(lab: Lab) -> list[str]:
 
 
 def untraced(lab: Lab, *hosts: str) -> bool:
-    """Whether no uprobe is attached to any memcached of these hosts."""
+    """Return whether no uprobe is attached to any memcached of these hosts."""
     return not any(patched(pid) for name in hosts for pid in lab.hosts[name].pids.values())
 
 
 def wait_until_untraced(lab: Lab, *hosts: str, seconds: float = 5.0) -> None:
-    """Until nothing traces on the lab's hosts and no uprobe is left on these. A killed bpftrace is a zombie before the
-    last of its threads gives its probes back."""
+    """Wait until no bpftrace runs on the lab's hosts and no uprobe is attached on these.
+
+    A killed bpftrace is a zombie before the last of its threads releases its probes.
+    """
     end = time.monotonic() + seconds
-    wait_until(lambda: not tracers(lab), "bpftrace goes on", seconds=seconds, pause=0.1)
-    left = max(0.1, end - time.monotonic())
-    wait_until(lambda: untraced(lab, *hosts), "a probe is left", seconds=left, pause=0.1)
+    wait_until(lambda: not tracers(lab), "bpftrace does not end", seconds=seconds, pause=0.1)
+    remaining = max(0.1, end - time.monotonic())
+    wait_until(lambda: untraced(lab, *hosts), "a probe is not removed", seconds=remaining, pause=0.1)
 
 
 def patched(pid: int) -> bool:
-    """Whether a breakpoint sits in a process's program text: a uprobe that is attached to it."""
+    """Return whether a process's program text differs from its file: a uprobe is attached to it."""
     if process(pid) is None:
         raise AssertionError(f"process {pid} does not run")
     exe = Path(f"/proc/{pid}/exe")
@@ -161,7 +163,7 @@ def patched(pid: int) -> bool:
 
 
 def command_of(pid: int) -> str:
-    """A process, for a message."""
+    """Return a process's pid and command line, for a message."""
     with suppress(OSError):
         return f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes()[:100]!r}"
     return f"{pid} (gone)"

@@ -1,4 +1,4 @@
-"""One memcached on this machine, reached without ssh: for what depends on the binary and not on the way to it."""
+"""One memcached on this machine, traced without ssh: for behaviour that depends on the binary, not on the login."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ADDRESS = "127.0.0.1"
 
 
 def names() -> list[str]:
-    """What `binary` knows: `built`, and the unstripped ones that somebody put into the tests' cache."""
+    """Return the names that `binary` accepts: `built`, and the unstripped binaries in the tests' cache."""
     return ["built", *sorted(_extra())]
 
 
 def binary(name: str) -> Path:
-    """An unstripped memcached; `built` is built on first use."""
+    """Return the path of an unstripped memcached; `built` is built on first use."""
     return _extra()[name] if name != "built" else memcached_binary()
 
 
@@ -41,7 +41,7 @@ def _extra() -> dict[str, Path]:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A memcached that runs."""
+    """A running memcached."""
 
     pid: int
     port: int
@@ -55,23 +55,23 @@ class Served:
         at_once: int = 10_000,
         variables: Mapping[str, str] | None = None,
     ) -> tuple[Done, Truth]:
-        """Trace it as JSON while the requests are carried out: the command's end, and the truth."""
+        """Trace it while the requests are carried out. Return the command's end, with a JSON report, and the truth."""
         arguments = ["run", "-i", str(self.inventory), "--duration", f"{seconds}s", "--top", "100000", "-v"]
         with Command([*arguments, "--output", "json", *options], variables=variables) as command:
             command.wait_for_trace("here")
             truth = self.send(requests, at_once)
-            assert not command.said("here: ok"), "the traffic outlasted the window"
+            assert not command.has_finished("here"), "the traffic outlasted the window"
             return command.finish(), truth
 
     def send(self, requests: Sequence[Request], at_once: int) -> Truth:
-        """Carry the requests out, so many of them before the answers are waited for."""
+        """Carry out the requests and return the truth, reading the answers of `at_once` requests at a time."""
         with Client(TracedInstance("here", self.port), ADDRESS) as client:
             for start in range(0, len(requests), at_once):
                 client.send(requests[start : start + at_once])
             return client.truth
 
     def stats(self) -> dict[str, str]:
-        """What memcached says of itself."""
+        """Return memcached's own counters."""
         return read_stats(ADDRESS, self.port)
 
 
@@ -107,7 +107,7 @@ def served(
 
 
 def free_port() -> int:
-    """A TCP port that nothing listens on."""
+    """Return a TCP port that no process listens on."""
     with socket.socket() as probe:
         probe.bind((ADDRESS, 0))
         port: int = probe.getsockname()[1]
@@ -115,7 +115,7 @@ def free_port() -> int:
 
 
 def answers(port: int) -> bool:
-    """Whether a memcached serves there."""
+    """Return whether a memcached serves the port."""
     try:
         return bool(read_stats(ADDRESS, port)["pid"])
     except OSError:

@@ -1,4 +1,4 @@
-"""Watching every process of the machine for something that none may show."""
+"""Watch every process of the machine for secrets in its arguments or environment."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """While the block runs, notes each process whose arguments or environment hold one of the words."""
+    """Records, while the block runs, each process with one of the secrets in its arguments or environment."""
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self._words = [word.encode() for word in words]
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = [secret.encode() for secret in secrets]
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self.told: list[str] = []
-        self.looks = 0
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self.leaks: list[str] = []
+        self.samples = 0
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         while not self._over.wait(0.02):
-            self.looks += 1
+            self.samples += 1
             for pid in all_pids():
                 for name in ("cmdline", "environ"):
                     try:
                         data = Path(f"/proc/{pid}/{name}").read_bytes()
                     except OSError:
                         continue
-                    if any(word in data for word in self._words):
-                        self.told.append(f"{pid} {name}: {data[:200]!r}")
+                    if any(secret in data for secret in self._secrets):
+                        self.leaks.append(f"{pid} {name}: {data[:200]!r}")
 
     def __enter__(self) -> Watch:
         self._thread.start()

@@ -19,8 +19,8 @@ from tests.e2e.secret_watch import Watch
 pytestmark = pytest.mark.lab
 
 
-def typed(arguments: list[str], words: str) -> tuple[int, bytes, str]:
-    """Run a command on a terminal of its own where `words` are typed: its status, its output and what was shown."""
+def typed(arguments: list[str], password: str) -> tuple[int, bytes, str]:
+    """Run a command on its own terminal and type a password. Return its exit code, stdout, and what was shown."""
     controller, follower = pty.openpty()
     command = subprocess.Popen(
         [sys.executable, "-m", "fleettrace", *arguments],
@@ -36,7 +36,7 @@ def typed(arguments: list[str], words: str) -> tuple[int, bytes, str]:
         assert command.stdout is not None
         while b"BECOME password: " not in shown:
             shown += os.read(controller, 1024)
-        os.write(controller, f"{words}\n".encode())
+        os.write(controller, f"{password}\n".encode())
         out = command.stdout.read()
         status = command.wait(60)
         while True:
@@ -54,7 +54,7 @@ def typed(arguments: list[str], words: str) -> tuple[int, bytes, str]:
     return status, out, shown.decode()
 
 
-def test_the_password_is_asked_for_once_and_never_shown(lab: Lab, tmp_path: Path) -> None:
+def test_password_is_requested_once_and_never_shown(lab: Lab, tmp_path: Path) -> None:
     layout = yaml.safe_load(lab.inventory.read_text())
     hosts = layout["all"]["hosts"]
     password = hosts["password"].pop("ansible_become_password")
@@ -68,11 +68,11 @@ def test_the_password_is_asked_for_once_and_never_shown(lab: Lab, tmp_path: Path
     assert status == 0
     assert [host["state"] for host in json.loads(out)["hosts"]] == ["ok", "ok"]
     assert shown.count("BECOME password: ") == 1
-    assert watch.told == []
+    assert watch.leaks == []
     assert all(password not in text for text in (out.decode(), shown, log.read_text()))
 
 
-def test_without_a_terminal_it_is_an_error(lab: Lab) -> None:
+def test_ask_become_pass_needs_a_terminal(lab: Lab) -> None:
     command = [sys.executable, "-m", "fleettrace", "check", *on_lab(lab, "-K")]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment(), check=False

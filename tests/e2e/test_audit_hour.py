@@ -1,4 +1,4 @@
-"""An hour of audits: traffic changes by a script, and each change is told of in the run that it happened in, once."""
+"""An hour of audits: traffic changes by a script, and each change is reported once, by the run in which it happened."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.store.diff_traffic import random_fleet, window
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 WINDOW = "5s"
-"""In three seconds a single slice that a busy machine prints late is noise enough to hide a change."""
+"""With three seconds, one slice that a busy machine prints late would be enough noise to hide a change."""
 HOSTS = ("plain", "sudo")
 RULES = {
     "hot": "key.share > 15%",
@@ -43,13 +43,13 @@ RULES = {
 
 @dataclass(frozen=True)
 class Traffic:
-    """What the clients ask for: hot keys by host, as parts of what that host is asked; requests per second by host."""
+    """The clients' requests: hot keys by host, with their shares of its requests; requests per second by host."""
 
     hot: Mapping[str, Mapping[bytes, float]] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
 
     def flows(self, lab: Lab) -> list[Flow]:
-        """The same as orders to the load generator."""
+        """Return the same as flows for the load generator."""
         always = {"plain": {b"cart:7": 0.15}} if "sudo" not in self.hot else {}
         return [
             Flow(
@@ -64,7 +64,7 @@ class Traffic:
 
 USUAL = Traffic()
 PROMO = Traffic(hot={"plain": {b"promo:banner": 0.4, b"cart:7": 0.15}})
-"""A key that nobody asked for before is asked for on one host."""
+"""A new key becomes hot on one host."""
 BUSY = Traffic(rates={"sudo": 4200})
 MOVED = Traffic(hot={"sudo": {b"cart:7": 0.15}})
 
@@ -78,11 +78,11 @@ HOUR: tuple[tuple[Traffic, set[tuple[str, str]]], ...] = (
     (USUAL, set()),
     (MOVED, {("moved", "cart:7")}),
 )
-"""The traffic of each audit, and what it is to find."""
+"""The traffic of each audit, and its expected findings."""
 
 
 class Audits:
-    """One playbook, run again and again, which tells everybody there is."""
+    """One playbook with every kind of notification, run again and again."""
 
     def __init__(self, lab: Lab, directory: Path, webhook: str) -> None:
         self.directory = directory
@@ -91,7 +91,7 @@ class Audits:
         secret = directory / "webhook.key"
         secret.write_bytes(SECRET)
         secret.chmod(0o600)
-        told: list[dict[str, object]] = [
+        targets: list[dict[str, object]] = [
             {"command": [self._keeper("notices")], "on": "every"},
             {"mail": ["oncall@example.com"], "sendmail": self._keeper("mails")},
             {"webhook": webhook, "secret_file": str(secret)},
@@ -104,29 +104,29 @@ class Audits:
             "hosts": ",".join(HOSTS),
             "sweep": {"duration": WINDOW},
             "rules": rules,
-            "notify": told,
+            "notify": targets,
         }
         playbook = directory / "hourly.yaml"
         playbook.write_text(yaml.safe_dump([play]))
-        self._words = ["play", *on_lab(lab, "--store", str(directory / "history.db")), str(playbook)]
+        self._command = ["play", *on_lab(lab, "--store", str(directory / "history.db")), str(playbook)]
 
     def _keeper(self, name: str) -> str:
-        """A program that keeps what it is given in a file of its own."""
-        place = self.directory / name
-        return program(self.directory, f"keep-{name}", f"exec cat >{place}/$(ls {place} | wc -l)")
+        """Return a program that stores its standard input in a new file."""
+        files = self.directory / name
+        return program(self.directory, f"keep-{name}", f"exec cat >{files}/$(ls {files} | wc -l)")
 
     def run(self) -> tuple[Done, set[tuple[str, str]]]:
-        """Run it once: what it said, and what it found, by rule and name."""
+        """Run it once. Return its end, and its findings by rule and name."""
         number = len(list((self.directory / "notices").iterdir()))
-        done = run(*self._words)
-        place = self.directory / "notices" / str(number)
-        assert place.exists(), done.err
-        notice = json.loads(place.read_text())
+        done = run(*self._command)
+        stored = self.directory / "notices" / str(number)
+        assert stored.exists(), done.err
+        notice = json.loads(stored.read_text())
         return done, {(one["rule"], one["name"]) for one in notice["findings"] if one["certainty"] != "unknown"}
 
 
 @contextmanager
-def asked(lab: Lab, traffic: Traffic, seed: int) -> Iterator[None]:
+def sending(lab: Lab, traffic: Traffic, seed: int) -> Iterator[None]:
     load = lab.start_load(traffic.flows(lab), 60, seed=seed)
     try:
         yield
@@ -137,21 +137,21 @@ def asked(lab: Lab, traffic: Traffic, seed: int) -> Iterator[None]:
 @pytest.mark.lab
 @pytest.mark.slow
 @pytest.mark.timeout(500)  # a quiet machine takes 60 s
-def test_each_change_is_found_in_its_run_and_nothing_else(lab: Lab, tmp_path: Path) -> None:
+def test_audit_reports_each_change_once(lab: Lab, tmp_path: Path) -> None:
     known: set[tuple[str, str]] = set()
-    told = []
+    reported = []
     with Receiver() as receiver:
         audits = Audits(lab, tmp_path, receiver.url)
         for number, (traffic, expected) in enumerate(HOUR):
-            with asked(lab, traffic, number):
+            with sending(lab, traffic, number):
                 done, found = audits.run()
             assert (number, found) == (number, expected), done.err
             assert (done.status, done.err) == (1 if expected else 0, "")
             events = {one for one in expected if one[0] not in ("hot", "overload")}
-            told += [number] if events or expected - events != known else []
-            assert bool(done.out) == (number in told), "cron would mail what is no news, or not mail what is"
+            reported += [number] if events or expected - events != known else []
+            assert bool(done.out) == (number in reported), "cron mails exactly the news"
             known = expected - events
-    assert len(receiver.received) == len(list((tmp_path / "mails").iterdir())) == len(told) == 5
+    assert len(receiver.received) == len(list((tmp_path / "mails").iterdir())) == len(reported) == 5
     for request in receiver.received:
         timestamp = request.headers["Fleettrace-Timestamp"]
         assert request.headers["Fleettrace-Signature"] == signature(SECRET, timestamp, request.body)
@@ -160,7 +160,7 @@ def test_each_change_is_found_in_its_run_and_nothing_else(lab: Lab, tmp_path: Pa
     assert time.time() - (tmp_path / "stamp").stat().st_mtime < 60
 
 
-def test_runs_of_an_unchanged_fleet_find_nothing() -> None:
+def test_audit_of_unchanged_traffic_has_no_findings() -> None:
     of_change = {
         **{name: RULES[name] for name in ("newcomer", "surge", "drop", "moved")},
         "any": "changed since baseline",

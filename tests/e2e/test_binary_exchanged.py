@@ -1,4 +1,4 @@
-"""A process that runs another binary than the one that was analysed gets no probe, and its neighbours are traced."""
+"""No probe is attached to a binary other than the analysed one, and its neighbours are traced."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def two(tmp_path: Path) -> Iterator[tuple[Exchangeable, Served]]:
-    """A memcached that can become one of another build, and one that stays."""
+    """Yield a memcached that can become one of another build, and one that does not change."""
     for name in ("first", "following", "neighbour"):
         (tmp_path / name).mkdir()
     first = private(stripped("plain"), tmp_path / "first")
@@ -52,7 +52,7 @@ def two(tmp_path: Path) -> Iterator[tuple[Exchangeable, Served]]:
 def sweep(
     two: tuple[Exchangeable, Served], event: Callable[[], None], bpftrace: str = "bpftrace"
 ) -> dict[int, InstanceResult]:
-    """Sweep both for two seconds; `event` happens when the trace is about to start. Results by pid."""
+    """Sweep both for two seconds and return the results by pid. `event` is called just before the trace starts."""
     pids = {one.pid for one in two}
     task = HostTask("here", Target("here"), Before(event), (bpftrace,), selects=lambda one: one.pid in pids)
     bounds = TraceSettings(2.0)
@@ -66,15 +66,15 @@ def verdicts(results: dict[int, InstanceResult]) -> dict[int, tuple[str, str | N
 
 
 def nothing() -> None:
-    """Nothing happens."""
+    """Do nothing."""
 
 
-def test_what_stays_the_same_is_traced(two: tuple[Exchangeable, Served]) -> None:
+def test_unchanged_binary_is_traced(two: tuple[Exchangeable, Served]) -> None:
     changing, neighbour = two
     assert verdicts(sweep(two, nothing)) == {changing.pid: ("ok", None), neighbour.pid: ("ok", None)}
 
 
-def test_a_binary_that_changed_before_the_trace_gets_no_probe(two: tuple[Exchangeable, Served]) -> None:
+def test_binary_changed_before_the_trace_is_not_probed(two: tuple[Exchangeable, Served]) -> None:
     changing, neighbour = two
     assert verdicts(sweep(two, changing)) == {
         changing.pid: ("trace-failed", "binary-changed"),
@@ -82,7 +82,7 @@ def test_a_binary_that_changed_before_the_trace_gets_no_probe(two: tuple[Exchang
     }
 
 
-def test_a_process_that_ended_before_the_trace_leaves_its_neighbours(two: tuple[Exchangeable, Served]) -> None:
+def test_process_ended_before_the_trace_leaves_neighbours_traced(two: tuple[Exchangeable, Served]) -> None:
     changing, neighbour = two
 
     def end() -> None:
@@ -97,7 +97,7 @@ def test_a_process_that_ended_before_the_trace_leaves_its_neighbours(two: tuple[
 
 @contextmanager
 def under_traffic(port: int, pid: int) -> Iterator[None]:
-    """Requests to a memcached that a misplaced probe would crash, until the block is over."""
+    """Send requests to a memcached, which a misplaced probe would crash, while the block runs."""
     over = Event()
     memcached = Served(pid, port, Path())
 
@@ -117,10 +117,8 @@ def under_traffic(port: int, pid: int) -> Iterator[None]:
         thread.join()
 
 
-def test_a_binary_that_changes_while_bpftrace_starts_gets_no_probe(
-    two: tuple[Exchangeable, Served], tmp_path: Path
-) -> None:
-    """The last moment: every check is over, and bpftrace looks for its binary."""
+def test_binary_changed_while_bpftrace_starts_is_not_probed(two: tuple[Exchangeable, Served], tmp_path: Path) -> None:
+    """The program changes after all checks, just before bpftrace opens its binary."""
     changing, neighbour = two
     script = tmp_path / "bpftrace"
     script.write_text(
@@ -141,7 +139,7 @@ exec bpftrace "$@"
     assert results[neighbour.pid].state.value == "ok"
     changed = results[changing.pid]
     assert changed.error is not None
-    # Whether anything still ran the old binary when its guard looked is a matter of milliseconds.
+    # Milliseconds decide whether any process still ran the old binary when its guard checked.
     assert (changed.state.value, changed.requests, changed.error.code) in (
         ("partial", 0, "memcached-ended"),
         ("trace-failed", None, "binary-changed"),
@@ -150,7 +148,7 @@ exec bpftrace "$@"
 
 
 @pytest.mark.parametrize("exchanged", [True, False])
-def test_without_a_hash_the_code_before_the_probe_is_compared(
+def test_code_is_compared_where_no_hash_tool_exists(
     two: tuple[Exchangeable, Served], exchanged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changing, neighbour = two
@@ -184,7 +182,7 @@ def test_every_shell_binds_the_trace_to_the_binary(
     assert results[changing.pid] == (("trace-failed", "binary-changed") if exchanged else ("ok", None))
 
 
-def test_no_process_is_left_behind(two: tuple[Exchangeable, Served]) -> None:
+def test_binding_leaves_no_process(two: tuple[Exchangeable, Served]) -> None:
     changing, _ = two
 
     def holders() -> list[str]:
@@ -199,12 +197,12 @@ def test_no_process_is_left_behind(two: tuple[Exchangeable, Served]) -> None:
         return found
 
     sweep(two, nothing)
-    wait_until(lambda: not holders(), "a process holds a binary still", seconds=5)
+    wait_until(lambda: not holders(), "a process does not close the binary", seconds=5)
 
 
 @pytest.mark.parametrize("restarted", [True, False], ids=["overwritten", "only-restarted"])
-def test_a_binary_that_is_overwritten_in_place_is_probed_no_more(tmp_path: Path, restarted: bool) -> None:
-    """As `cp new /usr/bin/memcached` does between the stop and the start of a service."""
+def test_binary_overwritten_in_place_loses_its_probe(tmp_path: Path, restarted: bool) -> None:
+    """`cp new /usr/bin/memcached` does so between the stop and the start of a service."""
     binary = private(stripped("plain"), tmp_path)
     following = stripped("lto" if restarted else "plain").read_bytes()
     with ExitStack() as running:

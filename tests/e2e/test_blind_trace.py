@@ -1,4 +1,4 @@
-"""A trace that saw nothing of the traffic is never `ok`, whatever made it blind."""
+"""A trace that has counted nothing of the traffic is never `ok`, whatever the cause."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.e2e.local import Served, served
 pytestmark = pytest.mark.lab
 
 SAMPLED_S = 1.5
-"""After so many seconds of the window memcached has been asked for its counters within it."""
+"""Seconds after which memcached's counters have been sampled within the window."""
 REQUESTS = [Request("set", (b"a",))] * 23 + [Request("get", (b"a", b"b"))] * 101
 BLINDER = """\
 #!/bin/bash
-# bpftrace with a program that counts the requests of no process, as where process ids are another namespace's.
+# bpftrace with a program that counts the requests of no process, as in a foreign pid namespace.
 for argument; do
     shift
     set -- "$@" "$(printf %s "$argument" | sed 's/pid == [0-9]*/pid == 1/g')"
@@ -56,7 +56,7 @@ def inventory_with(server: Served, script: Path) -> Path:
 
 
 def blinded(server: Served, script: Path, requests: Sequence[Request], *options: str) -> Done:
-    """Trace the server with a bpftrace that sees none of these requests, sent well inside the window."""
+    """Trace the server with a bpftrace that counts none of these requests, which are sent well inside the window."""
     inventory = inventory_with(server, script)
     with Command(["run", "-i", str(inventory), "--duration", "6s", "--output", "json", "-v", *options]) as command:
         command.wait_for_trace("here")
@@ -65,7 +65,7 @@ def blinded(server: Served, script: Path, requests: Sequence[Request], *options:
         return command.finish()
 
 
-def test_traffic_that_the_trace_did_not_see_is_a_failure(served_here: Served, blinder: Path) -> None:
+def test_traffic_unseen_by_the_trace_is_blind(served_here: Served, blinder: Path) -> None:
     done = blinded(served_here, blinder, REQUESTS)
     host = done.host("here")
     assert (host["state"], host["error"]["code"]) == ("trace-failed", "blind")
@@ -76,7 +76,7 @@ def test_traffic_that_the_trace_did_not_see_is_a_failure(served_here: Served, bl
     assert done.report["totals"]["requests"] is None
 
 
-def test_an_idle_memcached_is_ok_with_zero_requests(served_here: Served) -> None:
+def test_idle_memcached_is_ok_with_zero_requests(served_here: Served) -> None:
     done, _ = served_here.trace([])
     host = done.host("here")
     assert (host["state"], host["requests"], done.status) == ("ok", 0, 0)
@@ -84,9 +84,9 @@ def test_an_idle_memcached_is_ok_with_zero_requests(served_here: Served) -> None
 
 
 @pytest.fixture(scope="module")
-def unasked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A memcached that tells its counters to nobody without a password: -Y."""
-    directory = tmp_path_factory.mktemp("unasked")
+def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Yield a memcached that requires a password (-Y), so that fleettrace cannot read its counters."""
+    directory = tmp_path_factory.mktemp("protected")
     passwords = directory / "passwords"
     passwords.write_text("tester:secret\n")
     with served(directory, DEBIAN, "-u", "root", "-Y", str(passwords), ready=listens) as server:
@@ -99,7 +99,7 @@ def listens(port: int) -> bool:
 
 
 def ask(server: Served, *requests: bytes) -> None:
-    """Log in and send requests, each answered by one line or more that end with `END`."""
+    """Log in and send requests that memcached answers with `END`."""
     with (
         socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection,
         connection.makefile("rb") as lines,
@@ -111,10 +111,10 @@ def ask(server: Served, *requests: bytes) -> None:
             assert lines.readline() == b"END\r\n"
 
 
-def test_coverage_that_cannot_be_known_certifies_nothing(unasked: Served) -> None:
-    with Command(["run", "-i", str(unasked.inventory), "--duration", "4s", "--output", "json", "-v"]) as command:
+def test_unknown_coverage_certifies_nothing(protected: Served) -> None:
+    with Command(["run", "-i", str(protected.inventory), "--duration", "4s", "--output", "json", "-v"]) as command:
         command.wait_for_trace("here")
-        ask(unasked, *[b"get a\r\n"] * 23)
+        ask(protected, *[b"get a\r\n"] * 23)
         done = command.finish()
     assert (done.host("here")["state"], done.host("here")["requests"]) == ("ok", 23)
     assert (done.report["totals"]["coverage"], done.report["totals"]["coverage_unknown"]) == (None, ["here"])
@@ -122,17 +122,17 @@ def test_coverage_that_cannot_be_known_certifies_nothing(unasked: Served) -> Non
     assert "coverage-unknown" in [warning["code"] for warning in done.report["warnings"]]
 
 
-def test_what_it_reads_from_its_sockets_is_traffic_too(unasked: Served, blinder: Path) -> None:
-    inventory = inventory_with(unasked, blinder)
+def test_bytes_read_without_counters_are_blind(protected: Served, blinder: Path) -> None:
+    inventory = inventory_with(protected, blinder)
     with Command(["run", "-i", str(inventory), "--duration", "6s", "--output", "json", "-v"]) as command:
         command.wait_for_trace("here")
         time.sleep(SAMPLED_S)
-        ask(unasked, *[b"get " + b"k" * 250 + b"\r\n"] * 503)
+        ask(protected, *[b"get " + b"k" * 250 + b"\r\n"] * 503)
         done = command.finish()
     assert (done.host("here")["state"], done.host("here")["error"]["code"], done.status) == ("trace-failed", "blind", 4)
 
 
-def test_a_zombie_is_not_alive(tmp_path: Path) -> None:
+def test_zombie_counts_as_ended(tmp_path: Path) -> None:
     with served(tmp_path, DEBIAN) as server:
         with Command(["run", "-i", str(server.inventory), "--duration", "5s", "--output", "json", "-v"]) as command:
             command.wait_for_trace("here")
@@ -163,8 +163,8 @@ def test_process_under_two_names_is_counted_once(served_here: Served, tmp_path: 
     assert re.search(rf"\b{served_here.pid}\b.*\b{owner}\b", warning["message"])
 
 
-def test_a_bpftrace_that_was_stopped_makes_the_window_no_longer(served_here: Served, tmp_path: Path) -> None:
-    """It counts to the end of its window in the kernel, and prints that when it is continued and interrupted."""
+def test_stopped_bpftrace_does_not_lengthen_the_window(served_here: Served, tmp_path: Path) -> None:
+    """The program counts to the end of its window in the kernel; bpftrace prints that after SIGCONT and SIGINT."""
     script, pid_file = tmp_path / "bpftrace", tmp_path / "pid"
     script.write_text(f'#!/bin/sh\necho $$ >{pid_file}\nexec bpftrace "$@"\n')
     script.chmod(0o755)
@@ -184,8 +184,8 @@ def test_a_bpftrace_that_was_stopped_makes_the_window_no_longer(served_here: Ser
     assert host["instances"][0]["window_s"] == pytest.approx(2, abs=0.2)
 
 
-def test_steady_traffic_has_no_zero_and_no_double_in_its_timeline(served_here: Served, tmp_path: Path) -> None:
-    """Also while bpftrace does not run for 2.5 s: the slice that it ends late covers several buckets."""
+def test_steady_traffic_has_a_steady_timeline(served_here: Served, tmp_path: Path) -> None:
+    """bpftrace is stopped for 2.5 s: the slice that it ends late covers several buckets."""
     script, pid_file = tmp_path / "bpftrace", tmp_path / "pid"
     script.write_text(f'#!/bin/sh\necho $$ >{pid_file}\nexec bpftrace "$@"\n')
     script.chmod(0o755)

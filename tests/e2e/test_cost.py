@@ -1,4 +1,4 @@
-"""What a run saw of the traffic and what it cost, held against memcached's own counters and the kernel's."""
+"""Coverage and cost of a run, compared with memcached's counters and the kernel's."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def instances(done: Done, host: str) -> list[Any]:
     return found
 
 
-def lookers(lab: Lab, host: str) -> list[int]:
-    """The processes of a host that look at its memcacheds."""
+def samplers(lab: Lab, host: str) -> list[int]:
+    """Return the processes of a host that sample its memcached instances."""
     found = []
     for one in lab.hosts[host].processes():
         try:
@@ -44,16 +44,16 @@ def lookers(lab: Lab, host: str) -> list[int]:
 
 
 @pytest.mark.parametrize("name", TRACED)
-def test_memcacheds_own_count_is_the_traced_one(big_sweep: BigSweep, name: str) -> None:
+def test_coverage_equals_memcacheds_own_counters(big_sweep: BigSweep, name: str) -> None:
     for instance in instances(big_sweep.done, name):
         verbs = big_sweep.truth.by_verb(name, instance["ports"][0])
-        # What memcached looks up and does not count: arithmetic on a value that is no number.
+        # memcached looks up, and does not count, arithmetic on a value that is not a number.
         arithmetic = sum(count for verb, count in verbs.items() if OP_OF_VERB[verb] == "arith")
         assert instance["coverage"]["traced"] == instance["requests"] == verbs.total()
         assert verbs.total() - arithmetic <= instance["coverage"]["counted"] <= verbs.total()
 
 
-def test_an_instance_that_was_not_asked_for_is_not_counted(lab: Lab, tmp_path: Path) -> None:
+def test_instance_not_selected_is_not_counted(lab: Lab, tmp_path: Path) -> None:
     inventory = yaml.safe_load(lab.inventory.read_text())
     inventory["all"]["hosts"]["two"]["fleettrace_instances"] = [11212]
     chosen = tmp_path / "inventory.yaml"
@@ -69,7 +69,7 @@ def test_an_instance_that_was_not_asked_for_is_not_counted(lab: Lab, tmp_path: P
     assert instance["coverage"] == {"counted": instance["requests"], "traced": instance["requests"], "share": 1.0}
 
 
-def test_steady_traffic_is_covered_and_has_its_price(lab: Lab) -> None:
+def test_steady_traffic_has_coverage_and_cost(lab: Lab) -> None:
     load = lab.start_load([Flow(TracedInstance("plain", 11211), lab.hosts["plain"].address, WEB, 8000)], 60)
     try:
         done = run("run", *on_lab(lab, "--hosts", "plain", "--duration", "4s", "--output", "json"))
@@ -82,7 +82,7 @@ def test_steady_traffic_is_covered_and_has_its_price(lab: Lab) -> None:
     assert done.report["totals"]["tracer_cpu_s"] == pytest.approx(instance["cost"]["tracer_cpu_s"])
 
 
-def test_a_probe_that_is_too_dear_is_in_place_for_less_time(lab: Lab) -> None:
+def test_max_cost_shortens_the_window(lab: Lab) -> None:
     load = lab.start_load([Flow(TracedInstance("plain", 11211), lab.hosts["plain"].address, WEB, 2000)], 60)
     options = ["--hosts", "plain,empty", "--duration", "30s", "--max-cost", "0.05%", "--output", "json"]
     try:
@@ -105,7 +105,7 @@ def test_a_probe_that_is_too_dear_is_in_place_for_less_time(lab: Lab) -> None:
     assert "--max-cost" in warning["message"]
 
 
-def test_the_maps_stay_within_their_memory(lab: Lab) -> None:
+def test_maps_stay_within_their_memory(lab: Lab) -> None:
     with Command(["run", *on_lab(lab, "--hosts", "plain", "--duration", "60s", "-v")]) as command:
         command.wait_for_trace("plain")
         [tracer] = [one.pid for one in lab.hosts["plain"].processes("bpftrace")]
@@ -117,21 +117,21 @@ def test_the_maps_stay_within_their_memory(lab: Lab) -> None:
     assert 0 < sum(maps) <= MAP_MEMORY
 
 
-@pytest.mark.parametrize("end", ["whole", "killed"])
-def test_nobody_goes_on_looking(lab: Lab, end: str) -> None:
-    options = ["--hosts", "two", "--duration", "2s" if end == "whole" else "60s", "--output", "json", "-v"]
+@pytest.mark.parametrize("end", ["complete", "killed"])
+def test_sampler_ends_with_the_run(lab: Lab, end: str) -> None:
+    options = ["--hosts", "two", "--duration", "2s" if end == "complete" else "60s", "--output", "json", "-v"]
     with Command(["run", *on_lab(lab, *options)]) as command:
         command.wait_for_trace("two")
-        assert len(lookers(lab, "two")) == 1
-        if end == "whole":
+        assert len(samplers(lab, "two")) == 1
+        if end == "complete":
             assert command.finish().status == 0
-            assert lookers(lab, "two") == []
+            assert samplers(lab, "two") == []
         else:
             command.signal(signal.SIGKILL)
-            wait_until(lambda: not lookers(lab, "two"), "somebody goes on looking", seconds=GONE_WITHIN_S)
+            wait_until(lambda: not samplers(lab, "two"), "the sampler does not end", seconds=GONE_WITHIN_S)
 
 
-def test_a_memcached_that_is_restarted_has_no_coverage(lab: Lab) -> None:
+def test_restarted_memcached_has_no_coverage(lab: Lab) -> None:
     instance = lab.hosts["victim"].instance()
     with Command(["run", *on_lab(lab, "--hosts", "victim", "--duration", "4s", "--output", "json", "-v")]) as command:
         command.wait_for_trace("victim")

@@ -1,4 +1,4 @@
-"""A trace that counts more than memcached can have served certifies nothing, and an honest one is never doubted."""
+"""A trace that counts more than memcached can have served certifies nothing; a correct one raises no warning."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNCOUNTED = (
     + b"x" * 2_000_000
     + b"\r\n"
 )
-"""Requests of which memcached counts two, and the probe all."""
+"""Requests; memcached counts two of them, and the probe counts all."""
 CREATING = (b"ma counter N30\r\ndelete counter\r\nmg item N30\r\nmd item\r\n") * 251
 REFUSED = (
     b"cas none 0 0 1 3\r\n5\r\nadd word 0 0 1\r\n5\r\nappend none 0 0 1\r\n5\r\nset word 0 0 1\r\n5555\r\n"
@@ -68,7 +68,7 @@ def send(port: int, requests: bytes) -> None:
 
 
 def traced(server: Served, requests: bytes | Callable[[int], None], directory: Path, factor: int = 1) -> Done:
-    """Trace the requests with a bpftrace that prints `factor` times the counts."""
+    """Trace the requests with a bpftrace that multiplies the counts by `factor`."""
     liar = directory / "bpftrace"
     liar.write_text(LIAR.replace("FACTOR", str(factor)))
     liar.chmod(0o755)
@@ -82,7 +82,7 @@ def traced(server: Served, requests: bytes | Callable[[int], None], directory: P
             send(server.port, requests)
         else:
             requests(server.port)
-        assert not command.said("here: ok"), "the traffic outlasted the window"
+        assert not command.has_finished("here"), "the traffic outlasted the window"
         return command.finish()
 
 
@@ -97,7 +97,7 @@ def test_counts_beyond_what_memcached_read_are_implausible(served_here: Served, 
     assert done.report["totals"]["requests"] is None
 
 
-def test_more_look_ups_than_memcached_counted_certify_nothing(served_here: Served, tmp_path: Path) -> None:
+def test_counts_above_memcacheds_certify_nothing(served_here: Served, tmp_path: Path) -> None:
     done = traced(served_here, GETS, tmp_path, factor=2)
     instance = done.host("here")["instances"][0]
     assert (instance["state"], instance["requests"], instance["coverage"]) == ("ok", 2018, None)
@@ -107,7 +107,7 @@ def test_more_look_ups_than_memcached_counted_certify_nothing(served_here: Serve
 
 
 @pytest.mark.parametrize("requests", [UNCOUNTED, CREATING + REFUSED, every_kind], ids=["uncounted", "new", "all"])
-def test_requests_that_memcached_does_not_count_are_no_excess(
+def test_requests_uncounted_by_memcached_are_no_excess(
     served_here: Served, tmp_path: Path, requests: bytes | Callable[[int], None]
 ) -> None:
     done = traced(served_here, requests, tmp_path)

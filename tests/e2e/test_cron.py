@@ -1,4 +1,4 @@
-"""Audits under Debian's own cron, which mails what they say: something when there is something to say, else nothing."""
+"""Audits under Debian's cron, which mails their output: findings and errors, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RULES = {"quiet": "key.share > 95%", "loud": "key.share > 30%", "wrong": "key.sh
 
 
 def audits(lab: Lab, directory: Path) -> dict[str, str]:
-    """For each rule a playbook, and the line of a crontab that runs it."""
+    """Write a playbook for each rule; return the crontab commands that run them."""
     lines = {}
     for name, rule in RULES.items():
         play = {"name": "fleet", "hosts": "plain", "sweep": {"duration": "2s"}, "rules": [rule]}
@@ -35,7 +35,7 @@ def audits(lab: Lab, directory: Path) -> dict[str, str]:
     return lines
 
 
-def test_cron_mails_only_when_there_is_something_to_say(lab: Lab, tmp_path: Path) -> None:
+def test_cron_mails_only_findings_and_errors(lab: Lab, tmp_path: Path) -> None:
     lines = audits(lab, tmp_path)
     head = f"MAILTO=oncall@example.com\nPYTHONPATH={REPOSITORY}\n"
     crontab = head + "".join(f"* * * * * root {line}\n" for line in lines.values())
@@ -48,7 +48,7 @@ def test_cron_mails_only_when_there_is_something_to_say(lab: Lab, tmp_path: Path
             cron.wait_for(list(codes.values()), seconds=100)
             mails = cron.mails()
         assert {name: int(file.read_text()) for name, file in codes.items()} == {"quiet": 0, "loud": 1, "wrong": 2}
-        assert len(mails) == 2, "the quiet audit has said nothing"
+        assert len(mails) == 2, "the quiet audit prints nothing"
         assert all("oncall@example.com" in arguments for arguments, _ in mails)
         wrong, loud = sorted(mails, key=lambda mail: "FINDINGS" in mail[1] or "loud" in mail[1])
         assert "key.shre" in wrong[1]
@@ -57,6 +57,8 @@ def test_cron_mails_only_when_there_is_something_to_say(lab: Lab, tmp_path: Path
         again = subprocess.run(
             ["sh", "-c", lines["loud"]], capture_output=True, check=True, env={"PYTHONPATH": str(REPOSITORY)}
         )
-        assert (again.stdout, again.stderr, codes["loud"].read_text()) == (b"", b"", "1\n"), "it is no news any more"
+        assert (again.stdout, again.stderr, codes["loud"].read_text()) == (b"", b"", "1\n"), (
+            "the finding is no longer new"
+        )
     finally:
         load.kill()

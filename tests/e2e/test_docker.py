@@ -1,4 +1,4 @@
-"""Real containers: named as people know them, counted one by one though they share a file."""
+"""Real containers: reported by name, and counted separately although they share a binary."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def traced(containers: Lab) -> tuple[Done, Truth]:
     with Command(["run", *on_lab(containers, *options)]) as command:
         command.wait_for_trace("dock")
         truth = containers.send({one: plan_for(one, hostile=False) for one in containers.instances()})
-        assert not command.said("dock: ok"), "the traffic outlasted the window"
+        assert not command.has_finished("dock"), "the traffic outlasted the window"
         done = command.finish()
     return done, truth
 
 
 @pytest.mark.parametrize("spec", CONTAINERS, ids=lambda spec: spec.name)
-def test_a_container_is_named_and_counted(containers: Lab, traced: tuple[Done, Truth], spec: ContainerSpec) -> None:
+def test_container_is_named_and_counted(containers: Lab, traced: tuple[Done, Truth], spec: ContainerSpec) -> None:
     done, truth = traced
     [instance] = [one for one in done.host("dock")["instances"] if one["ports"] == [spec.port]]
     real = containers.hosts["dock"].containers[spec.name]
@@ -49,20 +49,20 @@ def test_a_container_is_named_and_counted(containers: Lab, traced: tuple[Done, T
     assert (instance["state"], instance["requests"]) == ("ok", truth.total("dock", spec.port))
 
 
-def test_the_requests_of_every_key_are_the_truth(traced: tuple[Done, Truth]) -> None:
+def test_requests_of_every_key_are_exact(traced: tuple[Done, Truth]) -> None:
     done, truth = traced
     assert done.status == 0
     assert keys_of(done.report["keys"]) == truth.by_key()
 
 
-def test_two_containers_of_an_image_share_a_file_and_a_third_does_not(containers: Lab) -> None:
+def test_containers_of_one_image_share_an_inode(containers: Lab) -> None:
     from pathlib import Path
 
     a, b, c = (Path(f"/proc/{one.pid}/exe").stat().st_ino for one in containers.hosts["dock"].containers.values())
     assert a == b != c
 
 
-def test_instances_are_chosen_by_their_container(containers: Lab) -> None:
+def test_instances_are_selected_by_container(containers: Lab) -> None:
     inventory = containers.private / "one.yaml"
     inventory.write_text(
         containers.inventory.read_text().replace(

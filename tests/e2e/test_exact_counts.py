@@ -1,4 +1,4 @@
-"""Every number of the report is the truth, host by host and instance by instance."""
+"""Every number of the report equals the truth, for each host and instance."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ pytestmark = pytest.mark.lab
 
 
 def as_traced(counts: Counter[bytes]) -> Counter[bytes]:
-    """The truth as a trace can know it: a long key with a NUL in it is known up to there."""
+    """Return the truth as a trace can know it: a long key with a NUL is known up to the NUL."""
     seen: Counter[bytes] = Counter()
     for key, count in counts.items():
         seen[key.partition(b"\0")[0] if len(key) > 72 else key] += count
     return seen
 
 
-def test_the_requests_of_every_key_are_the_truth(big_sweep: BigSweep) -> None:
+def test_requests_of_every_key_are_exact(big_sweep: BigSweep) -> None:
     assert keys_of(big_sweep.done.report["keys"]) == as_traced(big_sweep.truth.by_key())
 
 
-def test_the_totals_are_the_truth(big_sweep: BigSweep) -> None:
+def test_totals_are_exact(big_sweep: BigSweep) -> None:
     report = big_sweep.done.report
     assert report["totals"]["requests"] == big_sweep.truth.total()
     assert report["totals"]["hosts_traced"] == len(TRACED) + 2  # two without traffic
@@ -33,7 +33,7 @@ def test_the_totals_are_the_truth(big_sweep: BigSweep) -> None:
 
 
 @pytest.mark.parametrize("name", TRACED)
-def test_the_requests_of_every_host_are_the_truth(big_sweep: BigSweep, name: str) -> None:
+def test_requests_of_every_host_are_exact(big_sweep: BigSweep, name: str) -> None:
     host = big_sweep.done.host(name)
     assert (host["state"], host["error"]) == ("ok", None)
     truth = as_traced(big_sweep.truth.by_key(name))
@@ -43,7 +43,7 @@ def test_the_requests_of_every_host_are_the_truth(big_sweep: BigSweep, name: str
     assert len(shown) == min(100, len(truth))
 
 
-def test_the_requests_of_every_instance_are_the_truth(lab: Lab, big_sweep: BigSweep) -> None:
+def test_requests_of_every_instance_are_exact(lab: Lab, big_sweep: BigSweep) -> None:
     everywhere = keys_of(big_sweep.done.report["keys"])
     for place in big_sweep.truth.instances:
         instances = big_sweep.done.host(place.host)["instances"]
@@ -56,7 +56,7 @@ def test_the_requests_of_every_instance_are_the_truth(lab: Lab, big_sweep: BigSw
         assert {key: everywhere[key] for key in own} == own
 
 
-def test_instances_of_one_inode_are_told_apart(big_sweep: BigSweep) -> None:
+def test_instances_of_one_inode_are_distinguished(big_sweep: BigSweep) -> None:
     host = big_sweep.done.host("two")
     first, second = host["instances"]
     assert first["build_id"] == second["build_id"]
@@ -64,12 +64,12 @@ def test_instances_of_one_inode_are_told_apart(big_sweep: BigSweep) -> None:
     assert host["requests"] == first["requests"] + second["requests"]
 
 
-def test_no_bound_is_wider_than_the_count_where_nothing_was_hidden(big_sweep: BigSweep) -> None:
+def test_bounds_equal_counts_where_nothing_is_missing(big_sweep: BigSweep) -> None:
     assert big_sweep.done.report["totals"]["absent"] == 0
     assert all(row["requests_max"] in (None, row["requests"]) for row in big_sweep.done.report["keys"])
 
 
-def test_how_each_binary_was_traced_is_said(big_sweep: BigSweep) -> None:
+def test_probe_of_each_binary_is_reported(big_sweep: BigSweep) -> None:
     for name in TRACED:
         for instance in big_sweep.done.host(name)["instances"]:
             assert instance["version"].startswith("1.")
@@ -77,7 +77,7 @@ def test_how_each_binary_was_traced_is_said(big_sweep: BigSweep) -> None:
             assert 15 < instance["window_s"] < 25
 
 
-def test_odd_binaries_are_found_by_what_they_run(big_sweep: BigSweep) -> None:
+def test_renamed_and_deleted_binaries_are_found(big_sweep: BigSweep) -> None:
     by_port = {one["ports"][0]: one for one in big_sweep.done.host("shapes")["instances"]}
     assert set(by_port) == {11211, 11212, 11213}
     assert by_port[11212]["exe"].endswith("/kvstore")
@@ -85,7 +85,7 @@ def test_odd_binaries_are_found_by_what_they_run(big_sweep: BigSweep) -> None:
     assert big_sweep.done.host("container")["instances"][0]["exe"] == "/usr/local/bin/memcached"
 
 
-def test_the_hottest_host_of_a_key_is_named(big_sweep: BigSweep) -> None:
+def test_hottest_host_of_each_key_is_named(big_sweep: BigSweep) -> None:
     for row in big_sweep.done.report["keys"]:
         if b"\0" in key_of(row) or row["truncated"]:
             continue
@@ -94,6 +94,6 @@ def test_the_hottest_host_of_a_key_is_named(big_sweep: BigSweep) -> None:
         assert row["top_host"]["requests"] == max(counts.values()) == counts[row["top_host"]["host"]]
 
 
-def test_the_probes_were_there_and_are_gone(lab: Lab, big_sweep: BigSweep) -> None:
+def test_probes_are_removed_after_the_run(lab: Lab, big_sweep: BigSweep) -> None:
     assert big_sweep.patched_meanwhile
     assert untraced(lab, *TRACED)

@@ -1,4 +1,4 @@
-"""Scripts go by the exit code, and find on stdout the report and nothing else."""
+"""The exit codes, and stdout with nothing but the report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 SHORT = ("--duration", "1s", "--output", "json")
 
 
-def test_all_traced_is_0_and_a_quiet_run_says_nothing(lab: Lab, tmp_path: Path) -> None:
+def test_all_traced_is_0_and_quiet_prints_nothing(lab: Lab, tmp_path: Path) -> None:
     place = tmp_path / "report.json"
     place.write_text("the old report")
     done = run("run", *on_lab(lab, "--hosts", "plain,empty", *SHORT, "-q", "-o", str(place)))
@@ -39,7 +39,7 @@ def test_nothing_to_report_is_4(lab: Lab) -> None:
     assert done.report["totals"]["requests"] in (None, 0)
 
 
-def test_a_reader_that_leaves_early_is_no_crash(lab: Lab) -> None:
+def test_closed_stdout_is_no_crash(lab: Lab) -> None:
     command = [sys.executable, "-m", "fleettrace", "run", *on_lab(lab, "--hosts", "plain", *SHORT)]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
@@ -47,20 +47,20 @@ def test_a_reader_that_leaves_early_is_no_crash(lab: Lab) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        words = process.stderr.read()
+        printed = process.stderr.read()
         assert process.wait(timeout=60) in (0, 2)
-    assert "Traceback" not in words
-    assert "BrokenPipe" not in words
+    assert "Traceback" not in printed
+    assert "BrokenPipe" not in printed
 
 
-def test_a_folder_that_is_not_there_is_found_out_before_the_sweep(lab: Lab, tmp_path: Path) -> None:
+def test_missing_output_directory_is_2_before_the_sweep(lab: Lab, tmp_path: Path) -> None:
     done = run("run", *on_lab(lab, "--hosts", "plain", "-o", str(tmp_path / "nowhere/report.json")))
     assert done.status == 2
     assert len(done.err.splitlines()) == 1
     assert f"{tmp_path}/nowhere/report.json" in done.err
 
 
-def test_check_finds_and_plans_and_traces_nothing(lab: Lab) -> None:
+def test_check_plans_and_traces_nothing(lab: Lab) -> None:
     done = run("check", *on_lab(lab, "--hosts", "two,closed,empty", "--duration", "60s"))
     assert done.status == 3
     lines = done.out.decode().splitlines()

@@ -1,4 +1,4 @@
-"""Keys are any bytes: exact in JSON, harmless on a terminal."""
+"""Keys of any bytes: exact in JSON, escaped on a terminal."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @pytest.mark.parametrize("key", WHOLE)
-def test_a_hostile_key_comes_through_exactly(big_sweep: BigSweep, key: bytes) -> None:
+def test_hostile_key_is_counted_exactly(big_sweep: BigSweep, key: bytes) -> None:
     [row] = [row for row in big_sweep.done.report["keys"] if key_of(row) == key]
     assert row["requests"] == big_sweep.truth.by_key()[key] > 0
     assert (row["truncated"], row["length"]) == (False, len(key))
 
 
-def test_what_json_shows_of_a_key_is_safe_to_print(big_sweep: BigSweep) -> None:
+def test_json_key_is_safe_to_print(big_sweep: BigSweep) -> None:
     for row in big_sweep.done.report["keys"]:
         assert not CONTROLS & set(row["key"])
         assert "\n" not in row["key"]
@@ -38,7 +38,7 @@ def test_what_json_shows_of_a_key_is_safe_to_print(big_sweep: BigSweep) -> None:
 
 
 @pytest.mark.parametrize("key", CUT)
-def test_a_long_key_with_a_nul_is_marked_and_not_certified(big_sweep: BigSweep, key: bytes) -> None:
+def test_long_key_with_nul_is_truncated_and_uncertified(big_sweep: BigSweep, key: bytes) -> None:
     [row] = [row for row in big_sweep.done.report["keys"] if row["truncated"]]
     assert key_of(row) == key.partition(b"\0")[0]
     assert row["length"] == len(key)
@@ -47,7 +47,7 @@ def test_a_long_key_with_a_nul_is_marked_and_not_certified(big_sweep: BigSweep, 
 
 
 @pytest.mark.parametrize("options", [(), ("--no-color",)])
-def test_no_key_gets_at_the_terminal(lab: Lab, options: tuple[str, ...]) -> None:
+def test_keys_are_escaped_on_the_terminal(lab: Lab, options: tuple[str, ...]) -> None:
     instance = TracedInstance("plain", 11211)
     requests = [Request("bget", (key,)) for key in HOSTILE_ASCII + HOSTILE_BINARY]
     arguments = on_lab(lab, "--hosts", "plain", "--duration", "3s", "--top", "100", "-v", *options)

@@ -1,4 +1,4 @@
-"""However a run ends, no host goes on being traced, and what was collected is reported."""
+"""However a run ends, its traces end and the collected counts are reported."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.system import wait_until
 from fleettrace.lab.truth import TracedInstance, Truth
+from fleettrace.sweep.events import Phase
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.fleet import keys_of, plan_for, tracers, wait_until_untraced
 
@@ -23,7 +24,7 @@ HOSTS = ("plain", "two", "sudo")
 
 @contextmanager
 def tracing(lab: Lab, *options: str, output: str = "json") -> Iterator[Command]:
-    """A run whose window would last a minute, once it counts on all of `HOSTS`."""
+    """Yield a run with a window of a minute, after counting has begun on all of `HOSTS`."""
     arguments = ["--hosts", ",".join(HOSTS), "--duration", "60s", "--top", "1000", "--output", output, "-v", *options]
     with Command(["run", *on_lab(lab, *arguments)]) as command:
         command.wait_for_trace(*HOSTS)
@@ -48,14 +49,14 @@ def check_gone(lab: Lab) -> None:
     wait_until_untraced(lab, *HOSTS)
 
 
-def test_a_killed_controller_leaves_no_bpftrace(lab: Lab) -> None:
+def test_killed_controller_leaves_no_bpftrace(lab: Lab) -> None:
     with tracing(lab) as command:
         assert len(tracers(lab)) == len(HOSTS)
         command.signal(signal.SIGKILL)
         check_gone(lab)
 
 
-def test_a_controller_that_is_killed_before_the_trace_leaves_none_either(lab: Lab) -> None:
+def test_controller_killed_before_the_trace_leaves_no_bpftrace(lab: Lab) -> None:
     with Command(["run", *on_lab(lab, "--hosts", "plain", "--duration", "60s", "-v")]) as command:
         wait_until(lambda: tracers(lab), "bpftrace does not start")
         command.signal(signal.SIGKILL)
@@ -63,7 +64,7 @@ def test_a_controller_that_is_killed_before_the_trace_leaves_none_either(lab: La
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
-def test_what_was_collected_before_a_signal_is_reported(lab: Lab, number: signal.Signals, status: int) -> None:
+def test_counts_before_a_signal_are_reported(lab: Lab, number: signal.Signals, status: int) -> None:
     with tracing(lab) as command:
         truth = send(lab)
         command.signal(number)
@@ -74,7 +75,7 @@ def test_what_was_collected_before_a_signal_is_reported(lab: Lab, number: signal
     check_gone(lab)
 
 
-def test_ctrl_c_twice_does_not_wait_for_a_host_that_is_stuck(lab: Lab) -> None:
+def test_second_ctrl_c_ends_despite_a_stuck_host(lab: Lab) -> None:
     with tracing(lab) as command:
         truth = send(lab)
         lab.hosts["two"].freeze()
@@ -93,7 +94,7 @@ def test_ctrl_c_twice_does_not_wait_for_a_host_that_is_stuck(lab: Lab) -> None:
     check_gone(lab)
 
 
-def test_the_deadline_ends_a_run_that_would_last_longer(lab: Lab) -> None:
+def test_deadline_ends_the_run(lab: Lab) -> None:
     with tracing(lab, "--deadline", "12s") as command:
         truth = send(lab)
         done = command.finish()
@@ -102,16 +103,16 @@ def test_the_deadline_ends_a_run_that_would_last_longer(lab: Lab) -> None:
     check_gone(lab)
 
 
-def test_a_deadline_that_comes_before_the_login_names_every_host(lab: Lab) -> None:
+def test_deadline_before_the_login_reports_every_host(lab: Lab) -> None:
     with Command(["run", *on_lab(lab, "--hosts", "plain,mute", "--output", "json", "--deadline", "1ms")]) as command:
         done = command.finish()
     assert done.status == 5
     assert [host["state"] for host in done.report["hosts"]] == ["timeout", "timeout"]
 
 
-def test_a_signal_during_the_login_ends_the_run_at_once(lab: Lab) -> None:
+def test_signal_during_the_login_ends_the_run(lab: Lab) -> None:
     with Command(["run", *on_lab(lab, "--hosts", "mute", "--connect-timeout", "60s", "--output", "json", "-v")]) as one:
-        one.wait_for(["mute: connect"])
+        one.wait_for_phase(Phase.CONNECT, "mute")
         one.signal(signal.SIGINT)
         begun = time.monotonic()
         done = one.finish()
@@ -120,7 +121,7 @@ def test_a_signal_during_the_login_ends_the_run_at_once(lab: Lab) -> None:
     assert time.monotonic() - begun < 10
 
 
-def test_the_table_is_printed_after_ctrl_c_as_well(lab: Lab) -> None:
+def test_table_is_printed_after_ctrl_c(lab: Lab) -> None:
     with tracing(lab, output="table") as command:
         truth = lab.send({TracedInstance("plain", 11211): plan_for(TracedInstance("plain", 11211), hostile=False)})
         os.killpg(command.pid, signal.SIGINT)

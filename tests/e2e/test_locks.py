@@ -1,4 +1,4 @@
-"""Two runs at once: the second is told of the first and ends with 75, unless it is another one by its name."""
+"""Two runs at once: the second names the first and ends with 75, unless `--name` gives it another name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.e2e.command import Command, on_lab, run
 pytestmark = pytest.mark.lab
 
 
-def test_the_second_run_is_told_of_the_first(lab: Lab) -> None:
+def test_second_run_names_the_first_and_is_75(lab: Lab) -> None:
     options = ["run", *on_lab(lab, "--hosts", "plain", "--output", "json", "-v")]
     with Command([*options, "--duration", "60s"]) as first:
         first.wait_for_trace("plain")
@@ -29,7 +29,7 @@ def test_the_second_run_is_told_of_the_first(lab: Lab) -> None:
     assert run(*options, "--duration", "1s").status == 0
 
 
-def test_a_run_that_was_killed_locks_nothing(lab: Lab) -> None:
+def test_killed_run_releases_its_lock(lab: Lab) -> None:
     options = ["run", *on_lab(lab, "--hosts", "plain", "--output", "json", "-v")]
     with Command([*options, "--duration", "60s"]) as first:
         first.wait_for_trace("plain")
@@ -38,16 +38,16 @@ def test_a_run_that_was_killed_locks_nothing(lab: Lab) -> None:
     assert run(*options, "--duration", "1s").status == 0
 
 
-def test_a_short_splay_is_waited_for_and_a_quiet_run_does_not_tell(lab: Lab, tmp_path: Path) -> None:
-    place = tmp_path / "report.json"
+def test_splay_is_waited_for_and_quiet_is_silent(lab: Lab, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
     options = ["run", *on_lab(lab, "--hosts", "plain", "--duration", "1s", "--splay", "500ms", "--output", "json")]
-    quiet = run(*options, "-q", "-o", str(place))
+    quiet = run(*options, "-q", "-o", str(report))
     assert (quiet.status, quiet.out, quiet.err) == (0, b"", "")
-    assert json.loads(place.read_text())["hosts"][0]["state"] == "ok"
+    assert json.loads(report.read_text())["hosts"][0]["state"] == "ok"
     assert "--splay" in run(*options).err
 
 
-def test_a_quiet_run_says_what_went_wrong(lab: Lab, tmp_path: Path) -> None:
+def test_quiet_run_prints_failed_hosts(lab: Lab, tmp_path: Path) -> None:
     options = on_lab(lab, "--hosts", "plain,closed,stranger", "--duration", "1s", "--retries", "0", "--min-ok", "0")
     done = run("run", *options, "-q", "-o", str(tmp_path / "report.txt"))
     assert done.status == 3
@@ -57,14 +57,14 @@ def test_a_quiet_run_says_what_went_wrong(lab: Lab, tmp_path: Path) -> None:
     ]
 
 
-def test_the_log_tells_the_whole_story_and_no_secret(lab: Lab, tmp_path: Path) -> None:
+def test_log_has_every_event_and_no_secret(lab: Lab, tmp_path: Path) -> None:
     log = tmp_path / "log"
     options = on_lab(lab, "--hosts", "password,closed", "--duration", "1s", "--retries", "1", "--log", str(log))
     assert run("run", *options, "-q", "-o", str(tmp_path / "report.txt")).status == 3
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    told = {name: [line["event"] for line in lines if line.get("host") == name] for name in ("password", "closed")}
-    assert told["closed"] == ["host.started", "host.progressed", "host.retried", "host.progressed", "host.failed"]
-    assert [name for name in dict.fromkeys(told["password"]) if name != "host.progressed"] == [
+    events = {name: [line["event"] for line in lines if line.get("host") == name] for name in ("password", "closed")}
+    assert events["closed"] == ["host.started", "host.progressed", "host.retried", "host.progressed", "host.failed"]
+    assert [name for name in dict.fromkeys(events["password"]) if name != "host.progressed"] == [
         "host.started",
         "instance.started",
         "slice.finished",

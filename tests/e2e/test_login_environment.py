@@ -1,4 +1,4 @@
-"""What a login exports changes neither the scripts of a trace nor bpftrace."""
+"""Variables of the login shell change neither the scripts of a trace nor bpftrace."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOSTILE = {
 }
 
 
-def test_a_trace_is_exact_under_hostile_variables(tmp_path: Path) -> None:
+def test_trace_is_exact_under_hostile_variables(tmp_path: Path) -> None:
     requests = [Request("set", (b"a" * 40,))] * 23 + [Request("get", (b"a" * 40, b"b"))] * 101
     with served(tmp_path, DEBIAN) as server:
         done, truth = server.trace(requests, "--misses", variables=HOSTILE)

@@ -1,4 +1,4 @@
-"""A memcached that forwards requests is traced where it reads them, and never called idle by its own counters."""
+"""A memcached in proxy mode is traced where it reads requests, and its own counters never show it as idle."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield running
 
 
-def test_requests_are_counted_where_the_proxy_reads_them(proxy: Served) -> None:
+def test_proxy_requests_are_counted_where_read(proxy: Served) -> None:
     done, truth = proxy.trace(REQUESTS, at_once=1, seconds=5)
     host = done.host("here")
     assert (host["state"], host["requests"], done.status) == ("ok", truth.total("here"), 0)
@@ -49,14 +49,14 @@ def test_requests_are_counted_where_the_proxy_reads_them(proxy: Served) -> None:
     assert "proxy" in probe["why"]
 
 
-def test_its_own_counters_are_no_coverage(proxy: Served) -> None:
+def test_proxy_counters_are_no_coverage(proxy: Served) -> None:
     done, _ = proxy.trace([])
     assert done.report["totals"]["coverage"] is None
     assert done.report["totals"]["coverage_unknown"] == ["here"]
     assert done.report["totals"]["certified"] == 0
 
 
-def test_a_probe_that_sees_nothing_of_a_proxy_is_blind(proxy: Served) -> None:
+def test_item_probe_on_a_proxy_is_blind(proxy: Served) -> None:
     arguments = ["run", "-i", str(proxy.inventory), "--duration", "6s", "--probe", "item", "--output", "json", "-v"]
     with Command(arguments) as command:
         command.wait_for_trace("here")

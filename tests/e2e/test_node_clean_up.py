@@ -1,4 +1,4 @@
-"""After a run a host is as it was before: no process, file, mount or probe is left."""
+"""A run leaves no process, file, mount, probe or uprobe definition on a host."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def own_directories(host: Host) -> Iterator[Process]:
     Hosts of a lab otherwise share them with the machine. Every file in a private one is fleettrace's.
     """
     assert host.account is not None
-    words = sshd_command(host.namespace, host.address, host.account, host.private, {}, hide=False)
-    split = words.index("--") + 1
+    command_line = sshd_command(host.namespace, host.address, host.account, host.private, {}, hide=False)
+    split = command_line.index("--") + 1
     private = ["unshare", "--mount", "--", "sh", "-c", PRIVATE, "sh", " ".join(DIRECTORIES)]
     host.kill_sshd()
     launcher = subprocess.Popen(
-        [*words[:split], *private, *words[split:]], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [*command_line[:split], *private, *command_line[split:]], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         wait_for_banner(host.address, host.name)
@@ -77,37 +77,37 @@ def definitions() -> set[str]:
 
 
 def others(host: Host, *pids: int) -> list[str]:
-    """What runs on the host beside these."""
+    """Return the host's processes other than these."""
     return [command_of(one.pid) for one in host.processes() if one.pid not in pids]
 
 
-@pytest.mark.parametrize("end", ["whole", "interrupted", "killed"])
-def test_a_host_is_as_it_was(lab: Lab, end: str) -> None:
+@pytest.mark.parametrize("end", ["complete", "interrupted", "killed"])
+def test_run_leaves_nothing_on_the_host(lab: Lab, end: str) -> None:
     host = lab.hosts[NAME]
     pid = host.instance().pid
     with own_directories(host) as sshd:
         before = (files(sshd), mount_namespaces(host))
         mounted, defined = mounts(sshd), definitions()
-        duration = "2s" if end == "whole" else "60s"
+        duration = "2s" if end == "complete" else "60s"
         with Command(["run", *on_lab(lab, "--hosts", NAME, "--duration", duration, "-v")]) as command:
             command.wait_for_trace(NAME)
             assert patched(pid)
-            if end != "whole":
+            if end != "complete":
                 command.signal(signal.SIGINT if end == "interrupted" else signal.SIGKILL)
             command.finish()
         with suppress(FleettraceError):
-            wait_until(lambda: not others(host, pid, sshd.pid), "a process is left", seconds=5)
+            wait_until(lambda: not others(host, pid, sshd.pid), "a process does not end", seconds=5)
         assert others(host, pid, sshd.pid) == []
         assert (files(sshd), mount_namespaces(host)) == before
-        # Fewer there may be: another lab that goes takes the mounts of its namespaces along, here too.
+        # There may be fewer: the removal of another lab also removes the mounts of its namespaces here.
         assert mounts(sshd) <= mounted
         with suppress(FleettraceError):
-            wait_until(lambda: definitions() <= defined, "a uprobe definition is left", seconds=5)
+            wait_until(lambda: definitions() <= defined, "a uprobe definition is not removed", seconds=5)
         assert definitions() <= defined
         wait_until_untraced(lab, NAME)
 
 
-def test_the_traced_process_goes_on_as_the_one_it_was(lab: Lab) -> None:
+def test_traced_process_keeps_running_unchanged(lab: Lab) -> None:
     instance = lab.hosts["plain"].instance()
     before, connections = instance.process, instance.stats()["rejected_connections"]
     with Command(["run", *on_lab(lab, "--hosts", "plain", "--duration", "1s")]) as command:

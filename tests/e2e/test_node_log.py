@@ -1,4 +1,4 @@
-"""The node's log has one line when a trace starts and one when it ends; a log that takes nothing costs no trace."""
+"""The node's system log gets a line at a trace's start and one at its end; a blocked log does not stop the trace."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ mkdir -m 1777 /dev/shm
 [ -z "$1" ] || ln -s "$1" /dev/log
 shift; exec "$@"
 """
-"""A node with a /dev of its own, in which /dev/log is the test's socket."""
+"""Runs a command with a private /dev, in which /dev/log is the test's socket."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def traced(server: Served, log: Path | None, *options: str) -> tuple[dict[str, str], float]:
-    """Trace on that node: the run's id and the host's state, and the seconds it took."""
+    """Trace on that node. Return the run's id with the host's state, and the seconds that it took."""
     command = [sys.executable, "-m", "fleettrace", "run", "-i", str(server.inventory), "--duration", "2s"]
     started = time.monotonic()
     done = subprocess.run(
@@ -56,22 +56,22 @@ def traced(server: Served, log: Path | None, *options: str) -> tuple[dict[str, s
 
 
 @pytest.mark.parametrize("options", [(), ("--detach",)], ids=["attended", "detached"])
-def test_a_trace_has_two_lines(server: Served, tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_trace_logs_its_start_and_end(server: Served, tmp_path: Path, options: tuple[str, ...]) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
         log.bind(str(tmp_path / "log"))
-        told, _ = traced(server, tmp_path / "log", *options)
+        report, _ = traced(server, tmp_path / "log", *options)
         log.settimeout(5)
         lines = [log.recv(4096).decode("ascii") for _ in range(2)]
         log.setblocking(False)
         with pytest.raises(BlockingIOError):
             log.recv(4096)
-    assert told["state"] == "ok"
-    common = rf"run {told['run']} by eve\?\?\?0\?@\S+, memcached pids {server.pid}$"
+    assert report["state"] == "ok"
+    common = rf"run {report['run']} by eve\?\?\?0\?@\S+, memcached pids {server.pid}$"
     assert re.search(rf" fleettrace: trace starts: {common}", lines[0])
     assert re.search(rf" fleettrace: trace ended with status 0: {common}", lines[1])
 
 
-def test_a_log_that_takes_nothing_costs_no_trace(server: Served, tmp_path: Path) -> None:
+def test_blocked_log_does_not_stop_the_trace(server: Served, tmp_path: Path) -> None:
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log,
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler,
@@ -82,16 +82,16 @@ def test_a_log_that_takes_nothing_costs_no_trace(server: Served, tmp_path: Path)
         with pytest.raises(BlockingIOError):
             while True:
                 filler.send(b"x")
-        told, seconds = traced(server, tmp_path / "log")
-    assert told["state"] == "ok"
+        report, seconds = traced(server, tmp_path / "log")
+    assert report["state"] == "ok"
     assert seconds < 60
 
 
-def test_a_node_without_a_log_is_traced(server: Served) -> None:
+def test_node_without_a_log_is_traced(server: Served) -> None:
     assert traced(server, None)[0]["state"] == "ok"
 
 
-def test_an_entry_is_bounded_printable_ascii() -> None:
+def test_log_entry_is_bounded_printable_ascii() -> None:
     text = entry("r" * 100 + "\n", "\x1b\xe9" * 100, range(4096))
     assert len(text) < 800
     assert (text.isascii(), text.isprintable()) == (True, True)

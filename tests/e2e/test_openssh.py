@@ -1,4 +1,4 @@
-"""A sweep by the system's `ssh`: the same numbers and the same words, and nothing left on either side."""
+"""A sweep with the system's `ssh`: the same numbers and error codes, and nothing left on either side."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.transport.openssh_remains import private_directory, users_of
 
 pytestmark = pytest.mark.lab
 
-SOUND = ("plain", "two", "sudo", "password")
+HEALTHY = ("plain", "two", "sudo", "password")
 BEHIND, BASTION = "two", "plain"
 FAULTY = ("unknown", "changed", "closed", "down", "stranger", "wrong-password")
 
 
 @pytest.fixture
 def options(lab: Lab, tmp_path: Path) -> list[str]:
-    """The options of a run by `ssh`, with one host behind a bastion."""
+    """Return the options of a run with `ssh`, with one host behind a bastion."""
     config = tmp_path / "ssh_config"
     config.write_text(
         f"Host {lab.hosts[BEHIND].address}\n  ProxyJump root@{lab.hosts[BASTION].address}\n"
@@ -35,17 +35,17 @@ def options(lab: Lab, tmp_path: Path) -> list[str]:
     return ["-i", str(lab.inventory), "--ssh-config", str(config), "--transport", "openssh", "--output", "json", "-v"]
 
 
-def test_a_sweep_counts_exactly_and_says_what_failed(lab: Lab, options: list[str]) -> None:
+def test_sweep_counts_exactly_and_reports_failures(lab: Lab, options: list[str]) -> None:
     hosts = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"].values()
     secrets = [host["ansible_become_password"] for host in hosts if "ansible_become_password" in host]
-    wanted = ["--hosts", ",".join((*SOUND, *FAULTY)), "--duration", "6s", "--top", "10000", "--connect-timeout", "30s"]
-    with Watch(secrets) as watch, Command(["run", *options, *wanted]) as command:
-        command.wait_for_trace(*SOUND)
+    sweep = ["--hosts", ",".join((*HEALTHY, *FAULTY)), "--duration", "6s", "--top", "10000", "--connect-timeout", "30s"]
+    with Watch(secrets) as watch, Command(["run", *options, *sweep]) as command:
+        command.wait_for_trace(*HEALTHY)
         directory = private_directory(command.pid)
-        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*SOUND)})
+        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*HEALTHY)})
         done = command.finish()
     assert keys_of(done.report["keys"]) == truth.by_key()
-    for name in SOUND:
+    for name in HEALTHY:
         assert done.host(name)["state"] == "ok"
         assert done.host(name)["requests"] == truth.total(name)
     for name in FAULTY:
@@ -53,21 +53,21 @@ def test_a_sweep_counts_exactly_and_says_what_failed(lab: Lab, options: list[str
         host = done.host(name)
         assert (host["state"], host["error"]["code"]) == (state, code)
     assert done.status == 4
-    assert watch.told == []
+    assert watch.leaks == []
     assert not directory.exists()
     assert users_of(directory) == []
 
 
 @contextmanager
 def tracing(options: list[str]) -> Iterator[tuple[Command, Path]]:
-    """A run whose window would last a minute, once it counts, and its private directory."""
-    with Command(["run", *options, "--hosts", ",".join(SOUND), "--duration", "60s", "--top", "1000"]) as command:
-        command.wait_for_trace(*SOUND)
+    """Yield a run with a window of a minute, after counting has begun, and its private directory."""
+    with Command(["run", *options, "--hosts", ",".join(HEALTHY), "--duration", "60s", "--top", "1000"]) as command:
+        command.wait_for_trace(*HEALTHY)
         yield command, private_directory(command.pid)
 
 
 def check_gone(lab: Lab, directory: Path) -> None:
-    wait_until_untraced(lab, *SOUND)
+    wait_until_untraced(lab, *HEALTHY)
     wait_until(
         lambda: not directory.exists() and not users_of(directory),
         f"{users_of(directory)} is left",
@@ -76,9 +76,9 @@ def check_gone(lab: Lab, directory: Path) -> None:
     )
 
 
-def test_ctrl_c_reports_what_was_collected_and_leaves_nothing(lab: Lab, options: list[str]) -> None:
+def test_ctrl_c_reports_counts_and_leaves_nothing(lab: Lab, options: list[str]) -> None:
     with tracing(options) as (command, directory):
-        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*SOUND)})
+        truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*HEALTHY)})
         command.signal(signal.SIGINT)
         done = command.finish()
     assert done.status == 130
@@ -86,14 +86,14 @@ def test_ctrl_c_reports_what_was_collected_and_leaves_nothing(lab: Lab, options:
     check_gone(lab, directory)
 
 
-def test_a_killed_controller_leaves_nothing(lab: Lab, options: list[str]) -> None:
+def test_killed_controller_leaves_nothing(lab: Lab, options: list[str]) -> None:
     with tracing(options) as (command, directory):
-        assert len(list(directory.glob("s*"))) == len(SOUND)
+        assert len(list(directory.glob("s*"))) == len(HEALTHY)
         command.signal(signal.SIGKILL)
         check_gone(lab, directory)
 
 
-def test_a_controller_that_is_killed_during_the_login_leaves_nothing(lab: Lab, options: list[str]) -> None:
+def test_controller_killed_during_the_login_leaves_nothing(lab: Lab, options: list[str]) -> None:
     hosts = ["--hosts", f"mute,{BEHIND}", "--connect-timeout", "60s"]
     with Command(["run", *options, *hosts, "--duration", "60s"]) as command:
         command.wait_for_trace(BEHIND)
@@ -102,4 +102,4 @@ def test_a_controller_that_is_killed_during_the_login_leaves_nothing(lab: Lab, o
         wait_until(
             lambda: not directory.exists() and not users_of(directory), "something is left", seconds=5, pause=0.1
         )
-    wait_until_untraced(lab, *SOUND)
+    wait_until_untraced(lab, *HEALTHY)

@@ -1,4 +1,4 @@
-"""What is told of each key beside its requests: of which kind they were, misses, and the bytes written."""
+"""The other numbers of each key: requests by kind, misses, and the bytes written."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def traffic() -> list[Command]:
     ]
 
 
-def test_only_the_kinds_asked_for_are_counted(memcached: Served) -> None:
+def test_ops_counts_only_the_selected_kinds(memcached: Served) -> None:
     done, truth = memcached.trace(traffic(), "--ops", "set,arith")
     ops = Counter({(row["key"].encode(), op): n for row in done.report["keys"] for op, n in row["ops"].items() if n})
     assert ops == Counter({slot: n for slot, n in truth.by_op().items() if slot[1] in ("set", "arith")})
     [instance] = done.host("here")["instances"]
     assert instance["requests"] == ops.total()
     assert instance["absent"] == 0
-    # memcached counts requests of every kind, so its counters are no evidence for these.
+    # memcached counts requests of every kind, so its counters cannot confirm the selected ones.
     assert [warning["code"] for warning in done.report["warnings"]] == ["coverage-unknown"]
 
 
-def test_misses_are_by_key_and_a_store_is_none(memcached: Served) -> None:
+def test_misses_are_counted_by_key_without_stores(memcached: Served) -> None:
     done, truth = memcached.trace(traffic(), "--misses")
     assert keys_of(done.report["keys"]) == truth.by_key()
     misses = {row["key"].encode(): row["misses"] for row in done.report["keys"]}
@@ -61,7 +61,7 @@ def test_misses_are_by_key_and_a_store_is_none(memcached: Served) -> None:
     assert all(row["value_bytes"] is None for row in done.report["keys"])
 
 
-def test_the_bytes_written_are_by_key(memcached: Served) -> None:
+def test_sizes_are_summed_by_key(memcached: Served) -> None:
     done, truth = memcached.trace(traffic(), "--sizes", "--ops", "set,get")
     counted = keys_of(done.report["keys"])
     assert counted[b"a"] == truth.by_key()[b"a"]

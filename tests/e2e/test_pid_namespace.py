@@ -1,4 +1,4 @@
-"""In a PID namespace, where bpftrace and /proc number processes otherwise, counts are right or the host unsupported."""
+"""In a PID namespace, where bpftrace and /proc use other pids, counts are exact or the host is unsupported."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ REQUESTS = (
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """Memcached processes in a PID namespace of their own, whose /proc shows only them."""
+    """Memcached processes in their own PID namespace, with a /proc that shows only them."""
 
     pids: tuple[int, ...]
-    """As this machine numbers them."""
+    """In the machine's PID namespace."""
     ports: tuple[int, ...]
     beside: int
     """The port of a process of the same file outside of the namespace."""
@@ -115,7 +115,7 @@ def children(pid: int) -> list[int]:
 
 
 def pid_of(port: int) -> int:
-    """The process that listens on a port, as this machine numbers it."""
+    """Return the process that listens on a port, in the machine's PID namespace."""
     lines = subprocess.run(["ss", "-Hltnp", f"sport = :{port}"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"pid=(\d+)", lines)
     assert found is not None, lines
@@ -140,18 +140,18 @@ def test_requests_are_counted_by_key_and_process(inside: Nested) -> None:
     assert misses == {"a": 0, "b": 2 * 108, "k" * 200: 2 * 53}
 
 
-@pytest.mark.parametrize("words", [["run", "--duration", "1s"], ["check"]])
-def test_a_bpftrace_without_the_kernels_types_is_unsupported(inside: Nested, tmp_path: Path, words: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["run", "--duration", "1s"], ["check"]])
+def test_bpftrace_without_kernel_types_is_unsupported(inside: Nested, tmp_path: Path, arguments: list[str]) -> None:
     untyped = inside.with_bpftrace(tmp_path / "bpftrace", '#!/bin/sh\nBPFTRACE_BTF=/nonexistent exec bpftrace "$@"\n')
-    arguments = [*words, "-i", str(untyped.inventory), "--output", "json"]
-    with Command(arguments, inside=inside.entering) as command:
+    command_line = [*arguments, "-i", str(untyped.inventory), "--output", "json"]
+    with Command(command_line, inside=inside.entering) as command:
         done = command.finish()
     host = done.host("here")
     assert (host["state"], host["error"]["code"], done.status) == ("unsupported", "pid-namespace", 4)
     assert "--pid=host" in host["error"]["message"]
 
 
-def test_a_program_of_ones_own_is_unsupported_there(inside: Nested) -> None:
+def test_user_program_is_unsupported(inside: Nested) -> None:
     arguments = [
         "run",
         "-i",
@@ -169,7 +169,7 @@ def test_a_program_of_ones_own_is_unsupported_there(inside: Nested) -> None:
     assert (host["state"], host["error"]["code"]) == ("unsupported", "pid-namespace")
 
 
-def test_a_kernel_without_btf_is_unsupported_there(inside: Nested) -> None:
+def test_kernel_without_btf_is_unsupported(inside: Nested) -> None:
     masked = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs tmpfs /sys/kernel/btf && exec "$@"', "sh"]
     arguments = ["run", "-i", str(inside.inventory), "--duration", "1s", "--output", "json"]
     with Command(arguments, inside=[*inside.entering, *masked]) as command:

@@ -1,4 +1,4 @@
-"""Playbooks against a real fleet: those that ship, an audit that nobody watches, and what ends a playbook early."""
+"""Playbooks against a real fleet: the shipped ones, a scheduled audit, and early ends of a playbook."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ AUDIT = """\
 
 @pytest.fixture(scope="module")
 def traffic(lab: Lab) -> Iterator[None]:
-    """A quarter of all requests is for one key, on every instance of these hosts."""
+    """Send traffic to every instance of these hosts; one key gets a quarter of it."""
     profile = replace(WEB, hot={HOT: 0.25})
     instances = lab.instances(*HOSTS)
     load = lab.start_load(
@@ -63,7 +63,7 @@ def play(lab: Lab, directory: Path, *more: str) -> Done:
 
 @pytest.mark.usefixtures("traffic")
 @pytest.mark.parametrize(
-    ("name", "variables", "status", "words"),
+    ("name", "variables", "status", "expected"),
     [
         ("hot-keys", ["hosts=plain,two"], 0, ["product:4711:stock"]),
         ("nightly-audit", ["hosts=plain,two"], 1, ["new  high, certain: product:4711:stock takes 2"]),
@@ -77,13 +77,13 @@ def play(lab: Lab, directory: Path, *more: str) -> Done:
         ("compare-pools", ["a=plain", "b=two"], 0, ["\nplain  ", "\ntwo  "]),
     ],
 )
-def test_what_ships_runs(
-    lab: Lab, tmp_path: Path, name: str, variables: list[str], status: int | None, words: list[str]
+def test_shipped_playbook_runs(
+    lab: Lab, tmp_path: Path, name: str, variables: list[str], status: int | None, expected: list[str]
 ) -> None:
     given = [word for variable in ("duration=2s", *variables) for word in ("-e", variable)]
     done = play(lab, tmp_path, name, *given)
     shown = "\n" + done.out.decode()
-    assert [word for word in words if word not in shown] == [], shown + done.err
+    assert [text for text in expected if text not in shown] == [], shown + done.err
     assert done.status in ((0, 1) if status is None else (status,)), done.err
     runs = json.loads(run("history", "--store", str(tmp_path / "history.db"), "--output", "json").out)["runs"]
     assert {line["playbook"].partition("/")[0] for line in runs} == {name}
@@ -91,7 +91,7 @@ def test_what_ships_runs(
 
 
 @pytest.mark.usefixtures("traffic")
-def test_the_page_is_written_where_it_is_asked_for(lab: Lab, tmp_path: Path) -> None:
+def test_page_is_written_to_its_path(lab: Lab, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     given = ["-e", "hosts=plain", "-e", "duration=1s", "-e", f"page={page}"]
     done = play(lab, tmp_path, "hot-keys", "--tags", "page", *given, "-q")
@@ -100,7 +100,7 @@ def test_the_page_is_written_where_it_is_asked_for(lab: Lab, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("traffic")
-def test_an_audit_that_nobody_watches_speaks_only_of_what_is_new(lab: Lab, tmp_path: Path) -> None:
+def test_scheduled_audit_reports_only_news(lab: Lab, tmp_path: Path) -> None:
     book = tmp_path / "audit.yaml"
     book.write_text(AUDIT)
     fine = play(lab, tmp_path, str(book), "-e", "hot=90%")
@@ -126,7 +126,7 @@ def test_an_audit_that_nobody_watches_speaks_only_of_what_is_new(lab: Lab, tmp_p
 
 
 @pytest.mark.usefixtures("traffic")
-def test_findings_do_not_get_into_a_report_that_machines_read(lab: Lab, tmp_path: Path) -> None:
+def test_findings_stay_out_of_a_json_report(lab: Lab, tmp_path: Path) -> None:
     book = tmp_path / "book.yaml"
     book.write_text(
         "- name: a\n  hosts: plain\n  sweep: {duration: 1s, quiet: false}\n"
@@ -137,7 +137,7 @@ def test_findings_do_not_get_into_a_report_that_machines_read(lab: Lab, tmp_path
     assert "medium, certain: key product:4711:stock" in done.err
 
 
-def test_a_check_logs_in_and_traces_nothing(lab: Lab, tmp_path: Path) -> None:
+def test_check_logs_in_and_traces_nothing(lab: Lab, tmp_path: Path) -> None:
     done = play(lab, tmp_path, "hot-keys", "-e", "hosts=plain,closed", "--check", "-q")
     assert done.status == 3
     assert "plain  pid " in done.out.decode()
@@ -145,7 +145,7 @@ def test_a_check_logs_in_and_traces_nothing(lab: Lab, tmp_path: Path) -> None:
     assert not (tmp_path / "history.db").exists()
 
 
-def test_a_play_that_cannot_run_keeps_no_other_from_running(lab: Lab, tmp_path: Path) -> None:
+def test_locked_play_does_not_stop_the_others(lab: Lab, tmp_path: Path) -> None:
     book = tmp_path / "book.yaml"
     book.write_text(
         "- {name: a, hosts: plain, sweep: {duration: 60s}, tags: a}\n"
@@ -160,7 +160,7 @@ def test_a_play_that_cannot_run_keeps_no_other_from_running(lab: Lab, tmp_path: 
         assert first.finish().status == 130
 
 
-def test_an_interrupt_ends_the_whole_playbook(lab: Lab, tmp_path: Path) -> None:
+def test_interrupt_ends_the_whole_playbook(lab: Lab, tmp_path: Path) -> None:
     book = tmp_path / "book.yaml"
     book.write_text("".join(f"- {{name: {name}, hosts: plain, sweep: {{duration: 60s}}}}\n" for name in "ab"))
     with Command(options(lab, tmp_path, str(book), "-v")) as command:
@@ -168,5 +168,5 @@ def test_an_interrupt_ends_the_whole_playbook(lab: Lab, tmp_path: Path) -> None:
         command.signal(signal.SIGINT)
         done = command.finish()
     assert done.status == 130
-    assert command.said("play book/a")
-    assert not command.said("play book/b")
+    assert command.has_printed("play book/a")
+    assert not command.has_printed("play book/b")

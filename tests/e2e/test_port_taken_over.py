@@ -1,4 +1,4 @@
-"""A memcached that takes over a port in the middle of a trace changes nothing of what the trace counted before."""
+"""A memcached that takes over a port during a trace does not change the counts of its predecessor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def send(port: int, key: bytes, number: int) -> None:
         client.send([Request("get", (key,))] * number)
 
 
-def test_counts_stay_when_a_successor_takes_the_port(tmp_path: Path) -> None:
+def test_successor_on_the_port_changes_no_count(tmp_path: Path) -> None:
     port = free_port()
     inventory = tmp_path / "inventory.yaml"
     inventory.write_text(f"all: {{hosts: {{here: {{ansible_connection: local, fleettrace_instances: [{port}]}}}}}}\n")

@@ -1,6 +1,6 @@
-"""A kernel that may mix up what is counted is refused; where the user allows it, nothing is certain there.
+"""A kernel that may mix up counts is refused; where the user allows it, nothing is certified.
 
-The kernel is this machine's, under another name: what such kernels really do is in tests/machines.
+The kernel is this machine's with another version string. tests/machines runs real preemptible kernels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.lab
 
 @pytest.fixture
 def path(tmp_path: Path, request: pytest.FixtureRequest) -> str:
-    """A PATH with a `uname` for a kernel of this release."""
+    """Return a PATH with a `uname` that prints this kernel release."""
     directory = tmp_path / "bin"
     directory.mkdir()
     uname = directory / "uname"
@@ -35,7 +35,7 @@ def codes(report: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("path", ["6.13.0"], indirect=True)
 @pytest.mark.parametrize("command", ["run", "check"])
-def test_a_preemptible_kernel_is_refused(path: str, command: str, tmp_path: Path) -> None:
+def test_preemptible_kernel_is_refused(path: str, command: str, tmp_path: Path) -> None:
     with served(tmp_path, DEBIAN) as server:
         done = run(command, "-i", str(server.inventory), "--output", "json", PATH=path)
     host = done.host("here")
@@ -44,7 +44,7 @@ def test_a_preemptible_kernel_is_refused(path: str, command: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(("path", "options"), [("7.3.4", ["--allow-preemptible"]), ("6.12.0", [])], indirect=["path"])
-def test_where_it_is_traced_nothing_is_certified(path: str, options: list[str], tmp_path: Path) -> None:
+def test_allowed_preemptible_kernel_certifies_nothing(path: str, options: list[str], tmp_path: Path) -> None:
     with served(tmp_path, DEBIAN) as server:
         requests = [Request("get", (b"key",))] * 23
         done, truth = server.trace(requests, *options, variables={"PATH": path})
@@ -58,9 +58,9 @@ def test_where_it_is_traced_nothing_is_certified(path: str, options: list[str], 
 
 
 @pytest.mark.parametrize("path", ["7.3.4"], indirect=True)
-def test_check_warns_of_it_where_it_is_allowed(path: str, tmp_path: Path) -> None:
-    words = ["--allow-preemptible", "--output", "json"]
+def test_check_warns_where_preemptible_is_allowed(path: str, tmp_path: Path) -> None:
+    options = ["--allow-preemptible", "--output", "json"]
     with served(tmp_path, DEBIAN) as server:
-        done = run("check", "-i", str(server.inventory), *words, PATH=path)
+        done = run("check", "-i", str(server.inventory), *options, PATH=path)
     assert (done.status, done.host("here")["state"]) == (0, "ok")
     assert "preemptible-kernel" in codes(done.report)

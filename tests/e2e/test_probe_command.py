@@ -1,4 +1,4 @@
-"""The command line's rung, on binaries whose lines end with a NUL and on those whose lines have a length instead."""
+"""The probe kind `command`, on binaries that end a command line with a NUL and on those that pass its length."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def traffic() -> list[Command]:
     ]
 
 
-def test_lines_are_split_into_their_keys_and_read_no_further(memcached: Served) -> None:
+def test_command_probe_counts_keys_and_reads_no_value(memcached: Served) -> None:
     done, truth = memcached.trace(traffic(), "--probe", "command")
     [instance] = done.host("here")["instances"]
     assert (instance["probe"]["kind"], instance["probe"]["exact"]) == ("command", False)

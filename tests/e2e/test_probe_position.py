@@ -41,7 +41,7 @@ def without_unshare(directory: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("overlay", [True, False], ids=["overlay", "no-overlay"])
 @pytest.mark.parametrize("name", MOVED)
-def test_code_whose_address_is_not_its_offset_is_counted(name: str, overlay: bool, tmp_path: Path) -> None:
+def test_address_other_than_file_offset_is_counted(name: str, overlay: bool, tmp_path: Path) -> None:
     variables = {} if overlay else without_unshare(tmp_path)
     with served(tmp_path, private(stripped(name), tmp_path)) as memcached:
         done, truth = memcached.trace(TRAFFIC, "--probe", "item", variables=variables)
@@ -87,7 +87,7 @@ def forged(binary: Path, identity: str, directory: Path) -> Path:
     return copy
 
 
-def test_stripped_and_unstripped_binaries_of_one_build_are_counted(tmp_path: Path) -> None:
+def test_stripped_and_unstripped_of_one_build_are_counted(tmp_path: Path) -> None:
     with all_served(tmp_path, [build("plain"), stripped("plain")]) as memcacheds:
         done, truths = trace_all(memcacheds)
     assert [one["state"] for one in done.host("here")["instances"]] == ["ok", "ok"]
@@ -96,7 +96,7 @@ def test_stripped_and_unstripped_binaries_of_one_build_are_counted(tmp_path: Pat
 
 
 @pytest.mark.parametrize("first", ["forged", "honest"])
-def test_a_forged_build_id_misleads_no_probe(first: str, tmp_path: Path) -> None:
+def test_forged_build_id_misleads_no_probe(first: str, tmp_path: Path) -> None:
     honest = stripped("plain")
     identity = build_id(parse(honest.read_bytes()))
     assert identity is not None
@@ -108,7 +108,7 @@ def test_a_forged_build_id_misleads_no_probe(first: str, tmp_path: Path) -> None
     assert keys_of(done.report["keys"]) == truths[0].by_key() + truths[1].by_key()
 
 
-def test_functions_that_begin_with_a_nop_are_probed_behind_it(tmp_path: Path) -> None:
+def test_probe_is_set_behind_an_entry_nop(tmp_path: Path) -> None:
     with served(tmp_path, private(stripped("nop-entry"), tmp_path)) as memcached:
         done, truth = memcached.trace(TRAFFIC, "--probe", "item", "--misses")
         assert memcached.stats()["pid"] == str(memcached.pid)
@@ -118,7 +118,7 @@ def test_functions_that_begin_with_a_nop_are_probed_behind_it(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(not optimises(platform.release(), platform.machine()), reason="this kernel leaves nops alone")
-def test_a_script_with_places_of_its_own_is_warned_of_nops(tmp_path: Path) -> None:
+def test_script_probe_on_a_nop_is_warned_of(tmp_path: Path) -> None:
     script = tmp_path / "own.bt"
     script.write_text(
         "/* COUNTS: @x */\nuprobe:${exe}:do_item_get /${pids}/ { $key = arg0; $length = arg1; @x[${key}] = count(); }\n"

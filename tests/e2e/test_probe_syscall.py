@@ -1,4 +1,4 @@
-"""The system call's rung: approximate, and never a byte of a value."""
+"""The probe kind `syscall`: approximate, and never with a byte of a value."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def memcached(tmp_path: Path) -> Iterator[Served]:
         yield running
 
 
-def test_single_commands_are_counted_by_key_and_kind(memcached: Served) -> None:
+def test_syscall_probe_counts_single_commands_exactly(memcached: Served) -> None:
     one_each = [
         *("get", "gets", "mg", "set", "add", "replace", "append", "prepend", "cas", "ms"),
         *("delete", "md", "incr", "decr", "ma", "touch"),
@@ -51,7 +51,7 @@ def test_single_commands_are_counted_by_key_and_kind(memcached: Served) -> None:
     assert (instance["probe"]["kind"], instance["probe"]["exact"]) == ("syscall", False)
 
 
-def test_what_comes_with_the_first_command_is_left_out(memcached: Served) -> None:
+def test_syscall_probe_counts_the_first_pipelined_command(memcached: Served) -> None:
     requests = [Command("get", (b"first", b"second")), Command("set", (b"third",), SECRET), Command("bget", (b"no",))]
     done, _ = memcached.trace(requests * 23, "--probe", "syscall", "--ops", "get", at_once=3)
     assert keys_of(done.report["keys"]) == Counter({b"first": 23})

@@ -1,4 +1,4 @@
-"""The static probe's rung: exact, in every protocol, on a build with --enable-dtrace."""
+"""The probe kind `usdt`: exact in every protocol, on a build with --enable-dtrace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.e2e.local import served
 pytestmark = pytest.mark.lab
 
 
-def test_its_counts_are_the_truth(tmp_path: Path) -> None:
+def test_usdt_probe_counts_exactly(tmp_path: Path) -> None:
     with served(tmp_path, memcached_binary("dtrace")) as memcached:
         requests = plan_for(TracedInstance("here", memcached.port), commands=200, hostile=False)
         done, truth = memcached.trace(requests, "--probe", "usdt")
@@ -28,19 +28,19 @@ def test_its_counts_are_the_truth(tmp_path: Path) -> None:
     assert instance["coverage"] is None or instance["coverage"]["share"] == 1
 
 
-def test_it_is_the_next_best_where_no_lookup_is_found() -> None:
+def test_usdt_follows_item_in_the_selection() -> None:
     analysis = analyse(memcached_binary("dtrace").read_bytes())
-    kept = tuple(point for point in analysis.points if point.function != "do_item_get")
+    others = tuple(point for point in analysis.points if point.function != "do_item_get")
     blind = type(analysis)(
         **{name: getattr(analysis, name) for name in analysis.__slots__}
-        | {"points": kept, "missing": {**analysis.missing, "do_item_get": "nobody knows"}}
+        | {"points": others, "missing": {**analysis.missing, "do_item_get": "not found"}}
     )
     plan = choose(blind)
     assert plan.probe_kind is ProbeKind.USDT
-    assert plan.verdict.why.endswith("not item: do_item_get: nobody knows")
+    assert plan.verdict.why.endswith("do_item_get: not found")
     assert choose(blind, ProbeOptions(ops=frozenset({"get"}))).probe_kind is ProbeKind.COMMAND
 
 
-def test_a_build_without_it_says_so() -> None:
+def test_usdt_without_enable_dtrace_is_unsupported() -> None:
     with pytest.raises(UnsupportedError, match="--enable-dtrace"):
         choose(analyse(memcached_binary().read_bytes()), ProbeOptions(ProbeKind.USDT))

@@ -1,4 +1,4 @@
-"""memcached's own watchers: without bpftrace, without root; approximate, and bounded like everything else."""
+"""The probe kind `watch`, memcached's own watchers: without bpftrace or root, approximate, with bounds."""
 
 from __future__ import annotations
 
@@ -37,31 +37,31 @@ def memcached(tmp_path: Path) -> Iterator[Served]:
         yield running
 
 
-def test_it_counts_lookups_where_there_is_no_bpftrace(memcached: Served) -> None:
+def test_watch_counts_lookups_without_bpftrace(memcached: Served) -> None:
     done, truth = memcached.trace(traffic(), "--probe", "watch")
     assert keys_of(done.report["keys"]) == truth.by_key()
     [instance] = done.host("here")["instances"]
     assert (instance["state"], instance["pid"], instance["probe"]["kind"]) == ("ok", memcached.pid, "watch")
     assert instance["probe"]["exact"] is False
     assert 2.9 < instance["window_s"] < 5
-    # On a machine that is busy with other tests memcached may answer too late for its counters to say when.
+    # On a busy machine memcached may answer too late for its counters to be assigned to the window.
     assert instance["coverage"] is None or instance["coverage"]["counted"] == truth.total()
     assert [row for row in done.report["keys"] if row["ops"] is not None] == []
     assert not any(row["certified"] for row in done.report["keys"])
 
 
-def test_auto_does_not_take_it_and_says_that_it_is_there(memcached: Served) -> None:
+def test_auto_suggests_watch_without_bpftrace(memcached: Served) -> None:
     done = run("run", "-i", str(memcached.inventory), "--duration", "1s", "--output", "json")
     assert done.host("here")["state"] == "no-bpftrace"
     assert "--probe watch" in done.host("here")["error"]["message"]
 
 
-def test_an_interrupted_one_reports_what_it_has(memcached: Served) -> None:
+def test_interrupted_watch_reports_its_counts(memcached: Served) -> None:
     options = ["--duration", "60s", "--output", "json", "-v", "--probe", "watch"]
     with Command(["run", "-i", str(memcached.inventory), *options]) as command:
         command.wait_for_trace("here")
         truth = memcached.send(traffic(), 50)
-        time.sleep(1.5)  # memcached tells of little traffic once a second
+        time.sleep(1.5)  # memcached reports little traffic only once a second
         command.signal(signal.SIGINT)
         done = command.finish(seconds=20)
     assert done.status == 130
@@ -72,11 +72,11 @@ def test_refused_watch_is_reported_with_memcacheds_answer(tmp_path: Path) -> Non
     with served(tmp_path, memcached_binary(), "-W") as memcached:
         done = run("run", "-i", str(memcached.inventory), "--probe", "watch", "--duration", "1s", "--output", "json")
     error = done.host("here")["error"]
-    assert error["code"] == "watch-refused"
-    assert "watch commands not allowed" in error["message"]  # memcached's own words (`-W`, proto_text.c)
+    assert error["code"] == "watch-failed"
+    assert "watch commands not allowed" in error["message"]  # memcached's own message (proto_text.c)
 
 
-def test_it_needs_no_root() -> None:
+def test_watch_needs_no_root() -> None:
     spec = HostSpec("user", login=Login.SUDO_REFUSED, bpftrace=Bpftrace.ABSENT, variables={"ansible_become": False})
     options = ["--duration", "4s", "--output", "json", "-v", "--probe", "watch"]
     with Lab([spec]) as lab:

@@ -1,4 +1,4 @@
-"""A kernel that refuses a program is traced with a simpler one, exactly, and the report says which and why."""
+"""A kernel that refuses a program is traced exactly with a simpler one, and the report has the reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ABSENT, STORED = b"absent", b"stored"
 REQUESTS = (
     [Request("get", (ABSENT,))] * 23 + [Request("set", (STORED,), b"12345")] * 7 + [Request("get", (STORED,))] * 13
 )
-"""Two keys: one is always missed, the other one stored first."""
+"""Requests for two keys: one is always missed, the other is stored first."""
 REASON = "BPF stack limit"
 """Part of the reason that the kernel or bpftrace gives for refusing these programs."""
 MISSES = ProbeOptions(misses=True)
@@ -39,7 +39,7 @@ def memcached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def under(memcached: Served, directory: Path, pattern: str) -> Served:
-    """The same memcached, on a node whose bpftrace refuses programs in which `pattern` is found."""
+    """Return the same memcached on a node with a bpftrace that refuses programs matching `pattern`."""
     inventory = directory / "inventory.yaml"
     host = {
         "ansible_connection": "local",
@@ -59,7 +59,7 @@ def probe(done: Done) -> dict[str, object]:
     return dict(instance["probe"])
 
 
-def test_misses_are_given_up_and_null_where_their_probe_is_refused(memcached: Served, tmp_path: Path) -> None:
+def test_misses_are_null_where_uretprobe_is_refused(memcached: Served, tmp_path: Path) -> None:
     done, truth = under(memcached, tmp_path, "uretprobe").trace(REQUESTS, "--misses", "--sizes")
     assert done.status == 0
     assert keys_of(done.report["keys"]) == truth.by_key()
@@ -73,8 +73,8 @@ def test_misses_are_given_up_and_null_where_their_probe_is_refused(memcached: Se
     assert WITHOUT_MISSES in str(probe(done)["why"])
 
 
-def test_a_refused_bound_is_replaced_without_any_loss(memcached: Served, tmp_path: Path) -> None:
-    pattern = r"str\(\$key \+ 71, \$n1\)"  # how lengths are bounded at first under Debian 12's bpftrace
+def test_refused_string_bound_is_replaced_without_loss(memcached: Served, tmp_path: Path) -> None:
+    pattern = r"str\(\$key \+ 71, \$n1\)"  # the first way of bounding lengths under Debian 12's bpftrace
     done, truth = under(memcached, tmp_path, pattern).trace(REQUESTS, "--misses")
     assert keys_of(done.report["keys"]) == truth.by_key()
     assert {key["key"]: key["misses"] for key in done.report["keys"]} == {"absent": 23, "stored": 0}
@@ -82,21 +82,21 @@ def test_a_refused_bound_is_replaced_without_any_loss(memcached: Served, tmp_pat
     assert Variant(other_bound=True).described(MISSES) in str(probe(done)["why"])
 
 
-def test_kinds_are_null_where_only_a_program_without_them_loads(memcached: Served, tmp_path: Path) -> None:
+def test_ops_are_null_without_the_refused_kinds(memcached: Served, tmp_path: Path) -> None:
     done, truth = under(memcached, tmp_path, r"\$caller").trace(REQUESTS)
     assert keys_of(done.report["keys"]) == truth.by_key()
     assert {json.dumps(key["ops"]) for key in done.report["keys"]} == {"null"}
     assert codes(done).count("program-refused") == 1
 
 
-def test_the_next_probe_kind_counts_where_none_of_a_kind_loads(memcached: Served, tmp_path: Path) -> None:
+def test_next_probe_kind_follows_a_refused_kind(memcached: Served, tmp_path: Path) -> None:
     done, _ = under(memcached, tmp_path, "fleettrace_point").trace(REQUESTS, seconds=5, at_once=1)
     assert probe(done)["kind"] == "syscall"
     assert keys_of(done.report["keys"])[ABSENT] == 23
     assert "program-refused" in codes(done)
 
 
-def test_a_host_that_takes_no_program_says_so(memcached: Served, tmp_path: Path) -> None:
+def test_host_that_refuses_every_program_is_trace_failed(memcached: Served, tmp_path: Path) -> None:
     node = under(memcached, tmp_path, "interval")
     with Command(["run", "-i", str(node.inventory), "--duration", "1s", "--output", "json"]) as command:
         done = command.finish()
@@ -106,7 +106,7 @@ def test_a_host_that_takes_no_program_says_so(memcached: Served, tmp_path: Path)
     assert done.status == 4
 
 
-def test_requested_kinds_are_not_given_up(memcached: Served, tmp_path: Path) -> None:
+def test_requested_ops_are_not_given_up(memcached: Served, tmp_path: Path) -> None:
     node = under(memcached, tmp_path, r"\$caller")
     arguments = ["run", "-i", str(node.inventory), "--duration", "1s", "--ops", "get", "--probe", "item"]
     with Command([*arguments, "--output", "json"]) as command:
@@ -118,7 +118,7 @@ def test_requested_kinds_are_not_given_up(memcached: Served, tmp_path: Path) -> 
     ("pattern", "probe_kind", "expected"),
     [("no such word", "item", ""), ("uretprobe", "item", WITHOUT_MISSES)],
 )
-def test_check_shows_the_plan_that_loads(
+def test_check_reports_the_program_that_loads(
     memcached: Served, tmp_path: Path, pattern: str, probe_kind: str, expected: str
 ) -> None:
     node = under(memcached, tmp_path, pattern)
@@ -130,7 +130,7 @@ def test_check_shows_the_plan_that_loads(
     assert f"kernel {platform.release()}" in str(probe(done)["why"]), "the kernel that loads the program"
 
 
-def test_plan_explains_what_the_last_check_found(memcached: Served, tmp_path: Path) -> None:
+def test_plan_explains_the_last_check(memcached: Served, tmp_path: Path) -> None:
     node = under(memcached, tmp_path, "uretprobe")
     variables = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     for command_line in (["check"], ["plan", "--explain"]):

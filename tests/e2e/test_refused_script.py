@@ -1,4 +1,4 @@
-"""A program of the user's own that the verifier refuses is named with the verifier's reason, once, and with a cure."""
+"""For a refused program of the user's own, the error has the verifier's reason once, and a cure."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ exit 1
 
 
 @pytest.mark.parametrize("states", [3, 1000])
-def test_the_verifiers_reason_is_given_once(tmp_path: Path, states: int) -> None:
+def test_verifiers_reason_is_given_once(tmp_path: Path, states: int) -> None:
     bpftrace, script = tmp_path / "bpftrace", tmp_path / "own.bt"
     bpftrace.write_text(REFUSING.format(states=states))
     bpftrace.chmod(0o755)
     script.write_text(SCRIPT)
     with served(tmp_path, memcached_binary(), bpftrace=str(bpftrace)) as memcached:
-        words = ["run", "-i", str(memcached.inventory), "--duration", "1s", "--output", "json"]
-        error = run(*words, "--script", str(script)).host("here")["error"]
+        options = ["run", "-i", str(memcached.inventory), "--duration", "1s", "--output", "json"]
+        error = run(*options, "--script", str(script)).host("here")["error"]
     assert error["code"] == "program-refused"
     assert error["message"].count("R2 min value is negative") == 1
     assert "--script" in error["message"]

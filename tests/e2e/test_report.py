@@ -1,4 +1,4 @@
-"""One real run in every format, beside its page; and with names hidden, nowhere a name."""
+"""One real run in every format and as a page; with `--redact`, no output has a name."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ SECRET = "0123456789abcdef-not-to-be-seen"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """A run that was saved as it was reported."""
+class SavedRun:
+    """A reported run and the directory of its files."""
 
     done: Done
     directory: Path
 
     def again(self, *options: str) -> str:
-        """The same run in another way."""
+        """Return the same run, reported with other options."""
         done = run("report", str(self.directory / "run"), *options)
         assert (done.status, done.err) == (0, "")
         return done.out.decode()
@@ -44,7 +44,7 @@ class Kept:
 
 @pytest.fixture(scope="module")
 def busy(lab: Lab) -> Iterator[Lab]:
-    """The fleet with traffic on the two hosts."""
+    """Yield the fleet with traffic on the two hosts."""
     instances = lab.instances("plain", "two")
     load = lab.start_load([Flow(instance, lab.hosts[instance.host].address, WEB, 200.0) for instance in instances], 600)
     yield lab
@@ -52,7 +52,7 @@ def busy(lab: Lab) -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module")
-def kept(busy: Lab, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+def saved(busy: Lab, tmp_path_factory: pytest.TempPathFactory) -> SavedRun:
     directory = tmp_path_factory.mktemp("report")
     (directory / "metrics.prom").write_text("old")
     (directory / "metrics.prom").chmod(0o640)
@@ -65,35 +65,35 @@ def kept(busy: Lab, tmp_path_factory: pytest.TempPathFactory) -> Kept:
         str(directory / "run"),
     )
     done = run("run", *on_lab(busy, *HOSTS, "--output", "prometheus", "--prometheus-keys", "-q", *files))
-    return Kept(done, directory)
+    return SavedRun(done, directory)
 
 
-def test_a_textfile_and_a_page_come_in_one_step_each(kept: Kept) -> None:
-    assert (kept.done.status, kept.done.out, kept.done.err) == (0, b"", "")
-    assert sorted(path.name for path in kept.directory.iterdir()) == ["metrics.prom", "page.html", "run"]
-    metrics = kept.directory / "metrics.prom"
+def test_textfile_and_page_are_replaced_atomically(saved: SavedRun) -> None:
+    assert (saved.done.status, saved.done.out, saved.done.err) == (0, b"", "")
+    assert sorted(path.name for path in saved.directory.iterdir()) == ["metrics.prom", "page.html", "run"]
+    metrics = saved.directory / "metrics.prom"
     assert stat.S_IMODE(metrics.stat().st_mode) == 0o640
-    assert read("prometheus", metrics.read_text()) == read("html", (kept.directory / "page.html").read_text())
+    assert read("prometheus", metrics.read_text()) == read("html", (saved.directory / "page.html").read_text())
 
 
 @pytest.mark.parametrize("output", FORMATS)
-def test_every_format_tells_the_same_numbers(kept: Kept, output: str) -> None:
+def test_every_format_has_the_same_numbers(saved: SavedRun, output: str) -> None:
     keys = ["--prometheus-keys"] if output == "prometheus" else []
-    total, hottest = read(output, kept.again("--output", output, *keys))
-    assert (total, hottest) == read("html", (kept.directory / "page.html").read_text())
+    total, hottest = read(output, saved.again("--output", output, *keys))
+    assert (total, hottest) == read("html", (saved.directory / "page.html").read_text())
     assert total > 0
     assert hottest == "user:0:profile"
 
 
-def test_families_of_ones_own_come_first(kept: Kept) -> None:
-    report = json.loads(kept.again("--output", "json", "--template", r"^user:(\d+)"))
+def test_user_templates_come_first(saved: SavedRun) -> None:
+    report = json.loads(saved.again("--output", "json", "--template", r"^user:(\d+)"))
     families = [row["template"] for row in report["templates"]]
     assert "user:{}{}" in families or "user:{}" in families
     assert "user:{}:profile" not in families
 
 
 def read(output: str, text: str) -> tuple[int, str]:
-    """The fleet's requests and its hottest key, by somebody else's parser where there is one."""
+    """Return the fleet's requests and its hottest key, read by an independent parser where one exists."""
     match output:
         case "json":
             report: Any = json.loads(text)
@@ -118,14 +118,14 @@ def read(output: str, text: str) -> tuple[int, str]:
     return int(numbers[1].replace(",", "")), names[0]
 
 
-def test_hidden_names_and_the_secret_behind_them_are_nowhere(busy: Lab, tmp_path: Path) -> None:
+def test_redacted_names_and_the_key_are_nowhere(busy: Lab, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     options = on_lab(busy, *HOSTS, "--output", "json", "--html", str(page), "--redact=template", "-v")
     with Watch([SECRET]) as watch, Command(["run", *options], variables={"FLEETTRACE_REDACT_KEY": SECRET}) as command:
         done = command.finish()
     assert done.status == 0
-    # A process's environment is the one that it was started with, whatever it takes out of it afterwards.
-    assert {told.split(":")[0] for told in watch.told} == {f"{command.pid} environ"}
+    # /proc shows the environment that a process was started with, even after it has deleted a variable.
+    assert {leak.split(":")[0] for leak in watch.leaks} == {f"{command.pid} environ"}
     shown = done.out.decode() + done.err + page.read_text()
     assert not re.search(r"(user|session|item):\d{1,4}\b(?!:\d)", shown)
     assert SECRET not in shown

@@ -1,4 +1,4 @@
-"""A run that missed a host is completed: that host alone is traced, and one report and one file have it all."""
+"""`--resume` completes a run: it traces only the failed host, and one report and one file have all hosts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PLAIN, VICTIM = TracedInstance("plain", 11211), TracedInstance("victim", 11211)
 JSON = ("--output", "json")
 
 
-def test_what_failed_is_swept_again_and_put_in_its_place(lab: Lab, tmp_path: Path) -> None:
-    kept, log = tmp_path / "run", tmp_path / "log"
+def test_resume_sweeps_only_failed_hosts(lab: Lab, tmp_path: Path) -> None:
+    run_file, log = tmp_path / "run", tmp_path / "log"
     options = ["--hosts", "victim,plain", "--duration", "8s", "--connect-timeout", "3s", "--top", "1000", "-v", *JSON]
     lab.hosts["victim"].cut_network()
     try:
-        with Command(["run", *on_lab(lab, *options, "--save", str(kept))]) as command:
+        with Command(["run", *on_lab(lab, *options, "--save", str(run_file))]) as command:
             command.wait_for_trace("plain")
             truth = lab.send({PLAIN: plan_for(PLAIN, commands=200, hostile=False)})
             first = command.finish()
@@ -31,10 +31,10 @@ def test_what_failed_is_swept_again_and_put_in_its_place(lab: Lab, tmp_path: Pat
         lab.hosts["victim"].restore_network()
     assert (first.status, first.host("victim")["state"]) == (3, "unreachable")
 
-    listed = run("hosts", "-i", str(lab.inventory), "--limit", f"@{kept}/failed", "-q")
+    listed = run("hosts", "-i", str(lab.inventory), "--limit", f"@{run_file}/failed", "-q")
     assert (listed.status, listed.out) == (0, b"victim\n")
 
-    again = ["run", *on_lab(lab, "--resume", str(kept), "--top", "1000", "-v", *JSON)]
+    again = ["run", *on_lab(lab, "--resume", str(run_file), "--top", "1000", "-v", *JSON)]
     with Command([*again, "--log", str(log)]) as command:
         command.wait_for_trace("victim")
         truth = truth + lab.send({VICTIM: plan_for(VICTIM, commands=200, hostile=False)})
@@ -53,4 +53,4 @@ def test_what_failed_is_swept_again_and_put_in_its_place(lab: Lab, tmp_path: Pat
     third = run(*again)
     assert third.status == 0
     assert third.report["keys"] == second.report["keys"]
-    assert run("merge", str(kept), *JSON).report["hosts"] == second.report["hosts"]
+    assert run("merge", str(run_file), *JSON).report["hosts"] == second.report["hosts"]

@@ -1,4 +1,4 @@
-"""A run that was kept says what the run said; what was not finished is not there; shards make one fleet again."""
+"""A run file reproduces the run's report; a killed run leaves none; shards merge into one fleet."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ pytestmark = pytest.mark.lab
 HOSTS = ("plain", "two", "password")
 
 
-def test_the_report_of_a_kept_run_is_the_run_s_own(lab: Lab, tmp_path: Path) -> None:
-    kept = tmp_path / "run"
+def test_report_of_a_run_file_equals_the_run(lab: Lab, tmp_path: Path) -> None:
+    run_file = tmp_path / "run"
     hosts = ["--hosts", ",".join((*HOSTS, "refused")), "--duration", "6s", "--top", "1000", "--output", "json", "-v"]
-    with Command(["run", *on_lab(lab, *hosts, "--save", str(kept))]) as command:
+    with Command(["run", *on_lab(lab, *hosts, "--save", str(run_file))]) as command:
         command.wait_for_trace(*HOSTS)
         truth = lab.send({one: plan_for(one) for one in lab.instances(*HOSTS)})
         done = command.finish()
-    again = run("report", str(kept), "--top", "1000", "--output", "json")
+    again = run("report", str(run_file), "--top", "1000", "--output", "json")
     assert (done.status, again.status) == (3, 0)
     assert again.report == done.report
     assert again.report["totals"]["requests"] == sum(truth.total(host) for host in HOSTS)
-    assert list(tmp_path.iterdir()) == [kept]
+    assert list(tmp_path.iterdir()) == [run_file]
     password = lab.inventory.read_text().partition("ansible_become_password: ")[2].split()[0]
-    assert password.encode() not in gzip.decompress(kept.read_bytes())
+    assert password.encode() not in gzip.decompress(run_file.read_bytes())
 
 
-def test_a_killed_controller_leaves_no_run_file(lab: Lab, tmp_path: Path) -> None:
+def test_killed_controller_leaves_no_run_file(lab: Lab, tmp_path: Path) -> None:
     options = ["--hosts", "plain,empty", "--duration", "30s", "-v", "--save", str(tmp_path / "run")]
     with Command(["run", *on_lab(lab, *options)]) as command:
         command.wait_for(["empty: no-instances", "plain: trace"])
@@ -42,13 +42,15 @@ def test_a_killed_controller_leaves_no_run_file(lab: Lab, tmp_path: Path) -> Non
     assert not (tmp_path / "run").exists()
 
 
-def test_what_an_interrupted_run_collected_is_kept(lab: Lab, tmp_path: Path) -> None:
-    kept = tmp_path / "run"
-    with Command(["run", *on_lab(lab, "--hosts", "plain", "--duration", "30s", "-v", "--save", str(kept))]) as command:
+def test_interrupted_run_is_saved(lab: Lab, tmp_path: Path) -> None:
+    run_file = tmp_path / "run"
+    with Command(
+        ["run", *on_lab(lab, "--hosts", "plain", "--duration", "30s", "-v", "--save", str(run_file))]
+    ) as command:
         command.wait_for_trace("plain")
         command.signal(signal.SIGTERM)
         assert command.finish().status == 143
-    assert run("report", str(kept), "--output", "json").host("plain")["state"] == "interrupted"
+    assert run("report", str(run_file), "--output", "json").host("plain")["state"] == "interrupted"
 
 
 def test_shards_merge_into_the_fleet(lab: Lab, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The programs that come with the tool, and one of a user's own: each with a known number of events."""
+"""The shipped programs and a user's program, each with a known number of events."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def memcached(tmp_path: Path) -> Iterator[Served]:
         yield running
 
 
-def test_value_sizes(memcached: Served) -> None:
+def test_value_sizes_program(memcached: Served) -> None:
     requests = [
         *[Command("set", (b"a",), b"v" * 1000), Command("bset", (b"b in",), b"v")] * 23,
         *[Command("ms", (LONG,), b"v" * 17), Command("get", (b"a",)), Command("append", (b"a",), b"++")] * 7,
@@ -52,7 +52,7 @@ def test_value_sizes(memcached: Served) -> None:
 
 
 @pytest.mark.parametrize(("nanoseconds", "slow"), [(0, True), (10**12, False)])
-def test_slow_commands(memcached: Served, tmp_path: Path, nanoseconds: int, slow: bool) -> None:
+def test_slow_commands_program(memcached: Served, tmp_path: Path, nanoseconds: int, slow: bool) -> None:
     script = tmp_path / "slow.bt"
     script.write_text(SLOW.read_text().replace(">= 1000000)", f">= {nanoseconds})"))
     requests = [
@@ -66,7 +66,7 @@ def test_slow_commands(memcached: Served, tmp_path: Path, nanoseconds: int, slow
     assert done.host("here")["state"] == "ok"
 
 
-def test_a_program_of_ones_own(memcached: Served, tmp_path: Path) -> None:
+def test_user_program_counts_its_map(memcached: Served, tmp_path: Path) -> None:
     script = tmp_path / "own.bt"
     script.write_text(OWN)
     done, _ = memcached.trace([Command("get", (b"k", b"long"))] * 23, "--script", str(script))
@@ -74,7 +74,7 @@ def test_a_program_of_ones_own(memcached: Served, tmp_path: Path) -> None:
     assert done.report["totals"]["requests"] == 23
 
 
-def test_what_is_wrong_with_a_program_is_said_by_line(memcached: Served, tmp_path: Path) -> None:
+def test_user_program_errors_name_the_cause(memcached: Served, tmp_path: Path) -> None:
     script = tmp_path / "own.bt"
     for old, new, named in (
         ("COUNTS: @of_mine", "Mine", "COUNTS: @"),

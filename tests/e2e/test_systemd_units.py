@@ -1,4 +1,4 @@
-"""The systemd units: what systemd itself says of them, and how much it lets them do."""
+"""The systemd units: systemd-analyze accepts them, and they run with few rights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNITS = Path(__file__).parents[2] / "integrations/systemd"
 
 @pytest.fixture
 def units(tmp_path: Path) -> list[Path]:
-    """An instance of each unit, with a program that is there in place of /usr/bin/fleettrace."""
+    """Write an instance of each unit, with an existing program in place of /usr/bin/fleettrace."""
     made = []
     for kind in ("service", "timer"):
         text = (UNITS / f"fleettrace-audit@.{kind}").read_text()
@@ -25,21 +25,21 @@ def units(tmp_path: Path) -> list[Path]:
     return made
 
 
-def analyze(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["systemd-analyze", *map(str, words)], capture_output=True, text=True, check=False)
+def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
-def test_systemd_has_nothing_to_say_against_the_units(units: list[Path]) -> None:
+def test_systemd_analyze_accepts_the_units(units: list[Path]) -> None:
     verdict = analyze("verify", "--man=no", *units)
     assert (verdict.returncode, verdict.stdout, verdict.stderr) == (0, "", "")
 
 
-def test_a_mistake_would_be_seen(units: list[Path]) -> None:
+def test_systemd_analyze_reports_a_misspelt_directive(units: list[Path]) -> None:
     units[0].write_text(units[0].read_text().replace("ProtectHome=", "ProtctHome="))
     assert "Unknown key 'ProtctHome'" in analyze("verify", "--man=no", *units).stderr
 
 
-def test_the_service_can_do_little(units: list[Path]) -> None:
+def test_service_exposure_is_low(units: list[Path]) -> None:
     verdict = analyze("security", "--offline=true", "--threshold=20", "--no-pager", units[0])
     exposure = re.search(r"Overall exposure level for \S+: (\d+\.\d)", verdict.stdout)
     assert exposure is not None and float(exposure[1]) <= 2.0
@@ -54,7 +54,7 @@ shift && exec env -i PATH=/usr/bin:/bin "$@"
 
 
 @pytest.mark.lab
-def test_its_environment_is_enough_where_all_else_is_read_only(tmp_path: Path) -> None:
+def test_service_writes_only_to_its_directories(tmp_path: Path) -> None:
     text = (UNITS / "fleettrace-audit@.service").read_text()
     assert "\nReadWritePaths=-/run/lock " in text
     directories = {"%S": tmp_path / "lib", "%C": tmp_path / "cache", "%t": tmp_path / "run", "/etc": tmp_path / "etc"}
@@ -72,9 +72,9 @@ def test_its_environment_is_enough_where_all_else_is_read_only(tmp_path: Path) -
     play = {"name": "fleet", "hosts": "all", "sweep": sweep, "rules": ["coverage < 99%"], "notify": [stamp]}
     playbook.write_text(yaml.safe_dump([play]))
     program = [sys.executable, "-m", "fleettrace", "play", str(playbook)]
-    words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh", str(tmp_path)]
+    isolated = ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh", str(tmp_path)]
     done = subprocess.run(
-        [*words, *variables, f"PYTHONPATH={UNITS.parents[1]}", *program], capture_output=True, text=True, check=False
+        [*isolated, *variables, f"PYTHONPATH={UNITS.parents[1]}", *program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 4
     assert len(done.stderr.splitlines()) == 1
@@ -84,7 +84,7 @@ def test_its_environment_is_enough_where_all_else_is_read_only(tmp_path: Path) -
     assert any(path.startswith("lib/fleettrace/notified/audit-fleet") for path in written)
 
 
-def test_its_user_can_be_made(tmp_path: Path) -> None:
+def test_sysusers_creates_the_user(tmp_path: Path) -> None:
     place = tmp_path / "usr/lib/sysusers.d/fleettrace.conf"
     place.parent.mkdir(parents=True)
     (tmp_path / "etc").mkdir()

@@ -1,4 +1,4 @@
-"""What a session could not look into is never taken for absent."""
+"""A process that a session cannot read is never treated as absent."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.e2e.local import Served, served
 pytestmark = pytest.mark.lab
 
 UNPRIVILEGED = ["setpriv", "--bounding-set", "-sys_ptrace"]
-"""Root as in a container with the capabilities of a general debug profile."""
+"""Root without CAP_SYS_PTRACE, as in a container with a general debug profile."""
 CGROUPS = Path("/sys/fs/cgroup/cpu")
 
 
 @pytest.fixture
 def strangers(tmp_path: Path) -> Iterator[Served]:
-    """A memcached of another user."""
+    """Yield a memcached of another user."""
     with served(tmp_path, DEBIAN) as server:
         yield server
 
@@ -33,13 +33,13 @@ def run(inventory: Path, inside: list[str] | None = None) -> Done:
         return command.finish()
 
 
-def test_a_process_that_cannot_be_looked_into_is_no_empty_host(strangers: Served) -> None:
+def test_unreadable_memcached_is_unsupported(strangers: Served) -> None:
     done = run(strangers.inventory, UNPRIVILEGED)
     host = done.host("here")
     assert (host["state"], host["error"]["code"], done.status) == ("unsupported", "memcached-unreadable", 4)
 
 
-def test_beside_one_that_is_traced_it_makes_the_host_partial(strangers: Served, tmp_path: Path) -> None:
+def test_unreadable_beside_traced_is_partial(strangers: Served, tmp_path: Path) -> None:
     assert strangers.pid
     own = tmp_path / "own"
     own.mkdir()
@@ -50,7 +50,7 @@ def test_beside_one_that_is_traced_it_makes_the_host_partial(strangers: Served, 
     assert [instance["state"] for instance in host["instances"]] == ["ok"]
 
 
-def test_a_zombie_memcached_is_not_one_that_cannot_be_looked_into(strangers: Served) -> None:
+def test_zombie_memcached_is_not_unreadable(strangers: Served) -> None:
     os.kill(strangers.pid, 9)
     done = run(strangers.inventory, UNPRIVILEGED)
     message = done.host("here")["error"]["message"] if done.host("here")["error"] else ""
@@ -59,7 +59,7 @@ def test_a_zombie_memcached_is_not_one_that_cannot_be_looked_into(strangers: Ser
 
 @pytest.fixture
 def contained(strangers: Served) -> Iterator[Served]:
-    """The same in a container that no runtime knows."""
+    """Yield the same memcached in the control group of a container that no runtime knows."""
     if not os.access(CGROUPS, os.W_OK):
         pytest.skip("needs cgroup v1 to name a container")
     group = CGROUPS / f"docker-{'ab' * 32}.scope"
@@ -72,7 +72,7 @@ def contained(strangers: Served) -> Iterator[Served]:
         group.rmdir()
 
 
-def test_a_selector_by_container_that_cannot_be_judged_is_an_error(contained: Served) -> None:
+def test_container_selector_on_an_unnamed_container_fails(contained: Served) -> None:
     text = contained.inventory.read_text()
     contained.inventory.write_text(text.replace(str(contained.port), "'container:cache-*'"))
     done = run(contained.inventory)
@@ -80,6 +80,6 @@ def test_a_selector_by_container_that_cannot_be_judged_is_an_error(contained: Se
     assert (host["state"], host["error"]["code"], done.status) == ("unsupported", "container-unnamed", 4)
 
 
-def test_a_selector_by_port_needs_no_containers_name(contained: Served) -> None:
+def test_port_selector_needs_no_container_name(contained: Served) -> None:
     done = run(contained.inventory)
     assert (done.host("here")["state"], done.status) == ("ok", 0)

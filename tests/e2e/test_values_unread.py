@@ -1,7 +1,7 @@
-"""Nothing of what memcached stores is ever read: no rung, no bpftrace and no output shows a byte of a value.
+"""No stored value is ever read: no output has a byte of one, with any probe kind and bpftrace.
 
-From memcached 1.6.40 on a command line does not end with a NUL: whoever reads on gets what other requests left in the
-buffer, their values included.
+From memcached 1.6.40 on, a command line does not end with a NUL. A program that reads past its length gets what other
+requests left in the buffer, their values included.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.lab
 
 SECRET = b"\xa7SECRET-ssn=123-45-6789\xa7" * 40
 RELEASES = ("bookworm", "sid")
-"""Whose bpftrace traces: Debian 12's and the newest."""
+"""The releases of the bpftrace that traces: Debian 12, and the newest."""
 COMPILED, PACKAGED, PROBED = 11211, 11212, 11213
 KEYS = [b"%d:" % length + b"x" * (length - len(b"%d:" % length)) for length in (3, 20, 70, 71, 72, 143, 199, 213, 250)]
 BATCHES = [
@@ -46,22 +46,22 @@ BATCHES = [
     for verb in ("delete", "incr", "decr", "touch", "gat", "md", "ma", "bdelete", "bincr", "btouch")
 ]
 SENT = {key for batch in BATCHES for request in batch for key in request.keys}
-LOOKS = ["auto", *(probe_kind for probe_kind in ProbeKind if probe_kind is not ProbeKind.SCRIPT), "slow-commands"]
-"""The rungs, and the program that comes with the tool and reads what clients send."""
+PROBES = ["auto", *(probe_kind for probe_kind in ProbeKind if probe_kind is not ProbeKind.SCRIPT), "slow-commands"]
+"""The probe kinds, and the shipped program that reads clients' commands."""
 
-_OVERHEARD = """#!/bin/bash
+_LOGGING = """#!/bin/bash
 exec {command} "$@" > >(tee -i -a {log}) 2> >(tee -i -a {log} >&2)
 """
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where each host's bpftrace is, and what it ever said."""
-    made = tmp_path_factory.mktemp("overheard")
+    """Return a directory with each host's bpftrace, and logs of all its output."""
+    made = tmp_path_factory.mktemp("logging")
     for release in RELEASES:
         command, log = bpftrace_of(release, made), log_of(made, release)
         script = made / release
-        script.write_text(_OVERHEARD.format(command=shlex.quote(command), log=shlex.quote(str(log))))
+        script.write_text(_LOGGING.format(command=shlex.quote(command), log=shlex.quote(str(log))))
         script.chmod(0o755)
     return made
 
@@ -82,8 +82,8 @@ def lab(directory: Path) -> Iterator[Lab]:
     ]
     with Lab(hosts) as made, ExitStack() as packaged:
         for host in made.hosts.values():
-            words = [*enter(host.namespace), *memcached_of("sid"), "-p", str(PACKAGED), *OPTIONS]
-            process = packaged.enter_context(subprocess.Popen(words, stdin=subprocess.DEVNULL))
+            command_line = [*enter(host.namespace), *memcached_of("sid"), "-p", str(PACKAGED), *OPTIONS]
+            process = packaged.enter_context(subprocess.Popen(command_line, stdin=subprocess.DEVNULL))
             packaged.callback(process.kill)
             wait_until(partial(answers, host.address), f"memcached on {host.name} does not start")
         yield made
@@ -98,16 +98,16 @@ def answers(address: str) -> bool:
 
 @pytest.fixture(scope="module")
 def slow(directory: Path) -> Path:
-    """The program for slow commands, to which every command is slow."""
+    """Write the program for slow commands with a threshold of 0, which every command exceeds."""
     script = directory / "slow.bt"
     script.write_text((resource_dir("bpftrace") / "slow-commands.bt").read_text().replace(">= 1000000)", ">= 0)"))
     return script
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_no_byte_of_a_value_is_in_any_output(lab: Lab, directory: Path, slow: Path, look: str) -> None:
+@pytest.mark.parametrize("probe", PROBES)
+def test_no_output_has_a_byte_of_a_value(lab: Lab, directory: Path, slow: Path, probe: str) -> None:
     options = ["--duration", "60s", "--top", "100000", "--output", "json", "-v"]
-    options += ["--script", str(slow)] if look == "slow-commands" else ["--probe", look]
+    options += ["--script", str(slow)] if probe == "slow-commands" else ["--probe", probe]
     with Command(["run", *on_lab(lab), *options]) as command:
         command.wait_for_trace(*RELEASES)
         for name, host in lab.hosts.items():
@@ -118,12 +118,12 @@ def test_no_byte_of_a_value_is_in_any_output(lab: Lab, directory: Path, slow: Pa
         command.signal(signal.SIGINT)
         done = command.finish()
     report = json.loads(done.out)
-    # Of what is sent at once, some see the first command alone.
+    # Of commands sent at once, some probe kinds count only the first.
     assert report["totals"]["requests"] > 100
     for row in report["keys"]:
         assert key_of(row) in SENT or (row["truncated"] and any(key.startswith(key_of(row)) for key in SENT))
-    said = [log_of(directory, release).read_bytes() for release in RELEASES]
-    assert all(b"@n" in one for one in said)
-    for output in (*said, done.out, done.err.encode()):
+    logs = [log_of(directory, release).read_bytes() for release in RELEASES]
+    assert all(b"@n" in log for log in logs)
+    for output in (*logs, done.out, done.err.encode()):
         for trace in (b"SECRET", b"ssn=", b"123-45", b"-6789", b"\xa7", b"u00a7"):
             assert trace not in output

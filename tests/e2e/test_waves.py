@@ -1,4 +1,4 @@
-"""Waves on real hosts: a canary that fails spares the rest, and a full sshd gets its logins a little later."""
+"""Waves on real hosts: a failed canary skips the rest, and logins that a full sshd drops are retried."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHORT = ("--duration", "1s", "--output", "json")
 HOSTS = 12
 
 
-def test_a_canary_that_fails_spares_the_rest(lab: Lab) -> None:
+def test_failed_canary_skips_the_rest(lab: Lab) -> None:
     options = ["--hosts", "closed,plain,two", "--serial", "1,100%", "--retries", "0"]
     done = run("run", *on_lab(lab, *options, *SHORT))
     assert done.status == 4
@@ -33,7 +33,7 @@ def test_a_canary_that_fails_spares_the_rest(lab: Lab) -> None:
     assert len([line for line in done.err.splitlines() if "skipped" in line]) == 1
 
 
-def test_waves_that_go_well_are_one_report(lab: Lab) -> None:
+def test_successful_waves_are_one_report(lab: Lab) -> None:
     done = run("run", *on_lab(lab, "--hosts", "plain,two,empty", "--serial", "1,100%", *SHORT))
     assert done.status == 0
     assert [(host["host"], host["state"]) for host in done.report["hosts"]] == [
@@ -43,7 +43,7 @@ def test_waves_that_go_well_are_one_report(lab: Lab) -> None:
     ]
 
 
-def test_past_max_fail_the_rest_is_spared(lab: Lab) -> None:
+def test_max_fail_skips_the_rest(lab: Lab) -> None:
     options = ["--hosts", "closed,plain,two", "--forks", "1", "--max-fail", "0", "--retries", "0"]
     done = run("run", *on_lab(lab, *options, *SHORT))
     assert done.status == 4
@@ -53,7 +53,7 @@ def test_past_max_fail_the_rest_is_spared(lab: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def full_sshd() -> Iterator[Path]:
-    """An inventory of many names for one sshd that has room for two logins at once."""
+    """Yield an inventory of many names for one sshd that accepts two logins at once."""
     with tempfile.TemporaryDirectory(prefix="fleettrace-full-") as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -73,19 +73,19 @@ def full_sshd() -> Iterator[Path]:
 
 
 def check(inventory: Path, retries: int) -> list[str]:
-    """Look at all hosts at once; the states they are in."""
+    """Check all hosts at once and return their states."""
     options = ["-i", str(inventory), "--ssh-config", str(inventory.with_name("config")), "--output", "json"]
     done = run("check", *options, "--forks", str(HOSTS), "--retries", str(retries))
     assert {host["error"]["code"] for host in done.report["hosts"] if host["error"]} <= {"banner-closed"}
     return [host["state"] for host in done.report["hosts"]]
 
 
-def test_connections_that_a_full_sshd_drops_are_tried_again(full_sshd: Path) -> None:
+def test_connections_dropped_by_sshd_are_retried(full_sshd: Path) -> None:
     assert "unreachable" in check(full_sshd, 0), "sshd dropped nothing, so this test shows nothing"
     assert check(full_sshd, 10) == ["no-instances"] * HOSTS
 
 
-def test_a_thousand_hosts_that_refuse_at_once_are_told_in_one_line(tmp_path: Path) -> None:
+def test_refused_connections_of_1000_hosts_are_one_line(tmp_path: Path) -> None:
     inventory = tmp_path / "inventory.yaml"
     refusing = {"ansible_host": "127.0.0.1", "ansible_port": 1, "ansible_user": "root"}
     inventory.write_text(json.dumps({"all": {"hosts": {"cache-[0001:1000]": refusing}}}))

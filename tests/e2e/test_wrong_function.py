@@ -1,4 +1,4 @@
-"""A probe that sits on the wrong function is caught by what it reads, and nothing of it is reported."""
+"""A probe on the wrong function is detected by the keys it reads, and its counts are not reported."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def lab() -> Iterator[Lab]:
 
 
 def misled(binary: bytes, function: str) -> BinaryAnalysis:
-    """What is known of a binary, had `function` been taken for do_item_get."""
+    """Return the analysis of a binary as if `function` were do_item_get."""
     found, elf = analyse(binary), parse(binary)
     symbols = function_symbols(elf)
     where = read_functions(elf, symbols).starting(named(symbols, function)[0].address)
@@ -58,25 +58,25 @@ def misled(binary: bytes, function: str) -> BinaryAnalysis:
 
 
 def sweep(lab: Lab, cache: Path, function: str) -> Done:
-    """A run that believes `function` to be do_item_get in one of the two memcacheds, under traffic."""
+    """Run a sweep under traffic in which one memcached's analysis takes `function` for do_item_get."""
     binary = memcached_binary("plain").read_bytes()
     analysis = misled(binary, function)
-    kept = cache / "fleettrace/binaries" / f"{sha256(binary).hexdigest()}-{ANALYSIS}.json"
-    kept.parent.mkdir(parents=True)
-    kept.write_text(json.dumps(analysis.to_dict()))
+    cached = cache / "fleettrace/binaries" / f"{sha256(binary).hexdigest()}-{ANALYSIS}.json"
+    cached.parent.mkdir(parents=True)
+    cached.write_text(json.dumps(analysis.to_dict()))
     options = ["--duration", "60s", "--top", "100000", "--output", "json", "-v"]
     with Command(["run", *on_lab(lab), *options], variables={"XDG_CACHE_HOME": str(cache)}) as command:
         command.wait_for_trace("node")
         for _ in range(3):
             lab.send({place: plan_for(place) for place in (WRONG, RIGHT)})
-            # A trace that was stopped knows the moment of its end only so well.
+            # A stopped trace knows the time of its end only roughly.
             time.sleep(0.5)
         command.signal(signal.SIGINT)
         return command.finish()
 
 
 @pytest.mark.parametrize("function", ["process_command_ascii", "conn_set_state", "do_item_link"])
-def test_a_wrong_function_is_caught_by_what_it_is_given(lab: Lab, tmp_path: Path, function: str) -> None:
+def test_wrong_function_has_implausible_keys(lab: Lab, tmp_path: Path, function: str) -> None:
     done = sweep(lab, tmp_path, function)
     host = done.host("node")
     by_port = {instance["ports"][0]: instance for instance in host["instances"]}
@@ -88,7 +88,7 @@ def test_a_wrong_function_is_caught_by_what_it_is_given(lab: Lab, tmp_path: Path
     assert not [key for key in keys_of(done.report["keys"]) if b":%d:" % WRONG.port in key]
 
 
-def test_a_probe_that_sees_nothing_is_not_taken_for_no_traffic(lab: Lab, tmp_path: Path) -> None:
+def test_probe_that_never_fires_is_blind(lab: Lab, tmp_path: Path) -> None:
     done = sweep(lab, tmp_path, "do_item_linktail_q")
     by_port = {instance["ports"][0]: instance for instance in done.host("node")["instances"]}
     assert by_port[WRONG.port]["state"] == "trace-failed"

@@ -130,7 +130,7 @@ def played(lab: Lab, settings: dict[str, str]) -> Played:
         truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*SOUND)})
         assert all(counting(lab, name) for name in SOUND), "the traffic outlasted the window"
         thread.join()
-    return Played(results[0], truth, json.loads(report.read_text()), sorted(runs.glob("*/*.run")), watch.told)
+    return Played(results[0], truth, json.loads(report.read_text()), sorted(runs.glob("*/*.run")), watch.leaks)
 
 
 def test_the_playbook_ends_in_one_exact_report(played: Played) -> None:

@@ -1,4 +1,4 @@
-"""The demo's fleet is under the traffic that its story tells of."""
+"""The demo's traffic has the patterns that its report should show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.lab.traces import traces_of
 pytestmark = pytest.mark.lab
 
 
-def test_the_demos_traffic_tells_its_story() -> None:
+def test_demo_traffic_has_its_patterns() -> None:
     with demo_lab(seconds=30, rate=300) as demo:
         name = demo.lab.id
         time.sleep(2)

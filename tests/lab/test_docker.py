@@ -1,4 +1,4 @@
-"""Real containers: two of one image share an inode's layer, one of another image does not."""
+"""Real containers run in a host's network and are removed with the lab."""
 
 from __future__ import annotations
 

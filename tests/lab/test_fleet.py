@@ -1,4 +1,4 @@
-"""A lab's hosts are what their specs say, and a lab leaves nothing behind."""
+"""A lab's hosts match their specifications, and a lab leaves nothing on the machine."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def ssh(lab: Lab, name: str, script: str, data: str = "", timeout: int = 2) -> s
     )
 
 
-def test_one_logs_in_to_every_healthy_host(lab: Lab) -> None:
+def test_login_works_on_every_healthy_host(lab: Lab) -> None:
     for name in ("plain", "two", "container", "shapes", "empty"):
         address = lab.hosts[name].address
         assert address in ssh(lab, name, "ip -o -4 addr show dev eth0; id -un").stdout, name
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "errors"),
     [
         ("down", ("timed out", "No route")),
         ("closed", ("Connection refused",)),
@@ -92,13 +92,13 @@ def test_one_logs_in_to_every_healthy_host(lab: Lab) -> None:
         ("unknown", ("Host key verification failed",)),
     ],
 )
-def test_a_broken_host_fails_in_its_own_way(lab: Lab, name: str, words: tuple[str, ...]) -> None:
+def test_unreachable_host_fails_as_specified(lab: Lab, name: str, errors: tuple[str, ...]) -> None:
     done = ssh(lab, name, "true")
     assert done.returncode == 255
-    assert any(word in done.stderr for word in words), done.stderr
+    assert any(error in done.stderr for error in errors), done.stderr
 
 
-def test_sudo_does_as_the_spec_says(lab: Lab) -> None:
+def test_sudo_is_as_specified(lab: Lab) -> None:
     assert ssh(lab, "sudo", "id -u; sudo -n id -u").stdout.split()[1] == "0"
     variables = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"]
     for name, answer in {"password": "0", "refused": ""}.items():
@@ -107,7 +107,7 @@ def test_sudo_does_as_the_spec_says(lab: Lab) -> None:
         assert ssh(lab, name, "sudo -S -p '' id -u", f"{secret}\n").stdout.strip() == answer, name
 
 
-def test_bpftrace_is_absent_or_old_where_it_should_be(lab: Lab) -> None:
+def test_bpftrace_is_as_specified(lab: Lab) -> None:
     assert ssh(lab, "plain", "command -v bpftrace").returncode == 0
     assert ssh(lab, "bare", "command -v bpftrace || ls /usr/bin/bpftrace").returncode != 0
     old = yaml.safe_load(lab.inventory.read_text())["all"]["hosts"]["old"]["fleettrace_bpftrace"]
@@ -124,10 +124,10 @@ def test_instances_have_their_shapes(lab: Lab) -> None:
     assert exe("container").stat().st_ino == lab.hosts["container"].instance().binary.stat().st_ino
     assert exe("shapes", 11212).readlink().name == "kvstore"
     assert str(exe("shapes", 11213).readlink()).endswith("(deleted)")
-    assert len(lab.hosts["shapes"].processes("memcached")) == 4  # the wrapper's script goes by that name too
+    assert len(lab.hosts["shapes"].processes("memcached")) == 4  # the wrapper's script has that name too
 
 
-def test_the_truth_is_what_memcached_counts(lab: Lab) -> None:
+def test_truth_equals_memcacheds_counters(lab: Lab) -> None:
     profile = Profile(verbs=ALL_VERBS, multiget=100, hostile=HOSTILE_ASCII + HOSTILE_BINARY)
     instances = lab.instances("plain", "two", "container")
     truth = lab.send({instance: plan(profile, seed, 1500) for seed, instance in enumerate(instances)})
@@ -145,7 +145,7 @@ def test_the_truth_is_what_memcached_counts(lab: Lab) -> None:
         assert stats["delete_hits"] + stats["delete_misses"] == sum(verbs[v] for v in ("delete", "md", "bdelete"))
 
 
-def test_a_cut_host_is_silent_until_it_is_connected_again(lab: Lab) -> None:
+def test_disconnected_host_answers_after_restore(lab: Lab) -> None:
     lab.hosts["empty"].cut_network()
     try:
         assert ssh(lab, "empty", "true", timeout=1).returncode == 255
@@ -154,7 +154,7 @@ def test_a_cut_host_is_silent_until_it_is_connected_again(lab: Lab) -> None:
     assert ssh(lab, "empty", "true").returncode == 0
 
 
-def test_a_frozen_host_answers_after_it_is_thawed(lab: Lab) -> None:
+def test_frozen_host_answers_after_thaw(lab: Lab) -> None:
     host = lab.hosts["empty"]
     host.freeze()
     try:
@@ -164,7 +164,7 @@ def test_a_frozen_host_answers_after_it_is_thawed(lab: Lab) -> None:
     assert ssh(lab, "empty", "true").returncode == 0
 
 
-def test_sshd_and_memcached_can_be_killed_and_started(lab: Lab) -> None:
+def test_sshd_and_memcached_can_be_restarted(lab: Lab) -> None:
     host = lab.hosts["plain"]
     host.kill_sshd()
     assert "refused" in ssh(lab, "plain", "true").stderr
@@ -177,7 +177,7 @@ def test_sshd_and_memcached_can_be_killed_and_started(lab: Lab) -> None:
     assert host.instance().pid != before
 
 
-def test_two_labs_do_not_disturb_each_other(lab: Lab) -> None:
+def test_two_labs_run_at_once(lab: Lab) -> None:
     with Lab([HostSpec("plain")]) as other:
         name = other.id
         assert other.hosts["plain"].address != lab.hosts["plain"].address

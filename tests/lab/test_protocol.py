@@ -1,4 +1,4 @@
-"""Commands are said as memcached wants them, and no bad answer passes for a good one."""
+"""Commands are encoded as memcached documents them, and every wrong answer is an error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def reader(data: bytes) -> Reader:
     return lambda: stream.readline().removesuffix(b"\r\n"), stream.read
 
 
-def test_commands_are_said_as_documented() -> None:
+def test_commands_are_encoded_as_documented() -> None:
     assert Command("get", (b"a", b"b")).encode() == b"get a b\r\n"
     assert Command("gat", (b"a", b"b")).encode() == b"gat 0 a b\r\n"
     assert Command("set", (b"a",), b"12").encode() == b"set a 0 0 2\r\n12\r\n"
@@ -34,7 +34,7 @@ def test_commands_are_said_as_documented() -> None:
         ("mg", b"EN\r\n"),
     ],
 )
-def test_a_good_answer_passes(verb: str, answer: bytes) -> None:
+def test_expected_answer_is_accepted(verb: str, answer: bytes) -> None:
     Command(verb, (b"k",)).check(reader(answer))
 
 
@@ -50,7 +50,7 @@ def test_a_good_answer_passes(verb: str, answer: bytes) -> None:
         ("bget", b"\x81\x00\x00\x00\x00\x00\x00\x81" + bytes(16)),
     ],
 )
-def test_any_other_answer_is_an_error(verb: str, answer: bytes) -> None:
+def test_unexpected_answer_is_an_error(verb: str, answer: bytes) -> None:
     with pytest.raises(ProtocolError):
         Command(verb, (b"k",)).check(reader(answer))
 
@@ -58,6 +58,6 @@ def test_any_other_answer_is_an_error(verb: str, answer: bytes) -> None:
 @pytest.mark.parametrize(
     ("verb", "keys"), [("set", (b"a", b"b")), ("get", ()), ("get", (b"a b",)), ("get", (b"k" * 251,))]
 )
-def test_what_cannot_be_said_is_refused(verb: str, keys: tuple[bytes, ...]) -> None:
+def test_command_that_cannot_be_encoded_is_refused(verb: str, keys: tuple[bytes, ...]) -> None:
     with pytest.raises(ValueError, match="key"):
         Command(verb, keys)

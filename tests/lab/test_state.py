@@ -1,4 +1,4 @@
-"""Whatever becomes of its owner, a lab goes away."""
+"""A lab is removed, however its owner ends."""
 
 from __future__ import annotations
 
@@ -52,21 +52,21 @@ def finish(owner: subprocess.Popen[str]) -> int:
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, -signal.SIGINT), (signal.SIGTERM, 143)])
-def test_a_signal_takes_the_lab_away(number: int, status: int) -> None:
+def test_signal_removes_the_lab(number: int, status: int) -> None:
     owner, name = start_owner()
     owner.send_signal(number)
     assert finish(owner) == status
     assert traces_of(name) == []
 
 
-def test_the_reaper_removes_the_lab_of_a_killed_owner() -> None:
+def test_reaper_removes_the_lab_of_a_killed_owner() -> None:
     owner, name = start_owner()
     owner.kill()
     finish(owner)
     wait_until(lambda: not traces_of(name), "the reaper does not remove the lab", seconds=10, pause=0.2)
 
 
-def test_the_next_set_up_removes_what_a_crash_left() -> None:
+def test_next_set_up_removes_a_crashed_lab() -> None:
     owner, name = start_owner()
     os.kill(owner.pid, signal.SIGSTOP)
     for pid in children_of(owner.pid):
@@ -80,7 +80,7 @@ def test_the_next_set_up_removes_what_a_crash_left() -> None:
         assert lab.id in labs()
 
 
-def test_a_living_owners_lab_is_not_swept() -> None:
+def test_lab_of_a_living_owner_is_not_removed() -> None:
     with Lab([HostSpec("a", ())]) as lab:
         assert lab.id not in sweep_stale()
         assert traces_of(lab.id)

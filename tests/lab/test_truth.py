@@ -1,4 +1,4 @@
-"""The truth adds up and survives being written down."""
+"""Truths are added and survive JSON."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def test_truths_add_up(left: list[tuple[str, int, str, bytes]], right: list[tupl
 
 
 @given(rows)
-def test_json_gives_the_truth_back(some: list[tuple[str, int, str, bytes]]) -> None:
+def test_truth_survives_json(some: list[tuple[str, int, str, bytes]]) -> None:
     assert Truth.from_json(truth_of(some).to_json()) == truth_of(some)
 
 
-def test_a_multiget_is_as_many_requests_as_keys() -> None:
+def test_multiget_is_one_request_for_each_key() -> None:
     truth = Truth()
     truth.add(TracedInstance("a", 1), "get", [b"x", b"y", b"x"])
     assert truth.by_key() == Counter({b"x": 2, b"y": 1})

@@ -1,4 +1,4 @@
-"""What a lab leaves on a machine, looked for everywhere it could be."""
+"""Find what a lab has left on the machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fleettrace.lab.system import all_pids, process
 
 
 def traces_of(lab: str) -> list[str]:
-    """Everything on this machine that carries a lab's id, down to its processes and control groups."""
+    """Return everything on this machine with a lab's id: files, links, users, mounts, control groups, processes."""
     directories = (
         "/run/netns",
         "/sys/class/net",

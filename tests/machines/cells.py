@@ -1,4 +1,4 @@
-"""Which kernels, releases and variations are tested."""
+"""The kernels, releases and variations that are tested."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["LOADS", "NODES", "PREEMPTED", "REFUSED", "Load", "Refusal"]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Programs loaded, and not run on any traffic, on one kernel by the bpftrace of several releases."""
+    """Programs to load, without traffic, on one kernel with the bpftrace of several releases."""
 
     kernel: str
     suites: tuple[str, ...]
@@ -29,7 +29,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A known refusal: a part of the answer, the release of the bpftrace, and the kernel or program if only one."""
+    """A known refusal: a part of its reason, the release of the bpftrace, and the kernel or program, if only one."""
 
     reason: str
     suite: str
@@ -37,7 +37,7 @@ class Refusal:
     program: str | None = None
 
     def explains(self, booted: Load, cell: Cell, reason: str) -> bool:
-        """Return whether it is this one."""
+        """Return whether this refusal explains the reason."""
         known = (self.suite, self.kernel or booted.kernel, self.program or cell.name)
         same = known == (cell.suite, booted.kernel, cell.name) and not booted.headers
         return same and self.reason in reason
@@ -57,11 +57,11 @@ LOADS = (
 )
 _NO_TYPES = "'linux/types.h' file not found"
 REFUSED = (
-    # Without BTF, which Debian's 5.10 has not, bpftrace 0.17 wants the kernel's headers; 0.11 for tracepoints, always.
+    # Without BTF (Debian's 5.10 has none), bpftrace 0.17 needs the kernel's headers; 0.11 always, for tracepoints.
     Refusal(_NO_TYPES, suite="bookworm", kernel="5.10"),
     Refusal(_NO_TYPES, suite="bullseye", program="syscall"),
 )
-"""What is known to be refused where no kernel headers are installed; `check` reports it as `no-kernel-types`."""
+"""Known refusals without installed kernel headers; `check` reports them as `no-kernel-types`."""
 
 NODES: Mapping[str, NodeSpec] = {
     "5.10 x bullseye": NodeSpec("5.10", "bullseye"),
@@ -96,7 +96,7 @@ PREEMPTED: Mapping[str, NodeSpec] = {
         suite,
         cpus=cpus,
         memory=3072,
-        # Asked for by name, `voluntary` makes QEMU 7.2 crash in the guest's boot (`Oops: int3`); it is 6.12's own.
+        # With `preempt=voluntary`, QEMU 7.2 crashes when the guest boots (`Oops: int3`). It is 6.12's default.
         words="" if mode == "voluntary" else f"preempt={mode}",
         options=("THREADS=8",),
     )
@@ -109,5 +109,5 @@ PREEMPTED: Mapping[str, NodeSpec] = {
         ("7.3", "lazy", 4, "sid"),
     )
 }
-"""Nodes for minutes of traffic on busy threads. 7.3 has no modes but full and lazy. With one CPU the emulation runs one
-thread at a time, so what is wrong there is not its doing."""
+"""Nodes for minutes of traffic on busy threads. 7.3 has only the modes full and lazy. With one CPU the emulator runs
+one thread at a time, so a fault there is not the emulator's."""

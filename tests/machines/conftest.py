@@ -1,4 +1,4 @@
-"""The tests of machines run when they are asked for (`make test-kernels`); those without their mark run always."""
+"""Tests with the mark `machines` run only when `-m` names it (`make test-kernels`); the others always run."""
 
 from __future__ import annotations
 

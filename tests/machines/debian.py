@@ -1,6 +1,6 @@
-"""Debian packages of any release and architecture, fetched and unpacked here; this machine's apt stays as it is.
+"""Fetch and unpack Debian packages of any release and architecture, without changing this machine's apt lists.
 
-Everything is kept in the cache of `tests.binary.builds`, and comes into its place with one rename.
+Everything is stored in the cache of `tests.binary.builds`, each part by one rename.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
 def machines_cache() -> Path:
-    """Return the directory that keeps kernels, roots and images from run to run."""
+    """Return the directory with the cached kernels, roots and images."""
     return cache() / "machines"
 
 
 def built(path: Path, make: Callable[[Path], None]) -> Path:
     """Return `path`, which `make(scratch)` makes first if it does not exist.
 
-    `make` writes to the path it is given, which is renamed to `path` at the end: an interrupted build is never used.
+    `make` writes to a scratch path, which is renamed to `path` at the end, so that an interrupted build is never used.
     """
     if path.exists():
         return path
@@ -71,7 +71,7 @@ class Apt:
         try:
             try:
                 self._run("apt-get", "download", *packages, cwd=downloads)
-            except FleettraceError:  # the cached index is older than the archive: what it names is gone
+            except FleettraceError:  # the cached index is older than the archive and names deleted packages
                 self._run("apt-get", "update")
                 self._run("apt-get", "download", *packages, cwd=downloads)
             for archive in sorted(downloads.glob("*.deb")):

@@ -1,7 +1,7 @@
-"""Disk images for guests: ext4, made without mounting anything. Guests share an image: none writes to it.
+"""Disk images for guests: ext4, created without mounting. Guests share an image, and none writes to it.
 
-An `unpacked` root is bpftrace and its libraries, unpacked and not installed: no maintainer script runs, so it takes
-some ten seconds, and works for a foreign architecture without emulation.
+An `unpacked` root has bpftrace and its libraries unpacked, not installed: no maintainer script runs, so it takes about
+ten seconds and works for a foreign architecture without emulation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FREE = 64
 """MiB of an image left free."""
 _MOUNT_POINTS = ("proc", "sys", "dev", "tmp", "run", "usr/src", "lib/modules")
 _MERGED = ("bin", "sbin", "lib", "lib64")
-"""Links into /usr that Debian's base-files makes, which is not unpacked here."""
+"""Links into /usr that the package base-files creates, which is not unpacked here."""
 
 
 def unpacked(suite: str, arch: str = "amd64", packages: Sequence[str] = ("bpftrace", "busybox-static")) -> Path:
@@ -49,7 +49,7 @@ def unpacked(suite: str, arch: str = "amd64", packages: Sequence[str] = ("bpftra
 
 
 def kernel_headers(booted: Kernel) -> Path:
-    """Return the image of what the package linux-headers-RELEASE installs, in /usr/src and /lib/modules."""
+    """Return the image of the package linux-headers-RELEASE, with /usr/src and /lib/modules."""
 
     def make(image: Path) -> None:
         root = image.with_name("root")
@@ -64,9 +64,9 @@ def kernel_headers(booted: Kernel) -> Path:
 
 
 def stock(suite: str, arch: str = "amd64", more: Sequence[str] = ()) -> Path:
-    """Return the image of an installed release, as its users have it: bpftrace, memcached, sshd, sudo, systemd.
+    """Return the image of an installed release with bpftrace, memcached, sshd, sudo and systemd.
 
-    The packages' scripts run, for a foreign architecture under qemu-user.
+    The packages' maintainer scripts run, for a foreign architecture under qemu-user.
     """
     name = "-".join([suite, arch, *more])
 
@@ -96,7 +96,7 @@ def _emulate() -> None:
 
 
 def mmdebstrap(suite: str, arch: str, packages: Sequence[str], target: Path, *, variant: str) -> None:
-    """Run mmdebstrap. `target` is a directory, or a tar file if its name says so."""
+    """Run mmdebstrap. `target` is a directory, or a tar file if its name ends with .tar."""
     options = [
         'Acquire::Check-Valid-Until "false"',
         'Acquire::Retries "3"',
@@ -118,7 +118,7 @@ def ext4(root: Path, image: Path, *, free: int = _FREE) -> None:
     used = int(run(["du", "-sm", "--apparent-size", root]).split()[0])
     files = int(run(["du", "-s", "--inodes", root]).split()[0])
     run(["truncate", "-s", f"{used + used // 10 + files // 250 + free}M", image])
-    # Features that the e2fsprogs of here may turn on and that the oldest kernel does not know.
+    # This machine's e2fsprogs may enable features that the oldest kernel does not know.
     run(
         [
             "mkfs.ext4",
@@ -138,6 +138,6 @@ def ext4(root: Path, image: Path, *, free: int = _FREE) -> None:
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:]:
-        release, _, processor = wanted.partition("/")
-        print(wanted, unpacked(release, processor or "amd64"))
+    for name in sys.argv[1:]:
+        release, _, processor = name.partition("/")
+        print(name, unpacked(release, processor or "amd64"))

@@ -1,7 +1,7 @@
-"""The initramfs of a guest: busybox, the few modules that it needs, and the files of one boot.
+"""The initramfs of a guest: busybox, the modules that it needs, and the files of one boot.
 
-The kernel unpacks cpio archives one after the other, so the part that is the same for every boot of a kernel is cached
-and the files of one boot are appended.
+The kernel unpacks several cpio archives in order. The archive that every boot of a kernel shares is cached, and the
+files of one boot are appended to it.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from tests.machines.kernels import Kernel
 __all__ = ["File", "archive", "base"]
 
 File = bytes | str
-"""The content of a file; text is written as UTF-8, and a file that begins with `#!` or ELF's magic is executable."""
+"""The content of a file. Text is encoded as UTF-8; a file that begins with `#!` or ELF's magic is executable."""
 _BOOT = (
     *("virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "af_packet"),
     *("crc32c_generic", "crc32c_cryptoapi", "ext4"),
 )
-"""Modules loaded before anything else. Where one is built in or has another name, the kernel does without it."""
+"""Modules to load first. A module that does not exist is skipped: it is built in, or the kernel does not need it."""
 _GUEST = Path(__file__).with_name("guest")
 _DIRECTORY, _FILE, _LINK = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o644, stat.S_IFLNK | 0o777
 
 
 def base(kernel: Kernel, extra_modules: Sequence[str] = ()) -> bytes:
-    """Return the archive with busybox and the modules; `extra_modules` are put there for modprobe and not loaded."""
+    """Return the archive with busybox and the modules; `extra_modules` are included for modprobe and not loaded."""
     name = "-".join([kernel.name, kernel.arch, *extra_modules])
     path = built(machines_cache() / f"initramfs/{name}", lambda scratch: _make(kernel, extra_modules, scratch))
     return path.read_bytes() + archive({"init": (_GUEST / "init").read_text()})
@@ -55,14 +55,14 @@ def _make(kernel: Kernel, extra: Sequence[str], scratch: Path) -> None:
 
 
 def _busybox(arch: str) -> bytes:
-    """Debian's static busybox; bookworm's serves every kernel."""
+    """Return Debian's static busybox, of bookworm for every kernel."""
     path = machines_cache() / f"busybox-{arch}"
     tree = built(path, lambda target: Apt("bookworm", arch).unpack(["busybox-static"], target))
     return next(path for path in tree.glob("**/bin/busybox")).read_bytes()
 
 
 def _closure(kernel: Kernel, names: Sequence[str]) -> list[str]:
-    """Return the paths of modules with all that they depend on, in an order in which insmod takes them."""
+    """Return the paths of modules and their dependencies, in an order that insmod accepts."""
     needs: dict[str, list[str]] = {}
     for line in (kernel.modules / kernel.release / "modules.dep").read_text().splitlines():
         path, _, rest = line.partition(":")
@@ -71,7 +71,7 @@ def _closure(kernel: Kernel, names: Sequence[str]) -> list[str]:
     order: dict[str, None] = {}
     for name in names:
         if (found := by_name.get(name)) is not None:
-            # modules.dep lists what a module needs in the reverse of the order of loading.
+            # modules.dep lists dependencies in the reverse order of loading.
             order |= dict.fromkeys([*reversed(needs[found]), found])
     return list(order)
 

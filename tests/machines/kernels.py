@@ -1,4 +1,4 @@
-"""Kernels as Debian ships them, by short names such as `6.1`, unpacked from their packages.
+"""Debian's kernels, by short names such as `6.1`, unpacked from their packages.
 
 python -m tests.machines.kernels 6.1 6.12-rt     # fetch these now
 """
@@ -22,10 +22,10 @@ KERNELS = {
     "7.2": ("sid", "linux-image"),
     "7.3": ("trixie-backports", "linux-image"),
 }
-"""Suite and metapackage of each kernel. sid and backports move on: the name says what they had in November 2026, and
-`Kernel.release` what was really booted."""
+"""Suite and metapackage of each kernel. sid and backports change: the name is the version of November 2026, and
+`Kernel.release` the version that was booted."""
 _PARTS = ("linux-image-", "linux-binary-", "linux-modules-")
-"""Since 7.2 the image and the modules are in packages of their own."""
+"""From 7.2 on, the image and the modules are separate packages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Kernel:
 
     @property
     def suite(self) -> str:
-        """The release that it is of."""
+        """Return the Debian release of the kernel."""
         return KERNELS[self.name][0]
 
     @property
@@ -56,7 +56,7 @@ class Kernel:
 
 
 def kernel(name: str, arch: str = "amd64") -> Kernel:
-    """Return the kernel of this name, fetched if it is not cached. Raises `FleettraceError` when it cannot be had."""
+    """Return the kernel of this name, fetching it if it is not cached. Raises `FleettraceError` when that fails."""
     suite, package = KERNELS[name]
     apt = Apt(suite, arch)
 
@@ -72,7 +72,7 @@ def kernel(name: str, arch: str = "amd64") -> Kernel:
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or KERNELS:
-        short, _, processor = wanted.partition("/")
+    for argument in sys.argv[1:] or KERNELS:
+        short, _, processor = argument.partition("/")
         one = kernel(short, processor or "amd64")
-        print(wanted, one.release, one.image, one.modules)
+        print(argument, one.release, one.image, one.modules)

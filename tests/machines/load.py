@@ -1,12 +1,12 @@
-"""Load bpftrace programs on a kernel under a bpftrace, and say what its verifier answers.
+"""Load bpftrace programs on a kernel with a bpftrace, and print the verifier's answers.
 
     python -m tests.machines.load 6.1 bookworm                     # kernel, release of the bpftrace: our own programs
     python -m tests.machines.load 6.1 bookworm one.bt two.bt       # any programs
     python -m tests.machines.load 6.12/arm64 trixie,bookworm *.bt  # several bpftraces in one boot
     python -m tests.machines.load -v 5.10 bullseye one.bt          # with what bpftrace printed
 
-A program's `/proc/PID/exe` is replaced by that of a process in the guest which has all functions that the programs
-name. A program is OK when it printed its `start` mark or, if it has none, ended (or was ended) without an error.
+A program's `/proc/PID/exe` is replaced by that of a process in the guest with all functions that the programs name. A
+program is OK if it prints its `start` record or, without one, ends or is ended without an error.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _GUEST = Path(__file__).with_name("guest")
 _POINT = re.compile(r"/exe:([A-Za-z_][A-Za-z0-9_.]*)")
 _ADDRESS = re.compile(r"/exe:0x[0-9a-f]+")
 _SECONDS = 180
-"""For one program, start to end, on a busy machine; 5 to 30 are usual."""
+"""Seconds for one program on a busy machine; 5 to 30 are usual."""
 _START = re.compile(r"^\S* ?start \d", re.MULTILINE)
 _FAILED = re.compile(r"^(ERROR|.*Error loading|.*Error attaching)", re.MULTILINE)
 _VERIFIER = (
-    # The verifier's last word stands before its `processed N insns`; these are the forms seen (kernel/bpf/verifier.c).
+    # The reason is in the verifier's last line before `processed N insns`, in these forms (kernel/bpf/verifier.c).
     re.compile(r"^(R\d+ .*(?:min value|unbounded|invalid|outside|not allowed|must).*)$", re.M),
     re.compile(r"^(.*(?:invalid .*(?:access|read|write)|back-edge|too (?:large|complex|many)|stack limit).*)$", re.M),
     re.compile(r"^((?:stdin|.*\.bt):\d+:\d+(?:-\d+)?: ERROR.*)$", re.MULTILINE),
@@ -55,13 +55,13 @@ class Cell:
 
     @property
     def strlen(self) -> int:
-        """What BPFTRACE_STRLEN is for it: more where a whole line is one string (fleettrace.probes.layout)."""
+        """Return its BPFTRACE_STRLEN: larger where a whole line is one string (fleettrace.probes.layout)."""
         return 200 if "str($key)]" in self.text else 72
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of a cell: `reason` is empty when the program was loaded, else the one line that says why not."""
+    """The result of a cell. `reason` is empty when the program was loaded, else the line with the reason."""
 
     cell: Cell
     loaded: bool
@@ -72,7 +72,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """All verdicts of one boot, and what ran there: `uname -r`, and the version of each release's bpftrace."""
+    """The verdicts of one boot, its kernel (`uname -r`), and the version of each release's bpftrace."""
 
     release: str
     bpftrace: Mapping[str, str]
@@ -88,8 +88,10 @@ def load(
     words: str = "",
     headers: bool = False,
 ) -> Loaded:
-    """Boot the kernel, with its headers installed or not, and load every cell. Raises `FleettraceError` with the
-    console's end if the guest fails."""
+    """Boot the kernel, with or without its headers, and load every cell.
+
+    Raises `FleettraceError`, with the end of the console, if the guest fails.
+    """
     booted = kernel(kernel_name, arch)
     suites = list(dict.fromkeys(cell.suite for cell in cells))
     functions = [name for cell in cells for name in _POINT.findall(cell.text)]
@@ -125,7 +127,7 @@ def _verdicts(cells: Sequence[Cell], console: str) -> Iterator[Verdict]:
         found = re.search(rf"^VM-BEGIN {number}\n(.*?)^VM-END {number} (\d+) (\d+)$", console, re.MULTILINE | re.DOTALL)
         if found is None:
             raise FleettraceError(f"guest: no verdict of {cell.suite} {cell.name}: {console[-2000:]}")
-        # What is not bpftrace's (the kernel's own messages) is left out.
+        # Other lines are the kernel's messages.
         output = "\n".join(re.findall(r"^VM-LINE (.*)$", found[1], re.MULTILINE))
         code, seconds = int(found[2]), int(found[3])
         if "start %llu" in cell.text:
@@ -144,7 +146,7 @@ def _reason(output: str, code: int) -> str:
 
 
 def main(arguments: Iterable[str]) -> int:
-    """Print one line for each program and bpftrace; exit code 1 when any was refused."""
+    """Print one line for each program and bpftrace. Return 1 if any program was refused."""
     parser = argparse.ArgumentParser(prog="python -m tests.machines.load")
     parser.add_argument("-v", "--verbose", action="store_true", help="print what bpftrace printed")
     parser.add_argument("kernel", help="such as 6.1 or 6.12/arm64")

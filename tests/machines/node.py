@@ -1,5 +1,5 @@
-"""A guest that is a node of a fleet: real sshd, memcached and bpftrace of a Debian release, on any kernel, and the
-product's real command line that sweeps it."""
+"""A guest as a node of a fleet: the sshd, memcached and bpftrace of a Debian release on any kernel, swept by the real
+command."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from fleettrace.lab.load import Client
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.system import run
 from fleettrace.lab.truth import TracedInstance, Truth
+from fleettrace.sweep.events import Phase
 from tests.e2e.command import Command, Done
 from tests.machines import initramfs
 from tests.machines.images import stock, unpacked
@@ -26,21 +27,24 @@ from tests.machines.vm import Guest, Machine, boot
 __all__ = ["HOST", "PORTS", "Node", "NodeSpec", "node"]
 
 PORTS = (11211, 11212)
-"""The memcacheds of a node."""
+"""The ports of a node's memcached instances."""
 HOST = "node"
-"""Its name in the inventory."""
+"""A node's name in the inventory."""
 _USER = "user0"
 _GUEST = Path(__file__).with_name("guest")
 _BOOT_S, _TRACE_S = 900.0, 300.0
 _ADDRESS = "127.0.0.1"
 _MODULES = ("overlay", "veth", "bridge", "br_netfilter")
-"""Modules that the guest's modprobe finds: those that dockerd asks for."""
+"""Modules for the guest's modprobe: dockerd loads them."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """What is special about a node. One with `busybox` has no other userland, dropbear for sshd, and root for its user;
-    one with `docker` runs each memcached in a container."""
+    """The properties of a node.
+
+    With `busybox` it has no other userland, dropbear as its SSH server, and root as its login user. With `docker` it
+    runs each memcached in a container.
+    """
 
     kernel: str
     suite: str
@@ -54,7 +58,7 @@ class NodeSpec:
     shell: str = "/bin/bash"
     """The login shell."""
     more: tuple[str, ...] = ()
-    """Debian packages beside the usual ones."""
+    """Additional Debian packages."""
     systemd: bool = False
     busybox: bool = False
     docker: bool = False
@@ -63,7 +67,7 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node that runs. The inventory calls it `HOST`."""
+    """A running node. Its inventory name is `HOST`."""
 
     spec: NodeSpec
     guest: Guest
@@ -71,12 +75,12 @@ class Node:
 
     @property
     def release(self) -> str:
-        """Its `uname -r`."""
+        """Return the node's `uname -r`."""
         return self.guest.wait_for(r"VM-READY \S+ (\S+)$", 1)[1]
 
     @property
     def bpftrace(self) -> str:
-        """The version of its bpftrace."""
+        """Return the version of the node's bpftrace."""
         return self.guest.wait_for(r"VM-VERSION bpftrace v?(\S+)$", 1)[1]
 
     def command(self, verb: str, *options: str) -> list[str]:
@@ -91,7 +95,7 @@ class Node:
         ]
 
     def start(self, command: str) -> None:
-        """Start a shell command on the node, and leave it running."""
+        """Start a shell command on the node in the background."""
         words: list[str | Path] = [
             "ssh",
             "-F",
@@ -110,34 +114,34 @@ class Node:
         return f"{done.out.decode(errors='replace')}\n{done.err}"
 
     def sweep(self, plans: Mapping[int, Sequence[Request]], *options: str, seconds: int = 60) -> tuple[Done, Truth]:
-        """Sweep while each instance gets its traffic; return the command's end (JSON) and the truth.
+        """Sweep under traffic on each instance. Return the command's end, with a JSON report, and the truth.
 
         Raises `AssertionError` when the traffic outlasted the window.
         """
         arguments = ["--duration", f"{seconds}s", "--top", "100000", "--output", "json", "-v", "--no-store"]
         arguments += ["--allow-preemptible", "--connect-timeout", "120s", "--deadline", f"{seconds + int(_TRACE_S)}s"]
         with Command(self.command("run", *arguments, *options)) as command:
-            command.wait_for([f"{HOST}: trace"], seconds=_TRACE_S)
+            command.wait_for_phase(Phase.TRACE, HOST, seconds=_TRACE_S)
             truth = self.send(plans)
             time.sleep(0.5)
-            assert not command.said(f"{HOST}: ok"), "the traffic outlasted the window"
+            assert not command.has_finished(HOST), "the traffic outlasted the window"
             return command.finish(seconds=seconds + _TRACE_S), truth
 
     def send(self, plans: Mapping[int, Sequence[Request]]) -> Truth:
-        """Carry out what each instance is to get; return the truth."""
+        """Carry out the requests of each instance and return the truth."""
         truth = Truth()
         for port, requests in plans.items():
-            # The truth is by the guest's port; the connection goes to the forwarded one.
+            # The truth has the guest's port; the connection uses the forwarded one.
             with Client(TracedInstance("node", self.guest.ports[port]), _ADDRESS, timeout=120) as client:
                 client.send(requests)
-                for place, counts in client.truth.counts.items():
-                    truth.update(Truth({TracedInstance(place.host, port): counts}))
+                for instance, counts in client.truth.counts.items():
+                    truth.update(Truth({TracedInstance(instance.host, port): counts}))
         return truth
 
 
 @contextmanager
 def node(spec: NodeSpec) -> Iterator[Node]:
-    """Boot a node and wait until it is ready. A failure within the context carries the end of the guest's console."""
+    """Boot a node, wait until it is ready, and yield it. A failure in the block gets the end of the guest's console."""
     with TemporaryDirectory(prefix="fleettrace-node-") as name:
         directory = Path(name)
         for key in ("client", "host"):

@@ -1,5 +1,4 @@
-"""The product's own programs, for the bpftrace and the memcached of any release: the one place here that knows how they
-are made."""
+"""Generate fleettrace's own programs for the bpftrace and the memcached of any Debian release."""
 
 from __future__ import annotations
 
@@ -24,15 +23,17 @@ PROGRAMS: Mapping[str, ProbeOptions] = {
     "command": ProbeOptions(ProbeKind.COMMAND),
 }
 _VERSIONS = {"bullseye": (0, 11, 3), "bookworm": (0, 17, 0), "trixie": (0, 23, 2), "sid": (0, 27, 1)}
-"""The bpftrace of each release, as far as programs differ by it."""
+"""The bpftrace version of each release, on which the program depends."""
 
 
 def text(name: str, suite: str, arch: str = "amd64", *, other_bound: bool = False) -> str:
-    """Return the program called `name` as a node of this release would be sent it, on a window of a second; with
-    `other_bound` the one that is tried next when the kernel refuses that (fleettrace.probes.variants)."""
-    wish = PROGRAMS[name]
-    # The command line's function is inlined or unnamed in Debian's builds.
-    plan = preview(wish) if wish.probe_kind is ProbeKind.COMMAND else choose(_memcached(suite, arch), wish)
+    """Return the program `name` for a node of this release, with a window of one second.
+
+    With `other_bound`, return the variant for a kernel that refuses the first one (fleettrace.probes.variants).
+    """
+    options = PROGRAMS[name]
+    # The function that reads command lines is inlined or has no symbol in Debian's builds.
+    plan = preview(options) if options.probe_kind is ProbeKind.COMMAND else choose(_memcached(suite, arch), options)
     layout = key_layout(_VERSIONS[suite], other_bound=other_bound)
     return program([ProbeTarget(plan, (1,))], layout, TraceSettings(1.0), "NONCE")
 

@@ -2,7 +2,7 @@
 
     python -m tests.machines.results     # write the tables again
 
-Each cell has its newest result, so a run of some cells updates only their rows.
+Each cell keeps its newest result, so a run of some cells updates only their rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BEGIN, _END = "<!-- written by make test-kernels -->", "<!-- end -->"
 
 
 def keep_load(name: str, loaded: Loaded) -> None:
-    """Store which programs one boot loaded."""
+    """Store the verdicts of one boot."""
     _keep(
         f"load {name}",
         {

@@ -1,6 +1,6 @@
-"""A static ELF program of a few hundred bytes that sleeps for ever and has functions by the names it is given.
+"""Generate a static ELF program of a few hundred bytes that sleeps forever and has functions with given names.
 
-It stands for memcached where only the verifier is asked: no compiler for the guest's architecture is needed.
+It replaces memcached where only the verifier is tested, without a compiler for the guest's architecture.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["target"]
 
 _BASE = 0x400000
 _CODE = {
-    # (ELF machine, loop of pause(2) or ppoll(2) without an end, a function: push rbp; pop rbp; ret | stp; ldp; ret)
+    # (ELF machine, endless loop of pause(2) or ppoll(2), a function: push rbp; pop rbp; ret | stp; ldp; ret)
     "amd64": (62, bytes.fromhex("b8220000000f05ebf7"), bytes.fromhex("555dc390")),
     "arm64": (
         183,
@@ -33,7 +33,7 @@ _HEADER, _PROGRAM, _SECTION, _SYMBOL = 64, 56, 64, 24
 
 
 def target(arch: str, functions: Sequence[str]) -> bytes:
-    """Return the program for `arch` (Debian's name) whose symbol table has these functions."""
+    """Return the program for `arch` (Debian's name) with these functions in its symbol table."""
     machine, loop, body = _CODE[arch]
     code = loop + b"\0" * (-len(loop) % 16)
     names, symbols = b"\0", bytes(_SYMBOL)
@@ -48,13 +48,13 @@ def target(arch: str, functions: Sequence[str]) -> bytes:
     at_names = at_symbols + len(symbols)
     at_titles = at_names + len(names)
     at_sections = at_titles + len(titles)
-    whole = at_titles + len(titles)
+    size = at_titles + len(titles)
     header = struct.pack(
         "<16sHHIQQQIHHHHHH",
         *(b"\x7fELF\2\1\1", 2, machine, 1, start, _HEADER, at_sections, 0),
         *(_HEADER, _PROGRAM, 1, _SECTION, 5, 4),
     )
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, whole, whole, 0x1000)
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _BASE, _BASE, size, size, 0x1000)
     sections = [
         bytes(_SECTION),
         _section(titles, b".text", 1, 6, start, start - _BASE, len(code)),

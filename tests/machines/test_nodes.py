@@ -1,4 +1,4 @@
-"""A sweep over SSH of a whole machine reports the truth: every key, kind, miss and byte, whatever the node is."""
+"""A sweep over SSH of a whole machine reports every key, kind, miss and byte exactly, on every kind of node."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.machines, pytest.mark.timeout(1800)]
 
 
 @pytest.mark.parametrize("name", NODES)
-def test_a_sweep_reports_the_truth(name: str) -> None:
+def test_sweep_of_a_node_is_exact(name: str) -> None:
     spec, began = NODES[name], time.monotonic()
     with node(spec) as running:
         facts: dict[str, Any] = {"kernel": running.release, "bpftrace": running.bpftrace, "result": "failed"}

@@ -1,5 +1,5 @@
-"""The programs of stock Debian nodes load there, on both architectures: a small part of `make test-kernels` that runs
-with every `make test`."""
+"""The programs for stock Debian nodes load there, on both architectures. `make test` runs this small part of
+`make test-kernels`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ STOCK = {
     ("5.10", "amd64"): {"bullseye": ("item", "both"), "trixie": ("misses",)},
     ("6.1", "arm64"): {"bookworm": ("item", "both"), "trixie": ("item",)},
 }
-"""Kernel and architecture, and the programs to load there under each release's bpftrace: each takes some ten seconds.
-Those of trixie were refused once, by these verifiers and no others."""
+"""Kernel and architecture, and the programs to load with each release's bpftrace, about ten seconds each. Only these
+verifiers once refused those of trixie."""
 
 
 @pytest.fixture(scope="module", params=STOCK, ids=" ".join)
@@ -27,7 +27,7 @@ def loaded(request: pytest.FixtureRequest) -> Loaded:
     return load(kernel, cells, arch=arch)
 
 
-def test_the_verifier_takes_every_program(loaded: Loaded) -> None:
+def test_verifier_accepts_every_program(loaded: Loaded) -> None:
     refused = {
         (verdict.cell.suite, verdict.cell.name): verdict.reason for verdict in loaded.verdicts if not verdict.loaded
     }

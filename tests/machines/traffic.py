@@ -1,4 +1,4 @@
-"""What a node is sent, and all that is true of it: requests by key and kind, misses, and the bytes written."""
+"""The requests for a node, and their truth: requests by key and kind, misses, and the bytes written."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _DELETES = ("delete", "md", "bdelete")
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What is true of some commands, in this order, on an empty memcached."""
+    """The effects of commands, in this order, on an empty memcached."""
 
     misses: Counter[bytes]
     written: Counter[bytes]
-    """Bytes of the values written, of the keys whose writes are plain ones: what an append or an incr makes memcached
-    write depends on its version."""
+    """Bytes of the values written, by key."""
     plain: frozenset[bytes]
+    """Keys with stores only: how many bytes an append or an incr makes memcached write depends on its version."""
 
 
 class _OldMeta(Command):
-    """A meta command as memcached took and answered it before 1.6.10: `ms KEY S2` for `ms KEY 2`, `OK` for `HD`."""
+    """A meta command of memcached before 1.6.10: `ms KEY S2` for `ms KEY 2`, and the answer `OK` for `HD`."""
 
     __slots__ = ()
 
@@ -44,8 +44,10 @@ class _OldMeta(Command):
 
 
 def requests(place: int, suite: str) -> list[Command]:
-    """Return the traffic for the instance at this place of a node of this release: each protocol, kind, length of key
-    and size of value."""
+    """Return the requests for an instance of a node of this release: each protocol, kind, key length and value size.
+
+    `place`, the instance's number, selects the bytes of the keys.
+    """
     sizes = [
         Command(verb, (b"%b:%d" % (prefix, size) + b"k" * extra,), b"v" * size)
         for verb, prefix in (("set", b"a:size"), ("ms", b"m:size"), ("bset", b"\n:size"))
@@ -61,7 +63,7 @@ def requests(place: int, suite: str) -> list[Command]:
 
 
 def details(commands: Sequence[Command]) -> Details:
-    """Return what is true of the commands."""
+    """Return the effects of the commands."""
     present: set[bytes] = set()
     misses: Counter[bytes] = Counter()
     written: Counter[bytes] = Counter()

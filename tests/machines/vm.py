@@ -1,7 +1,7 @@
-"""A guest under QEMU: booted, waited for by what it prints on its serial console, and always ended.
+"""Boot a guest under QEMU, wait for lines on its serial console, and always end it.
 
-KVM is not asked for: nested virtualisation is rare on CI machines, and TCG is enough. At most `SLOTS` guests run on
-this machine at a time, whoever starts them.
+QEMU emulates (TCG) without KVM, because CI machines rarely have nested virtualisation. At most `SLOTS` guests run on
+this machine at a time, in all processes together.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TAIL = 40
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What to boot: a kernel with an initramfs, and images as /dev/vda, /dev/vdb and so on."""
+    """A machine to boot: a kernel with an initramfs, and images as /dev/vda, /dev/vdb and so on."""
 
     kernel: Kernel
     initramfs: bytes = field(repr=False)
@@ -48,14 +48,14 @@ class Machine:
 
 @dataclass(slots=True)
 class Guest:
-    """A running guest. `ports` leads from a port of the guest to the one of 127.0.0.1."""
+    """A running guest. `ports` maps a port of the guest to the one of 127.0.0.1."""
 
     process: subprocess.Popen[bytes]
     console_file: Path
     ports: dict[int, int]
 
     def console(self) -> str:
-        """Return all that the guest has printed."""
+        """Return everything that the guest has printed."""
         return self.console_file.read_text(errors="replace") if self.console_file.exists() else ""
 
     def tail(self) -> str:
@@ -77,7 +77,7 @@ class Guest:
 
 @contextmanager
 def boot(machine: Machine) -> Iterator[Guest]:
-    """Start a guest, and kill it at the end of the context, whatever happens. Waits for a free slot first."""
+    """Wait for a free slot, start a guest and yield it. Leaving the block kills the guest."""
     with ExitStack() as stack:
         stack.enter_context(_slot())
         directory = Path(mkdtemp(prefix="fleettrace-guest-"))
@@ -103,7 +103,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _command(machine: Machine, directory: Path, ports: dict[int, int]) -> list[str]:
     x86 = machine.kernel.arch == "amd64"
-    # cortex-a72 and `max` behave alike; the pointer authentication of `max` is slow to emulate in its default cipher.
+    # cortex-a72 and `max` behave alike. The default cipher of `max` for pointer authentication is slow to emulate.
     kind = (
         ["qemu-system-x86_64", "-cpu", "max"]
         if x86
@@ -111,7 +111,7 @@ def _command(machine: Machine, directory: Path, ports: dict[int, int]) -> list[s
     )
     words = f"console={'ttyS0' if x86 else 'ttyAMA0'} quiet loglevel=4 panic=1 net.ifnames=0 mitigations=off"
     command = [
-        # The kernel ends QEMU with the process that started it, even when that is killed.
+        # The kernel kills QEMU when the process that started it ends, even by SIGKILL.
         *("setpriv", "--pdeathsig", "KILL", "nice", *kind),
         *("-accel", "tcg,thread=multi", "-smp", str(machine.cpus), "-m", str(machine.memory)),
         *(
@@ -128,7 +128,7 @@ def _command(machine: Machine, directory: Path, ports: dict[int, int]) -> list[s
         *("-rtc", f"base={machine.clock}", "-device", "virtio-rng-pci"),
     ]
     for number, image in enumerate(machine.images):
-        # `snapshot`: writes go to a file that nobody sees, so guests share an image.
+        # `snapshot`: writes go to a temporary file, so guests can share an image.
         drive = f"file={image},format=raw,if=none,id=d{number},snapshot=on,file.locking=off"
         command += ["-drive", drive, "-device", f"virtio-blk-pci,drive=d{number}"]
     if machine.ports or machine.network:

@@ -1,7 +1,7 @@
 """The ways to build memcached that `make test-builds` traces: every allowed pair of values occurs in some cell.
 
-The table is computed, always the same one: of all allowed combinations the one that covers most pairs not seen yet, and
-of equals the first. What cannot be built is named in `impossible`, with the reason.
+The table is computed and always the same: it repeatedly takes the first allowed combination with the most pairs that no
+earlier one has. `impossible` has the combinations that cannot be built, with the reason.
 
     python -m tests.matrix.cells     # print the cells
 """
@@ -99,7 +99,7 @@ _LTO = (Extra.LTO, Extra.PGO_LTO)
 
 
 def impossible(cell: Cell) -> str | None:
-    """Return why nothing can be built in this way, or None."""
+    """Return why the cell cannot be built, or None."""
     clang, extra = cell.compiler is Compiler.CLANG, cell.extra
     if extra in _LTO and clang and cell.linker is not Linker.LLD:
         return "clang's objects for link-time optimisation are read by lld; the other linkers need a plugin of LLVM's"
@@ -119,7 +119,7 @@ def allowed() -> tuple[Cell, ...]:
     """Return every combination that can be built, in a fixed, mixed order."""
     every = product(Compiler, Level, Linker, Position, BuildId, Symbols, Extra)
     possible = (cell for values in every if impossible(cell := Cell(*values)) is None)
-    # In the order of the product, what no pair decides would be the first value of its axis in every late cell.
+    # In the order of the product, late cells would have the first value of each axis that no pair decides.
     return tuple(sorted(possible, key=lambda cell: sha256(str(cell).encode()).digest()))
 
 
@@ -133,12 +133,12 @@ def cells() -> tuple[Cell, ...]:
     """Return the table."""
     numbers: dict[object, int] = {}
     masks = [sum(1 << numbers.setdefault(pair, len(numbers)) for pair in pairs(cell)) for cell in allowed()]
-    left = (1 << len(numbers)) - 1
+    missing = (1 << len(numbers)) - 1
     chosen = []
-    while left:
-        best = max(range(len(masks)), key=lambda index: ((masks[index] & left).bit_count(), -index))
+    while missing:
+        best = max(range(len(masks)), key=lambda index: ((masks[index] & missing).bit_count(), -index))
         chosen.append(allowed()[best])
-        left &= ~masks[best]
+        missing &= ~masks[best]
     return tuple(chosen)
 
 

@@ -1,4 +1,4 @@
-"""Debian's memcached, built in the way that a cell of the matrix says: once a recipe, kept outside the repository.
+"""Build Debian's memcached for each cell of the matrix, once for each recipe, in a cache outside the repository.
 
 python -m tests.matrix.compiled       # build all cells that are not cached yet
 python -m tests.matrix.compiled TREE  # build them from another source tree instead, and print where they are
@@ -23,10 +23,10 @@ from tests.binary.builds import cache, source
 from tests.binary.traffic import COMMANDS, memcached
 from tests.matrix.cells import BuildId, Cell, Compiler, Extra, Linker, Position, Symbols, cells
 
-__all__ = ["Recipe", "binary", "recipe"]
+__all__ = ["Recipe", "binary", "recipe_of"]
 
 _RECIPES = 1
-"""Raise it when `_compile` makes other binaries of the same recipe."""
+"""Increase it when a change of `_compile` changes the binary of a recipe."""
 _LINKERS = {
     Linker.LD: "-fuse-ld=bfd",
     Linker.LLD: "-fuse-ld=lld",
@@ -55,7 +55,7 @@ _ROUNDS = 40
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What the compiler is called with."""
+    """The compiler, its options, and the steps afterwards."""
 
     compiler: str
     cflags: str
@@ -65,16 +65,16 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """The name of its directory in the cache."""
+        """Return the name of the recipe's directory in the cache."""
         facts = [_RECIPES, self.compiler, self.cflags, self.ldflags, self.profiled, self.stripped]
         return sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def recipe(cell: Cell) -> Recipe:
-    """Return how to build a cell."""
+def recipe_of(cell: Cell) -> Recipe:
+    """Return the recipe of a cell."""
     compile_, link = _POSITIONS[cell.position]
     extra = _EXTRAS[cell.extra]
-    # gold folds only what has a section of its own.
+    # gold folds only functions with their own section.
     sections = "-ffunction-sections" if cell.linker is Linker.GOLD else ""
     build_id = "sha1" if cell.build_id is BuildId.PRESENT else "none"
     return Recipe(
@@ -88,23 +88,23 @@ def recipe(cell: Cell) -> Recipe:
 
 def binary(cell: Cell) -> Path:
     """Return the cell's memcached, built if it is not cached. Raises `FleettraceError` when it does not compile."""
-    return compiled(recipe(cell), source())
+    return compiled(recipe_of(cell), source())
 
 
-def compiled(wanted: Recipe, tree: Path) -> Path:
+def compiled(recipe: Recipe, tree: Path) -> Path:
     """Return the memcached that a recipe makes of a configured or unconfigured source tree."""
-    directory = cache() / "cells" / tree.name / wanted.key
+    directory = cache() / "cells" / tree.name / recipe.key
     path = directory / "memcached"
     if not path.exists():
         directory.mkdir(parents=True, exist_ok=True)
         with file_lock(directory / "lock"):
             if not path.exists():
-                _compile(wanted, _configured(tree), path)
+                _compile(recipe, _configured(tree), path)
     return path
 
 
 def _configured(tree: Path) -> Path:
-    """Return a copy of the tree in which `configure` has run; what it finds out is the same for every recipe."""
+    """Return a copy of the tree in which `configure` has run: its results are the same for every recipe."""
     ready = cache() / "cells" / tree.name / "configured"
     ready.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(ready.with_suffix(".lock")):
@@ -117,18 +117,18 @@ def _configured(tree: Path) -> Path:
     return ready
 
 
-def _compile(wanted: Recipe, tree: Path, target: Path) -> None:
+def _compile(recipe: Recipe, tree: Path, target: Path) -> None:
     with TemporaryDirectory(dir=target.parent) as scratch:
         work = Path(scratch) / "tree"
         shutil.copytree(tree, work, symlinks=True)
-        cflags, ldflags = wanted.cflags, wanted.ldflags
-        if wanted.profiled:
+        cflags, ldflags = recipe.cflags, recipe.ldflags
+        if recipe.profiled:
             data = Path(scratch) / "profile"
             Path(scratch).chmod(0o755)  # memcached writes its profile as another user
-            used = _profile(wanted, work, data)
+            used = _profile(recipe, work, data)
             cflags, ldflags = _words(cflags, used), _words(ldflags, used)
-        _make(work, wanted.compiler, cflags, ldflags)
-        if wanted.stripped:
+        _make(work, recipe.compiler, cflags, ldflags)
+        if recipe.stripped:
             run(["strip", "-s", work / "memcached"])
         (work / "memcached").rename(target)
 
@@ -139,14 +139,14 @@ def _make(tree: Path, compiler: str, cflags: str, ldflags: str) -> None:
     run(["nice", "make", f"-j{os.cpu_count() or 1}", *words, "memcached"], cwd=tree, seconds=900)
 
 
-def _profile(wanted: Recipe, tree: Path, data: Path) -> str:
-    """Build with counters, send some of every command, and return the flags that make use of what was counted."""
+def _profile(recipe: Recipe, tree: Path, data: Path) -> str:
+    """Build with counters, send requests of every kind, and return the compiler options that use the profile."""
     data.mkdir()
     data.chmod(0o777)
-    clang = wanted.compiler == Compiler.CLANG
+    clang = recipe.compiler == Compiler.CLANG
     raw = data / "%m.profraw"  # without a pool (%m) the file is made at the start, by root
     counters = f"-fprofile-instr-generate={raw}" if clang else f"-fprofile-generate={data} -fprofile-update=atomic"
-    _make(tree, wanted.compiler, _words(wanted.cflags, counters), _words(wanted.ldflags, counters))
+    _make(tree, recipe.compiler, _words(recipe.cflags, counters), _words(recipe.ldflags, counters))
     with memcached(tree / "memcached") as (pid, connect):
         text, packets = connect(), connect()
         for number in range(_ROUNDS):
@@ -164,7 +164,7 @@ def _profile(wanted: Recipe, tree: Path, data: Path) -> str:
 
 
 def _wait_for_exit(pid: int) -> None:
-    """Wait until the process has ended and has written its profile; its parent still has to wait for it."""
+    """Wait until the process is a zombie: it has written its profile, and its parent has not waited for it."""
     subprocess.run(["timeout", "20", "sh", "-c", f"while ! grep -q '^State:.Z' /proc/{pid}/status; do sleep 0.1; done"])
 
 
@@ -176,6 +176,6 @@ if __name__ == "__main__":
     where = Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else source()
     for one in cells():
         try:
-            print(one, compiled(recipe(one), where), flush=True)
+            print(one, compiled(recipe_of(one), where), flush=True)
         except Exception as error:
             print(one, "FAILED", error, flush=True)

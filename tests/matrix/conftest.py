@@ -1,4 +1,4 @@
-"""One machine with a memcached of every build, traced by every bpftrace at the same time, while it gets its traffic."""
+"""One machine with a memcached of every build, traced under traffic by every bpftrace at the same time."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ __all__ = ["BLIND", "BUILDS", "Matrix", "Traced"]
 _COMPILED = {"plain": 11213, "cf-protection": 11214, "lto": 11215, "dtrace": 11216, "proxy": 11217}
 _PACKAGED = {"bookworm": 11211, "trixie": 11212, "sid": 11218}
 BUILDS = {f"debian {release}": port for release, port in _PACKAGED.items()} | _COMPILED
-"""Every memcached, and its port."""
+"""The port of every memcached."""
 BLIND = {f"{release} without overlays": release for release in ("bookworm", "sid")}
-"""bpftraces that symbols of ours do not reach, as in a container, and the releases that they are of."""
+"""The releases of bpftraces that cannot read our symbol overlays, as in a container."""
 _WINDOW_S = 120.0
-"""Stopped as soon as the traffic is over; a machine that is very slow has this long."""
+"""The longest window, for a very slow machine; the trace is stopped as soon as the traffic is over."""
 _BOUNDS = TraceSettings(_WINDOW_S, printed=20_000)
-"""A slice may hold the keys of all instances at once, and here everything is to be printed."""
+"""A slice may hold the keys of all instances, and all of them are printed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """What one bpftrace gave of one memcached."""
+    """The result of one bpftrace for one memcached."""
 
     result: InstanceResult
     summary: Summary | None
@@ -62,11 +62,11 @@ class Matrix:
     """The whole matrix."""
 
     truth: dict[str, Truth]
-    """By build: what it was sent."""
+    """The requests sent to each build."""
     versions: dict[str, str]
-    """By release: what its bpftrace calls itself."""
+    """The version of each release's bpftrace."""
     traced: dict[tuple[str, str], Traced]
-    """By release (or a name in `BLIND`) and build."""
+    """The results by release (or a name in `BLIND`) and build."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -105,10 +105,10 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
 
 @contextmanager
 def _packaged(lab: Lab, release: str, port: int) -> Iterator[int]:
-    """The release's memcached on the host; its pid."""
+    """Run the release's memcached on the host; yield its pid."""
     host = lab.hosts["node"]
-    words = [*enter(host.namespace), *memcached_of(release), "-p", str(port), *OPTIONS]
-    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+    command = [*enter(host.namespace), *memcached_of(release), "-p", str(port), *OPTIONS]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: _answers(host.address, port), f"memcached of {release} does not start")
             yield process.pid
@@ -125,7 +125,7 @@ def _answers(address: str, port: int) -> bool:
 
 def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, dict[str, HostOutcome]]:
     """Trace with every release's bpftrace at once, send the traffic, and stop."""
-    stop, catalog = Cancellation(), BinaryCatalog(analyses)
+    cancellation, catalog = Cancellation(), BinaryCatalog(analyses)
     commands = {release: bpftrace_of(release, lab.private) for release in RELEASES}
     for name, release in BLIND.items():
         script = lab.private / name.replace(" ", "-")
@@ -135,18 +135,18 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
     tracing = {name: threading.Event() for name in commands}
     seen = dict.fromkeys(commands, 0)
 
-    def tell(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if isinstance(event, HostProgressed) and event.phase is Phase.TRACE:
             tracing[event.host].set()
         elif isinstance(event, SliceArrived):
             seen[event.host] += sum(summary.total for summary in event.slices.values())
 
-    context = TracerContext(SweepSettings(_WINDOW_S, max_cost=1e9), _BOUNDS, catalog, stop, tell)
-    wanted = set(pids.values())
+    context = TracerContext(SweepSettings(_WINDOW_S, max_cost=1e9), _BOUNDS, catalog, cancellation, on_event)
+    selected = set(pids.values())
 
     def trace(name: str) -> HostOutcome:
         words = (commands[name],)
-        task = HostTask(name, Target(name), LocalTransport(), words, selects=lambda one: one.pid in wanted)
+        task = HostTask(name, Target(name), LocalTransport(), words, selects=lambda one: one.pid in selected)
         try:
             # Each bpftrace counts all of them, as if it were a run of its own.
             return AttachedTracer(replace(context, claims=Claims())).run(task)
@@ -159,7 +159,7 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
             for event in tracing.values():
                 assert event.wait(90)
             truth = lab.send({TracedInstance("node", port): plan(port) for port in pids})
-            # A bpftrace that is stopped while it writes, and has to wait for its reader, loses some of it.
+            # A bpftrace that is stopped while it waits for its reader loses output.
             sent = sum(counts.total() for counts in truth.counts.values())
             wait_until(
                 lambda: all(seen[name] >= sent or one.done() for name, one in running.items()),
@@ -167,5 +167,5 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
                 seconds=60,
             )
         finally:
-            stop.request(Reason.INTERRUPTED)
+            cancellation.request(Reason.INTERRUPTED)
         return truth, {name: future.result() for name, future in running.items()}

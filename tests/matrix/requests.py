@@ -1,7 +1,7 @@
-"""What each build of the matrix is sent, one request after the other, and what it answered: requests, kinds, misses.
+"""Send each build of the matrix its requests, and record the truth from the answers: requests, kinds, misses.
 
-To the traffic of `plan` come counters that a request creates, packed ids in the meta protocol, and keys that only ever
-one command names, in which it shows which commands a report knows the kind of.
+In addition to `traffic.plan`, there are requests that create counters, binary keys in the meta protocol's base64, and
+one key for each command that no other command uses: it shows whether a report knows the command's kind.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Sent:
 
     ops: Counter[tuple[bytes, Op]] = field(default_factory=Counter)
     misses: Counter[bytes] = field(default_factory=Counter)
-    """Requests other than stores whose key was not there. `me` is a request and has no kind, but it may miss."""
+    """Requests other than stores for an absent key. `me` is a request without a kind, but it can miss."""
 
     created: Counter[bytes] = field(default_factory=Counter)
-    """Counters that a request created: what memcached looks up a second time, to store it."""
+    """Counters that a request created. memcached looks such a key up a second time, to store it."""
 
     def with_stores_of_counters(self, but: Collection[bytes]) -> Sent:
-        """Return the same with these second look-ups counted as stores, but not those of the keys in `but`."""
+        """Return the same with these second look-ups counted as stores, except for the keys in `but`."""
         stores = {(key, "set"): count for key, count in self.created.items() if key not in but}
         return Sent(self.ops + Counter(stores), self.misses)
 
@@ -100,7 +100,7 @@ class _Packed:
 
 @dataclass(frozen=True, slots=True)
 class _Plain:
-    """A command of the lab's."""
+    """A command of the lab's load generator."""
 
     command: Command
 
@@ -144,14 +144,14 @@ _Request = _Created | _Packed | _Plain
 
 
 def sole_key(verb: str) -> bytes:
-    """Return the key that no other command than this one names."""
+    """Return the key that only this command uses."""
     return b"sole:%b" % verb.encode()
 
 
 def send(address: str, port: int, place: int) -> Sent:
-    """Carry out everything with the memcached at a port, and return what it was. Raises `FleettraceError` or `OSError`.
+    """Send all requests to the memcached at a port and return the truth. Raises `FleettraceError` or `OSError`.
 
-    `place` makes the keys' bytes differ from one instance to the next.
+    `place`, the instance's number, makes the keys' bytes differ from one instance to the next.
     """
     sent = Sent()
     connections = {binary: Connection(address, port, 60) for binary in (False, True)}
@@ -183,9 +183,9 @@ def _requests(place: int) -> Iterator[_Request]:
         for _ in range(_EACH):
             yield _Plain(Command(verb, (sole_key(verb),), b"10"))
     for number in range(_COUNTERS):
-        for turn in range(_EACH):
-            yield _Created(b"limit:%d" % number, not turn, binary=False)
-            yield _Created(b"rate:%d" % number, not turn, binary=True)
+        for repetition in range(_EACH):
+            yield _Created(b"limit:%d" % number, not repetition, binary=False)
+            yield _Created(b"rate:%d" % number, not repetition, binary=True)
     for number in range(_COUNTERS):
         key = struct.pack("<IQ", number + 1, place)
         for verb in ("mg", "ms", "mg", "ma", "md", "mg"):

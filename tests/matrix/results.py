@@ -1,4 +1,4 @@
-"""What the builds of the matrix showed, stored from run to run, and the table in docs/probes.md made of it.
+"""Store the results of the builds of the matrix, and write the table in docs/probes.md from them.
 
     python -m tests.matrix.results     # write the table again
 
@@ -24,7 +24,7 @@ _BEGIN, _END = "<!-- written by make test-builds -->", "<!-- end -->"
 
 
 def keep(name: str, facts: Mapping[str, object]) -> None:
-    """Store what came of one build."""
+    """Store the result of one build."""
     path = _path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".new")
@@ -80,7 +80,7 @@ def _exact(facts: Mapping[str, Any]) -> str:
 
 
 def _known(unknown: list[str], verbs: int) -> str:
-    """Return which commands something is known of."""
+    """Return the commands with known values, as a phrase."""
     if not unknown:
         return "all"
     return "none" if len(unknown) == verbs else f"not {', '.join(unknown)}"

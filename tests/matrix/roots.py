@@ -2,7 +2,7 @@
 
     python -m tests.matrix.roots trixie sid     # build these now (about a minute and 300 MB each)
 
-The directories are kept in the cache of `tests.binary.builds`. The mirror is the one that this machine's apt uses.
+The directories are in the cache of `tests.binary.builds`. The mirror is the one that this machine's apt uses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.binary.builds import cache
 __all__ = ["RELEASES", "bpftrace_of", "bpftrace_version", "compiled", "memcached_of", "mirror", "root"]
 
 RELEASES = ("bookworm", "trixie", "sid")
-"""Debian 12, Debian 13, and whatever is newest."""
+"""Debian 12, Debian 13, and the newest packages."""
 _NEEDED = ("usr/bin/bpftrace", "usr/bin/memcached")
 _DEBOOTSTRAP = Package("debootstrap", "another release's bpftrace and memcached", "debootstrap")
 _ENTER = """#!/bin/sh
@@ -40,22 +40,22 @@ exec unshare -m sh -c '
 
 
 def root(release: str) -> Path:
-    """The directory of a release, built if it is not cached; `/` for the machine's own.
+    """Return the root directory of a release, building it if it is not cached; `/` for the machine's own release.
 
-    Raises `FleettraceError` when it cannot be built: no debootstrap, no mirror.
+    Raises `FleettraceError` when it cannot be built, without debootstrap or a mirror.
     """
     if release == codename():
         return Path("/")
     directory = cache() / f"root-{release}"
-    if not _whole(directory):
+    if not _complete(directory):
         with file_lock(cache() / f"root-{release}.lock"):
-            if not _whole(directory):
+            if not _complete(directory):
                 _build(release, directory)
     return directory
 
 
 def bpftrace_of(release: str, directory: Path) -> str:
-    """A command that runs the release's bpftrace on this machine's kernel and processes; a script in `directory`."""
+    """Return a command for the release's bpftrace on this machine's kernel and processes: a script in `directory`."""
     if root(release) == Path("/"):
         return "bpftrace"
     script = directory / f"bpftrace-{release}"
@@ -65,21 +65,21 @@ def bpftrace_of(release: str, directory: Path) -> str:
 
 
 def bpftrace_version(release: str, directory: Path) -> str:
-    """What the release's bpftrace calls itself, such as `0.23.2`."""
+    """Return the version that the release's bpftrace reports, such as `0.23.2`."""
     return run([bpftrace_of(release, directory), "--version"]).split()[1].lstrip("v")
 
 
 def memcached_of(release: str) -> list[str]:
-    """The words that run the release's packaged, stripped memcached."""
+    """Return the command that runs the release's packaged, stripped memcached."""
     where = root(release)
     inside = [] if where == Path("/") else ["chroot", str(where)]
     return [*inside, "/usr/bin/memcached"]
 
 
 def compiled(release: str, variant: str = "plain") -> Path:
-    """The release's memcached, built here from its source package in one of the `VARIANTS`; with symbols if `plain`.
+    """Return the release's memcached, built on this machine from its source package as one of the `VARIANTS`.
 
-    Raises `FleettraceError` when the source cannot be had or does not compile.
+    Raises `FleettraceError` when the source cannot be fetched or does not compile.
     """
     require((*BUILD, *DTRACE) if variant == "dtrace" else BUILD, "building memcached")
     directory = cache() / f"compiled-{release}"
@@ -93,7 +93,7 @@ def compiled(release: str, variant: str = "plain") -> Path:
 
 
 def _source(release: str, scratch: Path) -> Path:
-    """The source tree of the release's memcached below `scratch`; this machine's apt stays as it is."""
+    """Fetch the source tree of the release's memcached to `scratch`, without changing this machine's apt lists."""
     (scratch / "lists/partial").mkdir(parents=True)
     (scratch / "archives/partial").mkdir(parents=True)
     keys = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]"
@@ -109,13 +109,13 @@ def _source(release: str, scratch: Path) -> Path:
     }
     apt = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in options.items())]
     run([*apt, "update"], seconds=300)
-    # The upstream tarball alone, whose hash the signed index has: Debian changes nothing that matters here.
+    # Only the upstream tarball, verified by the signed index: Debian's patches do not matter here.
     run([*apt, "source", "--tar-only", "memcached"], cwd=scratch, seconds=300)
     run(["tar", "-xf", next(scratch.glob("memcached_*.orig.tar.*"))], cwd=scratch)
     return next(tree for tree in scratch.glob("memcached-*") if tree.is_dir())
 
 
-def _whole(directory: Path) -> bool:
+def _complete(directory: Path) -> bool:
     return all((directory / name).exists() for name in _NEEDED)
 
 
@@ -131,14 +131,14 @@ def _build(release: str, directory: Path) -> None:
         scratch.rename(directory)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    # Packages that were only unpacked from here on would be dead weight in the cache.
+    # The downloaded packages are not needed any more.
     for archive in (directory / "var/cache/apt/archives").glob("*.deb"):
         with suppress(OSError):
             archive.unlink()
 
 
 def mirror() -> str:
-    """Where this machine's apt takes its distribution from."""
+    """Return the mirror from which this machine's apt gets its distribution."""
     listed = run(["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE)", "Created-By: Packages"])
     for line in listed.splitlines():
         site, _, release = line.partition(" ")
@@ -148,5 +148,5 @@ def mirror() -> str:
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or RELEASES:
-        print(wanted, root(wanted), subprocess.list2cmdline(memcached_of(wanted)))
+    for name in sys.argv[1:] or RELEASES:
+        print(name, root(name), subprocess.list2cmdline(memcached_of(name)))

@@ -1,4 +1,4 @@
-"""Builds of every kind: exact by key, by kind and by misses where the report claims them, else null."""
+"""Builds of every kind: requests, kinds and misses are exact where the report has them, else null."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from fleettrace.lab.truth import OP_OF_VERB
 from fleettrace.probes.model import ProbeOptions
 from fleettrace.summary.key import Key
 from tests.matrix.cells import Cell, Compiler, Extra, allowed, cells, pairs
-from tests.matrix.compiled import binary, recipe
+from tests.matrix.compiled import binary, recipe_of
 from tests.matrix.requests import sole_key
 from tests.matrix.results import keep
 from tests.matrix.tracing import Counted, trace_builds
 
 _AT_ONCE = 9
 """Builds traced by one bpftrace."""
-WISHES = {"plain": ProbeOptions(), "misses": ProbeOptions(misses=True)}
+OPTIONS = {"plain": ProbeOptions(), "misses": ProbeOptions(misses=True)}
 CI = tuple(
     cell
     for cell in cells()
@@ -30,40 +30,40 @@ CI = tuple(
         "clang O3 lld no-pie no-id stripped no-unwind",
     )
 )
-"""The builds that every run of the tests traces."""
+"""The builds that every run of the tests traces: unusual entries, frames and unwind tables."""
 INLINED = (Compiler.CLANG, Extra.PGO_LTO)
-"""Where do_item_get is inlined into several functions, so that no exact probe is known."""
+"""Builds with do_item_get inlined into several functions, so that no exact probe is known."""
 Trace = Callable[[Cell], dict[str, Counted]]
 
 
-def test_every_allowed_pair_of_values_is_in_the_table() -> None:
+def test_every_allowed_pair_is_in_the_table() -> None:
     assert {pair for cell in cells() for pair in pairs(cell)} == {pair for cell in allowed() for pair in pairs(cell)}
     assert len(set(cells())) == len(cells()) >= 40
 
 
 @pytest.mark.lab
-def test_builds_with_odd_entries_frames_and_tables_are_exact(tmp_path: Path) -> None:
+def test_builds_of_the_ci_subset_are_exact(tmp_path: Path) -> None:
     assert len(CI) == 4
-    for name, wish in WISHES.items():
+    for name, options in OPTIONS.items():
         directory = tmp_path / name
         directory.mkdir()
-        for cell, one in trace_builds({str(cell): binary(cell) for cell in CI}, wish, directory).items():
+        for cell, one in trace_builds({str(cell): binary(cell) for cell in CI}, options, directory).items():
             assert one.result.probe.exact
             assert (cell, faults_of(one)) == (cell, [])
 
 
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Trace:
-    """What traces a cell, together with its neighbours of the table: once without misses and once with them."""
+    """Return a function that traces a cell and its neighbours in the table, without misses and with them."""
     done: dict[Cell, dict[str, Counted]] = {}
 
     def trace(cell: Cell) -> dict[str, Counted]:
         if cell not in done:
             start = cells().index(cell) // _AT_ONCE * _AT_ONCE
             batch = cells()[start : start + _AT_ONCE]
-            for name, wish in WISHES.items():
+            for name, options in OPTIONS.items():
                 directory: Path = tmp_path_factory.mktemp("builds")
-                counted = trace_builds({str(each): binary(each) for each in batch}, wish, directory)
+                counted = trace_builds({str(each): binary(each) for each in batch}, options, directory)
                 for each in batch:
                     done.setdefault(each, {})[name] = counted[str(each)]
         return done[cell]
@@ -74,7 +74,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Trace:
 @pytest.mark.lab
 @pytest.mark.builds
 @pytest.mark.parametrize("cell", cells(), ids=lambda cell: str(cell).replace(" ", "-"))
-def test_counts_are_exact_and_kinds_and_misses_are_never_wrong(cell: Cell, traced: Trace) -> None:
+def test_counts_kinds_and_misses_are_never_wrong(cell: Cell, traced: Trace) -> None:
     counted = traced(cell)
     faults = [f"{name}: {fault}" for name, one in counted.items() for fault in faults_of(one)]
     keep(str(cell), facts(cell, counted, faults))
@@ -84,10 +84,10 @@ def test_counts_are_exact_and_kinds_and_misses_are_never_wrong(cell: Cell, trace
 
 
 def faults_of(counted: Counted) -> list[str]:
-    """Return what the report has that is not the truth; a few of each.
+    """Return the differences between the report and the truth, a few of each kind.
 
-    Where the probe's `why` says that a counter which a request creates counts twice, as arith and as a store, that is
-    what it may be; the other way to create one can be recognised all the same.
+    Where the probe's `why` announces that created counters count twice, as arith and as a store, the second count is
+    allowed; the analysis may still recognise one of the two ways to create a counter.
     """
     summary, sent = counted.summary, counted.sent
     if summary is None:
@@ -99,7 +99,7 @@ def faults_of(counted: Counted) -> list[str]:
     truth = {Key.whole(key): count for key, count in sent.requests.items()}
     faults: list[str] = []
     if not counted.result.probe.exact:
-        # A lower kind of probe says that it is not exact, and claims nothing that could be compared.
+        # The report of an approximate probe kind claims no exact number to compare.
         return []
     wrong = {
         key: (count, truth.get(key, 0)) for key, count in _requests(counted).items() if count != truth.get(key, 0)
@@ -117,7 +117,7 @@ def faults_of(counted: Counted) -> list[str]:
 
 
 def twice(counted: Counted) -> bool:
-    """Return whether the report says that counters which a request creates count twice."""
+    """Return whether the report announces that created counters count twice."""
     return "counts twice" in counted.result.probe.why
 
 
@@ -129,7 +129,7 @@ def _requests(counted: Counted) -> dict[Key, int]:
 def facts(cell: Cell, counted: dict[str, Counted], faults: list[str]) -> dict[str, object]:
     """Return a row of the table."""
     plain, misses = counted["plain"], counted["misses"]
-    probe, made = plain.result.probe, recipe(cell)
+    probe, made = plain.result.probe, recipe_of(cell)
     verbs = {
         name: [
             verb

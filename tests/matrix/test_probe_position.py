@@ -1,4 +1,4 @@
-"""Every bpftrace takes an overlay and a bare number for the same byte of the file, wherever that is loaded."""
+"""Every bpftrace sets a probe by overlay and by file offset at the same byte of the file, wherever it is loaded."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow]
 @pytest.mark.parametrize("overlay", [True, False], ids=["overlay", "no-overlay"])
 @pytest.mark.parametrize("name", MOVED)
 @pytest.mark.parametrize("release", RELEASES)
-def test_code_whose_address_is_not_its_offset_is_counted(
-    release: str, name: str, overlay: bool, tmp_path: Path
-) -> None:
+def test_address_other_than_file_offset_is_counted(release: str, name: str, overlay: bool, tmp_path: Path) -> None:
     command = bpftrace_of(release, tmp_path)
     if not overlay:
         blind = tmp_path / "blind"

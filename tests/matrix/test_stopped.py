@@ -1,6 +1,6 @@
-"""A bpftrace that is stopped while it waits for a slow reader loses what it was writing: the report never counts wrong.
+"""A bpftrace that is stopped while it waits for a slow reader loses output, and the report has no wrong count.
 
-Nothing but the reader is slow here: the trace's own execution, which is not read on until the trace was stopped.
+The slow reader is the test, which does not read the trace's output until the trace was stopped.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from tests.matrix.roots import RELEASES, bpftrace_of
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
 KEYS = [b"%05d:" % number + b"x" * 190 for number in range(3000)]
-"""A slice of these is several times what a pipe holds."""
+"""A slice of these is several times larger than a pipe's buffer."""
 _WINDOW_S = 120.0
 
 
 class Held:
-    """An execution that is read until counting begins, and on from there when it is let go."""
+    """An execution that is read until counting begins, and further after `let_go` is set."""
 
     def __init__(self, execution: Execution, let_go: threading.Event) -> None:
         self._execution = execution
@@ -56,7 +56,7 @@ class Held:
 
 
 class SlowReader(LocalTransport):
-    """This machine, whose traces are not read in time."""
+    """This machine, with traces that are not read in time."""
 
     def __init__(self) -> None:
         self.let_go = threading.Event()
@@ -79,14 +79,14 @@ class _SlowConnection:
 
 
 def is_ours(pid: int) -> bool:
-    """Whether this process started the process."""
+    """Return whether the process is a descendant of this one."""
     while pid > 1 and pid != os.getpid():
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return pid > 1
 
 
 def waits_for_its_reader() -> bool:
-    """Whether our bpftrace is waiting until somebody reads what it has written."""
+    """Return whether our bpftrace waits for the reader of its output."""
     for place in Path("/proc").glob("[0-9]*"):
         try:
             if (
@@ -101,16 +101,16 @@ def waits_for_its_reader() -> bool:
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_what_a_stopped_bpftrace_could_not_write_is_not_reported_wrong(release: str, tmp_path: Path) -> None:
-    stop, transport, tracing = Cancellation(), SlowReader(), threading.Event()
+def test_stopped_bpftrace_with_unread_output_counts_right(release: str, tmp_path: Path) -> None:
+    cancellation, transport, tracing = Cancellation(), SlowReader(), threading.Event()
 
-    def tell(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if isinstance(event, HostProgressed) and event.phase is Phase.TRACE:
             tracing.set()
 
     bounds = TraceSettings(_WINDOW_S, printed=20_000)
     settings = SweepSettings(_WINDOW_S, options=ProbeOptions(misses=True), max_cost=1e9)
-    tracer = AttachedTracer(TracerContext(settings, bounds, BinaryCatalog(tmp_path), stop, tell))
+    tracer = AttachedTracer(TracerContext(settings, bounds, BinaryCatalog(tmp_path), cancellation, on_event))
     with served(tmp_path, memcached_binary()) as server, ThreadPoolExecutor(1) as pool:
         task = HostTask(
             "here",
@@ -125,7 +125,7 @@ def test_what_a_stopped_bpftrace_could_not_write_is_not_reported_wrong(release: 
             server.send([Command("get", (key,)) for key in KEYS], 3000)
             wait_until(waits_for_its_reader, "bpftrace does not wait", seconds=30)
         finally:
-            stop.request(Reason.INTERRUPTED)
+            cancellation.request(Reason.INTERRUPTED)
             time.sleep(0.5)
             transport.let_go.set()
         outcome = running.result()
@@ -133,7 +133,7 @@ def test_what_a_stopped_bpftrace_could_not_write_is_not_reported_wrong(release: 
     [summary] = outcome.summaries.values()
     assert set(summary.keys) <= {Key.whole(key) for key in KEYS}
     assert all(known.requests == 1 for known in summary.keys.values())
-    # Every one was missed, which only what is printed last can tell.
+    # Every request was a miss; bpftrace prints misses last, so they may be unknown.
     assert {known.misses for known in summary.keys.values()} in ({1}, {None})
     assert 0 < len(summary.keys) <= summary.total <= len(KEYS)
     assert summary.absent == summary.total - len(summary.keys)

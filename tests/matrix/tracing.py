@@ -1,4 +1,4 @@
-"""Several builds at once under one real bpftrace, with everything that a run of fleettrace does on a host."""
+"""Trace several builds at once with one real bpftrace, with every step of a run on a host."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ __all__ = ["Counted", "trace_builds"]
 
 _ADDRESS = "127.0.0.1"
 _WINDOW_S = 150.0
-"""Stopped as soon as the traffic is over."""
+"""The longest window; the trace is stopped as soon as the traffic is over."""
 _ATTACH_S = 150
 _SETTLE_S = 20
-"""How long the last requests may take to show; what does not show is missing."""
+"""Seconds to wait for the counts of the last requests."""
 _OPTIONS = ("-u", "nobody", "-l", _ADDRESS, "-t", "2", "-m", "64", "-U", "0")
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What was sent to one build, and what the report has of it."""
+    """The requests sent to one build, and its result."""
 
     sent: Sent
     result: InstanceResult
     summary: Summary | None
 
 
-def trace_builds(binaries: Mapping[str, Path], wish: ProbeOptions, directory: Path) -> dict[str, Counted]:
-    """Trace the builds, by name, while they get their traffic. Raises `AssertionError` when bpftrace does not start."""
+def trace_builds(binaries: Mapping[str, Path], options: ProbeOptions, directory: Path) -> dict[str, Counted]:
+    """Trace the builds, by name, under traffic. Raises `AssertionError` when bpftrace does not start."""
     with ExitStack() as running:
         started = {name: running.enter_context(_memcached(path, directory)) for name, path in binaries.items()}
         pids = {pid: name for name, (pid, _) in started.items()}
-        stop, tracing, seen = Cancellation(), threading.Event(), [0]
+        cancellation, tracing, seen = Cancellation(), threading.Event(), [0]
 
         def on_event(event: Event) -> None:
             if isinstance(event, HostProgressed) and event.phase is Phase.TRACE:
@@ -61,9 +61,9 @@ def trace_builds(binaries: Mapping[str, Path], wish: ProbeOptions, directory: Pa
             elif isinstance(event, SliceArrived):
                 seen[0] += sum(summary.total for summary in event.slices.values())
 
-        settings = SweepSettings(_WINDOW_S, options=wish, max_cost=1e9)
+        settings = SweepSettings(_WINDOW_S, options=options, max_cost=1e9)
         bounds = TraceSettings(_WINDOW_S, printed=20_000)
-        context = TracerContext(settings, bounds, BinaryCatalog(directory / "analyses"), stop, on_event)
+        context = TracerContext(settings, bounds, BinaryCatalog(directory / "analyses"), cancellation, on_event)
         task = HostTask("here", Target("here"), LocalTransport(), selects=lambda one: one.pid in pids)
         with ThreadPoolExecutor(max_workers=1) as pool:
             future = pool.submit(AttachedTracer(context).run, task)
@@ -74,7 +74,7 @@ def trace_builds(binaries: Mapping[str, Path], wish: ProbeOptions, directory: Pa
                 expected = sum(each.requests.total() for each in sent)
                 _wait(lambda: seen[0] >= expected or future.done())
             finally:
-                stop.request(Reason.INTERRUPTED)
+                cancellation.request(Reason.INTERRUPTED)
             outcome = future.result()
     truth = dict(zip(started, sent, strict=True))
     found: dict[str, Counted] = {}
@@ -93,22 +93,22 @@ def _send(ports: Sequence[int]) -> list[Sent]:
 
 
 def _wait(condition: Callable[[], object]) -> None:
-    """Wait until all of the traffic was seen. What was not seen in time is for the comparison to say."""
+    """Wait until all of the traffic is counted. After a timeout, the comparison finds the missing requests."""
     with suppress(FleettraceError):
         wait_until(condition, "not all of the traffic was seen", seconds=_SETTLE_S)
 
 
 @contextmanager
 def _memcached(binary: Path, directory: Path) -> Iterator[tuple[int, int]]:
-    """A running copy of the binary, on an inode of its own: its pid and its port."""
+    """Run a copy of the binary on its own inode; yield its pid and its port."""
     with socket.socket() as probe:
         probe.bind((_ADDRESS, 0))
         port = int(probe.getsockname()[1])
     own = directory / f"{port}/memcached"
     own.parent.mkdir(parents=True)
     shutil.copy2(binary, own)
-    words = [str(own), "-p", str(port), *_OPTIONS]
-    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=directory) as process:
+    command = [str(own), "-p", str(port), *_OPTIONS]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=directory) as process:
         try:
             wait_until(lambda: _answers(port), f"{binary} does not start")
             yield process.pid, port

@@ -1,6 +1,6 @@
-"""What each instance of the matrix is sent: four protocols whose keys have nothing in common, of every length there is.
+"""The traffic of each instance of the matrix: four protocols with disjoint keys, of every length.
 
-Which protocol a key came by shows in the key itself, so that each cell of the matrix is checked on its own.
+The key's first byte shows its protocol, so that each cell of the matrix is checked separately.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Protocol", "plan", "protocol_of"]
 
 
 class Protocol(StrEnum):
-    """A way of asking memcached."""
+    """A protocol, or a form of it, that clients use."""
 
     ASCII = "ascii"
     MULTIGET = "multiget"
@@ -24,12 +24,12 @@ class Protocol(StrEnum):
 
 
 _FIRST = {b"a": Protocol.ASCII, b"g": Protocol.MULTIGET, b"m": Protocol.META}
-"""The first byte of the keys that go by each protocol; all other keys go by the binary one, which takes any byte."""
+"""The first byte of each protocol's keys. All other keys are sent over the binary protocol, which accepts any byte."""
 _TEXT = bytes(byte for byte in range(0x21, 0x100) if byte != 0x7F)
 """The bytes that a key may have in the ascii and meta protocols."""
 _ANY = bytes(range(1, 0x100))
 _WITH_NUL = bytes(range(0x100))
-"""Those of short keys of the binary protocol."""
+"""The bytes of short keys of the binary protocol."""
 _SHORT = 72
 _VERBS: dict[Protocol, tuple[Verb, ...]] = {
     Protocol.ASCII: (
@@ -46,12 +46,12 @@ _SEVERAL = 100
 
 
 def protocol_of(key: bytes) -> Protocol:
-    """The protocol that this key was sent by."""
+    """Return the protocol over which this key was sent."""
     return _FIRST.get(key[:1], Protocol.BINARY)
 
 
 def plan(place: int) -> list[Command]:
-    """What the instance at this place is sent: another mixture of bytes at each, and everything with its verb."""
+    """Return the commands for the instance with this number, which selects the bytes of the keys."""
     commands = []
     for protocol, verbs in _VERBS.items():
         keys = list(_keys(protocol, place))
@@ -65,17 +65,17 @@ def plan(place: int) -> list[Command]:
         commands += [Command(_FETCH[protocol], (key,)) for key in keys]
         for number, verb in enumerate(verbs):
             commands += [Command(verb, (keys[number * 7],), b"10")] * 23
-            # The same key by several verbs, on a key that is there (or so for as long as nobody deletes it).
+            # The same key in commands of several verbs, present until one of them deletes it.
             commands += [
                 Command(verb, (key,), b"10") for key in (keys[70], keys[71], keys[249]) for _ in range(number + 2)
             ]
-    # One byte, each there is; those that open another protocol's keys are theirs.
+    # Keys of one byte, for every byte that begins no key of another protocol.
     commands += [Command("bget", (bytes([byte]),)) for byte in _ANY if protocol_of(bytes([byte])) is Protocol.BINARY]
     return commands
 
 
 def _keys(protocol: Protocol, place: int) -> Iterator[bytes]:
-    """One key of each length from 1 to 250 bytes; all of a protocol's together hold every byte that it takes."""
+    """Yield one key of each length from 1 to 250 bytes. Together they contain every byte that the protocol accepts."""
     first = next((byte for byte, known in _FIRST.items() if known is protocol), b"\n")
     allowed = _TEXT
     for length in range(1, MAX_KEY + 1):

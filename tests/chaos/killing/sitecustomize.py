@@ -1,7 +1,7 @@
-"""Kills the Python that starts with this directory on its path, at the step that $CHAOS_KILL_AT names.
+"""Kill the Python process that starts with this directory on its path, just before the step in $CHAOS_KILL_AT.
 
-A step is an audit event of Python's own (docs.python.org/3/library/audit_events.html) and a part of what it is about,
-such as `os.rename /kept.ftr`: the kill comes right before it is done.
+A step is one of Python's audit events (docs.python.org/3/library/audit_events.html) and a part of one of its
+arguments, such as `os.rename /run.ftr`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ __all__ = ["kill_at"]
 
 
 def kill_at(event: str, arguments: tuple[object, ...]) -> None:
-    """The hook."""
-    if event == EVENT and any(ABOUT in str(argument) for argument in arguments):
+    """Kill this process at the event (an audit hook, see sys.addaudithook)."""
+    if event == EVENT and any(PART in str(argument) for argument in arguments):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-EVENT, _, ABOUT = os.environ.get("CHAOS_KILL_AT", "").partition(" ")
+EVENT, _, PART = os.environ.get("CHAOS_KILL_AT", "").partition(" ")
 if EVENT:
     sys.addaudithook(kill_at)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run each memcached in a container of the image that is made of the root on /dev/vdb, if /machine/options says so.
+# Run each memcached in a container, with an image made from the root on /dev/vdb, if /machine/options sets DOCKER.
 . /machine/options
 [ -n "${DOCKER-}" ] || exit 0
 exec >/dev/console 2>&1

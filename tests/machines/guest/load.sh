@@ -1,4 +1,4 @@
-# Load each program of /cells under each bpftrace, and print what bpftrace says. Sourced by /init.
+# Load each program of /cells with its bpftrace, and print bpftrace's output. Sourced by /init.
 #
 # /roots: NAME DEVICE; /headers: DEVICE, or nothing; /cells: NUMBER ROOT STRLEN SECONDS, the program being /programs/NUMBER.
 mount -t tracefs tracefs /sys/kernel/tracing

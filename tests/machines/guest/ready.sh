@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tell the machine that booted this guest that everything is in place.
+# Report to the machine that booted this guest that it is ready.
 {
     echo "VM-PREEMPT $(cat /sys/kernel/debug/sched/preempt 2>/dev/null)"
     echo "VM-VERSION $(bpftrace --version)"
