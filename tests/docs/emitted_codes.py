@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent.parent
 
 CARRIERS = {"HostError": 1, "Failure": 0, "Warn": 0, "Obstacle": 0}
 """The classes with a field `code`, and the field's position in a call."""
-CATALOGUE = "FailureCatalogue"
-"""The enumeration with members that are a code, a state, a meaning and a cure."""
 OPTIONAL = {"Load": 2}
 """The same, where the field has a default."""
+CATALOGUE = "FailureCatalogue"
+"""The base of the enumerations whose members are codes with their texts."""
 _FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
@@ -144,13 +144,13 @@ class _Walk:
                             self._constructor(module, node, CARRIERS[base.id])
 
     def catalogues(self) -> None:
-        """Follow the first item of each member of an enumeration of failures."""
+        """Follow the codes of the members of every failure catalogue."""
         for module in modules():
-            for owner in ast.walk(module.tree):
-                if isinstance(owner, ast.ClassDef) and any(ast.unparse(base) == CATALOGUE for base in owner.bases):
-                    for node in owner.body:
-                        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple):
-                            self.follow(module, node.value.elts[0])
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == CATALOGUE for base in node.bases):
+                    for member in node.body:
+                        if isinstance(member, ast.Assign) and isinstance(member.value, ast.Tuple):
+                            self.follow(module, member.value.elts[0])
 
     def _constructor(self, module: Module, owner: ast.ClassDef, position: int) -> None:
         for node in ast.walk(owner):
@@ -187,8 +187,11 @@ class _Walk:
                 values=[ast.FormattedValue(value=ast.Name() as first), ast.Constant(value=str() as end)]
             ):
                 self._suffixed(module, first, end)
-            case ast.BinOp(left=before, op=ast.Add(), right=ast.Attribute(attr="code")):
-                self._prefixed(module, before)
+            case ast.BinOp(left=ast.Name() as first, op=ast.Add(), right=ast.Attribute(attr="code")):
+                inner = Emitted()
+                _Walk(inner).follow(module, first)
+                self._found.unresolved += inner.unresolved
+                self._found.prefixes |= inner.codes
             case ast.Name():
                 self._name(module, value)
             case _:
@@ -200,12 +203,6 @@ class _Walk:
 
     def _unresolved(self, module: Module, value: ast.AST) -> None:
         self._found.unresolved.append(f"{module.where(value)}: {ast.unparse(value)}")
-
-    def _prefixed(self, module: Module, prefix: ast.expr) -> None:
-        inner = Emitted()
-        _Walk(inner).follow(module, prefix)
-        self._found.unresolved += inner.unresolved
-        self._found.prefixes.update(inner.codes)
 
     def _suffixed(self, module: Module, name: ast.Name, end: str) -> None:
         inner = Emitted()
