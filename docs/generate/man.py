@@ -7,6 +7,7 @@ import re
 from docutils.core import publish_string
 
 from docs.generate.command_line import Command, CommandLine, Option
+from docs.generate.markdown import sentence
 
 __all__ = ["pages"]
 
@@ -56,7 +57,7 @@ def _command(command: Command, line: CommandLine) -> list[str]:
     ]
     if command.arguments:
         sections.append(
-            _section("Arguments", *(_item(_plain(each.usage), f"{each.text}.") for each in command.arguments))
+            _section("Arguments", *(_item(_plain(each.usage), sentence(each.text)) for each in command.arguments))
         )
     for title, options in command.groups.items():
         sections.append(_section(title[0].upper() + title[1:], *map(_option, options)))
@@ -66,10 +67,9 @@ def _command(command: Command, line: CommandLine) -> list[str]:
 def _option(option: Option) -> str:
     value = f" *{_plain(option.value)}*" if option.value else ""
     default = f" Default: {_plain(option.default)}." if option.default else ""
-    text = option.text if option.text.endswith(".") else f"{option.text}."
     return _item(
         ", ".join(f"**{flag}**" for flag in option.flags) + value,
-        f"{_plain(text[0].upper() + text[1:])}{default} Variable: {option.variable}.",
+        f"{_plain(sentence(option.text))}{default} Variable: {option.variable}.",
     )
 
 

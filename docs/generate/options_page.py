@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from docs.generate.command_line import Command, CommandLine, Option
-from docs.generate.markdown import code, page, table
+from docs.generate.markdown import code, page, sentence, table
 
 __all__ = ["pages"]
 
@@ -35,7 +35,7 @@ def _command(command: Command) -> str:
     usage = " ".join(["fleettrace", command.name, "[OPTION ...]", *(each.usage for each in command.arguments)])
     flags = ", ".join(code(option.flag) for group in command.groups.values() for option in group)
     parts = [f"### fleettrace {command.name}", command.description, f"    {usage}"]
-    parts += [f"{code(each.usage)}: {each.text}." for each in command.arguments]
+    parts += [f"{code(each.usage)}: {sentence(each.text)}" for each in command.arguments]
     return "\n\n".join([*parts, f"Options: {flags}."])
 
 
@@ -53,7 +53,7 @@ def _groups(line: CommandLine) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
 def _row(option: Option, commands: list[str], of: int) -> tuple[str, ...]:
     flags = ", ".join(code(flag) for flag in option.flags)
     names = "all" if len(commands) == of else ", ".join(commands)
-    return flags, code(option.value), code(option.default), code(option.variable), names, option.text
+    return flags, code(option.value), code(option.default), code(option.variable), names, sentence(option.text)
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

@@ -6,6 +6,8 @@ import ast
 import re
 import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -77,3 +79,13 @@ def test_fish_completes_commands_and_options() -> None:
 
 def test_zsh_accepts_the_script() -> None:
     completed("zsh", "zsh -n share/zsh/site-functions/_fleettrace")
+
+
+def test_wheel_installs_manual_pages_and_completion(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = {name.partition(".data/data/")[2] for name in zipfile.ZipFile(wheel).namelist()}
+    share = {str(path.relative_to(ROOT)) for path in FILES if path.is_relative_to(ROOT / "share")}
+    assert len(share) > 10 and share <= inside
+    assert "fleettrace/error_codes.toml" in zipfile.ZipFile(wheel).namelist()
