@@ -1,4 +1,4 @@
-"""The layout's own rules: who imports whom, what a module says of itself, what a wheel carries, what the README has."""
+"""The rules of the layout: imports, module docstrings, vocabulary, the contents of a wheel, the README."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ import pytest
 from packaging.requirements import Requirement
 
 from fleettrace.lab.packages import BUILD, FLEET, PACKAGES
+from tests.vocabulary import in_paths, project_files, uses
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "fleettrace").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-OPEN_TO_ALL = {"atomic_file", "errors", "resources", "text_format", "__version__"}
-"""Modules at the top of the package, which every folder may use."""
+OPEN_TO_ALL = {"atomic_file", "errors", "resources", "text_format", "yaml_reader", "__version__"}
+"""Modules at the top of the package, which every package may use."""
 KEEPERS = {
     "rich": {"tui", "report"},
     "argparse": {"cli"},
@@ -34,7 +35,7 @@ KEEPERS = {
     "yaml": {"yaml_reader", "lab"},
     "lark": {"playbook"},
 }
-"""Libraries that only these folders may know."""
+"""Libraries that only these packages may import."""
 
 
 @cache
@@ -43,17 +44,17 @@ def parsed(path: Path) -> ast.Module:
 
 
 def name_of(path: Path) -> str:
-    """How a test about this module is called."""
+    """Return the path from the root of the repository."""
     return str(path.relative_to(ROOT))
 
 
-def folder_of(path: Path) -> str:
-    """The folder (or the module, at the top) below `fleettrace/` that a module belongs to."""
+def package_of(path: Path) -> str:
+    """Return the package (or the module, at the top) below `fleettrace/` of a module."""
     return path.relative_to(ROOT / "fleettrace").parts[0].removesuffix(".py")
 
 
 def imports(path: Path) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Every import of a module, wherever it stands: the module imported, and the names taken from it."""
+    """Yield every import of a module, also inside functions: the imported module, and the imported names."""
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, ()) for alias in node.names)
@@ -86,21 +87,20 @@ def bound_names(path: Path) -> set[str]:
 
 @cache
 def allowed_arrows() -> dict[str, set[str]]:
-    """The table of `docs/architecture.md`: each folder, and what it may use ("all": everything)."""
+    """Return the table of `docs/architecture.md`: each package, and the packages that it may use."""
     rows = re.findall(r"^\| `fleettrace/(\w+)/` \|[^|]*\|([^|]*)\|$", (ROOT / "docs/architecture.md").read_text(), re.M)
-    table = {folder: set(re.findall(r"\w+", uses)) for folder, uses in rows}
-    return {folder: set(table) if uses == {"all"} else uses for folder, uses in table.items()}
+    return {package: set(re.findall(r"\w+", uses)) for package, uses in rows}
 
 
-def test_every_module_says_why_it_exists() -> None:
+def test_every_module_has_a_docstring() -> None:
     assert [name_of(path) for path in MODULES if not ast.get_docstring(parsed(path))] == []
 
 
-def test_no_module_is_long_enough_for_a_second_reason_to_exist() -> None:
+def test_no_module_exceeds_400_lines() -> None:
     assert [name_of(path) for path in MODULES if len(path.read_text().splitlines()) > 400] == []
 
 
-def test_every_module_says_what_it_offers_and_has_it() -> None:
+def test_every_module_defines_its_exports() -> None:
     wrong = []
     for path in MODULES:
         offered = exported(path)
@@ -110,19 +110,51 @@ def test_every_module_says_what_it_offers_and_has_it() -> None:
     assert wrong == []
 
 
-def test_another_folder_takes_only_what_a_module_offers() -> None:
+def test_packages_import_only_exported_names() -> None:
     wrong = []
     for path in MODULES:
         for module, names in imports(path):
             source = ROOT / (module.replace(".", "/") + ".py")
-            if module.startswith("fleettrace.") and source.exists() and folder_of(source) != folder_of(path):
-                hidden = set(names) - set(exported(source) or ())
-                wrong += [f"{name_of(path)} takes {name} from {module}" for name in hidden]
+            if module.startswith("fleettrace.") and source.exists() and package_of(source) != package_of(path):
+                unexported = set(names) - set(exported(source) or ())
+                wrong += [f"{name_of(path)} takes {name} from {module}" for name in unexported]
     assert wrong == []
 
 
+def graph() -> dict[str, set[str]]:
+    """Return the modules that each module of fleettrace imports, anywhere but for type checking alone."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in MODULES}
+    arrows: dict[str, set[str]] = {name: set() for name in names}
+    for name, path in names.items():
+        typed = {
+            id(inner)
+            for node in ast.walk(parsed(path))
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in ast.walk(node)
+        }
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ImportFrom) and id(node) not in typed and node.module in names:
+                inside = {f"{node.module}.{alias.name}" for alias in node.names} & set(names)
+                arrows[name] |= (inside or {node.module}) - {name}
+    return arrows
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    arrows = graph()
+    while leaves := [name for name, uses in arrows.items() if not uses & set(arrows)]:
+        for name in leaves:
+            del arrows[name]
+    assert sorted(arrows) == []
+
+
+def test_names_and_prose_use_the_vocabulary() -> None:
+    found = [f"{name_of(path)}:{line}: {word}" for path in project_files() for line, word in uses(path)]
+    found += [f"{name_of(path)}: {word}" for path, word in in_paths()]
+    assert found == [], "tests/vocabulary.txt has the word to use"
+
+
 def used_by(path: Path) -> set[str]:
-    """The folders and top modules of the package that a module imports from."""
+    """Return the packages and top modules of fleettrace that a module imports from."""
     used = set()
     for module, names in imports(path):
         first, _, rest = module.partition(".")
@@ -131,10 +163,10 @@ def used_by(path: Path) -> set[str]:
     return used
 
 
-def test_no_arrow_runs_back() -> None:
+def test_packages_use_only_those_below() -> None:
     wrong = []
     for path in MODULES:
-        here = folder_of(path)
+        here = package_of(path)
         # What all may use must use nothing itself; only `python -m fleettrace` leads to the command line.
         allowed = allowed_arrows().get(here, {"cli"} if here == "__main__" else set()) | {here}
         if path.parent.name != "fleettrace":
@@ -143,32 +175,32 @@ def test_no_arrow_runs_back() -> None:
     assert wrong == []
 
 
-def test_libraries_have_their_keepers() -> None:
+def test_libraries_are_imported_in_their_packages() -> None:
     wrong = []
     for path in MODULES:
         for module, _ in imports(path):
             keepers = KEEPERS.get(module.split(".")[0])
-            if keepers is not None and folder_of(path) not in keepers:
+            if keepers is not None and package_of(path) not in keepers:
                 wrong.append(f"{name_of(path)} imports {module}")
     assert wrong == []
 
 
-def test_the_arrows_are_written_down_for_every_folder() -> None:
-    folders = {path.parent.name for path in (ROOT / "fleettrace").glob("*/__init__.py")}
-    assert folders == set(allowed_arrows())
+def test_architecture_lists_every_package() -> None:
+    packages = {path.parent.name for path in (ROOT / "fleettrace").glob("*/__init__.py")}
+    assert packages == set(allowed_arrows())
 
 
 def requirements(*extras: str) -> list[Requirement]:
-    """What pyproject.toml asks for: to run, with these extras, and to be built."""
+    """Return the requirements of pyproject.toml: to run, with these extras, and to build."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = settings["project"]["dependencies"] + settings["build-system"]["requires"]
+    required = settings["project"]["dependencies"] + settings["build-system"]["requires"]
     for extra in extras:
-        wanted += settings["project"]["optional-dependencies"][extra]
-    return [Requirement(one) for one in wanted]
+        required += settings["project"]["optional-dependencies"][extra]
+    return [Requirement(one) for one in required]
 
 
 def declared(*extras: str) -> set[str]:
-    """The names of the distributions that pyproject.toml asks for."""
+    """Return the names of the required distributions."""
     return {normal(one.name) for one in requirements(*extras)}
 
 
@@ -201,7 +233,7 @@ def test_every_dependency_is_locked_with_hashes(name: str) -> None:
     assert wrong == [], "renew the lock: make update"
 
 
-def test_the_tests_run_with_what_the_controller_gets() -> None:
+def test_test_lock_contains_the_controller_lock() -> None:
     assert locked("controller").items() <= locked("test").items()
 
 
@@ -212,7 +244,7 @@ def test_the_lock_names_no_index() -> None:
 
 
 @pytest.mark.parametrize(("paths", "extras"), [(MODULES, ()), (TESTS, ("dev",))], ids=["fleettrace", "tests"])
-def test_every_library_imported_is_declared(paths: list[Path], extras: tuple[str, ...]) -> None:
+def test_imported_libraries_are_declared(paths: list[Path], extras: tuple[str, ...]) -> None:
     known = packages_distributions()
     roots = {module.split(".")[0] for path in paths for module, _ in imports(path)}
     foreign = roots - set(sys.stdlib_module_names) - {"fleettrace", "tests", "benchmarks", "docs"}
@@ -225,7 +257,7 @@ def test_no_pattern_repeats_a_group_possessively() -> None:
     assert [name_of(path) for path in MODULES if re.search(r"\)[*+?}]\+", path.read_text())] == []
 
 
-def test_every_package_the_lab_leans_on_is_installed_by_make() -> None:
+def test_make_installs_every_package_of_the_lab() -> None:
     lines = (ROOT / "scripts/packages.txt").read_text().splitlines()
     listed = {words[0]: words[1] for words in map(str.split, lines) if words and words[0] != "#"}
     assert {one.name for one in PACKAGES} <= set(listed)
@@ -243,21 +275,21 @@ def python(*arguments: str) -> str:
 WIDTH = {"COLUMNS": "80", "NO_COLOR": "1", "PYTHON_COLORS": "0"}
 
 
-def test_the_readme_shows_the_real_help() -> None:
+def test_readme_shows_the_real_help() -> None:
     block = re.search(r"^    \$ fleettrace --help\n((?:(?:    .*)?\n)+)", (ROOT / "README.md").read_text(), re.M)
     assert block is not None
     shown = "".join(line.removeprefix("    ") for line in block[1].splitlines(keepends=True))
     assert shown.strip() == python("-m", "fleettrace", "--help").strip()
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_lead_to_files() -> None:
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     links = {(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())}
     ours = {(page, link) for page, link in links if "://" not in link}
     assert {f"{name_of(page)}: {link}" for page, link in ours if not (page.parent / link).exists()} == set()
 
 
-def test_the_threat_model_names_tests_that_exist() -> None:
+def test_threat_model_names_existing_tests() -> None:
     text = (ROOT / "docs/security.md").read_text()
     named = set(re.findall(r"`((?:tests|benchmarks|fleettrace)/[^`]*)`", text))
     assert len(named) > 30
@@ -286,16 +318,16 @@ print(*sorted({name.split(".")[0] for name in sys.modules}))
     assert not {"rich", "fabric", "paramiko", "yaml", "lark", "capstone"} & set(python("-c", program).split())
 
 
-def test_a_wheel_carries_the_programs_and_the_playbooks(tmp_path: Path) -> None:
+def test_wheel_contains_programs_and_playbooks(tmp_path: Path) -> None:
     python("-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path))
     (wheel,) = tmp_path.glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {
+    required = {
         f"fleettrace/data/{path.relative_to(ROOT)}"
-        for folder in ("bpftrace", "playbooks")
-        for path in (ROOT / folder).rglob("*")
+        for package in ("bpftrace", "playbooks")
+        for path in (ROOT / package).rglob("*")
         if path.is_file()
     }
-    assert any(name.endswith(".bt") for name in wanted)
-    assert wanted <= inside
+    assert any(name.endswith(".bt") for name in required)
+    assert required <= inside
     assert {"fleettrace/node/discover.sh", "fleettrace/node/trace.sh", "fleettrace/py.typed"} <= inside

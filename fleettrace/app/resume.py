@@ -15,8 +15,7 @@ from pathlib import Path
 from fleettrace.app.failed_hosts import SUFFIX
 from fleettrace.app.options import RunOptions
 from fleettrace.app.output import check_writable
-from fleettrace.app.runner import Resumed
-from fleettrace.app.sweep_session import Write
+from fleettrace.app.sweep_session import Resumed, Write
 from fleettrace.errors import ConfigError
 from fleettrace.store.runfile.merge import merge, read_merged, save_merged
 from fleettrace.store.runfile.reader import RunFile, read_run_file

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from fleettrace.app.detach import detached, read_detached
@@ -19,24 +19,13 @@ from fleettrace.app.options import RunOptions
 from fleettrace.app.redaction import Redaction, redaction
 from fleettrace.app.run_file import RunFileSaver, run_file_saver
 from fleettrace.app.secrets import prompt_become_password
-from fleettrace.app.sweep_session import Write, sweep
+from fleettrace.app.sweep_session import Resumed, Write, sweep
 from fleettrace.app.targets import Transports, host_tasks, inventory_warnings, select_hosts
 from fleettrace.errors import ConfigError
-from fleettrace.summary.run import RunInfo, RunResult
+from fleettrace.summary.run import RunResult
 from fleettrace.sweep.events import Subscriber, broadcast, ignore
 
-__all__ = ["Resumed", "run", "trace"]
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """The run that a sweep completes."""
-
-    info: RunInfo
-    hosts: Sequence[str]
-    """All hosts of the run, in its order."""
-    write: Write
-    """Writes the report of the completed run."""
+__all__ = ["run", "trace"]
 
 
 def run(

@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -27,7 +27,7 @@ from fleettrace.sweep.event_log import EventLog
 from fleettrace.sweep.events import Subscriber, broadcast, ignore
 from fleettrace.sweep.settings import TIMELINE_BUCKETS, HostTask, SweepSettings
 
-__all__ = ["Write", "sweep"]
+__all__ = ["Resumed", "Write", "sweep"]
 
 _SIGNALS = {
     signal.SIGINT: Reason.INTERRUPTED,
@@ -38,6 +38,17 @@ _SIGNALS = {
 
 Write = Callable[[RunResult, Sequence[re.Pattern[bytes]]], None]
 """Writes the report of a run; the patterns are the user's families of keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The run that a sweep completes."""
+
+    info: RunInfo
+    hosts: Sequence[str]
+    """All hosts of the run, in its order."""
+    write: Write
+    """Writes the report of the completed run."""
 
 
 def sweep(
