@@ -1,4 +1,4 @@
-# Everything this project does from a clone. `make` alone lists the targets; scripts/setup installs what each one needs.
+# The tasks of a clone. `make` alone lists the targets; scripts/setup installs the packages that each one needs.
 
 .DEFAULT_GOAL := help
 FUZZ_SECONDS = 300
@@ -7,7 +7,7 @@ FUZZ_SECONDS = 300
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## trace a fleet of seven hosts made on this machine, for real (root)
+demo: ## trace real traffic on a fleet of seven hosts on this machine (root)
 	@scripts/setup demo
 	@.venv/bin/fleettrace demo $(DEMO_ARGS)
 
@@ -18,7 +18,7 @@ test: ## lint, check types, run every test (root)
 	.venv/bin/mypy --strict
 	.venv/bin/pytest -n 2 --dist loadscope $(PYTEST_ARGS)
 
-test-builds: ## trace memcached built in 45 ways; writes the table in docs/probes.md (root, about 5 minutes, and 6 more for the first time)
+test-builds: ## trace 45 builds of memcached; writes the table in docs/probes.md (root, 5 minutes; the first time 11)
 	@scripts/setup test
 	.venv/bin/pytest tests/matrix -m builds -n 0 $(BUILDS_ARGS); code=$$?; \
 	    .venv/bin/python -m tests.matrix.results && exit $$code
@@ -28,16 +28,16 @@ test-kernels: ## boot Debian's kernels under QEMU and trace on each; writes docs
 	.venv/bin/pytest tests/machines -m machines -n 2 --dist loadscope $(KERNELS_ARGS); code=$$?; \
 	    .venv/bin/python -m tests.machines.results && exit $$code
 
-test-versions: ## the tests without a fleet, with the newest and with the lowest libraries allowed (root)
+test-versions: ## run the tests without a fleet, with the newest and the lowest allowed libraries (root)
 	@scripts/setup test
 	@scripts/test-versions $(PYTEST_ARGS)
 
-fuzz: ## mutate what nodes print, discoveries and binaries, FUZZ_SECONDS=300 each
+fuzz: ## mutate nodes' output, discovery reports and binaries, FUZZ_SECONDS=300 each
 	@scripts/setup test
 	.venv/bin/python -m tests.node.fuzz_output --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 	.venv/bin/python -m tests.binary.fuzz_elf --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
-update: ## renew requirements/*.txt to the newest libraries allowed by pyproject.toml, and test (root)
+update: ## update requirements/*.txt to the newest libraries that pyproject.toml allows, and test (root)
 	@scripts/setup tools
 	scripts/lock
 	@$(MAKE) --no-print-directory test
@@ -46,16 +46,16 @@ docs: ## write docs/reference/, the manual pages, shell completion and README's 
 	@scripts/setup tools
 	.venv/bin/python -m docs.generate
 
-lint: ## ruff: rules and format
+lint: ## run ruff: rules and format
 	@scripts/setup tools
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 
-check-types: ## mypy --strict
+check-types: ## run mypy --strict
 	@scripts/setup tools
 	.venv/bin/mypy --strict
 
-format: ## let ruff rewrite the code
+format: ## rewrite the code with ruff
 	@scripts/setup tools
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format

@@ -1,1 +1,1 @@
-"""Measurements to be repeated: each module prints its own figures."""
+"""Repeatable measurements. Each module prints its own results."""

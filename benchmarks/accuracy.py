@@ -1,11 +1,10 @@
-"""How right the hot keys are: a million keys by Zipf's law and a key that flares up late, against the exact truth.
+"""Measure the accuracy of the hot keys among a million keys by Zipf's law and one key that becomes hot late.
 
     python -m benchmarks.accuracy [--seconds 30] [--rate 30000] [--keys 1000000]
 
-One memcached, two processes that send gets and multigets (100 keys a write) and count what they sent. From half-time
-on one key that nobody asked for before takes a tenth of the traffic. fleettrace runs as anybody would run it; beside
-it, on the same memcached and the same traffic, the prototype that it was meant to replace, with bpftrace's default
-limits. Needs root. Ends with 1 when a bound does not hold.
+Two processes send gets and multigets (100 keys a write) to one memcached and count them. After half of the time, a new
+key takes a tenth of the traffic. fleettrace runs with its default settings. The prototype that it replaced runs at the
+same time on the same memcached, with bpftrace's default limits. Needs root. The exit code is 1 when a bound is wrong.
 """
 
 from __future__ import annotations
@@ -40,38 +39,40 @@ __all__ = ["main"]
 PORT = 21986
 TOP = 100
 BUNDLE = 100
-"""Keys in one write: a half of them in gets of their own, the others in multigets."""
+"""Keys in one write: one half in gets of one key, the other half in multigets."""
 MULTIGET = 10
 FLASH = b"flash:key"
 FLASH_SHARE = 0.1
 MARGIN_S = 15.0
-"""Between the start of the window and the load, for the prototype to attach, and after the load."""
+"""Seconds of the window before the load, for the prototype to attach, and after it."""
 PROTOTYPE = "uprobe:/proc/{pid}/exe:process_command_ascii {{ @command[str(arg1)]++ }}"
 
 
 def keys_of_traffic(count: int, prefix: bytes) -> tuple[list[bytes], list[float]]:
-    """The keys, hottest first, and their cumulative weights by Zipf's law with an exponent of 1."""
+    """Return the keys, hottest first, and their cumulative weights by Zipf's law with an exponent of 1."""
     keys = [b"%b:%07d" % (prefix, number) for number in range(count)]
     return keys, list(itertools.accumulate(1 / rank for rank in range(1, count + 1)))
 
 
 def ask(connection: socket.socket, keys: Sequence[bytes]) -> None:
-    """Ask for these keys, of which memcached has none, in one write, and wait for every answer."""
+    """Request these keys, which memcached does not have, in one write, and wait for every answer."""
     single, several = keys[: len(keys) // 2], keys[len(keys) // 2 :]
     lines = [b"get %b\r\n" % key for key in single]
     lines += [b"get %b\r\n" % b" ".join(several[at : at + MULTIGET]) for at in range(0, len(several), MULTIGET)]
     connection.sendall(b"".join(lines))
-    left = len(lines) * len(b"END\r\n")
-    while left:
-        got = len(connection.recv(left))
-        if not got:
+    expected = len(lines) * len(b"END\r\n")
+    while expected:
+        received = len(connection.recv(expected))
+        if not received:
             raise ConnectionError("memcached closed the connection")
-        left -= got
+        expected -= received
 
 
 def load(keys: list[bytes], weights: list[float], seed: int, rate: float, seconds: float, pipe: Connection) -> None:
-    """Send `rate` requests a second for `seconds`, at the most as long as the other end of `pipe` is silent, and hand
-    over what was sent and how long it took."""
+    """Send `rate` requests a second for `seconds`, or until a message arrives on `pipe`.
+
+    Then send the requests by key, and the seconds that they took, over `pipe`.
+    """
     chance = random.Random(seed)
     sent: Counter[bytes] = Counter()
     total = 0
@@ -90,7 +91,7 @@ def load(keys: list[bytes], weights: list[float], seed: int, rate: float, second
 
 @dataclass
 class Load:
-    """Load in processes of its own."""
+    """Load by several processes."""
 
     processes: list[multiprocessing.Process]
     pipes: list[Connection]
@@ -111,7 +112,7 @@ class Load:
             pipe.send("stop")
 
     def wait(self) -> tuple[Counter[bytes], float]:
-        """What was sent, and the seconds that it took."""
+        """Return the requests by key, and the seconds that they took."""
         truth: Counter[bytes] = Counter()
         longest = 0.0
         for pipe, process in zip(self.pipes, self.processes, strict=True):
@@ -124,7 +125,7 @@ class Load:
 
 @contextmanager
 def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """The command while the block lasts."""
+    """Run a command while the block runs."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
     try:
         yield process
@@ -136,7 +137,7 @@ def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen[byt
 
 @dataclass(frozen=True)
 class Answer:
-    """What one tool says: requests by key, its order; and where it knows, the most that they can have been."""
+    """The result of one tool: requests by key, and, if it has bounds, the upper ones."""
 
     counts: dict[bytes, int]
     most: dict[bytes, int | None]
@@ -149,14 +150,14 @@ class Answer:
 
 
 def trace(pid: int, options: argparse.Namespace, directory: Path) -> tuple[Answer, Answer, Counter[bytes], float]:
-    """fleettrace's answer, the prototype's, the truth, and the seconds that the traffic took."""
+    """Return fleettrace's answer, the prototype's, the truth, and the seconds of the traffic."""
     keys, weights = keys_of_traffic(options.keys, b"user")
     before, before_weights = keys_of_traffic(options.keys // 10, b"before")
-    # memcached is as busy before the trace as within it, as it is in life: the maps are sized by that.
+    # fleettrace sizes its maps by the request rate before the trace, so there must be traffic before it.
     warm = Load.start(before, before_weights, 1000, options.rate, 120.0, options.processes)
-    # What runs leave behind (a history, say) is not for this machine's own.
-    own = {**os.environ, "XDG_DATA_HOME": str(directory), "XDG_STATE_HOME": str(directory)}
-    with running(fleettrace(options, directory), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=own) as tool:
+    # The run's history must not go into the user's own.
+    private = {**os.environ, "XDG_DATA_HOME": str(directory), "XDG_STATE_HOME": str(directory)}
+    with running(fleettrace(options, directory), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=private) as tool:
         assert tool.stderr is not None
         assert tool.stdout is not None
         for line in tool.stderr:
@@ -184,7 +185,7 @@ def trace(pid: int, options: argparse.Namespace, directory: Path) -> tuple[Answe
 
 
 def fleettrace(options: argparse.Namespace, directory: Path) -> list[str]:
-    """The command line, and the inventory that it reads."""
+    """Write the inventory and return the command line."""
     inventory = directory / "inventory.yaml"
     inventory.write_text(f"all: {{hosts: {{here: {{ansible_connection: local, fleettrace_instances: '{PORT}'}}}}}}\n")
     duration = options.seconds + MARGIN_S
@@ -205,7 +206,7 @@ def answer_of(report: Any) -> Answer:
 
 
 def answer_of_prototype(output: bytes) -> Answer:
-    """What the prototype's lines tell, read kindly: each whole key in a line counts as often as the line."""
+    """Return the prototype's counts, favourably read: each complete key in a line counts as often as the line."""
     counts: Counter[bytes] = Counter()
     for line, count in re.findall(rb"@command\[get ([^\]]*)\]: (\d+)", output):
         for key in line.split():
@@ -214,9 +215,9 @@ def answer_of_prototype(output: bytes) -> Answer:
 
 
 def table(answers: dict[str, Answer], truth: Counter[bytes], took: float) -> list[str]:
-    """The table, in Markdown."""
+    """Return the table, in Markdown."""
     hottest = [key for key, _ in truth.most_common(TOP)]
-    order = {key: place for place, (key, _) in enumerate(truth.most_common(), 1)}
+    order = {key: rank for rank, (key, _) in enumerate(truth.most_common(), 1)}
 
     def rank(answer: Answer, key: bytes) -> str:
         ranked = sorted(answer.counts, key=lambda one: -answer.counts[one])
@@ -226,7 +227,7 @@ def table(answers: dict[str, Answer], truth: Counter[bytes], took: float) -> lis
         "requests seen in the listed keys": lambda one: (
             f"{sum(one.counts[key] for key in one.counts if key in truth):,}"
         ),
-        # Keys that share the last place are as good as one another.
+        # Keys with as many requests as the last one belong to the top as well.
         f"recall of the true top {TOP}": lambda one: (
             f"{sum(truth[k] >= truth[hottest[-1]] for k in one.top) / TOP:.2f}"
         ),
@@ -240,24 +241,24 @@ def table(answers: dict[str, Answer], truth: Counter[bytes], took: float) -> lis
         "certified keys": lambda one: f"{len(one.certified)}" if one.absent is not None else "none",
         "of them truly in the top": lambda one: certain(one, truth),
     }
-    told = (
+    traffic = (
         f"{truth.total():,} requests for {len(truth):,} keys in {took:.0f} s ({truth.total() / took:,.0f} a second), "
+        f"{truth[FLASH]:,} of them for the flash key."
     )
-    told += f"{truth[FLASH]:,} of them for the flash key."
-    lines = [told, "", f"| | {' | '.join(answers)} |", f"|---|{'---|' * len(answers)}"]
+    lines = [traffic, "", f"| | {' | '.join(answers)} |", f"|---|{'---|' * len(answers)}"]
     lines += [f"| {name} | {' | '.join(value(one) for one in answers.values())} |" for name, value in rows.items()]
     return lines
 
 
 def bounded(answer: Answer, truth: Counter[bytes]) -> str:
-    """How many of the listed keys' true counts lie inside their bounds."""
+    """Return how many of the listed keys have their true count within their bounds."""
     if answer.absent is None:
         return "no bounds"
     return f"{len(answer.counts) - len(broken(answer, truth)):,}"
 
 
 def broken(answer: Answer, truth: Counter[bytes]) -> list[str]:
-    """Every bound that does not hold, of listed keys and of those that are not listed. Keys of before do not count."""
+    """Return every wrong bound, of listed and unlisted keys, except those of the traffic before the trace."""
     wrong = []
     for key in answer.counts.keys() | truth.keys():
         if key.startswith(b"before:"):
@@ -269,13 +270,13 @@ def broken(answer: Answer, truth: Counter[bytes]) -> list[str]:
 
 
 def widest(answer: Answer) -> str:
-    """The widest bound, in requests."""
+    """Return the widest bound, in requests."""
     known = [(most or 0) - answer.counts[key] for key, most in answer.most.items() if most is not None]
     return f"{max(known):,}" if known else "no bounds"
 
 
 def certain(answer: Answer, truth: Counter[bytes]) -> str:
-    """How many of the n certified keys are truly among the n hottest ones."""
+    """Return how many of the n certified keys are among the n hottest ones."""
     if not answer.certified:
         return "none"
     hottest = {key for key, _ in truth.most_common(len(answer.certified))}
@@ -283,7 +284,7 @@ def certain(answer: Answer, truth: Counter[bytes]) -> str:
 
 
 def main() -> int:
-    """The command line."""
+    """Run the benchmark. Return 1 when a bound is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--rate", type=float, default=30_000, help="requests a second")
@@ -292,7 +293,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        # A copy of its own: the prototype's probe fires in every process that runs the same file.
+        # A private copy: the prototype's probe fires in every process that runs the same file.
         binary = shutil.copy2(memcached_binary("plain"), directory)
         with running([binary, "-u", "root", "-l", "127.0.0.1", "-p", str(PORT), "-t", "2"]) as memcached:
             time.sleep(0.5)
@@ -300,7 +301,7 @@ def main() -> int:
     print("\n".join(table({"fleettrace": ours, "prototype": theirs}, truth, took)))
     wrong = broken(ours, truth)
     for line in wrong[:10]:
-        print(f"a bound that does not hold: {line}", file=sys.stderr)
+        print(f"wrong bound: {line}", file=sys.stderr)
     return 1 if wrong else 0
 
 

@@ -1,7 +1,7 @@
-"""What a history of many runs costs: its size, the time to keep one more, to list them, to follow a key, to compare.
+"""Measure a history of many runs: its size, and the time to store a run, list runs, follow a key, and compare runs.
 
-Run as `python -m benchmarks.history`. Commands are timed as a user meets them, Python's start included; CPU time beside
-the wall clock, for a machine that is shared.
+Run as `python -m benchmarks.history`. Times of commands include Python's start. CPU time is printed beside the wall
+clock, which depends on the other load of the machine.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from tests.store.diff_traffic import random_fleet, window
 __all__ = ["main"]
 
 _DIFFERENT = 20
-"""Runs that are drawn; the others repeat them, with other names and times."""
+"""The number of different runs; the others repeat them with other ids and times."""
 
 
 def fill(store: Path, runs: int, keys: int) -> float:
-    """Keep so many runs; gives the median time of one, in seconds."""
+    """Store `runs` runs and return the median time of one, in seconds."""
     rng = random.Random(1)
     fleet = replace(random_fleet(rng, keys=keys, rate=3e5), hosts=8, printed=10_000)
     names = [
@@ -40,21 +40,21 @@ def fill(store: Path, runs: int, keys: int) -> float:
     drawn = [window(fleet, rng) for _ in range(_DIFFERENT)]
     times = []
     for number in range(runs):
-        kept = _as_run(drawn[number % _DIFFERENT], number)
+        stored = _as_run(drawn[number % _DIFFERENT], number)
         began = time.perf_counter()
         with History.open(store, create=True) as history:
-            history.add(kept)
+            history.add(stored)
         times.append(time.perf_counter() - began)
     return median(times)
 
 
-def _as_run(kept: StoredRun, number: int) -> StoredRun:
-    started = kept.info.started + timedelta(hours=number)
-    return replace(kept, info=replace(kept.info, id=f"{started:%Y%m%dT%H%M%SZ}-{number:06x}", started=started))
+def _as_run(run: StoredRun, number: int) -> StoredRun:
+    started = run.info.started + timedelta(hours=number)
+    return replace(run, info=replace(run.info, id=f"{started:%Y%m%dT%H%M%SZ}-{number:06x}", started=started))
 
 
 def timed(store: Path, *arguments: str) -> tuple[float, float]:
-    """The median wall clock and CPU time of a command, in seconds."""
+    """Return the median wall clock and CPU time of a command, in seconds."""
     walls, cpus = [], []
     for _ in range(7):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -68,7 +68,7 @@ def timed(store: Path, *arguments: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--keys", type=int, default=1000)
@@ -81,7 +81,7 @@ def main() -> None:
             f"{args.runs} runs of {args.keys} keys on 8 hosts: "
             f"{size / 1e6:.1f} MB, {size / args.runs / 1e3:.1f} kB each"
         )
-        print(f"keeping a run: {one * 1e3:.0f} ms")
+        print(f"storing a run: {one * 1e3:.0f} ms")
         with History.open(store) as history:
             line = history.runs(1)[0]
             hottest = line.hottest.data.decode() if line.hottest is not None else ""

@@ -1,6 +1,6 @@
-"""What knowing a binary by its content costs a node: CPU time of the look around, and of binding a trace.
+"""Measure a node's cost of identifying binaries by content: CPU time of the discovery, and of binding a trace.
 
-python -m benchmarks.identity      # medians of 15, in turns
+python -m benchmarks.identity      # medians of 15 interleaved rounds
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HASH = b"    sum=\n    ["
 
 
 def cpu_ms(script: bytes) -> float:
-    """CPU milliseconds of a script and all that it starts."""
+    """Return the CPU milliseconds of a script and all processes that it starts."""
 
     def used() -> float:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -35,27 +35,26 @@ def cpu_ms(script: bytes) -> float:
 
 
 def main() -> None:
-    look = discovery_script(["bpftrace"], "host")
-    unhashed = look.replace(HASH, b"    sum=\n    return\n    [")
-    assert unhashed != look
+    discovery = discovery_script(["bpftrace"], "host")
+    unhashed = discovery.replace(HASH, b"    sum=\n    return\n    [")
+    assert unhashed != discovery
     with TemporaryDirectory() as directory:
         for size in (None, 10 << 20):
             binary = Path(shutil.copy2(build("plain"), Path(directory) / "memcached"))
             if size is not None:
                 os.truncate(binary, size)
             with memcached(binary) as (pid, _):
-                report = ran(["sh"], look).stdout
+                report = ran(["sh"], discovery).stdout
                 [instance] = [one for one in parse_discovery(report).instances if one.pid == pid]
-                site = f"{pid} {instance.binary.size} {instance.binary.sha256} - -"
+                target = f"{pid} {instance.binary.size} {instance.binary.sha256} - -"
                 parts = script_text("identity.sh", "abandoned.sh", "binding.sh") + "release\n"
-                binding = f"detached=no\nprogram=\nsites='{site}'\n{parts}".encode()
-                rounds = [(cpu_ms(look), cpu_ms(unhashed), cpu_ms(binding), cpu_ms(b":")) for _ in range(ROUNDS)]
+                binding = f"detached=no\nprogram=\nsites='{target}'\n{parts}".encode()
+                rounds = [(cpu_ms(discovery), cpu_ms(unhashed), cpu_ms(binding), cpu_ms(b":")) for _ in range(ROUNDS)]
             hashing = statistics.median(one - other for one, other, *_ in rounds)
             bound = statistics.median(one - other for *_, one, other in rounds)
-            whole = statistics.median(one for one, *_ in rounds)
-            print(
-                f"{binary.stat().st_size / 1e6:.1f} MB: look around {whole:.0f} ms, of which the hash {hashing:.1f} ms"
-            )
+            total = statistics.median(one for one, *_ in rounds)
+            size_mb = binary.stat().st_size / 1e6
+            print(f"{size_mb:.1f} MB: discovery {total:.0f} ms, of which the hash {hashing:.1f} ms")
             print(f"    binding a trace {bound:.1f} ms")
             binary.unlink()
 

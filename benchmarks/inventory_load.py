@@ -1,4 +1,4 @@
-"""How long 10,000 hosts take to load, select and type, beside Ansible's own InventoryManager.
+"""Measure the time to load and select 10,000 hosts and to read their settings, beside Ansible's InventoryManager.
 
     python -m benchmarks.inventory_load [--hosts 10000] [--rounds 5] [--no-ansible]
 
@@ -21,7 +21,7 @@ __all__ = ["main"]
 
 
 def write_fleet(path: Path, hosts: int, *, with_ranges: bool = False) -> None:
-    """An inventory of `hosts` hosts in 20 groups, each host with three variables of its own unless ranges name them."""
+    """Write an inventory of `hosts` hosts in 20 groups, with three variables for each host or with ranges of hosts."""
     lines = ["all:", "  vars:", "    ansible_user: tracer", "  children:"]
     for group in range(20):
         lines += [f"    cache_{group:02}:", "      vars:", "        fleettrace_scope: host", "      hosts:"]
@@ -40,7 +40,7 @@ def write_fleet(path: Path, hosts: int, *, with_ranges: bool = False) -> None:
 
 
 def fastest(action: Callable[[], object], rounds: int) -> float:
-    """CPU seconds of the fastest of `rounds` calls."""
+    """Return the CPU seconds of the fastest of `rounds` calls."""
     times = []
     for _ in range(rounds):
         start = time.process_time()
@@ -50,7 +50,7 @@ def fastest(action: Callable[[], object], rounds: int) -> float:
 
 
 def with_ansible(path: Path) -> None:
-    """The rival: parse the same file, and nothing more."""
+    """Parse the same file with Ansible."""
     loader = importlib.import_module("ansible.parsing.dataloader").DataLoader()
     importlib.import_module("ansible.inventory.manager").InventoryManager(loader=loader, sources=[str(path)])
 
@@ -70,7 +70,7 @@ def main() -> int:
             "load, three variables a host": lambda: load_inventory(str(path)),
             "load, named by ranges": lambda: load_inventory(str(ranges)),
             "select 'cache-*:!cache_03'": lambda: select(inventory, "cache-*:!cache_03"),
-            "type every host's settings": lambda: [host_settings(host) for host in inventory.hosts.values()],
+            "read every host's settings": lambda: [host_settings(host) for host in inventory.hosts.values()],
         }
         for name, action in steps.items():
             print(f"{name:32} {fastest(action, options.rounds):7.3f} s")

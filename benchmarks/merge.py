@@ -1,4 +1,4 @@
-"""How long 5 million rows of run files take to a top 100 with bounds, beside DuckDB, Polars and a plain dict.
+"""Measure the time from 5 million rows of run files to a top 100 with bounds, beside DuckDB, Polars and a plain dict.
 
     python -m benchmarks.merge [--hosts 500] [--keys 10000] [--rounds 5] [--directory DIR] [--polars-python PYTHON]
 
@@ -7,12 +7,12 @@ requests, covered) as one Parquet file with zstd. Three key spaces: `shared` (ni
 `distinct` (no key is on two hosts), both with requests by Zipf's law, and `flat`, where no key is on two hosts either
 and all have about as many requests, so that nothing can be left unread.
 
-Every contender is a process of its own, from its start to its end, in turn in every round. Printed are medians:
-seconds, CPU seconds, peak memory (ru_maxrss), and time as a multiple of DuckDB's. All have to print the same 100 keys
-with the same bounds. `fleettrace` finds just these; `fleettrace merge` is the whole command, with its JSON report:
-operations, timelines, families of keys, every host. The dict reads the run files too, all of them.
+Every round runs each contender as a separate process. The output has medians: seconds, CPU seconds, peak memory
+(ru_maxrss), and the time as a multiple of DuckDB's. All must print the same 100 keys with the same bounds. `fleettrace`
+finds only these; `fleettrace merge` is the complete command with its JSON report: operations, timelines, families of
+keys, every host. The dict reads all of the run files, too.
 
-DuckDB has as many threads as cores, as has Polars (installed here or, as it may be, for PYTHON); the others have one.
+DuckDB and Polars (installed here, or for PYTHON) have as many threads as cores; the others have one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["main"]
 FILES = 16
 TOP = 100
 ABSENT = 40
-"""Requests that a key not listed on a host can have had there."""
+"""The most requests on a host for a key that it does not list."""
 SPACES = ("shared", "distinct", "flat")
 Row = tuple[str, int, int]
 
@@ -67,7 +67,7 @@ for key, low, high in rows.iter_rows():
 
 
 class Spent(NamedTuple):
-    """What one process took: seconds of the clock and of CPU, mebibytes at its peak; and what it printed."""
+    """The resources of one process: seconds by the clock and of CPU, peak memory in mebibytes; and its output."""
 
     wall: float
     cpu: float
@@ -76,7 +76,7 @@ class Spent(NamedTuple):
 
 
 def spend(command: list[str]) -> Spent:
-    """Run it, and see what it took."""
+    """Run a command and return its resources and output."""
     started = time.monotonic()
     with tempfile.TemporaryFile() as out:
         process = subprocess.Popen(command, stdout=out)
@@ -91,7 +91,7 @@ def spend(command: list[str]) -> Spent:
 
 
 def rows_of(space: str, host: int, keys: int) -> Iterator[Row]:
-    """Key, requests and covered of one host, in no order."""
+    """Yield key, requests and covered of one host, in no order."""
     rng = random.Random(host)
     for rank in range(keys):
         shared = space == "shared" and rank % 10
@@ -102,7 +102,7 @@ def rows_of(space: str, host: int, keys: int) -> Iterator[Row]:
 
 
 def generate(space: str, part: int, hosts: int, keys: int, directory: Path) -> None:
-    """Write one of the run files, and its rows as CSV."""
+    """Write one run file, and its rows as CSV."""
     from fleettrace.errors import HostState
     from fleettrace.store.runfile.writer import RunFileWriter
     from fleettrace.summary.counts import KeyCount, Summary
@@ -133,7 +133,7 @@ def generate(space: str, part: int, hosts: int, keys: int, directory: Path) -> N
 
 
 def to_parquet(space: str, directory: Path) -> None:
-    """The rows of all run files as one Parquet file."""
+    """Write the rows of all run files as one Parquet file."""
     import duckdb
 
     names = {"host": "VARCHAR", "key": "VARCHAR", "requests": "BIGINT", "covered": "BIGINT"}
@@ -146,7 +146,7 @@ def to_parquet(space: str, directory: Path) -> None:
 
 
 def fleettrace(paths: list[Path]) -> Iterator[tuple[str, int, int, bool]]:
-    """The top by what `fleettrace merge` uses for many rows."""
+    """Yield the top keys, computed as `fleettrace merge` does for many rows."""
     from fleettrace.store.runfile.hottest import hottest_fleet
     from fleettrace.store.runfile.merge import read_merged
     from fleettrace.store.runfile.run_result import fleet_parts
@@ -157,7 +157,7 @@ def fleettrace(paths: list[Path]) -> Iterator[tuple[str, int, int, bool]]:
 
 
 def plain_dict(paths: list[Path]) -> Iterator[tuple[str, int, int, bool]]:
-    """The top by two dicts of all keys."""
+    """Yield the top keys, computed with two dicts of all keys."""
     from heapq import nlargest, nsmallest
 
     from fleettrace.store.runfile.blocks import column
@@ -191,7 +191,7 @@ CHILDREN: dict[str, Callable[[list[Path]], Iterator[tuple[str, int, int, bool]]]
 
 
 def contenders(space: str, directory: Path, hosts: int, polars_python: str) -> dict[str, list[str]]:
-    """Their command lines."""
+    """Return the command line of each contender."""
     absent = str(ABSENT * hosts)
     paths = [str(directory / f"{space}-{part}.run") for part in range(FILES)]
     parquet = str(directory / f"{space}.parquet")
@@ -228,12 +228,12 @@ def compare(space: str, directory: Path, options: argparse.Namespace) -> None:
 
 
 def prepare(space: str, options: argparse.Namespace, directory: Path) -> None:
-    """Write the files, unless they are there."""
+    """Write the files, unless they exist."""
     if (directory / f"{space}.parquet").exists():
         return
     sizes = [str(options.hosts), str(options.keys)]
     for part in range(FILES):
-        # In processes of their own: a child's peak memory is at least what its parent has when it is started.
+        # In separate processes: a child's peak memory is at least its parent's memory when it is started.
         spend(
             [sys.executable, "-m", "benchmarks.merge", "--child", "generate", space, str(part), *sizes, str(directory)]
         )
@@ -241,7 +241,7 @@ def prepare(space: str, options: argparse.Namespace, directory: Path) -> None:
 
 
 def child(name: str, *words: str) -> int:
-    """What a process of the benchmark's own does."""
+    """Do the work of a child process of the benchmark."""
     if name == "generate":
         generate(words[0], int(words[1]), int(words[2]), int(words[3]), Path(words[4]))
     elif name == "parquet":
@@ -260,7 +260,7 @@ def main() -> int:
     parser.add_argument("--keys", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--spaces", nargs="+", choices=SPACES, default=SPACES)
-    parser.add_argument("--directory", type=Path, help="where the files are kept for another time")
+    parser.add_argument("--directory", type=Path, help="a directory for files to reuse in later runs")
     parser.add_argument("--polars-python", default=sys.executable)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,12 +1,12 @@
-"""What a probe costs memcached: CPU per request, untraced and under each way of tracing, in one interleaved run.
+"""Measure what a probe costs memcached: CPU per request, untraced and with each tracer, in interleaved rounds.
 
     python -m benchmarks.probe_cost [--rounds 8] [--seconds 3] [--builds plain cf-protection]
 
-One memcached worker under memcaslap (libmemcached-tools), each on a CPU of its own. Every round runs every condition
-once, each round in another order, with an untraced window before and after each: what a condition adds is the
-difference to the mean of those two, so that a machine that grows slower or faster meanwhile (a virtual one does)
-touches both. Printed are medians over the rounds, and the ratio to the prototype. CPU is read from /proc/PID/stat and
-/proc/stat, requests from memcached's own `stats`. Needs root and two CPUs.
+One memcached worker and memcaslap (libmemcached-tools) run on separate CPUs. Every round measures every tracer once, in
+another order, with an untraced window before and after each. The cost of a tracer is the difference to the mean of
+these two windows, so that a (virtual) machine that becomes slower or faster affects both. The output has medians over
+the rounds, and the ratio to the prototype. CPU is read from /proc/PID/stat and /proc/stat, requests from memcached's
+own `stats`. Needs root and two CPUs.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Clock, memcached's and the machine's CPU seconds, and requests so far."""
+class Sample:
+    """memcached's and the machine's CPU seconds, and the number of requests."""
 
     cpu: float
     machine: float
     requests: int
 
     @classmethod
-    def take(cls, pid: int) -> Reading:
+    def take(cls, pid: int) -> Sample:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
         busy = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
         # user, nice, system, irq, softirq: all but idle (3), iowait (4) and steal (7).
@@ -59,7 +59,7 @@ class Reading:
 
 
 def requests() -> int:
-    """Requests that memcached has served: cmd_get and cmd_set."""
+    """Return the number of requests that memcached has served: cmd_get and cmd_set."""
     with socket.create_connection(("127.0.0.1", PORT), timeout=5) as connection:
         connection.sendall(b"stats\r\n")
         text = b""
@@ -70,14 +70,14 @@ def requests() -> int:
 
 
 class Figures(NamedTuple):
-    """Of one window: memcached's and the machine's CPU microseconds a request; requests a second."""
+    """The result of one window: memcached's and the machine's CPU microseconds per request; requests per second."""
 
     memcached: float
     machine: float
     rate: float
 
     def beside(self, *others: Figures) -> Figures:
-        """What is more here than in the mean of others."""
+        """Return the difference to the mean of others."""
         return Figures(*(mine - statistics.fmean(column) for mine, *column in zip(self, *others, strict=True)))
 
     @classmethod
@@ -87,7 +87,7 @@ class Figures(NamedTuple):
 
 @contextmanager
 def running(command: list[str], **options: object) -> Iterator[subprocess.Popen[bytes]]:
-    """The command, for as long as the block lasts, in a process group of its own."""
+    """Run a command in its own process group while the block runs."""
     process = subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,
@@ -112,7 +112,7 @@ def bpftrace(program: str) -> list[str]:
 
 
 def conditions(pid: int, binary: Path) -> dict[str, tuple[list[str], bytes | None]]:
-    """The command of each condition, and what it gets on standard input (kept open)."""
+    """Return the command of each tracer, and its standard input, which stays open."""
     exe = f"/proc/{pid}/exe"
     plan = choose(analyse(binary.read_bytes()))
     task = LocalTransport().connect(Target("here"))
@@ -133,10 +133,10 @@ def conditions(pid: int, binary: Path) -> dict[str, tuple[list[str], bytes | Non
 
 
 def measure(pid: int, seconds: float) -> Figures:
-    """One window, under whatever traces just now."""
-    before, began = Reading.take(pid), time.monotonic()
+    """Measure one window with the tracer that runs now, if any."""
+    before, began = Sample.take(pid), time.monotonic()
     time.sleep(seconds)
-    after, ended = Reading.take(pid), time.monotonic()
+    after, ended = Sample.take(pid), time.monotonic()
     served = max(1, after.requests - before.requests)
     return Figures(
         (after.cpu - before.cpu) / served * 1e6,
@@ -146,7 +146,7 @@ def measure(pid: int, seconds: float) -> Figures:
 
 
 def traced(pid: int, command: list[str], stdin: bytes | None, seconds: float, settle: float) -> Figures:
-    """One window under `command`, which has `settle` seconds to attach."""
+    """Measure one window with the tracer `command`, which has `settle` seconds to attach."""
     environment = {**os.environ, "BPFTRACE_MAP_KEYS_MAX": "65536"}
     with running(
         command, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL, env=environment
@@ -171,8 +171,8 @@ def run(build: str, rounds: int, seconds: float, settle: float, only: list[str] 
             untraced: list[Figures] = [measure(memcached.pid, seconds)]
             results: dict[str, list[tuple[Figures, Figures]]] = {name: [] for name in names}
             for number in range(rounds):
-                turn = number % len(names)
-                for name in [*names[turn:], *names[:turn]]:
+                first = number % len(names)
+                for name in [*names[first:], *names[:first]]:
                     under = traced(memcached.pid, *ways[name], seconds, settle)
                     untraced.append(measure(memcached.pid, seconds))
                     results[name].append((under, under.beside(untraced[-2], untraced[-1])))
@@ -181,13 +181,13 @@ def run(build: str, rounds: int, seconds: float, settle: float, only: list[str] 
 
 
 def pinned(cpu: int) -> list[str]:
-    """What keeps a command on the n-th CPU that this process may use."""
+    """Return the beginning of a command line that runs the rest on the n-th CPU that this process may use."""
     allowed = sorted(os.sched_getaffinity(0))
     return ["taskset", "-c", str(allowed[cpu % len(allowed)])]
 
 
 def table(build: str, untraced: list[Figures], results: dict[str, list[tuple[Figures, Figures]]]) -> None:
-    """Medians, of the figures and of what each adds, and the ratio of what it adds to what the prototype adds."""
+    """Print the medians of each tracer, of its cost, and the ratio of its cost to the prototype's."""
     beside = {name: Figures.median([added for _, added in rows]) for name, rows in results.items()}
     middle = {name: Figures.median([under for under, _ in rows]) for name, rows in results.items()}
     base = Figures.median(untraced)
@@ -204,7 +204,7 @@ def table(build: str, untraced: list[Figures], results: dict[str, list[tuple[Fig
 
 
 def main() -> None:
-    """The command line."""
+    """Measure each build."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=3)

@@ -1,10 +1,10 @@
-"""What each part of the probe's program costs: nanoseconds a run, as the kernel itself counts them.
+"""Measure the cost of each part of the probe's program, in nanoseconds a run, by the kernel's own statistics.
 
     python -m benchmarks.probe_variants [--rounds 3] [--seconds 2] [--build plain]
 
-The trap is left out: this is the time in the BPF program alone (sysctl kernel.bpf_stats_enabled, which is set and put
-back; the figures come from /proc/PID/fdinfo of bpftrace). One memcached worker under memcaslap, variants in turn,
-medians of the rounds. Needs root.
+The numbers are the time in the BPF program without the trap. The benchmark sets the sysctl kernel.bpf_stats_enabled,
+reads /proc/PID/fdinfo of bpftrace, and restores the sysctl. memcaslap loads one memcached worker; the variants are
+interleaved, and the output has medians of the rounds. Needs root.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ __all__ = ["main"]
 
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 NEVER = "interval:s:3600 {{ {} = count(); {} = count(); }}"
-"""Gives a map that a variant does without the type that the printing of it needs."""
+"""Assigns a type to a map that a variant does not fill: printing the map requires one."""
 
 
 def variants(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
-    """Program and string limit of each variant."""
+    """Return the program and the string limit of each variant."""
     exe = f"/proc/{pid}/exe"
     plan = choose(analyse(binary.read_bytes()))
     layout = key_layout((0, 17, 0))
@@ -54,7 +54,7 @@ def variants(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
 
 
 def run_time(program_text: str, strings: int, seconds: float, settle: float) -> float | None:
-    """Nanoseconds a run of the program's busiest probe; None when it hardly ran."""
+    """Return the nanoseconds a run of the program's busiest probe; None below 1,000 runs."""
     environment = {**os.environ, "BPFTRACE_STRLEN": str(strings), "BPFTRACE_MAP_KEYS_MAX": "65536"}
     with running(["bpftrace", "-e", program_text], env=environment, stdin=subprocess.DEVNULL) as tracer:
         time.sleep(settle)
@@ -69,7 +69,7 @@ def run_time(program_text: str, strings: int, seconds: float, settle: float) -> 
 
 
 def counters(pid: int) -> dict[int, tuple[int, int]]:
-    """(nanoseconds, runs) of each BPF program that the process holds, by program id."""
+    """Return (nanoseconds, runs) of each BPF program that the process holds, by program id."""
     found = {}
     for info in Path(f"/proc/{pid}/fdinfo").iterdir():
         text = info.read_text()
@@ -80,7 +80,7 @@ def counters(pid: int) -> dict[int, tuple[int, int]]:
 
 
 def main() -> None:
-    """The command line."""
+    """Measure every variant and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2)

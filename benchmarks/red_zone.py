@@ -1,6 +1,6 @@
-"""What a uprobe on a nop does to the traced function's red zone, the 128 bytes below the stack pointer.
+"""Show what a uprobe on a nop does to the traced function's red zone, the 128 bytes below the stack pointer.
 
-A leaf function keeps a value there across a nop, 200,000 times, with a uprobe on the nop. Needs root, bpftrace and gcc.
+A leaf function keeps a value there across a nop with a uprobe, 200,000 times. Needs root, bpftrace and gcc.
 
     python benchmarks/red_zone.py
 """
@@ -23,7 +23,7 @@ TIMES = 200_000
 
 
 def source() -> str:
-    """The traced program: waits for a line, calls each function, and says how many values were lost in each."""
+    """Return the traced program: it waits for a line, calls each function, and prints how many values each lost."""
     functions = "".join(
         f'__attribute__((naked, noinline)) long {name}(long v) {{ __asm__(".globl {name}_probe; {code}"); }}\n'
         for name, code in PLACES.values()
@@ -43,7 +43,7 @@ def main() -> None:
         program = directory / "leaf"
         subprocess.run(["gcc", "-O2", "-o", program, directory / "leaf.c"], check=True)
         listed = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout
-        # GNU ld gives the code of a PIE the same offset in the file as address.
+        # In a PIE by GNU ld, the code's file offset equals its address.
         offsets = {words[2]: int(words[0], 16) for words in map(str.split, listed.splitlines()) if len(words) == 3}
         subprocess.run(["strip", program], check=True)
         probes = "".join(

@@ -1,4 +1,4 @@
-"""A real trace, recorded once and replayed on many hosts: what the benchmark of sweeps has in bpftrace's place."""
+"""Record a real trace once and replay it on many hosts: the stand-in for bpftrace in the benchmark of sweeps."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ __all__ = ["KEYS", "Recording", "recorded", "stand_in"]
 
 KEYS = [b"user:%06d:profile" % (number * 7919 % 1_000_000) for number in range(200)]
 CLOCK_GETTIME = {"x86_64": 228, "aarch64": 113}
-"""The number of the system call: perl's own module takes longer to load than perl."""
+"""The number of the system call. Loading perl's own module for it would take longer than starting perl."""
 REPLAY = """\
 #!/bin/sh
-# Prints what bpftrace printed once, at the pace of then, as the program and the clock of now would have it printed.
+# Prints bpftrace's recorded output at its original pace, with the current program's nonce and the current time.
 case $* in *--version*) head -n 1 '{directory}/recording'; exit ;; esac
 exec perl -e '
 sub nsecs {{
@@ -42,7 +42,7 @@ sub nsecs {{
 }}
 open my $file, "<", "{directory}/recording" or die $!;
 local $/;
-my ($said, $text) = split /\\n/, <$file>, 2;
+my ($version, $text) = split /\\n/, <$file>, 2;
 my ($now) = "@ARGV" =~ /\\@na_(\\w+)/ or die "not a program of ours";
 my ($then, $start) = $text =~ /^#(\\w+) start (\\d+)/m;
 if ("@ARGV" =~ /nsecs >= (\\d+)/) {{
@@ -62,12 +62,12 @@ for my $part (split /(?=^#$now (?:slice|last) )/m, $text) {{
 
 
 def stand_in(directory: Path) -> str:
-    """What plays bpftrace: a script that replays the recording in the directory."""
+    """Return the stand-in for bpftrace: a script that replays the recording in the directory."""
     return REPLAY.format(directory=directory, clock=CLOCK_GETTIME[platform.machine()])
 
 
 class Recorder:
-    """A connection that keeps the scripts it is given."""
+    """A connection that records the scripts it starts."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -85,15 +85,15 @@ class Recorder:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One trace."""
+    """One recorded trace."""
 
     directory: Path
     found: Discovery
     instance: Instance
     printed: bytes
-    """What the trace's script printed."""
+    """The output of the trace's script."""
     text: bytes
-    """What bpftrace printed in it."""
+    """bpftrace's output in it."""
     settings: TraceSettings
 
     @property
@@ -101,14 +101,14 @@ class Recording:
         return len(self.printed)
 
     def work(self, bpftrace: Path) -> str:
-        """A script of all that a sweep runs on a host, one after the other."""
+        """Return a script of everything that a sweep runs on a host, in order."""
         recorder = Recorder(LocalTransport().connect(Target("here")))
         busy = sample_early(recorder, self.found.facts, [self.instance])
         trace = self._trace(str(bpftrace), places=sample_rates(self.found.facts, [self.instance], busy.places))
         scripts = [discovery_script((str(bpftrace),), "netns"), *recorder.scripts, trace.script()]
         for number, script in enumerate(scripts):
             (self.directory / f"work-{number}.sh").write_bytes(script)
-        # An input that does not end: the trace's script takes its end for the controller's.
+        # An input that does not end: at its end, the trace's script stops, as if the controller had ended.
         lines = [
             f"[ -p {self.directory}/open ] || mkfifo {self.directory}/open 2>/dev/null",
             f"exec 0<>{self.directory}/open",
@@ -117,7 +117,7 @@ class Recording:
         return "\n".join([*lines, "echo", "echo end-of-work", ""])
 
     def parsing_s(self, rounds: int = 20) -> float:
-        """CPU seconds that the controller needs to read the trace of one host."""
+        """Return the CPU seconds that the controller needs to read the trace of one host."""
         took = []
         for _ in range(rounds):
             trace = self._trace("bpftrace")
@@ -135,7 +135,7 @@ class Recording:
 
 
 class Replayed:
-    """An execution that printed all of it already."""
+    """An execution that has printed all of its output."""
 
     def __init__(self, printed: bytes) -> None:
         self._printed = printed
@@ -160,13 +160,13 @@ class Replayed:
 
 
 def recorded(directory: Path, pid: int, port: int, window_s: int) -> Recording:
-    """Trace the memcached with the machine's bpftrace while it is asked for `KEYS`; keep what that printed."""
+    """Trace the memcached with the machine's bpftrace under requests for `KEYS`, and store the output."""
     connection = LocalTransport().connect(Target("here"))
     found = discover(connection, ("bpftrace",), "netns")
     instance = next(one for one in found.instances if one.pid == pid)
     settings = TraceSettings(float(window_s))
     trace = trace_of(found, instance, settings, "bpftrace")
-    with asking(port):
+    with requesting(port):
         execution = connection.start(trace.script(), trace.limits)
         printed = b"".join(chunk.data for chunk in execution if chunk.stream is Stream.OUT)
         execution.close()
@@ -179,7 +179,7 @@ def recorded(directory: Path, pid: int, port: int, window_s: int) -> Recording:
 def trace_of(
     found: Discovery, instance: Instance, settings: TraceSettings, bpftrace: str, places: str = ""
 ) -> HostTrace:
-    """A trace of this memcached."""
+    """Return a trace of this memcached."""
     version = found.facts.bpftrace
     assert version is not None
     plan = choose(analyse(Path(f"/proc/{instance.pid}/exe").read_bytes()))
@@ -188,11 +188,11 @@ def trace_of(
 
 
 @contextmanager
-def asking(port: int) -> Iterator[None]:
-    """Ask for the keys in turn, a few thousand times a second, for as long as the block lasts."""
+def requesting(port: int) -> Iterator[None]:
+    """Request the keys in turn, a few thousand times a second, while the block runs."""
     done = threading.Event()
 
-    def ask() -> None:
+    def request() -> None:
         with socket.create_connection(("127.0.0.1", port)) as connection:
             for start in cycle(range(0, len(KEYS), 20)):
                 if done.wait(0.005):
@@ -202,10 +202,10 @@ def asking(port: int) -> Iterator[None]:
                 while answers < 20:
                     answers += connection.recv(65536).count(b"END\r\n")
 
-    asker = threading.Thread(target=ask)
-    asker.start()
+    client = threading.Thread(target=request)
+    client.start()
     try:
         yield
     finally:
         done.set()
-        asker.join()
+        client.join()

@@ -1,4 +1,4 @@
-"""The controller's memory for a run of 50 hosts with all keys different, each host's trace read and held at once.
+"""Measure the controller's memory for a run of 50 hosts without common keys, with all hosts' traces in memory at once.
 
 python -m benchmarks.run_memory [--hosts 50] [--keys 60000]
 """
@@ -22,7 +22,7 @@ CHUNK = 32 * 1024
 
 
 def output(host: int, keys: int, printed: int) -> bytes:
-    """What a host's trace prints: slices of `printed` keys that no other slice has."""
+    """Return the output of a host's trace: slices of `printed` keys each, without common keys."""
 
     def slices() -> Iterator[bytes]:
         for number in range(keys // printed):
@@ -35,7 +35,7 @@ def output(host: int, keys: int, printed: int) -> bytes:
 
 
 def read(host: int, keys: int, settings: TraceSettings) -> Summary:
-    """Read one host's trace."""
+    """Read one host's trace and return its summary."""
     text = output(host, keys, settings.printed)
     trace = HostTrace(["bpftrace"], [(instance(), preview(ProbeOptions()))], LAYOUT, settings, nonce=NONCE)
     end = trace.read(Sent(*(text[start : start + CHUNK] for start in range(0, len(text), CHUNK))))
@@ -56,7 +56,7 @@ def main() -> None:
         fleet.add_host("run", f"h{host}", {"7": summary})
         fleet.bound(FLEET_KEYS)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{given.hosts} hosts of {given.keys} keys: {len(fleet.keys)} keys kept, {fleet.total} requests counted")
+    print(f"{given.hosts} hosts of {given.keys} keys: {len(fleet.keys)} keys stored, {fleet.total} requests counted")
     print(f"peak {peak / 1024:.0f} MB resident, of which {before / 1024:.0f} MB before the first host")
 
 

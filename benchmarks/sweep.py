@@ -1,21 +1,20 @@
-"""A sweep of many hosts, beside the tools that run one command on many hosts.
+"""Measure a sweep of many hosts, beside the tools that run one command on many hosts.
 
     python -m benchmarks.sweep [--hosts 500] [--window 10] [--rivals ansible pyinfra clush xargs]
     python -m benchmarks.sweep --detach [--hosts 500] [--window 10]
 
-The hosts are addresses in 127.0.0.0/8 in a network namespace of their own, all served by one real sshd. What plays
-bpftrace there replays what a real one printed: a trace of a real memcached that was asked for 200 keys, of which each
-slice shows all. Everything else is as on any host: the look around, the looks at memcached's counters, the bounds.
+The hosts are addresses in 127.0.0.0/8 in a separate network namespace, all served by one real sshd. The stand-in for
+bpftrace replays the output of a real one: the trace of a real memcached under requests for 200 keys, all of which are
+in every slice. Everything else is as on any host: the discovery, the samples of memcached's counters, the bounds.
 
-The rivals run what fleettrace runs there, from one file that is there already, and only collect its output. All
-log in by ed25519 keys and agree on keys by curve25519. Each has as many sessions at once as there are hosts, but for
-Ansible, which forks a process for each and has 100.
+The other tools run the same scripts from one file on the hosts, and only collect the output. All log in with ed25519
+keys and exchange keys by curve25519. Each has as many sessions at once as there are hosts; Ansible, which forks a
+process for each session, has 100.
 
-Printed are seconds, client CPU (user and system, its children's too) in all and for each host, and the memory of its
-first process at its peak (ru_maxrss would begin with that of this one). Of fleettrace's CPU the part is named that the
-parsing of the output takes, which the rivals do not do. A rival that is not installed is left out. With `--detach`
-no rival can do the like: said is how far apart the windows of all hosts began. Needs root, OpenSSH's server, perl and
-bpftrace.
+The output has seconds, client CPU (user and system, with children) in total and for each host, and the peak memory of
+the client's first process (ru_maxrss would begin with that of this one). Of fleettrace's CPU it shows the part for
+parsing the output, which the other tools do not do. Tools that are not installed are left out. With `--detach`, which
+no other tool can do, it shows the spread of the windows' beginnings. Needs root, OpenSSH's server, perl and bpftrace.
 """
 
 from __future__ import annotations
@@ -84,19 +83,19 @@ Host *
 
 
 class Spent(NamedTuple):
-    """What a client took."""
+    """The resources that a client used."""
 
     name: str
     wall_s: float
     cpu_s: float
     peak_mb: float
     answers: int
-    """Hosts whose output it has in full."""
+    """Hosts with complete output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The hosts, and where their files are."""
+    """The hosts, and the directory of their files."""
 
     directory: Path
     hosts: int
@@ -116,7 +115,7 @@ class Fleet:
 
 @contextmanager
 def serving(fleet: Fleet) -> Iterator[int]:
-    """Run sshd and a memcached; gives memcached's pid."""
+    """Run sshd and a memcached; yield memcached's pid."""
     directory = fleet.directory
     for name in ("host_key", "client_key"):
         make_key(directory / name, "fleettrace-benchmark")
@@ -143,7 +142,7 @@ def serving(fleet: Fleet) -> Iterator[int]:
 
 
 def wait_for(port: int) -> None:
-    """Wait until somebody listens there."""
+    """Wait until a process listens on the port."""
     for _ in range(100):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -154,7 +153,7 @@ def wait_for(port: int) -> None:
 
 
 def spent(fleet: Fleet, name: str, command: Sequence[str], end: bytes, **environment: str) -> Spent:
-    """Run a client to its end. What it prints must hold `end` once for each host."""
+    """Run a client to its end. Its output must contain `end` once for each host."""
     output = fleet.directory / f"{name}.out"
     with output.open("wb") as out, (fleet.directory / f"{name}.err").open("wb") as err:
         began = time.monotonic()
@@ -175,7 +174,7 @@ def spent(fleet: Fleet, name: str, command: Sequence[str], end: bytes, **environ
 
 
 def fleettrace(fleet: Fleet, replay: Path, *more: str) -> Spent:
-    """A whole sweep, to its JSON report."""
+    """Run a sweep to its JSON report."""
     options = {"ansible_port": SSH_PORT, "ansible_user": "root", "fleettrace_bpftrace": str(replay)}
     options |= {"ansible_ssh_private_key_file": str(fleet.directory / "client_key"), "fleettrace_scope": "netns"}
     hosts = {f"cache-{number:04}": {"ansible_host": address} for number, address in enumerate(fleet.addresses)}
@@ -187,15 +186,15 @@ def fleettrace(fleet: Fleet, replay: Path, *more: str) -> Spent:
     report = json.loads((fleet.directory / "fleettrace.out").read_bytes())
     states: dict[str, int] = {}
     for host in report["hosts"]:
-        said = host["state"] if host["error"] is None else f"{host['state']}: {host['error']['message'][:80]}"
-        states[said] = states.get(said, 0) + 1
+        state = host["state"] if host["error"] is None else f"{host['state']}: {host['error']['message'][:80]}"
+        states[state] = states.get(state, 0) + 1
     if set(states) != {"ok"}:
         print(f"# not all are ok: {states}")
     return taken._replace(answers=states.get("ok", 0))
 
 
 def rival(name: str, fleet: Fleet, work: Path) -> Spent | None:
-    """One of the others; None where it is not installed."""
+    """Run another tool; return None if it is not installed."""
     config, directory, count = str(fleet.directory / "ssh_config"), fleet.directory, str(fleet.hosts)
     program = str(Path(sys.executable).parent / name)
     if not Path(program).exists():
@@ -233,7 +232,7 @@ def rival(name: str, fleet: Fleet, work: Path) -> Spent | None:
 
 
 def windows(fleet: Fleet) -> str:
-    """What the log says of when the windows began."""
+    """Return the spread of the windows' beginnings, from the log."""
     for line in (fleet.directory / "log.jsonl").read_text().splitlines():
         if (event := json.loads(line))["event"] == "run.window":
             return f"{event['hosts']} windows began within {event['spread_s']} s, known to {event['within_s']} s"
@@ -241,7 +240,7 @@ def windows(fleet: Fleet) -> str:
 
 
 def measure(fleet: Fleet, rivals: Sequence[str], *, detach: bool) -> None:
-    """Run all of them and print the table."""
+    """Run all clients and print the table."""
     with serving(fleet) as pid:
         recording = recorded(fleet.directory, pid, MEMCACHED_PORT, fleet.window_s)
         replay = fleet.file("bpftrace", stand_in(fleet.directory), 0o755)
@@ -270,7 +269,7 @@ def measure(fleet: Fleet, rivals: Sequence[str], *, detach: bool) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the benchmark in a network namespace."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hosts", type=int, default=500)
     parser.add_argument("--window", type=int, default=10, help="seconds")

@@ -1,7 +1,7 @@
-"""CPU time and accuracy of template mining on 100,000 keys, beside the simpler ways: digits replaced, and Drain.
+"""Measure the CPU time and accuracy of template mining on 100,000 keys, beside replaced digits and Drain.
 
 Run as `python -m benchmarks.templates`; drain3 is measured when it is installed (`pip install drain3`).
-Accuracy is by template (planted against found) and by key (the share whose template is the planted one).
+Accuracy is by template (planted against found) and by key (the share of keys with their planted template).
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _Miner = Callable[[Mapping[bytes, int]], dict[bytes, str | None]]
 
 
 def by_fleettrace(counts: Mapping[bytes, int]) -> dict[bytes, str | None]:
-    """Templates as the report has them."""
+    """Return the templates of the report."""
     found = Templates.learn(counts, max_templates=len(counts))
     return {key: found.of(key) for key in counts}
 
 
 def by_digits(counts: Mapping[bytes, int]) -> dict[bytes, str | None]:
-    """Every run of digits replaced: what a quick script does."""
+    """Return the keys with every run of digits replaced, as a simple script would."""
     return {key: _DIGITS.sub("{}", key.decode("latin-1")) for key in counts}
 
 
 def by_drain(counts: Mapping[bytes, int]) -> dict[bytes, str | None]:
-    """Drain on the same delimiters; its clusters are read after the last key, when they are final."""
+    """Return Drain's templates with the same delimiters, read after the last key, when its clusters are final."""
     from drain3 import TemplateMiner  # type: ignore[import-not-found, unused-ignore]
     from drain3.template_miner_config import TemplateMinerConfig  # type: ignore[import-not-found, unused-ignore]
 
@@ -47,7 +47,7 @@ def by_drain(counts: Mapping[bytes, int]) -> dict[bytes, str | None]:
 
 
 def _words(template: str | None) -> str | None:
-    """A template without its delimiters, which Drain does not keep, and with one mark for all that varies."""
+    """Return a template without its delimiters, which Drain drops, and with one mark for adjacent variable parts."""
     if template is None:
         return None
     text = re.sub(r"[^0-9A-Za-z{}<>*]+", " ", template.replace("<*>", "{}"))
@@ -61,7 +61,7 @@ def _judge(name: str, miner: _Miner, keys: KeySet) -> str:
     seconds = time.process_time() - began
     sizes = Counter(_words(template) for _, template in keys.values())
     planted = {template for template, size in sizes.items() if size >= 10}
-    # Forms of fewer than ten keys are left out on both sides, so that no miner pays for its long tail of strays.
+    # Templates of fewer than ten keys are ignored on both sides, so that a long tail counts against no miner.
     mined = {template for template, size in Counter(map(_words, found.values())).items() if template and size >= 10}
     right = sum(_words(found[key]) == _words(template) for key, (_, template) in keys.items())
     hits = len(planted & mined)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 PAGE = Path(__file__).parents[2] / "docs/python.md"
 
 
-def test_example_of_the_python_page_runs(lab: Lab, tmp_path: Path) -> None:
+def test_example_of_the_python_page_runs(lab: Lab) -> None:
     [example] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
     program = example.replace('"inventory.yaml"', repr(str(lab.inventory))).replace(
         'hosts="cache-*"', f'hosts="plain,closed", ssh_config={str(lab.ssh_config)!r}'

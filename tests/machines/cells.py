@@ -57,7 +57,7 @@ LOADS = (
 )
 _NO_TYPES = "'linux/types.h' file not found"
 REFUSED = (
-    # Without BTF (Debian's 5.10 has none), bpftrace 0.17 needs the kernel's headers; 0.11 always, for tracepoints.
+    # Without BTF, as on 5.10, bpftrace 0.17 needs the kernel's headers; 0.11 always does, for tracepoints.
     Refusal(_NO_TYPES, suite="bookworm", kernel="5.10"),
     Refusal(_NO_TYPES, suite="bullseye", program="syscall"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fleettrace.app.play.options import play_schema
-from fleettrace.app.play.variables import extra_variables
+from fleettrace.app.play.plays import extra_variables
 from fleettrace.playbook.load import load_playbooks
 from fleettrace.playbook.model import Play
 from fleettrace.playbook.problems import PlaybookError

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.tui.keyboard import Keyboard
+from fleettrace.tui.display import Keyboard
 
 
 @pytest.mark.parametrize(

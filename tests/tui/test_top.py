@@ -299,7 +299,7 @@ def test_control_c_ends_top_like_run(demo: Demo, directory: Path) -> None:
 
 def test_broken_display_restores_terminal_and_reports(demo: Demo, directory: Path) -> None:
     (directory / "sitecustomize.py").write_text(
-        "import fleettrace.tui.keyboard as k\n"
+        "import fleettrace.tui.display as k\n"
         "def broken(self, data): raise ZeroDivisionError('planted')\n"
         "k.Keyboard.feed = broken\n"
     )

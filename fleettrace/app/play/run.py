@@ -3,36 +3,96 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleettrace.app.check import check
 from fleettrace.app.exit_code import exit_code
 from fleettrace.app.history import open_history, stored_run
+from fleettrace.app.output import ReportWriter, write_file_or_stdout
 from fleettrace.app.play.setup import PreparedPlay
-from fleettrace.app.play.stdout import OnStdout, print_findings, stdout_writers
 from fleettrace.app.runner import trace
 from fleettrace.errors import BusyError, ConfigError, FleettraceError
 from fleettrace.playbook.findings import Findings
-from fleettrace.playbook.notify.interface import Notice, NotifyError
+from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.playbook.notify.send import notify
 from fleettrace.playbook.notify.stamp import StampTarget
 from fleettrace.report.build import build_report
+from fleettrace.report.interface import Output
 from fleettrace.report.model import Report
 from fleettrace.store.history.database import default_path
 from fleettrace.store.history.model import KEPT_KEYS, StoredRun
 from fleettrace.summary.run import RunResult
 from fleettrace.sweep.events import Subscriber
+from fleettrace.text_format import plural
 
 __all__ = ["check_play", "run_play"]
 
+
+def stdout_writers(play: PreparedPlay) -> tuple[ReportWriter, ...]:
+    """Return the outputs of a play that go to stdout."""
+    return tuple(output for output in play.outputs if output.out is None)
+
+
+def print_findings(play: PreparedPlay, findings: Findings) -> None:
+    """Print the findings below a report that people read, on stderr beside one that programs read."""
+    rules = plural(len(play.play.rules), "rule")
+    title = f"FINDINGS  {play.play.title}: {len(findings.standing) or 'none'} by {rules}"
+    _print([title, *(f"  {line}" for line in findings.lines())], stdout_writers(play))
+
+
+def _print(lines: Sequence[str], outputs: Sequence[ReportWriter]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    if any(output.output not in (Output.TABLE, Output.MARKDOWN) for output in outputs):
+        print(text, end="", file=sys.stderr, flush=True)
+    else:
+        write_file_or_stdout(None, f"\n{text}" if outputs else text, sys.stdout.encoding or "ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class OnStdout:
+    """The readers of a scheduled play's output, by cron's mail or the journal: they get only what is new."""
+
+    outputs: tuple[ReportWriter, ...]
+
+    @property
+    def on(self) -> NotifyWhen:
+        """Always on change."""
+        return NotifyWhen.CHANGE
+
+    @property
+    def name(self) -> str:
+        """The name in warnings."""
+        return "stdout"
+
+    @property
+    def address(self) -> str:
+        """A play has one stdout."""
+        return "stdout"
+
+    def check(self) -> None:
+        """Stdout needs no check."""
+
+    def send(self, notice: Notice, changes: FindingChanges) -> None:
+        """Write the report and the findings."""
+        if notice.report is not None:
+            for output in self.outputs:
+                output.show(notice.report)
+        _print(notice.lines(changes), self.outputs if notice.report is not None else ())
+
+
 _SUCCEEDED = (0, 1, 3)
+
 _FAMILIES = 200
+
 """Number of families that rules judge: as many as the history stores."""
 
+
 _BASELINE_RUNS = 50
+
 """Number of runs among which the baseline is searched: a run that traced nothing is not a baseline."""
 
 
