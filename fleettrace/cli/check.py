@@ -15,8 +15,8 @@ from fleettrace.cli.secrets import asked_password
 from fleettrace.cli.sweeping import sweep_and_report
 from fleettrace.probes.model import ProbeKind
 from fleettrace.report.escape import escape_text
+from fleettrace.report.formats import Output
 from fleettrace.report.host_folding import fold
-from fleettrace.report.interface import Output
 from fleettrace.summary.run import HostResult, InstanceResult, RunResult, Warn
 
 __all__ = ["command", "warning_lines"]

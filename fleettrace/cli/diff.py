@@ -46,7 +46,7 @@ def _runs(arguments: argparse.Namespace) -> tuple[StoredRun, StoredRun]:
         return kept_run(arguments, arguments.before), kept_run(arguments, arguments.after)
     with open_history(arguments) as history:
         after = history.load(history.find(arguments.after))
-        return history.load(history.alike_before(after)), after
+        return history.load(history.previous_alike(after)), after
 
 
 def lines_of(diff: Diff, top: int) -> list[str]:
@@ -89,7 +89,7 @@ def _compared(diff: Diff) -> str:
 
 def _apart(diff: Diff, before: str) -> str:
     reasons: dict[str, list[str]] = {}
-    for each in diff.apart:
+    for each in diff.excluded:
         reasons.setdefault(each.why, []).append(each.host)
     folded = ", ".join(f"{escape_text(fold(hosts))} ({escape_text(why)})" for why, hosts in reasons.items())
     return f"{before}not compared: {folded}" if folded else ""

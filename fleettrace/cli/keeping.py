@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fleettrace.errors import ConfigError
 from fleettrace.store.history.database import History, default_path
-from fleettrace.store.history.model import KEPT_KEYS, StoredRun, StoredTemplate, keep
+from fleettrace.store.history.model import STORED_KEYS, StoredRun, StoredTemplate, stored_run
 from fleettrace.summary.counts import add_timelines
 from fleettrace.summary.run import RunResult
 
@@ -54,7 +54,7 @@ def as_kept(
     run: RunResult, patterns: Sequence[re.Pattern[bytes]], redaction: Redaction, playbook: str = ""
 ) -> StoredRun:
     """The run, whose names are redacted already, as the history keeps it."""
-    return keep(run, _templates(run, patterns), redaction=redaction_mark(redaction), playbook=playbook)
+    return stored_run(run, _templates(run, patterns), redaction=redaction_mark(redaction), playbook=playbook)
 
 
 def open_history(arguments: argparse.Namespace, *, create: bool = False) -> History:
@@ -78,8 +78,8 @@ def read_run(name: str, top: int) -> RunResult:
 def kept_run(arguments: argparse.Namespace, name: str) -> StoredRun:
     """The run that RUN names, from the history or from a run file. Raises `ConfigError`."""
     if names_a_file(name):
-        run = read_run(name, KEPT_KEYS)
-        return keep(run, _templates(run, ()))
+        run = read_run(name, STORED_KEYS)
+        return stored_run(run, _templates(run, ()))
     with open_history(arguments) as history:
         return history.load(history.find(name))
 

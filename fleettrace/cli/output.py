@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from fleettrace.atomic_file import write_atomically
 from fleettrace.errors import ConfigError, write_error
-from fleettrace.report.interface import FormatOptions, Output
+from fleettrace.report.formats import Output
+from fleettrace.report.interface import FormatOptions
 from fleettrace.text_format import color_allowed
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from fleettrace.cli.options import Choice, Options, ParserOptions
 from fleettrace.cli.values import cores, count, duration, ops, regex, retries, share
 from fleettrace.errors import ConfigError
 from fleettrace.store.history.retention import DEFAULT as DEFAULT_KEEP
-from fleettrace.store.history.retention import keep_of
+from fleettrace.store.history.retention import parse_retention
 from fleettrace.sweep.waves import serial
 
 __all__ = ["COMMANDS", "FORMATS", "HOST_KEYS", "REDACTIONS", "add_options", "parse"]
@@ -163,7 +163,7 @@ def _store_option(options: Options) -> None:
 
 def _keep_options(options: Options) -> None:
     _store_option(options)
-    options.value("--keep", keep_of, DEFAULT_KEEP, "LIMITS", "of the history: an age, a number, a size, or all")
+    options.value("--keep", parse_retention, DEFAULT_KEEP, "LIMITS", "of the history: an age, a number, a size, or all")
     options.switch("--no-store", "do not keep the run in the history")
 
 

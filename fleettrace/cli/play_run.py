@@ -24,7 +24,7 @@ from fleettrace.report.build import build_report
 from fleettrace.report.escape import escape_text
 from fleettrace.report.model import Report
 from fleettrace.store.history.database import default_path
-from fleettrace.store.history.model import KEPT_KEYS, StoredRun
+from fleettrace.store.history.model import STORED_KEYS, StoredRun
 from fleettrace.summary.run import RunResult
 
 __all__ = ["check_play", "run_play"]
@@ -97,7 +97,7 @@ class _Judging:
 
         each = self._each
         kept = as_kept(result, patterns, each.hidden, each.arguments.playbook)
-        report = build_report(result, top=KEPT_KEYS, patterns=patterns, templates=_FAMILIES)
+        report = build_report(result, top=STORED_KEYS, patterns=patterns, templates=_FAMILIES)
         return judge(each.play.rules, Evidence(report, kept, _baseline(each)))
 
 

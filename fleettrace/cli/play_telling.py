@@ -10,7 +10,7 @@ from fleettrace.cli.output import ReportWriter, write_file_or_stdout
 from fleettrace.cli.play_setup import Prepared
 from fleettrace.playbook.findings import Findings
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyWhen
-from fleettrace.report.interface import Output
+from fleettrace.report.formats import Output
 
 __all__ = ["OnStdout", "show_findings", "to_stdout"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleettrace.errors import ConfigError
-from fleettrace.report.redact import Redact, Redactor, kept_families, redact
+from fleettrace.report.redact import Redact, Redactor, redact, redacted_patterns
 from fleettrace.summary.run import RunResult
 
 __all__ = ["VARIABLE", "Redaction", "redaction"]
@@ -32,7 +32,7 @@ class Redaction:
         """The run as it may be seen, and the user's families as they are found in it."""
         if self.how is None:
             return run, self.patterns
-        return redact(run, self.how, self.secret, self.patterns), kept_families(run, self.patterns)
+        return redact(run, self.how, self.secret, self.patterns), redacted_patterns(run, self.patterns)
 
 
 def redaction(arguments: argparse.Namespace, environ: MutableMapping[str, str] = os.environ) -> Redaction:

@@ -35,7 +35,7 @@ def command(arguments: argparse.Namespace) -> int:
 
 def _absent(kept: StoredRun, report: Report) -> int | None:
     """What the run itself said of keys never seen: those that were not kept were seen."""
-    return None if report.totals.absent is None else kept.hidden
+    return None if report.totals.absent is None else kept.unlisted_max
 
 
 def _templates(kept: StoredRun, report: Report) -> tuple[TemplateRow, ...]:

@@ -28,7 +28,7 @@ from fleettrace.cli.live.view import Action, LiveView
 from fleettrace.cli.output import check_writable, report_writer
 from fleettrace.cli.redaction import Redaction, redaction
 from fleettrace.errors import ConfigError
-from fleettrace.report.interface import Output
+from fleettrace.report.formats import Output
 from fleettrace.report.redact import Redact, Redactor
 from fleettrace.report.templates import Templates
 from fleettrace.summary.run import RunResult

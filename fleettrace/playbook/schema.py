@@ -18,8 +18,8 @@ from fleettrace.playbook.schema_rules import rules_shape
 from fleettrace.playbook.schema_types import WRONG, KeySpec, ListOf, MappingType, OneOf, Text, ValueType, WordList
 from fleettrace.playbook.variables import NAME
 from fleettrace.playbook.yamltree import Node, NodeKind
-from fleettrace.report.interface import Output
-from fleettrace.store.history.retention import keep_of
+from fleettrace.report.formats import Output
+from fleettrace.store.history.retention import parse_retention
 
 __all__ = ["Layout", "layout", "schema"]
 
@@ -111,7 +111,7 @@ def _name(text: str) -> str:
 
 
 def _keep(text: str) -> str:
-    keep_of(text)
+    parse_retention(text)
     return text
 
 

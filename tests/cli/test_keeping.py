@@ -17,7 +17,7 @@ from fleettrace.cli.main import main
 from fleettrace.cli.redaction import Redaction
 from fleettrace.report.redact import Redact
 from fleettrace.store.history.database import History
-from fleettrace.store.history.model import keep
+from fleettrace.store.history.model import stored_run
 from fleettrace.store.history.retention import Retention
 from tests.report.examples import realistic
 from tests.store.diff_traffic import random_fleet, window
@@ -159,7 +159,7 @@ def test_a_run_is_reported_from_the_history_with_what_was_known_then(store: Path
 
 def test_names_that_are_no_run_are_refused(command: Command) -> None:
     code, _, err = command("report", "nothing")
-    assert code == 2 and "no kept run, and no file, is called 'nothing'" in err
+    assert code == 2 and "no stored run and no file has the name 'nothing'" in err
     assert command("diff", "./none.run", "last")[0] == 2
 
 
@@ -223,4 +223,4 @@ def test_keep_leaves_families_that_the_user_named(store: Path) -> None:
         kept = history.load(run.info.id)
     family = next(each for each in kept.templates if each.template == "config:{}")
     assert sum(family.timeline) == family.requests == family.hottest
-    assert keep(run).keys == kept.keys
+    assert stored_run(run).keys == kept.keys

@@ -16,7 +16,7 @@ import pytest
 from fleettrace.cli.output import check_writable, report_writer, write_file
 from fleettrace.cli.parser import FORMATS, parse
 from fleettrace.errors import ConfigError
-from fleettrace.report.interface import Output
+from fleettrace.report.formats import Output
 from tests.report.examples import realistic
 
 

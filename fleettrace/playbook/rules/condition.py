@@ -121,7 +121,7 @@ def _not_seen(diff: Diff, thing: Subject, scene: EvalContext) -> Judged:
     names_differ = before is not None and after is not None and before.redaction != after.redaction
     if names_differ and thing.kind is not SubjectKind.HOST:
         return Judged(_UNTOLD, _UNTOLD, ("names were replaced in another way in the baseline",))
-    apart = [one.host for one in diff.apart]
+    apart = [one.host for one in diff.excluded]
     if not apart or (thing.kind is SubjectKind.HOST and thing.name not in apart):
         return Judged(Verdict.NO, Verdict.NO)
     why = (f"{escape_text(fold(apart))} cannot be compared with the baseline",)
