@@ -13,8 +13,8 @@ from fleettrace.app.sweep_session import sweep
 from fleettrace.app.targets import Transports, host_tasks, inventory_warnings, select_hosts
 from fleettrace.probes.model import ProbeKind
 from fleettrace.report.escape import escape_text
+from fleettrace.report.formats import Output
 from fleettrace.report.host_folding import fold
-from fleettrace.report.interface import Output
 from fleettrace.summary.run import HostResult, InstanceResult, RunResult, Warn
 from fleettrace.sweep.events import Subscriber
 

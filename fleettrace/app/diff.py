@@ -27,7 +27,7 @@ def compare_runs(store: str | None, before: str | None, after: str, min_change: 
         return compare(find_run(store, before), find_run(store, after), min_change=min_change)
     with open_history(store) as history:
         newer = history.load(history.find(after))
-        return compare(history.load(history.alike_before(newer)), newer, min_change=min_change)
+        return compare(history.load(history.previous_alike(newer)), newer, min_change=min_change)
 
 
 def diff_lines(diff: Diff, top: int) -> list[str]:
@@ -70,7 +70,7 @@ def _compared(diff: Diff) -> str:
 
 def _apart(diff: Diff, before: str) -> str:
     reasons: dict[str, list[str]] = {}
-    for each in diff.apart:
+    for each in diff.excluded:
         reasons.setdefault(each.why, []).append(each.host)
     folded = ", ".join(f"{escape_text(fold(hosts))} ({escape_text(why)})" for why, hosts in reasons.items())
     return f"{before}not compared: {folded}" if folded else ""

@@ -22,7 +22,7 @@ def diff_document(diff: Diff) -> dict[str, Any]:
         "before": {**_run(diff.before), "rate": diff.rate_before},
         "after": {**_run(diff.after), "rate": diff.rate_after},
         "hosts": list(diff.hosts),
-        "not_compared": [{"host": each.host, "why": each.why} for each in diff.apart],
+        "not_compared": [{"host": each.host, "why": each.why} for each in diff.excluded],
         "tested": diff.tested,
         "notes": list(diff.notes),
         "changes": [_change(change) for change in diff.changes],

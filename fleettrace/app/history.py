@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fleettrace.errors import ConfigError
 from fleettrace.store.history.database import History, default_path
-from fleettrace.store.history.model import KEPT_KEYS, StoredRun, StoredTemplate, keep
+from fleettrace.store.history.model import STORED_KEYS, StoredRun, StoredTemplate, stored_run
 from fleettrace.summary.counts import add_timelines
 from fleettrace.summary.run import RunResult
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fleettrace.app.options import RunOptions
     from fleettrace.app.redaction import Redaction
 
-__all__ = ["find_run", "is_run_file", "open_history", "read_run", "redaction_mark", "store_run", "stored_run"]
+__all__ = ["find_run", "history_record", "is_run_file", "open_history", "read_run", "redaction_mark", "store_run"]
 
 _MINED_KEYS = 100_000
 """Number of keys among which families are searched, as for a report."""
@@ -45,16 +45,16 @@ def store_run(
         with open_history(options.store, create=True) as history:
             if history.tightened:
                 warn(f"{history.path}: other users could read the keys in the history; its mode is 0600 now")
-            history.add(stored_run(run, patterns, redaction, options.playbook), options.keep)
+            history.add(history_record(run, patterns, redaction, options.playbook), options.keep)
     except ConfigError as error:
         warn(f"the run is not stored: {error}")
 
 
-def stored_run(
+def history_record(
     run: RunResult, patterns: Sequence[re.Pattern[bytes]], redaction: Redaction, playbook: str = ""
 ) -> StoredRun:
     """Return the run, which is redacted already, as the history stores it."""
-    return keep(run, _templates(run, patterns), redaction=redaction_mark(redaction), playbook=playbook)
+    return stored_run(run, _templates(run, patterns), redaction=redaction_mark(redaction), playbook=playbook)
 
 
 def open_history(store: str | None, *, create: bool = False) -> History:
@@ -78,8 +78,8 @@ def read_run(name: str, top: int) -> RunResult:
 def find_run(store: str | None, name: str) -> StoredRun:
     """Return the run that RUN names, from the history or from a run file. Raises `ConfigError`."""
     if is_run_file(name):
-        run = read_run(name, KEPT_KEYS)
-        return keep(run, _templates(run, ()))
+        run = read_run(name, STORED_KEYS)
+        return stored_run(run, _templates(run, ()))
     with open_history(store) as history:
         return history.load(history.find(name))
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from fleettrace.app.option_model import Command, Form, Group, Option, Positional
 from fleettrace.app.option_values import Choice, cores, count, duration, ops, regex, retries, share
 from fleettrace.store.history.retention import DEFAULT as DEFAULT_KEEP
-from fleettrace.store.history.retention import keep_of
+from fleettrace.store.history.retention import parse_retention
 from fleettrace.sweep.waves import serial
 
 __all__ = ["COMMANDS", "FORMATS", "HOST_KEYS", "REDACTIONS", "SEVERITIES"]
@@ -188,7 +188,7 @@ _STORED = (
         "--keep",
         Group.RUNS,
         "History retention: maximum age, number of runs, size, or `all`.",
-        keep_of,
+        parse_retention,
         DEFAULT_KEEP,
         "LIMITS",
     ),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 
-from fleettrace.store.history.retention import DEFAULT, keep_of
+from fleettrace.store.history.retention import DEFAULT, parse_retention
 
 __all__ = ["DEFAULT_RETENTION", "Choice", "cores", "count", "duration", "ops", "regex", "retries", "share"]
 
 OPS = ("get", "set", "delete", "arith", "touch", "other")
 """As in fleettrace/summary/counts.py, which the command line's help need not load."""
-DEFAULT_RETENTION = keep_of(DEFAULT)
+DEFAULT_RETENTION = parse_retention(DEFAULT)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 

@@ -16,7 +16,8 @@ from fleettrace.app.options import ReportOptions
 from fleettrace.atomic_file import write_atomically
 from fleettrace.errors import ConfigError, write_error
 from fleettrace.report.escape import escape_text
-from fleettrace.report.interface import FormatOptions, Output
+from fleettrace.report.formats import Output
+from fleettrace.report.interface import FormatOptions
 from fleettrace.text_format import color_allowed
 
 if TYPE_CHECKING:

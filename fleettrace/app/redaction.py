@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fleettrace.app.options import ReportOptions
 from fleettrace.errors import ConfigError
-from fleettrace.report.redact import Redact, Redactor, kept_families, redact
+from fleettrace.report.redact import Redact, Redactor, redact, redacted_patterns
 from fleettrace.report.templates import Templates
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunResult
@@ -51,7 +51,7 @@ class Redaction:
         """Return the redacted run, and the user's families that match its keys."""
         if self.how is None:
             return run, self.patterns
-        return redact(run, self.how, self.secret, self.patterns), kept_families(run, self.patterns)
+        return redact(run, self.how, self.secret, self.patterns), redacted_patterns(run, self.patterns)
 
 
 def redaction(options: ReportOptions, environ: MutableMapping[str, str] = os.environ) -> Redaction:

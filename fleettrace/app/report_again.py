@@ -35,7 +35,7 @@ def report_again(options: ReportOptions, name: str) -> None:
 
 def _absent(stored: StoredRun, report: Report) -> int | None:
     """The run's own bound of keys that it did not see: keys that were not stored were seen."""
-    return None if report.totals.absent is None else stored.hidden
+    return None if report.totals.absent is None else stored.unlisted_max
 
 
 def _templates(stored: StoredRun, report: Report) -> tuple[TemplateRow, ...]:

@@ -17,8 +17,8 @@ from fleettrace.playbook.schema_notify import notify_shape
 from fleettrace.playbook.schema_rules import rules_shape
 from fleettrace.playbook.schema_types import WRONG, KeySpec, ListOf, MappingType, OneOf, Text, ValueType, WordList
 from fleettrace.playbook.variables import NAME
-from fleettrace.report.interface import Output
-from fleettrace.store.history.retention import keep_of
+from fleettrace.report.formats import Output
+from fleettrace.store.history.retention import parse_retention
 from fleettrace.yaml_reader.tree import Location, Node, NodeKind
 
 __all__ = ["Layout", "layout", "schema"]
@@ -111,7 +111,7 @@ def _name(text: str) -> str:
 
 
 def _keep(text: str) -> str:
-    keep_of(text)
+    parse_retention(text)
     return text
 
 

@@ -1,1 +1,1 @@
-"""What a run found, made into a report: the value, one file a format, families of keys, causes, redaction."""
+"""The report of a run: the value, one module per format, families of keys, causes of hot hosts, redaction."""

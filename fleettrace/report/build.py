@@ -1,7 +1,7 @@
-"""From what a run found to the report: shares, rates, bounds, causes, families. Pure, and computed once.
+"""Build the report from the result of a run: shares, rates, bounds, causes, families. Pure.
 
-A rate of a key is its share of the fleet's rate: hosts have windows of their own, measured ones, and a key's requests
-are merged over all of them.
+The rate of a key is its share of the fleet's rate: each host has its own measured window, and a key's requests are
+merged over all of them.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from fleettrace.text_format import plural
 __all__ = ["build_report", "bytes_out"]
 
 _ONE_HOST = 0.9
-"""Part of a key's requests on its hottest host from which on the key is called one host's."""
+"""Spread `one`: at least this part of a key's requests is on its hottest host."""
 
 _EVERYWHERE = 0.9
-"""Part of the traced hosts that a key is on from which on it is called everywhere."""
+"""Spread `everywhere`: the key is on at least this part of the traced hosts."""
 
 _MINED_KEYS = 100_000
-"""Keys that families are looked for among, the hottest ones."""
+"""The number of keys, the hottest ones, in which families are searched."""
 
 _FAMILIES = 200
-"""Families that can be the cause of a hot host, those with the most requests."""
+"""The number of families, by requests, that can be the cause of a hot host."""
 
 _COVERED = 0.99
-"""Part of the traffic a trace must have seen to need no warning."""
+"""Below this part of traced traffic, the report has a warning."""
 
 
 def build_report(
@@ -46,10 +46,10 @@ def build_report(
     patterns: Sequence[re.Pattern[bytes]] = (),
     templates: int = 10,
 ) -> Report:
-    """The report of `run` with its `top` hottest keys and up to `templates` families.
+    """Return the report of `run` with its `top` hottest keys and up to `templates` families.
 
-    `patterns` are the user's own families; the others are found in the keys. With no `templates` none is looked for,
-    and none can be the cause of a hot host.
+    `patterns` define the user's families; others are found in the keys. With `templates` 0 there are no families, and
+    none can be the cause of a hot host.
     """
     counts = _counts(run) if templates else {}
     families = Templates.learn(counts, patterns, max_templates=_FAMILIES)
@@ -65,13 +65,13 @@ def build_report(
         keys=keys,
         templates=tuple(_template_rows(families, templates, counts, total, rate)),
         hosts=tuple(_host_row(host, total, load.get(host.host), causes.get(host.host)) for host in run.hosts),
-        warnings=(*run.warnings, *_own_warnings(run)),
+        warnings=(*run.warnings, *_warnings(run)),
     )
 
 
 def _bounds_closed(run: RunResult) -> bool:
-    """Whether the bounds hold for the whole fleet: no host is missing, every count is exact, and it is known how much
-    of the traffic was not traced."""
+    """Return whether the bounds hold for the whole fleet: no host is missing, every count is exact, and the coverage of
+    every host is known."""
     known = not run.incomplete_hosts and not _coverage_unknown(run)
     return known and all(instance.probe.exact for instance in _traced(run.hosts))
 
@@ -81,13 +81,13 @@ def _traced(hosts: Iterable[HostResult]) -> list[InstanceResult]:
 
 
 def _known_total(run: RunResult) -> int | None:
-    """All requests; None, not 0, when no host could be traced and one should have been."""
+    """Return all requests; None, not 0, when no host could be traced."""
     traced = any(host.requests is not None for host in run.hosts) or bool(run.fleet.total)
     return run.fleet.total if traced or not run.incomplete_hosts else None
 
 
-def _part(count: int | None, whole: int | None) -> float | None:
-    return None if count is None or not whole else count / whole
+def _share(count: int | None, total: int | None) -> float | None:
+    return None if count is None or not total else count / total
 
 
 def _times(share: float | None, rate: float | None) -> float | None:
@@ -98,7 +98,7 @@ def _key_rows(run: RunResult, top: int, total: int | None, rate: float | None) -
     requests_of = {host.host: host.requests for host in run.hosts}
     traced = sum(1 for requests in requests_of.values() if requests is not None)
     for ranked in run.fleet.rank(top, bounds_open=not _bounds_closed(run), missing=_missing(run)):
-        share = _part(ranked.known.requests, total)
+        share = _share(ranked.known.requests, total)
         yield _key_row(ranked, run, share, _times(share, rate), requests_of.get(ranked.top_host), traced)
 
 
@@ -107,7 +107,7 @@ def _key_row(
 ) -> KeyRow:
     known, fleet_timeline = ranked.known, run.fleet.timeline
     timeline = tuple(known.timeline) + (0,) * (len(fleet_timeline) - len(known.timeline))
-    top_host = TopHost(ranked.top_host, ranked.top_requests, _part(ranked.top_requests, host_requests))
+    top_host = TopHost(ranked.top_host, ranked.top_requests, _share(ranked.top_requests, host_requests))
     return KeyRow(
         key=ranked.key,
         requests=known.requests,
@@ -128,7 +128,7 @@ def _key_row(
 
 
 def bytes_out(known: KeyCount) -> int | None:
-    """Bytes sent to clients, from the mean size written in the window; None where no write was seen."""
+    """Return the bytes sent to clients, estimated from the mean size written; None without a write."""
     if known.ops is None or known.value_bytes is None:
         return None
     gets, sets = known.ops.get("get", 0), known.ops.get("set", 0)
@@ -144,10 +144,10 @@ def _spread(ranked: Ranked, traced: int) -> Spread:
 
 
 def _counts(run: RunResult) -> dict[bytes, int]:
-    """Requests by the keys' bytes, for the miner. Keys that were cut have no family."""
+    """Return requests by key, for the search for families. Truncated keys have no family."""
     listed = ((key, known.count.requests) for key, known in run.fleet.keys.items() if known.count is not None)
-    whole = ((key.data, requests) for key, requests in listed if not key.truncated)
-    return dict(nlargest(_MINED_KEYS, whole, key=lambda item: (item[1], item[0])))
+    complete = ((key.data, requests) for key, requests in listed if not key.truncated)
+    return dict(nlargest(_MINED_KEYS, complete, key=lambda item: (item[1], item[0])))
 
 
 def _template_rows(
@@ -157,7 +157,7 @@ def _template_rows(
     for key, requests in counts.items():  # the hottest first
         hottest.setdefault(families.of(key), requests)
     for item in families.ranked[:number]:
-        share = _part(item.requests, total)
+        share = _share(item.requests, total)
         highest = hottest.get(item.pattern)
         yield TemplateRow(item.pattern, item.requests, share, _times(share, rate), item.keys, highest)
 
@@ -169,7 +169,7 @@ def _host_row(host: HostResult, total: int | None, load: float | None, cause: Ca
         error=host.error,
         requests=host.requests,
         rate=host.rate,
-        share=_part(host.requests, total),
+        share=_share(host.requests, total),
         load=load,
         cause=cause,
         instances=tuple(host.instances),
@@ -180,7 +180,7 @@ def _host_row(host: HostResult, total: int | None, load: float | None, cause: Ca
 
 
 def _coverage(instances: Iterable[InstanceResult]) -> Coverage | None:
-    """Their coverage; None where that of a traced one is not known."""
+    """Return the coverage of all instances; None if it is unknown for a traced one."""
     instances = list(instances)
     if any(instance.coverage is None for instance in instances if instance.requests is not None):
         return None
@@ -189,18 +189,18 @@ def _coverage(instances: Iterable[InstanceResult]) -> Coverage | None:
 
 
 def _coverage_unknown(run: RunResult) -> list[str]:
-    """Return the hosts with traced instances of which it is not known how much of their traffic the trace saw."""
+    """Return the hosts with a traced instance of unknown coverage."""
     return [host.host for host in run.hosts if any(instance.coverage is None for instance in _traced([host]))]
 
 
 def _missing(run: RunResult) -> int:
-    """Return the requests that memcached counted and the trace surely did not."""
+    """Return the requests that memcached counted beyond the traced ones."""
     known = [item.coverage for item in _traced(run.hosts) if item.coverage is not None]
     return sum(max(0, item.counted - item.traced) for item in known)
 
 
 def _coverage_low(run: RunResult) -> dict[str, float]:
-    """Return, of the hosts whose traces surely missed a part of the traffic, the part that they saw."""
+    """Return the coverage of the hosts for which it is too low."""
     shares = {host.host: covered.share for host in run.hosts if (covered := _coverage(_traced([host]))) is not None}
     return {host: share for host, share in shares.items() if share is not None and share < _COVERED}
 
@@ -230,14 +230,14 @@ def _totals(run: RunResult, total: int | None, rate: float | None, load: Mapping
     )
 
 
-def _own_warnings(run: RunResult) -> Iterable[Warn]:
-    """What the numbers themselves call for."""
+def _warnings(run: RunResult) -> Iterable[Warn]:
+    """Yield the warnings that follow from the numbers."""
     missing = [host.host for host in run.incomplete_hosts]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         message = (
             f"{plural(len(missing), 'host')} {verb} missing or incomplete ({fold(missing)}): no key is certified, and "
-            "counts are of the rest"
+            "counts are those of the other hosts"
         )
         yield Warn("bounds-open", message)
     approximate = [host.host for host in run.hosts if any(not item.probe.exact for item in _traced([host]))]
@@ -247,12 +247,12 @@ def _own_warnings(run: RunResult) -> Iterable[Warn]:
         worst = min(low.values())
         yield Warn(
             "coverage-low",
-            f"the trace saw less than {_COVERED:.0%} of the traffic on {fold(low)}: {worst:.1%} at worst",
+            f"the trace counted less than {_COVERED:.0%} of the traffic on {fold(low)} (at worst {worst:.1%})",
         )
     if unknown := _coverage_unknown(run):
         yield Warn(
             "coverage-unknown",
-            f"how much of the traffic the trace saw is not known on {fold(unknown)}, so no key is certified: memcached "
-            "could not be asked for its counters (TLS, SASL, -Y, a UNIX socket only, a window too short), or only some "
-            "requests are counted (--ops, --script)",
+            f"the coverage of the trace is unknown on {fold(unknown)}, so no key is certified: memcached's counters "
+            "could not be read (TLS, SASL, -Y, a UNIX socket only, a window too short), or only some requests are "
+            "counted (--ops, --script)",
         )

@@ -1,8 +1,8 @@
 r"""The report as CSV (RFC 4180): one table, a row each for the fleet, every host, key and template.
 
-A spreadsheet runs a cell that begins with `=`, `+`, `-` or `@`, and where it takes `;` for the separator also what
-follows one. In names such a character is written as an escape (`\x3dcmd`), like all that `escape.py` escapes:
-`unescape_key` gives the bytes back. An empty cell is "not known" or "does not apply".
+A spreadsheet executes a cell that begins with `=`, `+`, `-` or `@`; if its separator is `;`, also text after a `;`.
+In names such a character is written as an escape (`\x3dcmd`), like the others that `escape.py` escapes; `unescape_key`
+reverses it. An empty cell means "not known" or "does not apply".
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ COLUMNS = (
 )
 
 _FORMULA = re.compile(r"(?:^|(?<=;))[=+\-@'\"＝＋－＠]")
-"""What begins a formula; the full-width forms do where the keyboard types them."""
+"""Characters that begin a formula, including the full-width forms, which some spreadsheets accept."""
 
 
 class CsvFormatter:
-    """One table with a header."""
+    """Writes one table with a header."""
 
     def write(self, report: Report, out: TextIO) -> None:
         """Write the table to `out`, which must not translate newlines: lines end in CR LF."""
@@ -63,7 +63,7 @@ class CsvFormatter:
 
 
 def rows(report: Report) -> Iterable[dict[str, Any]]:
-    """The rows of the table, the fleet's first."""
+    """Yield the rows of the table, the fleet's first."""
     yield _fleet(report.totals, report.info.pattern)
     yield from (_host(row) for row in report.hosts)
     yield from (_key(row) for row in report.keys)
@@ -79,14 +79,14 @@ def _escape(char: str) -> str:
     return f"\\x{ord(char):02x}" if char.isascii() else f"\\u{ord(char):04x}"
 
 
-def _words(text: str) -> str:
+def _safe_text(text: str) -> str:
     return _inert(escape_text(text))
 
 
 def _fleet(totals: Totals, pattern: str) -> dict[str, Any]:
     return {
         "kind": "fleet",
-        "name": _words(pattern),
+        "name": _safe_text(pattern),
         "requests": totals.requests,
         "rate": totals.rate,
         "certified": totals.certified,
@@ -100,7 +100,7 @@ def _fleet(totals: Totals, pattern: str) -> dict[str, Any]:
 def _host(row: HostRow) -> dict[str, Any]:
     return {
         "kind": "host",
-        "name": _words(row.host),
+        "name": _safe_text(row.host),
         "state": row.state.value,
         "requests": row.requests,
         "rate": row.rate,
@@ -109,14 +109,14 @@ def _host(row: HostRow) -> dict[str, Any]:
         "cause": None if row.cause is None else _cause(row.cause),
         "load_without": None if row.cause is None else row.cause.load_without,
         "coverage": None if row.coverage is None else row.coverage.share,
-        "error": None if row.error is None else _words(row.error.message),
+        "error": None if row.error is None else _safe_text(row.error.message),
     }
 
 
 def _cause(cause: Cause) -> str:
     if cause.key is not None:
         return _inert(escape_key(cause.key.data))
-    return cause.kind.value if cause.template is None else _words(cause.template)
+    return cause.kind.value if cause.template is None else _safe_text(cause.template)
 
 
 def _key(row: KeyRow) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _key(row: KeyRow) -> dict[str, Any]:
         "truncated": int(row.key.truncated),
         "hosts": row.hosts,
         "spread": row.spread.value,
-        "top_host": None if row.top_host is None else _words(row.top_host.host),
+        "top_host": None if row.top_host is None else _safe_text(row.top_host.host),
         "top_host_requests": None if row.top_host is None else row.top_host.requests,
         **({} if row.ops is None else {op: row.ops.get(op, 0) for op in OPS}),
         "misses": row.misses,
@@ -145,7 +145,7 @@ def _key(row: KeyRow) -> dict[str, Any]:
 def _template(row: TemplateRow) -> dict[str, Any]:
     return {
         "kind": "template",
-        "name": _words(row.template),
+        "name": _safe_text(row.template),
         "requests": row.requests,
         "rate": row.rate,
         "share": row.share,

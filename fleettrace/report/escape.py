@@ -1,12 +1,12 @@
-r"""Names are data: what clients and nodes chose, made harmless to look at.
+r"""Escape names that clients and nodes chose, so that they are safe to display.
 
-A key is bytes that anybody who can reach a memcached may choose, and a path, an image or an error message comes from a
-node. Before any of it reaches a terminal, a spreadsheet or a chat, everything that could move the cursor, hide, reorder
-or break the line is written out as an escape; markup of the target is the target's own module's task.
+Any client of a memcached instance can choose the bytes of a key, and paths, image names and error messages come from
+nodes. Before they reach a terminal, a spreadsheet or a chat, this module escapes every character that could move the
+cursor, hide, reorder or break text. Markup of the target format is the task of that format's module.
 
-The escaped form of a key is injective, so two keys never look the same because of their escapes:
+The escaped form of a key is injective, so escapes never make two keys look alike:
 
-    \\      a backslash             \n \r \t    what they say
+    \\      a backslash             \n \r \t    newline, carriage return, tab
     \xNN    one byte: a control character, a byte that is not UTF-8, a space at either end
     \uNNNN, \UNNNNNNNN    a character that is invisible or acts on its neighbours
 """
@@ -19,21 +19,21 @@ import unicodedata
 __all__ = ["escape_key", "escape_markdown", "escape_text", "is_plain", "shorten", "unescape_key"]
 
 _SAFE_ASCII = re.compile(rb"[!-\[\]-~](?:[ -\[\]-~]*[!-\[\]-~])?")
-"""Printable ASCII without a backslash, and without a space at either end: most keys, told in one step."""
+"""Printable ASCII without a backslash, and without a space at either end: the fast path for most keys."""
 
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\"}
 
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
-"""Letters and symbols by their category, which are drawn as nothing: Hangul fillers and the empty Braille pattern."""
+"""Invisible letters and symbols, by Unicode category: Hangul fillers and the empty Braille pattern."""
 
 _MARKS_IN_A_ROW = 2
-"""Combining marks that real scripts put on one letter; more than that climb over the neighbouring lines."""
+"""The most combining marks on one letter in real scripts; more of them overlap neighboring lines."""
 
 _ESCAPE = re.compile(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|([nrt\\]))")
 
 
 def is_plain(data: bytes) -> bool:
-    """Whether the bytes are UTF-8 in which every character is visible: text that may be shown as it is."""
+    """Return whether the bytes are UTF-8 with only visible characters, which may be shown unescaped."""
     if _SAFE_ASCII.fullmatch(data):
         return True
     text = data.decode("utf-8", "replace")
@@ -41,7 +41,7 @@ def is_plain(data: bytes) -> bool:
 
 
 def escape_key(data: bytes) -> str:
-    """The key as one line of visible characters. `unescape_key` gives the bytes back."""
+    """Return the key as one line of visible characters. `unescape_key` reverses it."""
     if _SAFE_ASCII.fullmatch(data):
         return data.decode("ascii")
     shown = "".join(_pieces(data.decode("utf-8", "surrogateescape")))
@@ -53,7 +53,7 @@ def escape_key(data: bytes) -> str:
 
 
 def unescape_key(shown: str) -> bytes:
-    """The bytes that `escape_key` made `shown` of. Raises ValueError when it cannot have."""
+    """Return the bytes of which `escape_key` made `shown`. Raises `ValueError` for an invalid escape."""
     out = bytearray()
     position = 0
     while position < len(shown):
@@ -79,9 +79,9 @@ def _unescaped(found: re.Match[str]) -> bytes:
 
 
 def escape_text(text: str) -> str:
-    """Words that came from elsewhere (a message, a path, a name) as one harmless line.
+    """Return untrusted text (a message, a path, a name) as one line that is safe to show.
 
-    Backslashes stay as they are: this is for reading, not for turning back.
+    Backslashes are not escaped, so this cannot be reversed.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -89,9 +89,9 @@ def escape_text(text: str) -> str:
 
 
 def escape_markdown(shown: str) -> str:
-    """An escaped name as a code span for a cell of a Markdown table, whatever backticks and pipes it holds.
+    """Return an escaped name as a code span for a cell of a Markdown table.
 
-    GitHub splits cells at pipes before it looks for code spans, and takes a backslash before a pipe away again.
+    GitHub splits cells at pipes before it parses code spans, and removes a backslash before a pipe.
     """
     longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
     fence = "`" * (longest + 1)
@@ -100,7 +100,7 @@ def escape_markdown(shown: str) -> str:
 
 
 def shorten(shown: str, cells: int, ellipsis: str = "…") -> str:
-    """`shown` in at most `cells` cells of a terminal, cut in its middle: keys differ at their ends.
+    """Shorten `shown` in its middle to at most `cells` cells of a terminal: keys often differ at their ends.
 
     Wide characters count as two.
     """
@@ -115,7 +115,7 @@ def shorten(shown: str, cells: int, ellipsis: str = "…") -> str:
 
 
 def _fit(text: str, cells: int) -> str:
-    """The longest beginning of `text` that fits into `cells`."""
+    """Return the longest beginning of `text` that fits into `cells`."""
     from rich.cells import cell_len
 
     end, used = 0, 0
@@ -128,23 +128,23 @@ def _fit(text: str, cells: int) -> str:
 
 
 def _pieces(text: str) -> list[str]:
-    """Each character of `text`, those that are not safe to show as an escape."""
+    """Return the characters of `text`, each unsafe one as an escape."""
     pieces: list[str] = []
-    trends = _MARKS_IN_A_ROW
+    marks = _MARKS_IN_A_ROW
     for char in text:
         if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me"):
-            trends += 1
-            pieces.append(char if trends <= _MARKS_IN_A_ROW and not _is_selector(char) else _escaped(char))
+            marks += 1
+            pieces.append(char if marks <= _MARKS_IN_A_ROW and not _is_selector(char) else _escaped(char))
             continue
         safe = char.isprintable() and char not in _BLANK and char != "\\"
-        # A mark needs a letter to sit on; after an escape it would sit on the escape's last digit.
-        trends = 0 if safe and char != " " else _MARKS_IN_A_ROW
+        # A mark combines with the preceding letter; after an escape it would combine with its last digit.
+        marks = 0 if safe and char != " " else _MARKS_IN_A_ROW
         pieces.append(char if safe else _escaped(char))
     return pieces
 
 
 def _is_selector(char: str) -> bool:
-    """Whether it is a variation selector (U+FE00-FE0F, U+E0100-E01EF): a mark that is never seen."""
+    """Return whether it is a variation selector (U+FE00-FE0F, U+E0100-E01EF), which is invisible."""
     return "\ufe00" <= char <= "\ufe0f" or "\U000e0100" <= char <= "\U000e01ef"
 
 

@@ -1,7 +1,6 @@
-"""Many host names in few words: `cache-[001-064]`, and equal errors told once.
+"""Fold many host names into ranges such as `cache-[001-064]`, and equal errors into one.
 
-What 37 hosts have in common is read at a glance when it stands there once with the 37 names folded. Folding loses
-nothing: expanding every range gives exactly the names that went in.
+Folding loses nothing: expanding every range gives exactly the original names.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ _RESERVED = frozenset("[],")
 _RANGE = re.compile(r"\[([0-9,-]+)\]")
 
 _Name = tuple[str, ...]
-"""A name in parts: text, number, text, number, ... text. A number is a range set once it is folded."""
+"""A name in parts: text, number, text, number, ... text. After folding, a number is a set of ranges."""
 
 
 def fold(names: Iterable[str]) -> str:
-    """The names, each once, as comma-separated folded names: `cache-[001-064],db1`."""
+    """Return the distinct names as comma-separated folded names: `cache-[001-064],db1`."""
     return ",".join(fold_list(names))
 
 
 def fold_list(names: Iterable[str]) -> list[str]:
-    """The folded names, one by one, in the order of their text."""
+    """Return the folded names, sorted."""
     literal: set[str] = set()
     shapes: dict[_Name, set[_Name]] = {}
     for name in names:
@@ -42,7 +41,7 @@ def fold_list(names: Iterable[str]) -> list[str]:
 
 
 def _fold_numbers(numbers: set[_Name], dimensions: int) -> list[_Name]:
-    """Fold one position after the other, the last first: there host names count."""
+    """Fold one position after the other, the last first, because host names usually count there."""
     rows = list(numbers)
     for dimension in reversed(range(dimensions)):
         groups: dict[_Name, list[str]] = {}
@@ -53,7 +52,7 @@ def _fold_numbers(numbers: set[_Name], dimensions: int) -> list[_Name]:
 
 
 def _ranges(values: Sequence[str]) -> str:
-    """Numbers as a set of ranges: `003,017-019`; one number stands as it is."""
+    """Return numbers as a set of ranges: `003,017-019`; a single number stays as it is."""
     runs: list[list[str]] = []
     for value in sorted(values, key=lambda value: (len(value), value)):
         if runs and _follows(runs[-1], value):
@@ -64,7 +63,7 @@ def _ranges(values: Sequence[str]) -> str:
 
 
 def _follows(run: list[str], value: str) -> bool:
-    """Whether `value` is the next number of a run, in the same padding: 009, 010 and 9, 10 but not 9, 010."""
+    """Return whether `value` is the next number of a run with the same padding: 009, 010 and 9, 10 but not 9, 010."""
     first, last = run[0], run[-1]
     width = len(first) if first.startswith("0") and len(first) > 1 else 1
     return int(value) == int(last) + 1 and value == f"{int(value):0{width}d}"
@@ -78,7 +77,7 @@ def _joined(texts: _Name, sets: _Name) -> str:
 
 
 def expand(folded: str) -> list[str]:
-    """The names that one folded name (an item of `fold_list`) stands for."""
+    """Return the names of one folded name (an item of `fold_list`)."""
     found = _RANGE.search(folded)
     if found is None:
         return [folded]
@@ -96,25 +95,25 @@ def _numbers(ranges: str) -> list[str]:
 
 
 class Folded(NamedTuple):
-    """One message and the hosts it is about."""
+    """One message and its hosts."""
 
     hosts: str
     """Folded names."""
     number: int
-    """How many hosts."""
+    """Number of hosts."""
     message: str
 
 
 def fold_errors(errors: Iterable[tuple[str, str]]) -> list[Folded]:
-    """Equal messages of several hosts as one, those of the most hosts first.
+    """Return equal messages of several hosts once, those of the most hosts first.
 
-    `errors` are (host, message). Messages that differ in nothing but their own host's name are equal.
+    `errors` are (host, message). Messages that differ only in the name of their host are equal.
     """
-    by_words: dict[str, list[tuple[str, str]]] = {}
+    by_message: dict[str, list[tuple[str, str]]] = {}
     for host, message in errors:
-        by_words.setdefault(message.replace(host, "<host>") if host else message, []).append((host, message))
+        by_message.setdefault(message.replace(host, "<host>") if host else message, []).append((host, message))
     folded: list[Folded] = []
-    for words, group in by_words.items():
+    for text, group in by_message.items():
         hosts = {host for host, _ in group}
-        folded.append(Folded(fold(hosts), len(hosts), group[0][1] if len(hosts) == 1 else words))
+        folded.append(Folded(fold(hosts), len(hosts), group[0][1] if len(hosts) == 1 else text))
     return sorted(folded, key=lambda item: (-item.number, item.hosts))

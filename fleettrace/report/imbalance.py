@@ -1,10 +1,9 @@
-"""Which host carries more than its part, and what makes it so.
+"""Find overloaded hosts and the cause of their load.
 
-The load of a host is its rate against the mean of the hosts that were traced. For a host well over the mean every key,
-and every family of keys, is asked: where would the load be if the whole fleet had never been asked for it? The one
-that brings the host nearest to the mean is the cause. A key that is as hot everywhere moves the mean with it and
-explains nothing, which is right. Nor is a host hot that merely runs more instances than the others: where none of them
-is over the mean of an instance, that is said instead.
+The load of a host is its rate divided by the mean rate of the traced hosts. For a host well over the mean, this module
+computes for every key and family of keys the load without their requests in the whole fleet. The one that brings the
+host nearest to the mean is the cause. A key that is equally hot everywhere also moves the mean, so it explains nothing.
+If a host only runs more instances than others, each with a normal load, the number of instances is the cause.
 """
 
 from __future__ import annotations
@@ -22,53 +21,51 @@ from fleettrace.summary.run import HostResult
 __all__ = ["HOT", "Cause", "CauseKind", "Families", "find_causes", "loads"]
 
 HOT = 1.5
-"""Times the mean from which on a host is called hot, and a cause is looked for."""
+"""From this load on, a host is hot, and its cause is searched."""
 
 _EXPLAINS = 0.5
-"""Part of the excess over the mean that a key or a family has to explain to be named."""
+"""A cause must explain at least this part of the excess over the mean."""
 
 _KEY_FIRST = 0.1
-"""Part of the excess by which a family must explain more than a single key to be named instead of it."""
+"""A family must explain more than a single key by at least this part of the excess."""
 
 _REMAINDER = 0.05
-"""Part of the fleet's traffic that must be left without the key or family: nothing can be said about less."""
+"""At least this part of the fleet's traffic must remain without the key or family, else its effect is unknown."""
 
 _HOT_HOSTS = 8
-"""Hosts that a cause is looked for on, the hottest ones: more would be read by nobody, and it takes time."""
-
+"""The number of hosts, the hottest ones, for which a cause is searched, because the search takes time."""
 
 _KEYS_TRIED = 64
-"""Keys of a host that are tried as its cause, the hottest ones. To explain half of an excess of 0.5 and more a key must
-have about a sixth of the host's traffic, and no more than six can have that."""
+"""The number of keys, the hottest ones of a host, that are tried as its cause. To explain half of an excess of 0.5, a
+key must have about a sixth of the host's traffic, and at most six keys can have that."""
 
 
 class CauseKind(StrEnum):
-    """What makes a host hot."""
+    """The kind of cause of a hot host."""
 
     KEY = "key"
     TEMPLATE = "template"
     INSTANCES = "instances"
-    """It runs more instances than other hosts do, each about as busy as theirs."""
+    """It runs more instances than other hosts, each with about the same load."""
     NEITHER = "neither"
-    """Many keys of many families: more traffic in general, or more keys than the others have."""
+    """No single key or family: more traffic in general, or more keys than on other hosts."""
 
 
 class Cause(NamedTuple):
-    """Why a host is over the mean."""
+    """The cause of a hot host."""
 
     kind: CauseKind
     key: Key | None
     template: str | None
     load_without: float | None
-    """Times the mean that the host would be at without the key or family, or that it is at by instance; None when
-    nothing is the cause."""
+    """The load of the host without the key or family, or its load per instance; None for `neither`."""
 
 
 class Families(Protocol):
-    """The families of keys that were found: `fleettrace.report.templates.Templates`, to this module."""
+    """The families of keys (implemented by `fleettrace.report.templates.Templates`)."""
 
     def of(self, key: bytes) -> str | None:
-        """The family of a key."""
+        """Return the family of a key, None for none."""
         ...
 
 
@@ -76,16 +73,17 @@ class _Candidate(NamedTuple):
     key: Key | None
     template: str | None
     here: float
-    """Requests per second on the host, and in the whole fleet."""
+    """Requests per second on the host."""
     everywhere: float
+    """Requests per second in the whole fleet."""
 
 
 _Without = Callable[[_Candidate], float | None]
-"""The load of a host without a candidate; None when too little of the fleet's traffic would be left."""
+"""Returns the load of a host without a candidate; None when too little of the fleet's traffic would remain."""
 
 
 def loads(rates: Mapping[str, float]) -> dict[str, float]:
-    """Each host's rate as a multiple of the mean of all `rates`; empty when there is nothing to compare."""
+    """Return each host's rate divided by the mean of all `rates`; empty for fewer than two hosts."""
     mean = fmean(rates.values()) if len(rates) > 1 else 0.0
     return {host: rate / mean for host, rate in rates.items()} if mean else {}
 
@@ -96,9 +94,9 @@ def find_causes(
     families: Families | None = None,
     family_requests: Mapping[str, int] | None = None,
 ) -> dict[str, Cause]:
-    """The cause for each hot host, the hottest few.
+    """Return the cause for each of the hottest hosts that are hot.
 
-    `family_requests` has the requests of the whole fleet for every family that may be named.
+    `family_requests` has the requests in the whole fleet for every family that can be a cause.
     """
     rates = {host.host: host.rate for host in hosts if host.rate is not None}
     load = loads(rates)
@@ -117,7 +115,7 @@ def find_causes(
 
 
 def _loads_by_instance(hosts: Sequence[HostResult]) -> dict[str, float]:
-    """Each host's rate by instance as a multiple of the fleet's rate by instance."""
+    """Return each host's rate per instance divided by the fleet's rate per instance."""
     instances = {host.host: sum(one.requests is not None for one in host.instances) for host in hosts}
     rates = {host.host: host.rate for host in hosts if host.rate is not None}
     mean = sum(rates.values()) / sum(instances[host] for host in rates) if rates else 0.0
@@ -125,7 +123,7 @@ def _loads_by_instance(hosts: Sequence[HostResult]) -> dict[str, float]:
 
 
 def _counts_by_host(hosts: Sequence[HostResult], fleet: FleetSummary) -> dict[str, dict[Key, int]]:
-    """What is known of each host's own counts: every key that is hottest there, and the host's own top."""
+    """Return the known counts of each host: every key that is hottest there, and the host's own top."""
     counts: dict[str, dict[Key, int]] = {host.host: {} for host in hosts}
     for key, known in fleet.keys.items():
         mine = counts.get(known.top_host)
@@ -154,8 +152,8 @@ def _cause(
         return _Candidate(key, template, here * here_s, here * here_s + elsewhere)
 
     def without(candidate: _Candidate) -> float | None:
-        left = everything - candidate.everywhere
-        return max(rate - candidate.here, 0.0) * len(rates) / left if left > _REMAINDER * everything else None
+        remaining = everything - candidate.everywhere
+        return max(rate - candidate.here, 0.0) * len(rates) / remaining if remaining > _REMAINDER * everything else None
 
     tried = nlargest(_KEYS_TRIED, counts.items(), key=lambda item: (item[1], item[0]))
     keys = [candidate(key, None, here, _fleet_requests(fleet, key)) for key, here in tried]
@@ -165,11 +163,15 @@ def _cause(
     named = key
     if template is not None and (key is None or abs(template[1] - 1) + _KEY_FIRST * excess < abs(key[1] - 1)):
         named = template
-    left = excess if named is None else abs(named[1] - 1)
+    remaining_excess = excess if named is None else abs(named[1] - 1)
     unexplained = (1 - _EXPLAINS) * excess
-    if load > by_instance and by_instance - 1 <= unexplained and abs(by_instance - 1) + _KEY_FIRST * excess < left:
+    if (
+        load > by_instance
+        and by_instance - 1 <= unexplained
+        and abs(by_instance - 1) + _KEY_FIRST * excess < remaining_excess
+    ):
         return Cause(CauseKind.INSTANCES, None, None, by_instance)
-    if named is None or left > unexplained:
+    if named is None or remaining_excess > unexplained:
         return Cause(CauseKind.NEITHER, None, None, None)
     best, load_without = named
     kind = CauseKind.KEY if best.key is not None else CauseKind.TEMPLATE
@@ -182,7 +184,7 @@ def _fleet_requests(fleet: FleetSummary, key: Key) -> int:
 
 
 def _nearest(candidates: Iterable[_Candidate], without: _Without) -> tuple[_Candidate, float] | None:
-    """The candidate without which the host would be nearest to the mean."""
+    """Return the candidate without which the host is nearest to the mean, and its load then."""
     tried = [(candidate, load) for candidate in candidates if (load := without(candidate)) is not None]
     return min(
         tried, key=lambda item: (abs(item[1] - 1), item[0].key or (b"", 0), item[0].template or ""), default=None
@@ -192,7 +194,7 @@ def _nearest(candidates: Iterable[_Candidate], without: _Without) -> tuple[_Cand
 def _family_sums(
     counts: Mapping[Key, int], families: Families | None, everywhere: Mapping[str, int]
 ) -> dict[str, tuple[int, int]]:
-    """The requests of each family's members among `counts`, and in the whole fleet."""
+    """Return the requests of each family's members among `counts`, and in the whole fleet."""
     here: dict[str, int] = {}
     for key, requests in counts.items() if families is not None else ():
         family = families.of(key.data) if families is not None and not key.truncated else None

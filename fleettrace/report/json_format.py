@@ -1,7 +1,7 @@
-"""The report as JSON: the contract that scripts and dashboards rely on (`docs/schema/report-1.json`).
+"""The report as JSON, the format for scripts and dashboards (`docs/schema/report-1.json`).
 
-Fields are only ever added. Null is "not known", never 0. A key that is printable UTF-8 stands in `key` as it is, with
-`key_base64` null; any other has its bytes in `key_base64` and an escaped form, fit for a terminal, in `key`.
+Fields are only added, never removed. Null means "not known", never 0. A key of printable UTF-8 is in `key` unchanged,
+with `key_base64` null; any other key has its bytes in `key_base64`, and in `key` an escaped form for terminals.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _Object = dict[str, Any]
 
 
 class JsonFormatter:
-    """One JSON object, in ASCII."""
+    """Writes one JSON object, in ASCII."""
 
     def write(self, report: Report, out: TextIO) -> None:
-        """Write `report` to `out`: each field on a line, and each row of a list, with a newline at its end."""
-        # Indented throughout, it would be Python's own encoder, which takes ten times as long as the one in C.
+        """Write `report` to `out`: each field and each row of a list on its own line."""
+        # With `indent`, json uses its Python encoder, which takes ten times as long as the one in C.
         fields = (f'  "{name}": {_rows(value)}' for name, value in to_json(report).items())
         out.write("{\n")
         for number, field in enumerate(fields):
@@ -57,7 +57,7 @@ def _rows(value: object) -> str:
 
 
 def to_json(report: Report) -> _Object:
-    """The report as plain values."""
+    """Return the report as plain values."""
     return {
         "schema": SCHEMA,
         "run": _run(report.info, report.top),
@@ -70,14 +70,14 @@ def to_json(report: Report) -> _Object:
 
 
 def key_fields(key: Key) -> _Object:
-    """A key's bytes, exactly, in a form that is safe to show where that is possible."""
+    """Return the fields for a key: text that is safe to show, and the exact bytes if they differ."""
     if is_plain(key.data):
         return {"key": key.data.decode(), "key_base64": None, "truncated": key.truncated}
     return {"key": escape_key(key.data), "key_base64": b64encode(key.data).decode(), "truncated": key.truncated}
 
 
 def _text(text: str | None) -> str | None:
-    """Words as they are; JSON itself escapes what is odd, but for bytes that were no UTF-8."""
+    """Return the text unchanged, because JSON escapes it, unless it has surrogates (bytes that were not UTF-8)."""
     if text is None:
         return None
     return escape_text(text) if any("\ud800" <= char <= "\udfff" for char in text) else text

@@ -1,6 +1,6 @@
 """The report as Markdown, for an incident channel or a ticket: the causes first, then the tables.
 
-Every name is in a code span, so that none links, mentions or marks up anything.
+Every name is in a code span, so it cannot become a link, a mention or markup.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from fleettrace.report.escape import escape_key, escape_markdown, escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import HOT
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
-from fleettrace.report.number_format import minute, ops_mix, percent, rate, seconds, since, spread_words, times, whole
+from fleettrace.report.number_format import minute, ops_mix, percent, rate, seconds, since, spread_text, times, whole
 from fleettrace.report.problems import problems
-from fleettrace.report.table_hosts import cause_words, split_hosts
+from fleettrace.report.table_hosts import cause_text, split_hosts
 from fleettrace.report.table_keys import no_hot_member
 from fleettrace.report.timeline import sparkline
 from fleettrace.text_format import plural
 
 __all__ = ["MarkdownFormatter"]
 
-_COURSE = 10
+_TIMELINE_CELLS = 10
 
 
 class MarkdownFormatter:
-    """GitHub's Markdown, which most channels and trackers show."""
+    """Writes GitHub's Markdown, which most channels and trackers display."""
 
     def write(self, report: Report, out: TextIO) -> None:
         """Write the report to `out`."""
@@ -58,7 +58,7 @@ def _causes(report: Report) -> list[str]:
     lines = []
     for row in split_hosts(report.hosts)[0]:
         if row.cause is not None:
-            before, name, after = cause_words(row.cause)
+            before, name, after = cause_text(row.cause)
             cause = f"{before}{escape_markdown(name)}{after}"
             lines.append(f"- **{_span(row.host)} is at {times(row.load)} the mean**; {cause}")
     return lines
@@ -88,18 +88,18 @@ def _keys(report: Report) -> list[str]:
 
 def _key(row: KeyRow) -> list[str]:
     name = escape_markdown(escape_key(row.key.data))
-    cut = f" (first {len(row.key.data)} of {row.key.length} bytes)" if row.key.truncated else ""
+    truncated = f" (first {len(row.key.data)} of {row.key.length} bytes)" if row.key.truncated else ""
     top = "" if row.top_host is None else f", {_span(row.top_host.host)} {percent(row.top_host.share)} of it"
     return [
-        name + cut,
+        name + truncated,
         whole(row.requests),
         "" if row.exact else f"≤ {whole(row.requests_max)}",
         rate(row.rate),
         percent(row.share),
         "✓" if row.certified else "",
         ops_mix(row.ops),
-        spread_words(row) + top,
-        " ".join(part for part in (sparkline(row.timeline, _COURSE), since(row.trend)) if part),
+        spread_text(row) + top,
+        " ".join(part for part in (sparkline(row.timeline, _TIMELINE_CELLS), since(row.trend)) if part),
     ]
 
 
@@ -117,7 +117,7 @@ def _problems(report: Report) -> list[str]:
     if not found:
         return []
     return [
-        "**What went wrong**",
+        "**Problems**",
         "",
         *(f"- {_span(hosts)}: {_span(message)}" if hosts else f"- {_span(message)}" for hosts, message in found),
     ]
@@ -128,7 +128,7 @@ def _span(text: str) -> str:
 
 
 def _table(titles: Sequence[str], aligned: str, rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table with its columns aligned `l`, `r` or `c`; nothing when it has no rows."""
+    """Return a table with its columns aligned `l`, `r` or `c`; nothing without rows."""
     body = [f"| {' | '.join(cells)} |" for cells in rows]
     rule = "|".join({"l": ":--", "r": "--:", "c": ":-:"}[side] for side in aligned)
     return [f"| {' | '.join(titles)} |", f"|{rule}|", *body] if body else []

@@ -1,7 +1,6 @@
-"""The report as a value: what every format shows, computed once from what a run found.
+"""The report as a value, computed once from the result of a run; every format shows it.
 
-Formats only write; they calculate nothing, so that the same run has the same numbers in each of them. None stands for
-"not known" here as in the run itself.
+Formats do not calculate, so all of them show the same numbers. None stands for "not known", as in the run itself.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ __all__ = ["HostRow", "KeyRow", "Report", "Spread", "TemplateRow", "TopHost", "T
 
 
 class Spread(StrEnum):
-    """On how much of the fleet a key is: each has a cure of its own."""
+    """The part of the fleet that has a key. Each value needs a different cure."""
 
     ONE = "one"
-    """Nearly all its requests go to one host: split the key, or keep a copy in the clients."""
+    """Nearly all requests go to one host: split the key, or cache it in the clients."""
     SEVERAL = "several"
     EVERYWHERE = "everywhere"
-    """Every host has it in about equal parts: it is replicated already, so ask for it less often."""
+    """Nearly every host has it: it is replicated already, so request it less often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class TopHost:
     host: str
     requests: int
     share: float | None
-    """The key's part of all requests of that host, 0 to 1."""
+    """The key's fraction of all requests to that host, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +43,22 @@ class KeyRow:
 
     key: Key
     requests: int
-    """The fewest requests that it can have had."""
+    """Lower bound of its requests."""
     requests_max: int
-    """The most requests that it can have had on the hosts that were traced."""
+    """Upper bound of its requests on the traced hosts."""
     share: float | None
-    """Part of the fleet's requests, 0 to 1."""
+    """Fraction of the fleet's requests, 0 to 1."""
     rate: float | None
     """Requests per second: its share of the fleet's rate."""
     certified: bool
     ops: dict[str, int] | None
     misses: int | None
     value_bytes: int | None
-    """Bytes of the values that were written."""
+    """Bytes of the values written."""
     bytes_out: int | None
-    """Bytes sent to clients, estimated: the gets that hit, times the mean size of the values written."""
+    """Estimated bytes sent to clients: hits times the mean size of the values written."""
     hosts: int
-    """Hosts that it was listed on."""
+    """Hosts that listed it."""
     spread: Spread
     top_host: TopHost | None
     timeline: tuple[int, ...]
@@ -67,23 +66,23 @@ class KeyRow:
 
     @property
     def exact(self) -> bool:
-        """Whether its requests are known exactly, on the hosts that were traced."""
+        """Whether its requests on the traced hosts are known exactly."""
         return self.requests == self.requests_max
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateRow:
-    """A family of keys, found by itself or given by the user. Its members may be among the keys as well."""
+    """A family of keys, found automatically or defined by the user. Its members can also be among the keys."""
 
     template: str
-    """Its name, such as `user:{}:profile`: made of keys, so to be escaped like one."""
+    """Its name, such as `user:{}:profile`. It is made of keys, so escape it like one."""
     requests: int
     share: float | None
     rate: float | None
     keys: int
-    """Its members that were seen."""
+    """Distinct members."""
     hottest: int | None
-    """Requests of its hottest member; far below `requests` the family is hot with no hot member."""
+    """Requests of its hottest member. If far below `requests`, the family is hot without a hot member."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +96,12 @@ class HostRow:
     rate: float | None
     share: float | None
     load: float | None
-    """Its rate as a multiple of the mean of the hosts traced."""
+    """Its rate divided by the mean of the traced hosts."""
     cause: Cause | None
-    """What makes it hot; None when it is not."""
+    """The cause if the host is hot, else None."""
     instances: tuple[InstanceResult, ...]
     top: tuple[tuple[Key, int], ...]
-    """Its own hottest keys, most first."""
+    """Its hottest keys, most first."""
     timeline: tuple[int, ...]
     coverage: Coverage | None
 
@@ -114,46 +113,46 @@ class HostRow:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The fleet in a few numbers."""
+    """The numbers of the whole fleet."""
 
     hosts: int
     """Hosts selected."""
     hosts_ok: int
     hosts_traced: int
-    """Hosts with traffic in the report: those that are ok, and the traced part of those that are partly so."""
+    """Hosts with traffic in the report: those that are ok, and those that are partial."""
     instances: int
     """Instances found."""
     instances_traced: int
     requests: int | None
     rate: float | None
     certified: int
-    """Keys of the report that are in the top n for sure."""
+    """Keys of the report that are provably in the top n."""
     absent: int | None
-    """The most requests that a key not seen at all can have had on the hosts traced."""
+    """The most requests that any unlisted key can have had on the traced hosts."""
     distinct: int
-    """Keys seen: at least so many there are."""
+    """Distinct keys listed, a lower bound."""
     window_s: tuple[float, float] | None
-    """Seconds the probes were in place, on the instance with the shortest and with the longest window."""
+    """The shortest and the longest window of an instance, in seconds."""
     coverage: Coverage | None
-    """Over all traced instances; None where that of one is not known."""
+    """Over all traced instances; None if it is unknown for one of them."""
     coverage_unknown: tuple[str, ...]
-    """Hosts on which it is not known how much of the traffic the trace saw."""
+    """Hosts with unknown coverage."""
     imbalance: float | None
-    """The load of the hottest host, as a multiple of the mean."""
+    """The load of the hottest host."""
     tracer_cpu_s: float | None
-    """CPU time of bpftrace on all hosts, as far as measured, in seconds."""
+    """CPU time of bpftrace on all hosts with a measurement, in seconds."""
     timeline: tuple[int, ...]
     missing: tuple[str, ...]
-    """Hosts that some or all traffic is missing of."""
+    """Hosts with incomplete or absent data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one run, or several merged, say of the fleet."""
+    """The report of one run, or of several merged ones."""
 
     info: RunInfo
     top: int
-    """How many keys were asked for."""
+    """The requested number of keys."""
     totals: Totals
     keys: tuple[KeyRow, ...]
     templates: tuple[TemplateRow, ...]

@@ -1,4 +1,4 @@
-"""Numbers and times in the words of a report for people: short, aligned, and never more exact than they are."""
+"""Format numbers and times for readers: short, and never with more precision than they have."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = [
     "seconds",
     "since",
     "size",
-    "spread_words",
+    "spread_text",
     "times",
     "whole",
 ]
 
 UNKNOWN = "?"
-"""What is not known; never 0."""
+"""Shown for an unknown value."""
 
 _STEPS = ("", "k", "M", "G", "T", "P", "E")
 _OP_SHORT = {"get": "get", "set": "set", "delete": "del", "arith": "arith", "touch": "touch", "other": "other"}
@@ -32,19 +32,19 @@ _SPREADS = {Spread.ONE: "one host", Spread.SEVERAL: "several", Spread.EVERYWHERE
 
 
 def whole(number: int | None) -> str:
-    """A count, with all its digits: `1,234,567`."""
+    """Format a count with all its digits: `1,234,567`."""
     return UNKNOWN if number is None else f"{number:,}"
 
 
 def rate(per_second: float | None) -> str:
-    """A rate to the next whole number, or to a tenth when it is small: `4,321`, `3.4`."""
+    """Format a rate as an integer, or with one decimal when it is small: `4,321`, `3.4`."""
     if per_second is None:
         return UNKNOWN
     return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"
 
 
 def compact(number: float | None) -> str:
-    """A number in three digits or four: `812`, `48.4k`, `1.23M`."""
+    """Format a number with three or four digits: `812`, `48.4k`, `1.23M`."""
     if number is None:
         return UNKNOWN
     value, step = float(number), 0
@@ -56,7 +56,7 @@ def compact(number: float | None) -> str:
 
 
 def size(byte_count: int | None) -> str:
-    """Bytes in steps of 1,000: `97.3 MB`."""
+    """Format bytes in decimal units: `97.3 MB`."""
     if byte_count is None:
         return UNKNOWN
     short = compact(byte_count)
@@ -64,7 +64,7 @@ def size(byte_count: int | None) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share in percent; a small one is never shown as nothing, nor one just below all as all."""
+    """Format a share in percent; a small one is never shown as 0 %, nor one just below 1 as 100 %."""
     if share is None:
         return UNKNOWN
     smallest = 10.0**-digits
@@ -77,22 +77,22 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 
 def times(load: float | None) -> str:
-    """A multiple of the mean: `2.40x`."""
+    """Format a multiple of the mean: `2.40x`."""
     return UNKNOWN if load is None else f"{load:.2f}x"
 
 
 def seconds(span: float | None) -> str:
-    """A span of time: `10.0 s`."""
+    """Format a time span: `10.0 s`."""
     return UNKNOWN if span is None else f"{span:.1f} s"
 
 
 def minute(time: datetime) -> str:
-    """A time to the second, in UTC."""
+    """Format a time with seconds, in UTC."""
     return utc(time).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def since(trend: Trend | None, *, short: bool = False) -> str:
-    """What is odd about a timeline, and since when: `late, from 7 s`, `burst at 4 s`; in short `late 7s`."""
+    """Format a trend and its start: `late, from 7 s`, `burst at 4 s`; `short`: `late 7s`."""
     if trend is None:
         return ""
     if short:
@@ -101,7 +101,7 @@ def since(trend: Trend | None, *, short: bool = False) -> str:
 
 
 def ops_mix(ops: dict[str, int] | None, most: int | None = None) -> str:
-    """The kinds of request, most first and at `most` so many: `get 99% set 1%`."""
+    """Format the kinds of request, the most frequent first and at `most` that many: `get 99% set 1%`."""
     if ops is None:
         return UNKNOWN
     total = sum(ops.values())
@@ -111,15 +111,15 @@ def ops_mix(ops: dict[str, int] | None, most: int | None = None) -> str:
     return " ".join(f"{_OP_SHORT.get(op, op)} {percent(count / total, 0)}" for count, op in known[:most])
 
 
-def spread_words(row: KeyRow) -> str:
-    """On how much of the fleet a key is."""
+def spread_text(row: KeyRow) -> str:
+    """Format the spread of a key."""
     return f"{row.hosts} hosts" if row.spread is Spread.SEVERAL else _SPREADS[row.spread]
 
 
 def bar(load: float, highest: float, cells: int, *, ascii_only: bool = False) -> tuple[str, str, str]:
-    """A bar of a load in `cells` cells, in three parts: up to the mean, beyond it, and the rest.
+    """Return a bar of a load in `cells` cells, in three parts: up to the mean, beyond it, and the rest.
 
-    `highest` is the load that fills the bar. Where the bar ends below the mean, the rest shows where the mean is.
+    `highest` is the load that fills the bar. If the bar ends below the mean, the rest marks the mean.
     """
     below, above, mean_mark = ("#", "+", "|") if ascii_only else ("█", "▓", "│")
     scale = cells / max(highest, 1.0)

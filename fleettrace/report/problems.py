@@ -1,4 +1,4 @@
-"""What went wrong, for people: equal errors once with the names of their hosts folded, then what warns of the run."""
+"""Collect the errors and warnings for readers: equal ones once, with folded host names, then those of the whole run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["problems"]
 
 
 def problems(report: Report) -> list[tuple[str, str]]:
-    """Errors and warnings as (folded hosts, or empty for the whole run; message), both harmless to show."""
+    """Return errors and warnings as (folded hosts, or empty for the whole run; message), both escaped."""
     errors = [(row.host, row.error.message) for row in report.hosts if row.error is not None]
     for row in report.hosts:
-        own = [item for item in row.instances if item.error is not None and item.error != row.error]
-        errors += [(row.host, f"pid {item.pid}: {item.error.message}") for item in own if item.error is not None]
+        failed = [item for item in row.instances if item.error is not None and item.error != row.error]
+        errors += [(row.host, f"pid {item.pid}: {item.error.message}") for item in failed if item.error is not None]
     warnings = [(item.host, item.message) for item in report.warnings if item.host is not None]
     folded = [*fold_errors(errors), *fold_errors(warnings)]
-    of_the_run = [("", escape_text(item.message)) for item in report.warnings if item.host is None]
-    return [(escape_text(item.hosts), escape_text(item.message)) for item in folded] + of_the_run
+    whole_run = [("", escape_text(item.message)) for item in report.warnings if item.host is None]
+    return [(escape_text(item.hosts), escape_text(item.message)) for item in folded] + whole_run

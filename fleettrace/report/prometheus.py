@@ -1,8 +1,8 @@
 """The report as metrics, for node_exporter's textfile collector or a push gateway.
 
-The text is valid in Prometheus's format 0.0.4 and in OpenMetrics 1.0 alike. All are gauges: they say what one run saw,
-and a counter that begins anew with each run would be none. Label values are bounded: the hosts of the run and the
-report's templates; its keys only where asked for, because every new hot key is a new series.
+The text is valid in Prometheus's format 0.0.4 and in OpenMetrics 1.0. All metrics are gauges, because each run starts
+from zero. Label values are bounded: the hosts of the run and the report's templates. Keys become labels only on
+request, because every new hot key is a new series.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ class _Sample(NamedTuple):
 
 class _Metric(NamedTuple):
     name: str
-    words: str
+    help: str
     samples: list[_Sample]
 
 
 class PrometheusFormatter:
-    """Gauges in the text format. With `keys` the report's keys become labels too."""
+    """Writes gauges in the text format. With `keys`, the report's keys become labels."""
 
     def __init__(self, *, keys: bool = False) -> None:
         self._keys = keys
 
     def write(self, report: Report, out: TextIO) -> None:
-        """Write the metrics to `out`; what is not known has no sample."""
+        """Write the metrics to `out`; an unknown value has no sample."""
         metrics = [*_fleet(report), *_hosts(report.hosts), *_templates(report.templates)]
         if self._keys:
             metrics += _key_metrics(report.keys)
         for metric in metrics:
             known = [sample for sample in metric.samples if sample.value is not None]
             if known:
-                out.write(f"# HELP {metric.name} {metric.words}\n# TYPE {metric.name} gauge\n")
+                out.write(f"# HELP {metric.name} {metric.help}\n# TYPE {metric.name} gauge\n")
                 out.writelines(_line(metric.name, sample) for sample in known)
         out.write("# EOF\n")
 
@@ -57,16 +57,16 @@ def _line(name: str, sample: _Sample) -> str:
 
 
 def _quoted(value: str) -> str:
-    """A label value that is visible text already, as both formats quote it."""
+    """Quote a label value that is already escaped text, as both formats require."""
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-def _one(name: str, words: str, value: float | None, labels: _Labels | None = None) -> _Metric:
-    return _Metric(f"fleettrace_{name}", words, [_Sample(labels or {}, value)])
+def _one(name: str, help_text: str, value: float | None, labels: _Labels | None = None) -> _Metric:
+    return _Metric(f"fleettrace_{name}", help_text, [_Sample(labels or {}, value)])
 
 
-def _many(name: str, words: str, samples: Iterable[tuple[_Labels, float | None]]) -> _Metric:
-    return _Metric(f"fleettrace_{name}", words, [_Sample(labels, value) for labels, value in samples])
+def _many(name: str, help_text: str, samples: Iterable[tuple[_Labels, float | None]]) -> _Metric:
+    return _Metric(f"fleettrace_{name}", help_text, [_Sample(labels, value) for labels, value in samples])
 
 
 def _fleet(report: Report) -> list[_Metric]:
@@ -75,17 +75,17 @@ def _fleet(report: Report) -> list[_Metric]:
     states = Counter(row.state.value for row in report.hosts)
     coverage = None if totals.coverage is None else totals.coverage.share
     return [
-        _one("run_labels", "The run that these metrics are of.", 1, run),
-        _one("run_start_timestamp_seconds", "When the run began.", _unix(info.started)),
+        _one("run_labels", "The run of these metrics.", 1, run),
+        _one("run_start_timestamp_seconds", "Start of the run.", _unix(info.started)),
         _one("run_window_seconds", "The longest measured window.", totals.window_s and totals.window_s[1]),
         _many("hosts", "Hosts selected, by state.", (({"state": state}, states[state]) for state in sorted(states))),
         _one("hosts_traced", "Hosts with traffic in the report.", totals.hosts_traced),
         _one("instances_traced", "Instances traced.", totals.instances_traced),
         _one("window_requests", "Requests in the window, in the whole fleet.", totals.requests),
         _one("requests_per_second", "Requests per second, in the whole fleet.", totals.rate),
-        _one("certified_keys", "Keys that are in the top n for sure.", totals.certified),
-        _one("coverage_ratio", "Part of the traffic memcached counted that was traced.", coverage),
-        _one("imbalance_ratio", "Load of the hottest host, as a multiple of the mean.", totals.imbalance),
+        _one("certified_keys", "Keys that are provably in the top n.", totals.certified),
+        _one("coverage_ratio", "Traced requests divided by those that memcached counted.", coverage),
+        _one("imbalance_ratio", "Rate of the hottest host divided by the mean.", totals.imbalance),
     ]
 
 
@@ -96,10 +96,12 @@ def _unix(time: datetime) -> float:
 def _hosts(rows: Iterable[HostRow]) -> list[_Metric]:
     named = [({"host": escape_text(row.host)}, row) for row in rows]
     return [
-        _many("host_ok", "1 when the host was traced whole.", ((name, int(row.state == "ok")) for name, row in named)),
+        _many(
+            "host_ok", "1 when the host was traced completely.", ((name, int(row.state == "ok")) for name, row in named)
+        ),
         _many("host_window_requests", "Requests in the window.", ((name, row.requests) for name, row in named)),
         _many("host_requests_per_second", "Requests per second.", ((name, row.rate) for name, row in named)),
-        _many("host_load_ratio", "Rate as a multiple of the mean.", ((name, row.load) for name, row in named)),
+        _many("host_load_ratio", "Rate divided by the mean.", ((name, row.load) for name, row in named)),
     ]
 
 
@@ -108,23 +110,29 @@ def _templates(rows: Iterable[TemplateRow]) -> list[_Metric]:
     return [
         _many("template_window_requests", "Requests in the window.", ((name, row.requests) for name, row in named)),
         _many("template_requests_per_second", "Requests per second.", ((name, row.rate) for name, row in named)),
-        _many("template_share_ratio", "Part of the fleet's requests.", ((name, row.share) for name, row in named)),
-        _many("template_keys", "Members that were seen.", ((name, row.keys) for name, row in named)),
+        _many("template_share_ratio", "Fraction of the fleet's requests.", ((name, row.share) for name, row in named)),
+        _many("template_keys", "Distinct members.", ((name, row.keys) for name, row in named)),
     ]
 
 
 def _key_metrics(rows: Iterable[KeyRow]) -> list[_Metric]:
     named = [(_key_labels(row), row) for row in rows]
     return [
-        _many("key_window_requests", "The fewest requests in the window.", ((key, row.requests) for key, row in named)),
-        _many("key_window_requests_max", "The most.", ((key, row.requests_max) for key, row in named)),
+        _many(
+            "key_window_requests", "Lower bound of requests in the window.", ((key, row.requests) for key, row in named)
+        ),
+        _many(
+            "key_window_requests_max",
+            "Upper bound of requests in the window.",
+            ((key, row.requests_max) for key, row in named),
+        ),
         _many("key_requests_per_second", "Requests per second.", ((key, row.rate) for key, row in named)),
-        _many("key_share_ratio", "Part of the fleet's requests.", ((key, row.share) for key, row in named)),
-        _many("key_certified", "1 when in the top n for sure.", ((key, int(row.certified)) for key, row in named)),
+        _many("key_share_ratio", "Fraction of the fleet's requests.", ((key, row.share) for key, row in named)),
+        _many("key_certified", "1 when provably in the top n.", ((key, int(row.certified)) for key, row in named)),
     ]
 
 
 def _key_labels(row: KeyRow) -> dict[str, str]:
-    """The key; of one that was cut the length too, which tells it from others with the same beginning."""
-    cut = {"length": str(row.key.length)} if row.key.truncated else {}
-    return {"key": escape_key(row.key.data), **cut}
+    """Return the key, and the length of a truncated one, which distinguishes it from others with the same beginning."""
+    length = {"length": str(row.key.length)} if row.key.truncated else {}
+    return {"key": escape_key(row.key.data), **length}

@@ -1,8 +1,8 @@
-"""Keys replaced by pseudonyms, before anything is stored or shown.
+"""Replace keys by pseudonyms before they are stored or shown.
 
-A pseudonym is a keyed hash (HMAC-SHA-256) of a name: the same on every host and in every run with the same secret, so
-that results still merge and compare, and not to be guessed back without it. Family by family the constant parts of the
-names may be kept, which tells what a key is for without telling whose it is.
+A pseudonym is a keyed hash (HMAC-SHA-256) of a name: equal on every host and in every run with the same secret, so
+results still merge and compare, and not reversible without the secret. Mode `template` keeps the constant parts of a
+family, which show the purpose of a key without the ids in it.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from fleettrace.report.templates import Templates
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunResult
 
-__all__ = ["SECRET_MIN", "Redact", "Redactor", "kept_families", "redact"]
+__all__ = ["SECRET_MIN", "Redact", "Redactor", "redact", "redacted_patterns"]
 
 SECRET_MIN = 16
-"""Bytes in the shortest secret that is taken: a shorter one can be tried out."""
+"""The smallest length of a secret in bytes: a shorter one could be found by trying all."""
 
 _DIGITS = 16
-"""Hexadecimal digits of a pseudonym: of a million names two are the same with a chance of 3 in 10**8."""
+"""Hexadecimal digits of a pseudonym: among a million names, two are equal with a chance of 3 in 10**8."""
 
 _FAMILIES = 200
-"""Families of the user's own that are found again in redacted keys."""
+"""The most families of the user's patterns that are found again in redacted keys."""
 
 _PART = re.compile(r"\{\{|\}\}|\{\}|\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|([nrt\\]))|[^{}\\]+")
 _NAMED = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 
 
 class Redact(StrEnum):
-    """How much of a key's name is kept."""
+    """The kinds of redaction."""
 
     HASH = "hash"
-    """Nothing: a pseudonym stands for the whole key."""
+    """A pseudonym replaces the whole key."""
     TEMPLATE = "template"
-    """The constant parts of its family; pseudonyms stand for the parts that vary, and for keys of no family."""
+    """Pseudonyms replace the variable parts of a family, and keys without a family."""
     DROP = "drop"
-    """Not even that there is a key: only hosts and totals are left."""
+    """Keys are removed; only hosts and totals remain."""
 
 
 def redact(run: RunResult, how: Redact, secret: bytes, patterns: tuple[re.Pattern[bytes], ...] = ()) -> RunResult:
-    """The run with no key's name in it; `run` itself stays as it is. Raises ConfigError when `secret` is too short."""
+    """Return a redacted copy of `run`. Raises `ConfigError` when `secret` is too short."""
     if how is Redact.DROP:
         hosts = [
             replace(host, top=[], instances=[replace(instance, absent=None) for instance in host.instances])
@@ -61,9 +61,10 @@ def redact(run: RunResult, how: Redact, secret: bytes, patterns: tuple[re.Patter
     return replace(run, hosts=hosts, fleet=run.fleet.renamed(rename))
 
 
-def kept_families(run: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> tuple[re.Pattern[bytes], ...]:
-    """The families that the user's `patterns` make of the keys of `run`, as patterns that find them again when the run
-    was redacted family by family: what a pattern says of the parts that vary need not hold for their pseudonyms."""
+def redacted_patterns(run: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> tuple[re.Pattern[bytes], ...]:
+    """Return patterns that find the families of the user's `patterns` in the redacted keys of `run`.
+
+    The original patterns may not match, because pseudonyms replace the variable parts."""
     counts = {key.data: 1 for key in run.fleet.keys if not key.truncated}
     families = Templates(patterns, {}).tally(counts)[:_FAMILIES] if patterns else []
     matchers = [matcher for family in families if (matcher := _matcher(family.pattern)) is not None]
@@ -71,35 +72,35 @@ def kept_families(run: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> tupl
 
 
 class Redactor:
-    """Pseudonyms under one secret; with `families`, in place of the parts that vary only."""
+    """Creates pseudonyms with one secret; with `families`, only for the variable parts of keys."""
 
     def __init__(self, secret: bytes, families: Templates | None = None) -> None:
         if len(secret) < SECRET_MIN:
             raise ConfigError(
-                f"the secret for --redact has {len(secret)} bytes, at least {SECRET_MIN} are needed: "
-                "make one with `openssl rand -hex 32`"
+                f"the secret for --redact has {len(secret)} bytes, fewer than {SECRET_MIN}: "
+                "create one with `openssl rand -hex 32`"
             )
         self._hmac = hmac.new(secret, digestmod="sha256")
         self._families = families
         self._matchers: dict[str, re.Pattern[bytes] | None] = {}
 
     def key(self, key: Key) -> Key:
-        """The key's pseudonym. One that was cut stays marked as cut."""
+        """Return the key's pseudonym. The one of a truncated key is marked as truncated."""
         if key.truncated:
             data = self._pseudonym(b"cut:%d:%b" % (key.length, key.data))
             return Key(data, len(data) + 1)
         family = None if self._families is None else self._families.of(key.data)
         matcher = None if family is None else self._matcher(family)
         found = None if matcher is None else matcher.fullmatch(key.data)
-        return Key.whole(self._pseudonym(key.data) if found is None else self._kept(key.data, found))
+        return Key.whole(self._pseudonym(key.data) if found is None else self._keep_constants(key.data, found))
 
     def _pseudonym(self, name: bytes) -> bytes:
         keyed = self._hmac.copy()
         keyed.update(name)
         return keyed.hexdigest()[:_DIGITS].encode()
 
-    def _kept(self, data: bytes, found: re.Match[bytes]) -> bytes:
-        """The key with a pseudonym for each of the groups."""
+    def _keep_constants(self, data: bytes, found: re.Match[bytes]) -> bytes:
+        """Return the key with a pseudonym for each of the groups."""
         parts, at = [], 0
         for group in range(1, found.re.groups + 1):
             parts += [data[at : found.start(group)], self._pseudonym(found[group])]
@@ -113,7 +114,7 @@ class Redactor:
 
 
 def _matcher(family: str) -> re.Pattern[bytes] | None:
-    """What the keys of a template look like, a group for each part that varies; None for a user's bare pattern."""
+    """Return a pattern for the keys of a template, with a group for each variable part; None for a user's pattern."""
     if family.startswith("~"):
         return None
     source = [_piece(found) for found in _PART.finditer(family)]

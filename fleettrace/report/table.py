@@ -1,7 +1,7 @@
-"""The screen of 3 a.m., in the order an operator thinks in: the fleet, the hosts, the keys, their families, the errors.
+"""The report as a text table: the fleet, the hosts, the keys, their families, the problems.
 
-On a terminal lines fit its width, from 80 columns up, and names are cut in their middle. In a pipe nothing is cut,
-drawn or coloured.
+On a terminal, lines fit its width (80 columns or more), and long names are shortened in their middle. In a pipe,
+nothing is shortened or colored.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 __all__ = ["TableFormatter"]
 
 _ENDLESS = 100_000
-"""Columns of a pipe."""
+"""Columns for a pipe: no line is wrapped."""
 
 _FULL = 0.99
-"""Coverage from which on it is good."""
+"""Coverage below this is highlighted."""
 
 
 class TableFormatter:
-    """The report for people, on a terminal or in a pipe."""
+    """Writes the report for readers at a terminal or in a pipe."""
 
     def __init__(self, options: FormatOptions) -> None:
         self._options = options
 
     def write(self, report: Report, out: TextIO) -> None:
-        """Write the screen to `out`."""
+        """Write the table to `out`."""
         options = self._options
         screen = Screen(options.width, ascii_only=not options.unicode)
         text = StringIO()
@@ -74,13 +74,13 @@ def _console(options: FormatOptions, text: StringIO) -> Console:
         highlight=False,
         soft_wrap=options.width is None,
         legacy_windows=False,
-        # What the environment says was decided by whoever made the options.
+        # The options already contain what the environment decides.
         _environ={},
     )
 
 
 def _fleet_part(report: Report, screen: Screen) -> list[RenderableType]:
-    """The run, then facts of the fleet, as many on a line as fit."""
+    """Return the title, then the facts of the fleet, as many on a line as fit."""
     from rich.text import Text
 
     info = report.info
@@ -133,4 +133,4 @@ def _problems_part(report: Report) -> list[RenderableType]:
     for hosts, message in problems(report):
         lead = f"{hosts}: " if hosts else ""
         lines.append(Padding(Text.assemble((lead, "bold"), message, overflow="fold"), (0, 0, 0, 2)))
-    return [heading("what went wrong"), *lines] if lines else []
+    return [heading("problems"), *lines] if lines else []

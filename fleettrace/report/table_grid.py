@@ -1,6 +1,6 @@
-"""Columns side by side: the numbers keep their width, one column of names takes what room is left.
+"""Lay out columns: numbers keep their width, and one column of names takes the remaining width.
 
-Everything is `Text`, which rich never reads markup in; names come here escaped already.
+All cells are `Text`, in which rich does not parse markup. The caller escapes the names.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ __all__ = ["Column", "Name", "Screen", "grid", "heading"]
 
 _INDENT = 2
 _NARROWEST = 8
-"""Cells that a name gets at least: better a line that wraps than a name that says nothing."""
+"""The smallest width of a name in cells: below it, the line wraps instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """What is drawn on."""
+    """Properties of the output."""
 
     width: int | None
-    """Columns; None: nothing is cut."""
+    """Columns; None: nothing is shortened."""
     ascii_only: bool
 
     @property
     def wide(self) -> bool:
-        """Whether there is room for what is good to know."""
+        """Whether there is room for optional columns."""
         return self.width is None or self.width >= 140
 
     @property
     def roomy(self) -> bool:
-        """Whether there is room for one more column."""
+        """Whether there is room for one optional column."""
         return self.width is None or self.width >= 110
 
     @property
@@ -46,13 +46,13 @@ class Screen:
 
     @property
     def ellipsis(self) -> str:
-        """What stands for the middle of a name that is cut."""
+        """Replaces the middle of a shortened name."""
         return "..." if self.ascii_only else "…"
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name that is shortened to fit, and a remark after it that is not."""
+    """A name that is shortened to fit, and a remark after it that is never shortened."""
 
     name: str
     remark: str = ""
@@ -61,7 +61,7 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of finished cells, as wide as its widest."""
+    """A column of cells, as wide as its widest."""
 
     title: str
     cells: Sequence[str | Text] = field(default_factory=list)
@@ -70,16 +70,16 @@ class Column:
 
 
 def heading(title: str, remark: str = "") -> Text:
-    """The line that begins a part of the screen."""
+    """Return the heading of a section."""
     from rich.text import Text
 
     return Text.assemble((title.upper(), "bold"), (f"  {remark}" if remark else "", ""))
 
 
 def grid(screen: Screen, columns: Iterable[Column], title: str, names: Sequence[Name]) -> Text:
-    """Lines of `columns`, with the `names` under `title` at their end.
+    """Return a table of `columns`, with the `names` under `title` as the last column.
 
-    The lines are laid out here, not by rich's tables, which take minutes for thousands of rows.
+    This does not use rich's tables, which take minutes for thousands of rows.
     """
     from rich.text import Text
 
@@ -104,7 +104,7 @@ def grid(screen: Screen, columns: Iterable[Column], title: str, names: Sequence[
 def _append(
     line: Text, screen: Screen, columns: Sequence[Column], widths: Sequence[int], cells: Sequence[str | Text]
 ) -> None:
-    """Put one cell of each column onto the line, aligned."""
+    """Append one aligned cell of each column to the line."""
     line.append(" " * _INDENT)
     for column, width, cell in zip(columns, widths, cells, strict=True):
         blank = " " * (width - _cells(cell))

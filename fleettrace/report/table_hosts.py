@@ -1,6 +1,6 @@
-"""The hosts' part of the screen: who is over the mean, by how much, and what makes it so.
+"""The section of the hosts: their load, and the cause of a high one.
 
-Of a large fleet only the hottest hosts have a line; the others are one line, and those that failed another.
+In a large fleet, only the hottest hosts have a line each; the others share one, and the failed ones another.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-__all__ = ["cause_words", "hosts_part", "split_hosts"]
+__all__ = ["cause_text", "hosts_part", "split_hosts"]
 
 _SHOWN = 5
-"""Hosts that have a line even when none is hot."""
+"""The number of hosts with a line each when none is hot."""
 
 _SHOWN_MOST = 10
-"""Hosts that have a line at most; up to so many, each of the fleet has one."""
+"""The most hosts with a line each; in a fleet of at most this many, every host has one."""
 
 _VERY_HOT = 2.0
 _BAR = 20
@@ -36,7 +36,7 @@ _BAR_WIDE = 40
 
 
 def hosts_part(report: Report, screen: Screen) -> list[RenderableType]:
-    """The lines of the hosts."""
+    """Return the lines of the section."""
     shown, others, untraced = split_hosts(report.hosts)
     lines: list[RenderableType] = [heading("hosts", _remark(report))]
     trends = {row.key: row.trend for row in report.keys}
@@ -53,22 +53,22 @@ def hosts_part(report: Report, screen: Screen) -> list[RenderableType]:
 
 
 def split_hosts(hosts: Sequence[HostRow]) -> tuple[list[HostRow], list[HostRow], list[HostRow]]:
-    """The hosts that have a line (hottest first), the other traced ones, and those that nothing came from."""
+    """Return the hosts with a line each (hottest first), the other traced ones, and those without traffic."""
     traced = sorted((row for row in hosts if row.traced), key=lambda row: (-(row.rate or 0.0), row.host))
     hot = sum((row.load or 0) >= HOT for row in traced)
     number = len(traced) if len(traced) <= _SHOWN_MOST else min(max(hot, _SHOWN), _SHOWN_MOST)
     return traced[:number], traced[number:], [row for row in hosts if not row.traced]
 
 
-def cause_words(cause: Cause) -> tuple[str, str, str]:
-    """Why a host is hot, as words, a name (escaped, or empty) and words."""
+def cause_text(cause: Cause) -> tuple[str, str, str]:
+    """Return the cause as text, an escaped name (or an empty one) and text."""
     if cause.key is not None:
         return "without ", escape_key(cause.key.data), f" it would be at {times(cause.load_without)}"
     if cause.template is not None:
         return "without the family ", escape_text(cause.template), f" it would be at {times(cause.load_without)}"
     if cause.kind is CauseKind.INSTANCES:
-        return f"it runs more instances than others: by instance it is at {times(cause.load_without)}", "", ""
-    return "no single key or family makes it so: many keys are busier here, or it holds more of them", "", ""
+        return f"it runs more instances than others: per instance it is at {times(cause.load_without)}", "", ""
+    return "no single key or family is the cause: many keys are hotter here, or it has more of them", "", ""
 
 
 def _remark(report: Report) -> str:
@@ -101,10 +101,10 @@ def _state(row: HostRow) -> Text:
     return Text(row.state.value, "green" if row.state is HostState.OK else "yellow")
 
 
-def _styled(words: str, load: float | None) -> Text:
+def _styled(text: str, load: float | None) -> Text:
     from rich.text import Text
 
-    return Text(words, _heat(load))
+    return Text(text, _heat(load))
 
 
 def _heat(load: float | None) -> str:
@@ -123,7 +123,7 @@ def _bar(load: float | None, highest: float, cells: int, screen: Screen) -> Text
 
 
 def _instances(row: HostRow) -> str:
-    """What runs there: containers by name, others by port."""
+    """Return the instances of the host: containers by name, others by port."""
     names = []
     for instance in row.instances:
         ports = ",".join(f":{port}" for port in instance.ports) or f"pid {instance.pid}"
@@ -133,12 +133,12 @@ def _instances(row: HostRow) -> str:
 
 
 def _cause_lines(row: HostRow, trend: Trend | None, screen: Screen) -> list[RenderableType]:
-    """Which host, and what makes it hot, with since when: on one line, or the cause on a line of its own."""
+    """Return the host, the cause and its start: on one line if they fit, else the cause on a second line."""
     from rich.padding import Padding
     from rich.text import Text
 
     assert row.cause is not None
-    before, name, after = cause_words(row.cause)
+    before, name, after = cause_text(row.cause)
     arrow = "->" if screen.ascii_only else "→"
     lead = Text.assemble((f"{arrow} ", "bold red"), f"{escape_text(row.host)} is at {times(row.load)} the mean;")
     when = f" ({since(trend)})" if trend is not None else ""

@@ -1,4 +1,4 @@
-"""The keys' part of the screen, and the families' beside it."""
+"""The sections of the keys and of their families."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.model import KeyRow, Report, Spread, TemplateRow
-from fleettrace.report.number_format import compact, ops_mix, percent, rate, since, size, spread_words, whole
+from fleettrace.report.number_format import compact, ops_mix, percent, rate, since, size, spread_text, whole
 from fleettrace.report.table_grid import Column, Name, Screen, grid, heading
 from fleettrace.report.timeline import sparkline
 
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-__all__ = ["certified_words", "keys_part", "no_hot_member", "templates_part"]
+__all__ = ["certified_text", "keys_part", "no_hot_member", "templates_part"]
 
-_COURSE = 8
-_COURSE_WIDE = 20
+_TIMELINE_CELLS = 8
+_TIMELINE_CELLS_WIDE = 20
 _OPS = 2
-"""Kinds of request shown on a terminal, the most frequent ones."""
+"""The number of ops shown on a terminal, the most frequent ones."""
 
 _HOT_SHARE = 0.1
-"""Part of the fleet's traffic from which on a key stands out by colour."""
+"""From this part of the fleet's traffic on, a key is highlighted."""
 
 _HOT_MEMBER = 0.05
-"""Part of a family's requests that its hottest member must have for the family to have a hot member. Where popularity
-follows Zipf's law, as it mostly does, the first of a thousand members has some 10 %."""
+"""A family has a hot member if its hottest one has at least this part of its requests. With a popularity by Zipf's law,
+as is usual, the first of a thousand members has about 10 %."""
 
 
 def keys_part(report: Report, screen: Screen) -> list[RenderableType]:
-    """The lines of the keys."""
+    """Return the lines of the keys."""
     rows = report.keys
     if not rows:
-        return [heading("keys", "none was seen")]
-    trend = "*" if screen.ascii_only else "✓"
+        return [heading("keys", "none")]
+    sign = "*" if screen.ascii_only else "✓"
     traced = report.totals.hosts_traced
     at_most = "<=" if screen.ascii_only else "≤"
     columns = [
-        Column("", [_styled(trend if row.certified else "", "bold green") for row in rows], right=False),
+        Column("", [_styled(sign if row.certified else "", "bold green") for row in rows], right=False),
         Column("requests", [whole(row.requests) for row in rows]),
         Column("at most", ["" if row.exact else f"{at_most}{_at_most(row, screen)}" for row in rows], style="dim"),
         Column("req/s", [rate(row.rate) if screen.wide else compact(row.rate) for row in rows]),
@@ -52,21 +52,21 @@ def keys_part(report: Report, screen: Screen) -> list[RenderableType]:
         Name(_key(row), since(row.trend, short=not screen.wide), "bold" if (row.share or 0) >= _HOT_SHARE else "")
         for row in rows
     ]
-    return [heading("keys", certified_words(report, trend)), grid(screen, columns, "key", names)]
+    return [heading("keys", certified_text(report, sign)), grid(screen, columns, "key", names)]
 
 
-def certified_words(report: Report, trend: str) -> str:
-    """How sure the list is."""
+def certified_text(report: Report, sign: str) -> str:
+    """Return how many of the keys are certified."""
     totals = report.totals
     if totals.missing:
         return "none is certified: hosts are missing"
     if not totals.certified:
-        return "none is certified to be in the top " + str(report.top)
-    return f"{trend} {totals.certified} of {len(report.keys)} certified: surely in the top {report.top}"
+        return f"none is certified to be in the top {report.top}"
+    return f"{sign} {totals.certified} of {len(report.keys)} certified: provably in the top {report.top}"
 
 
 def templates_part(report: Report, screen: Screen) -> list[RenderableType]:
-    """The lines of the families; none when there are none."""
+    """Return the lines of the families; none without families."""
     rows = report.templates
     if not rows:
         return []
@@ -82,7 +82,7 @@ def templates_part(report: Report, screen: Screen) -> list[RenderableType]:
 
 
 def no_hot_member(row: TemplateRow) -> bool:
-    """Whether the family is hot with no hot member: no single key is to blame."""
+    """Return whether no single member is hot, so that no single key is the cause."""
     return row.hottest is not None and row.keys > 1 and row.hottest < _HOT_MEMBER * row.requests
 
 
@@ -91,7 +91,7 @@ def _hottest(row: TemplateRow) -> str:
 
 
 def _at_most(row: KeyRow, screen: Screen) -> str:
-    # Rounded up by a step of three digits where there is little room: a bound must not come out too low.
+    # Short numbers are rounded up to three digits: an upper bound must not become too low.
     return whole(row.requests_max) if screen.wide else compact(_round_up(row.requests_max))
 
 
@@ -101,7 +101,7 @@ def _round_up(number: int) -> int:
 
 
 def _optional_columns(rows: Sequence[KeyRow], screen: Screen) -> list[Column]:
-    """What is known of some key at least, where there is room; an unknown figure is shown as such."""
+    """Return the columns with a known value for any key, if there is room."""
     columns = []
     if screen.roomy and any(row.ops is not None for row in rows):
         columns.append(
@@ -117,12 +117,13 @@ def _optional_columns(rows: Sequence[KeyRow], screen: Screen) -> list[Column]:
 
 
 def _where(rows: Sequence[KeyRow], traced: int, screen: Screen) -> list[Column]:
-    """On how much of the fleet the key is, and where most; narrowly both in one column: `all 61`, `cache-008 +1`."""
+    """Return the spread and the hottest host of each key; on a narrow screen in one column: `all 61`, `cache-008
+    +1`."""
     if not screen.wide:
         return [Column("on", [_where_narrow(row, traced) for row in rows], right=False)]
     tops = [row.top_host for row in rows]
     return [
-        Column("spread", [spread_words(row) for row in rows], right=False),
+        Column("spread", [spread_text(row) for row in rows], right=False),
         Column("hottest on", ["" if top is None else escape_text(top.host) for top in tops], right=False),
         Column("of it", ["" if top is None else percent(top.share) for top in tops]),
     ]
@@ -136,19 +137,19 @@ def _where_narrow(row: KeyRow, traced: int) -> str:
 
 
 def _timeline(row: KeyRow, screen: Screen) -> Text:
-    cells = _COURSE_WIDE if screen.wide else _COURSE
+    cells = _TIMELINE_CELLS_WIDE if screen.wide else _TIMELINE_CELLS
     return _styled(sparkline(row.timeline, cells, ascii_only=screen.ascii_only), "yellow" if row.trend else "cyan")
 
 
 def _key(row: KeyRow) -> str:
-    cut = f" (first {len(row.key.data)} of {row.key.length} bytes)" if row.key.truncated else ""
-    return escape_key(row.key.data) + cut
+    truncated = f" (first {len(row.key.data)} of {row.key.length} bytes)" if row.key.truncated else ""
+    return escape_key(row.key.data) + truncated
 
 
-def _styled(words: str, style: str) -> Text:
+def _styled(text: str, style: str) -> Text:
     from rich.text import Text
 
-    return Text(words, style)
+    return Text(text, style)
 
 
 def _heat(row: KeyRow) -> str:

@@ -1,8 +1,7 @@
-"""Families of keys (`user:{}:profile`), found in the keys themselves, and the family of any one key.
+"""Find families of keys (`user:{}:profile`), and the family of a key.
 
-A family can be hot with no hot member, and then no list of keys shows it: this does. The mining itself is in
-`templates_mining.py`; here its patterns get their text, their sums and their order, and the user's own patterns, which
-come first, are applied.
+A family can be hot without a hot member; no list of keys shows that. `templates_mining.py` finds the patterns; this
+module formats, sums and sorts them, and applies the user's patterns, which take precedence.
 """
 
 from __future__ import annotations
@@ -17,31 +16,31 @@ from fleettrace.report.templates_mining import Pattern, families, literal_letter
 __all__ = ["Template", "Templates", "mine", "pattern_text"]
 
 _LEAST_SHARE = 10_000
-"""A found family has at least one of so many keys, and at least two keys: less is coincidence."""
+"""A family needs at least one in this many keys, and at least two: fewer are a coincidence."""
 
 
 class Template(NamedTuple):
     """One family of keys."""
 
     pattern: str
-    """`{}` stands for a part that varies; a literal brace is doubled, what is not printable is escaped."""
+    """`{}` stands for a variable part; literal braces are doubled, unprintable characters escaped."""
     requests: int
     keys: int
-    """Distinct keys of the family among those that were counted."""
+    """Distinct keys of the family among those counted."""
 
 
 class Templates:
     """The families found in one set of keys.
 
-    `ranked` has the families with the most requests, most first, ties by pattern. `of` knows every family found, the
-    ranked ones and the rest.
+    `ranked` has the families with the most requests, most first, ties by pattern. `of` uses all families, ranked or
+    not.
     """
 
     def __init__(self, user_patterns: Sequence[re.Pattern[bytes]], mined: Mapping[bytes, Pattern | None]) -> None:
         self._user_patterns = tuple(user_patterns)
         texts = {pattern: pattern_text(pattern) for pattern in set(mined.values()) if pattern is not None}
         self._known = {key: None if pattern is None else texts[pattern] for key, pattern in mined.items()}
-        # The most literal first: `user:{}:profile` before `user:{}:{}`.
+        # The pattern with the most literal bytes first: `user:{}:profile` before `user:{}:{}`.
         order = sorted(texts, key=lambda pattern: (-sum(len(part) for part in pattern if part), texts[pattern]))
         self._matchers = [(_matcher(pattern), texts[pattern]) for pattern in order]
         self.ranked: list[Template] = []
@@ -56,8 +55,8 @@ class Templates:
     ) -> Templates:
         """Find the families of the keys in `counts` (key -> requests).
 
-        Only which keys there are decides what the families are; the requests decide their order. A key that one of
-        `user_patterns` matches belongs to the first that does, and is left out of the mining.
+        The families depend only on the set of keys, their order on the requests. A key that `user_patterns` match
+        belongs to the first match, and is not used to find families.
         """
         free = sorted([key for key in counts if _by_user(user_patterns, key) is None] if user_patterns else counts)
         patterns = families(free)
@@ -72,11 +71,11 @@ class Templates:
         return found
 
     def of(self, key: bytes) -> str | None:
-        """The template of a key, None when it is of no family.
+        """Return the template of a key, None when it has no family.
 
-        Keys that were not there when the families were found are matched against them, the most literal one first.
+        Keys that were not in the counts are matched against the patterns, the most literal one first.
         """
-        if key in self._known:  # No key that a user's pattern matches is in there.
+        if key in self._known:  # It has no key that a user's pattern matches.
             return self._known[key]
         named = _by_user(self._user_patterns, key)
         if named is not None:
@@ -84,8 +83,8 @@ class Templates:
         return next((text for matcher, text in self._matchers if matcher.fullmatch(key)), None)
 
     def tally(self, counts: Mapping[bytes, int]) -> list[Template]:
-        """Requests and keys by template of other counts, such as one host's; most requests first. Keys of no family
-        are left out."""
+        """Return requests and keys by template for other counts, such as those of one host; most requests first. Keys
+        without a family are omitted."""
         members: defaultdict[str | None, list[int]] = defaultdict(list)
         of = self.of
         for key, count in counts.items():
@@ -100,12 +99,12 @@ def mine(
     *,
     max_templates: int = 50,
 ) -> list[Template]:
-    """The `max_templates` families with the most requests, most first. See `Templates.learn`."""
+    """Return the `max_templates` families with the most requests, most first. See `Templates.learn`."""
     return Templates.learn(counts, user_patterns, max_templates=max_templates).ranked
 
 
 def pattern_text(pattern: Iterable[bytes | None]) -> str:
-    """A pattern as text: `{}` for what varies, braces doubled, backslashes and what is not printable escaped."""
+    """Format a pattern: `{}` for a variable part, braces doubled, backslashes and unprintable characters escaped."""
     return "".join("{}" if part is None else _literal_text(part) for part in pattern)
 
 
@@ -119,8 +118,8 @@ def _shown(text: str) -> str:
 
 
 def _matcher(pattern: Pattern) -> re.Pattern[bytes]:
-    """Matches the keys of a pattern in time linear in their length: a part that varies ends where the next literal
-    begins, and never gives back."""
+    """Return a regular expression that matches in linear time: a variable part ends where the next literal begins,
+    without backtracking."""
     source = b""
     for place, part in enumerate(pattern):
         if part is not None:
@@ -132,10 +131,10 @@ def _matcher(pattern: Pattern) -> re.Pattern[bytes]:
 
 
 def _by_user(user_patterns: Sequence[re.Pattern[bytes]], key: bytes) -> str | None:
-    """The template that the user's first matching pattern gives a key.
+    """Return the template of a key by the user's first matching pattern, None without a match.
 
-    Its groups vary, and so does what lies before and after the match; without groups all of its matches are one
-    template, named by the pattern itself after a `~`.
+    Groups are variable parts, and so is the text before and after the match. Without groups, all matches are one
+    template with the name `~PATTERN`.
     """
     for pattern in user_patterns:
         match = pattern.search(key)

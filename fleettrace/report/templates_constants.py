@@ -1,6 +1,6 @@
-"""Which values of one place in a set of keys are constants of a family, and which are ids.
+"""Decide which values of one position in a set of keys are constants of a family, and which are ids.
 
-The judgement at the heart of template mining, on nothing but how many keys have each value there.
+The decision uses only the number of keys with each value.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from math import inf
 __all__ = ["DIGITS", "HAS_DIGIT", "WEAK", "constants"]
 
 WEAK = rb"\-_.~+="
-"""Delimiters that ids have inside too (uuid, base64, dates, addresses): looked at only inside a segment that varies."""
+"""Delimiters that also occur in ids (uuid, base64, dates, addresses): used only inside a variable segment."""
 DIGITS = re.compile(rb"([0-9]+)")
 HAS_DIGIT = re.compile(rb"[0-9]")
 _NATURAL = re.compile(
     rb"(?:[A-Z]?[a-z\x80-\xff]+(?:[A-Z][a-z\x80-\xff]+)*|[A-Z]+|v[0-9]{1,2})"
     rb"(?:[" + WEAK + rb"]+(?:[A-Z]?[a-z\x80-\xff]+(?:[A-Z][a-z\x80-\xff]+)*|[A-Z]+|v[0-9]{1,2}))*"
 )
-"""What people name things: words in one case or camelCase, also joined (`user_profile`), and versions (`v2`)."""
+"""Natural names: words in one case or camelCase, also joined (`user_profile`), and versions (`v2`)."""
 _VERSIONED = re.compile(rb"(?:.*[^0-9A-Za-z])?v[0-9]{1,2}")
 _TOKEN = re.compile(rb"(?=[^0-9]*[0-9])(?=.*[A-Za-z]).{8,}|.{20,}", re.DOTALL)
-"""What looks like an id on its own: eight characters with letters and digits, or twenty of anything."""
+"""Looks like an id: eight characters with letters and digits, or twenty of any kind."""
 
 _CONSTANT_NUMBER = 4
-"""Keys that must share a number, with no other number in its place, before it counts as constant."""
+"""A number is constant if at least this many keys share it, and no key has another number there."""
 _GAP = 4.0
-"""How much more often than the next value a part must occur to be constant, where many others vary beside it."""
+"""A value is constant among many variable ones if it occurs this many times as often as the next value."""
 _TAIL = 0.1
-"""Share of the keys up to which rarer words do not make a place of constants one of ids."""
+"""Rarer words in at most this share of the keys do not turn a position of constants into one of ids."""
 
 
 def constants(counts: Counter[bytes], *, strict: bool = False) -> frozenset[bytes]:
-    """The values of one place that are constants of a family; `counts` are the keys that have each value there.
+    """Return the values of one position that are constants of a family; `counts` has the number of keys by value.
 
-    `strict` asks for more keys a value: it is meant for places seen without what follows them.
+    `strict` requires more keys per value; it is for positions that are examined without those after them.
     """
     if len(counts) == 1:
         ((value, count),) = counts.items()
@@ -48,13 +48,13 @@ def constants(counts: Counter[bytes], *, strict: bool = False) -> frozenset[byte
     names = [value for value in candidates if _NATURAL.fullmatch(value)]
     codes = [value for value in candidates if not _NATURAL.fullmatch(value)]
     total_names = sum(count for value, count in counts.items() if _NATURAL.fullmatch(value)) if names else 0
-    kept = _frequent({value: counts[value] for value in names}, total_names, 1 if strict else 4)
+    common = _frequent({value: counts[value] for value in names}, total_names, 1 if strict else 4)
     total_codes = sum(counts.values()) - total_names
-    return kept | _frequent({value: counts[value] for value in codes}, total_codes, 1)
+    return common | _frequent({value: counts[value] for value in codes}, total_codes, 1)
 
 
 def _without_ids(repeated: list[bytes], counts: Counter[bytes]) -> list[bytes]:
-    """Leave out what its siblings show to be an id, however often it occurs."""
+    """Remove the values that are ids by comparison with the others, even if they occur often."""
     forms: Counter[bytes] = Counter()
     lengths: Counter[int] = Counter()
     digit_keys: Counter[int] = Counter()
@@ -66,7 +66,7 @@ def _without_ids(repeated: list[bytes], counts: Counter[bytes]) -> list[bytes]:
             digit_values[len(value)] += 1
             digit_keys[len(value)] += count
     tokens = sum(1 for value in repeated if _TOKEN.fullmatch(value) and not _NATURAL.fullmatch(value))
-    left = []
+    remaining = []
     for value in repeated:
         if HAS_DIGIT.search(value):
             numbered = forms[DIGITS.sub(b"0", value)] > (4 if _VERSIONED.fullmatch(value) else 1)
@@ -78,14 +78,14 @@ def _without_ids(repeated: list[bytes], counts: Counter[bytes]) -> list[bytes]:
             continue
         if tokens > 3 and _TOKEN.fullmatch(value) and not _NATURAL.fullmatch(value):
             continue
-        left.append(value)
-    return left
+        remaining.append(value)
+    return remaining
 
 
 def _frequent(supports: dict[bytes, int], total: int, per_key: int) -> frozenset[bytes]:
-    """The values that stand out: each with at least a `per_key`-th as many keys as there are such values.
+    """Return the frequent values: each has at least 1 / `per_key` as many keys as there are such values.
 
-    Where rarer ones hold a good part of the `total`, there must be a gap to them: an id's popularity has none.
+    If rarer values have a large part of the `total`, there must be a gap: the popularity of ids has none.
     """
     ranked = sorted(supports.items(), key=lambda item: (-item[1], item[0]))
     tail = total - sum(supports.values())

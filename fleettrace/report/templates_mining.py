@@ -1,12 +1,12 @@
-"""Find the families in a set of keys: which parts of a key are constant in its family, and which vary.
+"""Find the families in a set of keys: the constant and the variable parts of each key.
 
-No list of id formats decides this, but the key set itself. A key is split at its delimiters; a part is constant when so
-many keys have the same part in the same place that no id would repeat like that, and varies when it has siblings that
-differ from it in digits alone, or when hardly any key shares it. What varies is looked into again, one kind of
-delimiter finer: whole segments (between `:`, `/`, `|`, ...), then words (between `-`, `_`, `.`, ...), then runs
-of digits in a word (`pod12`). docs/templates.md says it at length.
+The key set itself decides this, not a list of id formats. A key is split at its delimiters. A part is constant if more
+keys have it in the same position than any id would repeat. It is variable if other keys differ from it only in digits,
+or if hardly any key shares it. Variable parts are split again at finer delimiters: first whole segments (between `:`,
+`/`, `|`, ...), then words (between `-`, `_`, `.`, ...), then runs of digits in a word (`pod12`). docs/templates.md
+explains it in detail.
 
-Pure, and independent of the order of the keys: only counts decide, and ties go by position, then by bytes.
+Pure, and independent of the order of the keys: only counts decide; ties go by position, then by bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fleettrace.report.templates_constants import DIGITS, HAS_DIGIT, WEAK, const
 __all__ = ["Pattern", "families", "literal_letters"]
 
 Pattern = tuple[bytes | None, ...]
-"""Literal bytes, and None for a part that varies. Neither two literals nor two Nones are neighbours."""
+"""Literal bytes, and None for a variable part. Two literals or two Nones are never adjacent."""
 
 _VARIES: Pattern = (None,)
 
@@ -33,16 +33,17 @@ _WORD = re.compile(
     rb"|[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9A-Za-z.])"
     rb"|[0-9A-Za-z\x80-\xff]+)"
 )
-"""A word; a uuid, a date and an IPv4 address are one word, although delimiters are in them."""
+"""A word. A uuid, a date and an IPv4 address count as one word in spite of their delimiters."""
 _DELIMITER = re.compile(rb"[^0-9A-Za-z\x80-\xff]")
 _MAX_WORDS = 24
-"""Words of one key that are told apart; the rest of a longer one is its last word. Bounds the work on hostile keys."""
+"""The most words of a key; the rest of a longer one is its last word. This bounds the work for hostile keys."""
 _IRREGULAR = 4
-"""Forms that differ only in where delimiters fall between varying parts: so many are one id that contains them."""
+"""This many forms that differ only in the position of delimiters between variable parts are one id that contains
+them."""
 _FIXED_LENGTH = 16
-"""Bytes from which on values of one length are taken for one kind of id, wherever delimiters fall in them."""
+"""Values of equal length with at least this many bytes are one kind of id, wherever their delimiters are."""
 _LONGEST_NUMBERED = 32
-"""Bytes of the longest word that may be a number between letters."""
+"""The most bytes of a word with a number between letters."""
 _SAMPLE = 512
 _EDGE_AFTER = re.compile(rb"([" + WEAK + rb"])[" + WEAK + rb"]+$")
 _EDGE_BEFORE = re.compile(rb"^[" + WEAK + rb"]+([" + WEAK + rb"])")
@@ -52,17 +53,18 @@ _Row = tuple[tuple[bytes, ...], tuple[bytes, ...], int]
 
 
 def families(keys: Sequence[bytes]) -> list[Pattern]:
-    """The pattern of each of the distinct `keys`, in the same order. A key of no family has one that varies whole."""
+    """Return the pattern of each of the distinct `keys`, in their order. The pattern of a key without a family is one
+    variable."""
     return _solve(keys, 0)
 
 
 def literal_letters(pattern: Pattern) -> bool:
-    """Whether anything but delimiters is constant in the pattern."""
+    """Return whether the pattern has a constant other than delimiters."""
     return any(part is not None and _WORD.search(part) is not None for part in pattern)
 
 
 def _solve(values: Sequence[bytes], level: int) -> list[Pattern]:
-    """The patterns of distinct values, split into segments (level 0), words (1) or runs of digits (2)."""
+    """Return the patterns of distinct values, split into segments (level 0), words (1) or runs of digits (2)."""
     if level == 2:
         return _numbered(values)
     split, has_delimiter = (_SEGMENT.split, _STRONG.search) if level == 0 else (_WORD.split, _DELIMITER.search)
@@ -86,26 +88,27 @@ def _solve(values: Sequence[bytes], level: int) -> list[Pattern]:
 
 
 def _row(parts: list[bytes], index: int) -> _Row:
-    """A row of `[delimiter, word, delimiter, ..., rest]`; a rest that is more than a delimiter is a word itself."""
+    """Return a row for `[delimiter, word, delimiter, ..., rest]`; a rest that is more than a delimiter becomes a
+    word."""
     if len(parts) > 2 * _MAX_WORDS and _WORD.search(parts[-1]):
         parts[-1:] = [b"", parts[-1], b""]
     return tuple(parts[::2]), tuple(parts[1::2]), index
 
 
 def _peel(rows: list[_Row], start: int, level: int, found: list[Pattern]) -> None:
-    """Take constant first words off, whatever follows them, then cluster what has the same delimiters.
+    """Split off constant first words, whatever follows them, then cluster the rows with equal delimiters.
 
-    The rows are equal up to word `start`, delimiters included.
+    The rows are equal up to word `start`, including delimiters.
     """
     rest = rows
     if any(row[0] != rows[0][0] for row in rows):
         last = start + 1
-        kept = constants(Counter([row[1][start] for row in rows if len(row[1]) > last]), strict=True)
-        if kept:
-            rest = [row for row in rows if len(row[1]) <= last or row[1][start] not in kept]
+        fixed_words = constants(Counter([row[1][start] for row in rows if len(row[1]) > last]), strict=True)
+        if fixed_words:
+            rest = [row for row in rows if len(row[1]) <= last or row[1][start] not in fixed_words]
             peeled: dict[tuple[bytes, bytes, bytes], list[_Row]] = defaultdict(list)
             for row in rows:
-                if len(row[1]) > last and row[1][start] in kept:
+                if len(row[1]) > last and row[1][start] in fixed_words:
                     peeled[row[0][start], row[1][start], row[0][last]].append(row)
             for group in peeled.values():
                 _peel(group, last, level, found)
@@ -116,17 +119,17 @@ def _peel(rows: list[_Row], start: int, level: int, found: list[Pattern]) -> Non
         _cluster(group, start, len(rows), level, found)
 
 
-def _cluster(rows: list[_Row], start: int, whole: int, level: int, found: list[Pattern]) -> None:
-    """Split rows of equal delimiters by the constants in the place that tells most apart, until there is none.
+def _cluster(rows: list[_Row], start: int, total: int, level: int, found: list[Pattern]) -> None:
+    """Split rows with equal delimiters by the constants in the most distinctive position, until there is none.
 
-    `whole` is the number of rows that these were among, of whatever delimiters.
+    `total` is the number of rows before they were grouped by delimiters.
     """
     width = len(rows[0][1])
     todo: list[tuple[list[_Row], frozenset[int], frozenset[int]]] = [(rows, frozenset(range(start)), frozenset())]
     while todo:
         group, fixed, varying = todo.pop()
         best: tuple[float, int, int] | None = None
-        best_kept: frozenset[bytes] = frozenset()
+        best_constants: frozenset[bytes] = frozenset()
         columns = list(zip(*[row[1] for row in group], strict=True))
         for place in range(start, width):
             if place in fixed:
@@ -134,18 +137,18 @@ def _cluster(rows: list[_Row], start: int, whole: int, level: int, found: list[P
             counts = Counter(columns[place])
             if len(counts) > 1 and place in varying:
                 continue
-            kept = constants(counts)
-            if not kept:
+            fixed_words = constants(counts)
+            if not fixed_words:
                 continue
             if level:
                 named = not any(HAS_DIGIT.search(word) for column in columns[start:] for word in column)
-                kept = _worth_naming(counts, kept, whole, named)
-            coverage = sum(counts[word] for word in kept) / len(group)
-            if not kept:
+                fixed_words = _worth_naming(counts, fixed_words, total, named)
+            coverage = sum(counts[word] for word in fixed_words) / len(group)
+            if not fixed_words:
                 continue
-            score = (-coverage, len(kept), place)
+            score = (-coverage, len(fixed_words), place)
             if best is None or score < best:
-                best, best_kept = score, kept
+                best, best_constants = score, fixed_words
         if best is None:
             _emit(group, fixed, level, found)
             continue
@@ -153,30 +156,30 @@ def _cluster(rows: list[_Row], start: int, whole: int, level: int, found: list[P
         parts: dict[bytes | None, list[_Row]] = defaultdict(list)
         for row in group:
             word = row[1][place]
-            parts[word if word in best_kept else None].append(row)
-        for kept_word, part in parts.items():
-            if kept_word is None:
+            parts[word if word in best_constants else None].append(row)
+        for constant, part in parts.items():
+            if constant is None:
                 todo.append((part, fixed, varying | {place}))
             else:
                 todo.append((part, fixed | {place}, varying))
 
 
-def _worth_naming(counts: Counter[bytes], kept: frozenset[bytes], whole: int, named: bool) -> frozenset[bytes]:
-    """Inside a segment that varies: the constants that are a structure, not letters or words that ids happen to share.
+def _worth_naming(counts: Counter[bytes], fixed_words: frozenset[bytes], total: int, named: bool) -> frozenset[bytes]:
+    """Return, inside a variable segment, the constants that are structure and not letters or words that ids share.
 
-    A single character must be there in a good part of the `whole`; where all are `named`, with no digit in any of the
-    rows, nearly all of them must have one of a few.
+    A single character must be in a large part of the `total` rows. If all are `named` (no row has a digit), nearly all
+    must have one of a few constants.
     """
-    hits = sum(counts[word] for word in kept)
-    if hits < 0.3 * whole:
-        kept = frozenset(word for word in kept if len(word) > 1)
-    if named and len(counts) > 1 and (hits < 0.9 * whole or len(kept) > 4):
+    hits = sum(counts[word] for word in fixed_words)
+    if hits < 0.3 * total:
+        fixed_words = frozenset(word for word in fixed_words if len(word) > 1)
+    if named and len(counts) > 1 and (hits < 0.9 * total or len(fixed_words) > 4):
         return frozenset()
-    return kept
+    return fixed_words
 
 
 def _emit(rows: list[_Row], fixed: frozenset[int], level: int, found: list[Pattern]) -> None:
-    """Write down the pattern of each row of one group; what varies is looked into one level finer."""
+    """Store the pattern of each row of one group; variable parts are split one level finer."""
     delimiters, words, _ = rows[0]
     open_places = [place for place in range(len(words)) if place not in fixed]
     inner: list[dict[bytes, Pattern]] = []
@@ -207,7 +210,7 @@ def _build(delimiters: Sequence[bytes], words: Sequence[bytes], subs: dict[int, 
 
 
 def _normal(parts: Iterable[bytes | None]) -> Pattern:
-    """Join neighbouring literals and neighbouring variables."""
+    """Join adjacent literals and adjacent variables."""
     joined: list[bytes | None] = []
     for part in parts:
         if part == b"":
@@ -224,9 +227,9 @@ def _normal(parts: Iterable[bytes | None]) -> Pattern:
 
 
 def _unify(values: Sequence[bytes], found: list[Pattern], level: int) -> list[Pattern]:
-    """Patterns that differ only in the delimiters between varying parts are one, if they look like one kind of id.
+    """Join patterns that differ only in the delimiters between variable parts, if they look like one kind of id.
 
-    They do when there are many such forms, or when all the values have the same length.
+    They do if there are many such forms, or if all the values have the same length.
     """
     forms: dict[Pattern, set[Pattern]] = defaultdict(set)
     for pattern in set(found):
@@ -247,7 +250,8 @@ def _unify(values: Sequence[bytes], found: list[Pattern], level: int) -> list[Pa
 
 
 def _collapse(pattern: Pattern, level: int) -> Pattern:
-    """The pattern with `{}-{}` written as `{}`; inside a segment also delimiters at the edge of a varying part."""
+    """Return the pattern with `{}-{}` replaced by `{}`; inside a segment, also without delimiters at the edge of a
+    variable part."""
     parts = list(pattern)
     last = len(parts) - 1
     for place, part in enumerate(pattern):
@@ -267,9 +271,9 @@ def _collapse(pattern: Pattern, level: int) -> Pattern:
 
 
 def _numbered(values: Sequence[bytes]) -> list[Pattern]:
-    """The patterns of single words: numbers between constant letters (`pod{}`), a constant start, or none."""
+    """Return the patterns of single words: numbers between constant letters (`pod{}`), a constant start, or none."""
     found: list[Pattern] = [_VARIES] * len(values)
-    # A sample shows whether it is worth while: most places hold ids that have no letters in common.
+    # A sample shows whether the search is worthwhile: most positions hold ids without common letters.
     sample = values[:: 1 + len(values) // _SAMPLE]
     numbers, shapes = _by_letters(sample)
     if numbers == len(sample) and b"".join(values).isdigit():
@@ -293,7 +297,7 @@ def _numbered(values: Sequence[bytes]) -> list[Pattern]:
 
 
 def _by_letters(values: Sequence[bytes]) -> tuple[int, dict[tuple[bytes, ...], list[int]]]:
-    """How many values are mere numbers, and the others that have numbers in them, by the letters around those."""
+    """Return how many values are only digits, and the other values with numbers, by the letters around these."""
     numbers = 0
     shapes: dict[tuple[bytes, ...], list[int]] = defaultdict(list)
     for index, value in enumerate(values):
@@ -307,7 +311,7 @@ def _by_letters(values: Sequence[bytes]) -> tuple[int, dict[tuple[bytes, ...], l
 
 
 def _common_start(values: Sequence[bytes]) -> bytes:
-    """Letters that all of at least eight values begin with (`tok8f3a`), three or more; else nothing."""
+    """Return the common start (three letters or more, `tok8f3a`) of at least eight values, else nothing."""
     if len(values) < 8:
         return b""
     low, high = min(values), max(values)

@@ -1,7 +1,7 @@
-"""A key's timeline over the window: is it steady, did it burst, or did it begin late - and since when?
+"""Detect bursts and late starts in a key's timeline, and draw timelines.
 
-A timeline has the requests of each bucket of time. What counts is a key's part of the fleet's traffic in a bucket, so
-that hosts which began a moment later, or a last bucket that was cut short, do not look like a change of the key.
+A timeline has the requests of each time bucket. The detection uses the key's share of the fleet's traffic in a bucket,
+so that hosts that begin later, or a short last bucket, do not look like a change of the key.
 """
 
 from __future__ import annotations
@@ -19,40 +19,40 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII = "_.-=+*%#"
 
 _MIN_BUCKETS = 5
-"""Fewer say nothing about a timeline."""
+"""With fewer buckets, no trend is detected."""
 
 _MIN_EXCESS = 20
-"""Requests beyond the expected ones under which a change may be chance, however large it is by proportion."""
+"""A change by fewer requests can be chance, even if it is large in proportion."""
 
 _SIGMAS = 6
-"""Standard deviations (of a Poisson count) that a change has to stand out by: thousands of keys are looked at."""
+"""The smallest change in standard deviations of a Poisson count. It is large because thousands of keys are tested."""
 
 _LATE_PART = 3
-"""`late` means: began in the last third."""
+"""`late` means that the key began in the last third (1 / 3) of the window."""
 
 _LATE_BEFORE = 0.2
-"""A late key's part of the traffic before it began, at most this part of what it had after."""
+"""A late key's share of the traffic before it began is at most this part of its share after."""
 
 _BURST = 3.0
-"""A bucket with this many times the key's usual part of the traffic is a burst."""
+"""A bucket with this many times the key's usual share of the traffic is a burst."""
 
 
 class TrendKind(StrEnum):
-    """What is odd about a timeline."""
+    """Kinds of change in a timeline."""
 
     LATE = "late"
     BURST = "burst"
 
 
 class Trend(NamedTuple):
-    """Something odd in a timeline, and when it began: seconds from the start of the trace."""
+    """A change in a timeline, and its start in seconds from the start of the trace."""
 
     kind: TrendKind
     at_s: float
 
 
 def trend_of(timeline: Sequence[int], fleet: Sequence[int], bucket_s: float) -> Trend | None:
-    """What is odd about a key's `timeline`, given the whole fleet's; None when it is steady or cannot be told."""
+    """Return the change in a key's `timeline`, given the fleet's; None when it is steady or too short."""
     buckets = [index for index, total in enumerate(fleet) if total > 0 and index < len(timeline)]
     if len(buckets) < _MIN_BUCKETS:
         return None
@@ -67,7 +67,7 @@ def trend_of(timeline: Sequence[int], fleet: Sequence[int], bucket_s: float) -> 
 
 
 def _late(counts: Sequence[int], totals: Sequence[int]) -> int | None:
-    """The position where a late key began: nearly nothing before the last third, and going on to the end."""
+    """Return the bucket where a late key began: nearly no requests before the last third, and some until the end."""
     begin = len(counts) - len(counts) // _LATE_PART
     before = sum(counts[:begin]) / sum(totals[:begin])
     after = sum(counts[begin:]) / sum(totals[begin:])
@@ -76,12 +76,12 @@ def _late(counts: Sequence[int], totals: Sequence[int]) -> int | None:
         return None
     first = next(index for index in range(begin, len(counts)) if counts[index] / totals[index] >= after / 2)
     going_on = counts[-1] / totals[-1] >= after / 4
-    # One bucket alone is a burst, unless it is the last one: then nobody knows whether it goes on.
+    # A single bucket is a burst, unless it is the last one, after which the key may continue.
     return first if going_on else None
 
 
 def _burst(counts: Sequence[int], totals: Sequence[int], parts: Sequence[float]) -> int | None:
-    """The first position of the key's highest burst."""
+    """Return the first bucket of the key's highest burst."""
     usual = median(parts)
     peak = max(range(len(parts)), key=parts.__getitem__)
     if parts[peak] < _BURST * usual or not _stands_out(counts[peak], usual * totals[peak]):
@@ -97,9 +97,9 @@ def _stands_out(count: int, expected: float) -> bool:
 
 
 def sparkline(timeline: Sequence[int], cells: int, *, ascii_only: bool = False) -> str:
-    """The timeline in at most `cells` characters, from nothing (lowest) to its own highest bucket.
+    """Return the timeline in at most `cells` characters, scaled to its highest bucket.
 
-    A timeline longer than that is drawn by the highest bucket of each cell, so that no burst is smoothed away.
+    Each cell shows its highest bucket, so that no burst is smoothed away.
     """
     if not timeline or cells < 1:
         return ""
@@ -110,5 +110,5 @@ def sparkline(timeline: Sequence[int], cells: int, *, ascii_only: bool = False) 
     top = max(highest)
     if top <= 0:
         return levels[0] * width
-    # Rounded up: only a bucket with nothing in it is drawn as the lowest.
+    # Rounded up: only an empty bucket gets the lowest character.
     return "".join(levels[-(-value * (len(levels) - 1) // top)] for value in highest)

@@ -1,1 +1,1 @@
-"""Runs that are kept: run files, what they say, and how many become one. Knows summaries and results, nothing else."""
+"""Stored runs: run files and their merging, the history, and the comparison of two runs."""

@@ -1,1 +1,1 @@
-"""What was counted, as values that merge: key counts with bounds, and what became of each host. Pure."""
+"""Mergeable key counts with bounds, and the result of a run and its hosts. Pure."""

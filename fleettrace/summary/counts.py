@@ -1,15 +1,15 @@
 """A mergeable summary of requests by key, with bounds that hold.
 
-A summary says of one window, or of several merged: how many requests there were (`total`, exact), how often each
-listed key was asked for (`requests`, never too high), and how many requests at most any key that is *not* listed can
-have had (`absent`). For a listed key `covered` is the part of `absent` that does not apply to it, because it was
-listed where that part arose. So, for every key k
+A summary holds, for one window or several merged ones: the number of requests (`total`, exact), the requests of each
+listed key (`requests`, a lower bound), and the most requests that any key that is *not* listed can have had (`absent`).
+For a listed key, `covered` is the part of `absent` that does not apply to it, because it was listed in the parts from
+which that came. So, for every key k
 
     lower(k) = requests(k)                  (0 when k is not listed)
     upper(k) = requests(k) + absent - covered(k)
 
-and both stay true under addition. That makes a slice, an instance, a host and a fleet the same kind of value: the
-bounds of the whole are the sums of the bounds of the parts, whatever the order of merging.
+and both hold under addition. A slice, an instance, a host and a fleet are therefore the same kind of value: the bounds
+of the whole are the sums of the bounds of its parts, in any order of merging.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from fleettrace.summary.key import Key
 __all__ = ["OPS", "KeyCount", "Summary", "add_known", "add_timelines", "merge_ops", "truncated"]
 
 OPS = ("get", "set", "delete", "arith", "touch", "other")
-"""What a request can be. `set` is every store (set, add, replace, append, prepend, cas), `arith` incr and decr."""
+"""Kinds of request. `set` is every store (set, add, replace, append, prepend, cas), `arith` incr and decr."""
 
 
 def add_known(a: int | None, b: int | None) -> int | None:
-    """The sum of two figures, unknown (None) when either is: an unknown part makes the whole unknown, never 0."""
+    """Return the sum of two numbers; None (unknown) when either is, never 0."""
     return None if a is None or b is None else a + b
 
 
 def merge_ops(a: Mapping[str, int] | None, b: Mapping[str, int] | None) -> dict[str, int] | None:
-    """The sum of two counts by op, unknown (None) when either is."""
+    """Return the sum of two counts by op; None (unknown) when either is."""
     if a is None or b is None:
         return None
     merged = dict(a)
@@ -50,32 +50,32 @@ def add_timelines(a: list[int], b: Sequence[int]) -> list[int]:
 
 
 def truncated(keys: Mapping[Key, KeyCount], most: int) -> tuple[dict[Key, KeyCount], int]:
-    """Return the `most` keys with the most requests, of ties those that came first, and what `absent` grows by.
+    """Return the `most` keys with the most requests (of ties the earlier ones), and the increase of `absent`.
 
-    A key that is left out had at most requests + absent - covered. So `absent` grows by the largest requests - covered
-    among these, and `covered` of the keys that stay by as much: their upper bounds do not change.
+    `absent` grows by the largest `excess` among the removed keys, and `covered` of the remaining keys grows by as much:
+    their upper bounds do not change.
     """
     ordered = sorted((count.requests for count in keys.values()), reverse=True)
     least = ordered[most - 1]
     ties = most - bisect_left(ordered, -least, key=neg)
-    kept: dict[Key, KeyCount] = {}
+    remaining: dict[Key, KeyCount] = {}
     more = 0
     for key, count in keys.items():
         if count.requests > least:
-            kept[key] = count
+            remaining[key] = count
         elif count.requests == least and ties:
-            kept[key] = count
+            remaining[key] = count
             ties -= 1
         else:
-            more = max(more, count.requests - count.covered)
+            more = max(more, count.excess)
     if more:
-        for count in kept.values():
+        for count in remaining.values():
             count.covered += more
-    return kept, more
+    return remaining, more
 
 
 class KeyCount:
-    """What one summary knows of one key."""
+    """The counts of one key in one summary. None stands for "not known"."""
 
     __slots__ = ("covered", "misses", "ops", "requests", "timeline", "value_bytes")
 
@@ -95,8 +95,22 @@ class KeyCount:
         self.value_bytes = value_bytes
         self.timeline = timeline if timeline is not None else []
 
+    @property
+    def excess(self) -> int:
+        """The difference between this key's upper bound and that of an unlisted key (`absent`); can be negative."""
+        return self.requests - self.covered
+
+    def upper(self, absent: int) -> int:
+        """Return the most requests that the key can have had, in a summary with this `absent`."""
+        return absent + self.excess
+
+    @staticmethod
+    def covered_for(requests: int, upper: int, absent: int) -> int:
+        """Return the `covered` that gives the upper bound `upper` in a summary with this `absent`."""
+        return requests + absent - upper
+
     def add(self, other: KeyCount) -> None:
-        """Take in what another summary knows of the same key."""
+        """Add the counts of the same key from another summary."""
         self.requests += other.requests
         self.covered += other.covered
         if self.ops is None or other.ops is None:
@@ -109,7 +123,7 @@ class KeyCount:
         add_timelines(self.timeline, other.timeline)
 
     def copy(self) -> KeyCount:
-        """A count of the same values that shares nothing with this one."""
+        """Return an independent copy."""
         ops = None if self.ops is None else dict(self.ops)
         return KeyCount(self.requests, self.covered, ops, self.misses, self.value_bytes, list(self.timeline))
 
@@ -125,7 +139,7 @@ class KeyCount:
 
 
 class Summary:
-    """Requests by key over one window or several. `timeline` has the total of each bucket of time."""
+    """Requests by key over one window or several. `timeline` holds the total of each time bucket."""
 
     __slots__ = ("absent", "keys", "timeline", "total")
 
@@ -142,7 +156,7 @@ class Summary:
         self.timeline = [] if timeline is None else timeline
 
     def add(self, other: Summary) -> None:
-        """Merge another summary of other requests into this one. The caller sees to it that none is added twice."""
+        """Merge a summary of other requests into this one. The caller must not add one twice."""
         self.total += other.total
         self.absent += other.absent
         add_timelines(self.timeline, other.timeline)
@@ -155,24 +169,23 @@ class Summary:
                 known.add(count)
 
     def bound(self, most: int) -> None:
-        """Keep the `most` keys with the most requests, once there are half as many more.
+        """Keep the `most` keys with the most requests, when there are at least half as many more (see `truncated`).
 
-        What was known of the others goes into `absent`: the upper bound of every key stays what it was, or true and
-        higher. See `truncated`.
+        The bounds of the removed keys go into `absent`: every upper bound stays the same or grows.
         """
         if len(self.keys) > most + most // 2:
             self.keys, more = truncated(self.keys, most)
             self.absent += more
 
     def lower(self, key: Key) -> int:
-        """The fewest requests that `key` can have had."""
+        """Return the fewest requests that `key` can have had."""
         known = self.keys.get(key)
         return 0 if known is None else known.requests
 
     def upper(self, key: Key) -> int:
-        """The most requests that `key` can have had."""
+        """Return the most requests that `key` can have had."""
         known = self.keys.get(key)
-        return self.absent if known is None else known.requests + self.absent - known.covered
+        return self.absent if known is None else known.upper(self.absent)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Summary):

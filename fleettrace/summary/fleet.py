@@ -1,24 +1,24 @@
-"""Hosts' summaries merged into one: per key its bounds, on how many hosts it is, and which one it is hottest on.
+"""The merged summary of all hosts: for each key its bounds, its number of hosts, and its hottest host.
 
-Folding is associative and commutative, and idempotent by source: a summary of the same run, host and instance is
-taken once, however often it arrives.
+Merging is associative and commutative, and idempotent by source: a summary of the same run, host and instance is
+merged once, however often it arrives.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from heapq import nlargest, nsmallest
 from typing import NamedTuple
 
 from fleettrace.summary.counts import KeyCount, Summary, add_timelines, truncated
-from fleettrace.summary.cut import CutKeys
-from fleettrace.summary.key import Key
+from fleettrace.summary.key import KEY_MAX_LENGTH, Key
 
-__all__ = ["FleetKey", "FleetSummary", "Ranked", "SourceId", "hottest"]
+__all__ = ["CutKeys", "FleetKey", "FleetSummary", "Ranked", "SourceId", "hottest"]
 
 
 class SourceId(NamedTuple):
-    """Whose summary it is: one traced process of one host in one run."""
+    """Identifies a summary: one traced process of one host in one run."""
 
     run: str
     host: str
@@ -26,7 +26,7 @@ class SourceId(NamedTuple):
 
 
 class FleetKey:
-    """What the fleet knows of one key."""
+    """The counts of one key over the fleet."""
 
     __slots__ = ("count", "host_bits", "top_host", "top_requests")
 
@@ -37,7 +37,7 @@ class FleetKey:
         self.top_requests = 0
 
     def add(self, count: KeyCount, host: str, bits: int, on_host: int | None = None) -> None:
-        """Take in a count of the key: one host's, or that of several hosts, `host` the hottest with `on_host`."""
+        """Add a count of the key, from one host or from several, of which `host` is the hottest with `on_host`."""
         hottest = count.requests if on_host is None else on_host
         if self.count is None:
             self.count = count.copy()
@@ -46,6 +46,32 @@ class FleetKey:
         self.host_bits |= bits
         if hottest > self.top_requests or (hottest == self.top_requests and host < self.top_host):
             self.top_host, self.top_requests = host, hottest
+
+
+class CutKeys:
+    """The truncated keys among the listed ones, and their effect on the bounds of the other keys.
+
+    A truncated key stands for every key that begins with its bytes and has its length. A key that one host read
+    completely may be truncated on another host with an older bpftrace, so it can also have had the truncated key's
+    requests.
+    """
+
+    def __init__(self, listed: Iterable[tuple[Key, KeyCount]]) -> None:
+        self._requests: Counter[tuple[bytes, int]] = Counter()
+        for key, count in listed:
+            if key.truncated:
+                self._requests[key] += count.requests
+        self._sizes = sorted({len(data) for data, _ in self._requests})
+
+    def may_be(self, key: Key) -> int:
+        """Return the most requests of truncated keys that can have been for `key`."""
+        if not self._requests or key.truncated:
+            return 0
+        # A truncated command line does not contain the length of its last key, which then has the maximum.
+        lengths = {key.length, KEY_MAX_LENGTH}
+        return sum(
+            self._requests[key.data[:size], length] for size in self._sizes if size < key.length for length in lengths
+        )
 
 
 class Ranked(NamedTuple):
@@ -69,51 +95,51 @@ class FleetSummary:
         self.timeline: list[int] = []
         self.keys: dict[Key, FleetKey] = {}
         self.truncated = False
-        """Keys were left out of `keys` to bound it: `absent` has room for them."""
+        """Keys were removed from `keys` to bound its size: `absent` includes them."""
         self._sources: set[SourceId] = set()
         self._bits: dict[str, int] = {}
 
     @property
     def sources(self) -> frozenset[SourceId]:
-        """The summaries that are in."""
+        """The merged summaries."""
         return frozenset(self._sources)
 
     def add_host(self, run: str, host: str, instances: Mapping[str, Summary]) -> None:
-        """Take in the summaries of one host's instances; those already in are left out."""
+        """Merge the summaries of one host's instances, except those merged before."""
         new = []
         for instance, summary in instances.items():
             source = SourceId(run, host, instance)
             if source not in self._sources:
                 self._sources.add(source)
                 new.append(summary)
-        whole = new[0] if len(new) == 1 else _sum(new)
+        merged = new[0] if len(new) == 1 else _sum(new)
         bit = self._bits.setdefault(host, 1 << len(self._bits))
-        self.total += whole.total
-        self.absent += whole.absent
-        add_timelines(self.timeline, whole.timeline)
+        self.total += merged.total
+        self.absent += merged.absent
+        add_timelines(self.timeline, merged.timeline)
         keys = self.keys
-        for key, key_count in whole.keys.items():
+        for key, key_count in merged.keys.items():
             fleet_key = keys.get(key)
             if fleet_key is None:
                 fleet_key = keys[key] = FleetKey()
             fleet_key.add(key_count, host, bit)
 
     def bound(self, most: int) -> None:
-        """As `Summary.bound`. A key that is left out and listed again by a later host has of `host_bits` and
-        `top_host` what the later hosts say."""
+        """Limit the number of keys as `Summary.bound` does. For a key that is removed and then listed by a later host,
+        `host_bits` and `top_host` cover only the later hosts."""
         if len(self.keys) > most + most // 2:
             counts = {key: known.count for key, known in self.keys.items() if known.count is not None}
-            kept, more = truncated(counts, most)
-            self.keys = {key: self.keys[key] for key in kept}
+            remaining, more = truncated(counts, most)
+            self.keys = {key: self.keys[key] for key in remaining}
             self.absent += more
             self.truncated = True
 
     def rank(self, n: int, *, bounds_open: bool = False, missing: int = 0) -> list[Ranked]:
-        """The `n` keys with the most requests, most first; ties in the order of their bytes.
+        """Return the `n` keys with the most requests, most first; ties in the order of their bytes.
 
-        A key is certified when it is in the top `n` for sure: at most `n - 1` other keys, listed or not, can have had
-        more. With `bounds_open` (a host is missing) none is, and a key that was cut, which may be several, never is.
-        `missing` requests were not traced, of whatever key: each other key can have had all of them.
+        A key is certified when it is provably in the top `n`: at most `n - 1` other keys, listed or not, can have had
+        more requests. With `bounds_open` (a host is missing) no key is certified; a truncated key, which may stand for
+        several, never is. `missing` requests were not traced: any other key can have had all of them.
         """
         cut = CutKeys(self._listed())
         top = nsmallest(n, self._listed(), key=lambda item: (-item[1].requests, item[0]))
@@ -121,8 +147,8 @@ class FleetSummary:
         return [self._ranked(key, count, bars, n, bounds_open, cut, missing) for key, count in top]
 
     def renamed(self, rename: Callable[[Key], Key]) -> FleetSummary:
-        """The same summary of the same sources, with every key's name changed. Bounds hold even where two keys get
-        the same name: it then stands for both together."""
+        """Return this summary with every key renamed. If two keys get the same name, that name stands for both
+        together, and the bounds still hold."""
         changed = self._without_keys()
         for key, known in self.keys.items():
             name = rename(key)
@@ -133,15 +159,19 @@ class FleetSummary:
                 collides = same.count is not None
                 same.add(known.count, known.top_host, known.host_bits, known.top_requests)
                 if collides and same.count is not None:
-                    # Each of the two can have had what is hidden from it, and the sum has to allow for both.
+                    # Each of the two can have had `absent` more requests, so the sum must allow for both.
                     same.count.covered -= self.absent
         return changed
 
     def nameless(self) -> FleetSummary:
-        """The same summary with no key listed: what any key can have had at most is all that is said of keys."""
+        """Return this summary with no key listed; `absent` becomes the largest upper bound of any key."""
         changed = self._without_keys()
         changed.absent = next(iter(_largest_uppers(self._listed(), self.absent, 1, CutKeys(self._listed()))), 0)
         return changed
+
+    def largest_excesses(self, n: int) -> list[int]:
+        """Return the differences of the `n` largest upper bounds to `absent`, largest first. Ignores truncated keys."""
+        return [upper - self.absent for upper in _largest_uppers(self._listed(), self.absent, n, CutKeys(()))]
 
     def _without_keys(self) -> FleetSummary:
         changed = FleetSummary()
@@ -163,8 +193,8 @@ class FleetSummary:
         cut: CutKeys,
         missing: int,
     ) -> Ranked:
-        upper = count.requests + self.absent - count.covered + cut.may_be(key)
-        # The n-th largest among the others: one further down when the key's own is one of the n largest.
+        upper = count.upper(self.absent) + cut.may_be(key)
+        # The n-th largest among the other keys: one further down when this key is among the n largest.
         own_is_above = len(bars) >= n and upper >= bars[n - 1] - missing
         place = n if own_is_above else n - 1
         bar = bars[place] if place < len(bars) else 0
@@ -181,21 +211,21 @@ class FleetSummary:
 
 
 def _sum(summaries: Iterable[Summary]) -> Summary:
-    whole = Summary()
+    merged = Summary()
     for summary in summaries:
-        whole.add(summary)
-    return whole
+        merged.add(summary)
+    return merged
 
 
 def _largest_uppers(listed: Iterable[tuple[Key, KeyCount]], absent: int, n: int, cut: CutKeys) -> list[int]:
-    """The `n` largest upper bounds, largest first. Any number of unlisted keys can have had up to `absent` each."""
-    uppers = nlargest(n, (count.requests + absent - count.covered + cut.may_be(key) for key, count in listed))
+    """Return the `n` largest upper bounds, largest first. Any number of unlisted keys can have had `absent` each."""
+    uppers = nlargest(n, (count.upper(absent) + cut.may_be(key) for key, count in listed))
     if absent:
         uppers = sorted([*uppers, *[absent] * n], reverse=True)[:n]
     return uppers
 
 
 def hottest(summary: Summary, n: int) -> list[tuple[Key, int]]:
-    """The `n` keys of one summary with the most requests, most first; ties in the order of their bytes."""
+    """Return the `n` keys of one summary with the most requests, most first; ties in the order of their bytes."""
     top = nsmallest(n, summary.keys.items(), key=lambda item: (-item[1].requests, item[0]))
     return [(key, count.requests) for key, count in top]

@@ -1,4 +1,4 @@
-"""A key as memcached holds it: bytes, and how long it really is when not all of it could be read."""
+"""A key as memcached holds it: bytes, and its real length when the trace read only part of it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ KEY_MAX_LENGTH = 250
 
 
 class Key(NamedTuple):
-    """One key. Two keys cut to the same bytes are told apart by their lengths, where those differ."""
+    """One key. Two keys truncated to the same bytes differ by their lengths, if those differ."""
 
     data: bytes
     length: int
-    """The length memcached knows, in bytes; more than `len(data)` when the key was cut."""
+    """Bytes in the key; more than `len(data)` when the key was truncated."""
 
     @classmethod
     def whole(cls, data: bytes) -> Key:
-        """The key that was read to its end."""
+        """Return a key of which every byte was read."""
         return cls(data, len(data))
 
     @property
     def truncated(self) -> bool:
-        """Whether `data` is only the beginning of the key."""
+        """Return whether `data` is only the beginning of the key."""
         return len(self.data) < self.length

@@ -1,6 +1,6 @@
-"""What a run found: its hosts, their instances, how each was traced and what became of it.
+"""The result of a run: its hosts, their instances, how each was traced, and how that ended.
 
-These values are what the sweep produces and what reports and the store consume. None stands for "not known".
+The sweep produces these values; reports and the store consume them. None stands for "not known".
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong: a stable word for scripts, and a sentence that says what to do."""
+    """An error: a stable code for scripts, and a message with the cause and the cure."""
 
     code: str
     message: str
@@ -36,7 +36,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Warn:
-    """Something the reader of the report should know. `host` is None when it is about the whole run."""
+    """A warning in the report. `host` is None when it is about the whole run."""
 
     code: str
     message: str
@@ -45,7 +45,7 @@ class Warn:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """The container a process runs in, as far as the node could say."""
+    """The container of a process, as far as the node reported it."""
 
     runtime: str
     id: str
@@ -55,23 +55,24 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class ProbeVerdict:
-    """Which rung of the ladder an instance is traced on, and why not a better one."""
+    """The probe kind selected for an instance, and why no better one was possible."""
 
     probe_kind: str | None
-    """`item`, `usdt`, `command`, `syscall`, `watch`; None when no rung works."""
+    """`item`, `usdt`, `command`, `syscall`, `watch`; None when no probe kind works."""
     exact: bool
     symbol: str | None = None
     offset: int | None = None
     """Bytes from the function's first instruction to the probe."""
     overlay: bool = False
     cost: float | None = None
-    """Microseconds of CPU that the traced process pays per request: predicted, or measured where no model predicts."""
+    """CPU time of the traced process per request, in microseconds: predicted, or measured if no model predicts it."""
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TracingCost:
-    """What a trace cost, as measured: microseconds of CPU of the traced process per request, and of bpftrace."""
+    """The measured cost of a trace: CPU time of the traced process per request (us) before and during, and of bpftrace
+    (s)."""
 
     before_us: float | None = None
     during_us: float | None = None
@@ -80,23 +81,23 @@ class TracingCost:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What memcached itself counted over the window, against what was traced."""
+    """Requests by memcached's own counters over the window, and requests traced."""
 
     counted: int
     traced: int
 
     @property
     def share(self) -> float | None:
-        """The part of the traffic that the trace saw; None when there was no traffic.
+        """The traced part of the traffic, at most 1; None when there was no traffic.
 
-        At the most 1: there are requests that memcached does not count (node/stats.sh).
+        memcached does not count every request (node/stats.sh), so `traced` can be larger than `counted`.
         """
         return min(1.0, self.traced / self.counted) if self.counted else None
 
 
 @dataclass(slots=True)
 class InstanceResult:
-    """One memcached process and what its trace gave."""
+    """One memcached process and the result of its trace."""
 
     pid: int
     state: HostState
@@ -108,7 +109,7 @@ class InstanceResult:
     ports: tuple[int, ...] = ()
     user: str | None = None
     window_s: float | None = None
-    """Seconds the probe really was in place."""
+    """Seconds during which the probe was attached."""
     requests: int | None = None
     absent: int | None = None
     error: Failure | None = None
@@ -125,7 +126,8 @@ class HostResult:
     error: Failure | None = None
     instances: list[InstanceResult] = field(default_factory=list)
     top: list[tuple[Key, int]] = field(default_factory=list)
-    """The host's own hottest keys, most first: what is left of its summary after it went into the fleet's."""
+    """The host's hottest keys, most first: the part of its summary that remains after it was merged into the
+    fleet's."""
     timeline: list[int] = field(default_factory=list)
 
     @property
@@ -146,13 +148,13 @@ class HostResult:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing of the host's traffic in the window is missing."""
+        """Whether none of the host's traffic in the window is missing."""
         return self.state.complete
 
 
 @dataclass(slots=True)
 class RunInfo:
-    """What the run was. Times are in UTC."""
+    """Identity, time and options of a run. Times are in UTC."""
 
     id: str
     started: datetime
@@ -163,12 +165,12 @@ class RunInfo:
     """Seconds in one bucket of every timeline."""
     finished: datetime | None = None
     options: str = ""
-    """The options that decide what is counted and where, as JSON: runs with others are not alike."""
+    """The options that decide what is counted and where, as JSON. Runs with different ones are not comparable."""
 
 
 @dataclass(slots=True)
 class RunResult:
-    """Everything a report is made from."""
+    """The input of a report."""
 
     info: RunInfo
     hosts: list[HostResult] = field(default_factory=list)
@@ -179,5 +181,5 @@ class RunResult:
 
     @property
     def incomplete_hosts(self) -> list[HostResult]:
-        """The hosts that some or all traffic is missing of: while there are any, no bound on the fleet is closed."""
+        """The hosts with incomplete or absent data. While there are any, no upper bound for the fleet is known."""
         return [host for host in self.hosts if not host.complete]

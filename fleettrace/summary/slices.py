@@ -1,8 +1,8 @@
-"""From what the kernel's map held over one slice to a summary whose bounds hold.
+"""Turn the printed kernel map of one slice into a summary with valid bounds.
 
-A slice's map has one entry per (key, tag), where a tag is the kind of request. Only the largest entries of the map
-are printed, and a full map takes no new entry: what both hide is bounded here, from the exact total. A slice may have
-two maps, for short and for long keys; every key belongs into one of them.
+A slice's map has one entry per (key, tag), where a tag is the kind of request. bpftrace prints only the largest
+entries, and a full map takes no new one: the requests that both omit are bounded here, from the exact total. A slice
+may have two maps, for short and for long keys; every key belongs to one of them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = ["MapLimits", "SliceCounts", "SliceSpread", "add_slice", "spread_over"
 
 @dataclass(frozen=True, slots=True)
 class MapLimits:
-    """What bounds the kernel's map of one slice."""
+    """The limits of the kernel's map of one slice."""
 
     capacity: int
-    """Entries the map takes; further ones are dropped by the kernel, first come, first kept."""
+    """Entries that the map holds; the kernel drops further ones."""
     printed: int
-    """Entries printed at most, the largest ones."""
+    """The most entries that bpftrace prints, the largest ones."""
     tags: int
-    """Tags that one key can have at most, and so entries that one key can fill."""
+    """The most tags, and so map entries, that one key can have."""
 
 
 @dataclass(slots=True)
@@ -41,43 +41,44 @@ class SliceCounts:
     end_ns: int
     """Nanoseconds of the node's monotonic clock."""
     total: int
-    """Requests in the slice, from the scalar: exact."""
+    """Requests in the slice, from the scalar counter: exact."""
     counts: dict[tuple[Key, int], int] = field(default_factory=dict)
     map_entries: int = 0
-    """Entries that the map printed, those of other instances included; of two maps, the one with more."""
+    """Printed entries, including those of other instances; of two maps, the larger number."""
     map_total: int = 0
-    """Requests of every instance that shares the map."""
+    """Requests of all instances that share the map."""
     map_listed: int = 0
     """Requests in all the printed entries."""
     smallest: int = 0
-    """The smallest entry printed by a map that was cut off, of any instance; of two such maps, the larger."""
+    """The smallest printed entry, of any instance, when not all were printed; of two such maps, the larger."""
     unknown: int = 0
-    """Requests left out of `total` because they may not be of a kind that is wanted."""
+    """Requests not in `total` because they may not be of a requested kind."""
     everything: bool = False
-    """The map was printed whole (a trace stopped early prints without a limit)."""
+    """All entries were printed (a trace that is stopped early prints without a limit)."""
 
 
 _SLIVER = 50
-"""A slice that reaches into a bucket with less than this part (a fiftieth) of the bucket's length is left out of it."""
+"""A slice that overlaps a bucket by less than this fraction (1/50) of the bucket adds nothing to it."""
 
 
 class SliceSpread(NamedTuple):
-    """The buckets of a timeline that a slice lies in: the first one, and how much of the slice is in each."""
+    """The buckets of a timeline that a slice overlaps: the first one, and the overlap with each."""
 
     first: int
     weights: tuple[int, ...] = (1,)
 
     def parts(self, count: int) -> list[int]:
-        """Return the part of a count that each bucket gets: whole numbers in proportion, which add up to the count."""
-        whole = sum(self.weights)
-        borders = [(count * until + whole // 2) // whole for until in accumulate(self.weights, initial=0)]
+        """Return the share of a count for each bucket: integers in proportion to the overlap, with `count` as their
+        sum."""
+        total = sum(self.weights)
+        borders = [(count * until + total // 2) // total for until in accumulate(self.weights, initial=0)]
         return [end - start for start, end in pairwise(borders)]
 
 
 def spread_over(start_ns: int, end_ns: int, bucket_ns: int, buckets: int) -> SliceSpread:
-    """Return how a slice lies over a timeline of `buckets` buckets; what is behind its end belongs to the last one.
+    """Return how a slice overlaps a timeline of `buckets` buckets. Time past its end belongs to the last bucket.
 
-    Times are since the timeline's start.
+    Times count from the timeline's start.
     """
     last = max(0, buckets - 1)
     first = min(max(0, start_ns) // bucket_ns, last)
@@ -93,32 +94,32 @@ def spread_over(start_ns: int, end_ns: int, bucket_ns: int, buckets: int) -> Sli
     return SliceSpread(first, tuple(weights)) if len(weights) > 1 else SliceSpread(first)
 
 
-def hidden_bounds(part: SliceCounts, limits: MapLimits) -> tuple[int, int]:
-    """The most requests of this instance (in one entry that was not printed, in all that a full map dropped).
+def unprinted_bounds(part: SliceCounts, limits: MapLimits) -> tuple[int, int]:
+    """Return the most requests of this instance in one entry that was not printed, and in all that a full map dropped.
 
-    What was printed and what was counted differ by the remainder, and nothing unseen can exceed that. An entry that the
-    cut left out is no larger than the smallest that was printed. A full map holds `capacity` entries with at least one
-    request each: what is hidden beyond that, and nothing else, can have been dropped.
+    Neither can exceed the remainder, which is the counted minus the printed requests. An entry that was not printed is
+    at most as large as the smallest printed one. A full map holds `capacity` entries of at least one request each: only
+    the requests that were not printed and do not fit in these can have been dropped.
     """
     remainder = part.total - sum(part.counts.values())
     if remainder <= 0:
         return 0, 0
     if part.everything or part.map_entries < limits.printed:
         return 0, remainder
-    hidden = part.map_total - part.map_listed
-    dropped = hidden - (limits.capacity - part.map_entries)
+    not_printed = part.map_total - part.map_listed
+    dropped = not_printed - (limits.capacity - part.map_entries)
     return min(remainder, part.smallest), min(remainder, max(0, dropped))
 
 
 def add_slice(
     into: Summary, part: SliceCounts, limits: MapLimits, spread: SliceSpread, op_of: Callable[[int], str | None] | None
 ) -> None:
-    """Add one instance's slice to a summary, over whose timeline the slice's counts are spread.
+    """Add one instance's slice to a summary, and spread its counts over the summary's timeline.
 
-    `op_of` names the op that a tag stands for, None for a tag it does not know; without it, ops are unknown. To add a
-    slice gives what to add its own summary would, in half the time.
+    `op_of` returns the op for a tag, None for an unknown tag; without it, ops are unknown. The result equals merging a
+    summary of the slice, in half the time.
     """
-    entry, dropped = hidden_bounds(part, limits)
+    entry, dropped = unprinted_bounds(part, limits)
     absent = min(max(0, part.total - sum(part.counts.values())), entry * limits.tags + dropped)
     into.total += part.total
     into.absent += absent
@@ -148,7 +149,7 @@ def add_slice(
         known.misses = known.value_bytes = None
     if absent:
         for key, listed in Counter(key for key, _ in part.counts).items():
-            # Its other tags' entries may be among those that were not printed.
+            # Entries of the key's other tags may be among those not printed.
             others = limits.tags - min(listed, limits.tags)
             keys[key].covered += absent - (min(absent, entry * others + dropped) if others else 0)
 

@@ -17,7 +17,7 @@ from fleettrace.app.redaction import Redaction
 from fleettrace.cli.main import main
 from fleettrace.report.redact import Redact
 from fleettrace.store.history.database import History
-from fleettrace.store.history.model import keep
+from fleettrace.store.history.model import stored_run
 from fleettrace.store.history.retention import Retention
 from tests.report.examples import realistic
 from tests.store.diff_traffic import random_fleet, window
@@ -161,7 +161,7 @@ def test_report_from_history_has_the_runs_totals(store: Path, command: Command) 
 
 def test_unknown_run_name_is_refused(command: Command) -> None:
     code, _, err = command("report", "nothing")
-    assert code == 2 and "no kept run, and no file, is called 'nothing'" in err
+    assert code == 2 and "no stored run and no file has the name 'nothing'" in err
     assert command("diff", "./none.run", "last")[0] == 2
 
 
@@ -224,4 +224,4 @@ def test_user_families_are_stored(store: Path) -> None:
         kept = history.load(run.info.id)
     family = next(each for each in kept.templates if each.template == "config:{}")
     assert sum(family.timeline) == family.requests == family.hottest
-    assert keep(run).keys == kept.keys
+    assert stored_run(run).keys == kept.keys

@@ -17,7 +17,7 @@ from fleettrace.app.option_table import FORMATS
 from fleettrace.app.options import ReportOptions
 from fleettrace.app.output import check_writable, report_writer, write_file
 from fleettrace.errors import ConfigError
-from fleettrace.report.interface import Output
+from fleettrace.report.formats import Output
 from tests.report.examples import realistic
 
 

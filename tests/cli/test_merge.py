@@ -10,7 +10,7 @@ import pytest
 
 from fleettrace.cli.main import main
 from fleettrace.errors import HostState
-from fleettrace.report.interface import Output
+from fleettrace.report.formats import Output
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 from tests.store.runs import Swept, host_result, write
@@ -82,7 +82,7 @@ def test_hosts_that_failed_show_in_the_exit_code(part: Part, capsys: pytest.Capt
 def test_merge_refuses_a_file_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes").write_text("hello")
     assert main(["merge", str(tmp_path / "notes")]) == 2
-    assert "notes: this is no run file" in capsys.readouterr().err
+    assert "notes: this is not a run file" in capsys.readouterr().err
 
 
 def test_copies_are_not_redacted_in_passing(part: Part, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

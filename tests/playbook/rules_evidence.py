@@ -11,7 +11,7 @@ from fleettrace.playbook.rules.eval_context import Evidence
 from fleettrace.playbook.rules.judge import judge
 from fleettrace.playbook.rules.language import compile_rule
 from fleettrace.report.build import build_report
-from fleettrace.store.history.model import StoredRun, keep, result_of
+from fleettrace.store.history.model import StoredRun, result_of, stored_run
 from fleettrace.summary.counts import KeyCount
 from fleettrace.summary.run import InstanceResult, ProbeVerdict
 from tests.report.examples import add_host, failed, new_run
@@ -47,7 +47,7 @@ def evidence(
         add_host(run, f"h{number}", counts, absent=absent, unlisted=unlisted, instance=change)
     for name in missing:
         failed(run, name, HostState.UNREACHABLE, "connect", "no route")
-    return Evidence(build_report(run, top=1000, templates=200), keep(run))
+    return Evidence(build_report(run, top=1000, templates=200), stored_run(run))
 
 
 def found(rule: str, given: Evidence) -> Findings:

@@ -13,7 +13,7 @@ from fleettrace.errors import HostState
 from fleettrace.playbook.findings import Certainty
 from fleettrace.playbook.rules.eval_context import Evidence
 from fleettrace.report.build import build_report
-from fleettrace.store.history.model import keep
+from fleettrace.store.history.model import stored_run
 from fleettrace.summary.counts import KeyCount
 from tests.playbook.rules_evidence import found
 from tests.report.examples import add_host, failed, new_run
@@ -46,7 +46,7 @@ def seen(fleet: Sequence[Host]) -> Evidence:
         rest = [count for name, count in host.counts.items() if name not in listed]
         counts = {name.encode(): KeyCount(count, timeline=[count] + [0] * 9) for name, count in listed.items()}
         add_host(run, f"h{number}", counts, absent=max(rest, default=0), unlisted=sum(rest))
-    return Evidence(build_report(run, top=1000, templates=200), keep(run))
+    return Evidence(build_report(run, top=1000, templates=200), stored_run(run))
 
 
 def truth(fleet: Sequence[Host], field: str) -> dict[str, float]:

@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fleettrace.report.build import build_report
 from fleettrace.report.escape import escape_key, unescape_key
-from fleettrace.report.interface import FormatOptions, Output
+from fleettrace.report.formats import Output
+from fleettrace.report.interface import FormatOptions
 from fleettrace.report.model import Report
 from tests.report.examples import realistic, small
 

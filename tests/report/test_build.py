@@ -117,7 +117,7 @@ def test_low_coverage_is_warned_of() -> None:
     assert "coverage-low" not in codes(run)
     add_host(run, "c2", {b"a": count([50_000])}, instance=blind)
     (message,) = [item.message for item in build_report(run).warnings if item.code == "coverage-low"]
-    assert message == "the trace saw less than 99% of the traffic on c2: 50.0% at worst"
+    assert message == "the trace counted less than 99% of the traffic on c2 (at worst 50.0%)"
 
 
 def test_unknown_coverage_of_one_instance_is_unknown_for_the_fleet() -> None:

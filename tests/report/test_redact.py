@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from fleettrace.errors import ConfigError
 from fleettrace.report.build import build_report
-from fleettrace.report.interface import FormatOptions, Output
+from fleettrace.report.formats import Output
+from fleettrace.report.interface import FormatOptions
 from fleettrace.report.redact import Redact, Redactor, redact
 from fleettrace.report.templates import Templates
 from fleettrace.summary.key import Key
@@ -115,5 +116,5 @@ def test_hostile_keys_are_redacted_too() -> None:
 
 
 def test_a_short_secret_is_refused_with_the_way_to_a_good_one() -> None:
-    with pytest.raises(ConfigError, match="has 5 bytes, at least 16 are needed: make one with `openssl"):
+    with pytest.raises(ConfigError, match="has 5 bytes, fewer than 16: create one with `openssl"):
         Redactor(b"short")

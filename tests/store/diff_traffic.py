@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from math import exp, log, sqrt
 
 from fleettrace.errors import HostState
-from fleettrace.store.history.model import StoredRun, StoredTemplate, keep
+from fleettrace.store.history.model import StoredRun, StoredTemplate, stored_run
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.key import Key
@@ -101,7 +101,7 @@ def window(
             run.hosts.append(HostResult(f"cache-{host}", HostState.UNREACHABLE, Failure("connect", "no route")))
         else:
             _add(run, f"cache-{host}", _summary(counts[host], seconds, fleet.printed), seconds)
-    return keep(run, [_family(run)])
+    return stored_run(run, [_family(run)])
 
 
 def _summary(counts: Mapping[Key, list[int]], seconds: int, printed: int) -> Summary:

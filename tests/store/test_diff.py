@@ -10,8 +10,8 @@ import pytest
 
 from fleettrace.errors import HostState
 from fleettrace.store.diff.compare import compare
-from fleettrace.store.diff.families import overlap
-from fleettrace.store.diff.model import Apart, Change, ChangeKind, ComparedKind, Diff
+from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Diff, ExcludedHost
+from fleettrace.store.diff.pair import overlap
 from fleettrace.store.history.model import StoredRun, StoredTemplate
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import Failure
@@ -50,7 +50,7 @@ def one(diff: Diff, kind: ChangeKind) -> Change:
 def test_a_run_does_not_differ_from_itself() -> None:
     run = drawn(1)
     diff = compare(run, run)
-    assert (diff.changes, diff.hosts, diff.apart) == ((), ("cache-0", "cache-1", "cache-2", "cache-3"), ())
+    assert (diff.changes, diff.hosts, diff.excluded) == ((), ("cache-0", "cache-1", "cache-2", "cache-3"), ())
     assert diff.rate_before == diff.rate_after
 
 
@@ -130,7 +130,7 @@ def test_a_key_that_was_not_kept_may_have_had_what_those_had_that_were_not() -> 
 def test_a_host_that_failed_takes_its_keys_out_of_the_comparison() -> None:
     diff = compare(drawn(1), drawn(2, failed=[1], times={8: 2.0}))
     assert said(diff) == {key(8): "risen"}
-    assert [(each.host, each.why) for each in diff.apart] == [("cache-1", "unreachable after")]
+    assert [(each.host, each.why) for each in diff.excluded] == [("cache-1", "unreachable after")]
     assert diff.hosts == ("cache-0", "cache-2", "cache-3")
 
 
@@ -144,7 +144,7 @@ def test_hosts_of_one_run_alone_are_not_compared() -> None:
     for before, after, why in ((drawn(1), larger, "not selected before"), (larger, drawn(1), "not selected after")):
         diff = compare(before, after)
         assert said(diff, ComparedKind.HOST) == {}
-        assert diff.apart == (Apart("cache-4", why),)
+        assert diff.excluded == (ExcludedHost("cache-4", why),)
 
 
 def test_a_key_that_left_a_host_for_another_has_moved() -> None:
@@ -177,7 +177,7 @@ def test_a_host_that_lost_an_instance_is_not_compared() -> None:
     after.hosts[0].instances[0].error = Failure("memcached-ended", "it ended")
     after.hosts[1].instances[0].requests = None
     diff = compare(drawn(1), after)
-    assert [each.host for each in diff.apart] == ["cache-0", "cache-1"]
+    assert [each.host for each in diff.excluded] == ["cache-0", "cache-1"]
 
 
 def test_counts_by_different_means_are_not_compared() -> None:
@@ -186,7 +186,7 @@ def test_counts_by_different_means_are_not_compared() -> None:
         probe = host.instances[0].probe
         host.instances[0].probe = replace(probe, probe_kind="watch", exact=False)
     diff = compare(drawn(1), after)
-    assert {each.why for each in diff.apart} == {"counted by different means (exact; then watch)"}
+    assert {each.why for each in diff.excluded} == {"counted by different means (exact; then watch)"}
 
 
 def test_two_pools_are_compared_as_wholes() -> None:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from fleettrace.errors import ConfigError
 from fleettrace.store.history.database import History, default_path
-from fleettrace.store.history.model import StoredRun, StoredTemplate, keep, result_of
-from fleettrace.store.history.retention import Retention, keep_of
+from fleettrace.store.history.model import StoredRun, StoredTemplate, result_of, stored_run
+from fleettrace.store.history.retention import Retention, parse_retention
 from fleettrace.store.history.rows import pack_numbers, unpack_numbers
 from fleettrace.store.history.schema import APPLICATION_ID, VERSION
 from fleettrace.summary.key import Key
@@ -46,7 +46,7 @@ def names(store: Path) -> list[str]:
 
 def test_a_run_comes_back_as_it_was_kept(store: Path) -> None:
     families = [StoredTemplate("user:{}:profile", 48_000, 3, 47_000, (1, 2, 70_000))]
-    kept = keep(realistic(8), families, redaction="hash:0a1b2c3d", playbook="nightly")
+    kept = stored_run(realistic(8), families, redaction="hash:0a1b2c3d", playbook="nightly")
     kept = replace(kept, warnings=(*kept.warnings, Warn("odd", "a\nb\x1b[31m", None)))
     with History.open(store, create=True) as history:
         history.add(kept)
@@ -70,7 +70,7 @@ def test_numbers_are_packed_and_unpacked(numbers: list[int]) -> None:
 @pytest.mark.parametrize("limit", [1, 5, 10_000])
 def test_the_bounds_of_a_kept_run_hold_whatever_was_left_out(limit: int) -> None:
     whole = realistic(6)
-    kept = keep(whole, keys=limit)
+    kept = stored_run(whole, keys=limit)
     again = result_of(kept).fleet
     for key, known in whole.fleet.keys.items():
         assert known.count is not None
@@ -80,7 +80,11 @@ def test_the_bounds_of_a_kept_run_hold_whatever_was_left_out(limit: int) -> None
             assert (count.requests, count.requests + again.absent - count.covered) == (known.count.requests, upper)
         else:
             assert upper <= kept.absent
-    assert (kept.total, kept.hidden, kept.distinct) == (whole.fleet.total, whole.fleet.absent, len(whole.fleet.keys))
+    assert (kept.total, kept.unlisted_max, kept.distinct) == (
+        whole.fleet.total,
+        whole.fleet.absent,
+        len(whole.fleet.keys),
+    )
 
 
 def test_a_run_of_the_same_id_takes_the_place_of_the_other(store: Path) -> None:
@@ -100,11 +104,11 @@ def test_runs_are_found_by_id_by_its_beginning_and_from_the_end(store: Path) -> 
         assert (history.find("last"), history.find("last~3")) == ("20260102T00-cc2", "20260101T00-aa")
         with pytest.raises(ConfigError, match=r"beginning of several runs: 20260101T00-aa, 20260101T01-bb$"):
             history.find("20260101")
-        with pytest.raises(ConfigError, match="no kept run, and no file, is called '%'"):
+        with pytest.raises(ConfigError, match="no stored run and no file has the name '%'"):
             history.find("%")
-        with pytest.raises(ConfigError, match="there is no run last~4: 4 are kept"):
+        with pytest.raises(ConfigError, match="there is no run last~4: the history has 4"):
             history.find("last~4")
-        with pytest.raises(ConfigError, match="no run gone is kept any more"):
+        with pytest.raises(ConfigError, match="run gone is no longer stored"):
             history.load("gone")
 
 
@@ -163,13 +167,13 @@ def test_a_store_stays_below_its_size_and_gives_room_back(store: Path) -> None:
     ],
 )
 def test_limits_are_read(text: str, limits: Retention) -> None:
-    assert keep_of(text) == limits
+    assert parse_retention(text) == limits
 
 
 @pytest.mark.parametrize("text", ["", "0", "1T", "90 d", "-1", "10,20", "1d,2w", "everything", "٣"])
 def test_what_is_no_limit_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"keep runs by|two limits"):
-        keep_of(text)
+    with pytest.raises(ValueError, match=r"invalid limit|two limits"):
+        parse_retention(text)
 
 
 def test_nobody_else_can_read_what_is_kept(store: Path) -> None:
@@ -211,9 +215,9 @@ def damaged_head(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: path.write_text("dear diary\n" * 100), "no SQLite database, or its beginning is damaged"),
-        (lambda path: path.write_bytes(b"SQLite format 3\0"), "no SQLite database, or its beginning is damaged"),
-        (damaged_head, "no SQLite database, or its beginning is damaged"),
+        (lambda path: path.write_text("dear diary\n" * 100), "not a SQLite database, or its header is damaged"),
+        (lambda path: path.write_bytes(b"SQLite format 3\0"), "not a SQLite database, or its header is damaged"),
+        (damaged_head, "not a SQLite database, or its header is damaged"),
         (other_program, "a database of another program"),
         (newer, f"a newer fleettrace wrote this history .version {VERSION + 1}, this one knows {VERSION}"),
     ],
@@ -275,7 +279,7 @@ def test_a_writer_that_does_not_come_to_an_end_is_named(store: Path) -> None:
     try:
         with History.open(store, create=True, wait_s=0.2) as history:
             assert names(store) == ["a"]  # Readers do not wait.
-            with pytest.raises(ConfigError, match="another fleettrace is writing to it"):
+            with pytest.raises(ConfigError, match="another process has been writing"):
                 history.add(run("b", 1))
     finally:
         other.close()
@@ -285,7 +289,7 @@ def test_a_full_disk_is_said_so(store: Path) -> None:
     with History.open(store, create=True) as history:
         history.add(run("a"))
         history._connection.execute("PRAGMA max_page_count = 1")
-        with pytest.raises(ConfigError, match="no room to write it"):
+        with pytest.raises(ConfigError, match="the disk is full"):
             history.add(run("b", 1, keys=300))
     assert names(store) == ["a"]
 
@@ -310,6 +314,6 @@ def test_a_small_run_is_reported_from_the_history_as_from_itself(store: Path) ->
 
     whole = small()
     with History.open(store, create=True) as history:
-        history.add(keep(whole))
+        history.add(stored_run(whole))
         again = result_of(history.load(whole.info.id))
     assert build_report(again) == build_report(whole)

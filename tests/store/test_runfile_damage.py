@@ -35,7 +35,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(kept: Path, tmp_path: Path
     cut = tmp_path / "cut"
     for size in (0, 1, 20, len(whole) // 3, len(whole) // 2, len(whole) - 1):
         cut.write_bytes(whole[:size])
-        with pytest.raises(ConfigError, match=r"cut: .*(damaged at byte [0-9]+|no run file)"):
+        with pytest.raises(ConfigError, match=r"cut: .*(damaged at byte [0-9]+|not a run file)"):
             read_run_file(cut)
 
 
@@ -58,7 +58,7 @@ def test_a_damaged_file_is_refused_wherever_the_damage_is(kept: Path, tmp_path: 
 def test_a_newer_schema_is_named(tmp_path: Path) -> None:
     path = tmp_path / "new"
     path.write_bytes(pack({"kind": "header", "schema": "fleettrace/run-file/9"}))
-    with pytest.raises(ConfigError, match="its schema is 9, and 1 is the newest that this one reads"):
+    with pytest.raises(ConfigError, match="its schema is 9, and this version reads up to 1"):
         read_run_file(path)
 
 
@@ -66,12 +66,12 @@ def test_a_newer_schema_is_named(tmp_path: Path) -> None:
 def test_what_is_no_run_file_is_not_taken_for_one(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"no run file|damaged at byte 0"):
+    with pytest.raises(ConfigError, match=r"not a run file|damaged at byte 0"):
         read_run_file(path)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="gone: cannot read it: No such file"):
+    with pytest.raises(ConfigError, match="gone: cannot read the run file: No such file"):
         read_run_file(tmp_path / "gone")
 
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 
 from fleettrace.report.build import build_report
-from fleettrace.report.interface import Output
+from fleettrace.report.formats import Output
 from fleettrace.report.model import Report
 from fleettrace.store.runfile.merge import read_merged
 from fleettrace.store.runfile.reader import read_run_file

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleettrace.summary.counts import OPS, Summary
-from fleettrace.summary.slices import MapLimits, SliceCounts, SliceSpread, add_slice, hidden_bounds, spread_over
+from fleettrace.summary.slices import MapLimits, SliceCounts, SliceSpread, add_slice, spread_over, unprinted_bounds
 from tests.summary.kernel import Request, key, run_slice, summarise
 
 INSTANCES = 2
@@ -106,7 +106,7 @@ def test_no_bound_is_above_what_is_unaccounted_for(traffic: list[Request], bound
 def test_a_map_that_was_only_cut_hides_no_more_than_the_smallest_printed(traffic: list[Request], printed: int) -> None:
     bounds = MapLimits(capacity=1000, printed=printed, tags=TAGS)
     for part in run_slice(traffic, bounds, INSTANCES).parts.values():
-        entry, dropped = hidden_bounds(part, bounds)
+        entry, dropped = unprinted_bounds(part, bounds)
         assert entry <= part.smallest
         assert dropped == 0
 

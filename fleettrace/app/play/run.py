@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fleettrace.app.check import check
 from fleettrace.app.exit_code import exit_code
-from fleettrace.app.history import open_history, stored_run
+from fleettrace.app.history import history_record, open_history
 from fleettrace.app.output import ReportWriter, write_file_or_stdout
 from fleettrace.app.play.setup import PreparedPlay
 from fleettrace.app.runner import trace
@@ -21,10 +21,10 @@ from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyE
 from fleettrace.playbook.notify.send import notify
 from fleettrace.playbook.notify.stamp import StampTarget
 from fleettrace.report.build import build_report
-from fleettrace.report.interface import Output
+from fleettrace.report.formats import Output
 from fleettrace.report.model import Report
 from fleettrace.store.history.database import default_path
-from fleettrace.store.history.model import KEPT_KEYS, StoredRun
+from fleettrace.store.history.model import STORED_KEYS, StoredRun
 from fleettrace.summary.run import RunResult
 from fleettrace.sweep.events import Subscriber
 from fleettrace.text_format import plural
@@ -156,8 +156,8 @@ class _Judgement:
         from fleettrace.playbook.rules.judge import judge
 
         play = self._play
-        stored = stored_run(result, patterns, play.redact, play.options.playbook)
-        report = build_report(result, top=KEPT_KEYS, patterns=patterns, templates=_FAMILIES)
+        stored = history_record(result, patterns, play.redact, play.options.playbook)
+        report = build_report(result, top=STORED_KEYS, patterns=patterns, templates=_FAMILIES)
         return judge(play.play.rules, Evidence(report, stored, self._baseline()))
 
     def _baseline(self) -> StoredRun | None:

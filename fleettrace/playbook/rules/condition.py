@@ -123,7 +123,7 @@ def _unchanged(diff: Diff, subject: Subject, context: EvalContext) -> Judgement:
     names_differ = before is not None and after is not None and before.redaction != after.redaction
     if names_differ and subject.kind is not SubjectKind.HOST:
         return Judgement(_UNKNOWN, _UNKNOWN, ("names were replaced in another way in the baseline",))
-    apart = [one.host for one in diff.apart]
+    apart = [one.host for one in diff.excluded]
     if not apart or (subject.kind is SubjectKind.HOST and subject.name not in apart):
         return Judgement(Verdict.NO, Verdict.NO)
     why = (f"{escape_text(fold(apart))} cannot be compared with the baseline",)

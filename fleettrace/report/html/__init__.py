@@ -1,8 +1,8 @@
-"""The report as one HTML file that opens offline: nothing is loaded, and nothing in it can run but our own script.
+"""The report as one HTML file that opens offline, loads nothing, and runs only its own script.
 
-The page is three files beside this one, put together here with the run's data. Keys, hosts and messages are somebody
-else's words: they travel as JSON in a block that a browser does not execute, and the script shows them only as text.
-The policy in the page forbids every source, and allows its one script and one style sheet by their hashes.
+The page consists of three asset files in this directory and the run's data. Keys, hosts and messages are untrusted:
+they are JSON in a block that a browser does not execute, and the script shows them only as text. The content security
+policy of the page forbids every source, and allows its one script and one style sheet by their hashes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from importlib.resources import files
 from typing import TextIO
 
 from fleettrace.report.html.columns import page_data
+from fleettrace.report.json_format import to_json
 from fleettrace.report.model import Report
 
 __all__ = ["HtmlFormatter", "render_html"]
@@ -25,19 +26,17 @@ _SLOT = re.compile(r"\{\{([a-z]+)\}\}")
 
 
 class HtmlFormatter:
-    """One self-contained HTML page."""
+    """Writes one self-contained HTML page."""
 
     def write(self, report: Report, out: TextIO) -> None:
-        """Write the page of `report` to `out`, a stream that can carry UTF-8. Raises OSError as `out` does."""
-        from fleettrace.report.json_format import to_json
-
+        """Write the page of `report` to `out`, a UTF-8 stream. Raises `OSError` as `out` does."""
         out.write(render_html(to_json(report)))
 
 
 def render_html(report: Mapping[str, object]) -> str:
-    """The page of a report, given as the JSON contract has it (plain values). The same report gives the same page.
+    """Return the page for a report in its JSON form (plain values). The same report gives the same page.
 
-    Fields beyond the contract (`load`, `cause`, `spread`, `trend`, ...) are shown where they are, and not missed.
+    Optional fields (`load`, `cause`, `spread`, `trend`, ...) may be absent.
     """
     assets = files(__package__)
     style = assets.joinpath("report.css").read_text("utf-8")
@@ -52,12 +51,12 @@ def render_html(report: Mapping[str, object]) -> str:
         "data": _inert(data),
     }
     page = assets.joinpath("page.html").read_text("utf-8")
-    # One pass: what is put in is never looked at again, whatever it contains.
+    # One pass: inserted text is not searched for slots again.
     return _SLOT.sub(lambda slot: slots[slot[1]], page)
 
 
 def _inert(data: object) -> str:
-    """JSON that cannot end the block it stands in: nothing but ASCII, and no `<`."""
+    """Return JSON that cannot end the HTML block around it: ASCII only, and no `<`."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -1,6 +1,6 @@
-"""What the page needs of a report, by column: ten thousand keys as arrays are a third of the size of as many objects.
+"""Convert a report to columns for the page: ten thousand keys as arrays have a third of the size of objects.
 
-Each of `keys`, `hosts` and `templates` becomes {field: [value per row]}; a field that no row knows is left out.
+Each of `keys`, `hosts` and `templates` becomes {field: [value per row]}; a field without any value is omitted.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ __all__ = ["page_data"]
 _Object = Mapping[str, Any]
 _Columns = dict[str, list[Any]]
 
-_COURSE_CELLS = 60
-"""Bars of a timeline at most; a longer one shows the highest bucket of each bar, so that no burst is lost."""
+_TIMELINE_CELLS = 60
+"""The most bars of a timeline; in a longer one each bar shows its highest bucket, so that no burst is lost."""
 _HEAT_KEYS = 40
-"""Keys in the heat map, the first of the report."""
+"""The number of keys in the heat map, the first ones of the report."""
 
 _KEY_FIELDS = (
     *("key", "key_base64", "truncated", "length", "requests", "requests_max", "share", "rate", "certified", "ops"),
@@ -43,7 +43,7 @@ _HOST_FIELDS = (
 
 
 def page_data(report: _Object) -> dict[str, Any]:
-    """The report's values as the page's script expects them."""
+    """Return the report's values as the page's script expects them."""
     keys, hosts = _rows(report, "keys"), _rows(report, "hosts")
     run = cast(_Object, report.get("run") or {})
     place = {host["host"]: index for index, host in enumerate(hosts)}
@@ -82,7 +82,7 @@ def _columns(rows: Sequence[_Object], fields: Iterable[str]) -> _Columns:
 
 
 def _compact(value: Any) -> Any:
-    """Six significant digits are more than a page shows; a boolean is shorter as a number."""
+    """Return a shorter value: floats with six significant digits, booleans as numbers."""
     if isinstance(value, bool):
         return int(value)
     return float(f"{value:.6g}") if isinstance(value, float) else value
@@ -91,7 +91,7 @@ def _compact(value: Any) -> Any:
 def _timeline(timeline: Sequence[int] | None) -> list[int] | None:
     if not timeline:
         return None
-    width = min(len(timeline), _COURSE_CELLS)
+    width = min(len(timeline), _TIMELINE_CELLS)
     edges = [cell * len(timeline) // width for cell in range(width + 1)]
     return [max(timeline[edges[cell] : edges[cell + 1]]) for cell in range(width)]
 
@@ -101,28 +101,28 @@ def _identity(key: _Object) -> tuple[str | None, str, object]:
 
 
 def _top_host(top: _Object | None, place: Mapping[str, int]) -> list[Any] | None:
-    """[index of the host, requests, share of the host's requests]."""
+    """Return [index of the host, requests, share of the host's requests]."""
     if top is None or top["host"] not in place:
         return None
     return [place[top["host"]], top["requests"], _compact(top.get("share"))]
 
 
 def _loads(hosts: Sequence[_Object]) -> list[Any]:
-    """Times the mean rate, for a report that does not have it."""
+    """Return the loads of the hosts, for a report without them."""
     rates = [host["rate"] for host in hosts if host.get("rate") is not None]
     mean = sum(rates) / len(rates) if rates else 0
     return [_compact(host["rate"] / mean) if mean and host.get("rate") is not None else None for host in hosts]
 
 
 def _host_top(host: _Object, number: Mapping[tuple[str | None, str, object], int]) -> list[list[Any]]:
-    """The host's hottest keys: [index of the key, or its text when it is not in the report; requests]."""
+    """Return the host's hottest keys as [index of the key, or its text if it is not in the report; requests]."""
     return [[number.get(_identity(key), key["key"]), key["requests"]] for key in host.get("top") or []]
 
 
 def _heat(
     keys: Sequence[_Object], hosts: Sequence[_Object], number: Mapping[tuple[str | None, str, object], int]
 ) -> dict[str, Any]:
-    """Requests by key and host, as [key, host, requests], where the report knows them."""
+    """Return requests by key and host, as [key, host, requests], as far as the report has them."""
     known: dict[tuple[int, int], int] = {}
     for place, host in enumerate(hosts):
         for key in host.get("top") or []:
@@ -139,7 +139,7 @@ def _heat(
 
 
 def _folded(items: Iterable[_Object]) -> list[dict[str, Any]]:
-    """Equal messages once, with all their hosts."""
+    """Return equal messages once, with all their hosts."""
     hosts: dict[tuple[str, str, str | None], list[str]] = defaultdict(list)
     for item in items:
         same = hosts[item["code"], item["message"], item.get("state")]

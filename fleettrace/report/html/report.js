@@ -1,5 +1,5 @@
 "use strict";
-// Shows the data block of the page. Every string in it was chosen by somebody else: it becomes a text node, never markup.
+// Shows the data block of the page. Its strings are untrusted: each becomes a text node, never markup.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const { run, totals, keys, hosts, templates } = data;
@@ -8,7 +8,7 @@
   const WARM = 1.2;
   const narrow = matchMedia("(max-width: 40rem)").matches;
 
-  // ---- words and numbers -------------------------------------------------------------------------------------------
+  // ---- text and numbers --------------------------------------------------------------------------------------------
   const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\u115f\u1160\u2800\u3164\uffa0]/gu;
   const safe = (text) =>
     String(text).replace(UNSEEN, (char) => {
@@ -147,7 +147,7 @@
       const sign = state.up ? 1 : -1;
       return rows.sort((a, b) => {
         const x = values.get(a), y = values.get(b);
-        if (x == null || y == null) return (x == null) - (y == null) || a - b; // What is not known comes last, either way.
+        if (x == null || y == null) return (x == null) - (y == null) || a - b; // Unknown values sort last in both directions.
         return (x < y ? -sign : x > y ? sign : 0) || a - b;
       });
     };
@@ -207,30 +207,30 @@
     const without = cause.load_without == null ? "" : " it would be at " + times(cause.load_without);
     if (cause.key != null) return ["without ", name(cause.key), without];
     if (cause.template != null) return ["without the family ", name(cause.template), without];
-    if (cause.kind === "instances") return [`it runs more instances than others: by instance it is at ${times(cause.load_without)}`];
-    return ["no single key or family makes it so: many keys are busier here"];
+    if (cause.kind === "instances") return [`it runs more instances than others: per instance it is at ${times(cause.load_without)}`];
+    return ["no single key or family is the cause: many keys are hotter here"];
   };
 
   const fleet = () => {
     document.getElementById("pattern").textContent = safe(run.pattern || "");
-    const when = [run.started && run.started + " (UTC)", run.duration_s != null && seconds(run.duration_s) + " asked for",
+    const when = [run.started && run.started + " (UTC)", run.duration_s != null && seconds(run.duration_s) + " requested",
       "run " + run.id, run.version && "fleettrace " + run.version];
     document.getElementById("when").textContent = safe(when.filter(Boolean).join(" · "));
     const tiles = el("div", "tiles");
     const large = (n, words) => (n >= 1e7 ? compact.format(n) : words(n));
     tiles.append(tile(large(totals.rate, rate), "requests a second"), tile(large(totals.requests, count), "requests counted"));
     const failed = totals.hosts - totals.hosts_ok;
-    tiles.append(tile(`${count(totals.hosts_ok)} of ${count(totals.hosts)}`, "hosts traced in full", failed ? "warm" : ""));
+    tiles.append(tile(`${count(totals.hosts_ok)} of ${count(totals.hosts)}`, "hosts traced completely", failed ? "warm" : ""));
     tiles.append(tile(count(totals.instances), "instances"));
     const span = totals.window_s;
     if (span) {
       const range = span.min.toFixed(1) === span.max.toFixed(1) ? seconds(span.max) : `${span.min.toFixed(1)}–${seconds(span.max)}`;
-      tiles.append(tile(range, "window, as measured"));
+      tiles.append(tile(range, "measured window"));
     }
     const seen = totals.coverage && totals.coverage.share;
-    if (seen != null) tiles.append(tile(percent(Math.min(1, seen)), "of memcached's own count seen", seen < 0.99 ? "warm" : ""));
-    if (totals.imbalance != null) tiles.append(tile(times(totals.imbalance), "hottest host, of the mean", level(totals.imbalance)));
-    tiles.append(tile(`${count(totals.certified)} of ${count(keys.n)}`, "keys certain to be in the top"));
+    if (seen != null) tiles.append(tile(percent(Math.min(1, seen)), "of the requests that memcached counted", seen < 0.99 ? "warm" : ""));
+    if (totals.imbalance != null) tiles.append(tile(times(totals.imbalance), "hottest host, relative to the mean", level(totals.imbalance)));
+    tiles.append(tile(`${count(totals.certified)} of ${count(keys.n)}`, "keys certified in the top"));
     const into = section("fleet");
     into.append(tiles);
     for (let row = 0; row < hosts.n; row++) {
@@ -243,8 +243,8 @@
     const lost = missing.length || failed;
     if (lost) {
       const names = missing.length ? ": " + missing.slice(0, 8).join(", ") + (missing.length > 8 ? ", …" : "") : "";
-      into.append(el("p", "notice bad", el("b", "", "Not seen: "),
-        safe(`some or all traffic of ${plural(lost, "host")}${names}. While it is missing no upper bound on the fleet holds. `),
+      into.append(el("p", "notice bad", el("b", "", "Missing: "),
+        safe(`${plural(lost, "host")} with incomplete or absent data${names}. Without it, no upper bound for the fleet is known. `),
         Object.assign(el("a", "", "Why"), { href: "#problems" })));
     }
     if (totals.absent > 0) {
@@ -372,7 +372,7 @@
       into: section("keys"), noun: "key", n: keys.n, sort: 1, page: 50, columns,
       note: "✓ is certain to be among the hottest, whatever was not seen. Open a row for all that is known.",
       text: (row) => [keys.key[row], topHost(row) ? hosts.host[topHost(row)[0]] : ""].join(" "),
-      filters: [["All keys", null], ["Certain", (row) => at(keys, "certified", row)], ["On one host", (row) => at(keys, "spread", row) === "one"],
+      filters: [["All keys", null], ["Certified", (row) => at(keys, "certified", row)], ["On one host", (row) => at(keys, "spread", row) === "one"],
         ["On several hosts", (row) => at(keys, "spread", row) === "several"], ["Everywhere", (row) => at(keys, "spread", row) === "everywhere"],
         ["Late or bursting", (row) => at(keys, "trend", row)]],
       detail: (row) => {

@@ -1,10 +1,9 @@
-"""How likely chance alone makes one count so much larger than another. Pure.
+"""Compute the probability that chance alone makes one count so much larger than another. Pure.
 
-Two counts are compared by the binomial test that their sum leaves: given n = a + b events in all, those of b are
-binomial with the part of the exposure that b had. It is exact for Poisson counts, small ones included. Traffic that is
-burstier than Poisson has rates that wander: the test is then taken over all the ratios that the wandering makes of
-the true one, log-normally. And where the burstiness is itself an estimate from few slices, Student's t takes the place
-of the normal distribution.
+The conditional binomial test compares two counts: given n = a + b events, those of b are binomial with b's part of the
+exposure. It is exact for Poisson counts, including small ones. The rates of traffic that is burstier than Poisson
+wander: the test is then averaged over a log-normal distribution of the ratio. If the burstiness is itself an estimate
+from few slices, Student's t replaces the normal distribution.
 """
 
 from __future__ import annotations
@@ -17,31 +16,32 @@ from typing import NamedTuple
 __all__ = ["Events", "at_most_z", "beta_part", "chance_of_ratio", "holm", "student_tail"]
 
 _LARGE = 500.0
-"""Events from which on the logarithm of a count is as good as normal."""
+"""From this many events on, the logarithm of a count is close to normal."""
 
 _NORMAL = NormalDist()
 _TINY = 1e-300
 _MANY_FREEDOMS = 1000.0
 
 _NO_FINDING = 0.01
-"""A chance from which on nobody asks what it is exactly: it is one of many that are looked at."""
+"""A chance of at least this much is no finding, so its exact value does not matter."""
 
 _NODES = [(z / 2, exp(-z * z / 8) / sqrt(2 * pi) / 2) for z in range(-13, 14)]
-"""The normal distribution in half standard deviations: steps small enough to sum a smooth function to many digits."""
+"""The normal distribution in steps of half a standard deviation, small enough to integrate a smooth function
+precisely."""
 
 
 class Events(NamedTuple):
-    """A count and what it was counted over: time, or other requests."""
+    """A count and its exposure: time, or other requests."""
 
     number: float
     exposure: float
 
 
 def chance_of_ratio(a: Events, b: Events, ratio: float, wander: float, doubt: float = 0.0) -> float:
-    """The chance of so many events of `b` or more beside those of `a`, when b's rate is at most `ratio` times a's.
+    """Return the chance of at least `b`'s events, given those of `a`, if b's rate is at most `ratio` times a's.
 
-    `wander` is the relative variance of the ratio of the rates beside the counting noise, and `doubt` the variance of
-    that figure, where it is an estimate.
+    `wander` is the relative variance of the ratio of the rates without the counting noise, and `doubt` the variance of
+    that estimate.
     """
     if b.number <= 0 or a.exposure <= 0 or b.exposure <= 0:
         return 1.0
@@ -56,7 +56,7 @@ def chance_of_ratio(a: Events, b: Events, ratio: float, wander: float, doubt: fl
             chance = sum(part * _binomial_tail(a, b, ratio * exp(z * spread)) for z, part in _NODES)
     if chance >= _NO_FINDING or doubt <= 0:
         return chance
-    # Satterthwaite: the degrees of freedom of an estimated variance are twice its square, by its own variance.
+    # Satterthwaite: an estimated variance has 2 * variance^2 / (variance of the estimate) degrees of freedom.
     freedom = 2 * variance**2 / doubt
     return chance if freedom >= _MANY_FREEDOMS else student_tail(at_most_z(chance), freedom)
 
@@ -66,7 +66,7 @@ def _binomial_tail(a: Events, b: Events, ratio: float) -> float:
 
 
 def at_most_z(chance: float) -> float:
-    """The standard deviations that a normal value is above its mean with this chance, for a chance up to a half."""
+    """Return the z that a normal value exceeds with this chance (at most a half)."""
     return -_NORMAL.inv_cdf(max(chance, _TINY))
 
 
@@ -75,15 +75,14 @@ def _normal_tail(z: float) -> float:
 
 
 def student_tail(t: float, freedom: float) -> float:
-    """The chance of Student's t above `t`, for t of 0 or more."""
+    """Return the chance that Student's t exceeds `t`, for t >= 0."""
     return beta_part(freedom / 2, 0.5, freedom / (freedom + t * t)) / 2
 
 
 def beta_part(a: float, b: float, x: float) -> float:
-    """The regularized incomplete beta function I_x(a, b), for a and b above 0.
+    """Return the regularized incomplete beta function I_x(a, b), for a and b above 0.
 
-    By its continued fraction (Abramowitz and Stegun 26.5.8), evaluated by Lentz's method on the side where it converges
-    fast.
+    Uses its continued fraction (Abramowitz and Stegun 26.5.8) with Lentz's method, on the side that converges fast.
     """
     if x <= 0:
         return 0.0
@@ -116,9 +115,10 @@ def _not_zero(value: float) -> float:
 
 
 def holm(chances: Sequence[float], tested: int) -> list[float]:
-    """Each chance corrected for there being `tested` of them, by Holm's method.
+    """Return the chances corrected for `tested` comparisons by Holm's method.
 
-    Taking those up to a limit, the chance of any false one is at most that limit, whatever their dependence.
+    If all up to a limit are accepted, the chance of any false one is at most that limit, even if they depend on each
+    other.
     """
     order = sorted(range(len(chances)), key=chances.__getitem__)
     corrected = [1.0] * len(chances)

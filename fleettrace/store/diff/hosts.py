@@ -1,7 +1,7 @@
-"""Which hosts of two runs can be compared, and what each run counted on those alone. Pure.
+"""Select the hosts of two runs that can be compared, and compute each run's counts on those alone. Pure.
 
-A run's counts of a key are of all its hosts together, and only of each host's hottest keys is it known how many of them
-came from it. What the hosts that are not compared had is therefore taken off within bounds.
+A run stores the counts of a key over all hosts, and per host only those of its hottest keys. The counts of the excluded
+hosts are therefore subtracted as bounds.
 """
 
 from __future__ import annotations
@@ -9,64 +9,64 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fleettrace.errors import HostState
-from fleettrace.store.diff.model import Apart
+from fleettrace.store.diff.model import ExcludedHost
 from fleettrace.store.history.model import StoredKey, StoredRun, StoredTemplate
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import HostResult
 
-__all__ = ["Between", "Part", "comparable", "not_selected", "whole_hosts"]
+__all__ = ["Between", "Part", "comparable", "complete_hosts", "not_selected"]
 
 
 class Between(NamedTuple):
-    """A count that is known within bounds."""
+    """A count with bounds."""
 
     least: int
     most: int
     guess: float
-    """The likeliest: what was listed."""
+    """The most likely value."""
 
 
-def comparable(before: StoredRun, after: StoredRun) -> tuple[list[str], list[Apart]]:
-    """The hosts traced wholly in both runs, by the same means, and those that were not, each with the reason."""
-    common, apart = [], []
+def comparable(before: StoredRun, after: StoredRun) -> tuple[list[str], list[ExcludedHost]]:
+    """Return the hosts traced completely in both runs in the same way, and the others, each with the reason."""
+    common, excluded = [], []
     earlier = {host.host: host for host in before.hosts}
     later = {host.host: host for host in after.hosts}
     for name in dict.fromkeys([*earlier, *later]):
         a, b = earlier.get(name), later.get(name)
         if a is None or b is None:
             continue
-        why = _lacking(a, "before") or _lacking(b, "after") or _unlike(a, b)
-        if why is None:
+        reason = _incomplete(a, "before") or _incomplete(b, "after") or _different_means(a, b)
+        if reason is None:
             common.append(name)
         else:
-            apart.append(Apart(name, why))
-    return common, apart
+            excluded.append(ExcludedHost(name, reason))
+    return common, excluded
 
 
-def not_selected(before: StoredRun, after: StoredRun) -> list[Apart]:
-    """Return the hosts that only one of the runs selected: what they served during the other one was not measured."""
+def not_selected(before: StoredRun, after: StoredRun) -> list[ExcludedHost]:
+    """Return the hosts that only one of the runs selected, and the other did not measure."""
     earlier, later = ([host.host for host in run.hosts] for run in (before, after))
-    return [Apart(name, "not selected after") for name in earlier if name not in set(later)] + [
-        Apart(name, "not selected before") for name in later if name not in set(earlier)
+    return [ExcludedHost(name, "not selected after") for name in earlier if name not in set(later)] + [
+        ExcludedHost(name, "not selected before") for name in later if name not in set(earlier)
     ]
 
 
-def whole_hosts(run: StoredRun) -> list[str]:
-    """The hosts whose traffic in the window was counted wholly."""
-    return [host.host for host in run.hosts if _lacking(host, "") is None]
+def complete_hosts(run: StoredRun) -> list[str]:
+    """Return the hosts on which all traffic in the window was counted."""
+    return [host.host for host in run.hosts if _incomplete(host, "") is None]
 
 
-def _lacking(host: HostResult, when: str) -> str | None:
-    """Why not all of the host's traffic in its window was counted; None when it was."""
+def _incomplete(host: HostResult, when: str) -> str | None:
+    """Return the reason why some of the host's traffic in its window was not counted; None if all was."""
     if host.state is HostState.NO_INSTANCES:
         return None
-    whole = all(each.requests is not None and each.window_s for each in host.instances)
+    counted = all(each.requests is not None and each.window_s for each in host.instances)
     ended = any(each.error is not None and each.error.code == "memcached-ended" for each in host.instances)
     # An interrupted trace counted everything in a shorter window.
-    return None if whole and host.instances and not ended else f"{host.state} {when}"
+    return None if counted and host.instances and not ended else f"{host.state} {when}"
 
 
-def _unlike(a: HostResult, b: HostResult) -> str | None:
+def _different_means(a: HostResult, b: HostResult) -> str | None:
     means = [{"exact" if i.probe.exact else str(i.probe.probe_kind) for i in host.instances} for host in (a, b)]
     if not a.instances or not b.instances or means[0] == means[1]:
         return None
@@ -74,27 +74,27 @@ def _unlike(a: HostResult, b: HostResult) -> str | None:
 
 
 class Part:
-    """What one run counted on the hosts compared."""
+    """The counts of one run on the compared hosts."""
 
     def __init__(self, run: StoredRun, common: list[str]) -> None:
-        wanted = set(common)
+        selected = set(common)
         self.run = run
-        self.hosts = {host.host: host for host in run.hosts if host.host in wanted}
+        self.hosts = {host.host: host for host in run.hosts if host.host in selected}
         self.total = sum(host.requests or 0 for host in self.hosts.values())
         rates = [host.rate for host in self.hosts.values() if host.rate is not None]
         self.rate = sum(rates) if rates else None
         self.keys = {each.key: each for each in run.keys}
         self.templates = {each.template: each for each in run.templates}
-        self._others = [host for host in run.hosts if host.host not in wanted and host.requests]
+        self._others = [host for host in run.hosts if host.host not in selected and host.requests]
         self._listed = {host.host: dict(host.top) for host in run.hosts}
 
     @property
     def seconds(self) -> float:
-        """The window that `total` came in, over all hosts."""
+        """The mean window over all hosts, in seconds."""
         return self.total / self.rate if self.rate else 0.0
 
     def key(self, key: Key) -> Between:
-        """The requests of a key."""
+        """Return the requests of a key."""
         known = self.keys.get(key)
         listed, most = (0, self.run.absent) if known is None else (known.requests, known.requests_max)
         least = guess = float(listed)
@@ -108,18 +108,18 @@ class Part:
         return Between(least, most, min(max(guess, least), most))
 
     def on_host(self, host: str, key: Key) -> Between:
-        """The requests of a key on one of the hosts compared."""
+        """Return the requests of a key on one of the compared hosts."""
         result = self.hosts[host]
         lowest, highest = self._of_other(result, key, self.keys.get(key))
-        hidden = sum(each.absent or 0 for each in result.instances)
-        return Between(lowest, min(highest + hidden, result.requests or 0), (lowest + highest) / 2)
+        absent = sum(each.absent or 0 for each in result.instances)
+        return Between(lowest, min(highest + absent, result.requests or 0), (lowest + highest) / 2)
 
     def _of_other(self, host: HostResult, key: Key, known: StoredKey | None) -> tuple[int, int]:
-        """The bounds of what a host listed of a key."""
+        """Return bounds of the requests that a host listed for a key."""
         listed = self._listed[host.host]
         if key in listed:
             return listed[key], listed[key]
-        # A host keeps its hottest keys: the others had no more than the last of those.
+        # The run has only the hottest keys of a host: any other key had at most as many as the last of them.
         highest = host.top[-1][1] if host.top else host.requests or 0
         if known is not None:
             if known.hosts <= 1 and known.top_host:
@@ -128,14 +128,14 @@ class Part:
         return 0, highest
 
     def template(self, name: str, overlapping: list[StoredTemplate]) -> Between:
-        """The requests of a family; those that `overlapping` families have can be its, by another run's division."""
+        """Return the requests of a family. Requests of `overlapping` families can belong to it in the other run."""
         known = self.templates.get(name)
         others = sum(host.requests or 0 for host in self._others)
-        also = sum(each.requests for each in overlapping)
+        shared = sum(each.requests for each in overlapping)
         if known is None:
-            # Keys that no host listed, and those of no family, may be all of this one.
-            loose = self.run.total - sum(each.requests for each in self.run.templates)
-            return Between(0, min(max(loose, 0) + also, self.total), 0.0)
-        most = min(known.requests + self.run.total - self.run.listed + also, self.total)
+            # All unlisted keys, and all keys without a family, may belong to this one.
+            unassigned = self.run.total - sum(each.requests for each in self.run.templates)
+            return Between(0, min(max(unassigned, 0) + shared, self.total), 0.0)
+        most = min(known.requests + self.run.total - self.run.listed + shared, self.total)
         least = max(known.requests - others, 0)
         return Between(least, max(most, least), max(known.requests - others / 2, least))

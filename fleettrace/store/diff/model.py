@@ -1,4 +1,4 @@
-"""What a comparison of two runs says, as values."""
+"""The result of comparing two runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunInfo
 
-__all__ = ["Apart", "Change", "ChangeKind", "ComparedKind", "Diff", "Side"]
+__all__ = ["Change", "ChangeKind", "ComparedKind", "Diff", "ExcludedHost", "Side"]
 
 
 class ComparedKind(StrEnum):
@@ -23,31 +23,31 @@ class ChangeKind(StrEnum):
     """How it changed."""
 
     NEW = "new"
-    """Not seen at all before."""
+    """Not present before."""
     GONE = "gone"
-    """Not seen at all after."""
+    """Not present after."""
     RISEN = "risen"
     FALLEN = "fallen"
     MOVED = "moved"
-    """A key that has left a host for another."""
+    """A key that moved from one host to another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two runs' figures, of the hosts that are compared."""
+    """The numbers of one run on the compared hosts."""
 
     requests: int
-    """The fewest there can have been."""
+    """Lower bound."""
     requests_max: int
     share: float | None
-    """Part of the requests of the hosts compared."""
+    """Fraction of the requests of the compared hosts."""
     rate: float | None
     """Requests per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change that neither the bounds nor the noise explain."""
+    """A change that neither the bounds nor noise explain."""
 
     subject: ComparedKind
     kind: ChangeKind
@@ -55,26 +55,26 @@ class Change:
     before: Side
     after: Side
     ratio: float | None
-    """The rate after as a multiple of the rate before; None where one of them is 0, or nothing was traced before."""
+    """The rate after divided by the rate before; None if one of them is 0, or nothing was traced before."""
     ratio_min: float | None
     ratio_max: float | None
-    """The multiple lies between these two in 99 of 100 cases, bounds and noise allowed for; None: no limit known."""
+    """99 % confidence interval of `ratio`, including bounds and noise; None: no limit known."""
     chance: float
-    """The chance of such a change without a cause, corrected for the number of things that were looked at. 0 where it
-    is no matter of chance."""
+    """The chance of such a change in an unchanged fleet, corrected for the number of tests; 0 if chance plays no
+    part."""
     host_before: str | None = None
     host_after: str | None = None
-    """For a key that moved: the hosts."""
+    """The hosts of a key that moved."""
 
     @property
     def size(self) -> float:
-        """How much traffic is behind it, in requests per second: what changes are ordered by."""
+        """The change of the rate in requests per second, by which changes are sorted."""
         return abs((self.after.rate or 0.0) - (self.before.rate or 0.0))
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
-    """A host that could not be compared."""
+class ExcludedHost:
+    """A host that cannot be compared."""
 
     host: str
     why: str
@@ -82,22 +82,22 @@ class Apart:
 
 @dataclass(frozen=True, slots=True)
 class Diff:
-    """Two runs compared."""
+    """The result of comparing two runs."""
 
     before: RunInfo
     after: RunInfo
     hosts: tuple[str, ...]
-    """The hosts compared: those that were traced wholly, and in the same way, in both."""
-    apart: tuple[Apart, ...]
+    """The compared hosts: traced completely, and in the same way, in both runs."""
+    excluded: tuple[ExcludedHost, ...]
     rate_before: float | None
     rate_after: float | None
-    """Requests per second of the hosts compared."""
+    """Requests per second of the compared hosts."""
     tested: int
-    """Things looked at."""
+    """Number of tests."""
     changes: tuple[Change, ...]
-    """Those with the most traffic behind them first."""
+    """The largest change of the rate first."""
     notes: tuple[str, ...] = ()
 
     def of(self, subject: ComparedKind, kind: ChangeKind | None = None) -> tuple[Change, ...]:
-        """The changes of one subject, and of one kind."""
+        """Return the changes of one subject, optionally of one kind."""
         return tuple(one for one in self.changes if one.subject is subject and kind in (None, one.kind))

@@ -1,12 +1,11 @@
-"""How much burstier than chance the traffic of a run is, read from the timelines of its keys and hosts. Pure.
+"""Estimate how much burstier than chance the traffic of a run is, from the timelines of its keys and hosts. Pure.
 
-Counts of independent requests have a variance equal to their mean; those of real traffic have more: mean + burst x
-mean^2 in a bucket of time, and what a bucket has too much its neighbours have too. Three things are estimated: each
-timeline's own `burst`, the usual one of all timelines (which steadies those of single ones, a handful of buckets say
-little), and how far one bucket's excess goes on into the next (`memory`, of all timelines together).
+Counts of independent requests have a variance equal to their mean. Counts of real traffic have more, mean + burst x
+mean^2 in a time bucket, and neighboring buckets are correlated. Three parameters are estimated: the `burst` of each
+timeline, the usual burst of all timelines (which stabilizes single estimates, because they come from a handful of
+buckets), and the correlation of neighboring buckets (`memory`, from all timelines).
 
-From these comes the `wander` of a count from one window to another: the relative variance that it has beside the
-counting noise.
+They give the `wander` of a count from one window to another: its relative variance without the counting noise.
 """
 
 from __future__ import annotations
@@ -21,68 +20,68 @@ from typing import NamedTuple
 __all__ = ["Noise", "Timeline", "Wander"]
 
 _MIN_BUCKETS = 2
-"""Fewer say nothing about burstiness."""
+"""With fewer, burstiness cannot be estimated."""
 
 _ENDS_APART = 6
-"""Buckets from which on the first and the last one, within which hosts begin and end, are left out."""
+"""From this many buckets on, the first and the last one, in which hosts begin and end, are ignored."""
 
 _LEAST_WANDER = 0.03**2
-"""No traffic is steadier than 3 % from one window to the next, whatever the buckets of one of them say."""
+"""The smallest wander assumed: 3 % from one window to the next, even if the buckets show less."""
 
 _UNKNOWN_WANDER = 0.05**2
-"""Where there are no timelines to tell from."""
+"""The wander assumed without timelines."""
 
 _LIKENESS = (1.0, 40.0)
-"""Degrees of freedom that the usual burstiness may count for, beside a timeline's own."""
+"""Limits of the weight of the usual burstiness, in degrees of freedom, beside a timeline's own."""
 
 _HOTTEST = 30
-"""Courses that are known well enough for the burstiest of them to be telling."""
+"""The hottest timelines, of which the bursts are known well enough to use their maximum."""
 
 _MOST_MEMORY = 0.9
 
 _SHORT_MEMORY = 0.6
-"""What is assumed at least of windows with too few buckets to see it in."""
+"""The smallest memory assumed for windows with too few buckets to estimate it."""
 
 _ROUNDS = 6
 
 
 class Timeline(NamedTuple):
-    """One count over the buckets of a window, and the exposure in each: the rest's requests, or time."""
+    """One count over the buckets of a window, and the exposure in each: other requests, or time."""
 
     counts: Sequence[int]
     exposure: Sequence[float]
 
 
 class Wander(NamedTuple):
-    """The relative variance of a ratio of two counts beside its counting noise, and how well that is known."""
+    """The relative variance of a ratio of two counts without its counting noise, and its uncertainty."""
 
     variance: float
     doubt: float
-    """The variance of that estimate itself; 0 where it is a constant."""
+    """The variance of that estimate; 0 for a constant."""
     ceiling: float
-    """What it is if the count is as bursty as the burstiest ones known, and no more: without doubt, but more. A change
-    that stands out from this stands out, too."""
+    """The variance if the count is as bursty as the burstiest known ones: an upper estimate, without `doubt`. A change
+    that is significant with it is significant."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """What the buckets of one timeline in both runs say."""
+    """Statistics of one timeline's buckets in both runs."""
 
     mean: float
     """Requests in a bucket."""
     excess: float
-    """Burst: the relative variance beyond the counting noise; may be below 0, by chance."""
+    """Burst: the relative variance beyond the counting noise; can be negative by chance."""
     buckets: float
-    """Whole buckets of one window."""
+    """Complete buckets of one window."""
     carried: float
-    """Relative covariance of neighbouring buckets."""
+    """Relative covariance of neighboring buckets."""
     freedom: int
 
 
 class Noise:
-    """The burstiness of a pair of runs, learned from all timelines of it and asked for one count at a time.
+    """The burstiness of a pair of runs, estimated from all their timelines.
 
-    A timeline is given as those of the two runs; a run that has none, or too short a one, says nothing.
+    Each timeline is a pair, one from each run; a missing or too short one is ignored.
     """
 
     def __init__(self, pairs: Sequence[Sequence[Timeline]]) -> None:
@@ -97,8 +96,7 @@ class Noise:
             self.memory = max(self.memory, _SHORT_MEMORY)
 
     def wander(self, pair: Sequence[Timeline], buckets: Sequence[int]) -> Wander:
-        """What the ratio of two counts with these timelines has, in windows of so many `buckets`, by its own burstiness
-        and the usual one."""
+        """Return the wander of the ratio of two counts with these timelines, in windows of `buckets` buckets."""
         if self.usual is None:
             return Wander(2 * _UNKNOWN_WANDER, 0.0, 2 * _UNKNOWN_WANDER)
         fit = _fit(pair)
@@ -109,8 +107,8 @@ class Noise:
             own = (max(fit.excess, 0.0) * fit.freedom + self.usual * self.likeness) / freedom
             window = round(fit.buckets)
         of_burst = sum(_joined(number, self.memory) for number in buckets) / _seen(window, self.memory)
-        # Neighbours that know of each other count for fewer (Bayley and Hammersley, 1946). And what the counting noise
-        # of a bucket is large beside is not known well, however small it looks.
+        # Correlated neighbors count for fewer (Bayley and Hammersley, 1946). A burst that is small beside the counting
+        # noise of a bucket is not known well.
         freedom *= (1 - self.memory**2) / (1 + self.memory**2)
         doubt = 2 * (of_burst * (own + counting)) ** 2 / freedom
         least = _LEAST_WANDER * len(buckets)
@@ -119,20 +117,21 @@ class Noise:
 
 @cache
 def _joined(buckets: int, memory: float) -> float:
-    """What is left of a bucket's variance in the mean of a window: 1/n for buckets that know nothing of each other, and
-    more for those that do."""
+    """Return the part of a bucket's variance that remains in the mean of a window: 1/n for independent buckets, more
+    for correlated ones."""
     weights = ((1 - step / buckets) * memory**step for step in range(1, buckets))
     return (1 + 2 * sum(weights)) / buckets
 
 
 @cache
 def _seen(buckets: int, memory: float) -> float:
-    """The part of a bucket's variance that is seen around a window's own mean, which goes along with its buckets."""
+    """Return the part of a bucket's variance that is visible around a window's mean, which is correlated with its
+    buckets."""
     return max((1 - _joined(buckets, memory)) / (1 - 1 / buckets), 0.1) if buckets > 1 else 1.0
 
 
 def _fit(pair: Sequence[Timeline]) -> _Fit | None:
-    """What one count's buckets say; None when there are too few, or next to no requests in them."""
+    """Return the statistics of one count's buckets; None if there are too few, or no requests in them."""
     counts = squares = carried = 0.0
     freedom = number = windows = 0
     for timeline in pair:
@@ -157,13 +156,13 @@ def _fit(pair: Sequence[Timeline]) -> _Fit | None:
 
 
 def _inner(timeline: Timeline) -> list[tuple[int, float]]:
-    """The buckets that say something; those that are whole, where there are enough."""
+    """Return the buckets with exposure; only the complete ones, if there are enough."""
     buckets = [(count, part) for count, part in zip(timeline.counts, timeline.exposure, strict=False) if part > 0]
     return buckets[1:-1] if len(buckets) >= _ENDS_APART else buckets
 
 
 def _usual(fits: Sequence[_Fit]) -> float | None:
-    """The burst of all timelines together, each weighted by how well it is known; None without timelines."""
+    """Return the mean burst of all timelines, weighted by precision; None without timelines."""
     if not fits:
         return None
     known = sorted(fits, key=lambda fit: -fit.mean)[: max(20, len(fits) // 10)]
@@ -176,14 +175,14 @@ def _usual(fits: Sequence[_Fit]) -> float | None:
 
 
 def _most(fits: Sequence[_Fit]) -> float:
-    """The burst of the burstiest of the hottest timelines, whose bursts are known best."""
+    """Return the largest burst among the hottest timelines, for which bursts are known best."""
     hottest = sorted(fits, key=lambda fit: -fit.mean)[:_HOTTEST]
     return max((fit.excess for fit in hottest), default=0.0)
 
 
 def _likeness(fits: Sequence[_Fit], usual: float) -> float:
-    """How alike the bursts are, in degrees of freedom: what they differ by, beyond what chance makes of their
-    estimates, is a variance of 2 / freedom of the usual burst."""
+    """Return how alike the bursts are, in degrees of freedom: beyond estimation noise, their relative variance is
+    2 / freedom."""
     if not usual:
         return _LIKENESS[1]
     weights = differences = by_chance = 0.0
@@ -198,10 +197,10 @@ def _likeness(fits: Sequence[_Fit], usual: float) -> float:
 
 
 def _memory(fits: Sequence[_Fit], usual: float, memory: float) -> float:
-    """The part of a bucket's excess that goes on into the next, from 0 to 0.9.
+    """Return the correlation of neighboring buckets, from 0 to 0.9.
 
-    Residuals from a window's own mean seem to know less of each other than they do: by the variance of that mean, which
-    is added again, by the last guess of `memory`.
+    Residuals from a window's own mean underestimate it by the variance of that mean, which is added again, using the
+    previous estimate `memory`.
     """
     carried = bursts = 0.0
     for fit in fits:

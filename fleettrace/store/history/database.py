@@ -1,8 +1,8 @@
-"""The runs that are kept: one SQLite file, which several fleettraces may use at once and any of them may die upon.
+"""The history of runs: one SQLite file, which several processes may use at once, and any of them may be killed.
 
-A run is written in one transaction, so that it is there wholly or not at all, whenever the writer is killed. With the
-write-ahead log, readers see the runs that were there when they began and wait for nobody. What is not ours, newer than
-we know, or damaged is left as it is.
+A run is written in one transaction, so it is stored completely or not at all if the writer is killed. With the
+write-ahead log, readers see the runs from when they began and never wait. The history does not change a file of another
+program, of a newer version, or a damaged one.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from fleettrace.summary.key import Key
 __all__ = ["History", "HostPoint", "KeyPoint", "RunLine", "default_path"]
 
 _BUSY_S = 30.0
-"""How long one waits for another to finish writing: a run takes it well below a second."""
+"""How long to wait for another process to finish writing, in seconds: writing a run takes well below one."""
 
 _ALL = Retention()
 
 _CANNOT_READ = (zlib.error, KeyError, TypeError, ValueError, IndexError, AttributeError)
-"""What comes of a row that is not what was written."""
+"""Exceptions from a damaged row."""
 
 
 class RunLine(NamedTuple):
-    """A run of the history, in short."""
+    """A run of the history, in one line."""
 
     run: str
     started: datetime
@@ -53,7 +53,7 @@ class RunLine(NamedTuple):
     requests: int
     rate: float | None
     keys: int
-    """Keys that were seen."""
+    """Distinct keys."""
     hottest: Key | None
     hottest_requests: int
 
@@ -64,7 +64,7 @@ class KeyPoint(NamedTuple):
     run: str
     started: datetime
     place: int | None
-    """1 for the hottest; None when it is not among the keys kept."""
+    """1 for the hottest; None when it is not among the stored keys."""
     requests: int
     requests_max: int
     share: float | None
@@ -83,7 +83,7 @@ class HostPoint(NamedTuple):
 
 
 def default_path() -> Path:
-    """Where the history is when nobody says otherwise."""
+    """Return the default path of the history."""
     if os.geteuid() == 0:
         return Path("/var/lib/fleettrace/history.db")
     return Path("~/.local/share/fleettrace/history.db").expanduser()
@@ -95,25 +95,25 @@ class History:
     def __init__(self, path: Path, connection: sqlite3.Connection, *, tightened: bool = False) -> None:
         self.path = path
         self.tightened = tightened
-        """Others could read it when it was opened, and can no more."""
+        """Other users could read the file until it was opened."""
         self._connection = connection
 
     @classmethod
     def open(cls, path: Path, *, create: bool = False, wait_s: float = _BUSY_S) -> History:
-        """Open the history at `path`, which is created when it is not there, or refused. Raises `ConfigError`."""
+        """Open the history at `path`. A missing file is created with `create`, else `ConfigError` is raised."""
         tightened = False
         try:
             if create:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                # Keys can be private. What SQLite writes beside the file takes the file's mode.
+                # Keys can be private. The other files of SQLite get the mode of this one.
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
                 tightened = _tighten(path)
             check_file(path)
         except FileNotFoundError:
-            raise ConfigError("there is no history yet: `fleettrace run` keeps its runs there", file=path) from None
+            raise ConfigError("there is no history yet: `fleettrace run` creates it", file=path) from None
         except OSError as error:
-            raise ConfigError(f"the history cannot be opened: {error.strerror}", file=path) from None
-        with _explained(path):
+            raise ConfigError(f"cannot open the history: {error.strerror}", file=path) from None
+        with _translated_errors(path):
             place = f"file:{quote(str(path.absolute()))}?mode=rw"
             connection = sqlite3.connect(place, uri=True, timeout=wait_s, isolation_level=None)
             try:
@@ -124,27 +124,27 @@ class History:
                 raise
         return cls(path, connection, tightened=tightened)
 
-    def add(self, kept: StoredRun, keep: Retention = _ALL, *, now: datetime | None = None) -> None:
-        """Keep a run, in the place of one of the same id, and let go of those that are more than `keep`."""
+    def add(self, run: StoredRun, retention: Retention = _ALL, *, now: datetime | None = None) -> None:
+        """Store a run, replace one with the same id, and delete the runs beyond `retention`."""
         with self._transaction("IMMEDIATE"):
-            insert_run(self._connection, kept)
-            gone = self._prune(keep, now or datetime.now(UTC))
-        if gone:
-            # What was freed goes back to the file system. Nothing is lost when this is left out, or killed.
+            insert_run(self._connection, run)
+            deleted = self._prune(retention, now or datetime.now(UTC))
+        if deleted:
+            # Return the free space to the file system. Nothing is lost if this fails or is killed.
             with suppress(sqlite3.Error):
                 self._connection.execute("PRAGMA incremental_vacuum").fetchall()
 
     def load(self, run: str) -> StoredRun:
-        """The run of that id."""
+        """Return the run with this id. Raises `ConfigError` when there is none."""
         with self._transaction("DEFERRED"):
             row = self._connection.execute("SELECT id FROM runs WHERE run = ?", (run,)).fetchone()
             if row is None:
-                raise ConfigError(f"no run {run} is kept any more: see `fleettrace history`", file=self.path)
+                raise ConfigError(f"run {run} is no longer stored: see `fleettrace history`", file=self.path)
             return select_run(self._connection, row["id"])
 
     def find(self, name: str) -> str:
-        """The id of the run that `name` is the id or the beginning of the id of; `last` is the newest, `last~2` the
-        second before it."""
+        """Return the id of the run with this id or beginning of an id; `last` is the newest run, `last~2` the second
+        before it. Raises `ConfigError`."""
         back = re.fullmatch(r"last(?:~([0-9]{1,6}))?", name)
         with self._transaction("DEFERRED"):
             if back is not None:
@@ -153,7 +153,7 @@ class History:
                 ).fetchone()
                 if row is None:
                     number = self._connection.execute("SELECT count(*) FROM runs").fetchone()[0]
-                    raise ConfigError(f"there is no run {name}: {number} are kept", file=self.path)
+                    raise ConfigError(f"there is no run {name}: the history has {number}", file=self.path)
                 return str(row["run"])
             rows = self._connection.execute(
                 "SELECT run FROM runs WHERE substr(run, 1, length(?1)) = ?1 ORDER BY run <> ?1, started LIMIT 4",
@@ -162,7 +162,7 @@ class History:
         found = [str(row["run"]) for row in rows]
         if not found:
             raise ConfigError(
-                f"no kept run, and no file, is called {name!r}: expected an id or its beginning (see `fleettrace "
+                f"no stored run and no file has the name {name!r}: expected an id or its beginning (see `fleettrace "
                 "history`), last, last~1, or a run file",
                 file=self.path,
             )
@@ -170,7 +170,7 @@ class History:
             raise ConfigError(f"{name!r} is the beginning of several runs: {', '.join(found)}", file=self.path)
         return found[0]
 
-    def alike_before(self, run: StoredRun) -> str:
+    def previous_alike(self, run: StoredRun) -> str:
         """Return the id of the newest run before this one with its pattern, options and playbook."""
         info = run.info
         rows = self._rows(
@@ -182,13 +182,13 @@ class History:
             if run_of(json.loads(row["document"])).options == info.options:
                 return str(row["run"])
         raise ConfigError(
-            f"no run before {info.id} has its pattern ({info.pattern}) and options: name the two runs (see `fleettrace "
+            f"no run before {info.id} has its pattern ({info.pattern}) and options: name both runs (see `fleettrace "
             "history`)",
             file=self.path,
         )
 
     def runs(self, last: int, *, playbook: str | None = None) -> list[RunLine]:
-        """The newest runs, the newest last."""
+        """Return the newest runs, the newest last."""
         rows = self._rows(
             "SELECT runs.*, data, length, requests FROM runs "
             "LEFT JOIN keys ON keys.run = runs.id AND keys.place = 0 LEFT JOIN names ON names.id = keys.name "
@@ -213,7 +213,7 @@ class History:
         ]
 
     def key_timeline(self, data: bytes, last: int, *, playbook: str | None = None) -> list[KeyPoint]:
-        """The key in each of the newest runs, the newest last."""
+        """Return the key in each of the newest runs, the newest last."""
         rows = self._rows(
             "WITH it AS (SELECT id FROM names WHERE data = ?2 ORDER BY length LIMIT 1) "
             "SELECT runs.run, started, place, requests, requests_max, total, rate, absent FROM runs "
@@ -223,17 +223,17 @@ class History:
         )
         points = []
         for row in reversed(rows):
-            kept = row["place"] is not None
-            requests = row["requests"] if kept else 0
-            share = requests / row["total"] if kept and row["total"] else None
+            stored = row["place"] is not None
+            requests = row["requests"] if stored else 0
+            share = requests / row["total"] if stored and row["total"] else None
             rate = share * row["rate"] if share is not None and row["rate"] is not None else None
-            place = row["place"] + 1 if kept else None
-            most = row["requests_max"] if kept else row["absent"]
+            place = row["place"] + 1 if stored else None
+            most = row["requests_max"] if stored else row["absent"]
             points.append(KeyPoint(row["run"], _time(row["started"]), place, requests, most, share, rate))
         return points
 
     def host_timeline(self, host: str, last: int, *, playbook: str | None = None) -> list[HostPoint]:
-        """The host in each of the newest runs that were about it, the newest last."""
+        """Return the host in each of the newest runs that selected it, the newest last."""
         rows = self._rows(
             "SELECT runs.run, started, state, requests, total, hosts.rate FROM hosts JOIN runs ON runs.id = hosts.run "
             "WHERE host = ?2 AND (?3 IS NULL OR playbook = ?3) ORDER BY started DESC, runs.id DESC LIMIT ?1",
@@ -257,22 +257,22 @@ class History:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._connection.close()
 
-    def _prune(self, keep: Retention, now: datetime) -> int:
-        """Delete the runs that are too old, too many or too much, the oldest first; gives how many."""
+    def _prune(self, retention: Retention, now: datetime) -> int:
+        """Delete the runs beyond the limits, the oldest first; return their number."""
         old = self._connection.execute("SELECT id, started FROM runs ORDER BY started, id").fetchall()[:-1]
-        too_many = 0 if keep.runs is None else len(old) + 1 - keep.runs
-        oldest = None if keep.age is None else micros(now - keep.age)
-        gone = 0
+        excess = 0 if retention.runs is None else len(old) + 1 - retention.runs
+        oldest = None if retention.age is None else micros(now - retention.age)
+        deleted = 0
         for place, row in enumerate(old):
             aged = oldest is not None and row["started"] < oldest
-            if not aged and place >= too_many and (keep.size is None or self._used() <= keep.size):
+            if not aged and place >= excess and (retention.size is None or self._used() <= retention.size):
                 break
             delete_run(self._connection, row["id"])
-            gone += 1
-        return gone
+            deleted += 1
+        return deleted
 
     def _used(self) -> int:
-        """Bytes in use."""
+        """Return the bytes in use."""
         pages, free, size = (
             self._connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("page_count", "freelist_count", "page_size")
@@ -280,12 +280,12 @@ class History:
         return int((pages - free) * size)
 
     def _rows(self, question: str, values: tuple[object, ...]) -> list[sqlite3.Row]:
-        with _explained(self.path):
+        with _translated_errors(self.path):
             return self._connection.execute(question, values).fetchall()
 
     @contextmanager
     def _transaction(self, kind: str) -> Iterator[None]:
-        with _explained(self.path):
+        with _translated_errors(self.path):
             self._connection.execute(f"BEGIN {kind}")
             try:
                 yield
@@ -297,17 +297,17 @@ class History:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, until: float) -> None:
-    """Set the database up, and up to date. What two do at once, one of them does."""
+    """Create or migrate the database. Several processes may do this at once."""
     if check(connection, path) == 0:
-        # Only a database without tables takes this; any other is written to all the same.
-        _patiently(lambda: connection.execute("PRAGMA auto_vacuum = INCREMENTAL"), until)
-        # Changing the journal's mode does not wait for others as all else does.
-        _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall(), until)
+        # This has an effect only on a database without tables, but writes to any.
+        _retry_while_busy(lambda: connection.execute("PRAGMA auto_vacuum = INCREMENTAL"), until)
+        # Unlike other statements, changing the journal mode does not wait for a lock.
+        _retry_while_busy(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchall(), until)
     connection.execute("PRAGMA synchronous = FULL")
     migrate(connection, path)
 
 
-def _patiently(act: Callable[[], object], until: float) -> None:
+def _retry_while_busy(act: Callable[[], object], until: float) -> None:
     while True:
         try:
             act()
@@ -323,31 +323,30 @@ def _is_busy(error: sqlite3.Error) -> bool:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """SQLite's errors in a user's words."""
+def _translated_errors(path: Path) -> Iterator[None]:
+    """Raise SQLite's errors as `ConfigError`."""
     try:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if _is_busy(error):
-            words = "another fleettrace is writing to it and does not come to an end: try again"
+            message = "another process has been writing to the history for too long: try again"
         elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            words = f"the history is damaged ({error}): move the file away, or name another with --store"
+            message = f"the history is damaged ({error}): move the file away, or name another with --store"
         elif code == sqlite3.SQLITE_FULL:
-            words = "there is no room to write it: free some space, or keep fewer runs with --keep"
+            message = "the disk is full: free some space, or store fewer runs with --keep"
         else:
-            words = f"the history cannot be used ({error}): check its permissions, or name another with --store"
-        raise ConfigError(words, file=path) from None
+            message = f"cannot use the history ({error}): check its permissions, or name another with --store"
+        raise ConfigError(message, file=path) from None
     except _CANNOT_READ as error:
         raise ConfigError(
-            f"the history is damaged (a row makes no sense: {error!r}): move the file away, or name another with "
-            "--store",
+            f"the history is damaged (invalid row: {error!r}): move the file away, or name another with --store",
             file=path,
         ) from None
 
 
 def _tighten(path: Path) -> bool:
-    """Take away the rights of others to a history that is ours, which has keys in it; return whether there were any."""
+    """Remove other users' permissions on the history, because keys can be private; return whether there were any."""
     found = False
     for name in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
         with suppress(OSError):

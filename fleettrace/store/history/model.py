@@ -1,7 +1,7 @@
-"""What is kept of a run: enough to report it again, to follow a key over runs, and to tell a change from noise.
+"""A run as the history stores it: enough to report it again, to follow a key over runs, and to compare runs.
 
-A run can have a million keys; those with the most requests are kept, and what is left out goes into the bounds of all
-others, which therefore still hold.
+A run can have a million keys. The history stores those with the most requests; the others go into the bounds, which
+therefore still hold.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from fleettrace.summary.fleet import FleetKey, FleetSummary
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import HostResult, RunInfo, RunResult, Warn
 
-__all__ = ["KEPT_KEYS", "StoredKey", "StoredRun", "StoredTemplate", "keep", "result_of"]
+__all__ = ["STORED_KEYS", "StoredKey", "StoredRun", "StoredTemplate", "result_of", "stored_run"]
 
-KEPT_KEYS = 1000
-"""Keys kept of a run, those with the most requests."""
+STORED_KEYS = 1000
+"""The number of keys stored for a run, those with the most requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class StoredKey:
 
     key: Key
     requests: int
-    """The fewest requests that it can have had on the hosts traced."""
+    """Lower bound of its requests on the traced hosts."""
     requests_max: int
-    """The most."""
+    """Upper bound."""
     hosts: int
-    """Hosts that it was listed on."""
+    """Hosts that listed it."""
     top_host: str
-    """Where it was hottest, with `top_requests`; empty where nothing is known of that."""
+    """Its hottest host, with `top_requests`; empty if unknown."""
     top_requests: int
     ops: dict[str, int] | None = None
     misses: int | None = None
@@ -42,11 +42,11 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredTemplate:
-    """One family of keys, as the report names it. Families do not overlap: a key belongs to one at most."""
+    """One family of keys, named as in the report. Families do not overlap: a key belongs to at most one."""
 
     template: str
     requests: int
-    """Requests of its members that were listed."""
+    """Requests of its listed members."""
     keys: int
     hottest: int | None
     timeline: tuple[int, ...] = ()
@@ -54,18 +54,18 @@ class StoredTemplate:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """What is kept of a run."""
+    """A run in the history."""
 
     info: RunInfo
     hosts: tuple[HostResult, ...]
     total: int
-    """Requests of all hosts traced, exactly."""
+    """Requests of all traced hosts, exact."""
     absent: int
-    """The most requests that a key can have had which is not among `keys`."""
-    hidden: int
-    """The most requests that a key can have had which no host listed at all."""
+    """The most requests that any key not in `keys` can have had."""
+    unlisted_max: int
+    """The most requests that any key that no host listed can have had."""
     listed: int
-    """Requests of all keys that hosts listed, kept here or not."""
+    """Requests of all keys that hosts listed, in `keys` or not."""
     distinct: int
     """Keys that hosts listed."""
     timeline: tuple[int, ...]
@@ -74,40 +74,41 @@ class StoredRun:
     templates: tuple[StoredTemplate, ...] = ()
     warnings: tuple[Warn, ...] = ()
     redaction: str = ""
-    """How names were replaced, and by which secret: names are the same in two runs only where this is. Empty: not."""
+    """The kind of redaction and a mark of its secret: two runs have the same names only if this is equal. Empty:
+    none."""
     playbook: str = ""
-    """The playbook that the run was part of; empty for none."""
+    """The playbook of the run; empty for none."""
 
     @property
     def rate(self) -> float | None:
-        """Requests per second of all hosts traced, each over its own window."""
+        """Requests per second of all traced hosts, each over its own window."""
         rates = [rate for host in self.hosts if (rate := host.rate) is not None]
         return sum(rates) if rates else None
 
 
-def keep(
+def stored_run(
     run: RunResult,
     templates: Sequence[StoredTemplate] = (),
     *,
     redaction: str = "",
     playbook: str = "",
-    keys: int = KEPT_KEYS,
+    keys: int = STORED_KEYS,
 ) -> StoredRun:
-    """What is kept of `run`, whose families were found elsewhere."""
+    """Return `run` as the history stores it, with the families that the report found."""
     fleet = run.fleet
     listed = [(key, known, known.count) for key, known in fleet.keys.items() if known.count is not None]
     listed.sort(key=lambda item: (-item[2].requests, item[0]))
-    left_out = (count.requests + fleet.absent - count.covered for _, _, count in listed[keys:])
+    left_out = (count.upper(fleet.absent) for _, _, count in listed[keys:])
     return StoredRun(
         info=run.info,
         hosts=tuple(run.hosts),
         total=fleet.total,
         absent=max(fleet.absent, max(left_out, default=0)),
-        hidden=fleet.absent,
+        unlisted_max=fleet.absent,
         listed=sum(count.requests for _, _, count in listed),
         distinct=len(fleet.keys),
         timeline=tuple(fleet.timeline),
-        keys=tuple(_kept(key, known, count, fleet.absent) for key, known, count in listed[:keys]),
+        keys=tuple(_stored_key(key, known, count, fleet.absent) for key, known, count in listed[:keys]),
         templates=tuple(templates),
         warnings=tuple(run.warnings),
         redaction=redaction,
@@ -115,11 +116,11 @@ def keep(
     )
 
 
-def _kept(key: Key, known: FleetKey, count: KeyCount, absent: int) -> StoredKey:
+def _stored_key(key: Key, known: FleetKey, count: KeyCount, absent: int) -> StoredKey:
     return StoredKey(
         key=key,
         requests=count.requests,
-        requests_max=count.requests + absent - count.covered,
+        requests_max=count.upper(absent),
         hosts=known.host_bits.bit_count(),
         top_host=known.top_host,
         top_requests=known.top_requests,
@@ -130,23 +131,23 @@ def _kept(key: Key, known: FleetKey, count: KeyCount, absent: int) -> StoredKey:
     )
 
 
-def result_of(kept: StoredRun) -> RunResult:
-    """The run as reports take it: the same bounds of the keys that were kept, all others unlisted.
+def result_of(stored: StoredRun) -> RunResult:
+    """Return the run as the input of a report: the stored keys with their bounds, all others unlisted.
 
-    On which hosts a key was is no longer known, only on how many: not to be merged with other runs.
+    The hosts of a key are not stored, only their number, so the result must not be merged with other runs.
     """
     fleet = FleetSummary()
-    fleet.total, fleet.absent, fleet.timeline = kept.total, kept.absent, list(kept.timeline)
-    for each in kept.keys:
+    fleet.total, fleet.absent, fleet.timeline = stored.total, stored.absent, list(stored.timeline)
+    for each in stored.keys:
         known = fleet.keys[each.key] = FleetKey()
         known.host_bits = (1 << each.hosts) - 1
         known.top_host, known.top_requests = each.top_host, each.top_requests
         known.count = KeyCount(
             requests=each.requests,
-            covered=each.requests + kept.absent - each.requests_max,
+            covered=KeyCount.covered_for(each.requests, each.requests_max, stored.absent),
             ops=None if each.ops is None else dict(each.ops),
             misses=each.misses,
             value_bytes=each.value_bytes,
             timeline=list(each.timeline),
         )
-    return RunResult(kept.info, list(kept.hosts), fleet, list(kept.warnings))
+    return RunResult(stored.info, list(stored.hosts), fleet, list(stored.warnings))

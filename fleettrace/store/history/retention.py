@@ -1,4 +1,4 @@
-"""How long runs are kept: by age, by number, by the size of the store. Pure."""
+"""How long the history stores runs: limits by age, number and size. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
-__all__ = ["DEFAULT", "Retention", "keep_of"]
+__all__ = ["DEFAULT", "Retention", "parse_retention"]
 
 DEFAULT = "90d,3000,1G"
 
@@ -17,18 +17,18 @@ _MOST = 10**6
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What is kept at most; None: no limit. The newest run is always kept."""
+    """The limits; None: no limit. The newest run is never deleted."""
 
     age: timedelta | None = None
     runs: int | None = None
     size: int | None = None
-    """Bytes."""
+    """In bytes."""
 
 
-def keep_of(text: str) -> Retention:
-    """The limits that `90d,3000,1G` names: an age, a number of runs, a size, each at most once; or `all`.
+def parse_retention(text: str) -> Retention:
+    """Parse limits such as `90d,3000,1G`: an age, a number of runs, a size, each at most once; or `all`.
 
-    Raises `ValueError` with what was expected.
+    Raises `ValueError` that names what was expected.
     """
     if text == "all":
         return Retention()
@@ -38,12 +38,12 @@ def keep_of(text: str) -> Retention:
         number = int(match[1]) if match is not None else 0
         if match is None or not 0 < number <= _MOST:
             raise ValueError(
-                f"{word.strip()!r} is nothing to keep runs by: expected an age (90d), a number (3000), a size (1G), "
-                "several with commas, or all"
+                f"invalid limit {word.strip()!r}: expected an age (90d), a number (3000), a size (1G), several of them "
+                "with commas, or all"
             )
         unit = match[2]
         name = "age" if unit in _AGES else "size" if unit in _SIZES else "runs"
         if name in found:
-            raise ValueError(f"{text!r} names two limits of one kind ({name}): leave one out")
+            raise ValueError(f"{text!r} has two limits of one kind ({name}): remove one")
         found[name] = number * (_AGES[unit] if unit in _AGES else _SIZES.get(unit, 1))
     return Retention(**found)  # type: ignore[arg-type]

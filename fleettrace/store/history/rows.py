@@ -1,4 +1,4 @@
-"""A kept run as rows of the history's tables, and back. Pure, but for the connection that rows go through."""
+"""Write a stored run to the history's tables, and read it back."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ from fleettrace.summary.run import HostResult
 __all__ = ["delete_run", "insert_run", "micros", "pack_numbers", "select_run", "unpack_numbers"]
 
 
-def insert_run(connection: sqlite3.Connection, kept: StoredRun) -> None:
-    """Put the run into the tables, within the caller's transaction, in the place of one of the same id."""
-    for row in connection.execute("SELECT id FROM runs WHERE run = ?", (kept.info.id,)).fetchall():
+def insert_run(connection: sqlite3.Connection, stored: StoredRun) -> None:
+    """Insert the run, within the caller's transaction, and replace one with the same id."""
+    for row in connection.execute("SELECT id FROM runs WHERE run = ?", (stored.info.id,)).fetchall():
         delete_run(connection, row[0])
     row = (
-        kept.info.id,
-        kept.playbook,
-        _text(run_document(kept.info)),
-        micros(kept.info.started),
-        kept.info.pattern,
-        len(kept.hosts),
-        sum(host.state is HostState.OK for host in kept.hosts),
-        kept.total,
-        kept.rate,
-        kept.absent,
-        kept.hidden,
-        kept.listed,
-        kept.distinct,
-        pack_numbers(kept.timeline),
-        kept.redaction,
-        _text([warn_document(warn) for warn in kept.warnings]),
+        stored.info.id,
+        stored.playbook,
+        _text(run_document(stored.info)),
+        micros(stored.info.started),
+        stored.info.pattern,
+        len(stored.hosts),
+        sum(host.state is HostState.OK for host in stored.hosts),
+        stored.total,
+        stored.rate,
+        stored.absent,
+        stored.unlisted_max,
+        stored.listed,
+        stored.distinct,
+        pack_numbers(stored.timeline),
+        stored.redaction,
+        _text([warn_document(warn) for warn in stored.warnings]),
     )
     run = connection.execute(f"INSERT INTO runs VALUES (NULL{', ?' * len(row)})", row).lastrowid
-    for place, host in enumerate(kept.hosts):
+    for place, host in enumerate(stored.hosts):
         _insert_host(connection, run, place, host)
-    places = {host.host: place for place, host in enumerate(kept.hosts)}
-    names = _names(connection, [each.key for each in kept.keys])
+    places = {host.host: place for place, host in enumerate(stored.hosts)}
+    names = _names(connection, [each.key for each in stored.keys])
     connection.executemany(
         f"INSERT INTO keys VALUES (?{', ?' * 11})",
         (
@@ -63,14 +63,14 @@ def insert_run(connection: sqlite3.Connection, kept: StoredRun) -> None:
                 *(places.get(each.top_host), each.top_requests, None if each.ops is None else _text(each.ops)),
                 *(each.misses, each.value_bytes, pack_numbers(each.timeline)),
             )
-            for place, each in enumerate(kept.keys)
+            for place, each in enumerate(stored.keys)
         ),
     )
     connection.executemany(
         "INSERT INTO templates VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             (run, place, each.template, each.requests, each.keys, each.hottest, pack_numbers(each.timeline))
-            for place, each in enumerate(kept.templates)
+            for place, each in enumerate(stored.templates)
         ),
     )
 
@@ -92,14 +92,14 @@ def _insert_host(connection: sqlite3.Connection, run: int | None, place: int, ho
 
 
 def _names(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, int]:
-    """The number of each key's name, which many runs share."""
+    """Return the row id of each key's name, which many runs share."""
     connection.executemany("INSERT OR IGNORE INTO names VALUES (NULL, ?, ?)", keys)
     find = "SELECT id FROM names WHERE data = ? AND length = ?"
     return {key: connection.execute(find, key).fetchone()[0] for key in keys}
 
 
 def delete_run(connection: sqlite3.Connection, run: int) -> None:
-    """Take the run out of the tables, and the names that only it had."""
+    """Delete the run, and the names that only it had."""
     connection.execute(
         "DELETE FROM names WHERE id IN (SELECT name FROM keys WHERE run = ?1) "
         "AND NOT EXISTS (SELECT 1 FROM keys WHERE name = names.id AND run <> ?1)",
@@ -111,7 +111,7 @@ def delete_run(connection: sqlite3.Connection, run: int) -> None:
 
 
 def select_run(connection: sqlite3.Connection, run: int) -> StoredRun:
-    """The run out of the tables. Raises `sqlite3.DatabaseError`, or what a document of no such kind raises."""
+    """Read the run. Raises `sqlite3.DatabaseError`, or the exceptions of `run_of` for an invalid document."""
     row = connection.execute("SELECT * FROM runs WHERE id = ?", (run,)).fetchone()
     hosts = _select_hosts(connection, run)
     return StoredRun(
@@ -119,7 +119,7 @@ def select_run(connection: sqlite3.Connection, run: int) -> StoredRun:
         hosts=tuple(hosts),
         total=row["total"],
         absent=row["absent"],
-        hidden=row["hidden"],
+        unlisted_max=row["hidden"],
         listed=row["listed"],
         distinct=row["distinct_keys"],
         timeline=unpack_numbers(row["course"]),
@@ -171,12 +171,12 @@ def _select_templates(connection: sqlite3.Connection, run: int) -> Iterable[Stor
 
 
 def micros(time: datetime) -> int:
-    """Microseconds since 1970, in UTC."""
+    """Return microseconds since 1970, in UTC."""
     return round(time.timestamp() * 1_000_000)
 
 
 def pack_numbers(numbers: Sequence[int]) -> bytes:
-    """Whole numbers from 0 on: the size of each in bytes (1, 2, 4, 8), then all of them, least byte first."""
+    """Pack integers >= 0: the size of each in bytes (1, 2, 4 or 8), then all of them, little endian."""
     if not numbers:
         return b""
     highest = max(numbers)
@@ -188,7 +188,7 @@ def pack_numbers(numbers: Sequence[int]) -> bytes:
 
 
 def unpack_numbers(packed: bytes) -> tuple[int, ...]:
-    """The numbers of `pack_numbers`."""
+    """Unpack the numbers of `pack_numbers`."""
     if not packed:
         return ()
     numbers = array({1: "B", 2: "H", 4: "I", 8: "Q"}[packed[0]], packed[1:])

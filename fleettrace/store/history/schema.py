@@ -1,7 +1,7 @@
-"""The history's tables, and how a database of any earlier version becomes one of this version.
+"""The history's tables, and the migration of a database from any earlier version.
 
-`PRAGMA user_version` is the number of migrations that a database has seen. They are only ever added to: what one of
-them says has been run on databases out there.
+`PRAGMA user_version` is the number of applied migrations. Never change a migration, only append: databases exist to
+which it was applied.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from fleettrace.errors import ConfigError
 __all__ = ["APPLICATION_ID", "MIGRATIONS", "VERSION", "check", "check_file", "migrate"]
 
 APPLICATION_ID = 0x466C7472
-"""Marks our databases: the bytes `Fltr` (https://www.sqlite.org/pragma.html#pragma_application_id)."""
+"""Identifies databases of fleettrace: the bytes `Fltr` (https://www.sqlite.org/pragma.html#pragma_application_id)."""
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER = struct.Struct(">60xI4xI28x")
 """The user version and the application id among the first 100 bytes (https://www.sqlite.org/fileformat.html)."""
 
 _FIRST = (
-    # Times are microseconds since 1970 in UTC; courses are packed as `history_rows.pack_numbers` says.
+    # Times are microseconds since 1970 in UTC; timelines are packed by `rows.pack_numbers`.
     """CREATE TABLE runs (
         id INTEGER PRIMARY KEY, run TEXT NOT NULL UNIQUE, playbook TEXT NOT NULL, document TEXT NOT NULL,
         started INTEGER NOT NULL, pattern TEXT NOT NULL, hosts INTEGER NOT NULL, hosts_ok INTEGER NOT NULL,
@@ -56,23 +56,24 @@ VERSION = len(MIGRATIONS)
 
 
 def check_file(path: Path) -> None:
-    """Raise `ConfigError` when the file is not for us to touch. It is only looked at: nothing is created or locked."""
+    """Raise `ConfigError` when the file is not a history of this version or an earlier one. Creates and locks
+    nothing."""
     with path.open("rb") as file:
         head = file.read(_HEADER.size)
     if not head:
         return
     if len(head) < _HEADER.size or not head.startswith(_MAGIC):
-        raise _refused(path, "this is no SQLite database, or its beginning is damaged")
+        raise _refused(path, "this is not a SQLite database, or its header is damaged")
     _check_numbers(path, *_HEADER.unpack(head))
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the database to this version, in one step. Raises `ConfigError` where there is no way."""
+    """Migrate the database to this version, in one transaction. Raises `ConfigError` as `check` does."""
     if check(connection, path) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Somebody else may have done it while we waited.
+        # Another process may have done it during the wait for the lock.
         for statements in MIGRATIONS[check(connection, path) :]:
             for statement in statements:
                 connection.execute(statement)
@@ -86,8 +87,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def check(connection: sqlite3.Connection, path: Path) -> int:
-    """How many migrations it has seen. Raises `ConfigError` as `check_file` does, which cannot see what is only in the
-    log beside the file yet."""
+    """Return the number of applied migrations. Raises `ConfigError` as `check_file` does, which cannot see the contents
+    of the write-ahead log."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     _check_numbers(path, version, int(connection.execute("PRAGMA application_id").fetchone()[0]))
     if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -103,4 +104,4 @@ def _check_numbers(path: Path, version: int, application: int) -> None:
 
 
 def _refused(path: Path, what: str) -> ConfigError:
-    return ConfigError(f"{what}; nothing was changed: name another file with --store or FLEETTRACE_STORE", file=path)
+    return ConfigError(f"{what}; nothing was changed. Name another file with --store or FLEETTRACE_STORE", file=path)

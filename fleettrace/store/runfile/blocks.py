@@ -1,7 +1,7 @@
-"""One instance's summary as blocks of rows, the most requested keys first, and back. Pure.
+"""Convert one instance's summary to blocks of rows, the most requested keys first, and back. Pure.
 
-The blocks double in size: whoever wants the hottest keys of a fleet unpacks the first block of each instance, seldom
-more. Each block has two members, for what every merge needs (key, requests, covered) and for the rest.
+The blocks double in size: the hottest keys of a fleet are usually in the first block of each instance. Each block has
+two members: one with what every merge needs (key, requests, covered), one with the rest.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = [
 ]
 
 BLOCK_ROWS = 256
-"""Rows of an instance's first block; each further one has twice as many as the one before."""
+"""Rows of an instance's first block; each following block has twice as many as the previous one."""
 
 FINGERPRINTS = INDEX_MOST // 4
-"""Rows whose fingerprints are together."""
+"""Rows in one member of fingerprints."""
 
 _MOST_ROWS = 16_384
 """Rows of the largest block: about a megabyte of text."""
@@ -43,7 +43,7 @@ Document = dict[str, Any]
 
 
 def blocks_of(summary: Summary) -> list[Rows]:
-    """The rows of a summary in blocks: most requests first, ties in the order of the keys' bytes."""
+    """Return the rows of a summary in blocks: most requests first, ties in the order of the keys' bytes."""
     rows = sorted(summary.keys.items(), key=lambda item: (-item[1].requests, item[0]))
     blocks, at, size = [], 0, BLOCK_ROWS
     while at < len(rows):
@@ -53,12 +53,12 @@ def blocks_of(summary: Summary) -> list[Rows]:
 
 
 def block_documents(rows: Rows) -> tuple[Document, Document, Document]:
-    """What the host's line says of a block, and its two members."""
+    """Return the block's entry in the host's line, and its two members."""
     counts = [count for _, count in rows]
     about = {
         "rows": len(rows),
         "most": max(count.requests for count in counts),
-        "excess": max(count.requests - count.covered for count in counts),
+        "excess": max(count.excess for count in counts),
     }
     listed = {
         "kind": "counts",
@@ -78,17 +78,18 @@ def block_documents(rows: Rows) -> tuple[Document, Document, Document]:
 
 
 def _folded(values: list[Any]) -> Any:
-    """A column; the value itself where it is the same in every row."""
+    """Return a column; the value alone if it is the same in every row."""
     return values[0] if all(value == values[0] for value in values) else values
 
 
 def column(values: Any) -> Iterator[Any] | Sequence[Any]:
-    """What `_folded` made of a column, row by row."""
+    """Return the values of a column made by `_folded`, row by row."""
     return values if isinstance(values, list) else repeat(values)
 
 
 def add_rows(keys: dict[Key, KeyCount], listed: Mapping[str, Any], details: Mapping[str, Any]) -> None:
-    """Put the rows of a block into a summary's keys. Raises `KeyError`, `TypeError`, `ValueError` for no such block."""
+    """Add the rows of a block to a summary's keys. Raises `KeyError`, `TypeError`, `ValueError` for an invalid
+    block."""
     names = [text_key(text, length) for text, length in zip(listed["key"], column(listed["length"]), strict=False)]
     rows = zip(
         names,
@@ -104,18 +105,18 @@ def add_rows(keys: dict[Key, KeyCount], listed: Mapping[str, Any], details: Mapp
     for key, requests, covered, ops, misses, value_bytes, timeline in rows:
         keys[key] = KeyCount(requests, covered, None if ops is None else dict(ops), misses, value_bytes, timeline)
     if len(keys) - before != len(names):
-        raise ValueError("its columns differ in length, or a key is in it twice")
+        raise ValueError("its columns differ in length, or it has a key twice")
 
 
 def fingerprint(key: str, length: int | None) -> int:
-    """32 bits of a key: the CRC-32 of its bytes, and of the digits of its length where it was cut."""
-    mark = crc32(key.encode("latin-1"))
-    return mark if length is None else crc32(b"%d" % length, mark)
+    """Return 32 bits for a key: the CRC-32 of its bytes, and of the digits of its length if it was truncated."""
+    value = crc32(key.encode("latin-1"))
+    return value if length is None else crc32(b"%d" % length, value)
 
 
 def fingerprints_of(blocks: Sequence[Rows]) -> Iterator[bytes]:
-    """The fingerprints of all rows, by which a reader learns what keys are not among them: sorted, `FINGERPRINTS` of
-    them at a time."""
+    """Yield the fingerprints of all rows, `FINGERPRINTS` at a time, each part sorted. They show which keys are not in
+    it."""
     rows = [row for block in blocks for row in block]
     for at in range(0, len(rows), FINGERPRINTS):
         names = ((key_text(key.data), key.length if key.truncated else None) for key, _ in rows[at : at + FINGERPRINTS])
@@ -126,7 +127,7 @@ def fingerprints_of(blocks: Sequence[Rows]) -> Iterator[bytes]:
 
 
 def fingerprints(data: bytes) -> array[int]:
-    """The fingerprints of `fingerprints_of`. Raises `ValueError`."""
+    """Unpack the fingerprints of `fingerprints_of`. Raises `ValueError`."""
     marks = array("I")
     marks.frombytes(data)
     if sys.byteorder == "big":

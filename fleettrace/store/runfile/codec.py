@@ -1,7 +1,7 @@
-"""A run, its hosts and their instances as JSON documents, and back. Pure.
+"""Convert a run, its hosts and their instances to JSON documents, and back. Pure.
 
-Unknown fields of a document are passed over, and fields that it lacks are not known: a run file of a later version
-with the same schema number can still be read.
+Readers ignore unknown fields and take missing ones as unknown (None), so that a run file of a later version with the
+same schema number can still be read.
 """
 
 from __future__ import annotations
@@ -43,24 +43,25 @@ _Value = TypeVar("_Value", Container, TracingCost, Coverage, Failure, ProbeVerdi
 
 
 def key_text(data: bytes) -> str:
-    """A key's bytes as text: each byte is the character of that number, U+0000 to U+00FF."""
+    """Return a key's bytes as text: each byte becomes the character U+0000 to U+00FF with its number."""
     return data.decode("latin-1")
 
 
 def text_key(text: str, length: int | None = None) -> Key:
-    """The key of `key_text`; `length` is its real length in bytes where it was cut. Raises `ValueError`."""
+    """Return the key for the text of `key_text`; `length` is its real length in bytes if it was truncated. Raises
+    `ValueError`."""
     data = text.encode("latin-1")
     return Key(data, len(data) if length is None else length)
 
 
 def run_document(info: RunInfo) -> Document:
-    """A run, times in RFC 3339."""
+    """Return a run as a document, with times in RFC 3339."""
     times = {"started": rfc3339(info.started, "auto"), "finished": rfc3339(info.finished, "auto")}
     return {**asdict(info), **times}
 
 
 def run_of(document: Mapping[str, Any]) -> RunInfo:
-    """The run of `run_document`. Raises `KeyError`, `TypeError`, `ValueError` for anything else."""
+    """Return the run of `run_document`. Raises `KeyError`, `TypeError`, `ValueError` for an invalid document."""
     started = _time(document["started"])
     if started is None:
         raise ValueError("a run without a start")
@@ -77,7 +78,7 @@ def run_of(document: Mapping[str, Any]) -> RunInfo:
 
 
 def host_document(host: HostResult) -> Document:
-    """A host and its instances; what their keys are counted at is not in here."""
+    """Return a host and its instances as a document, without the counts of keys."""
     top = [[key_text(key.data), key.length if key.truncated else None, requests] for key, requests in host.top]
     instances = [_instance_document(instance) for instance in host.instances]
     return {
@@ -91,7 +92,7 @@ def host_document(host: HostResult) -> Document:
 
 
 def host_of(document: Mapping[str, Any]) -> HostResult:
-    """The host of `host_document`. Raises as `run_of` does."""
+    """Return the host of `host_document`. Raises as `run_of` does."""
     return HostResult(
         host=document["host"],
         state=HostState(document["state"]),
@@ -111,7 +112,7 @@ def _instance_document(instance: InstanceResult) -> Document:
 
 
 def instance_of(document: Mapping[str, Any]) -> InstanceResult:
-    """One of the instances in a host's document. Raises as `run_of` does."""
+    """Return one instance of a host's document. Raises as `run_of` does."""
     probe = _value(ProbeVerdict, document["probe"])
     if probe is None:
         raise ValueError("an instance without a probe")
@@ -135,12 +136,12 @@ def instance_of(document: Mapping[str, Any]) -> InstanceResult:
 
 
 def warn_document(warn: Warn) -> Document:
-    """A warning."""
+    """Return a warning as a document."""
     return asdict(warn)
 
 
 def warn_of(document: Mapping[str, Any]) -> Warn:
-    """The warning of `warn_document`. Raises `TypeError` for anything else."""
+    """Return the warning of `warn_document`. Raises `TypeError` for an invalid document."""
     warn = _value(Warn, document)
     assert warn is not None
     return warn

@@ -1,20 +1,19 @@
-"""The fleet's summary of run files too large to be held: exact for the hottest keys, bounded in memory.
+"""Summarize run files that do not fit in memory: exact for the hottest keys.
 
-`threshold.py` says which keys can be among the hottest; here they are looked up in every instance by their
-fingerprints, so that what is said of them is exact, as if all keys had been merged.
+`threshold.py` finds the keys that can be among the hottest; this module looks them up in every instance by their
+fingerprints, so that their counts are exact, as if all keys had been merged.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from heapq import nlargest
 from itertools import chain
 from typing import Any, BinaryIO
 
 from fleettrace.store.runfile.blocks import column
 from fleettrace.store.runfile.codec import text_key
-from fleettrace.store.runfile.reader import Block, Counted, open_file
+from fleettrace.store.runfile.reader import Block, StoredSummary, open_file
 from fleettrace.store.runfile.threshold import Contenders, Name, contenders, listed_rows, name_fingerprint
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.fleet import FleetKey, FleetSummary
@@ -23,30 +22,30 @@ from fleettrace.summary.key import Key
 __all__ = ["hottest_fleet"]
 
 _STEPS = 16
-"""Looking a fingerprint up takes as long as passing by so many."""
+"""A binary search for one fingerprint costs as much as scanning this many."""
 
-Wanted = dict[int, list[Name]]
-"""Keys by their fingerprints."""
+NamesByFingerprint = dict[int, list[Name]]
+"""The keys to look up."""
 
-Hosts = Sequence[tuple[str, Sequence[tuple[str, Counted]]]]
+Hosts = Sequence[tuple[str, Sequence[tuple[str, StoredSummary]]]]
 """Each host with its instances."""
 
 
 def hottest_fleet(
     run: str, hosts: Hosts, n: int, *, others: int = 0, details: bool = True, timeline: bool = True
 ) -> FleetSummary:
-    """A summary whose `rank` of `n` keys, or fewer, is that of all keys together.
+    """Return a summary of which `rank` for up to `n` keys equals that of all keys merged.
 
-    Of up to `others` further keys it knows no more than the hottest rows of each instance say: what it has of them is
-    true, but may be too little. Without `details` only requests and bounds are known; without `timeline` no course is.
-    Raises `ConfigError` when a file is damaged.
+    It has up to `others` further keys, with the counts of each instance's hottest rows only: lower bounds. Without
+    `details`, only requests and bounds are known; without `timeline`, no timeline. Raises `ConfigError` when a file is
+    damaged.
     """
     sources = [counted for _, instances in hosts for _, counted in instances]
     slack = 0.125
     while True:
         found = contenders(sources, n, others, slack)
         fleet = _collected(run, hosts, found, timeline)
-        if _is_sound(fleet, found, n):
+        if _is_exact(fleet, found, n):
             break
         slack *= 8
     if details:
@@ -54,18 +53,17 @@ def hottest_fleet(
     return fleet
 
 
-def _is_sound(fleet: FleetSummary, found: Contenders, n: int) -> bool:
-    """Whether no key that was left out can have a larger upper bound than the n + 1 largest of the contenders."""
-    excesses = [known.count.requests - known.count.covered for known in fleet.keys.values() if known.count is not None]
-    largest = nlargest(n + 1, [*excesses, *[0] * (n + 1)] if fleet.absent else excesses)
+def _is_exact(fleet: FleetSummary, found: Contenders, n: int) -> bool:
+    """Return whether no other key can have a larger upper bound than the n + 1 largest of the contenders."""
+    largest = fleet.largest_excesses(n + 1)
     return found.bound < 0 or (len(largest) > n and largest[-1] >= found.bound)
 
 
 def _collected(run: str, hosts: Hosts, found: Contenders, timeline: bool) -> FleetSummary:
-    """The contenders' requests on every host, and the others' as far as their rows were read before."""
+    """Return the contenders' requests on every host, and the others' from the blocks read before."""
     fleet = FleetSummary()
-    wanted = _by_fingerprint(found.names)
-    # By the text of the file while there are many to be found: a `Key` takes longer to make and to look up.
+    by_fingerprint = _index(found.names)
+    # Keys stay in the form of the file during the search: a `Key` takes longer to create and to look up.
     keys = {name: FleetKey() for name in chain(found.names, found.others)}
     for known in keys.values():
         known.count = KeyCount()
@@ -74,14 +72,14 @@ def _collected(run: str, hosts: Hosts, found: Contenders, timeline: bool) -> Fle
         for instance, source in instances:
             totals[instance] = Summary(source.total, source.absent, {}, list(source.timeline) if timeline else [])
         fleet.add_host(run, host, totals)
-        for name, requests, less in _host_rows(instances, wanted, found):
-            _add(keys[name], requests, less, host, 1 << place)
+        for name, requests, covered in _host_rows(instances, by_fingerprint, found):
+            _add(keys[name], requests, covered, host, 1 << place)
     fleet.keys = {_key(name): known for name, known in keys.items() if known.host_bits}
     return fleet
 
 
 def _add(known: FleetKey, requests: int, covered: int, host: str, bits: int) -> None:
-    """The same as `FleetKey.add` where nothing but these is known: in a fraction of its time, for millions of rows."""
+    """Do the same as `FleetKey.add` for requests and covered only, in a fraction of its time, for millions of rows."""
     count = known.count
     assert count is not None
     count.requests += requests
@@ -92,87 +90,94 @@ def _add(known: FleetKey, requests: int, covered: int, host: str, bits: int) -> 
 
 
 def _host_rows(
-    instances: Sequence[tuple[str, Counted]], wanted: Wanted, found: Contenders
+    instances: Sequence[tuple[str, StoredSummary]], by_fingerprint: NamesByFingerprint, found: Contenders
 ) -> Iterable[tuple[Name, int, int]]:
-    """Key, requests and covered of one host, each key once."""
+    """Return key, requests and covered of one host, each key once."""
     if len(instances) == 1:
-        return _source_rows(instances[0][1], wanted, found)
+        return _source_rows(instances[0][1], by_fingerprint, found)
     sums: dict[Name, tuple[int, int]] = {}
     for _, source in instances:
-        for name, requests, covered in _source_rows(source, wanted, found):
+        for name, requests, covered in _source_rows(source, by_fingerprint, found):
             before = sums.get(name, (0, 0))
             sums[name] = (before[0] + requests, before[1] + covered)
     return ((name, requests, covered) for name, (requests, covered) in sums.items())
 
 
-def _source_rows(source: Counted, wanted: Wanted, found: Contenders) -> Iterator[tuple[Name, int, int]]:
-    """Key, requests and covered of what one instance has of the contenders, and of the others where they were read."""
+def _source_rows(
+    source: StoredSummary, by_fingerprint: NamesByFingerprint, found: Contenders
+) -> Iterator[tuple[Name, int, int]]:
+    """Yield key, requests and covered of one instance's rows of the contenders, and of the others in the blocks read
+    before."""
     with open_file(source.path) as file:
-        for number, _, names, requests, covered in _searched(source, file, wanted, found.depth if found.others else 0):
+        for number, _, names, requests, covered in _searched(
+            source, file, by_fingerprint, found.depth if found.others else 0
+        ):
             for name, count, less in zip(names, requests, column(covered), strict=False):
                 if name in found.names or (number < found.depth and name in found.others):
                     yield name, count, less
 
 
 def _searched(
-    source: Counted, file: BinaryIO, wanted: Wanted, always: int
+    source: StoredSummary, file: BinaryIO, by_fingerprint: NamesByFingerprint, always: int
 ) -> Iterator[tuple[int, Block, Sequence[Name], Sequence[int], Any]]:
-    """The blocks in which there is something wanted, with their columns; and the first `always` blocks."""
-    missing = _present(source, file, wanted)
+    """Yield the blocks that hold any of the keys, with their columns, and the first `always` blocks."""
+    missing = _present(source, file, by_fingerprint)
     for number, block in enumerate(source.blocks):
         if not missing and number >= always:
             return
         names, requests, covered = listed_rows(source, block, file)
-        there = missing.intersection(names)
-        if there or number < always:
-            missing -= there
+        found = missing.intersection(names)
+        if found or number < always:
+            missing -= found
             yield number, block, names, requests, covered
 
 
-def _by_fingerprint(names: Iterable[Name]) -> Wanted:
-    wanted: Wanted = {}
+def _index(names: Iterable[Name]) -> NamesByFingerprint:
+    by_fingerprint: NamesByFingerprint = {}
     for name in names:
-        wanted.setdefault(name_fingerprint(name), []).append(name)
-    return wanted
+        by_fingerprint.setdefault(name_fingerprint(name), []).append(name)
+    return by_fingerprint
 
 
-def _present(source: Counted, file: BinaryIO, wanted: Wanted) -> set[Name]:
-    """Those keys that the instance has, as far as fingerprints tell: rarely one too many, never one too few."""
+def _present(source: StoredSummary, file: BinaryIO, by_fingerprint: NamesByFingerprint) -> set[Name]:
+    """Return the keys with a fingerprint that the instance has: seldom one too many, never one too few."""
     present: set[Name] = set()
     for marks in source.fingerprints(file):
         found: Iterable[int]
-        if len(wanted) * _STEPS > len(marks):
-            found = wanted.keys() & marks
+        if len(by_fingerprint) * _STEPS > len(marks):
+            found = by_fingerprint.keys() & marks
         else:
             size = len(marks)
-            places = ((mark, bisect_left(marks, mark)) for mark in wanted)
+            places = ((mark, bisect_left(marks, mark)) for mark in by_fingerprint)
             found = [mark for mark, place in places if place < size and marks[place] == mark]
         for mark in found:
-            present.update(wanted[mark])
+            present.update(by_fingerprint[mark])
     return present
 
 
 def _add_details(fleet: FleetSummary, hosts: Hosts, keys: set[Key], timeline: bool) -> None:
-    """Put what is known of these keys beside their requests into the summary."""
-    whole: dict[Key, KeyCount] = {}
-    wanted = _by_fingerprint(_name(key) for key in keys)
+    """Add ops, misses, sizes and timelines of these keys to the summary."""
+    merged: dict[Key, KeyCount] = {}
+    by_fingerprint = _index(_name(key) for key in keys)
     for _, instances in hosts:
         for _, source in instances:
-            for key, count in _detailed(source, wanted, keys):
+            for key, count in _detailed(source, by_fingerprint, keys):
                 if not timeline:
                     count.timeline = []
-                if key in whole:
-                    whole[key].add(count)
+                if key in merged:
+                    merged[key].add(count)
                 else:
-                    whole[key] = count.copy()
-    for key, count in whole.items():
+                    merged[key] = count.copy()
+    for key, count in merged.items():
         fleet.keys[key].count = count
 
 
-def _detailed(source: Counted, wanted: Wanted, keys: Container[Key]) -> Iterator[tuple[Key, KeyCount]]:
-    """Everything that one instance says of these keys."""
+def _detailed(
+    source: StoredSummary, by_fingerprint: NamesByFingerprint, keys: Container[Key]
+) -> Iterator[tuple[Key, KeyCount]]:
+    """Yield the complete counts of these keys on one instance."""
     with open_file(source.path) as file:
-        for _, block, names, requests, covered in _searched(source, file, wanted, 0):
+        for _, block, names, requests, covered in _searched(source, file, by_fingerprint, 0):
             details = source.details(block, file)
             columns = (covered, details["ops"], details["misses"], details["value_bytes"])
             covered_of, ops, misses, value_bytes = map(_getter, columns)

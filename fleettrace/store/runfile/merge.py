@@ -1,8 +1,8 @@
-"""Many run files as one: which record of a host counts, and the merged file. Associative, commutative, idempotent.
+"""Merge run files: select the records of each host, and write the merged file. Associative, commutative, idempotent.
 
-What is merged are records: what one file says of one host in one run. The merged set is the union without the records
-that another one makes superfluous, which is a strict partial order, so that neither the order of merging nor merging
-again can matter. Records are copied byte by byte, and stand in the order of their names: the same set is the same file.
+A record describes one host in one run, from one file. The merged set is the union of all records, without those that
+another record supersedes. Superseding is a strict partial order, so neither the order of merging nor repeating it
+matters. Records are copied byte by byte, in the order of their names: the same set gives the same file.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from fleettrace.summary.run import RunInfo, Warn
 
 __all__ = ["Merged", "merge", "read_merged", "save_merged"]
 
-_LEAST_TELLING = (HostState.SKIPPED, HostState.INTERRUPTED, HostState.TIMEOUT)
-"""States that say nothing of the host itself, in the order in which others are preferred to them."""
+_INCONCLUSIVE = (HostState.SKIPPED, HostState.INTERRUPTED, HostState.TIMEOUT)
+"""States that do not describe the host itself, the least preferred first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What several run files say together."""
+    """Several run files, merged."""
 
     runs: dict[str, RunInfo] = field(default_factory=dict)
     """By id."""
     records: dict[tuple[str, str], list[HostRecord]] = field(default_factory=dict)
-    """By run and host; more than one where each has instances that the others lack."""
+    """By run and host; several if each has instances that the others lack."""
     warnings: frozenset[Warn] = frozenset()
 
     @property
     def rows(self) -> int:
-        """Rows of all instances: at least as many as there are keys."""
+        """Rows of all instances: an upper bound of the number of keys."""
         return sum(
             counted.rows
             for records in self.records.values()
@@ -47,12 +47,12 @@ class Merged:
 
 
 def read_merged(paths: Sequence[Path]) -> Merged:
-    """Read and merge these files. Raises `ConfigError` for the first that is not whole."""
+    """Read and merge these files. Raises `ConfigError` for the first that is damaged."""
     return merge(read_run_file(path) for path in paths)
 
 
 def merge(files: Iterable[RunFile]) -> Merged:
-    """What these files say together."""
+    """Merge these files. Raises `ConfigError` if no file describes the run of a host."""
     runs: dict[str, RunInfo] = {}
     found: dict[tuple[str, str], list[HostRecord]] = {}
     warnings: set[Warn] = set()
@@ -64,16 +64,16 @@ def merge(files: Iterable[RunFile]) -> Merged:
             found.setdefault((record.run, record.host), []).append(record)
         warnings.update(file.warnings)
     if not runs:
-        raise ConfigError("none of the files describes a run: there is nothing to report")
+        raise ConfigError("none of the files describes a run: nothing to report")
     for run, host in found:
         if run not in runs:
-            raise ConfigError(f"{host} is of the run {run}, which none of the files describes")
-    records = {name: _needed(found[name]) for name in sorted(found)}
+            raise ConfigError(f"{host} belongs to run {run}, which none of the files describes")
+    records = {name: _not_superseded(found[name]) for name in sorted(found)}
     return Merged(runs, records, frozenset(warnings))
 
 
 def save_merged(merged: Merged, path: Path) -> None:
-    """Write one file of them. Raises `ConfigError` when it cannot be written, or what is copied is damaged."""
+    """Write them to one file. Raises `ConfigError` when it cannot be written, or a source file is damaged."""
     with RunFileWriter(path) as writer:
         for records in merged.records.values():
             for record in records:
@@ -82,23 +82,23 @@ def save_merged(merged: Merged, path: Path) -> None:
 
 
 def _finality(info: RunInfo) -> tuple[bool, Any, str]:
-    """Of two descriptions of a run the one that ended later tells more; what else differs is decided somehow."""
+    """Return a sort key for descriptions of one run: the later end wins; the rest makes the order total."""
     at = info.finished
     return at is not None, 0.0 if at is None else at.timestamp(), json.dumps(run_document(info), sort_keys=True)
 
 
-def _needed(records: Sequence[HostRecord]) -> list[HostRecord]:
-    """The records of one host in one run that no other makes superfluous."""
+def _not_superseded(records: Sequence[HostRecord]) -> list[HostRecord]:
+    """Return the records of one host in one run that no other supersedes."""
     if len(records) == 1:
         return list(records)
     records = list({record.digest: record for record in records}.values())
-    needed = [one for one in records if not any(_says_all_of(other, one) for other in records if other is not one)]
-    return sorted(needed, key=preference, reverse=True)
+    remaining = [one for one in records if not any(_supersedes(other, one) for other in records if other is not one)]
+    return sorted(remaining, key=preference, reverse=True)
 
 
-def _says_all_of(more: HostRecord, less: HostRecord) -> bool:
-    """Whether `less` is superfluous beside `more`: the host was incomplete and no longer is; or everything that was
-    counted then was counted again, and either more was, or it was done better."""
+def _supersedes(more: HostRecord, less: HostRecord) -> bool:
+    """Return whether `more` supersedes `less`: only in `more` the host is complete; or `more` has all instances of
+    `less`, and either further ones or a higher preference."""
     complete, was_complete = more.result.complete, less.result.complete
     if complete != was_complete:
         return complete
@@ -107,8 +107,8 @@ def _says_all_of(more: HostRecord, less: HostRecord) -> bool:
 
 
 def preference(record: HostRecord) -> tuple[int, int, float, int, str]:
-    """The larger, the rather it is believed: complete, telling, of a long window, with many requests."""
+    """Return a sort key, larger is better: complete, conclusive, a long window, many requests."""
     result = record.result
-    telling = _LEAST_TELLING.index(result.state) if result.state in _LEAST_TELLING else len(_LEAST_TELLING)
+    conclusive = _INCONCLUSIVE.index(result.state) if result.state in _INCONCLUSIVE else len(_INCONCLUSIVE)
     window = sum(instance.window_s or 0.0 for instance in result.instances)
-    return result.complete, telling, window, result.requests or 0, record.digest
+    return result.complete, conclusive, window, result.requests or 0, record.digest

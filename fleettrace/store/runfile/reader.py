@@ -1,4 +1,4 @@
-"""Reading a run file: what it says of its hosts at once, their counts only when somebody asks."""
+"""Read a run file: its hosts at once, their counts on demand."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import HostResult, RunInfo, Warn
 
-__all__ = ["Block", "Counted", "HostRecord", "RunFile", "open_file", "read_run_file"]
+__all__ = ["Block", "HostRecord", "RunFile", "StoredSummary", "open_file", "read_run_file"]
 
 _PIECE = 1 << 20
-_LINES_LEAST = 1 << 24
-_LINES_RATIO = 16
-"""Bytes of all the lines that are held, for each byte of the file: ours are packed to a sixth, with counts behind."""
-_NO_SENSE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
-"""What comes of a document that is not what the schema says."""
+_MIN_UNPACKED = 1 << 24
+_UNPACKED_RATIO = 16
+"""The most bytes of unpacked lines for each byte of the file. fleettrace packs them to a sixth, and counts follow
+them."""
+_INVALID = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""Exceptions from a document that does not follow the schema."""
 
 
 class Block(NamedTuple):
-    """Some rows of an instance, and where they are."""
+    """Some rows of an instance, and their position in the file."""
 
     rows: int
     most: int
@@ -40,15 +41,15 @@ class Block(NamedTuple):
     excess: int
     """The largest `requests - covered` among them."""
     offset: int
-    """Of the member with keys and counts, in the file."""
+    """Position in the file of the member with keys and counts."""
     size: int
     details_size: int
-    """Of the member behind it."""
+    """Size of the member with the details, which follows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """One instance's summary, still in the file."""
+class StoredSummary:
+    """One instance's summary, read from the file on demand."""
 
     path: Path
     id: str
@@ -61,27 +62,27 @@ class Counted:
     blocks: tuple[Block, ...]
 
     def summary(self) -> Summary:
-        """All of it. Raises `ConfigError` when the file is damaged."""
+        """Return the complete summary. Raises `ConfigError` when the file is damaged."""
         keys: dict[Key, KeyCount] = {}
         with open_file(self.path) as file:
             for block in self.blocks:
                 listed, details = self.listed(block, file), self.details(block, file)
                 try:
                     add_rows(keys, listed, details)
-                except _NO_SENSE as error:
-                    raise damaged(self.path, block.offset, f"what is there is no block of rows ({error})") from None
+                except _INVALID as error:
+                    raise damaged(self.path, block.offset, f"not a valid block of rows ({error})") from None
         return Summary(self.total, self.absent, keys, list(self.timeline))
 
     def listed(self, block: Block, file: BinaryIO) -> dict[str, Any]:
-        """The columns that every merge needs."""
+        """Return the columns that every merge needs."""
         return self._document(file, block.offset, block.size)
 
     def details(self, block: Block, file: BinaryIO) -> dict[str, Any]:
-        """The other columns."""
+        """Return the other columns."""
         return self._document(file, block.offset + block.size, block.details_size)
 
     def fingerprints(self, file: BinaryIO) -> Iterator[array[int]]:
-        """Those of all rows: sorted, some thousands of them at a time."""
+        """Yield the fingerprints of all rows: sorted, some thousands at a time."""
         for offset, size in self.fingerprints_at:
             try:
                 yield fingerprints(unpack_index(read_bytes(file, self.path, offset, size)))
@@ -97,12 +98,12 @@ class Counted:
 
 @dataclass(frozen=True)
 class HostRecord:
-    """What one file says of one host in one run."""
+    """The record of one host in one run, from one file."""
 
     path: Path
     document: dict[str, Any]
     data_at: int
-    """Where the members that belong to it begin."""
+    """Position in the file of the members with its counts."""
 
     @property
     def run(self) -> str:
@@ -116,20 +117,20 @@ class HostRecord:
 
     @cached_property
     def result(self) -> HostResult:
-        """The host and its instances. Raises `ConfigError` when what was written is no such thing."""
+        """The host and its instances. Raises `ConfigError` when the document is invalid."""
         try:
             return host_of(self.document)
-        except _NO_SENSE as error:
-            raise damaged(self.path, self.data_at, f"what is before makes no sense ({error!r})") from None
+        except _INVALID as error:
+            raise damaged(self.path, self.data_at, f"the host before it is invalid ({error!r})") from None
 
     @cached_property
     def warnings(self) -> list[Warn]:
-        """What is to be said of it."""
+        """Warnings about the host."""
         return [warn_of(each) for each in self.document["warnings"]]
 
     @cached_property
-    def counted(self) -> dict[str, Counted]:
-        """The instances that were counted, by id."""
+    def counted(self) -> dict[str, StoredSummary]:
+        """The summaries of the counted instances, by id."""
         found, at = {}, self.data_at
         for each in self.document["counted"]:
             marks, blocks = [], []
@@ -141,18 +142,18 @@ class HostRecord:
                 blocks.append(Block(block["rows"], block["most"], block["excess"], at, *sizes))
                 at += sum(sizes)
             known = each["total"], each["absent"], each["course"], each["rows"]
-            found[each["id"]] = Counted(self.path, each["id"], *known, tuple(marks), tuple(blocks))
+            found[each["id"]] = StoredSummary(self.path, each["id"], *known, tuple(marks), tuple(blocks))
         if at - self.data_at != self.document["size"]:
             raise ValueError("its parts do not add up to its size")
         return found
 
     @cached_property
     def digest(self) -> str:
-        """What tells two records apart, whatever they say."""
+        """A hash that identifies the record."""
         return hashlib.sha256(json.dumps(self.document, sort_keys=True).encode()).hexdigest()
 
     def data(self) -> Iterator[bytes]:
-        """The members that belong to it, as they are. Raises `ConfigError` when they are not what was written."""
+        """Yield the bytes of the members with its counts. Raises `ConfigError` when their checksum is wrong."""
         checksum, at, end = hashlib.sha256(), self.data_at, self.data_at + self.document["size"]
         with open_file(self.path) as file:
             while at < end:
@@ -161,12 +162,12 @@ class HostRecord:
                 at += len(piece)
                 yield piece
         if checksum.hexdigest() != self.document["sha256"]:
-            raise damaged(self.path, self.data_at, f"the counts of {self.host} have another checksum than when written")
+            raise damaged(self.path, self.data_at, f"the counts of {self.host} have a wrong checksum")
 
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """A run file: everything but the counts."""
+    """A run file, without the counts."""
 
     path: Path
     hosts: list[HostRecord] = field(default_factory=list)
@@ -175,69 +176,71 @@ class RunFile:
 
 
 def read_run_file(path: Path) -> RunFile:
-    """What a run file says. Raises `ConfigError` when it cannot be read, is damaged, or not finished."""
+    """Read a run file. Raises `ConfigError` when it cannot be read, is damaged, or incomplete."""
     with open_file(path) as file:
         header = _header(file, path)
         run_file, at, checksum = RunFile(path), header, hashlib.sha256()
-        room = max(_LINES_LEAST, _LINES_RATIO * file.seek(0, os.SEEK_END))
+        room = max(_MIN_UNPACKED, _UNPACKED_RATIO * file.seek(0, os.SEEK_END))
         while True:
             member = read_member(file, path, at)
-            behind = at + member.size
+            end = at + member.size
             room -= member.unpacked
             if room < 0:
-                raise damaged(path, at, "its lines unpack to more than any run file's")
+                raise damaged(path, at, "its lines unpack to more than those of any valid run file")
             try:
                 if member.document["kind"] == "end":
                     return _ended(run_file, member.document, checksum.hexdigest())
                 if member.document["kind"] != "host":
-                    raise ValueError(f"a {member.document['kind']!r} where a host was expected")
-                record = HostRecord(path, member.document, behind)
+                    raise ValueError(f"expected a host, found {member.document['kind']!r}")
+                record = HostRecord(path, member.document, end)
                 assert record.run and record.host and record.counted is not None and record.warnings is not None
-            except _NO_SENSE as error:
-                raise damaged(path, at, f"what is there makes no sense ({error!r})") from None
+            except _INVALID as error:
+                raise damaged(path, at, f"invalid content ({error!r})") from None
             checksum.update(read_bytes(file, path, at, member.size))
             run_file.hosts.append(record)
-            at = behind + record.document["size"]
+            at = end + record.document["size"]
 
 
 def open_file(path: Path) -> BinaryIO:
-    """The file, to be read. Raises `ConfigError`."""
+    """Open the file for reading. Raises `ConfigError`."""
     try:
         return path.open("rb")
     except OSError as error:
-        raise ConfigError(f"cannot read it: {error.strerror}", file=path) from error
+        raise ConfigError(f"cannot read the run file: {error.strerror}", file=path) from error
 
 
 def _header(file: BinaryIO, path: Path) -> int:
-    """Where the header ends."""
+    """Check the header and return the position after it. Raises `ConfigError`."""
     try:
         member = read_member(file, path, 0)
     except ConfigError as error:
         file.seek(0)
         if file.read(2) == b"\x1f\x8b":
             raise
-        raise ConfigError("this is no run file: one is written by `fleettrace run --save FILE`", file=path) from error
+        raise ConfigError("this is not a run file: `fleettrace run --save FILE` writes one", file=path) from error
     schema = str(member.document.get("schema"))
     name, _, number = schema.rpartition("/")
     if name != SCHEMA.rpartition("/")[0]:
-        raise ConfigError("this is no run file: one is written by `fleettrace run --save FILE`", file=path)
+        raise ConfigError("this is not a run file: `fleettrace run --save FILE` writes one", file=path)
     if schema != SCHEMA:
         ours = SCHEMA.rpartition("/")[2]
         raise ConfigError(
-            f"a newer fleettrace wrote it: its schema is {number}, and {ours} is the newest that this one reads; "
-            "use that one, or upgrade this one",
+            f"a newer fleettrace wrote this run file: its schema is {number}, and this version reads up to {ours}; "
+            "upgrade fleettrace",
             file=path,
         )
     return member.size
 
 
 def _ended(run_file: RunFile, document: dict[str, Any], checksum: str) -> RunFile:
-    """The file, when its end fits what came before. Raises `ValueError`."""
+    """Complete the file if its last line matches the rest. Raises `ValueError`."""
     rows = sum(each["rows"] for record in run_file.hosts for each in record.document["counted"])
     if (document["hosts"], document["rows"]) != (len(run_file.hosts), rows):
-        raise ValueError(f"{document['hosts']} hosts and {document['rows']} rows were written, others are there")
+        raise ValueError(
+            f"expected {document['hosts']} hosts and {document['rows']} rows, found {len(run_file.hosts)} and {rows}"
+        )
     if document["sha256"] != checksum:
-        raise ValueError("the checksum of the hosts is not what was written")
+        raise ValueError("the checksum of the hosts is wrong")
     run_file.runs.extend(run_of(each) for each in document["runs"])
     run_file.warnings.extend(warn_of(each) for each in document["warnings"])
     return run_file

@@ -1,7 +1,7 @@
-"""From run files to what a report is made of: the hosts, put together over files and runs, and the fleet's summary.
+"""Build a `RunResult` from merged run files: the hosts, joined over files and runs, and the fleet's summary.
 
-A host that several runs traced is one host: its instances' windows follow each other, so that counts and windows add
-up, and its rate is the mean over all of them.
+A host that several runs traced is one host: its instances' windows follow each other, so counts and windows are added,
+and its rate is the mean over all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from operator import attrgetter
 from fleettrace.errors import HostState
 from fleettrace.store.runfile.hottest import hottest_fleet
 from fleettrace.store.runfile.merge import Merged, preference
-from fleettrace.store.runfile.reader import Counted, HostRecord
+from fleettrace.store.runfile.reader import HostRecord, StoredSummary
 from fleettrace.summary.counts import Summary, add_known
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.run import Coverage, Failure, HostResult, InstanceResult, RunInfo, RunResult, Warn
@@ -23,48 +23,48 @@ from fleettrace.summary.run import Coverage, Failure, HostResult, InstanceResult
 __all__ = ["fleet_parts", "run_result", "without_counts"]
 
 _TOP_PER_HOST = 100
-"""As many as a sweep keeps (`SweepSettings.top_per_host`)."""
+"""The same as `SweepSettings.top_per_host`."""
 
 _MOST_ROWS = 300_000
-"""Rows whose keys are all held in memory at once: up to a kilobyte each, with their timelines."""
+"""The most rows that are all held in memory: up to a kilobyte each, with their timelines."""
 
-_OTHERS = 100_000
-"""Keys beside the hottest that a summary of more rows has: as many as families are looked for among."""
+_OTHER_KEYS = 100_000
+"""Keys beside the hottest in a summary of more rows: the search for families uses as many."""
 
 
 def run_result(merged: Merged, *, top: int = 20, most_rows: int = _MOST_ROWS) -> RunResult:
-    """The run as it was when the files were written, of several runs one that spans them all.
+    """Return the run as it was when the file was written; for several runs, one that spans them all.
 
-    Of more than `most_rows` rows the summary is exact for the `top` hottest keys, short of others, bounded in memory;
-    a warning says so.
+    With more than `most_rows` rows, the summary is exact for the `top` hottest keys and incomplete for others, and a
+    warning reports that.
     """
     result = without_counts(merged)
     timelines = _share_buckets(merged)
     parts = list(fleet_parts(merged))
     if merged.rows > most_rows:
-        result.fleet = hottest_fleet(result.info.id, parts, top, others=_OTHERS, timeline=timelines)
+        result.fleet = hottest_fleet(result.info.id, parts, top, others=_OTHER_KEYS, timeline=timelines)
         result.warnings.append(
             Warn(
                 "merged-hottest",
-                f"of {merged.rows:,} rows families and distinct keys are counted among the hottest of each instance "
-                f"only, so at least so many there are; the {top} hottest keys, their bounds and all totals are exact",
+                f"the files have {merged.rows:,} rows, so families and distinct keys are counted among the hottest "
+                f"keys of each instance only, as lower bounds; the {top} hottest keys and all totals are exact",
             )
         )
     else:
         for host, instances in parts:
             result.fleet.add_host(result.info.id, host, _summaries(instances, timelines))
-    together = {host for host, records in _by_host(merged).items() if len(records) > 1}
+    repeated = {host for host, records in _by_host(merged).items() if len(records) > 1}
     places = {host.host: host for host in result.hosts}
     for host, instances in parts:
-        if host in together:
-            whole = Summary()
+        if host in repeated:
+            joined = Summary()
             for summary in _summaries(instances, timelines).values():
-                whole.add(summary)
-            places[host].top, places[host].timeline = hottest(whole, _TOP_PER_HOST), whole.timeline
+                joined.add(summary)
+            places[host].top, places[host].timeline = hottest(joined, _TOP_PER_HOST), joined.timeline
     return result
 
 
-def _summaries(instances: Iterable[tuple[str, Counted]], timelines: bool) -> dict[str, Summary]:
+def _summaries(instances: Iterable[tuple[str, StoredSummary]], timelines: bool) -> dict[str, Summary]:
     summaries = {name: counted.summary() for name, counted in instances}
     if not timelines:
         for summary in summaries.values():
@@ -75,12 +75,12 @@ def _summaries(instances: Iterable[tuple[str, Counted]], timelines: bool) -> dic
 
 
 def _share_buckets(merged: Merged) -> bool:
-    """Whether the runs' timelines can be added: a bucket is as long in each."""
+    """Return whether the runs' timelines can be added: all have the same bucket length."""
     return len({info.bucket_s for info in merged.runs.values()}) <= 1
 
 
 def without_counts(merged: Merged) -> RunResult:
-    """The same with an empty summary of the fleet: who was traced, and what became of it."""
+    """Return the run with an empty summary of the fleet: its hosts and their states."""
     info = _one_run(list(merged.runs.values()))
     by_host = _by_host(merged)
     hosts = [_host(by_host[name]) for name in _in_order(by_host)]
@@ -97,8 +97,8 @@ def without_counts(merged: Merged) -> RunResult:
     return RunResult(info, hosts, warnings=warnings)
 
 
-def fleet_parts(merged: Merged) -> Iterable[tuple[str, list[tuple[str, Counted]]]]:
-    """Each host with all that was counted on it, in every run, under a name of its own."""
+def fleet_parts(merged: Merged) -> Iterable[tuple[str, list[tuple[str, StoredSummary]]]]:
+    """Yield each host with the summaries of its instances in every run, each under a unique name."""
     several = len(merged.runs) > 1
     for host, records in sorted(_by_host(merged).items()):
         yield (
@@ -108,7 +108,7 @@ def fleet_parts(merged: Merged) -> Iterable[tuple[str, list[tuple[str, Counted]]
 
 
 def _by_host(merged: Merged) -> dict[str, list[HostRecord]]:
-    """Every host's records, run after run."""
+    """Return every host's records, in the order of the runs."""
     by_host: dict[str, list[HostRecord]] = {}
     order = {run: place for place, run in enumerate(_runs_in_order(merged))}
     for (_, host), records in sorted(merged.records.items(), key=lambda item: order[item[0][0]]):
@@ -121,23 +121,23 @@ def _runs_in_order(merged: Merged) -> list[str]:
 
 
 def _in_order(by_host: dict[str, list[HostRecord]]) -> list[str]:
-    """One run's hosts in its order; those of several runs by name, for their places say nothing of each other."""
+    """Return the hosts in the order of a single run, or by name for several runs."""
     if len({record.run for records in by_host.values() for record in records}) > 1:
         return sorted(by_host)
     return sorted(by_host, key=lambda host: (min(record.document["place"] for record in by_host[host]), host))
 
 
-def _chosen(records: Sequence[HostRecord]) -> list[tuple[str, str, Counted]]:
-    """Run, instance and counts of every instance: of several records in a run, from the one that is preferred."""
-    chosen: dict[tuple[str, str], Counted] = {}
-    # What there is but one record of needs no preference, which takes a while to see.
+def _chosen(records: Sequence[HostRecord]) -> list[tuple[str, str, StoredSummary]]:
+    """Return run, instance and summary of every instance, from the preferred one of several records in a run."""
+    chosen: dict[tuple[str, str], StoredSummary] = {}
+    # `preference` is slow to compute, and a single record does not need it.
     for record in records if len(records) == 1 else sorted(records, key=preference):
         chosen.update({(record.run, instance): counted for instance, counted in record.counted.items()})
     return [(run, instance, counted) for (run, instance), counted in sorted(chosen.items())]
 
 
 def _host(records: Sequence[HostRecord]) -> HostResult:
-    """One host of all its records."""
+    """Join all records of one host."""
     if len(records) == 1:
         return records[0].result
     instances: dict[str, InstanceResult] = {}
@@ -159,20 +159,20 @@ def _host(records: Sequence[HostRecord]) -> HostResult:
 
 
 def _common_state(states: set[HostState]) -> HostState:
-    """A host that was complete every time is complete; else it is what it was every time, or `partial`."""
+    """Return the state that all runs share, `ok` if the host was always complete, else `partial`."""
     if len(states) > 1 and all(state.complete for state in states):
         return HostState.OK
     return states.pop() if len(states) == 1 else HostState.PARTIAL
 
 
 def _instances(record: HostRecord) -> dict[str, InstanceResult]:
-    """By instance id where it was counted, else by pid."""
+    """Return the instances by id if they were counted, else by pid."""
     ids = {int(name.partition("@")[0]): name for name in record.counted}
     return {ids.get(each.pid, str(each.pid)): each for each in record.result.instances}
 
 
 def _longer(a: InstanceResult, b: InstanceResult) -> InstanceResult:
-    """One instance over two runs, one after the other."""
+    """Join the results of one instance from two successive runs."""
     if a.requests is None or b.requests is None:
         return b if a.requests is None else a
     worse = a if a.state is not HostState.OK else b
@@ -192,7 +192,7 @@ def _longer(a: InstanceResult, b: InstanceResult) -> InstanceResult:
 
 
 def _one_run(runs: Sequence[RunInfo]) -> RunInfo:
-    """What several runs are together: from the first start to the last end, named by all their ids."""
+    """Return one run that spans all: from the first start to the last end, with an id derived from all ids."""
     if len(runs) == 1:
         return replace(runs[0])
     runs = sorted(runs, key=attrgetter("started", "id"))

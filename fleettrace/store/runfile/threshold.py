@@ -1,11 +1,11 @@
-"""Which keys can be among the hottest of many instances, without reading all of their rows.
+"""Find the keys that can be among the hottest of many instances, without reading all of their rows.
 
-Every instance's rows come with the most requested first, so what was not read of it is bounded by its next block: no
-key that is still unread everywhere can have more requests than all next blocks together (the threshold of Fagin, Lotem
-and Naor, "Optimal aggregation algorithms for middleware", 2003). Once that is less than the n-th best key has for sure,
-the rest of the rows need not be read, but for the few keys that could still be among the n.
+Every instance's rows are sorted by requests, largest first, so its next block bounds its unread rows: a key that no
+instance has shown yet can have at most the sum of all next blocks' maxima (the threshold of Fagin, Lotem and Naor,
+"Optimal aggregation algorithms for middleware", 2003). When the n-th best key provably has more than that, the
+remaining rows need not be read, except for the few keys that can still be among the n.
 
-Counts alike on all hosts make the threshold useless; then everything is read, in parts when it is too much at once.
+If counts are alike on all hosts, the threshold never helps: everything is read, in parts if it does not fit in memory.
 """
 
 from __future__ import annotations
@@ -18,42 +18,43 @@ from typing import Any, BinaryIO
 from fleettrace.errors import ConfigError
 from fleettrace.store.runfile.blocks import column, fingerprint
 from fleettrace.store.runfile.gzip_members import damaged
-from fleettrace.store.runfile.reader import Block, Counted, open_file
+from fleettrace.store.runfile.reader import Block, StoredSummary, open_file
 
 __all__ = ["Contenders", "Name", "contenders", "listed_rows", "name_fingerprint"]
 
 Name = str | tuple[str, int]
-"""A key as it stands in the file; with its length where it was cut."""
+"""A key as written in the file, with its length if it was truncated."""
 
 _MOST_CONTENDERS = 20_000
-"""So many may still be looked up one by one; before there are more, more is read."""
+"""The most contenders that are looked up one by one; with more of them, the search reads further blocks."""
 
 _MOST_KEYS = 1_200_000
-"""Keys held at once, a quarter of a kilobyte each."""
+"""The most keys held in memory, a quarter of a kilobyte each."""
 
 
 @dataclass(slots=True)
 class Contenders:
-    """What was found."""
+    """The result of the search."""
 
     names: set[Name] = field(default_factory=set)
     """All keys that can be among the n with the most requests, or among the n + 1 with the largest upper bounds."""
     others: dict[Name, int] = field(default_factory=dict)
-    """More keys, the hottest of what was read, and what they have at least."""
+    """Further keys, the hottest ones read, with a lower bound of their requests."""
     bound: int = -1
-    """No other key's upper bound is further than this above that of a key that is listed nowhere."""
+    """The largest possible `excess` (`KeyCount.excess`) of any other key."""
     depth: int = 0
-    """Blocks read of each instance."""
+    """Blocks read from each instance."""
 
 
 class _TooManyError(Exception):
-    """More keys than may be held at once."""
+    """The keys do not fit in memory."""
 
 
-def contenders(sources: Sequence[Counted], n: int, others: int = 0, slack: float = 0.125) -> Contenders:
-    """The keys that can be among the hottest `n`, and up to `others` more. Raises `ConfigError` for a damaged file.
+def contenders(sources: Sequence[StoredSummary], n: int, others: int = 0, slack: float = 0.125) -> Contenders:
+    """Return the keys that can be among the hottest `n`, and up to `others` more. Raises `ConfigError` for a damaged
+    file.
 
-    With more `slack` the `bound` is lower, and there are more names.
+    More `slack` gives a lower `bound` and more names.
     """
     parts = 1
     while True:
@@ -63,7 +64,7 @@ def contenders(sources: Sequence[Counted], n: int, others: int = 0, slack: float
             parts *= 4
 
 
-def _in_parts(sources: Sequence[Counted], n: int, others: int, slack: float, parts: int) -> Contenders:
+def _in_parts(sources: Sequence[StoredSummary], n: int, others: int, slack: float, parts: int) -> Contenders:
     found = Contenders()
     for part in range(parts):
         search = _Search(sources, n, slack, part, parts)
@@ -76,22 +77,22 @@ def _in_parts(sources: Sequence[Counted], n: int, others: int, slack: float, par
 
 
 class _Search:
-    """One search among the keys of one part; block after block of every instance."""
+    """Search the keys of one part, block by block of every instance."""
 
-    def __init__(self, sources: Sequence[Counted], n: int, slack: float, part: int, parts: int) -> None:
+    def __init__(self, sources: Sequence[StoredSummary], n: int, slack: float, part: int, parts: int) -> None:
         self._sources = sources
         self._n = n
         self._slack = slack
         self._part, self._parts = part, parts
         self._lower: dict[Name, int] = {}
         self._excess: dict[Name, int] = {}
-        """By how much a key's upper bound is above that of a key that is listed nowhere, as far as it was read."""
+        """The sum of `KeyCount.excess` over the rows read."""
         self._absent = any(source.absent for source in sources)
         self.bound = -1
         self.depth = 0
 
     def run(self) -> set[Name]:
-        """The contenders of this part."""
+        """Return the contenders of this part."""
         while True:
             self._read_blocks()
             unread = [source.blocks[self.depth] for source in self._sources if len(source.blocks) > self.depth]
@@ -104,23 +105,22 @@ class _Search:
                 raise _TooManyError
 
     def hottest(self, number: int) -> Iterable[tuple[Name, int]]:
-        """The keys with the most requests, as far as they were read."""
+        """Return the keys with the most requests among the rows read."""
         return nlargest(number, self._lower.items(), key=lambda item: (item[1], str(item[0]))) if number else ()
 
     def _best(self) -> set[Name]:
-        """The contenders when everything was read."""
+        """Return the contenders after reading all rows."""
         enough = _nth(self._lower.values(), self._n)
         by_requests = nlargest(self._n, (row for row in self._lower.items() if row[1] >= enough), key=_rank_order)
         by_bound = nlargest(self._n + 1, self._excess, key=self._excess.__getitem__)
         return {name for name, _ in by_requests} | set(by_bound)
 
     def _possible(self, unread: int, unread_excess: int) -> set[Name] | None:
-        """The contenders when a key can have so much more than was read of it; None if they cannot be told yet."""
+        """Return the contenders if unread rows add at most this much to a key; None if more must be read."""
         enough = _nth(self._lower.values(), self._n)
         bound = _nth(self._excess.values(), self._n + 1)
         if self._absent:
-            # What is not read yet can also take from a key's bound: hence the slack. And of keys that are listed
-            # nowhere there is no end.
+            # Unread rows can also lower a key's bound: hence the slack. The number of unlisted keys is unlimited.
             bound = max(bound - round(self._slack * unread_excess), 0)
         if enough <= unread or bound < unread_excess:
             return None
@@ -164,8 +164,8 @@ class _Search:
         return [row[0] for row in mine], [row[1] for row in mine], [row[2] for row in mine]
 
 
-def listed_rows(source: Counted, block: Block, file: BinaryIO) -> tuple[Sequence[Name], Sequence[int], Any]:
-    """A block's keys, requests and covered, the last as it stands there. Raises `ConfigError` when it is damaged."""
+def listed_rows(source: StoredSummary, block: Block, file: BinaryIO) -> tuple[Sequence[Name], Sequence[int], Any]:
+    """Return a block's keys, requests and (still folded) covered. Raises `ConfigError` when it is damaged."""
     document = source.listed(block, file)
     try:
         names, requests, lengths = document["key"], document["requests"], document["length"]
@@ -180,23 +180,23 @@ def listed_rows(source: Counted, block: Block, file: BinaryIO) -> tuple[Sequence
 
 
 def name_fingerprint(name: Name) -> int:
-    """The fingerprint of a key."""
+    """Return the fingerprint of a key."""
     return fingerprint(name, None) if isinstance(name, str) else fingerprint(*name)
 
 
-def _not_a_block(source: Counted, block: Block, error: Exception) -> ConfigError:
-    return damaged(source.path, block.offset, f"what is there is no block of rows ({error})")
+def _not_a_block(source: StoredSummary, block: Block, error: Exception) -> ConfigError:
+    return damaged(source.path, block.offset, f"not a valid block of rows ({error})")
 
 
 def _rank_order(item: tuple[Name, int]) -> tuple[int, tuple[int, ...]]:
-    """More requests before fewer; of as many, keys in the order of their bytes, as `FleetSummary.rank` has them."""
+    """Return a sort key: requests first; of ties, the order of the bytes, as in `FleetSummary.rank`."""
     name, requests = item
     text, length = (name, len(name)) if isinstance(name, str) else name
-    # Complemented, for what is wanted is the largest: a character less is larger, and the end is larger still.
+    # The caller takes the largest, so bytes are complemented, and the end of the key is the largest of all.
     return requests, (*(0xFF - ord(char) for char in text), 0x100, -length)
 
 
 def _nth(values: Iterable[int], n: int) -> int:
-    """The n-th largest, -1 if there are not so many."""
+    """Return the n-th largest value, -1 if there are fewer."""
     largest = nlargest(n, values)
     return largest[-1] if len(largest) == n else -1

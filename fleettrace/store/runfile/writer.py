@@ -1,6 +1,6 @@
-"""Writing a run file: host by host as they finish, each let go when it is written.
+"""Write a run file, host by host as they finish, without keeping them in memory.
 
-docs/run-files.md describes what is written, line by line.
+docs/run-files.md describes the format, line by line.
 """
 
 from __future__ import annotations
@@ -48,8 +48,7 @@ class RunFileWriter:
         warnings: Sequence[Warn] = (),
         place: int = 0,
     ) -> None:
-        """Write what became of one host. `summaries` is by instance id (`4711@12345`), `place` the host's position in
-        the run's order."""
+        """Write one host. `summaries` is by instance id (`4711@12345`), `place` is the host's position in the run."""
         instances, data = _packed(summaries)
         document = {
             "kind": "host",
@@ -64,7 +63,7 @@ class RunFileWriter:
         self.copy(document, [data])
 
     def copy(self, document: Mapping[str, Any], data: Iterable[bytes]) -> None:
-        """Write a host's document as it is, and the members that belong to it."""
+        """Write a host's document and the members with its counts, unchanged."""
         member = pack(dict(document))
         self._checksum.update(member)
         self._write(member)
@@ -74,7 +73,7 @@ class RunFileWriter:
         self._rows += sum(instance["rows"] for instance in document["counted"])
 
     def finish(self, runs: Iterable[RunInfo], warnings: Iterable[Warn] = ()) -> None:
-        """Write the end, and put the file in its place."""
+        """Write the last line, and move the file to its path."""
         end = {
             "kind": "end",
             "runs": sorted_documents(run_document(run) for run in runs),
@@ -110,12 +109,12 @@ class RunFileWriter:
 
 
 def sorted_documents(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each of them once, in an order that hangs on nothing but themselves."""
+    """Return each distinct document once, in an order that depends only on their content."""
     return [document for _, document in sorted({json.dumps(each, sort_keys=True): each for each in documents}.items())]
 
 
 def _packed(summaries: Mapping[str, Summary]) -> tuple[list[dict[str, Any]], bytes]:
-    """What the host's line says of each instance that was counted, and the members with the counts themselves."""
+    """Return the entries of the counted instances in the host's line, and the members with their counts."""
     about, members = [], []
     for instance, summary in sorted(summaries.items()):
         blocks = blocks_of(summary)
