@@ -1,8 +1,8 @@
-"""What rules find, as values: how bad, how sure, about what, and by which figures.
+"""The findings of rules as values: severity, certainty, subject, and the numbers behind them.
 
-A finding is `certain` when it holds whatever was not seen, `possible` when it holds of what was seen and the rest could
-make it untrue, or is open within the bounds, and `unknown` when it cannot be told at all: then it stands for everything
-that its rule could not judge, and says why.
+A finding is `certain` when it holds whatever was not traced. It is `possible` when it holds on the traced hosts but the
+others could refute it, or when the bounds allow both. An `unknown` finding stands for all subjects that its rule could
+not judge, with the reasons.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Certainty", "Figure", "Finding", "Findings", "Severity", "SubjectKin
 
 
 class Severity(StrEnum):
-    """How bad a finding is, as its rule says."""
+    """How severe a finding is; its rule sets it."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -29,12 +29,12 @@ class Severity(StrEnum):
 
     @property
     def level(self) -> int:
-        """0 for the least."""
+        """Return the rank, 0 for the least severe."""
         return list(Severity).index(self)
 
 
 class Certainty(StrEnum):
-    """How sure a finding is."""
+    """How certain a finding is."""
 
     CERTAIN = "certain"
     POSSIBLE = "possible"
@@ -42,7 +42,7 @@ class Certainty(StrEnum):
 
 
 class SubjectKind(StrEnum):
-    """What a rule, and a finding, is about."""
+    """The kind of subject that a rule judges."""
 
     KEY = "key"
     TEMPLATE = "template"
@@ -53,18 +53,18 @@ class SubjectKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of the evidence, with its bounds. Both None: not known, or a word."""
+    """One value of the evidence, with its bounds. Both are None for a word and for an unknown value."""
 
     field: str
     low: float | None
     high: float | None
     shown: str
-    """For people; harmless on any terminal."""
+    """The value as text, escaped for a terminal."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a rule found."""
+    """One subject for which a rule holds."""
 
     rule: str
     """The rule's name."""
@@ -72,22 +72,22 @@ class Finding:
     certainty: Certainty
     subject: SubjectKind
     name: Key | str | None
-    """The key, template or host; None for the whole run, and where everything not judged is meant."""
+    """The key, template or host; None for the whole run, and for a finding that stands for several subjects."""
     shown: str
-    """The name on one line, with everything escaped that does not show; empty where there is none."""
+    """The name on one line, escaped for a terminal; empty without a name."""
     message: str
-    """One line, harmless on any terminal."""
+    """One line, escaped for a terminal."""
     figures: tuple[Figure, ...] = ()
     why: tuple[str, ...] = ()
-    """What keeps it from being certain: `cache-003 is missing`."""
+    """The reasons why it is not certain: `cache-003 is missing`."""
     event: str | None = None
-    """For what happened since the baseline: the run that it happened in. Else a state, which may last for many runs."""
+    """For a change since the baseline: the id of the run. None for a state, which can last for many runs."""
     marks: tuple[str, ...] = ()
-    """What else tells it from other findings of the rule about the same subject."""
+    """Hashes that distinguish it from other findings of the rule about the same subject."""
 
     @cached_property
     def id(self) -> str:
-        """The same for the same finding in another run, but for an event; tells nothing of the name."""
+        """Return a hash that is stable across runs, except for an event; it does not disclose the name."""
         name = self.name
         subject = "" if name is None else f"{name.data.hex()}:{name.length}" if isinstance(name, Key) else name
         unknown = "unknown" if self.certainty is Certainty.UNKNOWN else ""
@@ -96,11 +96,11 @@ class Finding:
 
     @property
     def counts(self) -> bool:
-        """Whether there is something to it: what is unknown is neither here nor there."""
+        """Return whether the finding is certain or possible."""
         return self.certainty is not Certainty.UNKNOWN
 
     def document(self) -> dict[str, Any]:
-        """The finding as plain values for JSON."""
+        """Return the finding as plain values for JSON."""
         data = self.name.data if isinstance(self.name, Key) else None
         return {
             "id": self.id,
@@ -121,41 +121,41 @@ class Finding:
 
 
 def _finite(bound: float | None) -> float | None:
-    """JSON has no infinity: no bound is null."""
+    """Return None for an infinite bound, which JSON cannot express."""
     return None if bound is None or abs(bound) == float("inf") else bound
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All findings of a play, the gravest and surest first."""
+    """All findings of a play, the most severe and most certain first."""
 
     all: tuple[Finding, ...] = ()
-    """Those that are unknown are among them, one for each rule that could not judge everything."""
+    """Includes an unknown finding for each rule that could not judge all subjects."""
 
     @classmethod
     def of(cls, findings: Iterable[Finding]) -> Findings:
-        """The findings in their order; those of one rule stay in the order in which they come."""
+        """Sort `findings`; equal ones stay in their order."""
         order = list(Certainty)
         return cls(tuple(sorted(findings, key=lambda one: (-one.severity.level, order.index(one.certainty)))))
 
     @property
     def standing(self) -> tuple[Finding, ...]:
-        """Those that are certain or possible."""
+        """Return the certain and possible findings."""
         return tuple(one for one in self.all if one.counts)
 
     @property
     def unknown(self) -> tuple[Finding, ...]:
-        """What could not be told."""
+        """Return the unknown findings."""
         return tuple(one for one in self.all if not one.counts)
 
     def at_or_over(self, severity: Severity) -> tuple[Finding, ...]:
-        """The certain and possible findings that are so grave: what `--fail-on` asks for."""
+        """Return the certain and possible findings of at least this severity, for `--fail-on`."""
         return tuple(one for one in self.standing if one.severity.level >= severity.level)
 
     def number(self, severity: Severity, certainty: Certainty) -> int:
-        """How many there are."""
+        """Return the number of findings of this severity and certainty."""
         return sum(one.severity is severity and one.certainty is certainty for one in self.all)
 
     def lines(self) -> list[str]:
-        """A line for each finding, harmless on any terminal: `high, certain: key a: ...`."""
+        """Return a line for each finding, escaped for a terminal: `high, certain: key a: ...`."""
         return [f"{one.severity}, {one.certainty}: {one.message}" for one in self.all]

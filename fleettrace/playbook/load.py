@@ -1,4 +1,4 @@
-"""From files to plays: includes are followed, variables put in, and everything is checked before anything is done."""
+"""Load playbooks: follow includes, expand variables, and check everything before any play runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from fleettrace.playbook.model import Play, PlayOutput
 from fleettrace.playbook.problems import Problems
 from fleettrace.playbook.schema import Layout
-from fleettrace.playbook.schema_types import WRONG
+from fleettrace.playbook.schema_types import INVALID
 from fleettrace.playbook.variables import VariableScope, names_in
 from fleettrace.yaml_reader.tree import MAX_BYTES, Location, Node, NodeKind, YamlError, read_tree, text_node
 
@@ -26,12 +26,12 @@ class Loaded:
 
     plays: tuple[Play, ...]
     names: frozenset[str]
-    """The variables that are defined or used anywhere in them."""
+    """The names of all variables that they define or use."""
 
 
 def load_playbooks(files: Sequence[Path], layout: Layout, variables: Mapping[str, Node]) -> Loaded:
-    """The plays of `files`, in their order. `variables` win over those of the files. Raises `PlaybookError` with
-    everything that is wrong."""
+    """Return the plays of `files`, in their order. `variables` take precedence over those of the files. Raise
+    `PlaybookError` with all problems."""
     loader = _Loader(layout, variables)
     for file in files:
         loader.playbook(file)
@@ -40,12 +40,12 @@ def load_playbooks(files: Sequence[Path], layout: Layout, variables: Mapping[str
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """How a file came to be read."""
+class _Inclusion:
+    """The chain of includes through which a file is read."""
 
     playbook: str
     files: tuple[Path, ...] = ()
-    """The files that include it, the first one first; itself the last."""
+    """The files of the chain, the requested one first, the file itself last."""
     variables: Mapping[str, Node] = ()  # type: ignore[assignment]
     tags: frozenset[str] = frozenset()
 
@@ -62,68 +62,73 @@ class _Loader:
         self._files = 0
 
     def playbook(self, file: Path) -> None:
-        """Read a playbook that was asked for."""
-        self._file(file, _Way(file.stem, variables={}), None)
+        """Read a requested playbook."""
+        self._file(file, _Inclusion(file.stem, variables={}), None)
 
-    def _file(self, file: Path, way: _Way, asked: Location | None) -> None:
-        """Read a file that is asked for at that place; None: by the user."""
+    def _file(self, file: Path, inclusion: _Inclusion, requested: Location | None) -> None:
+        """Read a file that the playbook includes at the location `requested`; None: the user named it."""
         self.problems.opened(str(file))
         location = Location(str(file), 1, 1)
-        if file.resolve() in way.files:
-            circle = [*way.files[way.files.index(file.resolve()) :], file.resolve()]
+        if file.resolve() in inclusion.files:
+            circle = [*inclusion.files[inclusion.files.index(file.resolve()) :], file.resolve()]
             names = " -> ".join(each.name for each in circle)
-            self.problems.add(asked or location, f"{names}: these include each other; expected an end to it")
+            self.problems.add(requested or location, f"circular include: {names}")
             return
         self._files += 1
         if self._files > _MAX_FILES:
-            self.problems.add(asked or location, f"more than {_MAX_FILES} files, includes followed; expected fewer")
+            self.problems.add(
+                requested or location, f"too many files: expected at most {_MAX_FILES}, includes followed"
+            )
             return
         try:
             with file.open("rb") as stream:
                 data = stream.read(MAX_BYTES + 1)
             tree = read_tree(data.decode("utf-8-sig"), str(file))
         except OSError as error:
-            expected = "a playbook" if asked is None else "a playbook's file, from the folder of this one"
-            self.problems.add(asked or location, f"cannot read {str(file)!r}: {error.strerror}; expected {expected}")
+            expected = "a playbook" if requested is None else "a playbook, relative to the directory of this file"
+            self.problems.add(
+                requested or location, f"cannot read {str(file)!r}: {error.strerror}: expected {expected}"
+            )
         except UnicodeDecodeError as error:
-            self.problems.add(location, f"this is not UTF-8 from byte {error.start} on; expected a playbook in UTF-8")
+            self.problems.add(location, f"not UTF-8 at byte {error.start}: expected a playbook in UTF-8")
         except YamlError as error:
             self.problems.add(error.location, error.message)
         else:
-            self._entries(tree, file, replace(way, files=(*way.files, file.resolve())))
+            self._entries(tree, file, replace(inclusion, files=(*inclusion.files, file.resolve())))
 
-    def _entries(self, tree: Node, file: Path, way: _Way) -> None:
+    def _entries(self, tree: Node, file: Path, inclusion: _Inclusion) -> None:
         if tree.kind is not NodeKind.LIST or not tree.items:
             shown = "an empty list" if tree.kind is NodeKind.LIST else str(tree.kind)
-            self.problems.add(tree.location, f"here is {shown}; expected a list of plays: - name: ...")
+            self.problems.add(tree.location, f"found {shown}: expected a list of plays (- name: ...)")
         for entry in tree.items:
             if len(self.plays) >= _MAX_PLAYS:
-                self.problems.add(entry.location, f"more than {_MAX_PLAYS:,} plays, includes followed; expected fewer")
+                self.problems.add(entry.location, f"too many plays: expected at most {_MAX_PLAYS:,}, includes followed")
                 return
             if entry.get("include") is not None and entry.get("hosts") is None:
-                self._include(entry, file, way)
+                self._include(entry, file, inclusion)
             else:
-                self._play(entry, file, way)
+                self._play(entry, file, inclusion)
 
-    def _include(self, entry: Node, file: Path, way: _Way) -> None:
+    def _include(self, entry: Node, file: Path, inclusion: _Inclusion) -> None:
         own = self._variables(entry)
-        scope = self._scope(own, way, file)
+        scope = self._scope(own, inclusion, file)
         values = self._layout.include.read(self._filled(entry, scope), self.problems)
-        if values is WRONG:
+        if values is INVALID:
             return
         filled = {name: value if value.is_literal else scope.fill(value) for name, value in own.items()}
-        more = replace(way, variables={**filled, **way.variables}, tags=way.tags | values.get("tags", frozenset()))
-        at = entry.get("include")
-        self._file(file.parent / values["include"], more, None if at is None else at.location)
+        tags = inclusion.tags | values.get("tags", frozenset())
+        more = replace(inclusion, variables={**filled, **inclusion.variables}, tags=tags)
+        target = entry.get("include")
+        self._file(file.parent / values["include"], more, None if target is None else target.location)
 
-    def _play(self, entry: Node, file: Path, way: _Way) -> None:
+    def _play(self, entry: Node, file: Path, inclusion: _Inclusion) -> None:
         own = self._variables(entry)
-        values = self._layout.play.read(self._filled(entry, self._scope(own, way, file)), self.problems)
-        if values is WRONG:
+        values = self._layout.play.read(self._filled(entry, self._scope(own, inclusion, file)), self.problems)
+        if values is INVALID:
             return
         locations = {key.text: value.location for key, value in entry.entries}
         play = Play(
-            playbook=way.playbook,
+            playbook=inclusion.playbook,
             name=values["name"],
             hosts=values["hosts"],
             location=entry.location,
@@ -133,14 +138,14 @@ class _Loader:
             rules=tuple(values.get("rules", ())),
             outputs=tuple(values.get("outputs", ())),
             notify=tuple(values.get("notify", ())),
-            tags=values.get("tags", frozenset()) | way.tags,
+            tags=values.get("tags", frozenset()) | inclusion.tags,
         )
-        self._alone(self._titles, play.title, play.where("name"), f"the name {play.name!r} is taken by the play")
+        self._claim(self._titles, play.title, play.where("name"), f"the name {play.name!r} is used by the play")
         self._check_outputs(play.outputs)
         self.plays.append(play)
 
     def _filled(self, entry: Node, scope: VariableScope) -> Node:
-        """The entry with its variables put in, but in `vars`, which are put in where they are used."""
+        """Return the entry with variables expanded, except in `vars`, which are expanded where they are used."""
         self.names |= names_in(entry)
         if entry.kind is not NodeKind.MAPPING:
             return entry
@@ -153,25 +158,25 @@ class _Loader:
         self.names |= {key.text for key, _ in pairs}
         return {key.text: value for key, value in pairs}
 
-    def _scope(self, own: Mapping[str, Node], way: _Way, file: Path) -> VariableScope:
-        """From weak to strong: the play's own, those of the includes that led to it, those given by the user."""
-        folder = replace(text_node(str(file.absolute().parent), Location(str(file), 1, 1)), is_literal=True)
-        return VariableScope({"playbook_dir": folder, **own, **way.variables, **self._given}, self.problems)
+    def _scope(self, own: Mapping[str, Node], inclusion: _Inclusion, file: Path) -> VariableScope:
+        """Return the variables in ascending precedence: the play, the includes from the inside out, the user."""
+        directory = replace(text_node(str(file.absolute().parent), Location(str(file), 1, 1)), is_literal=True)
+        return VariableScope({"playbook_dir": directory, **own, **inclusion.variables, **self._given}, self.problems)
 
     def _check_outputs(self, outputs: Sequence[PlayOutput]) -> None:
         to_stdout: dict[str, Location] = {}
         for output in outputs:
             if output.file is not None:
                 name = str(Path(output.file).absolute())
-                self._alone(self._written, name, output.location, f"{output.file!r} is written by the output")
+                self._claim(self._written, name, output.location, f"{output.file!r} is written by the output")
             elif output.format == "html":
-                message = "stdout cannot show a page; expected `file` beside `format: html`"
+                message = "stdout cannot show a page: expected `file` beside `format: html`"
                 self.problems.add(output.location, message)
             else:
-                self._alone(to_stdout, "", output.location, "stdout is taken by the output")
+                self._claim(to_stdout, "", output.location, "stdout is used by the output")
 
-    def _alone(self, taken: dict[str, Location], what: str, location: Location, words: str) -> None:
-        """Note a problem if there is another of that name; the same lines, included twice, are two."""
-        if what in taken:
-            self.problems.add(location, f"{words} at {taken[what]} already; expected another one")
-        taken.setdefault(what, location)
+    def _claim(self, taken: dict[str, Location], name: str, location: Location, problem: str) -> None:
+        """Add a problem if `taken` has the name already; the same lines, included twice, conflict too."""
+        if name in taken:
+            self.problems.add(location, f"{problem} at {taken[name]}: expected another one")
+        taken.setdefault(name, location)

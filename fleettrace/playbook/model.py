@@ -1,4 +1,4 @@
-"""A play as a value: everything that is written of it, its variables put in and checked."""
+"""A play as a value: all that the playbook holds about it, checked, with variables expanded."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ __all__ = ["Play", "PlayOutput", "chosen"]
 
 @dataclass(frozen=True, slots=True)
 class PlayOutput:
-    """One form in which a play's report is written."""
+    """One output of a play's report."""
 
     format: str
     file: str | None
-    """None: to stdout."""
+    """None: stdout."""
     location: Location
 
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """One sweep, and what becomes of what it finds."""
+    """One sweep, its rules, and where its report and findings go."""
 
     playbook: str
-    """The name of the file that was asked for, without its folder and ending."""
+    """The name of the requested file, without directory and suffix."""
     name: str
-    """No other play of the playbook has it."""
+    """Unique in the playbook."""
     hosts: str
     location: Location
     locations: Mapping[str, Location] = field(default_factory=dict)
-    """Where the value of each key that is given stands."""
+    """The location of the value of each key that the play has."""
     sweep: Mapping[str, str | bool | list[str]] = field(default_factory=dict)
-    """Options of `fleettrace run` by their long names, as texts that it takes; True and False for switches."""
+    """Options of `fleettrace run` by their long names, as the strings that it takes; True and False for switches."""
     keep: str | None = None
     rules: tuple[Rule, ...] = ()
     outputs: tuple[PlayOutput, ...] = ()
@@ -47,16 +47,16 @@ class Play:
 
     @property
     def title(self) -> str:
-        """What the history and the lock know it by."""
+        """Return its name in the history and in the lock."""
         return f"{self.playbook}/{self.name}"
 
     def where(self, key: str) -> Location:
-        """Where the value of that key stands; the play where it is left out."""
+        """Return the location of the value of that key; of the play when it has no such key."""
         return self.locations.get(key, self.location)
 
 
 def chosen(play: Play, tags: Collection[str], skipped: Collection[str]) -> bool:
-    """Whether a play is wanted by its tags, as Ansible has it: `always` and `never` are tags of their own."""
+    """Return whether the tags select the play. As in Ansible, `always` and `never` are special tags."""
     if play.tags & set(skipped):
         return False
     if "never" in play.tags:

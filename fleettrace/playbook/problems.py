@@ -1,4 +1,4 @@
-"""What is wrong with a playbook, and where: all of it is gathered before any of it is told."""
+"""Collect all errors of a playbook with their locations, so that one run reports them all."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from fleettrace.yaml_reader.tree import Location
 __all__ = ["PlaybookError", "Problem", "Problems", "meant"]
 
 _MOST = 100
-"""Problems told of: beyond that a file is no playbook at all."""
+"""Problems that are reported; a file with more is hardly a playbook."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing that is wrong."""
+    """One error of a playbook."""
 
     location: Location
     message: str
@@ -27,7 +27,7 @@ class Problem:
 
 
 class PlaybookError(ConfigError):
-    """All that is wrong, in the order of the files, as `file:line:column: message` each."""
+    """All errors of some playbooks, in the order of the files, each as `file:line:column: message`."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -35,18 +35,18 @@ class PlaybookError(ConfigError):
 
 
 class Problems:
-    """Gathers problems."""
+    """A collection of problems."""
 
     def __init__(self) -> None:
         self._found: dict[Problem, None] = {}
         self._files: dict[str, None] = {}
 
     def opened(self, file: str) -> None:
-        """Problems are told in the order in which their files were opened."""
+        """Note that `file` was opened; problems are sorted by this order."""
         self._files.setdefault(file)
 
     def add(self, location: Location, message: str) -> None:
-        """Note one; the same one at the same place, met by several ways, is one."""
+        """Add a problem; the same message at the same location counts once."""
         self._found.setdefault(Problem(location, message))
 
     def __bool__(self) -> bool:
@@ -62,7 +62,7 @@ class Problems:
 
 
 def meant(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest of `known`, or nothing where none is near."""
+    """Return `; did you mean 'x'?` for the nearest of `known`; an empty string when none is near."""
     names = {name.lower().replace("_", "-"): name for name in known}
     near = difflib.get_close_matches(word.lower().replace("_", "-"), list(names), 1, 0.6)
     return f"; did you mean {names[near[0]]!r}?" if near else ""

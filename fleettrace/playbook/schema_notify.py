@@ -1,69 +1,93 @@
-"""How those who are told are written in a playbook: each entry names one, with the options that go with its kind."""
+"""The type of a playbook's `notify` entries: each names one target, with the options of its kind."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from fleettrace.playbook.notify.interface import NotifyWhen
-from fleettrace.playbook.notify.targets import OPTIONS, target_of
+from fleettrace.playbook.notify.command import CommandTarget
+from fleettrace.playbook.notify.interface import NotifyTarget, NotifyWhen
+from fleettrace.playbook.notify.mail import MailTarget
+from fleettrace.playbook.notify.secret import Secret
+from fleettrace.playbook.notify.stamp import StampTarget
+from fleettrace.playbook.notify.textfile import TextfileTarget
+from fleettrace.playbook.notify.webhook import WebhookTarget
 from fleettrace.playbook.problems import PlaybookError, Problem, Problems, meant
-from fleettrace.playbook.schema_types import WRONG, KeySpec, ListOf, MappingType, OneOf, Text, ValueType
+from fleettrace.playbook.schema_types import INVALID, KeySpec, ListOf, MappingType, OneOf, Text, ValueType
 from fleettrace.yaml_reader.tree import Location, Node, NodeKind
 
-__all__ = ["notify_shape"]
+__all__ = ["notify_type", "target_of"]
 
-_MOST_SECONDS = 600
+_MAX_SECONDS = 600
+
+_KIND_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "command": ("on", "timeout"),
+    "webhook": ("on", "timeout", "retries", "secret_file", "secret_variable"),
+    "mail": ("on", "timeout", "from", "sendmail"),
+    "textfile": (),
+    "stamp": (),
+}
+"""The kinds of target, each with its options."""
+
+_ATTRIBUTES = {"on": "on", "timeout": "timeout_s", "retries": "retries", "from": "sender", "sendmail": "sendmail"}
+_CONVERT: Mapping[str, Callable[[Any], Any]] = {
+    "on": NotifyWhen,
+    "timeout": float,
+    "retries": int,
+    "from": str,
+    "sendmail": str,
+}
 
 
-def notify_shape() -> ValueType:
-    """Reads a list of targets."""
-    return ListOf(_Target({kind: _keys(kind) for kind in OPTIONS}), "a list of those who are told")
+def notify_type() -> ValueType:
+    """Return the type of a list of targets."""
+    return ListOf(_Target({kind: _keys(kind) for kind in _KIND_OPTIONS}), "a list of targets")
 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """One entry: its kind is the key that it has."""
+    """One entry; the key that it has decides its kind."""
 
     kinds: Mapping[str, MappingType]
 
     def read(self, node: Node, problems: Problems) -> Any:
-        """As `ValueType` has it: a target."""
+        """Return a target."""
         found = [key for key, _ in node.entries if key.text in self.kinds]
         if len(found) == 1:
             return self.kinds[found[0].text].read(node, problems)
-        expected = f"; expected one of {', '.join(self.kinds)}"
+        expected = f": expected one of {', '.join(self.kinds)}"
         unknown = next((key for key, _ in node.entries if key.text not in _OPTIONS), None)
         if found:
-            words = f"{found[0].text!r} and {found[1].text!r} in one entry of `notify`"
-            problems.add(found[1].location, f"{words}{expected} in each")
+            conflict = f"{found[0].text!r} and {found[1].text!r} in one entry of `notify`"
+            problems.add(found[1].location, f"{conflict}{expected} in each")
         elif unknown is not None:
             hint = meant(unknown.text, self.kinds)
             problems.add(unknown.location, f"unknown key {unknown.text!r} in an entry of `notify`{expected}{hint}")
-        elif node.kind is not NodeKind.BROKEN:
-            problems.add(node.location, f"an entry of `notify` that names nobody{expected}")
-        return WRONG
+        elif node.kind is not NodeKind.INVALID:
+            problems.add(node.location, f"an entry of `notify` without a target{expected}")
+        return INVALID
 
     def schema(self) -> dict[str, Any]:
-        """As `ValueType` has it."""
+        """See `ValueType`."""
         return {"anyOf": [keys.schema() for keys in self.kinds.values()]}
 
 
 def _keys(kind: str) -> MappingType:
-    shape, text = _KINDS[kind]
-    options = {name: _OPTIONS[name] for name in OPTIONS[kind]}
+    value_type, text = _KINDS[kind]
+    options = {name: _OPTIONS[name] for name in _KIND_OPTIONS[kind]}
 
     def made(values: dict[str, Any], locations: Mapping[str, Location]) -> Any:
         try:
             return target_of(values)
         except ValueError as error:
-            message = str(error).replace(": expected ", "; expected ", 1)
-            hint = "" if "expected " in message else f"; expected {shape.expected}"
+            message = str(error)
+            hint = "" if "expected " in message else f": expected {value_type.expected}"
             raise PlaybookError([Problem(locations[kind], f"{message}{hint}")]) from None
 
     return MappingType(
-        f"an entry of `notify` with {kind}", {kind: KeySpec(shape, text, required=True), **options}, make=made
+        f"an entry of `notify` with {kind}", {kind: KeySpec(value_type, text, required=True), **options}, make=made
     )
 
 
@@ -72,33 +96,80 @@ def _seconds(text: str) -> float:
         seconds = float(text.removesuffix("s"))
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds <= _MOST_SECONDS:
-        raise ValueError(f"{text!r} is no time to wait; expected seconds, such as 10, up to {_MOST_SECONDS}")
+    if not 0 < seconds <= _MAX_SECONDS:
+        raise ValueError(f"{text!r} is not a timeout: expected seconds, such as 10, up to {_MAX_SECONDS}")
     return seconds
 
 
 def _retries(text: str) -> int:
     if text not in [str(number) for number in range(11)]:
-        raise ValueError(f"{text!r} is no number of retries; expected a whole number from 0 to 10")
+        raise ValueError(f"{text!r} is not a number of retries: expected a whole number from 0 to 10")
     return int(text)
 
 
 _KINDS: Mapping[str, tuple[ListOf | Text, str]] = {
-    "command": (ListOf(Text("a word"), "a program and its arguments"), "a program, given the notice as JSON on stdin"),
-    "webhook": (
-        Text("an address such as https://chat.example/hooks/cache"),
-        "an address that takes the notice as JSON in a POST",
+    "command": (
+        ListOf(Text("a string"), "a program and its arguments"),
+        "A program; it receives the notice as JSON on stdin.",
     ),
-    "mail": (ListOf(Text("an address"), "a list of addresses"), "addresses, by the system's sendmail"),
-    "textfile": (Text("a file named *.prom"), "metrics for node_exporter's textfile collector, after every run"),
-    "stamp": (Text("a file"), "a file that is touched after every run that succeeded"),
+    "webhook": (
+        Text("a URL such as https://chat.example/hooks/cache"),
+        "A URL that accepts the notice as JSON in a POST.",
+    ),
+    "mail": (
+        ListOf(Text("an address"), "a list of addresses"),
+        "Mail addresses; the system's sendmail sends the mail.",
+    ),
+    "textfile": (
+        Text("a file named *.prom"),
+        "A file of metrics for node_exporter's textfile collector, written after every run.",
+    ),
+    "stamp": (Text("a file"), "A file with the time of the last run that succeeded."),
 }
 _OPTIONS: Mapping[str, KeySpec] = {
-    "on": KeySpec(OneOf(tuple(each.value for each in NotifyWhen)), "when: on change (the default), or every time"),
-    "timeout": KeySpec(Text("seconds, such as 10", _seconds, ("string", "number")), "seconds to wait"),
-    "retries": KeySpec(Text("a whole number from 0 to 10", _retries, ("string", "number")), "further attempts"),
-    "secret_file": KeySpec(Text("a file"), "the file of the secret that the body is signed with"),
-    "secret_variable": KeySpec(Text("an environment variable"), "the variable of that secret"),
-    "from": KeySpec(Text("an address"), "the sender (default: as sendmail has it)"),
-    "sendmail": KeySpec(Text("a file"), "the program (default /usr/sbin/sendmail)"),
+    "on": KeySpec(
+        OneOf(tuple(each.value for each in NotifyWhen)), "When to send: on change (the default), or after every run."
+    ),
+    "timeout": KeySpec(Text("seconds, such as 10", _seconds, ("string", "number")), "Timeout in seconds."),
+    "retries": KeySpec(
+        Text("a whole number from 0 to 10", _retries, ("string", "number")), "Retries after a transient failure."
+    ),
+    "secret_file": KeySpec(Text("a file"), "The file with the secret that signs the notice."),
+    "secret_variable": KeySpec(Text("an environment variable"), "The environment variable with that secret."),
+    "from": KeySpec(Text("an address"), "The sender. Default: set by sendmail."),
+    "sendmail": KeySpec(Text("a file"), "The sendmail program. Default: /usr/sbin/sendmail."),
 }
+
+
+def target_of(entry: Mapping[str, Any]) -> NotifyTarget:
+    """Return the target of an entry: one of the kinds, with its options.
+
+    `command` is a list of strings, `mail` a list of addresses, `webhook` a URL, `textfile` and `stamp` are paths;
+    `timeout` is in seconds, `on` is `change` or `every`. Raise `ValueError` with a message for the user.
+    """
+    kinds = [kind for kind in _KIND_OPTIONS if kind in entry]
+    if len(kinds) != 1:
+        raise ValueError(f"expected exactly one of {', '.join(_KIND_OPTIONS)}")
+    kind = kinds[0]
+    others = set(entry) - {kind, *_KIND_OPTIONS[kind]}
+    if others:
+        known = ", ".join(_KIND_OPTIONS[kind])
+        raise ValueError(f"{min(others)} is not an option of {kind}: expected {known or 'no option'}")
+    options: dict[str, Any] = {
+        attribute: _CONVERT[name](entry[name]) for name, attribute in _ATTRIBUTES.items() if name in entry
+    }
+    match kind:
+        case "command":
+            return CommandTarget(tuple(entry[kind]), **options)
+        case "webhook":
+            return WebhookTarget(entry[kind], _secret(entry), **options)
+        case "mail":
+            return MailTarget(tuple(entry[kind]), **options)
+        case "textfile":
+            return TextfileTarget(Path(entry[kind]))
+    return StampTarget(Path(entry[kind]))
+
+
+def _secret(entry: Mapping[str, Any]) -> Secret | None:
+    file, variable = entry.get("secret_file"), entry.get("secret_variable")
+    return None if file is None and variable is None else Secret(None if file is None else Path(file), variable)

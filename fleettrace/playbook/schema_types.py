@@ -1,7 +1,7 @@
-"""What a value may be: one description reads it, says what is wrong with it, and gives its JSON Schema.
+"""The types of values in a playbook. A type reads a value, reports its errors, and returns its JSON Schema.
 
-A shape reads a `Node` whose variables are put in. What is wrong is noted, all of it, and `WRONG` is given in the
-value's place; a node that is BROKEN has been told of before.
+A type reads a `Node` in which variables are expanded. It reports all errors and returns `INVALID` instead of the value;
+the error of a node of the kind INVALID is reported already.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fleettrace.playbook.problems import PlaybookError, Problems, meant
 from fleettrace.yaml_reader.tree import Location, Node, NodeKind
 
 __all__ = [
-    "WRONG",
+    "INVALID",
     "Either",
     "KeySpec",
     "ListOf",
@@ -28,50 +28,50 @@ __all__ = [
     "optional_variable",
 ]
 
-WRONG: Final = object()
-"""Given for a value that is none."""
+INVALID: Final = object()
+"""Returned instead of the value of an invalid node."""
 
-_SCALARS = (NodeKind.TEXT, NodeKind.NUMBER, NodeKind.TRUTH)
+_SCALARS = (NodeKind.STRING, NodeKind.NUMBER, NodeKind.BOOLEAN)
 _VARIABLE = {"type": "string", "pattern": "\\{\\{"}
 
 
 class ValueType(Protocol):
-    """What a value may be."""
+    """The type of a value."""
 
     def read(self, node: Node, problems: Problems) -> Any:
-        """The value of `node`, or `WRONG` and at least one problem."""
+        """Return the value of `node`; for an invalid one, add at least one problem and return `INVALID`."""
         ...
 
     def schema(self) -> dict[str, Any]:
-        """As JSON Schema, a variable in the place of any scalar included."""
+        """Return the JSON Schema, which accepts a variable in place of any scalar."""
         ...
 
 
 def optional_variable(schema: dict[str, Any]) -> dict[str, Any]:
-    """What `schema` allows, or a text with a variable."""
+    """Return a schema that accepts what `schema` accepts, and a string with a variable."""
     return {"anyOf": [schema, dict(_VARIABLE)]}
 
 
-def _unlike(node: Node, expected: str, problems: Problems) -> Any:
-    if node.kind is not NodeKind.BROKEN:
-        shown = f"{node.text!r} is {node.kind}" if node.kind in _SCALARS else f"here is {node.kind}"
-        problems.add(node.location, f"{shown}; expected {expected}")
-    return WRONG
+def _mismatch(node: Node, expected: str, problems: Problems) -> Any:
+    if node.kind is not NodeKind.INVALID:
+        found = f"{node.text!r} is {node.kind}" if node.kind in _SCALARS else f"found {node.kind}"
+        problems.add(node.location, f"{found}: expected {expected}")
+    return INVALID
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A scalar, by the letters it was written with. `read_text` raises `ValueError` or `ConfigError`."""
+    """A scalar, read from its text in the file. `read_text` raises `ValueError` or `ConfigError`."""
 
     expected: str
     read_text: Callable[[str], Any] = str
-    may_be: tuple[str, ...] = ("string",)
-    """The JSON types that an editor may allow: of the text itself only a run of `read_text` can say all."""
+    json_types: tuple[str, ...] = ("string",)
+    """The JSON types that a schema accepts; only `read_text` checks the text itself."""
 
     def read(self, node: Node, problems: Problems) -> Any:
-        """As `ValueType` has it."""
+        """See `ValueType`."""
         if node.kind not in _SCALARS:
-            return _unlike(node, self.expected, problems)
+            return _mismatch(node, self.expected, problems)
         try:
             return self.read_text(node.text)
         except ConfigError as error:
@@ -79,45 +79,42 @@ class Text:
         except ValueError as error:
             message = str(error)
         problems.add(node.location, _with_expectation(message, self.expected))
-        return WRONG
+        return INVALID
 
     def schema(self) -> dict[str, Any]:
-        """As `ValueType` has it."""
-        return {"type": list(self.may_be) if len(self.may_be) > 1 else self.may_be[0]}
+        """See `ValueType`."""
+        return {"type": list(self.json_types) if len(self.json_types) > 1 else self.json_types[0]}
 
 
 def _with_expectation(message: str, expected: str) -> str:
-    """The converters of the command line say `wrong: expected right`; here it is `wrong; expected right`."""
-    if "expected " in message:
-        return message.replace(": expected ", "; expected ", 1)
-    return f"{message}; expected {expected}"
+    return message if "expected " in message else f"{message}: expected {expected}"
 
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """One of a few words."""
+    """One of some words."""
 
     names: tuple[str, ...]
     read_text: Callable[[str], Any] = str
     alone: str | None = None
-    """What a bare `true` stands for."""
+    """The word that `true` stands for."""
 
     def read(self, node: Node, problems: Problems) -> Any:
-        """As `ValueType` has it."""
-        if self.alone is not None and node.kind is NodeKind.TRUTH:
+        """See `ValueType`."""
+        if self.alone is not None and node.kind is NodeKind.BOOLEAN:
             return self.read_text(self.alone) if _true(node) else None
         if node.kind not in _SCALARS:
-            return _unlike(node, _one_of(self.names), problems)
+            return _mismatch(node, _one_of(self.names), problems)
         if node.text not in self.names:
             problems.add(
                 node.location,
-                f"unknown value {node.text!r}; expected {_one_of(self.names)}{meant(node.text, self.names)}",
+                f"unknown value {node.text!r}: expected {_one_of(self.names)}{meant(node.text, self.names)}",
             )
-            return WRONG
+            return INVALID
         return self.read_text(node.text)
 
     def schema(self) -> dict[str, Any]:
-        """As `ValueType` has it."""
+        """See `ValueType`."""
         words: dict[str, Any] = {"enum": [*self.names, *([] if self.alone is None else [True, False])]}
         return optional_variable(words)
 
@@ -128,14 +125,14 @@ def _one_of(names: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """True or false."""
+    """A boolean."""
 
     def read(self, node: Node, problems: Problems) -> Any:
-        """As `ValueType` has it."""
-        return _true(node) if node.kind is NodeKind.TRUTH else _unlike(node, "true or false", problems)
+        """See `ValueType`."""
+        return _true(node) if node.kind is NodeKind.BOOLEAN else _mismatch(node, "true or false", problems)
 
     def schema(self) -> dict[str, Any]:
-        """As `ValueType` has it."""
+        """See `ValueType`."""
         return optional_variable({"type": "boolean"})
 
 
@@ -145,43 +142,45 @@ def _true(node: Node) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list; a single value stands for a list of it."""
+    """A list; a single value counts as a list of one."""
 
-    shape: ValueType
+    item: ValueType
     expected: str
 
     def read(self, node: Node, problems: Problems) -> Any:
-        """As `ValueType` has it."""
-        if node.kind is NodeKind.NOTHING:
-            return _unlike(node, self.expected, problems)
+        """See `ValueType`."""
+        if node.kind is NodeKind.NULL:
+            return _mismatch(node, self.expected, problems)
         items = node.items if node.kind is NodeKind.LIST else (node,)
-        values = [self.shape.read(item, problems) for item in items]
-        return WRONG if any(value is WRONG for value in values) else values
+        values = [self.item.read(item, problems) for item in items]
+        return INVALID if any(value is INVALID for value in values) else values
 
     def schema(self) -> dict[str, Any]:
-        """As `ValueType` has it."""
-        one = self.shape.schema()
+        """See `ValueType`."""
+        one = self.item.schema()
         return {"anyOf": [one, {"type": "array", "items": one}, dict(_VARIABLE)]}
 
 
 @dataclass(frozen=True, slots=True)
 class WordList:
-    """Words of one text with commas between them, or a list of them: `get,set` or `[get, set]`."""
+    """A comma-separated string, or a list of strings: `get,set` or `[get, set]`."""
 
-    whole: Text
+    text_type: Text
 
     def read(self, node: Node, problems: Problems) -> Any:
-        """As `ValueType` has it."""
+        """See `ValueType`."""
         if node.kind is not NodeKind.LIST:
-            return self.whole.read(node, problems)
+            return self.text_type.read(node, problems)
         for item in node.items:
             if item.kind not in _SCALARS:
-                return _unlike(item, self.whole.expected, problems)
-        return self.whole.read(Node(NodeKind.TEXT, node.location, ",".join(item.text for item in node.items)), problems)
+                return _mismatch(item, self.text_type.expected, problems)
+        return self.text_type.read(
+            Node(NodeKind.STRING, node.location, ",".join(item.text for item in node.items)), problems
+        )
 
     def schema(self) -> dict[str, Any]:
-        """As `ValueType` has it."""
-        one = self.whole.schema()
+        """See `ValueType`."""
+        one = self.text_type.schema()
         return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
 
 
@@ -189,44 +188,45 @@ class WordList:
 class KeySpec:
     """One key of a mapping."""
 
-    shape: ValueType
+    value_type: ValueType
     text: str
-    """What it is for, in a line."""
+    """Its meaning in one line, for the JSON Schema and for messages."""
     required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class MappingType:
-    """A mapping with these keys. What is read is a dict of those that are given."""
+    """A mapping with these keys. `read` returns a dict of the keys that are present."""
 
     what: str
-    """What the mapping is, with its article."""
+    """The name of the mapping in messages, with its article."""
     keys: Mapping[str, KeySpec]
     elsewhere: Mapping[str, str] = ()  # type: ignore[assignment]
-    """Names that people will look for here, and where they are instead."""
+    """Keys that users expect here, and where they belong."""
     make: Callable[[dict[str, Any], Mapping[str, Location]], Any] | None = None
-    """Makes the value of what was read, and of where each key's value stands; raises `ConfigError`."""
+    """Makes the value from the keys' values and their locations; raises `ConfigError`."""
 
     def read(self, node: Node, problems: Problems) -> Any:
-        """As `ValueType` has it."""
+        """See `ValueType`."""
         if node.kind is not NodeKind.MAPPING:
-            return _unlike(node, f"{self.what}: a mapping with the keys {', '.join(self.keys)}", problems)
+            return _mismatch(node, f"{self.what}: a mapping with the keys {', '.join(self.keys)}", problems)
         values: dict[str, Any] = {}
         hints = ""
         for key, value in node.entries:
             known = self.keys.get(key.text)
             if known is None:
                 problems.add(key.location, self._unknown(key.text))
-                values[key.text] = WRONG
+                values[key.text] = INVALID
                 hints += meant(key.text, self.keys)
             else:
-                values[key.text] = known.shape.read(value, problems)
-        # A key that is there under a name nearly right is not missing as well.
-        missing = [n for n, key in self.keys.items() if key.required and n not in values and repr(n) not in hints]
+                values[key.text] = known.value_type.read(value, problems)
+        # A misspelt key is reported as unknown already, not as missing too.
+        required = [name for name, key in self.keys.items() if key.required]
+        missing = [name for name in required if name not in values and repr(name) not in hints]
         for name in missing:
-            problems.add(node.location, f"{self.what} without `{name}`; expected {self.keys[name].text}")
-        if missing or any(value is WRONG for value in values.values()):
-            return WRONG
+            problems.add(node.location, f"{self.what} without `{name}`: expected at least {', '.join(required)}")
+        if missing or any(value is INVALID for value in values.values()):
+            return INVALID
         return self._made(values, node, problems)
 
     def _made(self, values: dict[str, Any], node: Node, problems: Problems) -> Any:
@@ -237,22 +237,22 @@ class MappingType:
         except PlaybookError as error:
             for problem in error.problems:
                 problems.add(problem.location, problem.message)
-            return WRONG
+            return INVALID
         except ConfigError as error:
             problems.add(node.location, _with_expectation(error.message, self.what))
-            return WRONG
+            return INVALID
 
     def _unknown(self, name: str) -> str:
         where = dict(self.elsewhere).get(name)
         if where is not None:
-            return f"`{name}` does not belong here; expected {where}"
+            return f"`{name}` does not belong here: expected {where}"
         near = meant(name, self.keys)
         known = "an option of `fleettrace run`" if len(self.keys) > 15 else f"one of {', '.join(self.keys)}"
-        return f"unknown key {name!r} in {self.what}; expected {known}{near}"
+        return f"unknown key {name!r} in {self.what}: expected {known}{near}"
 
     def schema(self) -> dict[str, Any]:
-        """As `ValueType` has it."""
-        properties = {name: {"description": key.text} | key.shape.schema() for name, key in self.keys.items()}
+        """See `ValueType`."""
+        properties = {name: {"description": key.text} | key.value_type.schema() for name, key in self.keys.items()}
         required = [name for name, key in self.keys.items() if key.required]
         made: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": properties}
         return made | ({"required": required} if required else {})
@@ -260,15 +260,15 @@ class MappingType:
 
 @dataclass(frozen=True, slots=True)
 class Either:
-    """A scalar of one shape, or a mapping of another."""
+    """A scalar of one type, or a mapping of another."""
 
     scalar: ValueType
     mapping: ValueType
 
     def read(self, node: Node, problems: Problems) -> Any:
-        """As `ValueType` has it."""
+        """See `ValueType`."""
         return (self.mapping if node.kind is NodeKind.MAPPING else self.scalar).read(node, problems)
 
     def schema(self) -> dict[str, Any]:
-        """As `ValueType` has it."""
+        """See `ValueType`."""
         return {"anyOf": [self.scalar.schema(), self.mapping.schema()]}

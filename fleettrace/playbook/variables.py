@@ -1,8 +1,8 @@
-"""Variables: `{{ name }}` in a value is replaced by what the name stands for, and that is all the templating there is.
+"""Expand variables: `{{ name }}` in a value becomes the variable's value, and there is no other templating.
 
-A value that is nothing but `{{ name }}` becomes the variable's value as it is, a number or a list too; inside a text
-the variable's text is put in. Variables may be made of others. There are no expressions and no filters: what a playbook
-asks for can be read from it, and nothing in it is executed. Values tagged `!unsafe` are left as they are.
+A value that consists of `{{ name }}` alone takes the variable's value and type, a number or a list too; inside a string
+the variable's text is inserted. Variables can use other variables. There are no expressions and no filters: a playbook
+shows what it does, and nothing in it is executed. Values tagged `!unsafe` are not expanded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_TEXT = 100_000
 
 
 def names_in(node: Node) -> set[str]:
-    """The variables that a value uses."""
+    """Return the names of the variables that a value uses."""
     if node.is_literal:
         return set()
     found = {use.strip() for use in _USE.findall(node.text)}
@@ -34,16 +34,16 @@ def names_in(node: Node) -> set[str]:
 
 
 class VariableScope:
-    """What names stand for in one play."""
+    """The variables of one play."""
 
     def __init__(self, variables: Mapping[str, Node], problems: Problems) -> None:
         self._variables = variables
         self._problems = problems
         self._known: dict[str, Node] = {}
-        self._under_way: list[str] = []
+        self._expanding: list[str] = []
 
     def fill(self, node: Node) -> Node:
-        """The value with every variable put in; what is wrong is noted, and BROKEN stands in its place."""
+        """Return the value with all variables expanded; for an error, add a problem and return an INVALID node."""
         if node.is_literal:
             return node
         if not node.items and not node.entries:
@@ -52,60 +52,61 @@ class VariableScope:
         entries = tuple((key, self.fill(value)) for key, value in node.entries)
         size = 1 + sum(one.size for one in (*items, *(value for _, value in entries)))
         if size > MAX_NODES:
-            self._problems.add(node.location, f"with its variables this has more than {MAX_NODES:,} values")
-            return Node(NodeKind.BROKEN, node.location)
+            self._problems.add(node.location, f"too many values: expected at most {MAX_NODES:,}, variables expanded")
+            return Node(NodeKind.INVALID, node.location)
         return replace(node, items=items, entries=entries, size=size)
 
     def _text(self, node: Node) -> Node:
-        whole = re.fullmatch(r"\s*\{\{([^{}]*)\}\}\s*", node.text)
-        if whole is not None:
-            return self._value(whole[1].strip(), self._use_location(node, whole.start(0))).at(node.location)
-        made, end, broken = [], 0, False
+        alone = re.fullmatch(r"\s*\{\{([^{}]*)\}\}\s*", node.text)
+        if alone is not None:
+            return self._value(alone[1].strip(), self._use_location(node, alone.start(0))).at(node.location)
+        made, end, invalid = [], 0, False
         for use in _USE.finditer(node.text):
             value = self._value(use[1].strip(), self._use_location(node, use.start()))
             if value.kind in (NodeKind.LIST, NodeKind.MAPPING):
                 self._problems.add(
                     self._use_location(node, use.start()),
-                    f"the variable {use[1].strip()!r} is {value.kind}, which cannot stand inside a text; expected a "
-                    "text or a number, or the variable alone",
+                    f"the variable {use[1].strip()!r} is {value.kind}: expected a string or a number inside a string",
                 )
-            broken = broken or value.kind in (NodeKind.LIST, NodeKind.MAPPING, NodeKind.BROKEN)
+            invalid = invalid or value.kind in (NodeKind.LIST, NodeKind.MAPPING, NodeKind.INVALID)
             made += [node.text[end : use.start()], value.text]
             end = use.end()
         rest = node.text[end:]
         if "{{" in rest:
             self._problems.add(
                 self._use_location(node, end + rest.index("{{")),
-                "'{{' without its '}}'; expected {{ name }}, or !unsafe before a text whose braces are only braces",
+                "'{{' without '}}': expected {{ name }}, or !unsafe before a string with literal braces",
             )
-            broken = True
+            invalid = True
         text = "".join([*made, rest])
         if len(text) > _MAX_TEXT:
-            self._problems.add(node.location, f"with its variables this is longer than {_MAX_TEXT:,} characters")
-            broken = True
-        return Node(NodeKind.BROKEN, node.location) if broken else Node(NodeKind.TEXT, node.location, text)
+            self._problems.add(
+                node.location, f"too long: expected at most {_MAX_TEXT:,} characters, variables expanded"
+            )
+            invalid = True
+        return Node(NodeKind.INVALID, node.location) if invalid else Node(NodeKind.STRING, node.location, text)
 
     def _value(self, name: str, location: Location) -> Node:
         if name in self._known:
             return self._known[name]
-        broken = Node(NodeKind.BROKEN, location)
+        invalid = Node(NodeKind.INVALID, location)
         if not NAME.fullmatch(name):
             self._problems.add(
                 location,
-                f"{{{{ {name} }}}} is no variable; expected a name of letters, digits and _ (nothing is computed)",
+                f"{{{{ {name} }}}} is not a variable: expected a name of letters, digits and _, no expression",
             )
-            return broken
+            return invalid
         if name not in self._variables:
-            cure = meant(name, self._variables) or f"; expected it in `vars`, or -e {name}=VALUE"
-            self._problems.add(location, f"the variable {name!r} is not defined{cure}")
-            return broken
-        if name in self._under_way:
-            way = " -> ".join([*self._under_way[self._under_way.index(name) :], name])
-            self._problems.add(location, f"the variable {name!r} is made of itself: {way}")
-            return broken
-        self._under_way.append(name)
+            hint = meant(name, self._variables) or f": expected it in `vars` or in -e {name}=VALUE"
+            self._problems.add(location, f"the variable {name!r} is not defined{hint}")
+            return invalid
+        if name in self._expanding:
+            cycle = " -> ".join([*self._expanding[self._expanding.index(name) :], name])
+            self._problems.add(location, f"the variable {name!r} depends on itself: {cycle}")
+            return invalid
+        self._expanding.append(name)
         value = self.fill(self._variables[name])
-        self._under_way.pop()
+        self._expanding.pop()
         self._known[name] = value
         return value
 

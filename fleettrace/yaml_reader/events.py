@@ -37,7 +37,7 @@ def too_deep(limit: int, syntax: str = "YAML") -> str:
 def duplicate_key(key: object, first_line: int | None) -> str:
     """Return the message for a mapping that has `key` twice, the first time on `first_line` (1-based)."""
     first = f" (first on line {first_line})" if first_line else ""
-    return f"the key {key!r} appears twice in one mapping{first}; expected one: merge the two"
+    return f"the key {key!r} appears twice in one mapping{first}: expected each key once"
 
 
 class _Anchor(NamedTuple):
@@ -111,7 +111,7 @@ class EventReader(ABC, Generic[T]):
         self._next()
         event = self._next()
         if type(event) is not self._yaml.StreamEndEvent:
-            message = "bad YAML: a second document begins here; expected one in each file"
+            message = "bad YAML: a second document begins here: expected one in each file"
             raise self._error(event.start_mark, message)
         return value
 

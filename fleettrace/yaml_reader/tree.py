@@ -56,21 +56,21 @@ class YamlError(ConfigError):
 class NodeKind(StrEnum):
     """The type of a node, as error messages call it."""
 
-    TEXT = "a text"
+    STRING = "a string"
     NUMBER = "a number"
-    TRUTH = "true or false"
-    NOTHING = "nothing"
+    BOOLEAN = "true or false"
+    NULL = "no value"
     LIST = "a list"
     MAPPING = "a mapping"
-    BROKEN = "a value with an error of its own"
+    INVALID = "an invalid value"
     """The error is reported already: code that reads the node reports nothing."""
 
 
 _SCALAR_KINDS = {
     "int": NodeKind.NUMBER,
     "float": NodeKind.NUMBER,
-    "bool": NodeKind.TRUTH,
-    "null": NodeKind.NOTHING,
+    "bool": NodeKind.BOOLEAN,
+    "null": NodeKind.NULL,
 }
 
 
@@ -103,15 +103,15 @@ class Node:
 
 def text_node(text: str, location: Location) -> Node:
     """Return a string that is not in a file; `location` stands for it in errors."""
-    return Node(NodeKind.TEXT, location, text)
+    return Node(NodeKind.STRING, location, text)
 
 
 def read_tree(text: str, file: str) -> Node:
-    """Return the one document of `text`; a node of the kind NOTHING when it is empty. Raise `YamlError`."""
+    """Return the one document of `text`; a node of the kind NULL when it is empty. Raise `YamlError`."""
     start = Location(file, 1, 1)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise YamlError(f"this is longer than the {MAX_BYTES:,} bytes that a playbook may have", start)
-    return _TreeReader(text, file).read() or Node(NodeKind.NOTHING, start)
+        raise YamlError(f"the file is too long: expected at most {MAX_BYTES:,} bytes", start)
+    return _TreeReader(text, file).read() or Node(NodeKind.NULL, start)
 
 
 class _TreeReader(EventReader[Node]):
@@ -140,7 +140,7 @@ class _TreeReader(EventReader[Node]):
             raise self._unknown_tag(event, tag)
         if tag is None:
             tag = self._loader.resolve(self._yaml.ScalarNode, event.value, event.implicit)
-        kind = _SCALAR_KINDS.get(tag.removeprefix(STANDARD_TAG), NodeKind.TEXT)
+        kind = _SCALAR_KINDS.get(tag.removeprefix(STANDARD_TAG), NodeKind.STRING)
         location = self._location(event.start_mark)
         text_location = self._text_location(event, location)
         return Node(kind, location, event.value, text_location=text_location, is_literal=tag == "!unsafe")
@@ -186,7 +186,7 @@ def _merged(value: Node) -> Mapping[str, tuple[Node, Node]]:
     merged: dict[str, tuple[Node, Node]] = {}
     for source in reversed(sources):
         if source.kind is not NodeKind.MAPPING:
-            raise YamlError(f"bad YAML: '<<' merges mappings only; here is {source.kind}", source.location)
+            raise YamlError(f"bad YAML: '<<' merges mappings only: found {source.kind}", source.location)
         merged |= {key.text: (key, value) for key, value in source.entries}
     return merged
 

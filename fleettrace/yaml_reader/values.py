@@ -67,7 +67,7 @@ def read_json(text: str, file: str) -> Any:
     except json.JSONDecodeError as error:
         raise ConfigError(f"bad JSON: {error.msg}", file=file, line=error.lineno) from None
     except _DuplicateKeyError as error:
-        message = f"the key {error.args[0]!r} appears twice in one object; expected one: merge the two"
+        message = f"the key {error.args[0]!r} appears twice in one object: expected each key once"
         raise ConfigError(message, file=file) from None
     except RecursionError:  # beyond a thousand levels; from Python 3.12 on beyond some more
         raise ConfigError(too_deep(MAX_DEPTH, "JSON"), file=file) from None

@@ -1,4 +1,4 @@
-"""Reading playbooks in tests, with the options of the real command line."""
+"""Read playbooks in tests, with the options of the real command line."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fleettrace.playbook.problems import PlaybookError
 __all__ = ["plays", "problems"]
 
 
-def plays(folder: Path, text: str, *extra: str) -> list[Play]:
-    """The plays of a playbook, written to `folder`, with `-e` for each of `extra`."""
-    path = folder / "playbook.yaml"
+def plays(directory: Path, text: str, *extra: str) -> list[Play]:
+    """Return the plays of a playbook, written to `directory`, with `-e` for each of `extra`."""
+    path = directory / "playbook.yaml"
     path.write_text(text)
     return list(load_playbooks([path], play_schema(), extra_variables(extra).nodes).plays)
 
 
-def problems(folder: Path, text: str, *extra: str) -> list[str]:
-    """What is wrong with it, as `line:column: message`."""
+def problems(directory: Path, text: str, *extra: str) -> list[str]:
+    """Return the problems of a playbook, as `line:column: message`."""
     try:
-        plays(folder, text, *extra)
+        plays(directory, text, *extra)
     except PlaybookError as error:
-        return [str(problem).removeprefix(f"{folder}/playbook.yaml:") for problem in error.problems]
+        return [str(problem).removeprefix(f"{directory}/playbook.yaml:") for problem in error.problems]
     return []

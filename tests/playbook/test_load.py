@@ -1,4 +1,4 @@
-"""Files become plays: includes, tags, outputs, and everything that is wrong at once."""
+"""Load playbooks: includes, tags, outputs, and all problems at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fleettrace.playbook.model import Play, chosen
 from fleettrace.yaml_reader.tree import Location
 from tests.playbook.reading import plays, problems
 
-WHOLE = """\
+COMPLETE = """\
 - name: hourly
   hosts: cache:!canary
   vars: {hot: 5%}
@@ -34,8 +34,8 @@ WHOLE = """\
 """
 
 
-def test_a_play_is_read_with_everything_that_it_says(tmp_path: Path) -> None:
-    [play] = plays(tmp_path, WHOLE)
+def test_play_has_all_its_values(tmp_path: Path) -> None:
+    [play] = plays(tmp_path, COMPLETE)
     assert (play.playbook, play.name, play.title, play.hosts) == (
         "playbook",
         "hourly",
@@ -60,7 +60,7 @@ def test_a_play_is_read_with_everything_that_it_says(tmp_path: Path) -> None:
     assert play.where("hosts") == Location(f"{tmp_path}/playbook.yaml", 2, 10)
 
 
-def test_an_include_gives_its_plays_variables_and_tags(tmp_path: Path) -> None:
+def test_include_passes_variables_and_tags(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/pool.yaml").write_text("- {name: '{{ pool }}', hosts: '{{ pool }}', tags: [x]}\n")
     text = "".join(f"- {{include: in/pool.yaml, vars: {{pool: {pool}}}, tags: {pool}}}\n" for pool in ("a", "b"))
@@ -70,33 +70,33 @@ def test_an_include_gives_its_plays_variables_and_tags(tmp_path: Path) -> None:
     ]
 
 
-def test_the_name_of_an_included_file_may_have_variables(tmp_path: Path) -> None:
+def test_include_expands_its_file_name(tmp_path: Path) -> None:
     (tmp_path / "east.yaml").write_text("- {name: a, hosts: all}\n")
     assert plays(tmp_path, "- include: '{{ region }}.yaml'\n", "region=east")[0].name == "a"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ("", "1:1: here is nothing; expected a list of plays: - name: ..."),
-        ("[]", "1:1: here is an empty list"),
-        ("- play", "1:3: 'play' is a text; expected a play: a mapping with the keys name, hosts"),
-        ("- {name: a, hosts: all, sweep: []}", "1:32: here is a list; expected a sweep: a mapping with the keys"),
-        ("- {name: a, hosts: all, sweep: {limit: }}", "1:40: here is nothing; expected PATTERN|@FILE"),
-        ("- {name: a, hosts: all, vars: {1a: 2}}", "1:32: '1a' is no name; expected letters"),
-        ("- {name: a, hosts: all, vars: {a: {b: 1}}}", "1:35: here is a mapping; expected a text"),
-        ("- {name: '', hosts: all}", "1:10: '' is no name; expected up to 100 characters on one line"),
-        ('- {name: "a\\nb", hosts: all}', "1:10: 'a\\nb' is no name"),
-        ("- {name: a, hosts: ''}", "1:20: the host pattern is empty; expected 'all'"),
-        ("- {name: a, hosts: all, sweep: {name: x, resume: r}}", "1:42: `resume` does not belong here; expected"),
-        ("- {name: a, hosts: all, include: x.yaml}", "1:25: `include` does not belong here; expected"),
+        ("", "1:1: found no value: expected a list of plays (- name: ...)"),
+        ("[]", "1:1: found an empty list"),
+        ("- play", "1:3: 'play' is a string: expected a play: a mapping with the keys name, hosts"),
+        ("- {name: a, hosts: all, sweep: []}", "1:32: found a list: expected a sweep: a mapping with the keys"),
+        ("- {name: a, hosts: all, sweep: {limit: }}", "1:40: found no value: expected PATTERN|@FILE"),
+        ("- {name: a, hosts: all, vars: {1a: 2}}", "1:32: '1a' is not a name: expected letters"),
+        ("- {name: a, hosts: all, vars: {a: {b: 1}}}", "1:35: found a mapping: expected a string"),
+        ("- {name: '', hosts: all}", "1:10: '' is not a name: expected up to 100 characters on one line"),
+        ('- {name: "a\\nb", hosts: all}', "1:10: 'a\\nb' is not a name"),
+        ("- {name: a, hosts: ''}", "1:20: the host pattern is empty: expected 'all'"),
+        ("- {name: a, hosts: all, sweep: {name: x, resume: r}}", "1:42: `resume` does not belong here: expected"),
+        ("- {name: a, hosts: all, include: x.yaml}", "1:25: `include` does not belong here: expected"),
         (
             "- {include: x.yaml, host: all}",
-            "1:21: unknown key 'host' in an include; expected one of include, vars, tags",
+            "1:21: unknown key 'host' in an include: expected one of include, vars, tags",
         ),
-        ("- {name: a, hosts: all, notify: {on: every}}", "1:33: an entry of `notify` that names nobody; expected one"),
+        ("- {name: a, hosts: all, notify: {on: every}}", "1:33: an entry of `notify` without a target: expected one"),
         ("- {name: a, hosts: all, notify: {mail: [a@b], stamp: x}}", "1:47: 'mail' and 'stamp' in one entry"),
-        ("- {name: a, hosts: all, notify: {webhook: nowhere}}", "1:43: a webhook's url begins with"),
+        ("- {name: a, hosts: all, notify: {webhook: nowhere}}", "1:43: invalid webhook URL: expected http://"),
         ("- {name: a, hosts: all, notify: {stamp: x, retries: 2}}", "1:44: unknown key 'retries' in an entry"),
         ("- {name: a, hosts: all, rules: [key.share > 5% and key.shre > 1]}", "1:52: there is no field key.shre"),
         ("- {name: a, hosts: all, rules: {when: key.share > 5%, message: '{key.shre}'}}", "1:66: there is no field"),
@@ -106,16 +106,16 @@ def test_the_name_of_an_included_file_may_have_variables(tmp_path: Path) -> None
         ),
         (
             "- {name: a, hosts: all, outputs: [{format: json}, {format: csv}]}",
-            "1:60: stdout is taken by the output at {file}:1:44 already",
+            "1:60: stdout is used by the output at {file}:1:44",
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+def test_problem_has_location_and_message(tmp_path: Path, text: str, message: str) -> None:
     [problem] = problems(tmp_path, text)
-    assert problem.startswith(told.replace("{file}", f"{tmp_path}/playbook.yaml"))
+    assert problem.startswith(message.replace("{file}", f"{tmp_path}/playbook.yaml"))
 
 
-def test_everything_is_told_at_once_and_in_order(tmp_path: Path) -> None:
+def test_all_problems_in_order_of_files(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("- {name: x, host: all}\n")
     text = "- include: a.yaml\n"
     text += "- {name: y, hosts: all, sweep: {top: many, misses: 1}}\n- {name: y, hosts: all, tag: x}\n"
@@ -123,22 +123,22 @@ def test_everything_is_told_at_once_and_in_order(tmp_path: Path) -> None:
     assert locations == ["2:38", "2:52", "3:25", f"{tmp_path}/a.yaml:1:13"]
 
 
-def test_files_that_include_ever_more_files_come_to_an_end(tmp_path: Path) -> None:
+def test_number_of_included_files_is_bounded(tmp_path: Path) -> None:
     for number in range(12):
         (tmp_path / f"{number}.yaml").write_text(f"- include: {number + 1}.yaml\n" * 2)
     (tmp_path / "12.yaml").write_text("- {name: a, hosts: all}\n")
-    told = problems(tmp_path, "- include: 0.yaml\n")
-    assert any("more than 200 files" in line for line in told)
+    lines = problems(tmp_path, "- include: 0.yaml\n")
+    assert any("expected at most 200" in line for line in lines)
 
 
-def test_the_same_file_is_not_written_by_two_plays(tmp_path: Path) -> None:
+def test_two_plays_cannot_write_one_file(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("- {name: '{{ n }}', hosts: all, outputs: {format: json, file: x}}\n")
     text = "- {include: a.yaml, vars: {n: 1}}\n- {include: a.yaml, vars: {n: 2}}\n"
     assert "'x' is written by the output at" in problems(tmp_path, text)[0]
 
 
 @pytest.mark.parametrize(
-    ("tags", "wanted", "skipped", "runs"),
+    ("tags", "selected", "skipped", "runs"),
     [
         ("", "", "", True),
         ("a", "", "", True),
@@ -154,18 +154,18 @@ def test_the_same_file_is_not_written_by_two_plays(tmp_path: Path) -> None:
         ("never a", "a", "", True),
     ],
 )
-def test_tags_choose_as_with_ansible(tags: str, wanted: str, skipped: str, runs: bool) -> None:
+def test_tags_select_as_in_ansible(tags: str, selected: str, skipped: str, runs: bool) -> None:
     play = Play("p", "n", "all", Location("f", 1, 1), tags=frozenset(tags.split()))
-    assert chosen(play, wanted.split(), skipped.split()) is runs
+    assert chosen(play, selected.split(), skipped.split()) is runs
 
 
 @given(st.text(max_size=200))
-def test_no_text_at_all_brings_the_reader_down(text: str) -> None:
+def test_any_text_is_read_or_refused(text: str) -> None:
     from tempfile import TemporaryDirectory
 
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as directory:
         try:
             text.encode()
         except UnicodeEncodeError:
             return
-        problems(Path(folder), text)
+        problems(Path(directory), text)

@@ -17,8 +17,8 @@ from fleettrace.playbook.notify.command import CommandTarget
 from fleettrace.playbook.notify.interface import FindingChanges, NotifyError, ResolvedFinding
 from fleettrace.playbook.notify.mail import MailTarget
 from fleettrace.playbook.notify.stamp import StampTarget
-from fleettrace.playbook.notify.targets import target_of
 from fleettrace.playbook.notify.textfile import LAST_SUCCESS, TextfileTarget
+from fleettrace.playbook.schema_notify import target_of
 from tests.playbook.notify_receiver import AT, notice, program
 
 NO_CHANGES = FindingChanges()
@@ -184,7 +184,7 @@ def test_playbook_entry_makes_its_target(entry: dict[str, object]) -> None:
     [
         ({}, "expected exactly one of command, webhook"),
         ({"mail": ["a"], "stamp": "x"}, "expected exactly one of"),
-        ({"stamp": "x", "on": "every"}, "on is not an option of stamp: expected nothing"),
+        ({"stamp": "x", "on": "every"}, "on is not an option of stamp: expected no option"),
         ({"mail": ["a"], "retries": 1}, "retries is not an option of mail: expected on, timeout, from, sendmail"),
         ({"textfile": "x.txt"}, r"reads only files named \*.prom"),
         (

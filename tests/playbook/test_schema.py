@@ -1,4 +1,4 @@
-"""The JSON Schema says what the reader says, as far as a schema can, and the one that is kept is the real one."""
+"""The JSON Schema accepts what the reader accepts, as far as a schema can; the stored schema is current."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fleettrace.app.option_table import COMMANDS
 from fleettrace.app.play.options import play_schema
 from fleettrace.playbook.schema import schema
 from tests.playbook.reading import problems
-from tests.playbook.test_load import WHOLE
+from tests.playbook.test_load import COMPLETE
 from tests.playbook.test_wrong import NAMES, WRONG
 
 ROOT = Path(__file__).parents[2]
@@ -25,9 +25,9 @@ BEYOND = {
     *("rule-syntax", "rule-field", "name-twice", "file-twice", "page-to-stdout", "wrong-pattern", "wrong-duration"),
     *("wrong-share", "wrong-word", "wrong-keep", "wrong-expression-of-hosts"),
 }
-"""Wrong in a way that a schema cannot say; the others it can."""
+"""Errors that a schema cannot express."""
 NO_DOCUMENT = {"bad-yaml", "key-twice"}
-"""Wrong before there is a document."""
+"""Errors of YAML itself."""
 
 
 def valid(document: Any) -> bool:
@@ -35,7 +35,7 @@ def valid(document: Any) -> bool:
 
 
 def loaded(text: str) -> Any:
-    """As an editor has it: with YAML 1.2's few words for true and false."""
+    """Read YAML as an editor does: YAML 1.2 has no other booleans than true and false."""
 
     class Loader(yaml.SafeLoader):
         pass
@@ -47,26 +47,26 @@ def loaded(text: str) -> Any:
     return yaml.load(text, Loader)
 
 
-def test_the_schema_that_is_kept_is_the_one_that_is_printed() -> None:
+def test_stored_schema_is_current() -> None:
     assert json.loads((ROOT / "docs/schema/playbook-1.json").read_text()) == SCHEMA
 
 
-def test_it_is_a_schema() -> None:
+def test_schema_is_valid() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_what_ships_is_valid(path: Path) -> None:
+def test_shipped_playbooks_are_valid(path: Path) -> None:
     assert valid(loaded(path.read_text()))
 
 
-def test_what_the_reader_takes_is_valid(tmp_path: Path) -> None:
-    assert problems(tmp_path, WHOLE) == []
-    assert valid(loaded(WHOLE))
+def test_complete_play_is_valid(tmp_path: Path) -> None:
+    assert problems(tmp_path, COMPLETE) == []
+    assert valid(loaded(COMPLETE))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.removesuffix(".yaml") not in NO_DOCUMENT])
-def test_what_is_wrong_is_invalid_where_a_schema_can_say_so(name: str) -> None:
+def test_schema_rejects_invalid_playbooks(name: str) -> None:
     assert valid(loaded((WRONG / name).read_text())) == (name.removesuffix(".yaml") in BEYOND)
 
 
@@ -77,10 +77,10 @@ def test_sweep_takes_every_option_of_run() -> None:
     assert set(sweep) <= names
 
 
-def test_the_documentation_has_every_key() -> None:
+def test_documentation_has_every_key() -> None:
     page = (ROOT / "docs/playbooks.md").read_text()
-    tables = page.partition("## What may stand in one")[2].partition("## Variables")[0]
-    plays, _, includes = tables.partition("or it takes the plays of another file")
+    tables = page.partition("## Keys")[2].partition("## Variables")[0]
+    plays, _, includes = tables.partition("or an include of the plays of another file")
     for part, kind in ((plays, play_schema().play), (includes, play_schema().include)):
         rows = [line.split("`")[1] for line in part.splitlines() if line.startswith("| `")]
         assert rows == list(kind.keys)

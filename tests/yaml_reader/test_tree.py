@@ -1,4 +1,4 @@
-"""YAML is read with its places, as it was written, and only as much of it as a playbook can be."""
+"""Nodes know their location and their text; the size and depth of a file are bounded."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ TREES = st.recursive(
 
 
 def value_of(node: Node) -> object:
-    """The node as PyYAML's own values, where these are as they were written."""
+    """Return the node as PyYAML's values."""
     match node.kind:
         case NodeKind.LIST:
             return [value_of(item) for item in node.items]
         case NodeKind.MAPPING:
             return {key.text: value_of(value) for key, value in node.entries}
-        case NodeKind.NOTHING:
+        case NodeKind.NULL:
             return None
-        case NodeKind.TRUTH:
+        case NodeKind.BOOLEAN:
             return node.text == "true"
         case NodeKind.NUMBER:
             return int(node.text)
@@ -45,13 +45,13 @@ def scalars(node: Node) -> list[Node]:
 
 
 @given(TREES, st.booleans())
-def test_what_pyyaml_writes_is_read_as_it_was(tree: object, flow: bool) -> None:
+def test_reads_what_pyyaml_writes(tree: object, flow: bool) -> None:
     text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
     assert value_of(read_tree(text, "f")) == tree
 
 
 @given(TREES, st.booleans())
-def test_a_text_stands_where_it_is_said_to_begin(tree: object, flow: bool) -> None:
+def test_text_location_is_where_the_text_begins(tree: object, flow: bool) -> None:
     text = yaml.safe_dump(tree, default_flow_style=flow, allow_unicode=True)
     lines = text.split("\n")
     for node in scalars(read_tree(text, "f")):
@@ -59,18 +59,18 @@ def test_a_text_stands_where_it_is_said_to_begin(tree: object, flow: bool) -> No
             assert lines[node.text_location.line - 1][node.text_location.column - 1 :].startswith(node.text)
 
 
-def test_scalars_keep_their_letters() -> None:
+def test_scalars_keep_their_text() -> None:
     tree = read_tree("[1:30, 010, 1_000, 10%, 'yes', yes]", "f")
     assert [item.text for item in tree.items] == ["1:30", "010", "1_000", "10%", "yes", "yes"]
-    assert [item.kind for item in tree.items][-2:] == [NodeKind.TEXT, NodeKind.TRUTH]
+    assert [item.kind for item in tree.items][-2:] == [NodeKind.STRING, NodeKind.BOOLEAN]
 
 
-def test_quotes_and_tags_stand_before_a_text() -> None:
+def test_text_location_is_behind_quotes_and_tags() -> None:
     tree = read_tree('- \'a b\'\n- !unsafe "x"\n- "\\x41"\n- &a a\n', "f")
     assert [item.text_location and item.text_location.column for item in tree.items] == [4, 12, None, 6]
 
 
-def test_mappings_merge_and_their_own_keys_win() -> None:
+def test_own_keys_override_merged_keys() -> None:
     tree = read_tree("- &a {x: 1, y: 2}\n- {<<: *a, y: 3}\n- {'<<': 4}", "f")
     assert [value_of(item) for item in tree.items] == [{"x": 1, "y": 2}, {"x": 1, "y": 3}, {"<<": 4}]
 
@@ -84,7 +84,7 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
     ("text", "words"),
     [
         (BOMB, "more than 50,000 values, aliases unfolded"),
-        ("x" * (MAX_BYTES + 1), "longer than the 1,000,000 bytes"),
+        ("x" * (MAX_BYTES + 1), "the file is too long: expected at most 1,000,000 bytes"),
         ("&a [*a]", "the alias *a has no anchor before it"),
         ("*a", "the alias *a has no anchor before it"),
         ("!!python/object/apply:os.system [ls]", "is not known here"),
@@ -94,10 +94,10 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
         ("[a]: 1", "a list or mapping cannot be a key"),
         ("a: [1", "bad YAML: did not find expected"),
         ("a: \x00", "f:1:"),
-        ("<<: 1", "'<<' merges mappings only; here is a number"),
+        ("<<: 1", "'<<' merges mappings only: found a number"),
     ],
 )
-def test_what_is_no_playbook_is_refused_at_once(text: str, words: str) -> None:
+def test_invalid_text_is_refused_quickly(text: str, words: str) -> None:
     begun = time.monotonic()
     with pytest.raises(YamlError) as caught:
         read_tree(text, "f")
@@ -107,7 +107,7 @@ def test_what_is_no_playbook_is_refused_at_once(text: str, words: str) -> None:
 
 @pytest.mark.parametrize("bounded", [True, False], ids=["installed parser", "parser without a bound"])
 @pytest.mark.parametrize("text", TOO_DEEP.values(), ids=TOO_DEEP)
-def test_deep_nesting_is_one_error_whoever_refuses(monkeypatch: pytest.MonkeyPatch, text: str, bounded: bool) -> None:
+def test_deep_nesting_has_one_error(monkeypatch: pytest.MonkeyPatch, text: str, bounded: bool) -> None:
     if not bounded:  # PyYAML's own parser bounds no nesting, as libyaml did not before PyYAML 6.0.4
         monkeypatch.setattr(yaml, "CSafeLoader", yaml.SafeLoader)
     with pytest.raises(YamlError) as caught:
@@ -116,12 +116,12 @@ def test_deep_nesting_is_one_error_whoever_refuses(monkeypatch: pytest.MonkeyPat
     assert (error.location.line, error.message) == (first_line_too_deep(text, MAX_DEPTH), too_deep(MAX_DEPTH))
 
 
-def test_aliases_nest_no_deeper_than_brackets() -> None:
+def test_aliases_count_for_the_depth() -> None:
     read_tree(deep_by_aliases(MAX_DEPTH), "f")
     with pytest.raises(YamlError) as caught:
         read_tree(deep_by_aliases(MAX_DEPTH + 1), "f")
     assert caught.value.message == too_deep(MAX_DEPTH)
 
 
-def test_nothing_is_nothing() -> None:
-    assert read_tree("", "f").kind is read_tree("# a remark\n", "f").kind is NodeKind.NOTHING
+def test_empty_text_is_null() -> None:
+    assert read_tree("", "f").kind is read_tree("# a comment\n", "f").kind is NodeKind.NULL

@@ -1,4 +1,4 @@
-"""The fast reader builds what PyYAML's safe loader builds."""
+"""The fast reader returns what PyYAML's safe loader returns."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _VALUES = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(_VALUES, st.booleans())
-def test_what_pyyaml_dumps_is_read_as_pyyaml_reads_it(value: Any, flow: bool) -> None:
+def test_reads_dumps_as_pyyaml(value: Any, flow: bool) -> None:
     text = yaml.safe_dump({"key": value}, default_flow_style=flow, allow_unicode=True)
     assert read_text(text, "x") == yaml.load(text, Loader=yaml.CSafeLoader)
 
@@ -53,11 +53,11 @@ def test_what_pyyaml_dumps_is_read_as_pyyaml_reads_it(value: Any, flow: bool) ->
         "---\na: 1\n...\n",
     ],
 )
-def test_it_reads_as_pyyaml_reads(text: str) -> None:
+def test_reads_examples_as_pyyaml(text: str) -> None:
     assert read_text(text, "x") == yaml.safe_load(text)
 
 
-def test_ansibles_own_tags() -> None:
+def test_vault_and_unsafe_tags() -> None:
     found = read_text(
         'a: !vault |\n  $ANSIBLE_VAULT\nb: !unsafe "{{ x }}"\nc: !unsafe ["{{ y }}"]\nd: "{{ z }}"\n', "x"
     )
@@ -72,7 +72,7 @@ def test_ansibles_own_tags() -> None:
 @pytest.mark.parametrize(
     "text", ["[" * 30000, '{"a":' * 30000, "a: 2020-13-45", "? [a]\n: b", "a: !!python/object:os.system x", "a: \x01"]
 )
-def test_what_cannot_be_read_is_an_error_of_one_line(text: str) -> None:
+def test_unreadable_text_is_a_one_line_error(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_text(text, "some/file.yaml")
     assert str(caught.value).startswith("some/file.yaml:")
@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_an_error_of_one_line(text: str) -> None:
 
 @pytest.mark.parametrize("bounded", [True, False], ids=["installed parser", "parser without a bound"])
 @pytest.mark.parametrize("text", TOO_DEEP.values(), ids=TOO_DEEP)
-def test_deep_nesting_is_one_error_whoever_refuses(monkeypatch: pytest.MonkeyPatch, text: str, bounded: bool) -> None:
+def test_deep_nesting_has_one_error(monkeypatch: pytest.MonkeyPatch, text: str, bounded: bool) -> None:
     if not bounded:  # PyYAML's own parser bounds no nesting, as libyaml did not before PyYAML 6.0.4
         monkeypatch.setattr(yaml, "CSafeLoader", yaml.SafeLoader)
     with pytest.raises(ConfigError) as caught:
@@ -89,7 +89,7 @@ def test_deep_nesting_is_one_error_whoever_refuses(monkeypatch: pytest.MonkeyPat
     assert (caught.value.line, caught.value.message) == (first_line_too_deep(text, MAX_DEPTH), too_deep(MAX_DEPTH))
 
 
-def test_aliases_nest_no_deeper_than_brackets() -> None:
+def test_aliases_count_for_the_depth() -> None:
     read_text(deep_by_aliases(MAX_DEPTH), "x")
     with pytest.raises(ConfigError) as caught:
         read_text(deep_by_aliases(MAX_DEPTH + 1), "x")
@@ -97,19 +97,19 @@ def test_aliases_nest_no_deeper_than_brackets() -> None:
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 900, 30_000])
-def test_json_nests_no_deeper_than_yaml(depth: int) -> None:
+def test_json_has_the_same_depth_limit(depth: int) -> None:
     text = '{"a":' * (depth - 1) + "[1]" + "}" * (depth - 1)
     with pytest.raises(ConfigError) as caught:
         read_json(text, "x")
     assert caught.value.message == too_deep(MAX_DEPTH, "JSON")
 
 
-def test_nesting_up_to_the_bound_is_read() -> None:
+def test_nesting_up_to_the_limit_is_read() -> None:
     text = '{"a": ' + "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1) + "}"
     assert read_text("---\n" + text, "x") == read_json(text, "x") == yaml.safe_load(text)
 
 
-def test_lines_are_found_again() -> None:
+def test_line_of_finds_the_innermost_step() -> None:
     text = "all:\n  hosts:\n    a:\n      list:\n        - 1\n        - 2\n    b: {x: 1}\n"
     assert line_of(text, ("all", "hosts", "a", "list", 1)) == 6
     assert line_of(text, ("all", "hosts", "b", "x")) == 7

@@ -69,7 +69,7 @@ def extra_variables(words: Sequence[str]) -> Given:
 def _value(text: str, name: str) -> Node:
     """A text as it is; `true` and its like can turn a switch."""
     node = replace(text_node(text, Location(f"-e {name}", 1, 1)), is_literal=True)
-    return replace(node, kind=NodeKind.TRUTH) if text.lower() in _TRUTHS else node
+    return replace(node, kind=NodeKind.BOOLEAN) if text.lower() in _TRUTHS else node
 
 
 def _read(path: Path) -> str:

@@ -97,12 +97,12 @@ _KEY_FIELDS = (
         "its requests per second",
         of_counts=True,
     ),
-    Field("key.place", K, {Unit.NUMBER: of_key(place)}, "1 for the hottest"),
+    Field("key.place", K, {Unit.NUMBER: of_key(place)}, "its rank, 1 for the hottest"),
     Field(
         "key.certified",
         K,
         {Unit.FLAG: of_key(lambda _, row: word("yes" if row.certified else "no"))},
-        "whether it is in the report's top for sure",
+        "whether it is certified: provably in the report's top",
     ),
     Field(
         "key.misses",
@@ -111,20 +111,20 @@ _KEY_FIELDS = (
         "its lookups that missed, as a part of its lookups or a number; needs `misses: true`",
     ),
     *(
-        Field(f"key.ops.{op}", K, op_units(op), f"its requests of the kind `{op}`, as a part or a number")
+        Field(f"key.ops.{op}", K, op_units(op), f"its requests of the operation `{op}`, as a part or a number")
         for op in _OPS
     ),
     Field("key.value_bytes", K, {Unit.BYTES: of_key(value_bytes)}, "bytes of the values written"),
     Field("key.bytes_out", K, {Unit.BYTES: of_key(bytes_out)}, "bytes sent to clients, estimated: never certain"),
-    Field("key.hosts", K, {Unit.NUMBER: of_key(key_hosts)}, "hosts that it was listed on"),
-    Field("key.spread", K, {Unit.WORD: of_key(spread)}, "on how much of the fleet it is", tuple(Spread)),
+    Field("key.hosts", K, {Unit.NUMBER: of_key(key_hosts)}, "hosts that listed it"),
+    Field("key.spread", K, {Unit.WORD: of_key(spread)}, "how widely it is spread over the fleet", tuple(Spread)),
     Field(
         "key.top_host",
         K,
         {
             Unit.TEXT: of_key(top_host),
         },
-        "the host that it is hottest on",
+        "the host with most of its requests",
     ),
     Field(
         "key.top_host.share",
@@ -136,31 +136,31 @@ _KEY_FIELDS = (
         "key.trend",
         K,
         {Unit.WORD: of_key(lambda _, row: word("none" if row.trend is None else row.trend.kind.value))},
-        "what is odd about its timeline",
+        "the anomaly of its timeline",
         (*TrendKind, "none"),
     ),
 )
 
 _TEMPLATE_FIELDS = (
     Field("template.name", T, {Unit.TEXT: _name}, "its name, such as `user:{}:profile`"),
-    Field("template.requests", T, {Unit.NUMBER: of_template(template_requests)}, "requests of its members"),
+    Field("template.requests", T, {Unit.NUMBER: of_template(template_requests)}, "requests of its keys"),
     Field(
         "template.share",
         T,
         {Unit.PART: of_template(lambda context, row: share_of(context, template_requests(context, row)))},
-        "their part of all requests",
+        "its part of all requests",
     ),
     Field(
         "template.rate",
         T,
         {Unit.RATE: of_template(lambda context, row: scaled(template_requests(context, row), per_second(context)))},
-        "their requests per second",
+        "its requests per second",
     ),
     Field(
         "template.keys",
         T,
         {Unit.NUMBER: of_template(lambda context, row: context.count(row.keys, ANY_NUMBER.high))},
-        "members that were seen: at least so many there are",
+        "its keys that were seen: a lower bound",
     ),
     Field(
         "template.hottest",
@@ -169,7 +169,7 @@ _TEMPLATE_FIELDS = (
             Unit.PART: of_template(hottest),
             Unit.NUMBER: of_template(lambda _, row: exact(row.hottest)),
         },
-        "requests of its hottest member, as a part of the family's or a number",
+        "requests of its hottest key, as a part of the family's or a number",
     ),
 )
 
@@ -179,7 +179,7 @@ _HOST_FIELDS = (
         "host.state",
         H,
         {Unit.WORD: of_host(lambda _, row: word(row.state.value))},
-        "what became of it",
+        "its state in the report",
         tuple(HostState),
     ),
     Field("host.requests", H, {Unit.NUMBER: host_count(lambda row: row.requests)}, "its requests in the window"),
@@ -195,7 +195,7 @@ _HOST_FIELDS = (
         "host.coverage",
         H,
         {Unit.PART: of_host(lambda _, row: exact(None if row.coverage is None else row.coverage.share))},
-        "the part that was traced of what memcached counted",
+        "the traced part of the requests that memcached counted",
     ),
     Field(
         "host.instances",
@@ -207,7 +207,7 @@ _HOST_FIELDS = (
         "host.cause",
         H,
         {Unit.WORD: of_host(lambda _, row: word("none" if row.cause is None else row.cause.kind.value))},
-        "what makes it hot, from 1.5 times the mean on",
+        "the cause of its load, from 1.5 times the mean on",
         (*CauseKind, "none"),
     ),
 )
@@ -221,7 +221,7 @@ _TOTALS_FIELDS = (
             Unit.NUMBER: run_exact(lambda context: context.totals.hosts_ok),
             Unit.PART: run_part(lambda context: context.totals.hosts_ok, lambda context: context.totals.hosts),
         },
-        "hosts traced whole, a number or a part of all",
+        "hosts traced completely, as a number or a part of all",
     ),
     Field(
         "totals.hosts_traced",
@@ -230,7 +230,7 @@ _TOTALS_FIELDS = (
             Unit.NUMBER: run_exact(lambda context: context.totals.hosts_traced),
             Unit.PART: run_part(lambda context: context.totals.hosts_traced, lambda context: context.totals.hosts),
         },
-        "hosts with traffic in the report, a number or a part of all",
+        "hosts with traffic in the report, as a number or a part of all",
     ),
     Field(
         "totals.hosts_missing",
@@ -239,7 +239,7 @@ _TOTALS_FIELDS = (
             Unit.NUMBER: run_exact(lambda context: len(context.totals.missing)),
             Unit.PART: run_part(lambda context: len(context.totals.missing), lambda context: context.totals.hosts),
         },
-        "hosts that some or all traffic is missing of, a number or a part of all",
+        "hosts with incomplete or absent data, as a number or a part of all",
     ),
     Field("totals.instances", R, {Unit.NUMBER: run_exact(lambda context: context.totals.instances)}, "instances found"),
     Field(
@@ -254,7 +254,7 @@ _TOTALS_FIELDS = (
         "totals.certified",
         R,
         {Unit.NUMBER: run_exact(lambda context: context.totals.certified)},
-        "keys that are in the report's top for sure",
+        "certified keys: provably in the report's top",
     ),
     Field(
         "totals.absent",
@@ -269,13 +269,13 @@ _TOTALS_FIELDS = (
             ),
             Unit.NUMBER: run_count(lambda context: context.totals.absent),
         },
-        "the most that a key can have had which no host listed, a part or a number",
+        "the most requests of a key that no host listed, as a part or a number",
     ),
     Field(
         "totals.distinct_keys",
         R,
         {Unit.NUMBER: of_totals(lambda context: context.count(context.totals.distinct, ANY_NUMBER.high))},
-        "keys seen: at least so many there are",
+        "keys seen: a lower bound",
     ),
     Field(
         "totals.window",
@@ -287,13 +287,13 @@ _TOTALS_FIELDS = (
         "totals.coverage",
         R,
         {Unit.PART: run_exact(lambda run: None if run.totals.coverage is None else run.totals.coverage.share)},
-        "the part that was traced of what memcached counted",
+        "the traced part of the requests that memcached counted",
     ),
     Field(
         "totals.imbalance",
         R,
         {Unit.MULTIPLE: run_exact(lambda context: context.totals.imbalance)},
-        "the load of the hottest host",
+        "the load of the hottest host, as a multiple of the mean",
     ),
     Field(
         "totals.tracer_cpu",
