@@ -19,7 +19,7 @@ from fleettrace.node.output import Attached, Event, OutputParser, RawSlice, Star
 from fleettrace.node.plausible import ENDING_S, STARTUP_S, ImplausibleError, OutputBounds, implausible
 from fleettrace.node.records import Record, RecordReader
 from fleettrace.node.request_rates import assignments
-from fleettrace.node.samples import Sample, SampleReader, in_order
+from fleettrace.node.samples import Sample, SampleReader, by_process, in_order
 from fleettrace.node.scripts import script_text
 from fleettrace.node.slicing import Slicer
 from fleettrace.node.stderr_lines import complaints, no_error
@@ -377,8 +377,9 @@ class HostTrace:
     def _looks_by_pid(self) -> dict[int, list[Sample]]:
         clocks = re.fullmatch(rb"(\d{1,15})\.(\d\d) (\d{1,19})", (self._seen.get("clocks") or [b""])[-1])
         offset = int(clocks[1] + clocks[2]) * 10_000_000 - int(clocks[3]) if clocks else 0
-        looks = [*self._early_looks, *self._looks.looks]
-        return {pid: in_order(looks, pid, offset if abs(offset) > _SAME_CLOCK_NS else 0) for pid in self._plans}
+        looks = by_process([*self._early_looks, *self._looks.looks])
+        lag = offset if abs(offset) > _SAME_CLOCK_NS else 0
+        return {pid: in_order(looks.get(pid, ()), pid, lag) for pid in self._plans}
 
     def _tracer_cpu(self) -> float | None:
         """The CPU seconds of bpftrace and what started it; None where the trace did not come to its end."""
