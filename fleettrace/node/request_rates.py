@@ -10,7 +10,7 @@ from functools import cache
 from fleettrace.errors import HostError
 from fleettrace.node.model import Endpoint, Instance, NodeFacts
 from fleettrace.node.plausible import MAX_RATE
-from fleettrace.node.samples import Sample, SampleReader, in_order
+from fleettrace.node.samples import Sample, SampleReader, by_process, in_order
 from fleettrace.node.scripts import script_text
 from fleettrace.transport.interface import Connection, Limits, Stream
 
@@ -101,9 +101,9 @@ def _servable(first: Sample, last: Sample) -> float:
 
 
 def _busyness(places: Places, looks: Sequence[Sample]) -> RequestRates:
-    rates, answering = {}, {}
+    rates, answering, samples = {}, {}, by_process(looks)
     for pid, place in places.items():
-        told = [look for look in in_order(looks, pid) if look.requests is not None]
+        told = [look for look in in_order(samples.get(pid, ()), pid) if look.requests is not None]
         if len(told) < 2:
             continue
         first, last = told[0], told[-1]

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from fleettrace.node.plausible import MAX_INTEGER
+from fleettrace.node.plausible import MAX_INSTANCES, MAX_INTEGER
 
 __all__ = [
     "Sample",
     "SampleReader",
     "Span",
+    "by_process",
     "counted",
     "cpu_between",
     "in_order",
@@ -38,8 +39,11 @@ _NEAR = 4
 """Looks on either side of an edge that show how steady the traffic is there."""
 _TELLING = 4
 """Looks that show it at the least."""
-KEPT = 4096
-"""Looks taken from one node at the most: 60 and some of each of 50 memcacheds."""
+_MOST_SAMPLES = 8192
+"""Samples stored of one node, where `_LEAST_EACH` of each process are fewer: 3 MB. A process has some 60, and 4 more
+for each second that bpftrace takes to start."""
+_LEAST_EACH = 32
+"""Samples of each process for which there is room, however many processes there are."""
 
 
 class Sample(NamedTuple):
@@ -75,6 +79,7 @@ class SampleReader:
     def __init__(self) -> None:
         self._buffer = b""
         self.looks: list[Sample] = []
+        self._pids: set[int] = set()
 
     def feed(self, data: bytes) -> bytes:
         """Take the looks in `data`; gives the other words. In linear time."""
@@ -87,13 +92,44 @@ class SampleReader:
                 break
             look = _look(text[opened + 1 : closed]) if closed >= 0 else None
             position = opened + 1 if look is None else closed + 1
-            if look is not None and len(self.looks) < KEPT:
-                self.looks.append(look)
+            if look is not None:
+                self._store(look)
         if opened < 0:
             words += text[position:]
             position = len(text)
         self._buffer = text[position:]
         return bytes(words)
+
+    def _store(self, sample: Sample) -> None:
+        """Store a sample. Of too many, the newest of each process stay, and fewer the older they are."""
+        if sample.pid not in self._pids:
+            if len(self._pids) >= MAX_INSTANCES:
+                return
+            self._pids.add(sample.pid)
+        self.looks.append(sample)
+        most = max(_MOST_SAMPLES, _LEAST_EACH * len(self._pids))
+        if len(self.looks) > most:
+            # To half of them: thinning for each new sample would take quadratic time.
+            self.looks = _thinned(self.looks, most // 2 // len(self._pids))
+
+
+def _thinned(samples: Sequence[Sample], each: int) -> list[Sample]:
+    """Return the samples, in their order, with `each` of a process at the most.
+
+    Half of these are its newest ones. The others are spread over the older ones, with the first of all: the window of a
+    trace may have begun before the newest.
+    """
+    positions: dict[int, list[int]] = {}
+    for position, sample in enumerate(samples):
+        positions.setdefault(sample.pid, []).append(position)
+    stored: list[int] = []
+    for own in positions.values():
+        if len(own) > each:
+            newest = each // 2
+            older, spread = len(own) - newest, each - newest
+            own = [*(own[index * older // spread] for index in range(spread)), *own[older:]]
+        stored += own
+    return [samples[position] for position in sorted(stored)]
 
 
 def _look(text: bytes) -> Sample | None:
@@ -109,6 +145,14 @@ def _look(text: bytes) -> Sample | None:
     middle = before * _CENTISECOND_NS + (taken + _CENTISECOND_NS) // 2
     read_bytes = None if found[6] in (None, b"-") else int(found[6])
     return Sample(int(found[1]), middle, cpu or None, requests, (taken + _CENTISECOND_NS) // 2, read_bytes)
+
+
+def by_process(samples: Iterable[Sample]) -> dict[int, list[Sample]]:
+    """Return the samples of each process, by pid."""
+    found: dict[int, list[Sample]] = {}
+    for sample in samples:
+        found.setdefault(sample.pid, []).append(sample)
+    return found
 
 
 def in_order(looks: Iterable[Sample], pid: int, offset_ns: int = 0) -> list[Sample]:

@@ -19,7 +19,7 @@ from fleettrace.node.output import Attached, Event, OutputParser, RawSlice, Star
 from fleettrace.node.plausible import ENDING_S, STARTUP_S, ImplausibleError, OutputBounds, implausible
 from fleettrace.node.records import Record, RecordReader
 from fleettrace.node.request_rates import assignments
-from fleettrace.node.samples import Sample, SampleReader, in_order
+from fleettrace.node.samples import Sample, SampleReader, by_process, in_order
 from fleettrace.node.scripts import script_text
 from fleettrace.node.slicing import Slicer
 from fleettrace.node.stderr_lines import complaints, no_error
@@ -310,7 +310,11 @@ class HostTrace:
         if self._printed_all:
             # Printed last: without them nobody knows what was missed.
             self._slicer.finish(self._parser.kept("misses"), self._parser.kept("bytes"))
-        alive = self._plans.keys() - self._gone() if "end" in self._seen else set(self._plans)
+        alive = set(self._plans)
+        if "end" in self._seen:
+            # A process without a report at the end is not counted as alive: its counts are partial.
+            there = self._processes("process-after")
+            alive = {pid for pid in self._plans if self._planned(pid, there.get(pid))}
         alive -= self._exchanged()
         return TraceEnd(
             whole=broken is None and self._slicer.whole,
@@ -347,27 +351,35 @@ class HostTrace:
         return {int(pid) for pid in after if pid in before and after[pid] != before[pid]}
 
     def _gone(self) -> frozenset[int]:
-        """Return the pids that are not, or no longer, the processes that the plan was made for."""
-        there = self._processes("process-after" if "end" in self._seen else "process-before")
-        return frozenset(
-            pid for pid, (instance, _) in self._plans.items() if there.get(pid) != TracedProcess(instance.start)
-        )
+        """Return the pids that the node has shown to be not, or no longer, the processes that the plan was made for.
 
-    def _processes(self, tag: str) -> dict[int, TracedProcess]:
-        processes = {}
+        A script that ended before it reported on a process shows nothing about it.
+        """
+        there = self._processes("process-after" if "end" in self._seen else "process-before")
+        return frozenset(pid for pid, found in there.items() if pid in self._plans and not self._planned(pid, found))
+
+    def _planned(self, pid: int, found: TracedProcess | None) -> bool:
+        return found == TracedProcess(self._plans[pid][0].start)
+
+    def _processes(self, tag: str) -> dict[int, TracedProcess | None]:
+        """Return the processes that the node reported on, by pid; None for one that has ended."""
+        processes: dict[int, TracedProcess | None] = {}
         for value in self._seen.get(tag, []):
-            # PID, a blank, and /proc/PID/stat.
-            fields = stat_fields(value)
+            # PID, a blank, and /proc/PID/stat, which is empty where there is no such process.
             pid = re.match(rb"\d{1,10}(?= )", value)
-            if pid and len(fields) > 19 and _NUMBER.fullmatch(fields[19]) and fields[0] not in _DEAD:
-                processes[int(pid[0])] = TracedProcess(start=int(fields[19]))
+            if pid is None:
+                continue
+            fields = stat_fields(value)
+            alive = len(fields) > 19 and _NUMBER.fullmatch(fields[19]) and fields[0] not in _DEAD
+            processes[int(pid[0])] = TracedProcess(start=int(fields[19])) if alive else None
         return processes
 
     def _looks_by_pid(self) -> dict[int, list[Sample]]:
         clocks = re.fullmatch(rb"(\d{1,15})\.(\d\d) (\d{1,19})", (self._seen.get("clocks") or [b""])[-1])
         offset = int(clocks[1] + clocks[2]) * 10_000_000 - int(clocks[3]) if clocks else 0
-        looks = [*self._early_looks, *self._looks.looks]
-        return {pid: in_order(looks, pid, offset if abs(offset) > _SAME_CLOCK_NS else 0) for pid in self._plans}
+        looks = by_process([*self._early_looks, *self._looks.looks])
+        lag = offset if abs(offset) > _SAME_CLOCK_NS else 0
+        return {pid: in_order(looks.get(pid, ()), pid, lag) for pid in self._plans}
 
     def _tracer_cpu(self) -> float | None:
         """The CPU seconds of bpftrace and what started it; None where the trace did not come to its end."""

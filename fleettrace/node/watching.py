@@ -18,7 +18,7 @@ from fleettrace.node.model import Endpoint, Instance, NodeBinary, NodeFacts
 from fleettrace.node.planning import Planned
 from fleettrace.node.plausible import MAX_INTEGER, MAX_RATE, ImplausibleError, implausible, integer
 from fleettrace.node.request_rates import assignments, sample_rates
-from fleettrace.node.samples import SampleReader, in_order
+from fleettrace.node.samples import SampleReader, by_process, in_order
 from fleettrace.node.scripts import script_text
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import ProbeKind, ProbePlan, TraceSettings
@@ -249,7 +249,8 @@ class WatchTrace:
             said = "; ".join(reasons) or self._words.decode("utf-8", "replace").strip()[:200] or "it said nothing"
             raise HostError(HostState.TRACE_FAILED, "watch-failed", f"memcached cannot be watched there: {said}")
         start_ns = min(begun)
-        looks = {one.pid: in_order(self._looks.looks, one.pid) for one in self._instances}
+        samples = by_process(self._looks.looks)
+        looks = {one.pid: in_order(samples.get(one.pid, ()), one.pid) for one in self._instances}
         window_s = max(0, max(ends) - start_ns) / 1e9
         if window_s > self._settings.duration_s + _SLACK_S:
             raise ImplausibleError(f"a window of {window_s:.0f} s")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.node.samples import Sample, SampleReader, Span, counted, cpu_between, in_order
+from fleettrace.node.plausible import MAX_INSTANCES
+from fleettrace.node.samples import Sample, SampleReader, Span, by_process, counted, cpu_between, in_order
 
 SECOND = 1_000_000_000
 LOOK = b"\0%d 100 102 5000 %d\0"
@@ -38,6 +41,32 @@ def test_no_noise_stops_the_reader_or_becomes_a_look(noise: bytes, size: int) ->
         reader.feed(noise[start : start + size])
     reader.feed(b"x" * 200 + LOOK % (3, 4))
     assert [look.pid for look in reader.looks][-1:] == [3]
+
+
+@pytest.mark.parametrize("processes", [1, 40, 300])
+def test_newest_and_first_sample_of_each_process_are_stored(processes: int) -> None:
+    reader, rounds = SampleReader(), 2000
+    for second in range(rounds):
+        for pid in range(1, processes + 1):
+            reader.feed(b"\0%d %d %d 5000 %d\0" % (pid, second * 100, second * 100, second))
+    assert len(reader.looks) <= max(8192, 32 * processes)
+    assert reader.looks == sorted(reader.looks, key=lambda sample: (sample.ns, sample.pid))
+    for samples in by_process(reader.looks).values():
+        counts = [sample.requests for sample in samples]
+        assert counts[0] == 0
+        assert counts[-8:] == list(range(rounds - 8, rounds))
+        # Between these, no part of the time is without samples.
+        assert max(later - earlier for earlier, later in pairwise(counts) if later and earlier) < rounds // 3
+
+
+def test_thinning_takes_linear_time() -> None:
+    def seconds(samples: int) -> float:
+        reader, began = SampleReader(), time.process_time()
+        reader.feed(b"".join(LOOK % (index % 5000, index) for index in range(samples)))
+        assert len(reader.looks) <= 32 * MAX_INSTANCES
+        return time.process_time() - began
+
+    assert seconds(400_000) < 4 * seconds(200_000) + 0.1
 
 
 def test_a_look_has_the_middle_of_its_time() -> None:
