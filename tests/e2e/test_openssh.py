@@ -69,7 +69,10 @@ def tracing(options: list[str]) -> Iterator[tuple[Command, Path]]:
 def check_gone(lab: Lab, directory: Path) -> None:
     wait_until_untraced(lab, *HEALTHY)
     wait_until(
-        lambda: not directory.exists() and not knowing(directory), f"{knowing(directory)} is left", seconds=5, pause=0.1
+        lambda: not directory.exists() and not knowing(directory),
+        f"{knowing(directory)} or the directory remains",
+        seconds=5,
+        pause=0.1,
     )
 
 
@@ -96,5 +99,10 @@ def test_controller_killed_during_the_login_leaves_nothing(lab: Lab, options: li
         command.wait_for_trace(BEHIND)
         directory = private_folder(command.pid)
         command.signal(signal.SIGKILL)
-        wait_until(lambda: not directory.exists() and not knowing(directory), "something is left", seconds=5, pause=0.1)
+        wait_until(
+            lambda: not directory.exists() and not knowing(directory),
+            "ssh processes or their directory remain",
+            seconds=5,
+            pause=0.1,
+        )
     wait_until_untraced(lab, *HEALTHY)
