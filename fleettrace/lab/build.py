@@ -19,7 +19,7 @@ from fleettrace.errors import FleettraceError
 from fleettrace.lab.packages import BUILD, DTRACE, find_program, require
 from fleettrace.lab.system import file_lock, run
 
-__all__ = ["VARIANTS", "Variant", "cache_directory", "memcached_binary"]
+__all__ = ["VARIANTS", "Variant", "memcached_binary"]
 
 
 @dataclass(frozen=True, slots=True)

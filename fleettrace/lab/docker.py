@@ -23,7 +23,7 @@ from fleettrace.lab.packages import DOCKER, find_program, require
 from fleettrace.lab.specs import ContainerSpec
 from fleettrace.lab.system import Process, process, run, wait_until
 
-__all__ = ["Container", "DockerDaemon", "image_of"]
+__all__ = ["Container", "DockerDaemon"]
 
 CLIENT = "/usr/bin/docker"  # Debian's, by its path: another `docker` may come first on PATH
 MEMCACHED = "usr/local/bin/memcached"

@@ -22,7 +22,7 @@ from fleettrace.lab.packages import find_program
 from fleettrace.lab.specs import InstanceSpec, Shape
 from fleettrace.lab.system import Process, children_of, process, wait_until
 
-__all__ = ["OPTIONS", "Instance", "original", "read_stats"]
+__all__ = ["DEBIAN", "OPTIONS", "Instance", "original", "read_stats"]
 
 DEBIAN = Path("/usr/bin/memcached")
 OPTIONS = ("-u", "nobody", "-m", "64", "-c", "1024", "-t", "2", "-l", "0.0.0.0")

@@ -121,9 +121,9 @@ class Command:
             self._check_line(line())
 
     def _check_values(self, line: Callable[[], bytes], exactly: Callable[[int], bytes]) -> None:
-        asked = set(self.keys)
+        requested = set(self.keys)
         while (words := line().split(b" ")) != [b"END"]:
-            if words[0] != b"VALUE" or len(words) < 4 or words[1] not in asked:
+            if words[0] != b"VALUE" or len(words) < 4 or words[1] not in requested:
                 raise self._wrong(b" ".join(words))
             exactly(int(words[3]) + 2)
 

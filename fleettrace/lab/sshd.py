@@ -23,7 +23,6 @@ from fleettrace.lab.system import run, wait_until
 __all__ = [
     "Account",
     "create_account",
-    "hide_bpftrace",
     "listen_mute",
     "make_key",
     "sshd_command",

@@ -20,7 +20,7 @@ from fleettrace.errors import FleettraceError
 from fleettrace.lab.namespaces import delete_network, inodes, networks_in_use
 from fleettrace.lab.system import Process, file_lock, kill_all, process, processes_in_netns, run
 
-__all__ = ["FILES", "STATE", "Claim", "claim", "labs", "remove", "sweep_stale"]
+__all__ = ["SUDOERS", "Claim", "claim", "labs", "remove", "sweep_stale"]
 
 STATE = Path("/run/fleettrace-lab")
 FILES = Path("/var/lib/fleettrace-lab")

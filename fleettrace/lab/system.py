@@ -20,6 +20,7 @@ from fleettrace.errors import FleettraceError
 
 __all__ = [
     "Process",
+    "all_pids",
     "children_of",
     "file_lock",
     "kill_all",

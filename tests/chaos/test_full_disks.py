@@ -53,13 +53,13 @@ def test_trace_needs_no_disk_space(lab: Lab, directories: dict[str, OwnDirectori
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """Yield a file system of a few pages."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={6 * PAGE}", "full", place], check=True)
+    mount_point = tmp_path / "disk"
+    mount_point.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={6 * PAGE}", "full", mount_point], check=True)
     try:
-        yield place
+        yield mount_point
     finally:
-        subprocess.run(["umount", "--lazy", place], check=True)
+        subprocess.run(["umount", "--lazy", mount_point], check=True)
 
 
 def test_report_is_printed_despite_a_full_disk(lab: Lab, disk: Path) -> None:
@@ -71,9 +71,9 @@ def test_report_is_printed_despite_a_full_disk(lab: Lab, disk: Path) -> None:
         truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances("steady", "secret")})
         done = command.finish()
     assert done.status == 2
-    unwritten = [line for line in done.err.splitlines() if os.strerror(errno.ENOSPC) in line]
-    assert [line for line in unwritten if f"{disk}/run" in line]
-    assert [line for line in done.err.splitlines() if "history.db" in line or "full" in line]
+    lines = done.err.splitlines()
+    assert [line for line in lines if f"{disk}/run" in line and os.strerror(errno.ENOSPC) in line]
+    assert [line for line in lines if f"{disk}/history.db" in line]
     assert "Traceback" not in done.err
     assert keys_of(done.report["keys"]) == truth.by_key()
     assert [host["state"] for host in done.report["hosts"]] == ["ok", "ok"]

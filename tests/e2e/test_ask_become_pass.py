@@ -1,4 +1,4 @@
-"""`-K`: sudo's password is typed once, shown nowhere, and used on every host that has none of its own."""
+"""`-K`: the user types sudo's password once, no output shows it, and every host without its own password uses it."""
 
 from __future__ import annotations
 

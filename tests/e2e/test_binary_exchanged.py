@@ -124,7 +124,7 @@ def test_binary_changed_while_bpftrace_starts_is_not_probed(two: tuple[Exchangea
     script.write_text(
         f"""#!/bin/sh
 case "$*" in *--version*) exec bpftrace "$@" ;; esac
-# The first call only asks whether standard input arrives.
+# The first call only checks whether bpftrace reads its standard input.
 [ -e {tmp_path}/asked ] || {{ touch {tmp_path}/asked; exec bpftrace "$@"; }}
 kill -USR2 {changing.pid}
 until [ /proc/{changing.pid}/exe -ef {shlex.quote(str(changing.following))} ]; do :; done

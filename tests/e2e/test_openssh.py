@@ -70,7 +70,7 @@ def check_gone(lab: Lab, directory: Path) -> None:
     wait_until_untraced(lab, *HEALTHY)
     wait_until(
         lambda: not directory.exists() and not users_of(directory),
-        f"{users_of(directory)} is left",
+        f"{users_of(directory)} or the directory remains",
         seconds=5,
         pause=0.1,
     )
@@ -100,6 +100,9 @@ def test_controller_killed_during_the_login_leaves_nothing(lab: Lab, options: li
         directory = private_directory(command.pid)
         command.signal(signal.SIGKILL)
         wait_until(
-            lambda: not directory.exists() and not users_of(directory), "something is left", seconds=5, pause=0.1
+            lambda: not directory.exists() and not users_of(directory),
+            "ssh processes or their directory remain",
+            seconds=5,
+            pause=0.1,
         )
     wait_until_untraced(lab, *HEALTHY)

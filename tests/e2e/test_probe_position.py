@@ -26,12 +26,12 @@ MOVED = ("lld-bare", "mold-bare", "no-pie-bare")
 
 
 def private(build: Path, directory: Path) -> Path:
-    """A copy of a build, so that its inode is the test's own."""
+    """Return a copy of a build with its own inode."""
     return Path(shutil.copy2(build, directory / "memcached"))
 
 
 def without_unshare(directory: Path) -> dict[str, str]:
-    """Variables of a node where unshare(1) may not be used, and bpftrace is given no symbols of ours."""
+    """Return variables for a node where unshare(1) fails, so that bpftrace cannot read our symbol overlays."""
     (directory / "bin").mkdir()
     refusing = directory / "bin" / "unshare"
     refusing.write_text("#!/bin/sh\nexit 1\n")
@@ -77,7 +77,7 @@ def trace_all(memcacheds: Sequence[Served], *options: str) -> tuple[Done, list[T
 
 
 def forged(binary: Path, identity: str, directory: Path) -> Path:
-    """A copy of `binary` that bears the build id of another one."""
+    """Return a copy of `binary` with the build id of another one."""
     data = binary.read_bytes()
     own = build_id(parse(data))
     assert own is not None

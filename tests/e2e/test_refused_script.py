@@ -16,7 +16,7 @@ SCRIPT = """\
 // COUNTS: @mine
 uprobe:${exe}:${point:do_item_get} /${pids}/ { $key = arg0; $length = arg1; @mine[${key}] = count(); }
 """
-# Stands for another kernel's verifier: what bpftrace 0.17.0 prints with `-v` on 6.1, with so many lines of state.
+# A stand-in for another kernel's verifier: bpftrace 0.17.0's output with `-v` on 6.1, with `states` lines of state.
 REFUSING = """\
 #!/bin/sh
 case "$*" in *--version* | *-V* | *--info*) exec bpftrace "$@" ;; esac

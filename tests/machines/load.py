@@ -98,7 +98,7 @@ def load(
     files: dict[str, initramfs.File] = {
         "stage": (_GUEST / "load.sh").read_text(),
         "target": target(arch, [*functions, "fleettrace_target"]),
-        "roots": "".join(f"{suite} vd{chr(ord('a') + place)}\n" for place, suite in enumerate(suites)),
+        "roots": "".join(f"{suite} vd{chr(ord('a') + number)}\n" for number, suite in enumerate(suites)),
         "headers": f"vd{chr(ord('a') + len(suites))}\n" if headers else "",
         "cells": "".join(f"{number} {cell.suite} {cell.strlen} {_SECONDS}\n" for number, cell in enumerate(cells)),
     }

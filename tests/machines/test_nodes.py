@@ -24,7 +24,7 @@ def test_sweep_of_a_node_is_exact(name: str) -> None:
     with node(spec) as running:
         facts: dict[str, Any] = {"kernel": running.release, "bpftrace": running.bpftrace, "result": "failed"}
         try:
-            plans = {port: requests(place, spec.suite) for place, port in enumerate(spec.ports)}
+            plans = {port: requests(seed, spec.suite) for seed, port in enumerate(spec.ports)}
             done, truth = running.sweep(plans, "--misses", "--sizes", seconds=40)
             report = done.report
             facts["requests"] = report["totals"]["requests"]
@@ -41,7 +41,7 @@ def _assert_hosts(report: Any, truth: Truth) -> None:
     for host in report["hosts"]:
         assert (host["state"], host["error"]) == ("ok", None)
         by_port = {one["ports"][0]: one for one in host["instances"]}
-        assert set(by_port) == {place.port for place in truth.instances}
+        assert set(by_port) == {one.port for one in truth.instances}
         for port, instance in by_port.items():
             assert instance["probe"]["kind"] == "item", instance["probe"]
             assert (instance["requests"], instance["absent"]) == (truth.total(port=port), 0), instance["probe"]

@@ -43,10 +43,10 @@ class _OldMeta(Command):
         super().check((lambda: re.sub(rb"^OK", b"HD", line()), exactly))
 
 
-def requests(place: int, suite: str) -> list[Command]:
+def requests(seed: int, suite: str) -> list[Command]:
     """Return the requests for an instance of a node of this release: each protocol, kind, key length and value size.
 
-    `place`, the instance's number, selects the bytes of the keys.
+    `seed` selects the bytes of the keys.
     """
     sizes = [
         Command(verb, (b"%b:%d" % (prefix, size) + b"k" * extra,), b"v" * size)
@@ -55,7 +55,7 @@ def requests(place: int, suite: str) -> list[Command]:
         for extra in (0, 70, 200)
         for _ in range(3)
     ]
-    commands = [*matrix.plan(place), *sizes]
+    commands = [*matrix.plan(seed), *sizes]
     if suite == "bullseye":
         old = ("mg", "ms", "md", "ma")
         return [_OldMeta(one.verb, one.keys, one.value) if one.verb in old else one for one in commands]

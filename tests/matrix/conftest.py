@@ -97,7 +97,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
             summary = next((one for instance, one in outcome.summaries.items() if instance.startswith(pid)), None)
             traced[tracer, name] = Traced(by_port[port], summary)
     by_build = {
-        name: Truth({place: counts for place, counts in truth.counts.items() if place.port == port})
+        name: Truth({one: counts for one, counts in truth.counts.items() if one.port == port})
         for name, port in BUILDS.items()
     }
     return Matrix(by_build, versions, traced)

@@ -81,7 +81,7 @@ class _Created:
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """A meta command that gives its key in base64."""
+    """A meta command with its key in base64."""
 
     verb: str
     key: bytes
@@ -148,16 +148,16 @@ def sole_key(verb: str) -> bytes:
     return b"sole:%b" % verb.encode()
 
 
-def send(address: str, port: int, place: int) -> Sent:
+def send(address: str, port: int, seed: int) -> Sent:
     """Send all requests to the memcached at a port and return the truth. Raises `FleettraceError` or `OSError`.
 
-    `place`, the instance's number, makes the keys' bytes differ from one instance to the next.
+    `seed` makes the keys' bytes differ from one instance to the next.
     """
     sent = Sent()
     connections = {binary: Connection(address, port, 60) for binary in (False, True)}
     try:
         batch: list[_Request] = []
-        for request in _requests(place):
+        for request in _requests(seed):
             if batch and (request.binary != batch[0].binary or len(batch) == _PIPELINE):
                 _exchange(connections[batch[0].binary], batch, sent)
                 batch = []
@@ -176,8 +176,8 @@ def _exchange(connection: Connection, batch: Sequence[_Request], sent: Sent) -> 
         request.read((connection.line, connection.exactly), sent)
 
 
-def _requests(place: int) -> Iterator[_Request]:
-    for command in plan(place):
+def _requests(seed: int) -> Iterator[_Request]:
+    for command in plan(seed):
         yield _Plain(command)
     for verb in OP_OF_VERB:
         for _ in range(_EACH):
@@ -187,7 +187,7 @@ def _requests(place: int) -> Iterator[_Request]:
             yield _Created(b"limit:%d" % number, not repetition, binary=False)
             yield _Created(b"rate:%d" % number, not repetition, binary=True)
     for number in range(_COUNTERS):
-        key = struct.pack("<IQ", number + 1, place)
+        key = struct.pack("<IQ", number + 1, seed)
         for verb in ("mg", "ms", "mg", "ma", "md", "mg"):
             yield _Packed(verb, key)
     for verb in ("mg", "ma", "md"):

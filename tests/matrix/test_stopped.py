@@ -87,12 +87,12 @@ def is_ours(pid: int) -> bool:
 
 def waits_for_its_reader() -> bool:
     """Return whether our bpftrace waits for the reader of its output."""
-    for place in Path("/proc").glob("[0-9]*"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
             if (
-                place.joinpath("comm").read_text() == "bpftrace\n"
-                and "pipe_write" in place.joinpath("wchan").read_text()
-                and is_ours(int(place.name))
+                process.joinpath("comm").read_text() == "bpftrace\n"
+                and "pipe_write" in process.joinpath("wchan").read_text()
+                and is_ours(int(process.name))
             ):
                 return True
         except OSError:

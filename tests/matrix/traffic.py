@@ -50,11 +50,11 @@ def protocol_of(key: bytes) -> Protocol:
     return _FIRST.get(key[:1], Protocol.BINARY)
 
 
-def plan(place: int) -> list[Command]:
-    """Return the commands for the instance with this number, which selects the bytes of the keys."""
+def plan(seed: int) -> list[Command]:
+    """Return the commands for an instance; `seed` selects the bytes of its keys."""
     commands = []
     for protocol, verbs in _VERBS.items():
-        keys = list(_keys(protocol, place))
+        keys = list(_keys(protocol, seed))
         if protocol is Protocol.MULTIGET:
             commands += [Command(verb, tuple(keys[:_SEVERAL])) for verb in ("get", "gets", "gat", "gats")]
             commands += [
@@ -74,7 +74,7 @@ def plan(place: int) -> list[Command]:
     return commands
 
 
-def _keys(protocol: Protocol, place: int) -> Iterator[bytes]:
+def _keys(protocol: Protocol, seed: int) -> Iterator[bytes]:
     """Yield one key of each length from 1 to 250 bytes. Together they contain every byte that the protocol accepts."""
     first = next((byte for byte, known in _FIRST.items() if known is protocol), b"\n")
     allowed = _TEXT
@@ -83,5 +83,5 @@ def _keys(protocol: Protocol, place: int) -> Iterator[bytes]:
             allowed = _WITH_NUL
         elif protocol is Protocol.BINARY:
             allowed = _ANY
-        start = (length * 31 + place * 17) % len(allowed)
+        start = (length * 31 + seed * 17) % len(allowed)
         yield first + ((allowed[start:] + allowed) * 2)[: length - 1]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prepare the node for its tests, under either init: users, keys, what /machine/options asks for.
+# Prepare the node for its tests, under either init: users, keys, and the settings of /machine/options.
 . /machine/options
 if [ -n "${BUSYBOX-}" ]; then
     echo 'root:x:0:0:root:/root:/bin/sh' >/etc/passwd
