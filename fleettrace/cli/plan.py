@@ -11,9 +11,9 @@ from fleettrace.cli.known_probes import default_path, read_known
 from fleettrace.cli.wishes import probe_options
 from fleettrace.errors import ConfigError
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import ProbeOptions, TraceSettings
+from fleettrace.probes.model import ProbeOptions, TraceSettings, UnsupportedError
 from fleettrace.probes.program import ProbeTarget, program
-from fleettrace.probes.selection import UnsupportedError, preview
+from fleettrace.probes.selection import preview
 from fleettrace.probes.variants import variants
 from fleettrace.report.escape import escape_text
 from fleettrace.sweep.settings import HostTask, printed_entries

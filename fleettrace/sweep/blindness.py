@@ -37,7 +37,7 @@ def blindness(end: TraceEnd, instance: Instance, plan: ProbePlan, traced: int) -
     if plan.ops is not None or plan.script is not None:
         return None
     pid = instance.pid
-    samples = end.looks.get(pid, [])
+    samples = end.samples.get(pid, [])
     end_ns = end.start_ns + round(end.window_s * 1e9)
     # A proxy counts only what it answers itself.
     counted = None if instance.proxy else surely_counted(samples, end.start_ns, end_ns)

@@ -134,10 +134,10 @@ def coverage_of(end: TraceEnd, pid: int, traced: int) -> Coverage | None:
     Its counters are known at some moments only. Where they leave open what was counted between the first and the last
     moment of the window, the possible number nearest to what was traced is taken: what is missing then is surely so.
     """
-    looks = end.looks.get(pid, [])
+    looks = end.samples.get(pid, [])
     end_ns = end.start_ns + round(end.window_s * 1e9)
     span = counted(looks, end.start_ns, end_ns)
-    latest = span if end.whole else counted(looks, end.start_ns, end_ns + _STOPS_NS)
+    latest = span if end.complete else counted(looks, end.start_ns, end_ns + _STOPS_NS)
     if span is None or latest is None or pid not in end.alive:
         return None
     return Coverage(span._replace(greatest=latest.greatest).nearest(traced), traced)
@@ -153,7 +153,7 @@ def costs_of(
     total = sum(requests.values())
     costs = {}
     for pid, traced in requests.items():
-        looks = end.looks.get(pid, [])
+        looks = end.samples.get(pid, [])
         covered = coverage.get(pid)
         share = traced / total if total else 1 / len(requests)
         costs[pid] = TracingCost(

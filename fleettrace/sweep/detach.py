@@ -15,7 +15,7 @@ from fleettrace.node.binding import RefusedError
 from fleettrace.node.detach import GONE_STATUS, NodeClock, collect, leave, read_clock, remove
 from fleettrace.node.planning import Planned
 from fleettrace.node.plausible import ENDING_S, STARTUP_S
-from fleettrace.node.request_rates import sample_rates
+from fleettrace.node.request_rates import endpoint_lines
 from fleettrace.node.tracing import HostTrace
 from fleettrace.summary.run import HostResult, Warn
 from fleettrace.sweep.detach_model import Detach, DetachedTrace
@@ -84,8 +84,8 @@ class DetachedSweep(HostSweep):
             traced.plans,
             traced.layout,
             bounds,
-            places=sample_rates(traced.found.facts, [instance for instance, _ in traced.plans], busy.places),
-            looks=busy.looks,
+            endpoints=endpoint_lines(traced.found.facts, [instance for instance, _ in traced.plans], busy.endpoints),
+            samples=busy.samples,
             begin_ns=clock.monotonic_at(self.begins_at),
             lead_s=ATTACH_S,
             run=self.run_id,
@@ -103,7 +103,7 @@ class DetachedSweep(HostSweep):
             planned=tuple(planned),
             layout=traced.layout,
             bounds=bounds,
-            looks=tuple(busy.looks),
+            looks=tuple(busy.samples),
             warnings=(*warnings, *skew_warnings(name, clock)),
             clock=clock,
             ends=time.time() + pause,
@@ -142,7 +142,7 @@ class DetachedSweep(HostSweep):
             left.layout,
             left.bounds,
             bucket_s=self.settings.bucket_s,
-            looks=left.looks,
+            samples=left.looks,
             nonce=left.nonce,
             on_start=started,
             on_slice=self._slice_teller(task.name, names),

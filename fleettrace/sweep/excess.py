@@ -55,8 +55,8 @@ def excess(end: TraceEnd, instance: Instance, plan: ProbePlan, summary: Summary)
     """
     if plan.script is not None or instance.proxy or instance.pid not in end.alive:
         return None
-    samples = end.looks.get(instance.pid, [])
-    end_ns = end.start_ns + round(end.window_s * 1e9) + (0 if end.whole else _STOPS_NS)
+    samples = end.samples.get(instance.pid, [])
+    end_ns = end.start_ns + round(end.window_s * 1e9) + (0 if end.complete else _STOPS_NS)
     counted = most_counted(samples, end.start_ns, end_ns)
     if counted is None:
         return None

@@ -11,13 +11,13 @@ from fleettrace.node.discovery import discover
 from fleettrace.node.model import Discovery, NodeFacts
 from fleettrace.node.namespace import unsupported_there
 from fleettrace.node.planning import Planned, check_able, check_empty
-from fleettrace.node.request_rates import RequestRates, sample_early, sample_rates
+from fleettrace.node.request_rates import RequestRates, endpoint_lines, sample_early
 from fleettrace.node.trace_end import NOT_ATTACHED, OVERWRITTEN, REFUSED, TraceEnd
 from fleettrace.node.trace_obstacles import PREEMPTIBLE, PREEMPTION_UNKNOWN, obstacles
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.model import ProbeKind, TraceSettings
 from fleettrace.probes.optimized_uprobes import optimises
-from fleettrace.probes.script import has_own_points
+from fleettrace.probes.script import has_own_attach_points
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure, HostResult, Warn
 from fleettrace.sweep.cancellation import Cancellation
@@ -187,7 +187,7 @@ class HostSweep:
             busy,
             rates={**counted, **busy.rates},
             # What was sampled before this trace is no longer the time before the next one.
-            looks=() if costly else busy.looks,
+            samples=() if costly else busy.samples,
             costs={pid: most_us(cost) for pid, cost in costs_of(end, requests, coverage).items()},
         )
 
@@ -222,7 +222,7 @@ class HostSweep:
 
     def _script_warnings(self, traced: Traced) -> list[Warn]:
         script, facts = self.settings.wish.script, traced.found.facts
-        if script is None or not has_own_points(script) or not optimises(facts.kernel, facts.arch):
+        if script is None or not has_own_attach_points(script) or not optimises(facts.kernel, facts.arch):
             return []
         message = (
             f"{script.name} names places of its own: on Linux {facts.kernel} a probe on a 5-byte nop inside a function "
@@ -247,8 +247,8 @@ class HostSweep:
             traced.layout,
             bounds,
             bucket_s=self.settings.bucket_s,
-            places=sample_rates(traced.found.facts, [instance for instance, _ in traced.plans], busy.places),
-            looks=busy.looks,
+            endpoints=endpoint_lines(traced.found.facts, [instance for instance, _ in traced.plans], busy.endpoints),
+            samples=busy.samples,
             run=self.run_id,
             on_start=started,
             on_slice=self._slice_teller(name, names) if heard else None,

@@ -161,14 +161,14 @@ def _bill(instances: Sequence[InstanceResult], end: TraceEnd, comparable: Set[in
 
 def _cut(end: TraceEnd, settings: SweepSettings, stopped: Reason | None) -> tuple[HostState, Failure] | None:
     """The state and the reason of every instance when the trace did not reach its end."""
-    if end.whole or (stopped is Reason.ENOUGH and not end.broken):
+    if end.complete or (stopped is Reason.ENOUGH and not end.broken):
         return None
     seen = f"{end.window_s:.1f} s of {settings.duration_s:g} s"
     if stopped is Reason.DEADLINE:
         return HostState.TIMEOUT, Failure("deadline", f"the run's deadline cut the trace off after {seen}")
     if stopped is not None:
         return HostState.INTERRUPTED, Failure("interrupted", f"the trace was interrupted after {seen}")
-    words = f": {end.words}" if end.words else ""
+    words = f": {end.error_text}" if end.error_text else ""
     return HostState.PARTIAL, Failure("trace-cut", f"the trace ended after {seen}{words}")
 
 

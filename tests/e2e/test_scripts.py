@@ -78,10 +78,10 @@ def test_what_is_wrong_with_a_program_is_said_by_line(memcached: Served, tmp_pat
     script = tmp_path / "own.bt"
     for old, new, said in (
         ("COUNTS: @of_mine", "Mine", "COUNTS: @map"),
-        ("${exe}", "${binary}", f"{script}:4: ${{binary}} is no word"),
-        ("do_item_get", "do_something", "does not look for `do_something`"),
-        ("/${pids}/", "", "must be filtered"),
-        ("@of_mine[${key}]", "@other[${key}]", "nothing fills @of_mine"),
+        ("${exe}", "${binary}", f"{script}:4: unknown variable ${{binary}}"),
+        ("do_item_get", "do_something", "unknown function `do_something`"),
+        ("/${pids}/", "", "the filter `/${pids}/`"),
+        ("@of_mine[${key}]", "@other[${key}]", "no statement fills @of_mine"),
     ):
         script.write_text(OWN.replace(old, new))
         done = run("run", "-i", str(memcached.inventory), "--script", str(script))

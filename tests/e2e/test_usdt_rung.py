@@ -9,8 +9,8 @@ import pytest
 from fleettrace.binary.analysis import analyse
 from fleettrace.lab.build import memcached_binary
 from fleettrace.lab.truth import TracedInstance
-from fleettrace.probes.model import ProbeKind, ProbeOptions
-from fleettrace.probes.selection import UnsupportedError, choose
+from fleettrace.probes.model import ProbeKind, ProbeOptions, UnsupportedError
+from fleettrace.probes.selection import choose
 from tests.e2e.fleet import keys_of, plan_for
 from tests.e2e.local import served
 
@@ -30,10 +30,10 @@ def test_its_counts_are_the_truth(tmp_path: Path) -> None:
 
 def test_it_is_the_next_best_where_no_lookup_is_found() -> None:
     analysis = analyse(memcached_binary("dtrace").read_bytes())
-    kept = tuple(point for point in analysis.points if point.function != "do_item_get")
+    kept = tuple(point for point in analysis.functions if point.name != "do_item_get")
     blind = type(analysis)(
         **{name: getattr(analysis, name) for name in analysis.__slots__}
-        | {"points": kept, "missing": {**analysis.missing, "do_item_get": "nobody knows"}}
+        | {"functions": kept, "missing": {**analysis.missing, "do_item_get": "nobody knows"}}
     )
     plan = choose(blind)
     assert plan.probe_kind is ProbeKind.USDT

@@ -40,14 +40,14 @@ def end_of(
     looks: Sequence[Sample], *, whole: bool = True, alive: bool = True, window_s: float = 10.0, start_s: float = 5.0
 ) -> TraceEnd:
     return TraceEnd(
-        whole=whole,
+        complete=whole,
         broken=False,
         window_s=window_s,
         summaries={},
         alive={PID} if alive else set(),
         implausible=set(),
         start_ns=round(start_s * SECOND),
-        looks={PID: list(looks)},
+        samples={PID: list(looks)},
         tracer_cpu_s=0.5,
     )
 
