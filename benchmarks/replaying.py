@@ -16,7 +16,7 @@ from pathlib import Path
 from fleettrace.binary.analysis import analyse
 from fleettrace.node.discovery import discover, discovery_script
 from fleettrace.node.model import Discovery, Instance
-from fleettrace.node.request_rates import sample_early, sample_rates
+from fleettrace.node.request_rates import endpoint_lines, sample_early
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import TraceSettings
@@ -104,7 +104,7 @@ class Recording:
         """Return a script of everything that a sweep runs on a host, in order."""
         recorder = Recorder(LocalTransport().connect(Target("here")))
         busy = sample_early(recorder, self.found.facts, [self.instance])
-        trace = self._trace(str(bpftrace), places=sample_rates(self.found.facts, [self.instance], busy.places))
+        trace = self._trace(str(bpftrace), endpoints=endpoint_lines(self.found.facts, [self.instance], busy.endpoints))
         scripts = [discovery_script((str(bpftrace),), "netns"), *recorder.scripts, trace.script()]
         for number, script in enumerate(scripts):
             (self.directory / f"work-{number}.sh").write_bytes(script)
@@ -127,11 +127,11 @@ class Recording:
             began = time.process_time()
             end = trace.read(Replayed(printed))
             took.append(time.process_time() - began)
-            assert end.whole and end.summaries[self.instance.pid].total
+            assert end.complete and end.summaries[self.instance.pid].total
         return sorted(took)[rounds // 2]
 
-    def _trace(self, bpftrace: str, places: str = "") -> HostTrace:
-        return trace_of(self.found, self.instance, self.settings, bpftrace, places)
+    def _trace(self, bpftrace: str, endpoints: str = "") -> HostTrace:
+        return trace_of(self.found, self.instance, self.settings, bpftrace, endpoints)
 
 
 class Replayed:
@@ -171,20 +171,20 @@ def recorded(directory: Path, pid: int, port: int, window_s: int) -> Recording:
         printed = b"".join(chunk.data for chunk in execution if chunk.stream is Stream.OUT)
         execution.close()
     text = printed.partition(b"trace\0\0")[2].partition(b"\0")[0]
-    (directory / "recording").write_bytes(found.facts.bpftrace_said.encode() + b"\n" + text)
+    (directory / "recording").write_bytes(found.facts.bpftrace_output.encode() + b"\n" + text)
     (directory / "recording").chmod(0o644)
     return Recording(directory, found, instance, printed, text, settings)
 
 
 def trace_of(
-    found: Discovery, instance: Instance, settings: TraceSettings, bpftrace: str, places: str = ""
+    found: Discovery, instance: Instance, settings: TraceSettings, bpftrace: str, endpoints: str = ""
 ) -> HostTrace:
     """Return a trace of this memcached."""
     version = found.facts.bpftrace
     assert version is not None
     plan = choose(analyse(Path(f"/proc/{instance.pid}/exe").read_bytes()))
     layout = key_layout((version.major, version.minor, version.patch))
-    return HostTrace((bpftrace,), [(instance, plan)], layout, settings, places=places)
+    return HostTrace((bpftrace,), [(instance, plan)], layout, settings, endpoints=endpoints)
 
 
 @contextmanager

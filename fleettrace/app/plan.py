@@ -10,9 +10,9 @@ from fleettrace.app.options import RunOptions, probe_options
 from fleettrace.app.targets import Transports, host_tasks, select_hosts
 from fleettrace.errors import ConfigError
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import ProbeOptions, TraceSettings
+from fleettrace.probes.model import ProbeOptions, TraceSettings, UnsupportedError
 from fleettrace.probes.program import ProbeTarget, program
-from fleettrace.probes.selection import UnsupportedError, preview
+from fleettrace.probes.selection import preview
 from fleettrace.probes.variants import variants
 from fleettrace.report.escape import escape_text
 from fleettrace.sweep.settings import HostTask, printed_entries

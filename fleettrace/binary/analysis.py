@@ -1,7 +1,7 @@
-"""Everything the tool wants to know of one memcached binary, in one value that is kept by build id.
+"""Analyse a memcached binary: one value with everything that the selection of probes needs.
 
-`analyse` is the only entry point other packages need: the bytes of a binary in, a `BinaryAnalysis` out, which turns
-to a JSON-ready dict and back.
+`analyse` is the only entry point that other packages need: the bytes of a binary in, a `BinaryAnalysis` out, which
+converts to a JSON-ready dict and back.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from fleettrace.binary.functions import Function, Functions, read_functions
 from fleettrace.binary.locate import (
     Located,
     Miss,
-    has_words,
+    has_phrases,
     inlined_copies,
     locate_do_item_get,
     locate_item_alloc,
-    users_of_words,
+    users_of_phrases,
 )
 from fleettrace.binary.references import References
 from fleettrace.binary.repeats import Caller
-from fleettrace.binary.symbols import Symbol, Variant, covered, function_symbols, named, variant
+from fleettrace.binary.symbols import Symbol, SymbolForm, covered, function_symbols, named, symbol_form
 from fleettrace.binary.usdt import Operand, UsdtProbe, usdt_probes
 
-__all__ = ["ANALYSIS", "WANTED", "BinaryAnalysis", "Found", "ProbedFunction", "analyse"]
+__all__ = ["ANALYSIS", "PROBED_FUNCTIONS", "BinaryAnalysis", "Found", "ProbedFunction", "analyse"]
 
-ANALYSIS = 8
-"""The version of what `analyse` finds: raise it with every change of its answers, and caches forget the old ones."""
+ANALYSIS = 9
+"""The version of `analyse`'s results. Increase it with every change of these, so that caches drop old results."""
 
-WANTED = {
+PROBED_FUNCTIONS = {
     "do_item_get": 5,
     "item_alloc": 5,
     "do_item_alloc": 5,
@@ -42,24 +42,25 @@ WANTED = {
     "process_command": 2,
     "item_get": 4,
 }
-"""The functions looked for, and how many of their arguments must be whole where the probe sits.
+"""The functions to find, and how many of their arguments must be unchanged at the probed instruction.
 
 do_item_get(key, nkey, hv, thread, do_update), item_alloc(key, nkey, flags, exptime, nbytes), item_get(key, nkey,
 thread, do_update): items.h and thread.c of memcached 1.4.35 to 1.6.45.
 process_command*(conn, line[, length]): proto_text.c.
 """
 
-WANTED_USDT = ("assoc__find", "item__link")
-"""The static probes kept. assoc__find(key, nkey, depth) fires at the end of every look-up, and item__link(key, nkey,
-nbytes) when an item comes to be found: of those with a key, the ones that fire in all of 1.4.36 to 1.6.45 (assoc.c,
-items.c).
+STATIC_PROBES = ("assoc__find", "item__link")
+"""The static probes in an analysis: those with a key that fire in all of 1.4.36 to 1.6.45 (assoc.c, items.c).
+
+assoc__find(key, nkey, depth) fires at the end of every look-up, and item__link(key, nkey, nbytes) when an item is
+added to the hash table.
 """
 MAX_USDT = 64
-"""Places of them; inlining makes a few of each."""
+"""The most copies of them; inlining makes a few of each."""
 
 
 class Found(StrEnum):
-    """How a function was found: by a symbol from one of four places, or located without any."""
+    """How a function was found: by a symbol from one of four sources, or located by signs in the code."""
 
     SYMTAB = "symtab"
     DYNSYM = "dynsym"
@@ -70,13 +71,13 @@ class Found(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProbedFunction:
-    """One function a probe can sit in: by its name in the source (`function`) and in the binary (`symbol`, if any).
+    """A function to probe, with its `name` in the source and its `symbol` in the binary, if it has one.
 
-    `address` is virtual, `file_offset` in the file, `size` in bytes. `cheapest` is `entry` where nothing beats it.
-    `signs` says what a located function was told by.
+    `address` is virtual, `file_offset` is in the file, `size` in bytes. `cheapest` equals `entry` if no instruction is
+    cheaper. `signs` are the signs by which a function without a symbol was located.
     """
 
-    function: str
+    name: str
     symbol: str | None
     found: Found
     address: int
@@ -89,9 +90,10 @@ class ProbedFunction:
 
 @dataclass(frozen=True, slots=True)
 class BinaryAnalysis:
-    """What one binary offers. `missing` says of each wanted function that has no point, why, in a few words.
+    """The analysis of one binary. `missing` has the reason, in a few words, for each function that was not found.
 
-    `covered` holds the file offsets of spots that bpftrace, given them as bare numbers, takes for virtual addresses.
+    `covered` has the file offsets of instructions that bpftrace, given them as bare numbers, reads as virtual
+    addresses.
     """
 
     analysis: int
@@ -99,152 +101,158 @@ class BinaryAnalysis:
     build_id: str | None
     version: str | None
     debug_link: str | None
-    points: tuple[ProbedFunction, ...]
+    functions: tuple[ProbedFunction, ...]
     call_sites: tuple[CallSite, ...]
     missing: dict[str, str]
     usdt: tuple[UsdtProbe, ...] = ()
     covered: tuple[int, ...] = ()
 
-    def point(self, function: str) -> ProbedFunction | None:
-        """The point of the source's `function`, or None: `missing[function]` then says why."""
-        return next((point for point in self.points if point.function == function), None)
+    def function(self, name: str) -> ProbedFunction | None:
+        """Return the function with this name in the source, or None: `missing[name]` then has the reason."""
+        return next((function for function in self.functions if function.name == name), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists, strings and numbers, fit for `json.dumps`."""
+        """Return plain dicts, lists, strings and numbers for `json.dumps`."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> BinaryAnalysis:
-        """The inverse of `to_dict`. Raises `BinaryError` when `value` is of another ANALYSIS or is damaged."""
+        """Return the analysis that `to_dict` turned into `value`.
+
+        Raises `BinaryError` for a damaged `value` or one of another version (ANALYSIS).
+        """
         try:
             if value["analysis"] != ANALYSIS:
-                raise BinaryError(f"the kept analysis has version {value['analysis']}, this is {ANALYSIS}")
+                raise BinaryError(f"the stored analysis has version {value['analysis']}, this is {ANALYSIS}")
             return cls(
                 **value
                 | {
                     "machine": Machine(value["machine"]),
-                    "points": tuple(_point(point) for point in value["points"]),
-                    "call_sites": tuple(_call_site(site) for site in value["call_sites"]),
+                    "functions": tuple(_function(each) for each in value["functions"]),
+                    "call_sites": tuple(_call_site(each) for each in value["call_sites"]),
                     "usdt": tuple(_usdt(probe) for probe in value["usdt"]),
                     "covered": tuple(value["covered"]),
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BinaryError(f"the kept analysis is damaged: {type(error).__name__} {error}") from None
+            raise BinaryError(f"the stored analysis is damaged: {type(error).__name__} {error}") from None
 
 
 def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
-    """Analyse a whole memcached binary; `debug` is its separate debug file, if there is one.
+    """Analyse a complete memcached binary; `debug` is its separate debug file, if there is one.
 
-    Takes well under a second for the binaries that exist.
-    Raises `BinaryError` when either is not an ELF file that is understood, or they do not belong together.
+    This takes well under a second for real binaries.
+    Raises `BinaryError` for a file that is not a supported ELF file, and for a debug file of another binary.
     """
     elf = elf_file.parse(data)
     symbols = function_symbols(elf, debug)
     functions = read_functions(elf, symbols)
-    outcomes: dict[str, ProbedFunction | str] = {
-        name: _by_symbol(elf, functions, symbols, name, arguments) for name, arguments in WANTED.items()
+    outcomes: dict[str, ProbedFunction | Miss] = {
+        name: _by_symbol(elf, functions, symbols, name, arguments) for name, arguments in PROBED_FUNCTIONS.items()
     }
-    sites: tuple[CallSite, ...] = ()
-    if isinstance(outcomes["do_item_get"], ProbedFunction) or has_words(elf):
+    found_sites: tuple[CallSite, ...] = ()
+    get = outcomes["do_item_get"]
+    if isinstance(get, ProbedFunction) or has_phrases(elf):
         references = References(elf, functions)
         target = _use_code(references, outcomes)
-        sites = () if target is None else call_sites(references, target, _allocators(outcomes))
+        found_sites = () if target is None else call_sites(references, target, _allocators(outcomes))
     else:
-        outcomes["do_item_get"] = f"{outcomes['do_item_get']}; none of the phrases it prints are in the file"
-    points = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, ProbedFunction))
+        outcomes["do_item_get"] = Miss(f"{get.reason}; none of the phrases it prints are in the file")
+    found = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, ProbedFunction))
     return BinaryAnalysis(
         analysis=ANALYSIS,
         machine=elf.machine,
         build_id=elf_file.build_id(elf),
         version=elf_file.memcached_version(elf),
         debug_link=elf_file.debug_link(elf),
-        points=points,
-        call_sites=sites,
-        missing={name: outcome for name, outcome in outcomes.items() if isinstance(outcome, str)},
-        usdt=tuple(probe for probe in usdt_probes(elf) if probe.name in WANTED_USDT)[:MAX_USDT],
-        covered=covered(elf, [spot.file_offset for point in points for spot in (point.entry, point.cheapest)]),
+        functions=found,
+        call_sites=found_sites,
+        missing={name: outcome.reason for name, outcome in outcomes.items() if isinstance(outcome, Miss)},
+        usdt=tuple(probe for probe in usdt_probes(elf) if probe.name in STATIC_PROBES)[:MAX_USDT],
+        covered=covered(elf, [each.file_offset for function in found for each in (function.entry, function.cheapest)]),
     )
 
 
-def _allocators(outcomes: dict[str, ProbedFunction | str]) -> set[int]:
-    return {
-        point.address for name in ("item_alloc", "do_item_alloc") if isinstance(point := outcomes[name], ProbedFunction)
-    }
+def _allocators(outcomes: dict[str, ProbedFunction | Miss]) -> set[int]:
+    found = (outcomes[name] for name in ("item_alloc", "do_item_alloc"))
+    return {function.address for function in found if isinstance(function, ProbedFunction)}
 
 
-def _use_code(references: References, outcomes: dict[str, ProbedFunction | str]) -> Function | None:
-    """Find what the symbols did not give, and doubt `do_item_get` where it is inlined elsewhere too.
+def _use_code(references: References, outcomes: dict[str, ProbedFunction | Miss]) -> Function | None:
+    """Search the code for functions without a symbol, and give up `do_item_get` if it is inlined elsewhere too.
 
-    A failed search adds its reason to the missing symbol's. The answer is `do_item_get`, however it was found.
+    Changes `outcomes`; a failed search adds its reason to that of the missing symbol. Returns `do_item_get`, by symbol
+    or by search, or None.
     """
-    users = users_of_words(references)
-    found: dict[str, Located | Miss] = {}
+    users = users_of_phrases(references)
+    located: dict[str, Located | Miss] = {}
     get = outcomes["do_item_get"]
     if isinstance(get, ProbedFunction):
         known = references.functions.starting(get.address)
         copies = 0 if known is None else inlined_copies(users, known)
         if copies:
-            outcomes["do_item_get"] = f"{copies} functions hold an inlined copy of it, which a probe would not see"
+            outcomes["do_item_get"] = Miss(
+                f"{copies} functions hold an inlined copy of it, in which a probe does not fire"
+            )
             known = None
     else:
-        located = locate_do_item_get(references, users)
-        known = located.function if isinstance(located, Located) else None
-        found["do_item_get"] = located
-    found["item_alloc"], found["do_item_alloc"] = locate_item_alloc(references, users, known)
-    for name, result in found.items():
-        why = outcomes[name]
-        if isinstance(why, ProbedFunction):
+        result = locate_do_item_get(references, users)
+        known = result.function if isinstance(result, Located) else None
+        located["do_item_get"] = result
+    located["item_alloc"], located["do_item_alloc"] = locate_item_alloc(references, users, known)
+    for name, result in located.items():
+        outcome = outcomes[name]
+        if isinstance(outcome, ProbedFunction):
             continue
         if isinstance(result, Miss):
-            outcomes[name] = f"{why}; {result.reason}"
+            outcomes[name] = Miss(f"{outcome.reason}; {result.reason}")
             continue
-        point = _point_at(references.elf, result.function, name, None, Found.LOCATED, WANTED[name])
-        outcomes[name] = point if isinstance(point, str) else replace(point, signs=result.signs)
+        probed = _probed(references.elf, result.function, name, None, Found.LOCATED, PROBED_FUNCTIONS[name])
+        outcomes[name] = probed if isinstance(probed, Miss) else replace(probed, signs=result.signs)
     return known if isinstance(outcomes["do_item_get"], ProbedFunction) else None
 
 
 def _by_symbol(
     elf: Elf, functions: Functions, symbols: tuple[Symbol, ...], name: str, arguments: int
-) -> ProbedFunction | str:
-    """The point of function `name`, or why there is none."""
+) -> ProbedFunction | Miss:
+    """Return the function `name` by its symbol, or why it cannot be probed."""
     found = named(symbols, name)
     if not found:
-        return "no symbol" if symbols else "the binary is stripped"
+        return Miss("no symbol" if symbols else "the binary is stripped")
     addresses = {symbol.address for symbol in found}
     if len(addresses) > 1:
-        return f"{len(addresses)} copies of the function: {', '.join(sorted({s.name for s in found}))}"
+        return Miss(f"{len(addresses)} copies of the function: {', '.join(sorted({s.name for s in found}))}")
     symbol = found[0]
-    if variant(symbol.name) is not Variant.WHOLE:
-        return f"only the specialised copy {symbol.name}, whose arguments may lie elsewhere"
+    if symbol_form(symbol.name) is not SymbolForm.ORIGINAL:
+        return Miss(f"only the specialised copy {symbol.name}, with arguments that may lie elsewhere")
     function = functions.starting(symbol.address)
     if function is None:
-        return f"the symbol at {symbol.address:#x} is no function of the unwind table"
-    return _point_at(elf, function, name, symbol.name, Found(symbol.origin.value), arguments)
+        return Miss(f"the symbol at {symbol.address:#x} is not a function of the unwind table")
+    return _probed(elf, function, name, symbol.name, Found(symbol.origin.value), arguments)
 
 
-def _point_at(
+def _probed(
     elf: Elf, function: Function, name: str, symbol: str | None, found: Found, arguments: int
-) -> ProbedFunction | str:
+) -> ProbedFunction | Miss:
     entry = entry_instruction(elf, function)
     cheapest = cheapest_instruction(elf, function, arguments)
     offset = elf.offset_of(function.start)
     if entry is None or cheapest is None or offset is None:
-        return f"what lies at {function.start:#x} is no code"
+        return Miss(f"there is no code at {function.start:#x}")
     return ProbedFunction(name, symbol, found, function.start, offset, function.end - function.start, entry, cheapest)
 
 
-def _spot(value: dict[str, Any]) -> Instruction:
+def _instruction(value: dict[str, Any]) -> Instruction:
     return Instruction(**value | {"cost": InstructionCost(value["cost"])})
 
 
-def _point(value: dict[str, Any]) -> ProbedFunction:
+def _function(value: dict[str, Any]) -> ProbedFunction:
     return ProbedFunction(
         **value
         | {
             "found": Found(value["found"]),
-            "entry": _spot(value["entry"]),
-            "cheapest": _spot(value["cheapest"]),
+            "entry": _instruction(value["entry"]),
+            "cheapest": _instruction(value["cheapest"]),
             "signs": tuple(value["signs"]),
         }
     )
@@ -252,7 +260,7 @@ def _point(value: dict[str, Any]) -> ProbedFunction:
 
 def _usdt(value: dict[str, Any]) -> UsdtProbe:
     operands = tuple(None if operand is None else Operand(**operand) for operand in value["arguments"])
-    return UsdtProbe(**value | {"spot": _spot(value["spot"]), "arguments": operands})
+    return UsdtProbe(**value | {"instruction": _instruction(value["instruction"]), "arguments": operands})
 
 
 def _operation(value: str | None) -> Operation | None:

@@ -1,12 +1,12 @@
-"""Which memcached command each call of `do_item_get` stands for, told by where the call comes from.
+"""Recognize the memcached command behind each call of `do_item_get`, by signs in the code around the call.
 
-At the function's entry the return address names the call site, at no extra cost. Most sites belong to one command:
-only `do_store_item` passes the length byte of an item, only `do_add_delta` asks first whether the value is longer than
-two bytes, and so on. The signs are read from the code around the site, so they hold in stripped and inlined builds; a
-symbol of the enclosing function, where there is one, goes first. A site without a sure sign is None, not a guess.
-item_get serves several commands; with do_update they are fetches. Without, `me` and a store that was refused (it looks
-its key up to remove the old value) come from there, and up to 1.5.6 delete does: that is None too. Before 1.4.35 there
-is no do_update, and no fetch is known as one.
+At the function's entry the return address identifies the call site, at no extra cost. Most call sites belong to one
+command: only `do_store_item` passes the length byte of an item, only `do_add_delta` first checks whether the value is
+longer than two bytes, and so on. These signs hold in stripped and inlined builds. The symbol of the enclosing function,
+if there is one, takes precedence. A call site without a sure sign has the operation None, not a guess.
+item_get serves several commands. With do_update these are fetches. Without it, they are `me` and a refused store (which
+looks its key up to remove the old value), and up to 1.5.6 delete: that is None too. Before 1.4.35 there is no
+do_update, so no fetch is recognized by it.
 Sources: items.c, thread.c, memcached.c, proto_*.c of memcached 1.4.15 to 1.6.45.
 """
 
@@ -28,14 +28,14 @@ from fleettrace.binary.symbols import base_name
 __all__ = ["CallSite", "Operation", "call_sites"]
 
 MAX_SITES = 64
-"""The most call sites that are told apart; an `-O3 -flto` build has 16."""
+"""The most call sites of one binary; an `-O3 -flto` build has 16."""
 
 MAX_READ = 1 << 18
-"""Bytes of calling functions that are disassembled in all; real binaries need some 40,000."""
+"""Bytes of calling functions to disassemble in all; real binaries need some 40,000."""
 
 
 class Operation(StrEnum):
-    """What a request did, in the words of the report. `touch` includes gat; `other` is what only looks (`me`)."""
+    """The operation of a request, as reported. `touch` includes gat; `other` is `me`, which only reads metadata."""
 
     GET = "get"
     SET = "set"
@@ -47,12 +47,12 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CallSite:
-    """One place that `do_item_get` returns to. `return_address` is virtual: add the mapping's base for a process.
+    """One address that `do_item_get` returns to. `return_address` is virtual: add the mapping's base for a process.
 
-    `caller` is the symbol of the function it lies in, if there is one, `caller_address` where that begins.
-    `operation` is what a request from here is, None where that is not sure. Where `fetch` is set, it is what a request
-    is whose do_update argument (the fifth, `& 0xff`) is 1, and `operation` what it is otherwise. `repeats` has the
-    chains of further callers by which a request is here for the second time.
+    `caller` is the symbol of the enclosing function, if there is one, and `caller_address` its first address.
+    `operation` is the operation of a request from here, None if unknown. Where `fetch` is set, a request has that
+    operation if its do_update argument (the fifth, `& 0xff`) is 1, and `operation` otherwise. `repeats` has the chains
+    of further callers for which the look-up is the second one of a request.
     """
 
     return_address: int
@@ -86,46 +86,46 @@ _BY_CALLER: dict[str, _Verdict] = {
     "process_touch_command": (Operation.TOUCH, None),
     "process_touch_cmd": (Operation.TOUCH, None),
 }
-"""What functions that serve one command are; those that serve several (`limited_get`: gat beside get) are not here."""
+"""The functions that serve one command; those that serve several (`limited_get`: get and gat) are not listed."""
 
 _REFCOUNT_LIMIT = 0xEA60
-"""IT_REFCOUNT_LIMIT, 60000: what `limited_get` and `limited_get_locked` compare a fetched item with (memcached.h)."""
+"""IT_REFCOUNT_LIMIT, 60000: `limited_get` and `limited_get_locked` compare a fetched item with it (memcached.h)."""
 _EXPTIME = 0x1C
-"""Where `exptime` lies in an item: after three pointers and `time` (struct _stritem, memcached.h)."""
+"""The offset of `exptime` in an item: after three pointers and `time` (struct _stritem, memcached.h)."""
 _NBYTES = 0x20
-"""Where `nbytes` lies in an item, behind `exptime`."""
+"""The offset of `nbytes` in an item, behind `exptime`."""
 _META_DEBUG = 0x454D
-"""The two bytes "ME" that a meta debug answer begins with, as compilers store them."""
+"""The bytes "ME" at the start of a meta debug answer, as compilers store them."""
 
 _SHADOW = 0x7FFF8000
-"""Where the address sanitizer has its shadow memory on x86-64 (compiler-rt, asan_mapping.h)."""
+"""The address sanitizer's shadow memory on x86-64 (compiler-rt, asan_mapping.h)."""
 
 _NO_FLAG, _VARIABLE = -1, -2
-"""What stands for a do_update that is not passed, and for one that is no constant."""
+"""The values for a do_update that is not passed, and for one that is not a constant."""
 
 NEAR, FAR = 8, 64
-"""Instructions after a call within which its own handling, and the whole of its command's, is looked for."""
+"""Instructions after a call to search for the handling of its result, and for that of the complete command."""
 
 
 def call_sites(references: References, target: Function, allocators: Collection[int] = ()) -> tuple[CallSite, ...]:
-    """Every place that `target` (`do_item_get`) returns to, through functions that end in a jump to it as well.
+    """Return every address that `target` (`do_item_get`) returns to, also through functions that end in a jump to it.
 
-    `allocators` is where item_alloc and do_item_alloc begin.
+    `allocators` are the addresses of item_alloc and do_item_alloc.
     """
     reader = _Reader(references, references.callees(target.start))
     found: dict[int, CallSite] = {}
     calls: dict[int, Reference] = {}
     for reference, direct in _returns(references, target.start, set()):
-        function = references.functions.at(reference.site)
+        function = references.functions.at(reference.address)
         if function is None or len(found) >= MAX_SITES:
             continue
         owner = references.functions.starting(references.owner_of(function.start)) or function
         operation, fetch = reader.verdict(reference, owner, direct)
-        address = reference.site + reference.size
+        address = reference.address + reference.size
         found[address] = CallSite(address, owner.name, owner.start, operation, fetch)
         if direct:
             calls[address] = reference
-    arith = {call.site for address, call in calls.items() if found[address].operation is Operation.ARITH}
+    arith = {call.address for address, call in calls.items() if found[address].operation is Operation.ARITH}
     lookups = RepeatedLookups(references, arith, allocators, reader.read_at)
     for address, call in calls.items():
         if found[address].operation is Operation.SET:
@@ -134,13 +134,13 @@ def call_sites(references: References, target: Function, allocators: Collection[
 
 
 def _returns(references: References, start: int, seen: set[int]) -> Iterator[tuple[Reference, bool]]:
-    """(call, whether it calls the very function): where control returns to when the function at `start` returns."""
+    """Yield the calls after which the function at `start` returns, and whether each calls it directly."""
     seen.add(start)
     for reference in references.to(start):
         if reference.kind is ReferenceKind.CALL:
             yield reference, len(seen) == 1
             continue
-        jumper = references.functions.at(reference.site)
+        jumper = references.functions.at(reference.address)
         outer = None if jumper is None else references.owner_of(jumper.start)
         if outer is not None and outer not in seen and len(seen) < 4:
             for call, _ in _returns(references, outer, set(seen)):
@@ -148,25 +148,25 @@ def _returns(references: References, start: int, seen: set[int]) -> Iterator[tup
 
 
 class _Reader:
-    """Judges call sites one by one; each function is disassembled once, and all of them within a bound."""
+    """Classifies call sites; disassembles each function once, and all of them within a bound."""
 
     def __init__(self, references: References, unlinking: set[int]) -> None:
         self._references = references
         self._unlinking = unlinking
         self._code: dict[int, dict[int, Any]] = {}
-        self._left = MAX_READ
+        self._remaining = MAX_READ
 
     def verdict(self, reference: Reference, owner: Function, direct: bool) -> _Verdict:
-        """What a call is that returns behind `reference`; `direct` says that it calls `do_item_get` itself."""
+        """Return the operations of the call `reference`; `direct`: it calls `do_item_get` itself."""
         known = _BY_CALLER.get(base_name(owner.name or ""))
         if known is not None:
             return known
-        code = self._read(self._references.functions.at(reference.site) or owner)
-        if reference.site not in code:
+        code = self._read(self._references.functions.at(reference.address) or owner)
+        if reference.address not in code:
             return None, None
         machine = self._references.elf.machine
-        before = block_before(code, reference.site)
-        after = reference.site + reference.size
+        before = block_before(code, reference.address)
+        after = reference.address + reference.size
         if direct and _passes_item_length(machine, before):
             return Operation.SET, None
         if _checks_value_length(code, after):
@@ -176,31 +176,31 @@ class _Reader:
         return _by_handling(code, after, _flag(machine, before) if direct else _NO_FLAG, self._unlinking)
 
     def read_at(self, address: int) -> Mapping[int, Any]:
-        """The instructions of the function that holds `address`, by address."""
+        """Return the instructions of the function that contains `address`, by address."""
         function = self._references.functions.at(address)
         return {} if function is None else self._read(function)
 
     def _read(self, function: Function) -> Mapping[int, Any]:
         size = function.end - function.start
-        if function.start not in self._code and size <= self._left:
-            self._left -= size
+        if function.start not in self._code and size <= self._remaining:
+            self._remaining -= size
             read = disassemble(self._references.elf, function.start, function.end)
             self._code[function.start] = {instruction.address: instruction for instruction in read}
         return self._code.get(function.start, {})
 
 
 def _by_handling(code: Mapping[int, Any], after: int, flag: int, unlinking: set[int]) -> _Verdict:
-    """What the code does with the item: fetched items are checked for too many references, deleted ones unlinked."""
+    """Classify by the use of the item: a fetch checks the number of references, a deletion unlinks."""
     window = [instruction for _, instruction in reachable(code, after, FAR)]
     if flag == _VARIABLE:
         return None, Operation.GET
     if any(_has_immediate(i, _REFCOUNT_LIMIT) for i in window[: 2 * FAR]):
         if any(_sets_exptime(i) for i in window[: 2 * FAR]):
-            # gat and get in one: inlined, they share the check.
+            # Inlined gat and get share the check.
             return None, None
         return (Operation.OTHER if any(_has_immediate(i, _META_DEBUG) for i in window) else Operation.GET), None
     if any(_has_immediate(i, _SHADOW) for i in window):
-        # The sanitizer's checks leave so little of a command within reach that do_add_delta looks like a deletion.
+        # The sanitizer's checks push so much of a command out of reach that do_add_delta resembles a deletion.
         return None, None
     called = {int(i.op_str.lstrip("#"), 16) for i in window if i.mnemonic in ("call", "bl") and "0x" in i.op_str[:3]}
     if flag != 1 and len(called & unlinking) >= 2 and any(_counts(code, i) for i in window):
@@ -209,7 +209,7 @@ def _by_handling(code: Mapping[int, Any], after: int, flag: int, unlinking: set[
 
 
 def _flag(machine: Machine, before: list[Any]) -> int:
-    """The constant passed as do_update, `_VARIABLE` when it is a variable, `_NO_FLAG` when nothing is passed there."""
+    """Return the constant passed as do_update, `_VARIABLE` for a variable, `_NO_FLAG` if nothing is passed."""
     names = set(ARGUMENTS[machine][4])
     for instruction in before:
         if written(instruction) & names:
@@ -223,8 +223,10 @@ def _flag(machine: Machine, before: list[Any]) -> int:
 
 
 def _passes_item_length(machine: Machine, before: list[Any]) -> bool:
-    """Whether the second argument is one byte of memory: `it->nkey`, which only `do_store_item` passes. Without
-    optimisation it comes by way of other registers."""
+    """Return whether the second argument is one byte of memory: `it->nkey`, which only `do_store_item` passes.
+
+    Without optimization other registers carry it in between.
+    """
     names = set(ARGUMENTS[machine][1])
     for instruction in before:
         if not written(instruction) & names:
@@ -239,7 +241,7 @@ def _passes_item_length(machine: Machine, before: list[Any]) -> bool:
 
 
 def _parts(register: str) -> set[str]:
-    """Return the names of an x86-64 register's parts, by one of them."""
+    """Return the names of all parts of an x86-64 register, by one of them."""
     if found := re.fullmatch(r"r(\d+)[dwb]?", register):
         return {f"r{found[1]}{part}" for part in ("", "d", "w", "b")}
     if found := re.fullmatch(r"[re]?([abcd])[xl]", register):
@@ -250,9 +252,10 @@ def _parts(register: str) -> set[str]:
 
 
 def _checks_value_length(code: Mapping[int, Any], after: int) -> bool:
-    """`if (it->nbytes <= 2 ...`: what `do_add_delta` asks before it reads the number. (Compilers say `< 3` too.)
+    """Return whether the code has `if (it->nbytes <= 2 ...`, which `do_add_delta` checks before it reads the number.
 
-    It must be a field of what the call returned: settings.verbose, which others compare, lies as far into `settings`.
+    Compilers write `< 3` too. The field must belong to the returned item: settings.verbose, which other functions
+    compare, has the same offset in `settings`.
     """
     item, loaded = {"rax", "x0"}, set[str]()
     for _, instruction in reachable(code, after, 2 * NEAR):
@@ -274,13 +277,13 @@ def _checks_value_length(code: Mapping[int, Any], after: int) -> bool:
 
 
 def _field_of(operand: str) -> str | None:
-    """The register whose structure's `nbytes` the operand is."""
+    """Return the register of the structure if the operand is its `nbytes`."""
     found = re.fullmatch(rf"(?:dword ptr )?\[(\w+)(?: \+|,) #?{_NBYTES:#x}\]", operand)
     return found[1] if found else None
 
 
 def _sets_exptime(instruction: Any) -> bool:
-    """`it->exptime = exptime`: what `do_item_touch` does with what it found."""
+    """Return whether the instruction is `it->exptime = exptime`, as in `do_item_touch`."""
     if instruction.mnemonic == "mov":
         return re.match(rf"dword ptr \[\w+ \+ {_EXPTIME:#x}\], [a-z]", instruction.op_str) is not None
     return (
@@ -290,7 +293,7 @@ def _sets_exptime(instruction: Any) -> bool:
 
 
 def _sets_exptime_at_once(code: Mapping[int, Any], after: int) -> bool:
-    """Whether the time is set on the way that a found item takes, after no other question than whether it was found."""
+    """Return whether the path of a found item sets the time, with no other condition before."""
     for _, first in reachable(code, after, NEAR):
         if first.mnemonic not in ("je", "jne", "cbz", "cbnz", "b.eq", "b.ne"):
             continue
@@ -308,7 +311,7 @@ def _has_immediate(instruction: Any, value: int) -> bool:
 
 
 def _counts(code: Mapping[int, Any], instruction: Any) -> bool:
-    """Whether a 64-bit counter in memory goes up by one: the statistics that every finished command keeps."""
+    """Return whether a 64-bit counter in memory goes up by one, as the statistics of every finished command do."""
     name, text = instruction.mnemonic, instruction.op_str
     if name in ("add", "inc") and re.fullmatch(r"qword ptr \[.*\](, 1)?", text):
         return True

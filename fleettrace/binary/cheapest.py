@@ -1,15 +1,15 @@
-"""The cheapest instruction of a function on which a probe still sees every call and untouched arguments.
+"""Find the cheapest instruction of a function on which a probe still sees every call and unchanged arguments.
 
-A uprobe replaces an instruction by a trap; what the kernel then does with that instruction decides the price.
-It **emulates** some, and **single-steps** a copy of any other, which costs a second trap and on an x86 virtual machine
-an exit to the hypervisor each: ten times dearer. So the walk goes down the straight line from the entry, as long as
-the wanted argument registers hold what the caller put there, and takes the first instruction that is emulated.
+A uprobe replaces an instruction by a trap; the cost depends on how the kernel then runs that instruction. It
+**emulates** some, and **single-steps** a copy of any other. Single-stepping costs a second trap and, on an x86 virtual
+machine, an exit to the hypervisor for each trap: ten times as much. The search follows the straight line from the
+entry, as long as the argument registers are unchanged, and takes the first emulated instruction.
 
 x86-64, arch/x86/kernel/uprobes.c: `branch_setup_xol_ops` emulates nop (90), call rel32, jmp and jcc (Linux 3.16),
 `push_setup_xol_ops` push of a register with no prefix but REX 41 (Linux 5.0; older ones step it). `endbr64` is stepped,
 multi-byte nops are before Linux 6.17, and a 66 prefix on any of them makes older kernels refuse the probe.
 aarch64, arch/arm64/kernel/probes/decode-insn.c: `arm_probe_decode_insn` simulates b, bl, b.cond, cbz, cbnz, tbz, tbnz,
-adr, adrp, br, blr and ret; hints (nop, bti, paciasp) are stepped, a load of a literal is refused by uprobes altogether.
+adr, adrp, br, blr and ret; hints (nop, bti, paciasp) are stepped; uprobes refuse a load of a literal.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ __all__ = [
 ]
 
 MAX_WALK = 64
-"""Instructions from the entry that are looked at; real prologues end their straight line within 30."""
+"""Instructions from the entry that are examined; real prologues end their straight line within 30."""
 
 
 class InstructionCost(StrEnum):
-    """What the kernel does with the probed instruction."""
+    """How the kernel runs the probed instruction."""
 
     EMULATED = "emulated"
     STEPPED = "stepped"
@@ -49,19 +49,20 @@ class InstructionCost(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One instruction to put a probe on.
+    """An instruction of a function, with what a probe on it needs.
 
-    `address` is virtual, `file_offset` where the instruction lies in the file (what the kernel's uprobe takes),
-    `offset` the bytes from the function's entry. `return_offset` is how many bytes above the stack pointer the return
-    address lies when the probe fires; None where it is in the link register (aarch64's x30) or not known.
-    `caller_frame` says that the frame pointer (rbp) is still the caller's there.
-    `code` is the function's code up to and including the instruction, in hex: what a node compares before it attaches.
+    `address` is virtual, `file_offset` the offset in the file (which the kernel's uprobe takes; -1 if unknown),
+    `offset` the bytes from the function's entry. `return_offset` is the bytes from the stack pointer up to the return
+    address when the probe fires; None where that is in the link register (aarch64's x30) or not known.
+    `caller_frame`: the frame pointer (rbp) is still the caller's there.
+    `code` is the function's code up to and including the instruction, in hex, which the node compares before it
+    attaches.
     """
 
     address: int
     file_offset: int
     offset: int
-    instruction: str
+    text: str
     cost: InstructionCost
     return_offset: int | None
     code: str = ""
@@ -74,7 +75,7 @@ class Instruction:
 
     @property
     def is_nop5(self) -> bool:
-        """Whether it is an x86 nop of five bytes, in any of its encodings (insn_is_nop, arch/x86/lib/insn.c)."""
+        """Whether this is an x86 nop of five bytes, in any of its encodings (insn_is_nop, arch/x86/lib/insn.c)."""
         return len(self.encoding) == 5 and _NOP_X86.fullmatch(self.encoding) is not None
 
 
@@ -82,10 +83,10 @@ _MICROSECONDS = {InstructionCost.EMULATED: 2.8, InstructionCost.STEPPED: 20.0}
 
 
 def predicted_microseconds(machine: Machine, cost: InstructionCost) -> float | None:
-    """CPU microseconds a recording probe adds to one call; None where nobody measured.
+    """Return the CPU microseconds that a recording probe adds to one call; None where no measurement exists.
 
     Measured on x86-64 as a KVM guest (Linux 6.18): 2.8 with a key recorded, 1.7 when only counting; 17 to 23 when the
-    instruction is single-stepped. On bare metal stepping is cheaper. On aarch64 it was not measured.
+    instruction is single-stepped. Stepping is cheaper on bare metal. There is no measurement for aarch64.
     """
     return _MICROSECONDS[cost] if machine is Machine.X86_64 else None
 
@@ -102,12 +103,12 @@ _SIMULATED_ARM = re.compile(r"b|bl|b\.\w+|cbz|cbnz|tbz|tbnz|adr|adrp|br|blr|ret"
 
 
 def entry_instruction(elf: Elf, function: Function) -> Instruction | None:
-    """The first instruction of `function`, or None when its bytes are no code."""
+    """Return the first instruction of `function`, or None where its bytes are not code."""
     return next(straight_line(elf, function, 0), None)
 
 
 def instruction_at(elf: Elf, address: int) -> Instruction | None:
-    """The spot on the instruction at a virtual address, wherever that is; None when there is no code."""
+    """Return the instruction at a virtual address, of an unknown function; None where there is no code."""
     instruction = next(disassemble(elf, address, address + 16, 1), None) if elf.is_code(address) else None
     offset = elf.offset_of(address)
     if instruction is None or offset is None:
@@ -117,40 +118,40 @@ def instruction_at(elf: Elf, address: int) -> Instruction | None:
 
 
 def cheapest_instruction(elf: Elf, function: Function, arguments: int) -> Instruction | None:
-    """The first emulated instruction where the first `arguments` (at most 5) arguments are whole, else the entry.
+    """Return the first emulated instruction with the first `arguments` (at most 5) unchanged, else the entry.
 
-    Every call passes the spot exactly once: nothing before it branches, and no branch of the binary leads between the
-    entry and it. None when the entry is no code.
+    Every call passes the instruction exactly once: no instruction before it branches, and no branch of the binary leads
+    between the entry and it. None where the entry is not code.
     """
     best: Instruction | None = None
     targets = _branch_targets(elf, function)
-    for spot in straight_line(elf, function, arguments):
-        if any(function.start < target <= spot.address for target in targets):
+    for candidate in straight_line(elf, function, arguments):
+        if any(function.start < target <= candidate.address for target in targets):
             break
-        # A nop of five bytes is the last choice: newer kernels put a call there (probes/optimized_uprobes.py).
-        if best is None or best.is_nop5 or spot.cost is InstructionCost.EMULATED:
-            best = spot
+        # A nop of five bytes is the last choice: newer kernels replace it by a call (probes/optimized_uprobes.py).
+        if best is None or best.is_nop5 or candidate.cost is InstructionCost.EMULATED:
+            best = candidate
         if best.cost is InstructionCost.EMULATED:
             break
     return best
 
 
 def straight_line(elf: Elf, function: Function, arguments: int) -> Iterator[Instruction]:
-    """The instructions that every call runs, in order, before any of them changes an argument."""
-    kept = {name for names in ARGUMENTS[elf.machine][:arguments] for name in names}
+    """Yield the instructions that every call runs, in order, until one changes an argument or branches."""
+    registers = {name for names in ARGUMENTS[elf.machine][:arguments] for name in names}
     pushed: int | None = 0
     frame = elf.machine is Machine.X86_64
     for instruction in disassemble(elf, function.start, function.end, MAX_WALK):
-        yield replace(_spot(elf, function, instruction, pushed), caller_frame=frame)
+        yield replace(_instruction(elf, function, instruction, pushed), caller_frame=frame)
         changed = written(instruction)
         frame = frame and not changed & {"rbp", "ebp"}
-        if changed & kept or (leaves(instruction) and instruction.address != function.hook):
+        if changed & registers or (leaves(instruction) and instruction.address != function.hook):
             return
         pushed = _pushed(instruction, pushed, changed)
 
 
 def _pushed(instruction: Any, pushed: int | None, changed: set[str]) -> int | None:
-    """Bytes on the x86 stack above which the return address lies, after `instruction`; None once unknown."""
+    """Return the bytes from the stack pointer to the return address after `instruction`; None once unknown (x86)."""
     if pushed is None or instruction.mnemonic == "call" or not changed & {"rsp", "esp"}:
         return pushed
     if instruction.mnemonic == "push":
@@ -161,7 +162,7 @@ def _pushed(instruction: Any, pushed: int | None, changed: set[str]) -> int | No
     return None
 
 
-def _spot(elf: Elf, function: Function, instruction: Any, pushed: int | None) -> Instruction:
+def _instruction(elf: Elf, function: Function, instruction: Any, pushed: int | None) -> Instruction:
     address = instruction.address
     offset = elf.offset_of(address)
     text = f"{instruction.mnemonic} {instruction.op_str}".strip()
@@ -173,7 +174,7 @@ def _spot(elf: Elf, function: Function, instruction: Any, pushed: int | None) ->
 
 
 def _return_offset(elf: Elf, function: Function, address: int, pushed: int | None) -> int | None:
-    """What counting the pushes says, unless the unwind table contradicts it."""
+    """Return `pushed`, the offset by counting pushes, unless the unwind table contradicts it."""
     if elf.machine is not Machine.X86_64:
         return None
     if function.unwind is None:
@@ -191,7 +192,7 @@ def _cost(elf: Elf, instruction: Any) -> InstructionCost:
 
 
 def _branch_targets(elf: Elf, function: Function) -> set[int]:
-    """Where branches lead that could enter `function` past its entry: its own, and any long jump of the binary."""
+    """Return where branches enter `function` past its entry: its own branches, and long jumps of the binary."""
     own = (i for i in disassemble(elf, function.start, function.end) if leaves(i) and i.mnemonic not in ("call", "bl"))
     targets = {int(found[1], 16) for i in own if (found := re.search(r"(?:^|[ #])(0x[0-9a-f]+)$", i.op_str))}
     return {t for t in targets | _far_jumps(elf, function) if function.start < t < function.end}

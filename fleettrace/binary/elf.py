@@ -1,7 +1,7 @@
-"""A bounded reader of ELF files: header, segments, sections, build id, and where in the file an address lies.
+"""Read ELF files within bounds: header, segments, sections, build id, and the file offset of an address.
 
-It reads the few structures the tool needs, straight from the bytes. Counts and sizes are checked against the file
-before anything is read, so a hostile file costs at most a moment and ends in `BinaryError`.
+The reader takes the few structures that fleettrace needs straight from the bytes. It checks counts and sizes against
+the file before it reads, so a hostile file costs little time and ends in `BinaryError`.
 Field layouts: elf(5) and the System V ABI; 64-bit little-endian only, which x86-64 and aarch64 are.
 """
 
@@ -36,7 +36,7 @@ MAX_SECTION_NAMES = 1 << 20
 MAX_SECTION_NAME = 256
 """Bytes of all section names, and of one."""
 MAX_NOTES = 1 << 16
-"""Bytes of one place of notes that are searched for the build id; real ones have some 100."""
+"""Bytes of one note segment or section that are searched for the build id; real ones have some 100."""
 MAX_BUILD_ID = 64
 """Bytes of the longest build id (a SHA-1 has 20; `--build-id=0x...` can be anything)."""
 
@@ -56,11 +56,11 @@ SHT_NOTE = 7
 
 
 class BinaryError(FleettraceError):
-    """A file is not an ELF file this tool can read. The text is the reason, on one line."""
+    """The file is not an ELF file that fleettrace can read. The text is the reason, on one line."""
 
 
 class Machine(StrEnum):
-    """The processors whose code is understood."""
+    """The supported processors."""
 
     X86_64 = "x86_64"
     AARCH64 = "aarch64"
@@ -78,7 +78,6 @@ class Segment:
     offset: int
     address: int
     file_size: int
-    memory_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +105,22 @@ class Elf:
     sections: tuple[Section, ...]
 
     def section(self, name: str) -> Section | None:
-        """The first section of that name, or None."""
+        """Return the first section of that name, or None."""
         return next((section for section in self.sections if section.name == name), None)
 
     def contents(self, section: Section) -> bytes:
-        """The bytes of `section`, cut at the file's end; none for one that occupies no file space."""
+        """Return the bytes of `section`, cut at the file's end; empty for one that occupies no file space."""
         return b"" if section.kind == SHT_NOBITS else self.data[section.offset : section.offset + section.size]
 
     def offset_of(self, address: int) -> int | None:
-        """The file offset that is loaded at virtual `address`, or None."""
+        """Return the file offset that is loaded at virtual `address`, or None."""
         for segment in self.segments:
             if segment.kind == PT_LOAD and segment.address <= address < segment.address + segment.file_size:
                 return address - segment.address + segment.offset
         return None
 
     def read(self, address: int, size: int) -> bytes:
-        """At most `size` bytes of what is loaded at `address`; fewer at a segment's end, none outside."""
+        """Return at most `size` bytes that are loaded at `address`; fewer at a segment's end, none outside."""
         for segment in self.segments:
             if segment.kind == PT_LOAD and segment.address <= address < segment.address + segment.file_size:
                 start = address - segment.address
@@ -129,13 +128,13 @@ class Elf:
         return b""
 
     def code(self) -> Iterator[tuple[int, bytes]]:
-        """Each executable segment as (virtual address, bytes)."""
+        """Yield each executable segment as (virtual address, bytes)."""
         for segment in self.segments:
             if segment.kind == PT_LOAD and segment.flags & PF_X:
                 yield segment.address, self.data[segment.offset : segment.offset + segment.file_size]
 
     def is_code(self, address: int) -> bool:
-        """Whether `address` lies in an executable segment's file-backed part."""
+        """Return whether `address` lies in an executable segment's file-backed part."""
         return any(
             segment.kind == PT_LOAD
             and segment.flags & PF_X
@@ -145,15 +144,15 @@ class Elf:
 
 
 def parse(data: bytes) -> Elf:
-    """Parse a whole file.
+    """Parse a complete file.
 
-    Raises:
-        BinaryError: not ELF, not a 64-bit little-endian x86-64 or aarch64 file, cut short, or larger than the bounds.
+    Raises `BinaryError` for a file that is not a 64-bit little-endian ELF file for x86-64 or aarch64, that is cut
+    short, or that exceeds the bounds.
     """
     header = _header(data)
     if header.machine not in _MACHINES:
         raise BinaryError(
-            f"the binary is for ELF machine {header.machine}; only x86-64 (62) and aarch64 (183) are understood"
+            f"the binary is for ELF machine {header.machine}; only x86-64 (62) and aarch64 (183) are supported"
         )
     if header.kind not in (2, 3):
         raise BinaryError(f"the ELF file is of type {header.kind}, not an executable (2 or 3)")
@@ -162,16 +161,16 @@ def parse(data: bytes) -> Elf:
 
 
 def build_id(elf: Elf) -> str | None:
-    """The GNU build id in lower-case hex, or None when the file has none."""
-    places = [(s.offset, s.file_size) for s in elf.segments if s.kind == PT_NOTE]
-    places += [(s.offset, s.size) for s in elf.sections if s.kind == SHT_NOTE]
-    return _first_build_id(elf.data, places)
+    """Return the GNU build id in lower-case hex, or None for a file without one."""
+    ranges = [(s.offset, s.file_size) for s in elf.segments if s.kind == PT_NOTE]
+    ranges += [(s.offset, s.size) for s in elf.sections if s.kind == SHT_NOTE]
+    return _first_build_id(elf.data, ranges)
 
 
 def memcached_version(elf: Elf) -> str | None:
-    """The version a memcached says of itself, such as "1.6.18"; None when the file says none or several.
+    """Return memcached's version, such as "1.6.18"; None where the file contains none or several.
 
-    Two strings carry it in every version from 1.4 on: the answer to the `version` command ("VERSION 1.6.18") and the
+    Every version from 1.4 on has two strings with it: the answer to the `version` command ("VERSION 1.6.18") and the
     head of the usage text ("memcached 1.6.18").
     """
     found: set[bytes] = set()
@@ -186,7 +185,7 @@ def memcached_version(elf: Elf) -> str | None:
 
 
 def debug_link(elf: Elf) -> str | None:
-    """The file name in `.gnu_debuglink`, or None. The name is the file's to choose: quote it before any use."""
+    """Return the file name in `.gnu_debuglink`, or None. The file chooses this name: quote it before any use."""
     section = elf.section(".gnu_debuglink")
     if section is None:
         return None
@@ -215,7 +214,7 @@ def _header(data: bytes) -> _Header:
     if len(data) > MAX_FILE:
         raise BinaryError(f"the binary has {len(data)} bytes; more than {MAX_FILE} are not read")
     if data[:4] != b"\x7fELF":
-        raise BinaryError("the file is no ELF file")
+        raise BinaryError("the file is not an ELF file")
     if len(data) < _EHDR.size:
         raise BinaryError(f"the ELF file is cut short at {len(data)} bytes, inside its header")
     if data[4:6] != b"\x02\x01":
@@ -230,14 +229,14 @@ def _segments(data: bytes, header: _Header) -> Iterator[Segment]:
     if header.segment_offset + count * _PHDR.size > len(data):
         raise BinaryError(f"the ELF file is cut short at {len(data)} bytes, inside its program headers")
     for index in range(count):
-        kind, flags, offset, address, _, file_size, memory_size, _ = _PHDR.unpack_from(
+        kind, flags, offset, address, _, file_size, _, _ = _PHDR.unpack_from(
             data, header.segment_offset + index * _PHDR.size
         )
-        yield Segment(kind, flags, offset, address, file_size, memory_size)
+        yield Segment(kind, flags, offset, address, file_size)
 
 
 def _sections(data: bytes, header: _Header) -> tuple[Section, ...]:
-    """The section headers; none when the file has none (a program runs without them)."""
+    """Return the section headers; empty for a file without them (a program runs without them)."""
     count = header.section_count
     if header.section_offset == 0 or count == 0:
         return ()
@@ -261,8 +260,8 @@ def _name(table: bytes, start: int) -> str:
     return table[start:end].decode("ascii", "replace") if end > start else ""
 
 
-def _first_build_id(data: bytes, places: list[tuple[int, int]]) -> str | None:
-    for offset, size in places:
+def _first_build_id(data: bytes, ranges: list[tuple[int, int]]) -> str | None:
+    for offset, size in ranges:
         found = _build_id_in(data[offset : offset + min(size, MAX_NOTES)])
         if found is not None:
             return found

@@ -1,7 +1,7 @@
-"""Where each function begins and ends, from the unwind table that every distribution's binary keeps, stripped or not.
+"""Find where each function begins and ends, from the unwind table, which every distribution's binary has.
 
-`.eh_frame` has one entry (FDE) a contiguous piece of code: a function, or the cold part a compiler split off it.
-Format: Linux Standard Base 5.0, chapter 10.6.
+`.eh_frame` has one entry (FDE) for each contiguous piece of code: a function, or the cold part that a compiler split
+off. Stripping a binary does not remove it. Format: Linux Standard Base 5.0, chapter 10.6.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_ENTRIES = 1 << 18
 """Entries of `.eh_frame` that are read; a memcached with everything linked in has some 10,000."""
 
 MIN_HOOKED = 16
-"""Functions that begin with a call of the same function before that is taken for the profiler's."""
+"""A function that at least so many functions call first is taken for the profiler."""
 _ENDBR = b"\xf3\x0f\x1e\xfa"
 _CALL = re.compile(rb"(?:\xe8|\xff\x15)(.{4})", re.DOTALL)
 """`call TARGET`, and `call [rip + POINTER]` as gcc has it in position-independent code."""
@@ -35,9 +35,10 @@ _SIZES = {0x0: "<Q", 0x2: "<H", 0x3: "<I", 0x4: "<Q", 0xA: "<h", 0xB: "<i", 0xC:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One contiguous piece of code at [start, end), virtual addresses; `name` where a symbol says one.
+    """A contiguous piece of code at [start, end), virtual addresses, with the `name` of its symbol, if any.
 
-    `hook` is where it calls a profiler before all else (`-mfentry`), which changes no register that holds an argument.
+    `hook` is the address of a first instruction that calls a profiler (`-mfentry`). The profiler changes no register
+    that holds an argument.
     """
 
     start: int
@@ -48,7 +49,7 @@ class Function:
 
 
 class Functions:
-    """The functions of a binary, looked up by address."""
+    """The functions of a binary, by address."""
 
     def __init__(self, functions: Iterable[Function]) -> None:
         self._all = sorted({f.start: f for f in functions}.values(), key=lambda f: f.start)
@@ -61,20 +62,21 @@ class Functions:
         return len(self._all)
 
     def at(self, address: int) -> Function | None:
-        """The function that holds `address`, or None."""
+        """Return the function that contains `address`, or None."""
         index = bisect.bisect_right(self._starts, address) - 1
         return self._all[index] if index >= 0 and address < self._all[index].end else None
 
     def starting(self, address: int) -> Function | None:
-        """The function whose first byte is at `address`, or None."""
+        """Return the function that begins at `address`, or None."""
         found = self.at(address)
         return found if found is not None and found.start == address else None
 
 
 def read_functions(elf: Elf, symbols: Iterable[Symbol] = ()) -> Functions:
-    """Every function `.eh_frame` or a symbol with a size knows of; of a damaged table, what precedes the damage.
+    """Return the functions in `.eh_frame` and those with a symbol that has a size.
 
-    Where they leave much code uncovered, what calls lead to there counts as a function, too.
+    Of a damaged table the entries before the damage are read. Where much code is in neither, the targets of calls there
+    count as functions, too.
     """
     names: dict[int, str] = {}
     found: dict[int, Function] = {}
@@ -91,9 +93,10 @@ def read_functions(elf: Elf, symbols: Iterable[Symbol] = ()) -> Functions:
 
 
 def _with_hooks(elf: Elf, functions: Iterable[Function]) -> list[Function]:
-    """Mark the call of __fentry__ that `-mfentry` puts at each function's entry.
+    """Set `hook` for the call of __fentry__ that `-mfentry` puts at each function's entry.
 
-    No other code calls there: the stack is not aligned for it. So what many functions call first thing is the profiler.
+    No other code calls a function there, because the stack is not aligned for it. So a function that many functions
+    call first is the profiler.
     """
     every = list(functions)
     if elf.machine is not Machine.X86_64:
@@ -107,7 +110,7 @@ def _with_hooks(elf: Elf, functions: Iterable[Function]) -> list[Function]:
 
 
 def _first_call(elf: Elf, function: Function) -> tuple[int, int] | None:
-    """Return the address of a call that begins a function, and what it calls: a function, or a pointer's address."""
+    """Return the address of a function's first call, and its target: a function, or the address of a pointer."""
     code = elf.read(function.start, min(16, function.end - function.start))
     skipped = len(_ENDBR) if code.startswith(_ENDBR) else 0
     found = _CALL.match(code, skipped)
@@ -127,7 +130,7 @@ class _Cie:
 
 
 def _frame(elf: Elf) -> tuple[int, bytes] | None:
-    """`.eh_frame` as (virtual address, bytes): the section, else what the unwind header of the segments points to."""
+    """Return `.eh_frame` as (virtual address, bytes): the section, else the target of the segments' unwind header."""
     section = elf.section(".eh_frame")
     if section is not None:
         return section.address, elf.contents(section)
@@ -141,7 +144,7 @@ def _frame(elf: Elf) -> tuple[int, bytes] | None:
 
 
 def _entries(elf: Elf) -> Iterator[tuple[int, int, Unwind]]:
-    """(start, size, unwind) of each FDE."""
+    """Yield (start, size, unwind) of each FDE."""
     frame = _frame(elf)
     if frame is None:
         return
@@ -156,10 +159,10 @@ def _entries(elf: Elf) -> Iterator[tuple[int, int, Unwind]]:
         if length < 4 or length == 0xFFFFFFFF or end > len(data):
             return
         if identity:
-            place = position + 4 - identity
-            if place not in cies:
-                cies[place] = _cie(data, place)
-            cie = cies[place]
+            start = position + 4 - identity
+            if start not in cies:
+                cies[start] = _cie(data, start)
+            cie = cies[start]
             entry = None if cie is None else _fde(data, address, position + 8, end, cie)
             if entry is not None:
                 yield entry
@@ -167,13 +170,13 @@ def _entries(elf: Elf) -> Iterator[tuple[int, int, Unwind]]:
     raise BinaryError(f"the unwind table has more than {MAX_ENTRIES} entries")
 
 
-def _cie(data: bytes, place: int) -> _Cie | None:
-    if place < 0 or place + 9 > len(data):
+def _cie(data: bytes, start: int) -> _Cie | None:
+    if start < 0 or start + 9 > len(data):
         return None
-    length, identity = struct.unpack_from("<II", data, place)
-    if identity != 0 or length > len(data) - place - 4:
+    length, identity = struct.unpack_from("<II", data, start)
+    if identity != 0 or length > len(data) - start - 4:
         return None
-    reader = Cursor(data, place + 8, place + 4 + length)
+    reader = Cursor(data, start + 8, start + 4 + length)
     try:
         reader.fixed("<B")
         text_end = data.index(b"\0", reader.position, reader.end)
@@ -192,7 +195,7 @@ def _cie(data: bytes, place: int) -> _Cie | None:
 
 
 def _pointer_encoding(reader: Cursor, letters: bytes) -> int:
-    """How an FDE of this CIE writes addresses (the letter R); what stands before it is stepped over."""
+    """Return the encoding of addresses in the FDEs of this CIE (the letter R), skipping the letters before it."""
     for letter in letters:
         if letter == ord("R"):
             return reader.fixed("<B")

@@ -1,10 +1,10 @@
-"""Finding memcached's functions in a binary that has no symbols, by several signs that must agree.
+"""Locate memcached's functions in a binary without symbols, by several signs that must agree.
 
-`do_item_get` prints words of its own when memcached runs with -vvv; it uses its first two arguments; several functions
-call it and test what it returns. `do_item_alloc` is what the functions that can answer "object too large" have in
-common; it refuses values of less than two bytes first thing, and one of its callers calls `do_item_get` too.
-Where the signs differ, the answer is why, and no address: a probe on the wrong function would count nonsense.
-Sources: items.c, thread.c and proto_*.c of memcached 1.4.36 to 1.6.45.
+`do_item_get` contains the phrases that memcached prints with -vvv; it uses its first two arguments; several functions
+call it and test the pointer it returns. `do_item_alloc` is called by every function that can answer "object too
+large"; it first refuses values of less than two bytes, and one of its callers also calls `do_item_get`.
+Where the signs disagree, the result is a reason and no address, because a probe on the wrong function would count
+other events. Sources: items.c, thread.c and proto_*.c of memcached 1.4.36 to 1.6.45.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from fleettrace.binary.references import Reference, ReferenceKind, References, s
 __all__ = [
     "Located",
     "Miss",
-    "has_words",
+    "has_phrases",
     "inlined_copies",
     "locate_do_item_get",
     "locate_item_alloc",
-    "users_of_words",
+    "users_of_phrases",
 ]
 
-GET_WORDS = (
+GET_PHRASES = (
     (b"> NOT FOUND ", b"> NOT FOUND %s", b"NOT FOUND"),
     (b"> FOUND KEY ", b"FOUND KEY", b"> FOUND KEY %s"),
     (b" -nuked by flush", b" -removed by flush"),
     (b" -nuked by expire", b" -removed by expire"),
 )
-"""What `do_item_get` prints with -vvv, each in the wordings of 1.4.15 to 1.6.45 (items.c)."""
+"""The phrases of `do_item_get` with -vvv, each in the wordings of 1.4.15 to 1.6.45 (items.c)."""
 
-ALLOC_WORDS = b"SERVER_ERROR object too large for cache"
-"""What every text command that stores answers when `item_alloc` returns none (proto_text.c, proto_parser.c)."""
+ALLOC_PHRASE = b"SERVER_ERROR object too large for cache"
+"""The answer of every text command that stores when `item_alloc` returns NULL (proto_text.c, proto_parser.c)."""
 
 MAX_PROLOGUE = 48
-"""Instructions from an entry within which the arguments are saved and the first check is made."""
+"""Instructions from an entry that contain the saving of arguments and the first check."""
 MAX_REACHED = 1000
-"""Instructions from an entry, along the longest way, within which do_item_get prints its phrases."""
+"""Instructions from an entry, along the longest path, that contain the phrases of do_item_get."""
 MAX_THUNK = 96
-"""Bytes of the longest `item_alloc` that only passes its arguments on: without optimisation it saves them first."""
+"""Bytes of the longest `item_alloc` that only passes its arguments on: without optimization it saves them first."""
 
 PASSES = ("call", "bl")
 ENDS = (*PASSES, "ret")
-"""Instructions after which argument registers hold nothing of the caller's any more."""
+"""Instructions after which the argument registers no longer hold the caller's arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A function found without a symbol, and the signs that agreed on it."""
+    """A function found without a symbol, and the signs by which it was found."""
 
     function: Function
     signs: tuple[str, ...]
@@ -67,51 +67,55 @@ class Miss:
     reason: str
 
 
-_NO_FUNCTIONS = Miss("it has no unwind table (.eh_frame), so where its functions begin is not known")
-_UNCOVERED = Miss("its unwind table (.eh_frame) lacks the code that prints do_item_get's phrases")
+_NO_FUNCTIONS = Miss("the binary has no unwind table (.eh_frame) that shows where its functions begin")
+_UNCOVERED = Miss("the unwind table (.eh_frame) does not cover the code that prints do_item_get's phrases")
 
 
-def has_words(elf: Elf) -> bool:
-    """Whether the file holds any phrase of `do_item_get` at all: a quick no for what is not memcached."""
-    return any(string_addresses(elf, word) for words in GET_WORDS for word in words)
+def has_phrases(elf: Elf) -> bool:
+    """Return whether the file contains any phrase of `do_item_get`; a binary without one is not memcached."""
+    return any(string_addresses(elf, phrase) for wordings in GET_PHRASES for phrase in wordings)
 
 
 def inlined_copies(users: dict[bytes, set[int]], do_item_get: Function) -> int:
-    """How many other functions hold a copy of `do_item_get`, told by the phrases that only it has."""
-    return len(set().union(*(users[word] for words in GET_WORDS[2:] for word in words)) - {do_item_get.start})
+    """Return how many other functions contain a copy of `do_item_get`, by the phrases that only it has."""
+    return len(
+        set().union(*(users[phrase] for wordings in GET_PHRASES[2:] for phrase in wordings)) - {do_item_get.start}
+    )
 
 
-def users_of_words(references: References) -> dict[bytes, set[int]]:
-    """Which functions use the words that the search goes by: one pass over the code for all of them."""
-    return references.users([word for words in GET_WORDS for word in words] + [ALLOC_WORDS])
+def users_of_phrases(references: References) -> dict[bytes, set[int]]:
+    """Return the functions that use each phrase of the search, in one pass over the code."""
+    return references.users([phrase for wordings in GET_PHRASES for phrase in wordings] + [ALLOC_PHRASE])
 
 
 def locate_do_item_get(references: References, users: dict[bytes, set[int]]) -> Located | Miss:
-    """`do_item_get`, where words, arguments and callers agree."""
+    """Return `do_item_get` if phrases, arguments and callers agree."""
     if not len(references.functions):
         return _NO_FUNCTIONS
-    speakers = [set().union(*(users[word] for word in words)) for words in GET_WORDS]
-    spoken = [group for group in speakers if group]
-    if not spoken and has_words(references.elf):
+    users_by_phrase = [set().union(*(users[phrase] for phrase in wordings)) for wordings in GET_PHRASES]
+    used = [group for group in users_by_phrase if group]
+    if not used and has_phrases(references.elf):
         return _UNCOVERED
-    if len(spoken) < 3:
-        return Miss(f"only {len(spoken)} of the {len(GET_WORDS)} phrases do_item_get prints are used in the code")
-    common = set.intersection(*spoken)
-    everyone = set().union(*speakers[2:])
+    if len(used) < 3:
+        return Miss(f"only {len(used)} of the {len(GET_PHRASES)} phrases that do_item_get prints are used in the code")
+    common = set.intersection(*used)
+    any_user = set().union(*users_by_phrase[2:])
     if len(common) > 1:
-        return Miss(f"it is inlined into {len(common)} functions, each of which looks up by itself")
+        return Miss(f"it is inlined into {len(common)} functions")
     if not common:
-        return Miss("the phrases do_item_get prints are used together by no function")
+        return Miss("no function uses all phrases that do_item_get prints")
     start = common.pop()
-    if len(everyone) > 1:
-        return Miss(f"the phrases do_item_get prints are used by {len(everyone)} functions: it is inlined somewhere")
+    if len(any_user) > 1:
+        return Miss(f"{len(any_user)} functions use the phrases that do_item_get prints: the compiler inlined it")
     function = references.functions.starting(start)
     if function is None:
-        return Miss(f"the phrases are used at {start:#x}, where no function begins")
+        return Miss(f"the code at {start:#x} uses the phrases, but no function begins there")
     guessed = function.unwind is None and function.name is None
-    if guessed and not _reaches(references, function, [words for words in GET_WORDS if any(map(users.get, words))]):
-        return Miss(f"it has no unwind table there, and the code at {start:#x} does not lead to the phrases")
-    signs = [f"prints {len(spoken)} of its {len(GET_WORDS)} phrases, alone"]
+    if guessed and not _reaches(
+        references, function, [wordings for wordings in GET_PHRASES if any(map(users.get, wordings))]
+    ):
+        return Miss(f"no unwind table covers it, and the code at {start:#x} does not lead to the phrases")
+    signs = [f"prints {len(used)} of its {len(GET_PHRASES)} phrases, alone"]
     if not _uses(references.elf, function, 2):
         return Miss(f"the function at {start:#x} prints the phrases but does not use its first two arguments")
     signs.append("uses a pointer and a length")
@@ -126,7 +130,7 @@ def locate_do_item_get(references: References, users: dict[bytes, set[int]]) -> 
 def locate_item_alloc(
     references: References, users: dict[bytes, set[int]], do_item_get: Function | None
 ) -> tuple[Located | Miss, Located | Miss]:
-    """(`item_alloc`, `do_item_alloc`): the wrapper, where it was not inlined, and what it wraps."""
+    """Return `item_alloc`, unless the compiler inlined it, and `do_item_alloc`, which it wraps."""
     both = _allocators(references, users, do_item_get)
     if isinstance(both, Miss):
         return both, both
@@ -142,7 +146,7 @@ def _allocators(
 ) -> tuple[list[Function], Located] | Miss:
     if not len(references.functions):
         return _NO_FUNCTIONS
-    storing = users[ALLOC_WORDS]
+    storing = users[ALLOC_PHRASE]
     if not storing:
         return Miss('no code uses the phrase "object too large for cache"')
     shared = set.intersection(*(references.callees(start) for start in storing))
@@ -161,7 +165,7 @@ def _allocators(
         return Miss(f"the function at {found.start:#x} refuses short values but does not use its first two arguments")
     if do_item_get is None:
         return Miss("do_item_get was not found, so nothing confirms the allocator")
-    callers = {f.start for r in references.to(found.start) if (f := references.functions.at(r.site)) is not None}
+    callers = {f.start for r in references.to(found.start) if (f := references.functions.at(r.address)) is not None}
     if not any(do_item_get.start in references.callees(caller) for caller in callers):
         return Miss(f"no caller of the function at {found.start:#x} calls do_item_get too")
     signs = (
@@ -175,16 +179,16 @@ def _allocators(
 
 
 def _passes_on_to(references: References, start: int) -> int | None:
-    """Where a small function leads that does nothing but call or jump to one other."""
+    """Return the target of a small function that only calls or jumps to one other; None for other functions."""
     function = references.functions.starting(start)
     if function is None or function.end - function.start > MAX_THUNK:
         return None
-    targets = {reference.target for reference in references.leaving(start) if reference.site != function.hook}
+    targets = {reference.target for reference in references.leaving(start) if reference.address != function.hook}
     return targets.pop() if len(targets) == 1 else None
 
 
 def _reaches(references: References, function: Function, phrases: Sequence[Sequence[bytes]]) -> bool:
-    """Whether the code from a function's beginning leads, without leaving it, to the use of each of the phrases."""
+    """Return whether the code from a function's beginning leads, within it, to the use of each phrase."""
     elf = references.elf
     code = {each.address: each for each in disassemble(elf, function.start, function.end)}
     used: set[int] = set()
@@ -195,7 +199,7 @@ def _reaches(references: References, function: Function, phrases: Sequence[Seque
             used.add(instruction.address + instruction.size + int(relative[1] + relative[2], 16))
         elif absolute:
             used.add(int(absolute[1], 16))
-    return all(used & {at for word in words for at in string_addresses(elf, word)} for words in phrases)
+    return all(used & {at for phrase in wordings for at in string_addresses(elf, phrase)} for wordings in phrases)
 
 
 def _prologue(elf: Elf, function: Function) -> Iterator[Any]:
@@ -206,8 +210,11 @@ def _prologue(elf: Elf, function: Function) -> Iterator[Any]:
 
 
 def _uses(elf: Elf, function: Function, arguments: int) -> bool:
-    """Whether each of the first arguments is read near the entry before anything overwrites it, or passed straight on
-    to another function: do_item_get of 1.4.15 begins with the call of assoc_find(key, nkey, hv)."""
+    """Return whether the code near the entry reads each of the first arguments before it overwrites them.
+
+    Passing them on to another function counts too: do_item_get of 1.4.15 begins with the call of
+    assoc_find(key, nkey, hv).
+    """
     waiting = {names[0]: set(names) for names in ARGUMENTS[elf.machine][:arguments]}
     for instruction in _prologue(elf, function):
         taken = read(instruction)
@@ -223,7 +230,7 @@ def _uses(elf: Elf, function: Function, arguments: int) -> bool:
 
 
 def _refuses_short_values(elf: Elf, function: Function) -> bool:
-    """Whether the fifth argument (nbytes) is compared with 1 or 2 near the entry (`if (nbytes < 2) return 0`)."""
+    """Return whether the code near the entry has `if (nbytes < 2) return 0`, nbytes being the fifth argument."""
     held = set(ARGUMENTS[elf.machine][4])
     for instruction in _prologue(elf, function):
         operands = [operand.strip().lstrip("#") for operand in instruction.op_str.split(",")]
@@ -239,15 +246,15 @@ def _refuses_short_values(elf: Elf, function: Function) -> bool:
 
 
 def _tests_result(references: References, reference: Reference, depth: int = 2) -> bool:
-    """Whether what a call returns is compared with null soon after; a tail call leaves that to the caller's caller."""
-    elf, site = references.elf, reference.site
-    function = references.functions.at(site)
+    """Return whether the code after a call compares its result with NULL; for a tail call its callers must do so."""
+    elf, position = references.elf, reference.address
+    function = references.functions.at(position)
     if function is None or depth == 0:
         return False
     if reference.kind is ReferenceKind.JUMP:
         return any(_tests_result(references, outer, depth - 1) for outer in references.to(function.start))
     held = {"rax", "x0"}
-    after = site + reference.size
+    after = position + reference.size
     for instruction in disassemble(elf, after, function.end, 8):
         operands = instruction.op_str.split(", ")
         if instruction.mnemonic in ("test", "cbz", "cbnz", "cmp") and operands[0] in held:

@@ -1,4 +1,4 @@
-"""Machine code, instruction by instruction: a thin layer over capstone, and the names of the argument registers."""
+"""Disassemble machine code: a thin layer over capstone, and the names of the argument registers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fleettrace.binary.elf import Elf, Machine
 __all__ = ["ARGUMENTS", "block_before", "disassemble", "leaves", "reachable", "read", "written"]
 
 MAX_FUNCTION = 1 << 16
-"""Bytes of one function that are disassembled."""
+"""Bytes of one function to disassemble."""
 
 ARGUMENTS = {
     Machine.X86_64: (
@@ -32,9 +32,9 @@ _TARGET = re.compile(r"(?:^|[ #])(0x[0-9a-f]+)$")
 
 
 def disassemble(elf: Elf, start: int, end: int, count: int = 0) -> Iterator[Any]:
-    """The capstone instructions of [start, end), with operand detail; stops at the first byte that is none.
+    """Yield the capstone instructions of [start, end), with operand detail, up to the first byte that is not code.
 
-    `count` is the most instructions wanted, 0 for all.
+    `count` is the maximum number of instructions, 0 for all.
     """
     import capstone
 
@@ -47,7 +47,7 @@ def disassemble(elf: Elf, start: int, end: int, count: int = 0) -> Iterator[Any]
 
 
 def leaves(instruction: Any) -> bool:
-    """Whether control may go elsewhere than to the next instruction."""
+    """Return whether control may continue elsewhere than at the next instruction."""
     import capstone
 
     groups = (capstone.CS_GRP_JUMP, capstone.CS_GRP_CALL, capstone.CS_GRP_RET, capstone.CS_GRP_INT)
@@ -55,12 +55,12 @@ def leaves(instruction: Any) -> bool:
 
 
 def written(instruction: Any) -> set[str]:
-    """The names of the registers that `instruction` changes, implied ones included."""
+    """Return the names of the registers that `instruction` changes, including implied ones."""
     return {instruction.reg_name(register) for register in instruction.regs_access()[1]}
 
 
 def read(instruction: Any) -> set[str]:
-    """The names of the registers whose value `instruction` uses; none for `xor r, r`, which only clears."""
+    """Return the names of the registers that `instruction` reads; none for `xor r, r`, which only clears."""
     operands = instruction.op_str.split(", ")
     if instruction.mnemonic == "xor" and len(operands) == 2 and operands[0] == operands[1]:
         return set()
@@ -68,10 +68,10 @@ def read(instruction: Any) -> set[str]:
 
 
 def reachable(code: Mapping[int, Any], start: int, limit: int) -> Iterator[tuple[int, Any]]:
-    """(distance, instruction) of what runs after `start` within `limit` instructions, nearest first.
+    """Yield (distance, instruction) for code that may run after `start`, within `limit` instructions, nearest first.
 
-    `code` is one function, by address. Both ways of a conditional branch are taken; calls return; a jump that leaves
-    the function, or goes where a register says, ends its path.
+    `code` is one function, by address. Both paths of a conditional branch are followed; calls return; a jump out of the
+    function, or to an address in a register, ends its path.
     """
     seen = {start}
     frontier = [start]
@@ -87,9 +87,9 @@ def reachable(code: Mapping[int, Any], start: int, limit: int) -> Iterator[tuple
         frontier = following
 
 
-def block_before(code: Mapping[int, Any], site: int) -> list[Any]:
-    """The instructions that lead straight to `site`, last first, back to the previous call or jump."""
-    addresses = sorted(address for address in code if address < site)
+def block_before(code: Mapping[int, Any], end: int) -> list[Any]:
+    """Return the instructions that lead straight to the one at `end`, last first, back to the last call or jump."""
+    addresses = sorted(address for address in code if address < end)
     block: list[Any] = []
     for address in reversed(addresses[-24:]):
         if code[address].mnemonic in ("call", "bl", "blr", "jmp", "b", "ret"):

@@ -1,10 +1,10 @@
-"""A symbol overlay: a small synthetic ELF file that gives names to instructions of a binary that has none.
+"""Build a symbol overlay: a small synthetic ELF file that names instructions of a binary.
 
 bpftrace resolves names through libbcc, which reads `$BCC_SYMFS/PATH` instead of PATH for symbols when the build ids are
-equal or the binary has none (bcc, src/cc/bcc_syms.cc, and find_debug_via_symfs in bcc_elf.c). So a file of some 700
-bytes at `$BCC_SYMFS/proc/PID/exe`, with the binary's build id and one symbol an instruction, makes
-`uprobe:/proc/PID/exe:NAME` attach exactly there, also inside a named function, where some versions refuse an address or
-`name+offset`. Seen to work with bpftrace 0.17, 0.23 and 0.27.
+equal or the binary has none (bcc, src/cc/bcc_syms.cc, and find_debug_via_symfs in bcc_elf.c). A file of some 700 bytes
+at `$BCC_SYMFS/proc/PID/exe`, with the binary's build id and one symbol for each instruction, makes
+`uprobe:/proc/PID/exe:NAME` attach exactly there. It also works inside a named function, where some versions refuse an
+address or `name+offset`. Tested with bpftrace 0.17, 0.23 and 0.27.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fleettrace.binary.elf import BinaryError, Machine
 __all__ = ["overlay"]
 
 SYMBOL_SIZE = 4
-"""Bytes each name covers: enough to be a function, too few to reach over the next spot."""
+"""Bytes that each symbol covers: enough for a function, too few to reach the next probed instruction."""
 
 _PAGE = 0x1000
 _MACHINES = {Machine.X86_64: 62, Machine.AARCH64: 183}
@@ -28,25 +28,24 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 def overlay(build_id: str | None, machine: Machine, names: Mapping[str, Instruction]) -> bytes:
-    """Return an ELF file with build id `build_id` (hex; None: without one) in which each of `names` is a function at
-    its spot.
+    """Return an ELF file with build id `build_id` (hex; None: without one) that has each of `names` as a function.
 
-    Raises `BinaryError` for a name that is no C identifier, a build id that is no hex, no names at all, a spot whose
-    place in the file is not known, or spots of different segments.
+    Raises `BinaryError` for no names or a name that is not a C identifier, for a build id that is not hex, for an
+    instruction with an unknown file offset, and for instructions of different segments.
     """
     if not names or not all(_NAME.fullmatch(name) for name in names):
         raise BinaryError(f"an overlay needs names that are C identifiers, not {sorted(names)!r}")
-    if any(spot.file_offset < 0 for spot in names.values()):
-        raise BinaryError("a spot of the overlay is not in the file")
-    shifts = {spot.address - spot.file_offset for spot in names.values()}
+    if any(instruction.file_offset < 0 for instruction in names.values()):
+        raise BinaryError("the file offset of an instruction of the overlay is not known")
+    shifts = {instruction.address - instruction.file_offset for instruction in names.values()}
     if len(shifts) != 1:
-        raise BinaryError("the spots of one overlay must lie in one segment of the binary")
+        raise BinaryError("the instructions of one overlay must lie in one segment of the binary")
     note = b"" if build_id is None else _note(build_id)
-    start = min(spot.address for spot in names.values()) & -_PAGE
-    end = max(spot.address for spot in names.values()) + _PAGE & -_PAGE
+    start = min(instruction.address for instruction in names.values()) & -_PAGE
+    end = max(instruction.address for instruction in names.values()) + _PAGE & -_PAGE
     strings, symbols = b"\0", b"\0" * 24
-    for name, spot in sorted(names.items()):
-        symbols += struct.pack("<IBBHQQ", len(strings), 0x12, 0, 2, spot.address, SYMBOL_SIZE)
+    for name, instruction in sorted(names.items()):
+        symbols += struct.pack("<IBBHQQ", len(strings), 0x12, 0, 2, instruction.address, SYMBOL_SIZE)
         strings += name.encode() + b"\0"
     return _assemble(machine, note, (start, start - shifts.pop(), end - start), symbols, strings)
 
@@ -60,7 +59,7 @@ def _note(build_id: str) -> bytes:
 
 
 def _assemble(machine: Machine, note: bytes, text: tuple[int, int, int], symbols: bytes, strings: bytes) -> bytes:
-    """Header, one program header for the text, the section headers, then the contents."""
+    """Return the file: header, one program header for the text, section headers, contents."""
     address, file_offset, size = text
     body = 64 + 56 + 6 * 64
     note_at = body

@@ -1,8 +1,8 @@
-"""What the code of a binary refers to: which function calls or jumps to which, and who uses a string.
+"""Find the references in a binary's code: which function calls or jumps to which, and which uses a string.
 
-The whole text is scanned for the few encodings compilers use for these (a call with a 32-bit displacement, a `lea`
-relative to the instruction pointer, `adrp` with `add`), not disassembled: that keeps a 10 MB binary under a second. A
-hit counts only when its target is the start of a function or exactly the string, which bytes hit by chance are not.
+The code is not disassembled but scanned for the few encodings that compilers use for these: a call with a 32-bit
+displacement, a `lea` relative to the instruction pointer, `adrp` with `add`. This keeps a 10 MB binary under a second.
+A match counts only if its target is the start of a function or exactly the string, which excludes matches by chance.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from fleettrace.binary.functions import Function, Functions
 __all__ = ["Reference", "ReferenceKind", "References", "string_addresses"]
 
 MAX_STRING_HITS = 64
-"""The most places where one string is looked for; real binaries have one or two."""
+"""The most copies of one string; real binaries have one or two."""
 
 
 class ReferenceKind(StrEnum):
-    """How one piece of code leads to another."""
+    """How an instruction refers to code."""
 
     CALL = "call"
     JUMP = "jump"
@@ -32,9 +32,9 @@ class ReferenceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One instruction at `site` (its address), `size` bytes long, that leads to `target`; all virtual addresses."""
+    """A call or jump at `address`, `size` bytes long, to `target`; virtual addresses."""
 
-    site: int
+    address: int
     size: int
     target: int
     kind: ReferenceKind
@@ -58,7 +58,7 @@ class References:
         target = self.functions.at(reference.target)
         if target is None:
             return
-        source = self.functions.at(reference.site)
+        source = self.functions.at(reference.address)
         if source is None or (source is target and reference.target != target.start):
             return
         if reference.target == target.start:
@@ -68,22 +68,22 @@ class References:
             self._into[target.start].add(source.start)
 
     def to(self, start: int) -> list[Reference]:
-        """The calls of, and jumps to, the function at `start`."""
+        """Return the calls of, and jumps to, the function at `start`."""
         return self._to.get(start, [])
 
     def leaving(self, start: int) -> list[Reference]:
-        """The calls and jumps from the function at `start` to the beginning of functions."""
+        """Return the calls and jumps from the function at `start` to the beginning of functions."""
         return self._from.get(start, [])
 
     def callees(self, start: int) -> set[int]:
-        """Where the functions begin that the function at `start` calls or jumps to, its cold parts' calls included."""
+        """Return the addresses of the functions that the one at `start`, or a cold part of it, calls or jumps to."""
         parts = [start, *(part for part, sources in self._into.items() if self.owner_of(part) == start)]
         return {reference.target for part in parts for reference in self.leaving(part)} - set(parts)
 
     def owner_of(self, start: int) -> int:
-        """The function whose split-off part begins at `start`, or `start` itself when it is a function of its own.
+        """Return the function to which the split-off part at `start` belongs, or `start` for a function of its own.
 
-        A part is never called, and jumped into from one function only, past its beginning or at it.
+        No instruction calls a part, and only one function jumps into it.
         """
         if any(reference.kind is ReferenceKind.CALL for reference in self.to(start)):
             return start
@@ -96,20 +96,20 @@ class References:
         return next(iter(sources)) if start in back or (name or "").endswith(".cold") else start
 
     def users(self, texts: Collection[bytes]) -> dict[bytes, set[int]]:
-        """For each C string the functions (where they begin, parts resolved) that take its address."""
-        places = {address: text for text in texts for address in string_addresses(self.elf, text)}
+        """Return, for each C string, the addresses of the functions that take its address."""
+        strings = {address: text for text in texts for address in string_addresses(self.elf, text)}
         scan = _addresses_x86 if self.elf.machine is Machine.X86_64 else _addresses_arm
         found: dict[bytes, set[int]] = {text: set() for text in texts}
         for base, code in self.elf.code():
-            for site, address in scan(base, code, set(places), self.functions):
-                function = self.functions.at(site)
-                if address in places and function is not None:
-                    found[places[address]].add(self.owner_of(function.start))
+            for position, address in scan(base, code, set(strings), self.functions):
+                function = self.functions.at(position)
+                if address in strings and function is not None:
+                    found[strings[address]].add(self.owner_of(function.start))
         return found
 
 
 def string_addresses(elf: Elf, text: bytes) -> list[int]:
-    """Where C strings that end in `text` have that text, as virtual addresses; a linker shares equal ends."""
+    """Return the virtual addresses of `text` at the end of a C string; a linker shares equal ends."""
     found: list[int] = []
     for segment in elf.segments:
         if segment.kind != PT_LOAD:
@@ -135,8 +135,8 @@ def _branches_x86(base: int, code: bytes) -> Iterator[Reference]:
         after = base + match.end() + 4
         target = after + int.from_bytes(match[2], "little", signed=True)
         if base <= target < end:
-            site = base + match.start()
-            yield Reference(site, after - site, target, ReferenceKind.CALL if match[1] else ReferenceKind.JUMP)
+            position = base + match.start()
+            yield Reference(position, after - position, target, ReferenceKind.CALL if match[1] else ReferenceKind.JUMP)
 
 
 def _branches_arm(base: int, code: bytes) -> Iterator[Reference]:
@@ -148,39 +148,39 @@ def _branches_arm(base: int, code: bytes) -> Iterator[Reference]:
             distance = 4 * ((word >> 5 & 0x7FFFF ^ 0x40000) - 0x40000)
         else:
             continue
-        site = base + 4 * index
-        yield Reference(site, 4, site + distance, ReferenceKind.CALL if top == 0b100101 else ReferenceKind.JUMP)
+        position = base + 4 * index
+        yield Reference(position, 4, position + distance, ReferenceKind.CALL if top == 0b100101 else ReferenceKind.JUMP)
 
 
-def _addresses_x86(base: int, code: bytes, wanted: set[int], _: Functions) -> Iterator[tuple[int, int]]:
+def _addresses_x86(base: int, code: bytes, targets: set[int], _: Functions) -> Iterator[tuple[int, int]]:
     for match in _LEA_X86.finditer(code):
         address = base + match.end() + 4 + int.from_bytes(match[1], "little", signed=True)
-        if address in wanted:
+        if address in targets:
             yield base + match.start(), address
-    if all(address < 1 << 31 for address in wanted):
+    if all(address < 1 << 31 for address in targets):
         for match in _MOV_X86.finditer(code):
             address = int.from_bytes(match[1], "little")
-            if address in wanted:
+            if address in targets:
                 yield base + match.start(), address
 
 
-def _addresses_arm(base: int, code: bytes, wanted: set[int], functions: Functions) -> Iterator[tuple[int, int]]:
-    """Pairs of `adrp register, page` and a later `add other, register, offset` of the same function."""
+def _addresses_arm(base: int, code: bytes, targets: set[int], functions: Functions) -> Iterator[tuple[int, int]]:
+    """Yield each pair of `adrp register, page` and a later `add other, register, offset` of the same function."""
     pages: dict[int, tuple[int, Function | None]] = {}
-    wanted_pages = {address & ~0xFFF for address in wanted}
+    text_pages = {address & ~0xFFF for address in targets}
     for index, word in enumerate(_words(code)):
-        site = base + 4 * index
+        position = base + 4 * index
         if word & 0x9F000000 == 0x90000000:
             immediate = (word >> 5 & 0x7FFFF) << 2 | word >> 29 & 3
-            page = (site & ~0xFFF) + (((immediate ^ 0x100000) - 0x100000) << 12)
-            if page in wanted_pages:
-                pages[word & 31] = (page, functions.at(site))
+            page = (position & ~0xFFF) + (((immediate ^ 0x100000) - 0x100000) << 12)
+            if page in text_pages:
+                pages[word & 31] = (page, functions.at(position))
             else:
                 pages.pop(word & 31, None)
         elif word & 0xFFC00000 == 0x91000000 and (word >> 5 & 31) in pages:
             page, function = pages[word >> 5 & 31]
-            if function is not None and function.start <= site < function.end:
-                yield site, page + (word >> 10 & 0xFFF)
+            if function is not None and function.start <= position < function.end:
+                yield position, page + (word >> 10 & 0xFFF)
 
 
 def _words(code: bytes) -> tuple[int, ...]:

@@ -1,10 +1,10 @@
-"""The function symbols of a binary, from wherever it or its debug file still has some.
+"""Read the function symbols of a binary, from its tables and from its debug file.
 
-Four places, asked in this order: `.symtab`, `.dynsym` (official images export everything from 1.6.38 on),
+There are four sources, read in this order: `.symtab`, `.dynsym` (official images export everything from 1.6.38 on),
 `.gnu_debugdata` (Fedora's xz-packed mini symbol table), and a separate debug file with the same build id.
 
-A compiler may split or clone a function and say so in a suffix. Only some of those keep the arguments where the
-source has them: `variant` tells them apart.
+A compiler may split or clone a function and marks that by a suffix of the name. Only some of these forms keep the
+arguments where the source has them: `symbol_form` distinguishes them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from enum import StrEnum
 
 from fleettrace.binary.elf import BinaryError, Elf, build_id, parse
 
-__all__ = ["Symbol", "SymbolSource", "Variant", "base_name", "covered", "function_symbols", "named", "variant"]
+__all__ = ["Symbol", "SymbolForm", "SymbolSource", "base_name", "covered", "function_symbols", "named", "symbol_form"]
 
 MAX_SYMBOLS = 1 << 20
 """Entries of one symbol table that are read; a memcached with everything linked in has some 20,000."""
 MAX_NAME = 512
-"""Bytes of the longest symbol name that is kept."""
+"""Bytes of the longest symbol name that is read."""
 MAX_DEBUGDATA = 64 << 20
 """Bytes that `.gnu_debugdata` may unpack to (xz packs zeros 7,000 to one)."""
 
@@ -44,11 +44,11 @@ class SymbolSource(StrEnum):
     DEBUG_FILE = "debug-file"
 
 
-class Variant(StrEnum):
-    """What a compiler's suffix says about a function's arguments."""
+class SymbolForm(StrEnum):
+    """The form of a function, by the compiler's suffix."""
 
-    WHOLE = "whole"
-    """The function itself, or a mere renaming of it: arguments as in the source."""
+    ORIGINAL = "original"
+    """The function itself, possibly renamed: arguments as in the source."""
     CLONE = "clone"
     """A specialised copy (`.constprop`, `.isra`): arguments may be dropped, moved or passed by value."""
     PART = "part"
@@ -71,27 +71,27 @@ _PARTIAL = re.compile(r"\.(?:part|cold)(?:\.\d+)?")
 
 
 def base_name(name: str) -> str:
-    """The name in the source: what precedes the first dot or version sign."""
+    """Return the name in the source: the part before the first dot or version sign."""
     return re.split(r"[.@]", name, maxsplit=1)[0]
 
 
-def variant(name: str) -> Variant:
-    """What the suffixes of `name` leave of the function. An unknown suffix counts as a clone, to be safe.
+def symbol_form(name: str) -> SymbolForm:
+    """Return the form of the function by the suffixes of `name`. An unknown suffix counts as a clone.
 
-    GCC's names come from its gcc/ folder (ipa-cp.cc, ipa-sra.cc, ipa-split.cc, lto-partition.cc, bb-reorder.cc);
+    GCC's suffixes come from its gcc/ directory (ipa-cp.cc, ipa-sra.cc, ipa-split.cc, lto-partition.cc, bb-reorder.cc);
     `.llvm.` and `.__uniq.` are Clang's.
     """
     rest = name[len(base_name(name)) :]
     if _PARTIAL.search(rest):
-        return Variant.PART
-    return Variant.WHOLE if not _RENAMED.sub("", rest) else Variant.CLONE
+        return SymbolForm.PART
+    return SymbolForm.ORIGINAL if not _RENAMED.sub("", rest) else SymbolForm.CLONE
 
 
 def function_symbols(elf: Elf, debug: bytes | None = None) -> tuple[Symbol, ...]:
-    """Every defined function symbol, the first place that knows an (address, name) naming it, in order of address.
+    """Return every defined function symbol, in order of address; the first source with an (address, name) wins.
 
     `debug` is a separate debug file; it must carry the binary's build id.
-    Raises `BinaryError` when `debug` belongs to another binary, or a symbol table is beyond all bounds.
+    Raises `BinaryError` for a debug file of another binary, and for a symbol table above the bounds.
     """
     found: dict[tuple[int, str], Symbol] = {}
     for symbol in _all(elf, debug):
@@ -100,11 +100,11 @@ def function_symbols(elf: Elf, debug: bytes | None = None) -> tuple[Symbol, ...]
 
 
 def named(symbols: Iterable[Symbol], name: str) -> tuple[Symbol, ...]:
-    """The symbols of the source's function `name`, whole or cloned; never its split-off parts."""
+    """Return the symbols of the function `name` in the source and of its clones, without its split-off parts."""
     matching = (s for s in symbols if s.name.startswith(name) and base_name(s.name) == name)
-    order = {Variant.WHOLE: 0, Variant.CLONE: 1}
-    kept = [s for s in matching if variant(s.name) in order]
-    return tuple(sorted(kept, key=lambda s: (order[variant(s.name)], s.address)))
+    order = {SymbolForm.ORIGINAL: 0, SymbolForm.CLONE: 1}
+    suitable = [s for s in matching if symbol_form(s.name) in order]
+    return tuple(sorted(suitable, key=lambda s: (order[symbol_form(s.name)], s.address)))
 
 
 def _all(elf: Elf, debug: bytes | None) -> Iterator[Symbol]:
@@ -130,18 +130,18 @@ def covered(elf: Elf, numbers: Iterable[int]) -> tuple[int, ...]:
     if (packed := _packed(elf)) is not None:
         tables.append((packed, _SHT_SYMTAB))
     found: set[int] = set()
-    left = sorted(set(numbers))
+    remaining = sorted(set(numbers))
     for each, kind in tables:
         for *_, address, size in _rows(each, kind):
-            first, last = bisect_left(left, address), bisect_left(left, address + size)
+            first, last = bisect_left(remaining, address), bisect_left(remaining, address + size)
             if address and first < last:
-                found.update(left[first:last])
-                del left[first:last]
+                found.update(remaining[first:last])
+                del remaining[first:last]
     return tuple(sorted(found))
 
 
 def _packed(elf: Elf) -> Elf | None:
-    """The file that holds the mini symbol table; a damaged one counts as none, for it is only a help."""
+    """Return the file with the mini symbol table; None also for a damaged one, because the table is optional."""
     section = elf.section(".gnu_debugdata")
     if section is None:
         return None
@@ -168,7 +168,7 @@ def _table(elf: Elf, kind: int, origin: SymbolSource) -> Iterator[Symbol]:
 
 
 def _rows(elf: Elf, kind: int) -> Iterator[tuple[bytes, int, int, int, int, int]]:
-    """Every row of the tables of this kind: its strings, and its name, info, section, address and size."""
+    """Yield every row of the tables of this kind: the string table, and name, info, section, address and size."""
     for table in elf.sections:
         if table.kind != kind or table.entry_size != _SYM.size or table.link >= len(elf.sections):
             continue

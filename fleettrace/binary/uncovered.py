@@ -1,8 +1,8 @@
-"""Functions of code that neither the unwind table nor a symbol covers: where direct calls of the file lead.
+"""Split code that neither the unwind table nor a symbol covers into functions, at the targets of direct calls.
 
-Built with `-fno-asynchronous-unwind-tables` and stripped, a binary says nowhere where its functions begin. A function
-without a direct call then counts to the one before it, and bytes that look like a call may split one: whoever
-relies on such a function has to see that its code belongs together (`locate.py` does).
+A stripped binary built with `-fno-asynchronous-unwind-tables` does not record where its functions begin. A function
+without a direct call is then counted to the one before it, and bytes that resemble a call may split a function. Users
+of such a function must check that its code belongs together (`locate.py` does).
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from fleettrace.binary.elf import Elf, Machine
 __all__ = ["called_pieces"]
 
 MIN_GAP = 1 << 14
-"""Bytes of the smallest stretch of code without a known function that is cut. A procedure linkage table, which has none
-either (lld), is smaller, 3 KB in memcached. Its entries must not count as functions that do_item_get calls; those that
-stand in a longer stretch are left out."""
+"""Bytes of the smallest stretch of code to split. A procedure linkage table, which has no unwind table either (lld), is
+smaller: 3 KB in memcached. Its entries must not count as functions that do_item_get calls; `called_pieces` skips those
+in a longer stretch."""
 MAX_PIECES = 1 << 16
 _CALL = re.compile(rb"\xe8(?=(.{4}))", re.DOTALL)
 _ENDS = b"\xc3\xcc\x90\x00\xeb\xe9\xff"
-"""The last byte of what stands before a function: a return, padding of any kind, or part of a jump back."""
+"""The byte before a function: a return, padding of any kind, or part of a jump back."""
 _ALIGNED = 16
 _LINKAGE = re.compile(rb"(?:\xf3\x0f\x1e\xfa)?(?:\x41\xbb.{4})?\xf2?\xff\x25", re.DOTALL)
-"""How an entry of a procedure linkage table begins: a jump through the global offset table, behind endbr64 where the
-linker writes that, and behind the entry's number in mold's."""
+"""The start of an entry of a procedure linkage table: a jump through the global offset table, behind endbr64 where the
+linker writes it, and behind the entry's number in mold's tables."""
 _LINKAGE_BYTES = 13
 
 
 def called_pieces(elf: Elf, known: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield (start, end) of each piece of x86-64 code outside the `known` ranges, cut where calls lead."""
+    """Yield (start, end) of each piece of x86-64 code outside the `known` ranges, split at the targets of calls."""
     if elf.machine is not Machine.X86_64:
         return
     gaps = [gap for gap in _gaps(elf, sorted(known)) if gap[1] - gap[0] >= MIN_GAP]

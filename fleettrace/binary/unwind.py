@@ -1,7 +1,7 @@
-"""Where on the stack a function's return address lies at an instruction, as the unwind table has it.
+"""Find the stack position of a function's return address at an instruction, from the unwind table.
 
-One function's entry of `.eh_frame` holds a small program whose rows say, for each instruction, how far the stack
-pointer is from the caller's frame. Format: DWARF 5, section 6.4; the GNU operations as in gcc's unwind-dw2.c.
+One function's entry of `.eh_frame` holds a small program. It computes, for each instruction, how far the stack pointer
+is from the caller's frame. Format: DWARF 5, section 6.4; the GNU operations as in gcc's unwind-dw2.c.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from fleettrace.binary.elf import Machine
 __all__ = ["MAX_UNWIND", "Cursor", "Unwind", "has_frame_pointer", "return_address_slot"]
 
 MAX_UNWIND = 4096
-"""Bytes of one entry's unwind program that are run."""
+"""Bytes of one entry's unwind program to run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unwind:
-    """How to find the caller's frame in one function: its CIE's and its own unwind programs."""
+    """The unwind programs of one function: that of its CIE (`initial`) and its own."""
 
     code_align: int
     data_align: int
@@ -28,7 +28,7 @@ class Unwind:
 
 
 class Cursor:
-    """A cursor over `.eh_frame`; running off its end raises `struct.error` or `IndexError`."""
+    """Reads `.eh_frame` from a position. Reading past its end raises `struct.error` or `IndexError`."""
 
     def __init__(self, data: bytes, position: int, end: int) -> None:
         self.data, self.position, self.end = data, position, end
@@ -61,7 +61,7 @@ class Cursor:
 
 _RETURN_COLUMN = {Machine.X86_64: 16, Machine.AARCH64: 30}
 _STACK_COLUMN = {Machine.X86_64: 7, Machine.AARCH64: 31}
-"""The DWARF numbers of the registers that stand for the return address and hold the stack pointer."""
+"""The DWARF numbers of the return address and of the stack pointer."""
 _FRAME_COLUMN = 6
 """The DWARF number of x86-64's rbp."""
 
@@ -76,9 +76,9 @@ class _Row:
 
 
 def return_address_slot(machine: Machine, unwind: Unwind, start: int, address: int) -> int | None:
-    """Bytes from the stack pointer to the return address, just before `address` in the function at `start`.
+    """Return the bytes from the stack pointer to the return address, just before `address` in the function at `start`.
 
-    None when the table does not say, when the frame is not relative to the stack pointer there, or while the return
+    None where the table has no answer, where the frame is not relative to the stack pointer, and while the return
     address is still in a register (aarch64's x30).
     """
     try:

@@ -1,11 +1,11 @@
-"""The static probes (USDT) of a memcached built with `--enable-dtrace`: where each is, and where its arguments are.
+"""Read the static probes (USDT) of a memcached built with `--enable-dtrace`, and where their arguments are.
 
-The notes of `.note.stapsdt` (systemtap's sys/sdt.h) say for every place a probe was compiled into: its address, the
-address of `.stapsdt.base` as it was then, the probe's semaphore, and its arguments as the assembler wrote them, such
-as `8@%r12 -4@24(%rsp)`. A probe is a nop, which a uprobe takes like any instruction, and a cheap one.
+`.note.stapsdt` (systemtap's sys/sdt.h) has a note for each copy of a probe: its address, the address of `.stapsdt.base`
+at that time, the probe's semaphore, and its arguments as the assembler wrote them, such as `8@%r12 -4@24(%rsp)`. A
+probe is a nop, and a cheap instruction for a uprobe.
 
-The semaphore only matters to a program that asks it whether a probe is wanted (`..._ENABLED()`), which memcached does
-nowhere (1.4.36 to 1.6.45): its probes fire without it.
+The semaphore matters only to programs that check whether a tracer uses the probe (`..._ENABLED()`). memcached does not
+(1.4.36 to 1.6.45): its probes fire without it.
 """
 
 from __future__ import annotations
@@ -24,61 +24,61 @@ MAX_PROBES = 4096
 """Notes that are read; memcached has some 80."""
 MAX_NOTES = 1 << 20
 _NOTE = struct.Struct("<III")
-_PLACE = struct.Struct("<QQQ")
+_ADDRESSES = struct.Struct("<QQQ")
 _NT_STAPSDT = 3
 _ARGUMENT = re.compile(r"(-?)(\d)@(\S+(?:, *\S+)*)")
-_WHOLE = ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp")
+_NAMES = ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp")
 _X86 = {
-    part: whole
-    for whole in _WHOLE
-    for part in (f"r{whole}", f"e{whole}", whole, f"{whole[0]}l" if whole.endswith("x") else f"{whole}l")
+    part: full
+    for full in _NAMES
+    for part in (f"r{full}", f"e{full}", full, f"{full[0]}l" if full.endswith("x") else f"{full}l")
 } | {f"r{number}{part}": f"r{number}" for number in range(8, 16) for part in ("", "d", "w", "b")}
-"""Whole registers as bpftrace calls them, by the names of their parts."""
+"""bpftrace's names of the registers, by the names of their parts."""
 _ARM = {f"{part}{number}": f"r{number}" for number in range(31) for part in ("x", "w")} | {"sp": "sp"}
 
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """Where one argument is: in a register, or in memory at `register` + `displacement`, or it is a constant."""
+    """One argument: in a register, in memory at `register` + `displacement`, or a constant."""
 
     size: int
     """Bytes: 1, 2, 4 or 8."""
     register: str | None
-    """As bpftrace calls it (`ax`, `r12`); None for the constant `displacement`."""
+    """bpftrace's name for it (`ax`, `r12`); None for the constant `displacement`."""
     displacement: int = 0
     memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class UsdtProbe:
-    """One place of one probe. An argument is None where it is somewhere that is not understood."""
+    """One copy of a static probe. An argument is None where its form is not supported."""
 
     provider: str
     name: str
-    spot: Instruction
+    instruction: Instruction
     semaphore: int
-    """Its address, 0 for none."""
+    """Its address; 0 for none."""
     arguments: tuple[Operand | None, ...]
 
 
 def usdt_probes(elf: Elf) -> tuple[UsdtProbe, ...]:
-    """All the probes of a binary, in the order of its notes. Notes that are broken are passed over."""
+    """Return all static probes of a binary, in the order of their notes. Broken notes are skipped."""
     section = elf.section(".note.stapsdt")
     if section is None:
         return ()
     base = elf.section(".stapsdt.base")
     probes = []
     for body in _bodies(elf.contents(section)[:MAX_NOTES]):
-        address, linked_base, semaphore = _PLACE.unpack_from(body)
-        # prelink(8) moves a file's addresses and knows nothing of these notes.
+        address, linked_base, semaphore = _ADDRESSES.unpack_from(body)
+        # prelink(8) moves a file's addresses and does not change these notes.
         moved = base.address - linked_base if base is not None and linked_base else 0
-        words = body[_PLACE.size :].split(b"\0")
-        spot = instruction_at(elf, address + moved)
-        if len(words) < 3 or spot is None:
+        fields = body[_ADDRESSES.size :].split(b"\0")
+        instruction = instruction_at(elf, address + moved)
+        if len(fields) < 3 or instruction is None:
             continue
-        provider, name, arguments = (word.decode("ascii", "replace") for word in words[:3])
+        provider, name, arguments = (word.decode("ascii", "replace") for word in fields[:3])
         operands = tuple(_operand(elf.machine, *found) for found in _ARGUMENT.findall(arguments.replace(", ", ",")))
-        probes.append(UsdtProbe(provider, name, spot, semaphore and semaphore + moved, operands))
+        probes.append(UsdtProbe(provider, name, instruction, semaphore and semaphore + moved, operands))
         if len(probes) == MAX_PROBES:
             break
     return tuple(probes)
@@ -92,7 +92,7 @@ def _bodies(notes: bytes) -> Iterator[bytes]:
         body = start + (name_size + 3 & ~3)
         if body + size > len(notes):
             return
-        if kind == _NT_STAPSDT and notes[start : start + name_size] == b"stapsdt\0" and size > _PLACE.size:
+        if kind == _NT_STAPSDT and notes[start : start + name_size] == b"stapsdt\0" and size > _ADDRESSES.size:
             yield notes[body : body + size]
         position = body + (size + 3 & ~3)
 

@@ -1,4 +1,4 @@
-"""One host: look around, plan the probes, run the trace, understand what bpftrace prints.
+"""Trace one host: discover instances, plan the probes, run the trace, parse bpftrace's output.
 
-The only package that knows the shell scripts which run on a node and the text that bpftrace prints.
+Only this package knows the shell scripts that run on a node and the text that bpftrace prints.
 """

@@ -1,4 +1,4 @@
-"""Taking memcached's ascii command lines apart: which command, which keys. For the rung `command`."""
+"""Parse memcached's ascii command lines into commands and keys, for the probe kind `command`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fleettrace.summary.key import KEY_MAX_LENGTH, Key
 
 __all__ = ["requests_of_line"]
 
-# protocol.txt of memcached 1.6: commands whose first word is followed by keys, by one key, or by an exptime and keys.
+# protocol.txt of memcached 1.6: commands with several keys, with an exptime before the keys, and with one key.
 _MANY = {b"get": "get", b"gets": "get", b"gat": "touch", b"gats": "touch"}
 _SKIP = {b"gat": 1, b"gats": 1}
 _ONE = {
@@ -26,10 +26,10 @@ _ONE = {
 
 
 def requests_of_line(line: bytes, cut: bool) -> Iterator[tuple[Key, str]]:
-    """The (key, op) of each request in a line; none for a line that names no key (`stats`, `version`, `mn`).
+    """Yield (key, op) of each request in a line; nothing for a line without a key (`stats`, `version`, `mn`).
 
-    With `cut`, the line went on: its last word may be the beginning of a longer key and is marked as such, its length
-    being the longest that it can have.
+    `cut`: the line is incomplete. Its last word may be the beginning of a longer key: that key gets the longest
+    possible length, which marks it as truncated.
     """
     words = line.rstrip(b"\r\n").split(b" ")
     verb, rest = words[0], words[1:]
@@ -43,7 +43,7 @@ def requests_of_line(line: bytes, cut: bool) -> Iterator[tuple[Key, str]]:
         return
     for index, word in enumerate(keys):
         if not word or len(word) > KEY_MAX_LENGTH:
-            # memcached refuses a longer one, and counts no request.
+            # memcached refuses a longer key and counts no request.
             continue
         last = cut and index == len(keys) - 1 and len(keys) == len(rest) - _SKIP.get(verb, 0)
         yield (Key(word, KEY_MAX_LENGTH) if last and len(word) < KEY_MAX_LENGTH else Key.whole(word)), op

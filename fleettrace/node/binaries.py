@@ -1,8 +1,8 @@
-"""What is known of each memcached binary, stored by the SHA-256 of its content: a fleet of thousands runs a handful.
+"""Store the analysis of each memcached binary by the SHA-256 of its content: thousands of hosts share a few binaries.
 
-In memory for the run, on disk for the next one. A binary is fetched by one host while the others that run the same
-content wait for the answer. A node's word for the hash is checked on what it sends, so no host can give another host's
-binary a wrong analysis.
+The catalog stores analyses in memory for the run and on disk for later runs. One host's thread fetches and analyses a
+binary while the threads of other hosts with the same content wait. The content that a node sends is checked against the
+hash that the node announced, so no host can give another host's binary a wrong analysis.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ __all__ = ["BinaryCatalog", "BinaryChangedError", "default_cache_dir"]
 
 
 class BinaryChangedError(FleettraceError):
-    """A binary is not the one that was announced."""
+    """The content of a fetched binary does not have the announced hash."""
 
 
 def default_cache_dir() -> Path:
-    """Where analyses are kept: `$XDG_CACHE_HOME/fleettrace/binaries`, `~/.cache` standing in."""
+    """Return the directory of stored analyses: `$XDG_CACHE_HOME/fleettrace/binaries`, by default in `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "fleettrace" / "binaries"
 
 
 class BinaryCatalog:
-    """Analyses by content, from many threads. `folder` None keeps them in memory only."""
+    """Analyses by content, for many threads. With a `directory` of None they are stored in memory only."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = directory
         self._lock = threading.Lock()
         self._building: dict[str, threading.Lock] = {}
         self._known: dict[str, BinaryAnalysis] = {}
 
     def get(self, announced: str | None, fetch: Callable[[], bytes]) -> BinaryAnalysis:
-        """Return the analysis of the binary with this SHA-256 (hex); `fetch` gives all of it when it is not known yet.
+        """Return the analysis of the binary with the `announced` SHA-256 (hex).
 
-        Where no hash is announced it is always fetched. Raises `BinaryError` when it is not a binary that can be
-        understood, `BinaryChangedError` when what was fetched has another hash, and what `fetch` raises.
+        `fetch` returns the binary's bytes; it is called for an unknown hash, and always for None. Raises `BinaryError`
+        for an unsupported binary, `BinaryChangedError` for fetched content with another hash, and what `fetch` raises.
         """
         if announced is None:
             data = fetch()
@@ -60,14 +60,14 @@ class BinaryCatalog:
             if known is None:
                 data = fetch()
                 if sha256(data).hexdigest() != content:
-                    raise BinaryChangedError("its content is not what the node said before")
+                    raise BinaryChangedError("its content does not have the hash that the node reported before")
                 known = analyse(data)
-                self._keep(content, known)
+                self._store(content, known)
             self._known[content] = known
             return known
 
     def _path(self, content: str) -> Path | None:
-        return None if self._folder is None else self._folder / f"{content}-{ANALYSIS}.json"
+        return None if self._directory is None else self._directory / f"{content}-{ANALYSIS}.json"
 
     def _load(self, content: str) -> BinaryAnalysis | None:
         path = self._path(content)
@@ -76,7 +76,7 @@ class BinaryCatalog:
         except (OSError, ValueError, BinaryError):
             return None
 
-    def _keep(self, content: str, analysis: BinaryAnalysis) -> None:
+    def _store(self, content: str, analysis: BinaryAnalysis) -> None:
         path = self._path(content)
         if path is None:
             return

@@ -1,5 +1,5 @@
-"""Binding a trace to the analysed binaries: what a node compares before it attaches anything (binding.sh), and what it
-refuses."""
+"""Bind a trace to the analysed binaries: the data that a node compares before it attaches (binding.sh), and its
+refusals."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from fleettrace.summary.run import Failure
 __all__ = ["BINARY_CHANGED", "REFUSALS", "RefusedError", "refusals", "target_lines"]
 
 BINARY_CHANGED = "binary-changed"
-"""The code of an instance that runs, or whose node sends, another binary than the one that was analysed."""
+"""The error code of an instance with another binary than the analysed one."""
 REFUSALS = {
-    BINARY_CHANGED: "runs another binary now than the one that was analysed, so no probe was set on it: run again",
-    "code-mismatch": "has other code at the probe than was analysed, so no probe was set on it: run again",
-    "attach-refused": "runs a binary that the kernel set no probe on, so it is not traced: try --probe command "
+    BINARY_CHANGED: "now runs another binary than the analysed one, so no probe was set on it: run again",
+    "code-mismatch": "has other code at the probed instruction than was analysed, so no probe was set on it: run again",
+    "attach-refused": "runs a binary on which the kernel refused a probe, so it is not traced: try --probe command "
     "or --probe watch",
     "memcached-ended": "ended before it could be traced: run again",
-    "foreign-proc": "cannot be told apart, for /proc of the session is that of another PID namespace: log in to the "
+    "foreign-proc": "cannot be identified, because the session's /proc is that of another PID namespace: log in to the "
     "host itself, or mount its own /proc",
 }
-"""Why a node refuses to trace a process, by the code that it gives."""
+"""The reason why a node refuses to trace a process, by the code in its record."""
 
 
 class RefusedError(HostError):
-    """A node attached nothing, because the binaries of these processes are not those that were analysed."""
+    """A node attached nothing, because these processes do not run the analysed binaries."""
 
     def __init__(self, failures: Mapping[int, Failure]) -> None:
         first = next(iter(failures.values()))
@@ -35,21 +35,21 @@ class RefusedError(HostError):
         self.failures = failures
 
 
-def target_lines(sites: Iterable[Sequence[tuple[Instance, ProbePlan]]]) -> str:
-    """Return what binding.sh is to hold: a line for each binary that has a probe in its own code."""
-    return "\n".join(_line(site) for site in sites if site[0][1].attaches)
+def target_lines(targets: Iterable[Sequence[tuple[Instance, ProbePlan]]]) -> str:
+    """Return the input of binding.sh: a line for each binary with a probe in its own code."""
+    return "\n".join(_line(target) for target in targets if target[0][1].attaches)
 
 
-def _line(site: Sequence[tuple[Instance, ProbePlan]]) -> str:
-    plan, binary = site[0][1], site[0][0].binary
-    pids = ",".join(str(int(each.pid)) for each, _ in site)
-    code = ",".join(f"{spot.file_offset - spot.offset}:{spot.code}" for spot in plan.spots)
+def _line(target: Sequence[tuple[Instance, ProbePlan]]) -> str:
+    plan, binary = target[0][1], target[0][0].binary
+    pids = ",".join(str(int(instance.pid)) for instance, _ in target)
+    code = ",".join(f"{each.file_offset - each.offset}:{each.code}" for each in plan.instructions)
     symbols = "" if plan.overlay is None else "".join(f"\\{byte:03o}" for byte in plan.overlay.elf)
     return f"{pids} {int(binary.size)} {binary.sha256 or '-'} {code or '-'} {symbols or '-'}"
 
 
 def refusals(records: Iterable[bytes]) -> dict[int, Failure]:
-    """Return why processes are not traced, by pid, from the records `refused`; any other is passed over."""
+    """Return the reasons why processes are not traced, by pid, from the records `refused`; others are ignored."""
     failures = {}
     for record in records:
         pid, _, code = record.decode("ascii", "replace").partition(" ")

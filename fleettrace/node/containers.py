@@ -1,4 +1,4 @@
-"""Which container a process is in: from its cgroup, and named by what the runtimes on the node say."""
+"""Find the container of a process from its cgroup, and its name in the listings of the node's container runtimes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["container_of", "named", "names_by_id"]
 #   cri-containerd-ID.scope              containerd under Kubernetes
 #   crio-ID.scope                        CRI-O
 #   nerdctl-ID.scope                     nerdctl
-#   /kubepods/.../podUID/ID              Kubernetes with the cgroupfs driver: the runtime is not said
-#   /ANYTHING/ID                         a runtime that was given a parent (`--cgroup-parent`): not said either
+#   /kubepods/.../podUID/ID              Kubernetes with the cgroupfs driver: no runtime in it
+#   /ANYTHING/ID                         a runtime with a parent option (`--cgroup-parent`): none either
 _ID = re.compile(r"(?:\b(docker|libpod|cri-containerd|crio|nerdctl)[-/]|/)([0-9a-f]{64})(?![0-9a-f])")
 _LXC = re.compile(r"/lxc(?:\.payload)?[./]([A-Za-z0-9][A-Za-z0-9_.-]{0,255})")
 _RUNTIMES = {"libpod": "podman", "cri-containerd": "containerd", "crio": "cri-o"}
-_UNSAID = "unknown"
+_UNKNOWN = "unknown"
 _LINE = re.compile(r"^([0-9a-f]{64}) (\S{1,256}) (\S{1,512})$", re.MULTILINE)
 _MAX_NAME = 256
 _MAX_IMAGE = 512
@@ -31,12 +31,14 @@ _MAX_CONTAINERS = 1 << 14
 
 
 def container_of(cgroup: str) -> Container | None:
-    """The container whose cgroup `/proc/PID/cgroup` names, the innermost of several; None for a process of the host
-    itself. The runtime is `unknown` where the cgroup does not say it."""
+    """Return the innermost container in the content of `/proc/PID/cgroup`; None for a process of the host itself.
+
+    The runtime is `unknown` if the cgroup does not contain it.
+    """
     if ids := _ID.findall(cgroup):
         runtime, identity = ids[-1]
         if not runtime:
-            runtime = "kubernetes" if "/kubepods" in cgroup else _UNSAID
+            runtime = "kubernetes" if "/kubepods" in cgroup else _UNKNOWN
         return Container(_RUNTIMES.get(runtime, runtime), identity)
     if found := _LXC.search(cgroup):
         return Container("lxc", found[1], name=found[1])
@@ -44,8 +46,10 @@ def container_of(cgroup: str) -> Container | None:
 
 
 def names_by_id(listings: Iterable[tuple[str, str]]) -> dict[str, Container]:
-    """Containers by id, from what each (runtime, listing) says. A listing in another form is passed over: a container
-    without a name is still traced."""
+    """Return the containers in the (runtime, listing) pairs, by id.
+
+    A listing in another form is ignored: a container without a name is still traced.
+    """
     known: dict[str, Container] = {}
     for runtime, text in listings:
         rows = _crictl(text) if runtime == "crictl" else _LINE.findall(text)
@@ -64,15 +68,15 @@ def _crictl(text: str) -> list[tuple[str, str, str]]:
             )
             for each in json.loads(text)["containers"]
         ]
-    # Nested deeply enough, JSON raises RecursionError; an integer of thousands of digits, ValueError.
+    # Deeply nested JSON raises RecursionError; an integer of thousands of digits, ValueError.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
 
 
 def named(container: Container | None, known: Mapping[str, Container]) -> Container | None:
-    """The container with its name and image, where they are known, and with its runtime where only they tell it."""
+    """Return the container with the name and image in `known`, and with its runtime if the cgroup has none."""
     if container is None or container.id not in known:
         return container
-    told = known[container.id]
-    runtime = told.runtime if container.runtime == _UNSAID else container.runtime
-    return replace(container, runtime=runtime, name=told.name, image=told.image)
+    listed = known[container.id]
+    runtime = listed.runtime if container.runtime == _UNKNOWN else container.runtime
+    return replace(container, runtime=runtime, name=listed.name, image=listed.image)

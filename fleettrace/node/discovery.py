@@ -1,4 +1,4 @@
-"""Looking around on a node: the script that does, and what its report means."""
+"""Discover a node and its memcached processes: the script that runs there, and the parser of its report."""
 
 from __future__ import annotations
 
@@ -23,62 +23,60 @@ from fleettrace.node.plausible import (
 from fleettrace.node.records import Record, read_records
 from fleettrace.node.scripts import script_text
 from fleettrace.summary.run import Container
-from fleettrace.transport.interface import Connection, Limits, Stream
+from fleettrace.transport.collect import run_script
+from fleettrace.transport.interface import Connection, Limits
 
 __all__ = [
-    "DISCOVERY_LIMITS",
     "discover",
     "discovery_script",
     "endpoint_of",
     "parse_discovery",
     "preemption",
-    "set_words",
+    "set_arguments",
 ]
 
-DISCOVERY_LIMITS = Limits(seconds=60, max_bytes=32 << 20)
-"""A look around takes a fraction of a second; on a node that swaps, or whose docker hangs, half a minute."""
+_LIMITS = Limits(seconds=60, max_bytes=32 << 20)
+"""A discovery takes a fraction of a second; on a node that swaps or has a hanging docker, half a minute."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _VERSION = re.compile(r"bpftrace v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")
 _ENDPOINT = re.compile(r"[0-9A-Fa-f]{8}(?:[0-9A-Fa-f]{24})?:[0-9A-Fa-f]{4}")
 _INODE = re.compile(rb"\d{1,20}:\d{1,20}")
 _MAX_ENDPOINTS = 1024
-"""Sockets that one memcached listens on; `-l` takes a list of addresses."""
+"""Sockets that one memcached process listens on; `-l` takes a list of addresses."""
 _MAX_TEXT = 256
-"""Characters of a short text that are kept: a kernel's release, a user's name."""
+"""Characters that are stored of a short text: a kernel's release, a user's name."""
 _MAX_PATH = 4096 + len(" (deleted)")
-"""PATH_MAX, and what the kernel puts behind it."""
+"""PATH_MAX, and the suffix that the kernel appends."""
 _MAX_CGROUP = 1 << 16
 _UNREADABLE = 100
-"""Processes named at the most."""
+"""The most pids of unreadable processes."""
 
 
-def set_words(words: Sequence[str]) -> str:
-    """A line of sh that makes `words` the script's arguments, each exactly as it is."""
-    return f"set -- {' '.join(shlex.quote(word) for word in words)}\n"
+def set_arguments(arguments: Sequence[str]) -> str:
+    """Return a line of sh that sets the script's arguments, each exactly as it is."""
+    return f"set -- {' '.join(shlex.quote(each) for each in arguments)}\n"
 
 
 def discovery_script(bpftrace: Sequence[str], scope: str) -> bytes:
-    """The script that looks around. `bpftrace` is the node's command; `scope` is `host`, or `netns` for only the
-    processes in the network namespace of the session itself."""
+    """Return the script that discovers a node. `bpftrace` is the node's command.
+
+    `scope` is `host`, or `netns` for only the processes in the session's own network namespace.
+    """
     return (
-        set_words(bpftrace)
+        set_arguments(bpftrace)
         + f"scope={shlex.quote(scope)}\n"
         + script_text("identity.sh", "abandoned.sh", "discover.sh")
     ).encode()
 
 
 def discover(connection: Connection, bpftrace: Sequence[str], scope: str) -> Discovery:
-    """What is on the node. Raises `HostError`."""
-    execution = connection.start(discovery_script(bpftrace, scope), DISCOVERY_LIMITS, keep_shell=True)
-    try:
-        return parse_discovery(b"".join(chunk.data for chunk in execution if chunk.stream is Stream.OUT))
-    finally:
-        execution.close()
+    """Discover a node. Raises `HostError`."""
+    return parse_discovery(run_script(connection, discovery_script(bpftrace, scope), _LIMITS, keep_shell=True).out)
 
 
 def parse_discovery(report: bytes) -> Discovery:
-    """What the script's report says. Raises `HostError` when it is not a whole report, or cannot be true."""
+    """Parse the script's report. Raises `HostError` for an incomplete or implausible report."""
     try:
         records = read_records(report)
         node: dict[str, bytes] = {}
@@ -96,11 +94,11 @@ def parse_discovery(report: bytes) -> Discovery:
     except ImplausibleError as error:
         raise implausible(error) from None
     except (ValueError, KeyError) as error:
-        reason = (f"no {error} in it" if isinstance(error, KeyError) else str(error))[:200]
+        reason = (f"it has no {error}" if isinstance(error, KeyError) else str(error))[:200]
         raise HostError(
             HostState.TRACE_FAILED,
             "discovery-garbled",
-            f"the look around on the node gave a report that cannot be read ({reason}); run with -v to see it",
+            f"the discovery report of the node cannot be read ({reason}); run with -v to see it",
         ) from error
 
 
@@ -109,18 +107,17 @@ def _text(record: Record) -> str:
 
 
 def _facts(node: dict[str, bytes]) -> NodeFacts:
-    said = node["bpftrace"].decode("utf-8", "replace").strip()
-    version = _VERSION.search(said)
+    output = node["bpftrace"].decode("utf-8", "replace").strip()
+    version = _VERSION.search(output)
     lockdown = re.search(rb"\[(\w+)\]", node.get("lockdown", b""))
     return NodeFacts(
         kernel=_short(node["kernel"]),
         arch=_short(node["arch"]),
         uid=integer(node["uid"], MAX_INTEGER, "a user id"),
         bpftrace=Bpftrace(int(version[1]), int(version[2]), int(version[3] or 0)) if version else None,
-        bpftrace_said=said[:200],
+        bpftrace_output=output[:200],
         lockdown=lockdown[1].decode() if lockdown else "",
         tracefs=node["tracefs"] == b"yes",
-        timeout=node["timeout"] == b"yes",
         unshare=node["unshare"] == b"yes",
         possible_cpus=_cpus(node["possible"]),
         netns=_short(node["netns"]),
@@ -142,8 +139,9 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
 
 
 def preemption(version: bytes, debugfs: bytes, boot: bytes, built: bytes) -> str:
-    """Return the preemption model from what `uname -v`, /sys/kernel/debug/sched/preempt, the command line's `preempt=`
-    and the kernel's configuration say; empty where they leave it open.
+    """Return the kernel's preemption model; empty if unknown.
+
+    The arguments are `uname -v`, /sys/kernel/debug/sched/preempt, the command line's `preempt=` and the configuration.
 
     The flags in the version are those of init/Makefile: PREEMPT_RT, PREEMPT_DYNAMIC (the model is chosen at boot), and
     PREEMPT for a kernel built as fully or, from 6.13 on, lazily preemptible.
@@ -166,19 +164,19 @@ def _short(value: bytes) -> str:
 
 
 def _cpus(possible: bytes) -> int:
-    """From `0-7,9`, which is all that the kernel prints there."""
+    """Return the number of possible CPUs from a list such as `0-7,9`."""
     numbers = re.findall(rb"\d+", possible[:_MAX_CGROUP]) or [b"0"]
     return max(integer(last, MAX_CPUS - 1, "a CPU's number") + 1 for last in numbers)
 
 
 def _endpoints(listens: bytes) -> list[Endpoint]:
-    words = listens.decode("ascii").split()
-    if len(words) > _MAX_ENDPOINTS:
-        raise ImplausibleError(f"a process that listens on {len(words)} sockets")
-    odd = [word for word in words if not _ENDPOINT.fullmatch(word)]
-    if odd:
-        raise ValueError(f"{odd[0][:40]!r} is not an address")
-    return [endpoint_of(word) for word in words]
+    sockets = listens.decode("ascii").split()
+    if len(sockets) > _MAX_ENDPOINTS:
+        raise ImplausibleError(f"a process that listens on {len(sockets)} sockets")
+    invalid = [each for each in sockets if not _ENDPOINT.fullmatch(each)]
+    if invalid:
+        raise ValueError(f"{invalid[0][:40]!r} is not an address")
+    return [endpoint_of(each) for each in sockets]
 
 
 def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> tuple[Instance, ...]:
@@ -223,16 +221,19 @@ def _instance(group: dict[str, bytes], binary: NodeBinary, known: dict[str, Cont
 def _sha256(value: bytes) -> str | None:
     text = value.decode("ascii")
     if text and not _SHA256.fullmatch(text):
-        raise ValueError("a hash that is no SHA-256")
+        raise ValueError("a hash that is not a SHA-256")
     return text or None
 
 
-def endpoint_of(word: str) -> Endpoint:
-    """From `ADDRESS:PORT` of /proc/net/tcp or tcp6: the address is one word of 32 bits or four, each printed as a
-    number of a little-endian machine (net/ipv4/tcp_ipv4.c, get_tcp4_sock), which x86-64 and aarch64 are."""
-    address, _, port = word.partition(":")
+def endpoint_of(text: str) -> Endpoint:
+    """Return the endpoint of `ADDRESS:PORT` in /proc/net/tcp or tcp6.
+
+    The address is one or four words of 32 bits, each printed as a number of a little-endian machine
+    (net/ipv4/tcp_ipv4.c, get_tcp4_sock), which x86-64 and aarch64 are.
+    """
+    address, _, port = text.partition(":")
     octets = b"".join(bytes.fromhex(address[i : i + 8])[::-1] for i in range(0, len(address), 8))
-    where = IPv4Address(octets) if len(octets) == 4 else IPv6Address(octets)
-    if where.is_unspecified:
-        return Endpoint("127.0.0.1" if where.version == 4 else "::1", int(port, 16))
-    return Endpoint(str(where), int(port, 16))
+    parsed = IPv4Address(octets) if len(octets) == 4 else IPv6Address(octets)
+    if parsed.is_unspecified:
+        return Endpoint("127.0.0.1" if parsed.version == 4 else "::1", int(port, 16))
+    return Endpoint(str(parsed), int(port, 16))

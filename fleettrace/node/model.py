@@ -1,4 +1,4 @@
-"""What a look around tells of a node: what it can do, and each memcached process on it."""
+"""The result of a discovery: what a node can do, and each memcached process on it."""
 
 from __future__ import annotations
 
@@ -28,47 +28,46 @@ class NodeFacts:
     kernel: str
     arch: str
     uid: int
-    """The effective user of the session's scripts."""
+    """The effective user id of the session's scripts."""
     bpftrace: Bpftrace | None
-    bpftrace_said: str
-    """What the bpftrace command printed when asked for its version; the reason when `bpftrace` is None."""
+    bpftrace_output: str
+    """The output of the bpftrace command with `--version`; the reason if `bpftrace` is None."""
     lockdown: str
-    """The kernel's lockdown mode (`none`, `integrity`, `confidentiality`), empty where it has none."""
+    """The kernel's lockdown mode (`none`, `integrity`, `confidentiality`); empty if it has none."""
     tracefs: bool
-    timeout: bool
     unshare: bool
     possible_cpus: int = 1
-    """CPUs that the kernel is prepared for: a per-CPU map of BPF has a place for each of them."""
+    """CPUs that the kernel is prepared for: a per-CPU map of BPF has a slot for each of them."""
     netns: str = ""
     """The network namespace of the session itself, as readlink(1) prints /proc/self/ns/net."""
     tracefs_mountable: bool = True
-    """The kernel knows the file system tracefs, mounted or not."""
+    """The kernel supports the file system tracefs, mounted or not."""
     btf: bool = True
-    """The kernel describes its types itself (/sys/kernel/btf/vmlinux)."""
+    """The kernel has BTF, a description of its types (/sys/kernel/btf/vmlinux)."""
     headers: bool = True
     """linux/types.h is installed: the kernel's headers or the C library's."""
     dev_fd: bool = True
     capabilities: int | None = None
-    """The effective capabilities of the session, a bit each (capabilities(7)); None where the kernel does not say."""
+    """The session's effective capabilities, one bit each (capabilities(7)); None if unknown."""
     perf_event_paranoid: int | None = None
     hidepid: str = ""
-    """The option `hidepid` of /proc, where the session has no capability that sees through it."""
+    """The option `hidepid` of /proc, unless the session has the capability that overrides it."""
     preemption: str = ""
-    """The kernel's preemption model: `none`, `voluntary`, `lazy`, `full` or `rt`; empty where it is not known."""
+    """The kernel's preemption model: `none`, `voluntary`, `lazy`, `full` or `rt`; empty if unknown."""
     direct_bpftrace: bool = True
-    """The bpftrace command is the program itself, which sees the files that the session sees."""
+    """The bpftrace command is the program itself, which has the same files as the session."""
     unreadable: tuple[int, ...] = ()
-    """Processes that are called memcached whose binary the session may not look at."""
+    """The pids of processes named memcached with a binary that the session may not read."""
     boot_id: str = ""
-    """One boot of one kernel, the same in all its containers; empty where it could not be read."""
+    """The id of the kernel's boot, the same in all its containers; empty if it could not be read."""
     pid_namespace: str = ""
-    """The PID namespace that /proc shows, as readlink(1) prints it."""
+    """The PID namespace of /proc, as readlink(1) prints it."""
     nested_pids: bool = False
-    """Its /proc is that of a nested PID namespace: bpftrace numbers processes otherwise."""
+    """/proc is that of a nested PID namespace: bpftrace uses other process numbers."""
     stuck: tuple[int, ...] = ()
-    """Processes whose binary could not be looked at in time, such as on a mount that does not answer."""
+    """The pids of processes with a binary that could not be read in time, such as on a mount without a server."""
     overlay_unseen: bool = False
-    """A trace has shown that its bpftrace does not find symbols of ours."""
+    """A trace has shown that the node's bpftrace does not read symbol overlays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,45 +78,45 @@ class NodeBinary:
     """`device:inode`, decimal, as stat(1) prints them."""
     size: int
     sha256: str | None
-    """The hash of its content, in hex, by the node's word; None where the node cannot hash it. A build id is no
-    identity: `strip` keeps it, and it can be copied."""
+    """The hash of its content, in hex, as the node reports it; None if the node cannot compute it. A build id does not
+    identify a binary: `strip` leaves it unchanged, and it can be copied."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """Where a process listens for TCP, as one connects to it from inside its network namespace."""
+    """An address and port on which a process accepts TCP connections, inside its network namespace."""
 
     address: str
-    """A numeric address; the loopback's for a socket that listens on every address."""
+    """A numeric address; the loopback address for a socket that listens on every address."""
     port: int
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One running memcached."""
+    """One running memcached process."""
 
     pid: int
-    """As the node's /proc shows it."""
+    """Its number in the node's /proc."""
     start: int
-    """When the process started, in clock ticks since boot: with the pid it names one process for good."""
+    """When the process started, in clock ticks since boot. Pid and start together identify a process."""
     binary: NodeBinary = field(repr=False)
     exe: bytes
-    """The path as the process's own mount namespace has it; ` (deleted)` at its end when it was replaced."""
+    """The path in the process's own mount namespace, with ` (deleted)` at its end if it was replaced."""
     user: str | None
     ports: tuple[int, ...]
     container: Container | None
     endpoints: tuple[Endpoint, ...] = ()
     """IPv4 first."""
     netns: str = ""
-    """Its network namespace, comparable with `NodeFacts.netns`; empty when it could not be read."""
+    """Its network namespace, comparable with `NodeFacts.netns`; empty if it could not be read."""
     pid_namespace: int | None = None
-    """The inode number of its PID namespace, where `NodeFacts.nested_pids`; else None."""
+    """The inode number of its PID namespace if `NodeFacts.nested_pids`; else None."""
     proxy: bool = False
-    """It forwards requests to other servers (`-o proxy_config=...`), without look-ups and counters of its own."""
+    """It forwards requests to other servers (`-o proxy_config=...`), and does not look keys up or count requests."""
 
     @property
     def id(self) -> str:
-        """A name for the instance that stays the same while the process lives."""
+        """Return an identifier that stays the same while the process lives."""
         return f"{self.pid}@{self.start}"
 
 

@@ -1,5 +1,4 @@
-"""PID namespaces on a node: recognize that its /proc is that of a nested one, and name processes so that bpftrace knows
-them."""
+"""Recognize a node with the /proc of a nested PID namespace, and identify its processes for bpftrace."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from fleettrace.probes.pid_namespace import Process
 __all__ = ["PID_NAMESPACE", "check_namespace", "namespaced", "nested", "number_of", "unsupported_there"]
 
 PID_NAMESPACE = "pid-namespace"
-"""The code of a host in whose PID namespace its bpftrace cannot recognize processes."""
+"""The error code of a host where bpftrace cannot recognize processes because of its PID namespace."""
 _INITIAL = 0xEFFFFFFC
 """The inode number of the initial PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h)."""
 _LINK = re.compile(rb"pid:\[(\d{1,10})\]")
@@ -26,18 +25,18 @@ _CURE = (
 
 
 def number_of(link: bytes) -> int | None:
-    """Return the inode number in what readlink(1) prints of /proc/PID/ns/pid; None where it could not be read."""
+    """Return the inode number in the output of readlink(1) for /proc/PID/ns/pid; None if it has none."""
     found = _LINK.fullmatch(link)
     return int(found[1]) if found else None
 
 
 def nested(link: bytes) -> bool:
-    """Return whether this is the link of another namespace than the initial one."""
+    """Return whether this is the link of another PID namespace than the initial one."""
     return number_of(link) not in (None, _INITIAL)
 
 
 def namespaced(pids: Collection[int], plans: Sequence[tuple[Instance, ProbePlan]]) -> tuple[Process, ...]:
-    """Return what names these processes in a nested namespace; nothing where the numbers are bpftrace's own."""
+    """Return the identities of these processes in a nested namespace; empty where bpftrace uses the same numbers."""
     return tuple(
         Process(instance.pid, instance.start, instance.pid_namespace)
         for instance, _ in plans
@@ -46,7 +45,7 @@ def namespaced(pids: Collection[int], plans: Sequence[tuple[Instance, ProbePlan]
 
 
 def check_namespace(facts: NodeFacts, plans: Sequence[tuple[Instance, ProbePlan]]) -> None:
-    """Raise `HostError` where a program that counts these processes cannot be written."""
+    """Raise `HostError` where no program can count these processes."""
     if not facts.nested_pids:
         return
     if any(plan.probe_kind is ProbeKind.SCRIPT for _, plan in plans):
@@ -55,14 +54,14 @@ def check_namespace(facts: NodeFacts, plans: Sequence[tuple[Instance, ProbePlan]
         raise _error("the namespace of a memcached could not be read")
     names = [(instance.start, instance.pid_namespace) for instance, _ in plans]
     if len(set(names)) < len(names):
-        raise _error("two of its memcached processes started in the same 10 ms and cannot be told apart")
+        raise _error("two of its memcached processes started in the same 10 ms and cannot be distinguished")
     if not facts.btf:
         raise _error("the kernel has no BTF (/sys/kernel/btf/vmlinux), by which bpftrace could recognize them")
 
 
 @contextmanager
 def unsupported_there(facts: NodeFacts, codes: Collection[str]) -> Iterator[None]:
-    """Turn a failure with one of these codes, of a program that did not start, into that of the PID namespace."""
+    """Replace an error with one of these codes, from a program that did not start, by that of the PID namespace."""
     try:
         yield
     except HostError as error:
@@ -72,10 +71,10 @@ def unsupported_there(facts: NodeFacts, codes: Collection[str]) -> Iterator[None
 
 
 def _error(why: str) -> HostError:
-    """Return the error of a host where that is why."""
+    """Return the error of a host for this reason."""
     return HostError(
         HostState.UNSUPPORTED,
         PID_NAMESPACE,
-        "it is in a PID namespace where bpftrace numbers processes otherwise, and nothing would be counted: "
+        "it is in a nested PID namespace, where bpftrace uses other process numbers and would count nothing: "
         f"{why}; {_CURE}",
     )

@@ -1,7 +1,8 @@
-"""From the instances found on a node to a probe plan for each, or why there is none."""
+"""Plan the probe of each instance on a node, or report why there is none."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -10,25 +11,32 @@ from fleettrace.binary.elf import BinaryError
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog, BinaryChangedError
 from fleettrace.node.binding import BINARY_CHANGED
-from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.node.trace_obstacles import PREEMPTIBLE, check_visible, obstacles
-from fleettrace.probes.model import ProbeKind, ProbeOptions, ProbePlan
+from fleettrace.probes.model import ProbeKind, ProbeOptions, ProbePlan, UnsupportedError
 from fleettrace.probes.optimized_uprobes import choose_for_kernel
-from fleettrace.probes.selection import UnsupportedError, syscall_plan
+from fleettrace.probes.selection import syscall_plan
 from fleettrace.summary.run import Failure
-from fleettrace.transport.interface import Connection
+from fleettrace.transport.collect import run_script
+from fleettrace.transport.interface import Connection, Limits
 
-__all__ = ["Planned", "check_able", "check_empty", "plan_instances"]
+__all__ = ["Planned", "check_able", "check_empty", "fetch_binary", "plan_instances"]
 
-_PROXY = "not item, usdt or command: in proxy mode (proxy_config) memcached forwards requests without looking keys up"
+_PROXY = "not item, usdt or command: in proxy mode (proxy_config) memcached forwards requests and looks no keys up"
 _OLDEST = Bpftrace(0, 11, 0)
-"""The oldest release whose text output was seen to carry every key (0.11.3 of that series)."""
+"""The oldest release with text output that has every key, tested with its 0.11.3."""
+_MAX_BINARY = 64 << 20
+"""Bytes of the largest binary to fetch: twenty times a statically linked memcached with debug information."""
+_FETCH_LIMITS = Limits(seconds=60, max_bytes=_MAX_BINARY)
+_FETCH = """
+exe=/proc/{pid}/exe
+if command -v gzip >/dev/null 2>&1; then printf 'gzip\\n'; gzip -1 -c <"$exe"; else printf 'plain\\n'; cat <"$exe"; fi
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An instance, and how it is traced: exactly one of `plan` and `failure` is set."""
+    """An instance and its plan, or the reason why it has none: exactly one of `plan` and `failure` is set."""
 
     instance: Instance
     plan: ProbePlan | None = None
@@ -38,16 +46,18 @@ class Planned:
 
 
 def check_able(found: Discovery, *, preemptible: bool = False) -> None:
-    """Raise `HostError` when nothing can be traced on the node, whatever runs there. With `preemptible`, a kernel that
-    may mix up what is counted is allowed."""
+    """Raise `HostError` if bpftrace can trace no process on the node.
+
+    `preemptible`: accept a preemptible kernel, on which counts may be wrong.
+    """
     facts = found.facts
     _check_root(facts)
     if facts.bpftrace is None:
-        said = f" ({facts.bpftrace_said})" if facts.bpftrace_said else ""
+        output = f" ({facts.bpftrace_output})" if facts.bpftrace_output else ""
         raise HostError(
             HostState.NO_BPFTRACE,
             "no-bpftrace",
-            f"bpftrace does not run there{said}: install the package `bpftrace`, "
+            f"bpftrace does not run there{output}: install the package `bpftrace`, "
             "or set `fleettrace_bpftrace` to the command that runs it (`--probe watch` does without, approximately)",
         )
     if facts.bpftrace < _OLDEST:
@@ -69,7 +79,7 @@ def check_able(found: Discovery, *, preemptible: bool = False) -> None:
 
 
 def check_empty(facts: NodeFacts) -> None:
-    """Raise `HostError` when the session saw no memcached but cannot see every process."""
+    """Raise `HostError` if the session found no memcached but cannot see every process."""
     _check_root(facts)
     check_visible(facts)
 
@@ -88,12 +98,12 @@ def plan_instances(
     catalog: BinaryCatalog,
     facts: NodeFacts,
     instances: Sequence[Instance],
-    wish: ProbeOptions,
+    options: ProbeOptions,
     refused: Collection[ProbeKind] = (),
 ) -> list[Planned]:
-    """A plan for each instance; every real inode is looked at once. Raises `HostError` when the connection breaks.
+    """Return a plan for each instance, after one analysis of each real inode. Raises `HostError` for a lost connection.
 
-    `refused` are the rungs that the node's kernel is known to load no program of.
+    `refused` are the probe kinds with programs that the node's kernel does not load.
     """
     by_inode: dict[str, BinaryAnalysis | Failure] = {}
     planned = []
@@ -101,7 +111,7 @@ def plan_instances(
         inode = instance.binary.inode
         if inode not in by_inode:
             by_inode[inode] = _analysis(connection, catalog, instance)
-        planned.append(_planned(instance, by_inode[inode], facts, wish, refused))
+        planned.append(_planned(instance, by_inode[inode], facts, options, refused))
     return planned
 
 
@@ -113,7 +123,7 @@ def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance
             BINARY_CHANGED, f"the binary of pid {instance.pid} changed while it was read: {error}; run again"
         )
     except BinaryError as error:
-        return Failure("binary-unreadable", f"its binary is not understood: {error}")
+        return Failure("binary-unreadable", f"its binary cannot be analysed: {error}")
     except HostError as error:
         if error.code != "binary-unreadable":
             raise
@@ -124,27 +134,54 @@ def _planned(
     instance: Instance,
     analysis: BinaryAnalysis | Failure,
     facts: NodeFacts,
-    wish: ProbeOptions,
+    options: ProbeOptions,
     refused: Collection[ProbeKind],
 ) -> Planned:
     if (
         instance.proxy
-        and wish.script is None
-        and wish.probe_kind in (None, ProbeKind.SYSCALL)
+        and options.script is None
+        and options.probe_kind in (None, ProbeKind.SYSCALL)
         and ProbeKind.SYSCALL not in refused
     ):
         version, build_id = (None, None) if isinstance(analysis, Failure) else (analysis.version, analysis.build_id)
-        return Planned(instance, syscall_plan(wish, _PROXY), version=version, build_id=build_id)
+        return Planned(instance, syscall_plan(options, _PROXY), version=version, build_id=build_id)
     if isinstance(analysis, Failure):
-        if analysis.code != BINARY_CHANGED and wish.script is None and wish.probe_kind in (None, ProbeKind.SYSCALL):
-            return Planned(instance, syscall_plan(wish, f"not item, usdt or command: {analysis.message}"))
+        if (
+            analysis.code != BINARY_CHANGED
+            and options.script is None
+            and options.probe_kind in (None, ProbeKind.SYSCALL)
+        ):
+            return Planned(instance, syscall_plan(options, f"not item, usdt or command: {analysis.message}"))
         return Planned(instance, failure=analysis)
     try:
         overlay_works = facts.unshare and not facts.overlay_unseen
         plan = choose_for_kernel(
-            analysis, wish, overlay_works=overlay_works, kernel=facts.kernel, arch=facts.arch, refused=refused
+            analysis, options, overlay_works=overlay_works, kernel=facts.kernel, arch=facts.arch, refused=refused
         )
         failure = None
     except UnsupportedError as error:
         plan, failure = None, Failure("unsupported", f"no way to trace this memcached: {error}")
     return Planned(instance, plan, failure, analysis.version, analysis.build_id)
+
+
+def fetch_binary(connection: Connection, instance: Instance) -> bytes:
+    """Return the bytes of the binary that `instance` runs, also of a deleted one. Raises `HostError`."""
+    output = run_script(connection, _FETCH.format(pid=int(instance.pid)).encode(), _FETCH_LIMITS, keep_shell=True)
+    form, _, body = output.out.partition(b"\n")
+    data = _unpacked(body) if form == b"gzip" else body
+    if output.exit_status != 0 or len(data) != instance.binary.size:
+        raise HostError(
+            HostState.TRACE_FAILED,
+            "binary-unreadable",
+            f"/proc/{instance.pid}/exe could not be read completely ({len(data)} of {instance.binary.size} bytes): "
+            f"did the process end? {output.err.decode('utf-8', 'replace').strip()[:200]!r}",
+        )
+    return data
+
+
+def _unpacked(body: bytes) -> bytes:
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        return inflater.decompress(body, _MAX_BINARY)
+    except zlib.error:
+        return b""

@@ -1,6 +1,6 @@
-"""The form in which our scripts on a node report: `tag NUL value NUL`, so that any byte of a path or name survives.
+"""Read the reports of our scripts on a node: `tag NUL value NUL`, so that a value may hold any other byte.
 
-Between the records of a trace stands what bpftrace prints, opened by the record `trace` and closed by one NUL, a byte
+Between the records of a trace stands bpftrace's output, opened by the record `trace` and closed by one NUL, a byte
 that bpftrace's text output never holds (its strings end at it).
 """
 
@@ -14,9 +14,9 @@ from fleettrace.node.plausible import MAX_INSTANCES, ImplausibleError
 __all__ = ["Record", "RecordReader", "read_records"]
 
 MAX_TAG = 64
-"""Bytes in the longest tag taken; ours have 20."""
+"""Bytes of the longest accepted tag; ours have 20."""
 MAX_VALUE = 1 << 22
-"""Bytes in the longest value taken: four times what `docker ps` prints of 10,000 containers."""
+"""Bytes of the longest accepted value: four times what `docker ps` prints of 10,000 containers."""
 MAX_RECORDS = 24 * MAX_INSTANCES
 """Records of one report: discovery needs a dozen for each instance."""
 MAX_BYTES = 1 << 25
@@ -35,7 +35,7 @@ class RecordReader:
 
     def __init__(self) -> None:
         self._pending = bytearray()
-        """What has arrived of a tag or value whose end has not."""
+        """The received part of an incomplete tag or value."""
         self._raw = False
         self._tag: str | None = None
         self._records = 0
@@ -44,7 +44,8 @@ class RecordReader:
     def feed(self, data: bytes) -> Iterable[Record | bytes]:
         """Yield the records and raw bytes that `data` completes, in order.
 
-        Raises `ImplausibleError` on a tag or value without end, or on more records than any of our scripts reports.
+        Raises `ImplausibleError` for a tag or value above the bounds, and for more records than any of our scripts
+        reports.
         """
         position = 0
         while position < len(data):
@@ -73,21 +74,21 @@ class RecordReader:
             raise ImplausibleError(f"a report of more than {MAX_BYTES} bytes")
 
     def _complete(self) -> Record | None:
-        """Return the record whose value has ended; None when it was the tag."""
-        whole = bytes(self._pending)
+        """Return the record at the end of its value; None at the end of a tag."""
+        value = bytes(self._pending)
         self._pending.clear()
         if self._tag is None:
-            self._tag = whole.decode("ascii", "replace")
+            self._tag = value.decode("ascii", "replace")
             return None
         self._records += 1
         if self._records > MAX_RECORDS:
             raise ImplausibleError(f"more than {MAX_RECORDS} records in a report")
-        record, self._tag = Record(self._tag, whole), None
+        record, self._tag = Record(self._tag, value), None
         return record
 
 
 def read_records(data: bytes) -> list[Record]:
-    """The records of a whole report that has no raw part. Raises `ValueError` when it breaks off before `end`."""
+    """Return the records of a complete report without a raw part. Raises `ValueError` for one without `end`."""
     reader = RecordReader()
     records = [item for item in reader.feed(data) if isinstance(item, Record)]
     if not records or records[-1].tag != "end":

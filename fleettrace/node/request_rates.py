@@ -1,4 +1,4 @@
-"""How busy each memcached is before it is traced: a few looks at its own counters, a fraction of a second apart."""
+"""Measure the request rate of each memcached process before its trace, from a few samples of its counters."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from fleettrace.node.model import Endpoint, Instance, NodeFacts
 from fleettrace.node.plausible import MAX_RATE
 from fleettrace.node.samples import Sample, SampleReader, by_process, in_order
 from fleettrace.node.scripts import script_text
-from fleettrace.transport.interface import Connection, Limits, Stream
+from fleettrace.transport.collect import run_script
+from fleettrace.transport.interface import Connection, Limits
 
-__all__ = ["Places", "RequestRates", "assignments", "sample_early", "sample_rates"]
+__all__ = ["RequestRates", "assignments", "endpoint_lines", "sample_early"]
 
 _LEAST_CPU_NS = 200
-"""CPU time that a request takes at the least: a tenth of what was measured (docs/benchmarks.md)."""
+"""The least CPU time of a request: a tenth of the measured one (docs/benchmarks.md)."""
 _CPU_SLACK_NS = 10_000_000
-"""The kernel adds up a thread's CPU time at every tick."""
+"""The kernel updates a thread's CPU time at every tick."""
 _APART_S = 0.15
 _LIMITS = Limits(seconds=6, max_bytes=1 << 20)
 _SCRIPT = """
@@ -28,71 +29,65 @@ look 3 500
 gather 4
 """
 
-Places = Mapping[int, Endpoint | None]
-"""Where each memcached, by pid, can be asked for its counters; None where it cannot."""
+Endpoints = Mapping[int, Endpoint | None]
+"""The endpoint, by pid, where memcached answers `stats`; None for a process without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRates:
-    """What is known before the trace."""
+    """The samples before a trace, and the rates computed from them."""
 
-    places: Places = field(default_factory=dict)
+    endpoints: Endpoints = field(default_factory=dict)
     rates: Mapping[int, float] = field(default_factory=dict)
-    """Requests a second by pid, of those that could be asked."""
-    looks: Sequence[Sample] = ()
+    """Requests a second by pid, of the processes that answered."""
+    samples: Sequence[Sample] = ()
     costs: Mapping[int, float | None] = field(default_factory=dict)
-    """Microseconds of CPU that a request pays for its probe at the most, by pid, as a first short trace measured it;
-    None where it could not."""
+    """The most microseconds of CPU that the probe costs a request, by pid, measured by a first short trace; None if it
+    could not be measured."""
 
 
-def sample_rates(facts: NodeFacts, instances: Sequence[Instance], places: Places) -> str:
-    """The memcacheds to look at as sampler.sh wants them: a line for each network namespace."""
+def endpoint_lines(facts: NodeFacts, instances: Sequence[Instance], endpoints: Endpoints) -> str:
+    """Return the processes to sample as input of sampler.sh: a line for each network namespace."""
     lines: dict[str, list[str]] = {}
     for instance in instances:
-        place = places.get(instance.pid)
-        inside = instance.netns in ("", facts.netns) or place is None
-        words = lines.setdefault("-" if inside else instance.netns, [] if inside else [str(instance.pid)])
-        words.append(f"{instance.pid}/{place.address}/{place.port}" if place else f"{instance.pid}/-/-")
-    return "\n".join(" ".join([*(["-"] if netns == "-" else []), *words]) for netns, words in lines.items())
+        endpoint = endpoints.get(instance.pid)
+        inside = instance.netns in ("", facts.netns) or endpoint is None
+        fields = lines.setdefault("-" if inside else instance.netns, [] if inside else [str(instance.pid)])
+        fields.append(f"{instance.pid}/{endpoint.address}/{endpoint.port}" if endpoint else f"{instance.pid}/-/-")
+    return "\n".join(" ".join([*(["-"] if netns == "-" else []), *fields]) for netns, fields in lines.items())
 
 
-def assignments(timing: str, places: str) -> str:
-    """Lines of sh that set what sampler.sh wants set, and sampler.sh itself."""
-    return f"timing={shlex.quote(timing)}\nplaces={shlex.quote(places)}\n" + _looking()
+def assignments(timing: str, endpoints: str) -> str:
+    """Return sampler.sh, with lines of sh before it that set its variables."""
+    return f"timing={shlex.quote(timing)}\nplaces={shlex.quote(endpoints)}\n" + _sampler()
 
 
 @cache
-def _looking() -> str:
-    """sampler.sh, and the texts that it runs."""
+def _sampler() -> str:
+    """Return sampler.sh with the programs that it runs."""
     texts = {"looker": script_text("stats.sh"), "looker_pl": script_text("stats.pl")}
     return "".join(f"{name}={shlex.quote(text)}\n" for name, text in texts.items()) + script_text("sampler.sh")
 
 
 def sample_early(connection: Connection, facts: NodeFacts, instances: Sequence[Instance]) -> RequestRates:
-    """Ask each memcached how busy it is. Raises nothing: who does not answer in time is not known."""
-    places = {one.pid: one.endpoints[0] for one in instances if one.endpoints}
-    if not places:
+    """Sample each memcached process a few times. Raises nothing: a process that does not answer has no rate."""
+    endpoints = {one.pid: one.endpoints[0] for one in instances if one.endpoints}
+    if not endpoints:
         return RequestRates()
-    asked = [one for one in instances if one.pid in places]
-    script = assignments(f"{_APART_S} 1 100 0", sample_rates(facts, asked, places)) + _SCRIPT
+    sampled = [one for one in instances if one.pid in endpoints]
+    script = assignments(f"{_APART_S} 1 100 0", endpoint_lines(facts, sampled, endpoints)) + _SCRIPT
     reader = SampleReader()
     try:
-        execution = connection.start(script.encode(), _LIMITS, keep_shell=True)
-        try:
-            for chunk in execution:
-                if chunk.stream is Stream.ERR:
-                    reader.feed(chunk.data)
-        finally:
-            execution.close()
+        reader.feed(run_script(connection, script.encode(), _LIMITS, keep_shell=True).err)
     except HostError:
         return RequestRates()
-    return _busyness(places, reader.looks)
+    return _rates_from(endpoints, reader.samples)
 
 
 def _servable(first: Sample, last: Sample) -> float:
-    """Return how many requests a process can have served between two looks, with the CPU time that the kernel counted.
+    """Return the most requests that a process can have served between two samples, by the CPU time that it used.
 
-    What listens on a port may claim any number, and one that is too large shortens the window of its whole host.
+    A process that listens on a port may claim any number, and a too large one shortens the window of its host.
     """
     by_time = MAX_RATE * (last.ns - first.ns) / 1e9
     if first.cpu_ns is None or last.cpu_ns is None:
@@ -100,14 +95,14 @@ def _servable(first: Sample, last: Sample) -> float:
     return min(by_time, (last.cpu_ns - first.cpu_ns + _CPU_SLACK_NS) / _LEAST_CPU_NS)
 
 
-def _busyness(places: Places, looks: Sequence[Sample]) -> RequestRates:
-    rates, answering, samples = {}, {}, by_process(looks)
-    for pid, place in places.items():
-        told = [look for look in in_order(samples.get(pid, ()), pid) if look.requests is not None]
-        if len(told) < 2:
+def _rates_from(endpoints: Endpoints, samples: Sequence[Sample]) -> RequestRates:
+    rates, answering, own = {}, {}, by_process(samples)
+    for pid, endpoint in endpoints.items():
+        answers = [sample for sample in in_order(own.get(pid, ()), pid) if sample.requests is not None]
+        if len(answers) < 2:
             continue
-        first, last = told[0], told[-1]
+        first, last = answers[0], answers[-1]
         more, ns = (last.requests or 0) - (first.requests or 0), last.ns - first.ns
         if more >= 0 and ns > 0 and more <= _servable(first, last):
-            rates[pid], answering[pid] = more * 1e9 / ns, place
-    return RequestRates(answering, rates, tuple(looks))
+            rates[pid], answering[pid] = more * 1e9 / ns, endpoint
+    return RequestRates(answering, rates, tuple(samples))

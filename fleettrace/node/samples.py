@@ -1,8 +1,9 @@
-"""Looks at memcached's own counters and CPU time: how they arrive from a node, and what they say of a span of time.
+"""Read samples of memcached's counters and CPU time from a node, and compute what they show of a span of time.
 
-A look says what was at one moment; the window of a trace begins and ends between two looks. What a counter was there is
-interpolated, and how far that may be off is read from the looks themselves: no farther than the looks on either side
-allow, and no farther than interpolation misses the looks near by, or a burst stands out among them.
+A sample holds the values at one moment; the window of a trace begins and ends between two samples. The value of a
+counter there is interpolated. The error bound comes from the samples themselves: it is no larger than the samples on
+either side allow, and no larger than the error of interpolation at the samples near by, or the size of a burst among
+them.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ __all__ = [
     "surely_counted",
 ]
 
-_LOOK = re.compile(rb"(\d{1,10}) (\d{1,15}) (\d{1,15}) (\d{1,19}) (\d{1,19}|-)(?: (\d{1,19}|-))?")
+_SAMPLE = re.compile(rb"(\d{1,10}) (\d{1,15}) (\d{1,15}) (\d{1,19}) (\d{1,19}|-)(?: (\d{1,19}|-))?")
 _LONGEST = 112
-"""Bytes in the longest look; more after a NUL is no look."""
+"""Bytes of the longest sample; a longer text after a NUL is not a sample."""
 _CENTISECOND_NS = 10_000_000
 _SLOW_NS = 400_000_000
-"""An answer that took longer says what was counted at a moment that is not known well enough. (bash's take 10 ms; where
-a program has to be started for each, up to 200 on a busy node.)"""
+"""The counters in an answer that took longer are ignored, because their time is not known well enough. (An answer to
+bash takes 10 ms; where each sample starts a program, up to 200 on a busy node.)"""
 _NEAR = 4
-"""Looks on either side of an edge that show how steady the traffic is there."""
-_TELLING = 4
-"""Looks that show it at the least."""
+"""Samples on either side of an edge that show how steady the traffic is there."""
+_LEAST_NEAR = 4
+"""The fewest samples that show it."""
 _MOST_SAMPLES = 8192
 """Samples stored of one node, where `_LEAST_EACH` of each process are fewer: 3 MB. A process has some 60, and 4 more
 for each second that bpftrace takes to start."""
@@ -47,58 +48,58 @@ _LEAST_EACH = 32
 
 
 class Sample(NamedTuple):
-    """One memcached at one moment."""
+    """The counters of one memcached process at one moment."""
 
     pid: int
     ns: int
-    """Since boot, on the clock of /proc/uptime; to 10 ms."""
+    """Since boot, on the clock of /proc/uptime; a multiple of 10 ms."""
     cpu_ns: int | None
-    """CPU time it has used, all threads together; None where the kernel does not say."""
+    """CPU time that all its threads have used together; None if unknown."""
     requests: int | None
-    """Requests naming one key that it has counted so far; None where it could not be asked."""
+    """The requests for one key that it has counted; None if it did not answer."""
     within_ns: int = 0
-    """How much earlier or later than `ns` the counter may have been read."""
+    """The most time between `ns` and the reading of the counter."""
     read_bytes: int | None = None
-    """Bytes that it has read so far, from its clients above all (`rchar` of /proc/PID/io); None where not known."""
+    """Bytes that it has read, mostly from its clients (`rchar` of /proc/PID/io); None if unknown."""
 
 
 class Span(NamedTuple):
-    """A least and a greatest number, between which the true one lies."""
+    """The least and the greatest possible value of a number."""
 
     least: int
     greatest: int
 
     def nearest(self, number: int) -> int:
-        """The number of the span that is nearest to `number`."""
+        """Return the number of the span that is nearest to `number`."""
         return min(max(number, self.least), self.greatest)
 
 
 class SampleReader:
-    """Takes looks out of a node's standard error, where they stand between NULs among other words."""
+    """Extracts samples from a node's standard error, where they stand between NULs among other text."""
 
     def __init__(self) -> None:
         self._buffer = b""
-        self.looks: list[Sample] = []
+        self.samples: list[Sample] = []
         self._pids: set[int] = set()
 
     def feed(self, data: bytes) -> bytes:
-        """Take the looks in `data`; gives the other words. In linear time."""
-        text, position, words = self._buffer + data, 0, bytearray()
+        """Store the samples in `data` and return the other text, in linear time."""
+        text, position, other = self._buffer + data, 0, bytearray()
         while (opened := text.find(b"\0", position)) >= 0:
-            words += text[position:opened]
+            other += text[position:opened]
             position = opened
             closed = text.find(b"\0", opened + 1, opened + 2 + _LONGEST)
             if closed < 0 and len(text) <= opened + 1 + _LONGEST:
                 break
-            look = _look(text[opened + 1 : closed]) if closed >= 0 else None
-            position = opened + 1 if look is None else closed + 1
-            if look is not None:
-                self._store(look)
+            sample = _parse_sample(text[opened + 1 : closed]) if closed >= 0 else None
+            position = opened + 1 if sample is None else closed + 1
+            if sample is not None:
+                self._store(sample)
         if opened < 0:
-            words += text[position:]
+            other += text[position:]
             position = len(text)
         self._buffer = text[position:]
-        return bytes(words)
+        return bytes(other)
 
     def _store(self, sample: Sample) -> None:
         """Store a sample. Of too many, the newest of each process stay, and fewer the older they are."""
@@ -106,11 +107,11 @@ class SampleReader:
             if len(self._pids) >= MAX_INSTANCES:
                 return
             self._pids.add(sample.pid)
-        self.looks.append(sample)
+        self.samples.append(sample)
         most = max(_MOST_SAMPLES, _LEAST_EACH * len(self._pids))
-        if len(self.looks) > most:
+        if len(self.samples) > most:
             # To half of them: thinning for each new sample would take quadratic time.
-            self.looks = _thinned(self.looks, most // 2 // len(self._pids))
+            self.samples = _thinned(self.samples, most // 2 // len(self._pids))
 
 
 def _thinned(samples: Sequence[Sample], each: int) -> list[Sample]:
@@ -132,8 +133,8 @@ def _thinned(samples: Sequence[Sample], each: int) -> list[Sample]:
     return [samples[position] for position in sorted(stored)]
 
 
-def _look(text: bytes) -> Sample | None:
-    found = _LOOK.fullmatch(text)
+def _parse_sample(text: bytes) -> Sample | None:
+    found = _SAMPLE.fullmatch(text)
     if found is None:
         return None
     before, after, cpu = (int(found[index]) for index in (2, 3, 4))
@@ -141,7 +142,7 @@ def _look(text: bytes) -> Sample | None:
     requests = None if found[5] == b"-" or not 0 <= taken <= _SLOW_NS else int(found[5])
     if requests is not None and requests > MAX_INTEGER:
         requests = None
-    # The clock's last digit is cut off.
+    # The clock truncates to 10 ms.
     middle = before * _CENTISECOND_NS + (taken + _CENTISECOND_NS) // 2
     read_bytes = None if found[6] in (None, b"-") else int(found[6])
     return Sample(int(found[1]), middle, cpu or None, requests, (taken + _CENTISECOND_NS) // 2, read_bytes)
@@ -155,65 +156,74 @@ def by_process(samples: Iterable[Sample]) -> dict[int, list[Sample]]:
     return found
 
 
-def in_order(looks: Iterable[Sample], pid: int, offset_ns: int = 0) -> list[Sample]:
-    """One process's looks by time, on a clock that lags `offset_ns` behind."""
-    return sorted((look._replace(ns=look.ns - offset_ns) for look in looks if look.pid == pid), key=lambda one: one.ns)
+def in_order(samples: Iterable[Sample], pid: int, offset_ns: int = 0) -> list[Sample]:
+    """Return one process's samples in order of time, on a clock that is `offset_ns` behind."""
+    return sorted(
+        (sample._replace(ns=sample.ns - offset_ns) for sample in samples if sample.pid == pid), key=lambda one: one.ns
+    )
 
 
-def counted(looks: Sequence[Sample], start_ns: int, end_ns: int) -> Span | None:
-    """How many requests memcached counted in a span of time: as closely as its looks, in order, tell.
+def counted(samples: Sequence[Sample], start_ns: int, end_ns: int) -> Span | None:
+    """Return the bounds of the number of requests that memcached counted in a span of time, from samples in order.
 
-    None when they do not reach around the span, or when the counter went back: somebody reset it.
+    None if the samples do not enclose the span, and if the counter went back because a user reset it.
     """
-    told = [look for look in looks if look.requests is not None]
-    first, last = _at(told, start_ns), _at(told, end_ns)
+    answered = [sample for sample in samples if sample.requests is not None]
+    first, last = _counter_at(answered, start_ns), _counter_at(answered, end_ns)
     if first is None or last is None:
         return None
     return Span(max(0, last.least - first.greatest), max(0, last.greatest - first.least))
 
 
-def surely_counted(looks: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:
+def surely_counted(samples: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:
     """Return the least number of requests that memcached can have counted in a span of time, without interpolation.
 
-    This is the growth from the first to the last sample that lie in the span for sure. None where there are no two such
-    samples, or where the counter went back.
+    This is the growth from the first to the last sample that certainly lie in the span. None without two such samples,
+    and if the counter went back.
     """
     inside = [
-        look.requests
-        for look in looks
-        if look.requests is not None and look.ns - look.within_ns >= start_ns and look.ns + look.within_ns <= end_ns
+        sample.requests
+        for sample in samples
+        if sample.requests is not None
+        and sample.ns - sample.within_ns >= start_ns
+        and sample.ns + sample.within_ns <= end_ns
     ]
     return _growth(inside)
 
 
-def read_between(looks: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:
-    """Return the bytes that memcached read between the first and the last sample of a span of time; None as above."""
+def read_between(samples: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:
+    """Return the bytes that memcached read between the first and the last sample in a span of time.
+
+    None as in `surely_counted`.
+    """
     inside = [
-        look.read_bytes
-        for look in looks
-        if look.read_bytes is not None and look.ns - look.within_ns >= start_ns and look.ns + look.within_ns <= end_ns
+        sample.read_bytes
+        for sample in samples
+        if sample.read_bytes is not None
+        and sample.ns - sample.within_ns >= start_ns
+        and sample.ns + sample.within_ns <= end_ns
     ]
     return _growth(inside)
 
 
-def most_counted(looks: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:
+def most_counted(samples: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:
     """Return the most requests that memcached can have counted in a span of time, without interpolation.
 
-    This is the growth from the last sample before the span to the first one after it. None where they do not reach
-    around the span, or where the counter went back.
+    This is the growth from the last sample before the span to the first one after it. None if there are no
+    such samples, and if the counter went back.
     """
-    return _growth_around([(look, look.requests) for look in looks], start_ns, end_ns)
+    return _growth_around([(sample, sample.requests) for sample in samples], start_ns, end_ns)
 
 
-def most_read(looks: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:
-    """Return the most bytes that memcached can have read in a span of time; None as above."""
-    return _growth_around([(look, look.read_bytes) for look in looks], start_ns, end_ns)
+def most_read(samples: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:
+    """Return the most bytes that memcached can have read in a span of time; None as in `most_counted`."""
+    return _growth_around([(sample, sample.read_bytes) for sample in samples], start_ns, end_ns)
 
 
 def _growth_around(samples: Sequence[tuple[Sample, int | None]], start_ns: int, end_ns: int) -> int | None:
-    known = [(look, value) for look, value in samples if value is not None]
-    before = [index for index, (look, _) in enumerate(known) if look.ns + look.within_ns <= start_ns]
-    after = [index for index, (look, _) in enumerate(known) if look.ns - look.within_ns >= end_ns]
+    known = [(sample, value) for sample, value in samples if value is not None]
+    before = [index for index, (sample, _) in enumerate(known) if sample.ns + sample.within_ns <= start_ns]
+    after = [index for index, (sample, _) in enumerate(known) if sample.ns - sample.within_ns >= end_ns]
     if not before or not after:
         return None
     return _growth([value for _, value in known[before[-1] : after[0] + 1]])
@@ -225,9 +235,9 @@ def _growth(values: Sequence[int]) -> int | None:
     return values[-1] - values[0]
 
 
-def cpu_between(looks: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:
-    """Nanoseconds of CPU that the process used in a span of time, about; None when its looks, in order, do not tell."""
-    series = [(look.ns, look.cpu_ns) for look in looks if look.cpu_ns is not None]
+def cpu_between(samples: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:
+    """Return about how many nanoseconds of CPU the process used in a span of time; None if unknown."""
+    series = [(sample.ns, sample.cpu_ns) for sample in samples if sample.cpu_ns is not None]
     first, last = _interpolated(series, start_ns), _interpolated(series, end_ns)
     if first is None or last is None or last < first:
         return None
@@ -237,38 +247,40 @@ def cpu_between(looks: Sequence[Sample], start_ns: int, end_ns: int) -> int | No
 _Series = Sequence[tuple[int, int]]
 
 
-def _at(told: Sequence[Sample], ns: int) -> Span | None:
-    """What the counter was at a moment between two looks."""
-    series = [(look.ns, look.requests or 0) for look in told]
+def _counter_at(samples: Sequence[Sample], ns: int) -> Span | None:
+    """Return the bounds of the counter at a moment between two samples."""
+    series = [(sample.ns, sample.requests or 0) for sample in samples]
     value = _interpolated(series, ns)
     if value is None or any(later[1] < earlier[1] for earlier, later in pairwise(series)):
         return None
-    after = next(index for index, look in enumerate(series) if look[0] >= ns)
-    around = told[max(0, after - 1) : after + 1]
-    late = max(look.within_ns for look in around)
-    low = max((look.requests or 0 for look in told if look.ns + look.within_ns <= ns), default=series[0][1])
-    high = min((look.requests or 0 for look in told if look.ns - look.within_ns >= ns), default=series[-1][1])
+    after = next(index for index, sample in enumerate(series) if sample[0] >= ns)
+    around = samples[max(0, after - 1) : after + 1]
+    late = max(sample.within_ns for sample in around)
+    low = max((each.requests or 0 for each in samples if each.ns + each.within_ns <= ns), default=series[0][1])
+    high = min(
+        (sample.requests or 0 for sample in samples if sample.ns - sample.within_ns >= ns), default=series[-1][1]
+    )
     earlier = _interpolated(series, max(series[0][0], ns - late)) or 0
     later = _interpolated(series, min(series[-1][0], ns + late)) or 0
     near = series[max(0, after - 1 - _NEAR) : after + 1 + _NEAR]
-    if len(near) < _TELLING:
+    if len(near) < _LEAST_NEAR:
         return Span(low, high)
-    doubt = max(_roughness(near), _unlikeness(series, after))
-    return Span(max(low, int(earlier - doubt)), min(high, int(later + doubt) + 1))
+    error = max(_roughness(near), _burst(series, after))
+    return Span(max(low, int(earlier - error)), min(high, int(later + error) + 1))
 
 
 def _roughness(series: _Series) -> float:
-    """By how much interpolation misses the looks it passes over."""
+    """Return the largest error of interpolation at the samples."""
     return max(
         abs(middle[1] - (_interpolated((left, right), middle[0]) or 0))
         for left, middle, right in zip(series, series[1:], series[2:], strict=False)
     )
 
 
-def _unlikeness(series: _Series, after: int) -> float:
-    """By how much the looks before and after `series[after - 1 : after + 1]` miss what was counted between these two.
+def _burst(series: _Series, after: int) -> float:
+    """Return how many requests between `series[after - 1 : after + 1]` differ from the rates before and after.
 
-    A burst may have come at any moment between two looks: interpolation is off by as much as all of it.
+    A burst may lie at any moment between two samples: the error of interpolation is up to its size.
     """
     if after == 0:
         return 0
@@ -279,10 +291,10 @@ def _unlikeness(series: _Series, after: int) -> float:
 
 
 def _interpolated(series: _Series, ns: int) -> float | None:
-    """The value at a moment, on the straight line between the two looks around it."""
+    """Return the value at a moment, on the straight line between the two samples around it."""
     if not series or not series[0][0] <= ns <= series[-1][0]:
         return None
-    after = next(index for index, look in enumerate(series) if look[0] >= ns)
+    after = next(index for index, sample in enumerate(series) if sample[0] >= ns)
     if series[after][0] == ns or after == 0:
         return series[after][1]
     (left_ns, left), (right_ns, right) = series[after - 1], series[after]

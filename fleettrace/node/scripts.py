@@ -1,4 +1,4 @@
-"""The scripts that run on a node, beside this file."""
+"""Read the scripts that run on a node, which lie beside this file."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ __all__ = ["script_text"]
 
 @cache
 def script_text(*names: str) -> str:
-    """The text of a script, or of several, one behind the other; read once: every host of a run gets the same."""
+    """Return the text of one or several scripts, concatenated. Every host of a run gets the same, so it is cached."""
     return "".join(files(__package__).joinpath(name).read_text("utf-8") for name in names)

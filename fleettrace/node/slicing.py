@@ -1,4 +1,4 @@
-"""From the slices of a host's trace to one summary for each process, with bounds."""
+"""Add up the slices of a host's trace to one summary for each process, with bounds."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from fleettrace.summary.slices import MapLimits, SliceCounts, SliceSpread, add_s
 __all__ = ["MAX_BYTES", "Slicer"]
 
 _ORDER_NS = 1_000_000_000
-"""By how much a slice may end before the one that was printed earlier: two timers run on two CPUs."""
+"""How much a slice may end before the one that was printed earlier, because two timers run on two CPUs."""
 _LATE_COUNTS = 1000
-"""Requests that a slice may list beyond its total: a probe that was preempted for 100 ms and more between the two
-counts (count.bt). Each thread of memcached has one such request at a time."""
+"""The most requests that a slice may list beyond its total, because of probes that were preempted for 100 ms and more
+between the two counts (count.bt). Each thread of memcached has one such request at a time."""
 _RATE_SLACK_S = 0.1
 _MOST_SCRIPTED = 1 << 48
-"""The same for a program of the user's own, which may count anything: ten thousand hosts then stay below 2^63."""
+"""The most requests in a slice of a program of the user's own, which may count anything: the sum of ten thousand hosts
+stays below 2^63."""
 MAX_BYTES = 1 << 50
-"""Bytes written of one key in a window; more is unknown: a client can make memcached count 2 GiB for a refused set."""
+"""The most bytes written of one key in a window. A client can make memcached count 2 GiB for a refused set, so a larger
+value is unknown."""
 
 _PID, _REQUESTS, _LONG = (itemgetter(Entry._fields.index(name)) for name in ("pid", "requests", "long"))
 _PID_AND_REQUESTS = itemgetter(Entry._fields.index("pid"), Entry._fields.index("requests"))
 
 
 class Slicer:
-    """Takes slices as they are printed and keeps the sums."""
+    """Adds up slices as they are printed."""
 
     def __init__(self, plans: Mapping[int, ProbePlan], settings: TraceSettings, bucket_s: float) -> None:
         self._plans = plans
@@ -46,58 +48,60 @@ class Slicer:
         self._keys = max(settings.printed, settings.keys // len(plans))
         self._printed_once = min(settings.printed_once, settings.entries)
         self._listed = dict.fromkeys(plans, 0)
-        self._odd = dict.fromkeys(plans, 0)
+        self._invalid = dict.fromkeys(plans, 0)
         self._unknown = dict.fromkeys(plans, 0)
-        """Requests whose kind is not known, where only some kinds are asked for."""
+        """Requests of unknown kind, where only some kinds are requested."""
         self.summaries: dict[int, Summary] = {pid: Summary() for pid in plans}
         self.slices = 0
         self.garbled = False
-        """A slice that was cut short lists more than its total: it was left out."""
+        """An incomplete slice lists more than its total, and was excluded."""
         self.overfull = False
-        """The map of a program of the user's own was full: how many requests it left out, nobody knows."""
+        """The map of a program of the user's own was full: the number of requests that it left out is unknown."""
 
     def start(self, ns: int) -> None:
-        """Counting has begun."""
+        """Record the beginning of the counting."""
         if self._start_ns is None:
             self._start_ns = self._end_ns = ns
 
     @property
     def started(self) -> bool:
-        """Whether counting has begun."""
+        """Return whether counting has begun."""
         return self._start_ns is not None
 
     @property
-    def whole(self) -> bool:
-        """Whether the slices reach the end of the window; the last timer tick may be some ms early."""
+    def complete(self) -> bool:
+        """Return whether the slices reach the end of the window; the last timer tick may be some ms early."""
         if self._start_ns is None or self._end_ns is None:
             return False
         return self._end_ns - self._start_ns >= self._length_ns * 0.98
 
     @property
     def implausible(self) -> set[int]:
-        """The processes whose keys cannot be memcached's: more than a tenth of the requests (see `_plausible`)."""
-        return {pid for pid, odd in self._odd.items() if odd * 10 > self._listed[pid]}
+        """Return the processes with more than a tenth of their requests for impossible keys (see `_plausible`)."""
+        return {pid for pid, invalid in self._invalid.items() if invalid * 10 > self._listed[pid]}
 
     @property
     def undecided(self) -> set[int]:
-        """The processes of whose requests too many may or may not be of the kinds asked for: more than a tenth."""
+        """Return the processes with more than a tenth of their requests of unknown kind, where kinds are requested."""
         return {pid for pid, unknown in self._unknown.items() if unknown * 10 > self.summaries[pid].total + unknown > 0}
 
     def window_s(self, now_ns: int | None) -> float:
-        """Seconds that were counted; `now_ns` is the node's time at the end of a trace that was stopped early."""
+        """Return the counted seconds; `now_ns` is the node's time at the end of a trace that was stopped early."""
         if self._start_ns is None or self._end_ns is None:
             return 0.0
-        # A program that ended itself has taken some time to print after the window's end.
-        end = self._end_ns if self.whole else max(self._end_ns, self._counted_until(now_ns))
+        # A program that ended itself needed some time to print after the window's end.
+        end = self._end_ns if self.complete else max(self._end_ns, self._counted_until(now_ns))
         return (end - self._start_ns) / 1e9
 
     def _counted_until(self, now_ns: int | None) -> int:
-        """Return when a trace that was interrupted at `now_ns` ceased to count: at the end of the window at the latest,
-        also where bpftrace itself was stopped for longer than that."""
+        """Return when a trace that was interrupted at `now_ns` ceased to count.
+
+        That is at the end of the window at the latest, also if bpftrace itself was suspended for longer.
+        """
         return min(now_ns or 0, (self._start_ns or 0) + self._length_ns)
 
     def add(self, raw: RawSlice, now_ns: int | None, *, apart: bool = True) -> dict[int, Summary]:
-        """Take in one slice; gives its summaries by pid, if they are wanted apart from the sums."""
+        """Add one slice, and return its summaries by pid; with `apart` False, return nothing."""
         if self._start_ns is None:
             return {}
         start = self._end_ns or self._start_ns
@@ -107,7 +111,7 @@ class Slicer:
             self.garbled = True
             return {}
         self._end_ns = max(start, end)
-        # A program of the user's own prints its map once: of the timeline of that there is nothing to tell.
+        # A program of the user's own prints its map once, so it has no timeline.
         once = any(plan.script is not None for plan in self._plans.values())
         began = self._start_ns
         spread = SliceSpread(0) if once else spread_over(start - began, end - began, self._bucket_ns, self._buckets)
@@ -117,7 +121,7 @@ class Slicer:
         for pid, part in parts.items():
             into = Summary() if apart else self.summaries[pid]
             add_slice(into, part, self._limits, spread, _op_of(self._plans[pid]))
-            # Requests of a kind that is not known, where only some kinds are wanted, may be any key's.
+            # Requests of unknown kind, where only some kinds are requested, may belong to any key.
             into.absent += part.unknown
             self._unknown[pid] += part.unknown
             if apart:
@@ -134,8 +138,10 @@ class Slicer:
             raise ImplausibleError("a slice that ends after the trace")
 
     def _consistent(self, raw: RawSlice, length_ns: int) -> bool:
-        """Whether a slice lists no more than its totals say, which one that broke off may. Raises `ImplausibleError`
-        where that, the number of requests or a process id cannot be true."""
+        """Return whether a slice lists no more than its totals, which an incomplete slice may do.
+
+        Raises `ImplausibleError` for a complete slice that does, an impossible number of requests or process id.
+        """
         scripted = any(plan.script is not None for plan in self._plans.values())
         listed = dict.fromkeys(raw.totals, 0)
         for pid, requests in map(_PID_AND_REQUESTS, raw.entries):
@@ -148,34 +154,36 @@ class Slicer:
         excess = [pid for pid, count in listed.items() if count > raw.totals.get(pid, 0) + _LATE_COUNTS]
         if scripted or not excess:
             return True
-        if raw.whole:
+        if raw.complete:
             raise ImplausibleError(
                 f"{listed[excess[0]]} requests by key under a total of {raw.totals.get(excess[0], 0)} (pid {excess[0]})"
             )
         return False
 
     def finish(self, misses: Sequence[Entry], sizes: Sequence[Entry]) -> None:
-        """The maps of the whole window. A key that such a map does not list has none; when the map was full or cut off,
-        that is not known."""
+        """Add the misses and the sizes, which the program prints once for the complete window.
+
+        A key that is not in such a map has none. If the map was full or cut off, its value is unknown.
+        """
         for pid, plan in self._plans.items():
             counts = self.summaries[pid].keys
             if plan.misses is not None:
-                found, rest = self._kept(pid, misses)
+                found, rest = self._by_key(pid, misses)
                 if sum(found.values()) > self.summaries[pid].total + _LATE_COUNTS:
                     raise ImplausibleError(f"more misses than requests (pid {pid})")
                 for key, count in counts.items():
-                    # Of a request that may have been a store it is not known whether it missed.
+                    # It is unknown whether a request that may have been a store missed.
                     count.misses = found.get(key, rest) if count.ops is not None else None
             if plan.sizes is not None or (plan.script is not None and plan.script.bytes is not None):
-                found, rest = self._kept(pid, sizes)
+                found, rest = self._by_key(pid, sizes)
                 for key, count in counts.items():
                     count.value_bytes = found.get(key, rest)
                     if count.value_bytes is not None and count.value_bytes > MAX_BYTES:
                         count.value_bytes = None
 
-    def _kept(self, pid: int, entries: Sequence[Entry]) -> tuple[dict[Key, int], int | None]:
-        """By key, and for the keys that are not listed."""
-        # A map that is full or was cut off lists so many.
+    def _by_key(self, pid: int, entries: Sequence[Entry]) -> tuple[dict[Key, int], int | None]:
+        """Return the values by key, and the value of keys that are not listed."""
+        # A full or cut-off map has this many entries.
         full = any(sum(entry.long is long for entry in entries) >= self._printed_once for long in (False, True))
         found: dict[Key, int] = {}
         for entry in entries:
@@ -186,7 +194,7 @@ class Slicer:
 
     def _parts(self, raw: RawSlice, index: int, start: int, end: int) -> dict[int, SliceCounts]:
         parts = {
-            pid: SliceCounts(index, start, end, raw.totals.get(pid, 0), everything=not raw.whole and not raw.pruned)
+            pid: SliceCounts(index, start, end, raw.totals.get(pid, 0), everything=not raw.complete and not raw.pruned)
             for pid in self._plans
         }
         shared: dict[int, list[Entry]] = {pid: [] for pid in parts}
@@ -204,7 +212,7 @@ class Slicer:
             by_map = [list(map(_REQUESTS, raw.entries))]
         for pid, part in parts.items():
             if self._plans[pid].script is not None:
-                # Its own map is all there is to go by, so what it does not show was not there unless it was full.
+                # Its own map is the only source of the total: it has all requests unless it was full.
                 part.total = sum(part.counts.values())
                 self.overfull |= len(raw.entries) >= self._printed_once
         for part in parts.values():
@@ -229,7 +237,7 @@ class Slicer:
         for _, tag, length, data, requests, _ in entries:
             read = len(data)
             if not _plausible(plan, tag, length, data):
-                self._odd[pid] += requests
+                self._invalid[pid] += requests
             if tag in unknown:
                 part.total -= requests
                 part.unknown += requests
@@ -239,10 +247,10 @@ class Slicer:
 
 
 def _plausible(plan: ProbePlan, tag: int, length: int, data: bytes) -> bool:
-    """Whether memcached can have been asked for such a key: one of 1 to 250 bytes, read to its end.
+    """Return whether memcached can have received such a key: one of 1 to 250 bytes, read to its end.
 
-    With a NUL in it, garbage looks like a key of the binary protocol. It is taken for one where the probed function is
-    sure to be the right one: a symbol names it, or it was called from a place that is known to make such a request.
+    Garbage with a NUL looks like a key of the binary protocol. It counts as a key only if the probed function is
+    certainly the right one: a symbol names it, or the request came from a recognized call site.
     """
     if not 0 < length <= KEY_MAX_LENGTH:
         return False
@@ -256,12 +264,12 @@ def _known_tags(plan: ProbePlan) -> Container[int]:
 
 
 def _unknown(known: Sequence[str | None], tags: Iterable[int]) -> set[int]:
-    """The tags that stand for no kind of request."""
+    """Return the tags that stand for no kind of request."""
     return {tag for tag in tags if tag >= len(known) or known[tag] is None}
 
 
 def _count_line(part: SliceCounts, entry: Entry, plan: ProbePlan) -> None:
-    # One line may be several requests or none: the total, counted in lines, is corrected by as much.
+    # One line may be several requests or none: the total, counted in lines, is corrected.
     cut = len(entry.data) < entry.length
     requests = [(key, op) for key, op in requests_of_line(entry.data, cut) if plan.ops is None or op in plan.ops]
     part.total += entry.requests * (len(requests) - 1)
@@ -274,7 +282,7 @@ _LINE_TAGS = {op: index for index, op in enumerate(OPS)}
 
 
 def _tags(plan: ProbePlan) -> tuple[str | None, ...] | None:
-    """The op of each tag: for lines, the controller finds the op itself."""
+    """Return the operation of each tag. For command lines the controller finds the operation."""
     return OPS if plan.probe_kind is ProbeKind.COMMAND else plan.tagging.ops
 
 

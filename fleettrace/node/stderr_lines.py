@@ -1,7 +1,7 @@
-"""Choose from what bpftrace and its compiler print on standard error the lines that say why a trace failed. Pure.
+"""Select the lines of bpftrace's and its compiler's standard error that show why a trace failed. Pure.
 
-Both print warnings about programs that work, excerpts of the program, and counts of what they printed. An error may
-come with a HINT, which names the cure.
+Both also print warnings about valid programs, excerpts of the program, and numbers of warnings. An error may have a
+HINT, which names the cure.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ __all__ = ["complaints", "no_error", "readable"]
 
 _MOST = 3
 _HARMLESS = (
-    # bpftrace raises its own limit for locked memory, and says ERROR where that is forbidden; it works all the same.
+    # bpftrace raises its limit for locked memory, and prints ERROR where that is forbidden; it works nevertheless.
     re.compile(rb"RLIMIT_MEMLOCK"),
-    # libbcc tries the old way of removing a uprobe when tracefs is not mounted; the new way has done it by then.
+    # Without tracefs libbcc fails to remove a uprobe in the old way; it has already removed it in the new way.
     re.compile(rb"uprobe_events\): No such file|failed to detach probe"),
     re.compile(rb"^\d+ (?:warnings?|errors?)(?: and \d+ errors?)? generated\.$"),
     re.compile(rb"^Attaching \d+ probes?\.\.\.$"),
@@ -27,13 +27,13 @@ _SEVERITY = re.compile(
     rb"(?:[\w./<>-]+:\d+(?::\d+)?(?:-\d+)?: )?(ERROR|WARNING|HINT|INFO|fatal error|error|warning|note): ?"
 )
 _EXCERPT = re.compile(rb"\s*\d* \|")
-"""A line of the program as clang 17 and later print it."""
+"""An excerpt of the program, as clang 17 and later print it."""
 _MARKER = re.compile(rb"[\s|]*[~^][\s~^]*")
-"""What stands below an excerpt."""
+"""The line below an excerpt."""
 
 
 def complaints(lines: Iterable[bytes]) -> list[str]:
-    """Return the first messages that may be the reason of a failure, and each HINT, in order."""
+    """Return the first messages that may be the reason of a failure, and the first HINTs, in order."""
     chosen: list[bytes] = []
     hints: list[bytes] = []
     for severity, line in _messages([line.rstrip() for line in lines if readable(line)]):
@@ -45,9 +45,9 @@ def complaints(lines: Iterable[bytes]) -> list[str]:
 
 
 def no_error(status: str, bpftrace: Sequence[str]) -> str:
-    """Return what to say, and to do, of a bpftrace that failed and printed no error."""
+    """Return the message for a bpftrace that failed and printed no error."""
     command = shlex.join([*bpftrace, "-e", "interval:s:1 { exit(); }"])
-    return f"it gave no error; exit status {status}; run `{command}` on the node to see what it prints"
+    return f"it printed no error; exit status {status}; run `{command}` on the node to see what it prints"
 
 
 def readable(line: bytes) -> bool:
@@ -57,7 +57,7 @@ def readable(line: bytes) -> bool:
 
 
 def _messages(lines: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Give each message's severity, empty where it has none, and its line without the excerpt that follows."""
+    """Yield each message's severity (empty for none) and line, without the excerpt that follows."""
     index = 0
     warned = False
     while index < len(lines):
@@ -65,7 +65,7 @@ def _messages(lines: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
         index += 1
         found = _SEVERITY.match(line.strip())
         if found is None:
-            # An indented line goes on with the message above it.
+            # An indented line continues the message above it.
             continues = warned and line[:1] in (b" ", b"\t")
             if line.strip() and not continues and not _EXCERPT.match(line) and not _MARKER.fullmatch(line):
                 warned = False
@@ -80,7 +80,7 @@ def _messages(lines: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _behind_excerpt(lines: list[bytes], index: int) -> int:
-    """Return where the lines of the program end that stand between a message and its marker; `index` without one."""
+    """Return the index behind the excerpt of the program that follows a message; `index` without an excerpt."""
     for behind in range(index, len(lines)):
         if _MARKER.fullmatch(lines[behind]):
             return behind + 1

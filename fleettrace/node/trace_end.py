@@ -1,4 +1,4 @@
-"""How a host's trace ends: what it gave, or why bpftrace attached nothing."""
+"""The result of a host's trace, and the errors of a trace that attached nothing."""
 
 from __future__ import annotations
 
@@ -18,25 +18,22 @@ __all__ = [
     "AttachError",
     "ProgramRefusedError",
     "TraceEnd",
-    "TracedProcess",
-    "children_s",
-    "stat_fields",
 ]
 
 REFUSED = "program-refused"
-"""The code of a trace whose program the kernel's verifier, or bpftrace itself, did not take."""
+"""The error code of a trace with a program that the kernel's verifier, or bpftrace itself, refused."""
 OVERWRITTEN = "binary-overwritten"
-"""The code, and guard.pl's word, of a trace that was ended because nothing ran a traced binary any more."""
+"""The error code, also printed by guard.pl, of a trace that ended because a traced binary was to be overwritten."""
 SLOW_START = "slow-start"
-"""The code of a bpftrace that did not begin within its bound."""
+"""The error code of a bpftrace that did not begin within its bound."""
 UNSTOPPABLE = "bpftrace-unstoppable"
-"""The code, and input.sh's word, of a command for bpftrace that only SIGKILL ends."""
+"""The error code, also printed by input.sh, of a bpftrace command that only SIGKILL ends."""
 NOT_ATTACHED = ("attach-failed", "probes-missing")
-"""The codes of a trace that had not every probe in place, and so traced nothing."""
+"""The error codes of a trace that attached not all of its probes, and so traced nothing."""
 
 
 class AttachError(HostError):
-    """bpftrace did not attach every probe. `gone` are the pids that are no longer the processes they were."""
+    """bpftrace did not attach every probe. `gone` has the pids of planned processes that have ended."""
 
     def __init__(self, code: str, message: str, gone: frozenset[int] = frozenset()) -> None:
         super().__init__(HostState.TRACE_FAILED, code, message)
@@ -44,8 +41,8 @@ class AttachError(HostError):
 
 
 class ProgramRefusedError(HostError):
-    """The node's kernel refused a program. `reason` is the verifier's own where its log was there (`logged`), and
-    otherwise bpftrace's."""
+    """The node's kernel refused a program. `reason` is the verifier's if its log was printed (`logged`), else
+    bpftrace's."""
 
     def __init__(self, reason: str, *, logged: bool = True) -> None:
         super().__init__(HostState.TRACE_FAILED, REFUSED, f"its kernel refused the program: {reason}")
@@ -53,52 +50,32 @@ class ProgramRefusedError(HostError):
         self.logged = logged
 
 
-@dataclass(frozen=True, slots=True)
-class TracedProcess:
-    """A traced process before or after the trace: when it started, in clock ticks."""
-
-    start: int
-
-
 @dataclass(slots=True)
 class TraceEnd:
-    """How a trace ended."""
+    """The result of a trace."""
 
-    whole: bool
+    complete: bool
     """The program ended itself at the end of its window."""
     broken: bool
-    """What was printed does not reach to the end of the trace."""
+    """The output ends before the trace."""
     window_s: float
-    """Seconds from the start of the counting to the end of the last slice, by the node's clock."""
+    """Seconds from the start of the counting to the end of the last slice, on the node's clock."""
     summaries: dict[int, Summary]
-    """By pid. Every traced process has one, with a total of 0 when it got no request."""
+    """By pid. Every traced process has one; its total is 0 without requests."""
     alive: set[int]
-    """The pids that are still the processes they were."""
+    """The pids of planned processes that still run the same binary."""
     implausible: set[int]
-    """The pids whose keys cannot be memcached's: the probe sits in the wrong place, and nothing it read counts."""
+    """The pids of processes with impossible keys: the probe is on a wrong instruction, and its counts are invalid."""
     undecided: set[int] = field(default_factory=set)
-    """The pids of whose requests too many may or may not be of the kinds asked for (`--ops`)."""
+    """The pids of processes with too many requests of unknown kind (`--ops`)."""
     start_ns: int = 0
-    """When the counting began, by the node's monotonic clock."""
-    looks: dict[int, list[Sample]] = field(default_factory=dict)
+    """When the counting began, on the node's monotonic clock."""
+    samples: dict[int, list[Sample]] = field(default_factory=dict)
     """By pid, in order, on the same clock."""
     overfull: bool = False
     """The map of a program of the user's own was full."""
     tracer_cpu_s: float | None = None
-    words: str = ""
-    """What bpftrace said that was no part of the program's output."""
+    error_text: str = ""
+    """The error of the connection, or bpftrace's own messages."""
     refused: dict[int, Failure] = field(default_factory=dict)
-    """Why there was no probe on the binary that a process ran by then, by pid."""
-
-
-def stat_fields(line: bytes) -> list[bytes]:
-    """The fields of /proc/PID/stat from the third on; the second, the name, may hold anything in its parentheses."""
-    return line.rpartition(b")")[2].split()
-
-
-def children_s(stat: bytes) -> float | None:
-    """CPU seconds of the children that a process has waited for, from its /proc/PID/stat (cutime and cstime, proc(5),
-    in ticks that are 10 ms on every architecture that bpftrace runs on)."""
-    fields = stat_fields(stat)
-    ticks = [int(field) for field in fields[13:15] if field.isdigit() and len(field) < 19]
-    return sum(ticks) / 100 if len(ticks) == 2 else None
+    """The reasons why processes were not traced, by pid."""

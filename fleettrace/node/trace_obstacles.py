@@ -1,4 +1,4 @@
-"""What stands in the way of a trace on a node, and what to do about it. Pure: facts in, obstacles out."""
+"""Find the obstacles to a trace on a node, each with its cure. Pure: facts in, obstacles out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.model import Bpftrace, NodeFacts
 from fleettrace.text_format import plural
 
-__all__ = ["PREEMPTIBLE", "PREEMPTION_UNKNOWN", "Obstacle", "check_visible", "obstacles", "unreadable"]
+__all__ = ["PREEMPTIBLE", "PREEMPTION_UNKNOWN", "check_visible", "obstacles", "unreadable"]
 
 PREEMPTIBLE = "preemptible-kernel"
-"""The code of a node whose kernel may mix up what a trace counts."""
+"""The error code of a node with a preemptible kernel, on which counts may be wrong."""
 PREEMPTION_UNKNOWN = "preemption-unknown"
-"""The code of a node whose kernel may be such a one."""
+"""The error code of a node with a kernel that may be preemptible."""
 _SYS_PTRACE, _SYS_ADMIN, _PERFMON, _BPF = 19, 21, 38, 39
 """Bits of include/uapi/linux/capability.h."""
 _SPLIT_CAPABILITIES = (5, 8)
@@ -26,18 +26,17 @@ _PRIVATE_STACKS = (6, 13)
 _COMPILES_TO_DEV_FD = Bpftrace(0, 24, 0)
 """bpftrace compiles its standard library into /dev/fd/N from 0.24 on (its commit c47425e91)."""
 _LISTS_FUNCTIONS = Bpftrace(0, 24, 0)
-"""0.27.1 ends at once without tracefs, 0.23.2 and 0.17.0 attach uprobes all the same (tried)."""
+"""0.27.1 exits without tracefs; 0.23.2 and 0.17.0 attach uprobes without it (tested)."""
 _OWN_TYPES = Bpftrace(0, 23, 0)
-"""0.17 on 5.10 wants linux/types.h; 0.23.2 does not (tried)."""
+"""0.17 on 5.10 needs linux/types.h; 0.23.2 does not (tested)."""
 
 _OF_BPFTRACE = ("no-capability", "no-dev-fd", "no-tracefs", "no-kernel-types")
-"""What bpftrace itself needs, wherever its command runs it."""
+"""The obstacles for bpftrace itself, which may not apply where its command runs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """One thing that is in the way. `fatal`: nothing can be traced until it is cured. `at_run`: a run warns of it too,
-    not only `check`."""
+    """One obstacle. `fatal`: nothing can be traced with it. `at_run`: a run warns of it too, not only `check`."""
 
     code: str
     message: str
@@ -46,13 +45,13 @@ class Obstacle:
 
 
 def obstacles(facts: NodeFacts) -> list[Obstacle]:
-    """Return what is in the way of bpftrace on the node, fatal ones first."""
+    """Return the obstacles for bpftrace on the node, fatal ones first."""
     found = [
         *_capability(facts),
         *_dev_fd(facts),
         *_tracefs(facts),
         *_types(facts),
-        *_hidden(facts),
+        *_unlisted(facts),
         *_preemptible(facts),
     ]
     if not facts.direct_bpftrace:
@@ -61,7 +60,7 @@ def obstacles(facts: NodeFacts) -> list[Obstacle]:
 
 
 def _elsewhere(obstacle: Obstacle) -> Obstacle:
-    """The obstacle where a wrapper runs bpftrace: in a container it may have what the session lacks."""
+    """Return the obstacle for a wrapper that runs bpftrace, perhaps in a container that has what the session lacks."""
     if obstacle.code not in _OF_BPFTRACE:
         return obstacle
     message = f"{obstacle.message} (not needed where the bpftrace command enters a container that has it)"
@@ -69,7 +68,7 @@ def _elsewhere(obstacle: Obstacle) -> Obstacle:
 
 
 def unreadable(facts: NodeFacts) -> HostError | None:
-    """Return the error for processes called memcached that could not be looked into; None where there are none."""
+    """Return the error for processes named memcached that the session cannot read; None without any."""
     if not facts.unreadable or facts.uid != 0:
         return None
     pids = ", ".join(map(str, facts.unreadable[:10])) + (", ..." if len(facts.unreadable) > 10 else "")
@@ -77,17 +76,17 @@ def unreadable(facts: NodeFacts) -> HostError | None:
     return HostError(
         HostState.UNSUPPORTED,
         "memcached-unreadable",
-        f"there {verb} {plural(len(facts.unreadable), 'process')} called memcached (pid {pids}) whose /proc/PID/exe "
-        "the session may not read, and not traced: log in as root with full capabilities (CAP_SYS_PTRACE; kubectl "
-        "debug --profile=sysadmin)",
+        f"there {verb} {plural(len(facts.unreadable), 'process')} named memcached (pid {pids}) with a /proc/PID/exe "
+        "that the session may not read, not traced: log in as root with full capabilities (CAP_SYS_PTRACE; "
+        "kubectl debug --profile=sysadmin)",
     )
 
 
 def check_visible(facts: NodeFacts) -> None:
-    """Raise `HostError` where a memcached runs, or may run, that the session cannot look into."""
+    """Raise `HostError` if a memcached process that the session cannot read runs, or may run."""
     if (error := unreadable(facts)) is not None:
         raise error
-    for obstacle in _hidden(facts):
+    for obstacle in _unlisted(facts):
         raise HostError(HostState.UNSUPPORTED, obstacle.code, obstacle.message)
 
 
@@ -97,7 +96,7 @@ def _release(facts: NodeFacts) -> tuple[int, int]:
 
 
 def _capability(facts: NodeFacts) -> list[Obstacle]:
-    """Capabilities that bpftrace lacks. With them root is not bound by perf_event_paranoid."""
+    """Return the obstacle of missing capabilities. With them perf_event_paranoid does not restrict root."""
     held = facts.capabilities
     if held is None or held >> _SYS_ADMIN & 1:
         return []
@@ -128,7 +127,7 @@ def _dev_fd(facts: NodeFacts) -> list[Obstacle]:
 
 
 def _tracefs(facts: NodeFacts) -> list[Obstacle]:
-    """The trace mounts tracefs for itself where unshare(1) works."""
+    """Return the obstacle of a missing tracefs. The trace mounts it for itself where unshare(1) works."""
     if facts.tracefs or (facts.tracefs_mountable and facts.unshare):
         return []
     why = "is not mounted" if facts.tracefs_mountable else "is missing from the kernel (CONFIG_FTRACE)"
@@ -154,22 +153,25 @@ def _types(facts: NodeFacts) -> list[Obstacle]:
     return [Obstacle("no-kernel-types", message)]
 
 
-def _hidden(facts: NodeFacts) -> list[Obstacle]:
-    """Root without CAP_SYS_PTRACE cannot read the executable of another user's process, or not even list it."""
+def _unlisted(facts: NodeFacts) -> list[Obstacle]:
+    """Return the obstacle for root without CAP_SYS_PTRACE, which cannot read, or even list, other users' processes."""
     if facts.uid != 0 or facts.capabilities is None or facts.capabilities >> _SYS_PTRACE & 1:
         return []
     how = f", and /proc is mounted with hidepid={facts.hidepid}" if facts.hidepid else ""
     message = (
-        f"memcached may run there unseen: the session may not read other users' processes (no CAP_SYS_PTRACE){how}; "
+        f"memcached may run there unnoticed: the session may not read other users' processes (no CAP_SYS_PTRACE){how}; "
         "log in as root with full capabilities" + (" or remount /proc with hidepid=0" if facts.hidepid else "")
     )
     return [Obstacle("processes-hidden", message, at_run=True)]
 
 
 def _preemptible(facts: NodeFacts) -> list[Obstacle]:
-    """On preemptible kernels traces went wrong under load (docs/machines.md). Not proven, but likely: one traced thread
-    interrupts another inside the probe's program, and what is there per CPU is mixed up: bpftrace's scratch buffers
-    and, from 6.13 on, private stacks (open-telemetry/opentelemetry-ebpf-instrumentation#3056, elastic/quark#305)."""
+    """Return the obstacle of a preemptible kernel, on which traces were wrong under load (docs/machines.md).
+
+    The likely cause, not proven: one traced thread interrupts another inside the probe's program, and both use the same
+    per-CPU memory: bpftrace's scratch buffers and, from 6.13 on, private stacks
+    (open-telemetry/opentelemetry-ebpf-instrumentation#3056, elastic/quark#305).
+    """
     if facts.preemption in ("none", "voluntary"):
         return []
     cure = "boot with `preempt=voluntary` where the kernel has that, or compare a few keys with `--probe watch`"
@@ -179,19 +181,19 @@ def _preemptible(facts: NodeFacts) -> list[Obstacle]:
             return []
         message = (
             f"kernel {facts.kernel} may be preemptible (/sys/kernel/debug/sched/preempt cannot be read), and on "
-            f"preemptible kernels a trace was seen to mix up keys, so its counts certify nothing; {cure}"
+            f"preemptible kernels a trace was observed to mix up keys, so its counts certify nothing; {cure}"
         )
         return [Obstacle(PREEMPTION_UNKNOWN, message, at_run=True)]
     if private_stacks:
         message = (
-            f"kernel {facts.kernel} is preemptible ({facts.preemption}): under load a trace was seen to mix up keys "
+            f"kernel {facts.kernel} is preemptible ({facts.preemption}): a trace under load mixed up keys "
             "there, so it is traced only with `--allow-preemptible`, which certifies nothing; or use `--probe watch`"
         )
         return [Obstacle(PREEMPTIBLE, message, fatal=True, at_run=True)]
     if facts.preemption == "rt":
         cure = "boot a kernel without PREEMPT_RT, or compare a few keys with `--probe watch`"
     message = (
-        f"kernel {facts.kernel} is preemptible ({facts.preemption}): under load a trace was seen to mix up keys there, "
+        f"kernel {facts.kernel} is preemptible ({facts.preemption}): a trace under load mixed up keys there, "
         f"so its counts are not exact and certify nothing; {cure}"
     )
     return [Obstacle(PREEMPTIBLE, message, at_run=True)]

@@ -1,4 +1,4 @@
-"""A static probe's argument as bpftrace reads it: through its registers, wherever the compiler left it."""
+"""The bpftrace expression that reads a static probe's argument from its register or from memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["expression"]
 
 
 def expression(operand: Operand | None) -> str | None:
-    """The bpftrace expression for the argument, as an unsigned number; None where it cannot be had."""
+    """Return the bpftrace expression for the argument, as an unsigned number; None where bpftrace cannot read it."""
     if operand is None or operand.register is None:
         return None
     value = f'reg("{operand.register}")'

@@ -1,4 +1,4 @@
-"""What the catalogue decides for one binary: a rung of the ladder, where the probe sits, and what it reads there."""
+"""The values of the probe selection: what the user requests, and how one binary is traced."""
 
 from __future__ import annotations
 
@@ -10,14 +10,29 @@ from fleettrace.binary.cheapest import Instruction
 from fleettrace.probes.tags import Tagging
 from fleettrace.summary.run import ProbeVerdict
 
-__all__ = ["WORD", "Bound", "KeyLayout", "Overlay", "ProbeKind", "ProbeOptions", "ProbePlan", "Script", "TraceSettings"]
+__all__ = [
+    "WORD",
+    "Bound",
+    "KeyLayout",
+    "Overlay",
+    "ProbeKind",
+    "ProbeOptions",
+    "ProbePlan",
+    "Script",
+    "TraceSettings",
+    "UnsupportedError",
+]
 
 WORD = 8
 """Bytes of a key in each integer."""
 
 
+class UnsupportedError(Exception):
+    """A binary cannot be traced as requested. The text is the reason, for each probe kind that was tried."""
+
+
 class ProbeKind(StrEnum):
-    """The ways of seeing requests, best first (docs/probes.md)."""
+    """The ways of counting requests, best first (docs/probes.md)."""
 
     ITEM = "item"
     USDT = "usdt"
@@ -25,54 +40,54 @@ class ProbeKind(StrEnum):
     SYSCALL = "syscall"
     WATCH = "watch"
     SCRIPT = "script"
-    """Not a rung to fall to: a program of the user's own."""
+    """A program of the user's own (`--script`); never selected automatically."""
 
 
 class Bound(StrEnum):
-    """How a program keeps the length of a string bounded: verifiers differ in which of these they follow."""
+    """How a program bounds the length of a string. Kernel verifiers differ in which of these they understand."""
 
     CONDITION = "condition"
-    """By a conditional expression in the call of str()."""
+    """A conditional expression in the call of str()."""
     BRANCH = "branch"
-    """By a branch before it."""
+    """A branch before the call."""
     BPFTRACE = "bpftrace"
-    """By str() itself, at its limit of S - 1 bytes."""
+    """The limit of str() itself, S - 1 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyLayout:
-    """How keys are spread over integers and strings in maps (see layout.py)."""
+    """How a map's key holds a memcached key, as integers or as strings (see layout.py)."""
 
     piece: int
     """Bytes of a long key in each string."""
     pieces: int
     """Strings of a long key."""
     strlen: int
-    """What BPFTRACE_STRLEN has to be for that."""
+    """The value of BPFTRACE_STRLEN that this needs."""
     plus_one: bool
-    """str(p, n) gives n - 1 bytes on this bpftrace (0.23.0 on), so it is asked for one more."""
+    """str(p, n) returns n - 1 bytes on this bpftrace (0.23.0 on), so the program asks for one more."""
     bound: Bound = Bound.CONDITION
-    """How the length of a string whose length varies is kept within `piece`."""
+    """How the program keeps the length of a string of varying length within `piece`."""
     uptr: bool = True
-    """This bpftrace has uptr() (0.12.0 on), and needs it where a user's address is read in a tracepoint."""
+    """This bpftrace has uptr() (0.12.0 on), and needs it to read a user-space address in a tracepoint."""
 
     words: int = 9
     """Integers of a short key."""
 
     @property
     def short(self) -> int:
-        """Bytes of the longest key that counts as short."""
+        """Bytes of the longest short key."""
         return self.words * WORD
 
     @property
     def capacity(self) -> int:
-        """Bytes of the longest key that comes through whole."""
+        """Bytes of the longest key that is transmitted completely."""
         return self.piece * self.pieces
 
 
 @dataclass(frozen=True, slots=True)
 class Overlay:
-    """A symbol that only bpftrace sees: the synthetic ELF file that gives an instruction a name."""
+    """A synthetic ELF file that gives instructions a symbol, which only this trace's bpftrace sees."""
 
     elf: bytes = field(repr=False)
 
@@ -84,28 +99,28 @@ class Script:
     name: str
     """The name of its file."""
     text: str = field(repr=False)
-    """Without comments; its words are not filled in yet."""
+    """Without comments; its variables are not filled in yet."""
     counts: str
-    """The map of the requests by key, and that of the bytes by key, if it has one: without the `@`."""
+    """The name of the map of requests by key, without the `@`; `bytes` is that of the map of bytes, if any."""
     bytes: str | None = None
-    points: tuple[str, ...] = ()
-    """What stands in its `${point:...}` and `${return:...}`."""
+    attach_points: tuple[str, ...] = ()
+    """The texts of its variables `${point:...}` and `${return:...}`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeOptions:
-    """What the user wants of every probe."""
+    """What the user requests of every probe."""
 
     probe_kind: ProbeKind | None = None
-    """None: the best that works."""
+    """None: the best kind that works."""
     ops: frozenset[str] | None = None
-    """Only requests of these kinds; None: of every kind."""
+    """Count only requests of these kinds; None: of all kinds."""
     misses: bool = False
     sizes: bool = False
-    """The bytes of the values written."""
+    """Add up the bytes of the values written, by key."""
     script: Script | None = None
     kinds: bool = True
-    """What kind a request is. Only a program that the kernel's verifier refused goes without."""
+    """Distinguish kinds of requests. False only after the kernel's verifier refused a program that does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,34 +128,34 @@ class ProbePlan:
     """How one binary is traced."""
 
     probe_kind: ProbeKind
-    point: str
-    """What the probe is attached to: a symbol's name, the binary's own or the overlay's."""
+    attach_point: str
+    """What bpftrace is given: a symbol's name, of the binary or of the overlay, or a file offset."""
     verdict: ProbeVerdict
     pointer: str
-    """The bpftrace expression for where the key (or the line) begins, and `length` for how many bytes it has."""
+    """The bpftrace expression for the address of the key (or of the line); `length` is that for its bytes."""
     length: str
-    """Empty where a line ends with its NUL, which the program then looks for."""
+    """Empty where a NUL ends the line; the program then searches for it."""
     also: tuple[tuple[str, str, str], ...] = ()
-    """More places of the same probe, where the compiler made several of it: point, pointer and length of each."""
-    spots: tuple[Instruction, ...] = ()
-    """The instructions under its probes; none where bpftrace finds its places without the analysis."""
+    """Further copies of the same static probe, which the compiler made: attach point, pointer and length of each."""
+    instructions: tuple[Instruction, ...] = ()
+    """The probed instructions; none where bpftrace resolves the probes without the analysis."""
     overlay: Overlay | None = None
     tagging: Tagging = field(default_factory=Tagging)
-    """How the kind of request is told."""
+    """How the program recognizes the kind of a request."""
     ops: frozenset[str] | None = None
     """Count only requests of these kinds."""
     misses: str | None = None
-    """What the probe for misses is attached to, and the one for the sizes of values; None: there is none."""
+    """The attach point of the probe for misses, and of that for the sizes of values; None: no such probe."""
     sizes: str | None = None
     script: Script | None = None
     names: Mapping[str, str] = field(default_factory=dict)
-    """The symbols for the points of a script."""
+    """The attach points of a script, by the text of their variables."""
     certain: bool = False
-    """The probed function is known by its name, not by signs in its code."""
+    """A symbol names the probed function; it was not located by signs in the code."""
 
     @property
     def attaches(self) -> bool:
-        """Whether it puts probes into the binary's own code."""
+        """Whether this plan puts probes into the binary's own code."""
         return self.probe_kind not in (ProbeKind.SYSCALL, ProbeKind.WATCH)
 
 
@@ -151,13 +166,13 @@ class TraceSettings:
     duration_s: float
     slice_ms: int = 1000
     printed: int = 200
-    """Entries printed of each slice: the largest ones. What is cut off is bounded in the report (`absent`)."""
+    """Entries printed of each slice, the largest ones. The report bounds what is cut off (`absent`)."""
     keys: int = 50_000
-    """Keys that the controller keeps of the host, the most requested ones. What is left out is in `absent`, too."""
+    """Keys that the controller stores of the host, the most requested ones. `absent` bounds the others, too."""
     entries: int = 65536
-    """Entries each of the two maps takes. A slice rarely has more distinct keys; when it has, the bounds say so."""
+    """Entries that each of the two maps holds. A slice rarely has more distinct keys; if it has, the bounds widen."""
 
     @property
     def printed_once(self) -> int:
-        """Entries printed of a map that is kept from the first slice to the last."""
+        """Entries printed of a map that the program prints once, at the end of the window."""
         return 10 * self.printed

@@ -1,9 +1,9 @@
-"""Programs for a node whose /proc is that of a nested PID namespace: how they recognize a process.
+"""Adapt a program to a node with the /proc of a nested PID namespace, so that it recognizes the processes.
 
-There bpftrace's `pid` is the number that the initial namespace gives a process, and the node's scripts see another one
-(bpftrace 0.17 and 0.23). What both sides see is when a process started and in which PID namespace it runs: together
-they name one process, since all processes of that namespace are in the node's /proc. The kernel's side is read from its
-task_struct, which needs the kernel's BTF. `pid(curr_ns)` of newer releases is not used: it fails for processes of a
+On such a node bpftrace's `pid` is the number in the initial namespace, and the node's scripts see another number
+(bpftrace 0.17 and 0.23). Both sides see when a process started and in which PID namespace it runs. Together these name
+one process, because all processes of that namespace are in the node's /proc. The program reads both from the
+task_struct, which needs the kernel's BTF. `pid(curr_ns)` of newer releases does not help: it fails for processes of a
 namespace further inside, and returned -22 in pods (bpftrace/bpftrace#4384).
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 __all__ = ["ANY_PROCESS", "Process", "in_namespace"]
 
 ANY_PROCESS = "1"
-"""The predicate that lets every process of an inode pass; the body then recognizes it."""
+"""The filter that accepts every process; the probe's body then recognizes the traced ones."""
 _BODY = re.compile(r"^\{\n(.*?)^\}$", re.MULTILINE | re.DOTALL)
 _PID = re.compile(r"(?<![\w$@.>])pid\b(?!\w)")
 _TICK_NS = 10_000_000
@@ -36,9 +36,9 @@ class Process:
 
 
 def in_namespace(probes: str, processes: Sequence[Process]) -> str:
-    """Return the text of some probes with every `pid` replaced by the number that the node's /proc shows.
+    """Return the text of `probes` with every `pid` replaced by the number in the node's /proc.
 
-    A probe does nothing for a process that is none of `processes`.
+    The resulting probes do nothing for other processes than `processes`.
     """
     lines = [
         "\t$task = (struct task_struct *)curtask;",

@@ -1,5 +1,8 @@
-"""The text of a bpftrace program: the files under `bpftrace/`, filled in. Nothing that a node chose goes into it but
-process ids, which are numbers; symbol names are those of our own lists and are checked all the same."""
+"""Build the text of a bpftrace program from the templates below `bpftrace/`.
+
+Of what a node sends only process ids, which are numbers, enter a program. Symbol names come from fleettrace's own lists
+and are checked again.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +22,26 @@ __all__ = ["ProbeTarget", "overlay_lines", "program", "unsafe", "uprobe_count"]
 
 _COMMENT = re.compile(r"/\*.*?\*/\n?", re.DOTALL)
 _MAP = re.compile(r"@(\w+)")
-_MARK = re.compile(r'"#')
-_WORD = re.compile(r"\$\{(\w+)\}")
-_POINT = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*|0x[0-9a-f]{1,16}")
+_PRINTED = re.compile(r'"#')
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_ATTACH_POINT = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*|0x[0-9a-f]{1,16}")
 _ADDRESS = re.compile(r"^uprobe:\S+:0x", re.MULTILINE)
 INTERVALS = 3
-"""Interval probes in bpftrace/ready.bt and slices.bt: bpftrace counts them among those it attaches."""
+"""The interval probes of ready.bt and slices.bt, which bpftrace counts as attached probes."""
 ONCE = 2
-"""Those in ready.bt and once.bt."""
+"""The interval probes of ready.bt and once.bt."""
 _PROBES = {ProbeKind.SYSCALL: 3}
-"""Probes in a rung's program, where it is not one."""
+"""The probes of a probe kind's template, where there are several."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeTarget:
-    """One probe: a plan for one real inode, and the processes that run it, whose /proc/PID/exe leads to it."""
+    """A probe target: a plan for one real inode, and the processes that run it."""
 
     plan: ProbePlan
     pids: tuple[int, ...]
     namespaced: tuple[Process, ...] = ()
-    """The same processes where the node's /proc is that of a nested PID namespace; else empty."""
+    """The same processes if the node's /proc is that of a nested PID namespace; else empty."""
 
 
 @cache
@@ -47,31 +50,33 @@ def _template(name: str) -> str:
 
 
 def _filled(name: str, **values: object) -> str:
-    """The program file `name` with each `${word}` replaced. Raises KeyError for a word without a value."""
-    return _WORD.sub(lambda found: str(values[found[1]]), _template(name))
+    """Return the template `name` with each `${word}` replaced. Raises KeyError for a word without a value."""
+    return _VARIABLE.sub(lambda found: str(values[found[1]]), _template(name))
 
 
 def program(
-    sites: Sequence[ProbeTarget],
+    targets: Sequence[ProbeTarget],
     layout: KeyLayout,
     settings: TraceSettings,
     nonce: str = "NONCE",
     *,
+    begin_ns: int | None = None,
     marked: bool = False,
 ) -> str:
-    """One program for all of a host's binaries. Raises `ValueError` for a point that is no name and no address.
+    """Return one program for all binaries of a host. Raises `ValueError` for an invalid attach point.
 
-    `nonce` (letters and digits) goes into every name and mark that is printed: no key that a client chooses can then
-    pass for the program's own output. `marked` puts comments around the probes of each site, so that a node can leave
-    them out (binding.sh).
+    `nonce` (letters and digits) goes into every printed name and mark, so that no key that a client chooses passes for
+    the program's own output. With `begin_ns` counting does not begin before that time of the node's monotonic clock.
+    `marked` puts comments around the probes of each target, so that the node can leave them out (binding.sh).
     """
-    parts = [_filled("ready")]
-    for site in sites:
-        probes = _site(site, layout)
-        parts += [f"// site {site.pids[0]}", *probes, f"// end of site {site.pids[0]}"] if marked else probes
-    scripts = [site.plan.script for site in sites if site.plan.script is not None]
-    misses, sizes = (any(getattr(site.plan, what) for site in sites) for what in ("misses", "sizes"))
-    kept = {
+    ready = "@ready = 1;"
+    parts = [_filled("ready", ready=ready if begin_ns is None else f"if (nsecs >= {begin_ns:d}) {{ {ready} }}")]
+    for target in targets:
+        probes, pid = _in_its_namespace(target, layout), target.pids[0]
+        parts += [f"// site {pid}", *probes, f"// end of site {pid}"] if marked else probes
+    scripts = [target.plan.script for target in targets if target.plan.script is not None]
+    misses, sizes = (any(getattr(target.plan, what) for target in targets) for what in ("misses", "sizes"))
+    printed_once = {
         "c": bool(scripts),
         "m": misses,
         "n": misses,
@@ -79,7 +84,7 @@ def program(
         "u": sizes or any(script.bytes for script in scripts),
     }
     finish = "\n\t".join(
-        f"print(@{name}, {settings.printed_once});\n\tclear(@{name});" for name, used in kept.items() if used
+        f"print(@{name}, {settings.printed_once});\n\tclear(@{name});" for name, used in printed_once.items() if used
     )
     clock = {"length_ns": round(settings.duration_s * 1e9), "finish": finish}
     if scripts:
@@ -87,30 +92,32 @@ def program(
     else:
         parts.append(_filled("slices", slice_ms=settings.slice_ms, printed=settings.printed, **clock))
     text = "\n".join(parts)
-    return _MARK.sub(rf'"#{nonce} ', _MAP.sub(rf"@\1_{nonce}", text))
+    return _PRINTED.sub(rf'"#{nonce} ', _MAP.sub(rf"@\1_{nonce}", text))
 
 
-def unsafe(sites: Sequence[ProbeTarget], text: str) -> bool:
-    """Whether bpftrace takes the program only with `--unsafe`: a probe is led to an address. Never for a user's own
-    program, to which that would open the shell."""
-    return not any(site.plan.script for site in sites) and _ADDRESS.search(text) is not None
+def unsafe(targets: Sequence[ProbeTarget], text: str) -> bool:
+    """Return whether bpftrace needs `--unsafe` for the program, because an attach point is a file offset.
+
+    Always False for a program of the user's own, because `--unsafe` would allow it to run shell commands.
+    """
+    return not any(target.plan.script for target in targets) and _ADDRESS.search(text) is not None
 
 
-def overlay_lines(sites: Sequence[ProbeTarget]) -> str:
-    """Return the sites' symbol overlays for a node's script: a line each, `PID BYTES`, in printf(1)'s octal form."""
+def overlay_lines(targets: Sequence[ProbeTarget]) -> str:
+    """Return the symbol overlays for a node's script: lines `PID BYTES`, the bytes in printf(1)'s octal form."""
     lines = []
-    for site in sites:
-        if site.plan.overlay is not None:
-            octal = "".join(f"\\{byte:03o}" for byte in site.plan.overlay.elf)
-            lines.append(f"{site.pids[0]} {octal}")
+    for target in targets:
+        if target.plan.overlay is not None:
+            octal = "".join(f"\\{byte:03o}" for byte in target.plan.overlay.elf)
+            lines.append(f"{target.pids[0]} {octal}")
     return "\n".join(lines)
 
 
-def uprobe_count(sites: Sequence[ProbeTarget]) -> int | None:
-    """How many probes bpftrace has to say it attaches for the program to be whole; None where only it can know."""
+def uprobe_count(targets: Sequence[ProbeTarget]) -> int | None:
+    """Return the number of probes that bpftrace must report as attached; None where only bpftrace can know it."""
     total = 0
-    for site in sites:
-        plan = site.plan
+    for target in targets:
+        plan = target.plan
         if plan.script is None:
             total += (
                 _PROBES.get(plan.probe_kind, 1) + len(plan.also) + (plan.misses is not None) + (plan.sizes is not None)
@@ -120,34 +127,34 @@ def uprobe_count(sites: Sequence[ProbeTarget]) -> int | None:
         if own is None:
             return None
         total += own
-    return total + (ONCE if any(site.plan.script is not None for site in sites) else INTERVALS)
+    return total + (ONCE if any(target.plan.script is not None for target in targets) else INTERVALS)
 
 
-def _site(site: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
-    """The probes on one binary, for the PID namespace that the node's /proc is of."""
-    for part in _probes(site, layout):
-        yield in_namespace(part, site.namespaced) if site.namespaced else part
+def _in_its_namespace(target: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
+    """Yield the probes on one binary, adapted to the PID namespace of the node's /proc."""
+    for part in _probes(target, layout):
+        yield in_namespace(part, target.namespaced) if target.namespaced else part
 
 
-def _probes(site: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
-    plan = site.plan
-    pids = ANY_PROCESS if site.namespaced else " || ".join(f"pid == {pid}" for pid in site.pids)
+def _probes(target: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
+    plan = target.plan
+    pids = ANY_PROCESS if target.namespaced else " || ".join(f"pid == {pid}" for pid in target.pids)
     if plan.script is not None:
-        words = {text: _checked(name) for text, name in plan.names.items()}
+        attach_points = {text: _checked(name) for text, name in plan.names.items()}
         about = "((uint64)pid << 32) | (($length > 65535 ? 65535 : $length) & 0xffff)"
         yield fill(
             plan.script,
-            words
+            attach_points
             | {
-                "exe": f"/proc/{site.pids[0]}/exe",
+                "exe": f"/proc/{target.pids[0]}/exe",
                 "pids": f"({pids}) && @w == 1",
                 "key": f"{about}, {_any_key(layout, anywhere=True)}",
                 "sizes": key_sizes(layout, any_length=True),
             },
         )
         return
-    where = {"pid": site.pids[0], "pids": pids}
-    # A system call's tracepoint is not in the process's own code.
+    where = {"pid": target.pids[0], "pids": pids}
+    # A system call's tracepoint lies outside the process's own code.
     anywhere = plan.probe_kind is ProbeKind.SYSCALL
     keys = {
         "short": layout.short,
@@ -156,12 +163,12 @@ def _probes(site: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
         "sizes": key_sizes(layout),
         "long_key": key_expression(layout, anywhere=anywhere),
     }
-    count = _filled("count", **keys, wanted=_wanted(plan), remember=_remember(plan))
-    for point, pointer, length in ((plan.point, plan.pointer, plan.length), *plan.also):
+    count = _filled("count", **keys, filter=_filter(plan), remember=_remember(plan))
+    for attach_point, pointer, length in ((plan.attach_point, plan.pointer, plan.length), *plan.also):
         yield _filled(
             plan.probe_kind.value,
             **where,
-            point=_checked(point),
+            point=_checked(attach_point),
             pointer=pointer,
             length=length,
             measure=f"$length = {length};" if length else _template("line").strip(),
@@ -179,15 +186,18 @@ def _any_key(layout: KeyLayout, *, anywhere: bool = False) -> str:
     return key_expression(layout, any_length=True, anywhere=anywhere)
 
 
-def _checked(point: str) -> str:
-    if not _POINT.fullmatch(point):
-        raise ValueError(f"not the name of a function: {point!r}")
-    return point
+def _checked(attach_point: str) -> str:
+    if not _ATTACH_POINT.fullmatch(attach_point):
+        raise ValueError(f"not the name of a function: {attach_point!r}")
+    return attach_point
 
 
-def _wanted(plan: ProbePlan) -> str:
-    """The condition that leaves out other kinds of request, where the kernel knows the kind. A kind that is not known
-    may be one of those wanted: it is counted, and the report's bounds have room for it."""
+def _filter(plan: ProbePlan) -> str:
+    """Return the condition that excludes requests of other kinds, where the program recognizes the kind.
+
+    A request of unknown kind may be one of the requested ones: the program counts it, and the report's bounds include
+    it.
+    """
     known = plan.tagging.ops
     if plan.ops is None or known is None:
         return f" && $tag != {REPEATED}" if plan.tagging.repeats else ""
@@ -196,7 +206,7 @@ def _wanted(plan: ProbePlan) -> str:
 
 
 def _remember(plan: ProbePlan) -> str:
-    """What the return probe for misses is told of a request that may be one."""
+    """Return the statements that store, for the return probe for misses, a request that may be a miss."""
     known = plan.tagging.ops
     if plan.misses is None or known is None:
         return ""

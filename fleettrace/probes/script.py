@@ -1,20 +1,20 @@
-"""A bpftrace program of the user's own: what its header says, and the words that it may leave to fleettrace.
+"""Read a bpftrace program of the user's own (`--script`) and fill in its variables.
 
-The file is bpftrace's language. A comment in it names the map that holds the counts, and may name a second one:
+A comment in the file names the map of counts, and may name a second map:
 
     COUNTS: @slow      requests by key: `@slow[${key}] = count();`
     BYTES: @written    bytes by key: `@written[${key}] = sum(...);`
 
-and these words are filled in for each binary of a host:
+fleettrace fills in these variables for each binary of a host:
 
     ${exe}           the binary, as in `uprobe:${exe}:malloc`
-    ${point:NAME}    a function of it that fleettrace finds even in a stripped binary, at its cheapest instruction;
-                     `${point:NAME|OTHER}` takes the first of several that is there
+    ${point:NAME}    a function that fleettrace finds even in a stripped binary, probed at its cheapest instruction;
+                     `${point:NAME|OTHER}` takes the first of several that the binary has
     ${return:NAME}   the same for a `uretprobe`
-    ${pids}          for a probe's filter: whether the process is one of those traced, and the window is open
-    ${key}           which process and which key: `$key` (its address) and `$length` must be set before
+    ${pids}          a condition for a probe's filter: the process is traced, and the window is open
+    ${key}           the process and the key; the program must set `$key` (its address) and `$length` before
 
-The window, its end, the clean-up and the bounds of output are fleettrace's.
+fleettrace adds the window, its end, the clean-up and the bounds of output.
 """
 
 from __future__ import annotations
@@ -22,76 +22,85 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fleettrace.binary.analysis import WANTED
+from fleettrace.binary.analysis import PROBED_FUNCTIONS
 from fleettrace.errors import ConfigError
 from fleettrace.probes.model import Script
 
-__all__ = ["alternatives", "fill", "has_own_points", "probe_count", "read_script"]
+__all__ = ["alternatives", "fill", "has_own_attach_points", "probe_count", "read_script"]
 
 MAX_SCRIPT = 1 << 16
-"""Bytes of the longest program taken: it travels in an argument, of which Linux takes 128 KiB (MAX_ARG_STRLEN)."""
+"""Bytes of the longest accepted program: it is sent as an argument, which Linux limits to 128 KiB (MAX_ARG_STRLEN)."""
 _COMMENT = re.compile(r"/\*.*?\*/|^[ \t]*//[^\n]*", re.DOTALL | re.MULTILINE)
 _DECLARED = re.compile(r"^[ \t*/]*(COUNTS|BYTES):[ \t]*@([A-Za-z_]\w*)", re.MULTILINE)
 _WORD = re.compile(r"\$\{([^}\n]*)\}")
-_POINT = re.compile(r"(?:point|return):\w+(?:\|\w+)*")
+_ATTACH_POINT = re.compile(r"(?:point|return):\w+(?:\|\w+)*")
 _PLAIN = ("exe", "pids", "key")
-_OWN_POINT = re.compile(r"\b(?:u(?:ret)?probe|u(?:r)?|usdt|U):(?!\$\{exe\}:\$\{(?:point|return):)")
+_OWN_ATTACH_POINT = re.compile(r"\b(?:u(?:ret)?probe|u(?:r)?|usdt|U):(?!\$\{exe\}:\$\{(?:point|return):)")
 _STRING = re.compile(r'"(?:\\.|[^"\\\n])*"')
 _OWN_MAP = re.compile(r"@(\w*)")
 
 
 def read_script(path: Path) -> Script:
-    """The program in a file. Raises `ConfigError` naming file and line when it is none, or says nothing of its maps."""
+    """Read the program in a file.
+
+    Raises `ConfigError` with file and line for an unreadable or unsuitable program.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"--script {path}: {error.strerror}") from None
     if len(data) > MAX_SCRIPT or b"\0" in data:
-        raise ConfigError(f"--script {path}: expected a bpftrace program, a text of at most {MAX_SCRIPT} bytes")
+        raise ConfigError(f"--script {path}: not a bpftrace program: expected a text of at most {MAX_SCRIPT} bytes")
     text = data.decode("utf-8", "replace")
     declared = {found[1]: found[2] for comment in _COMMENT.findall(text) for found in _DECLARED.finditer(comment)}
     if "COUNTS" not in declared:
-        raise ConfigError(f"--script {path}: no comment in it says `COUNTS: @map`, which map holds requests by key")
+        raise ConfigError(f"--script {path}: no comment names the map of requests by key: add `// COUNTS: @map`")
     body = _COMMENT.sub(lambda found: "\n" * found[0].count("\n"), text)
-    points: list[str] = []
+    attach_points: list[str] = []
     for found in _WORD.finditer(body):
-        _check_word(found[1], f"--script {path}:{body.count(chr(10), 0, found.start()) + 1}")
+        _check_variable(found[1], f"--script {path}:{body.count(chr(10), 0, found.start()) + 1}")
         if found[1] not in _PLAIN:
-            points.append(found[1])
+            attach_points.append(found[1])
     for word, name in declared.items():
         if not re.search(rf"@{name}\[\$\{{key\}}\]", body):
             raise ConfigError(
-                f"--script {path}: nothing fills @{name}[${{key}}], though its {word} are said to be there"
+                f"--script {path}: the comment {word} names @{name}, but no statement fills @{name}[${{key}}]"
             )
     if "${pids}" not in body:
         raise ConfigError(
-            f"--script {path}: no `/${{pids}}/` in it: a probe fires for every process and must be filtered"
+            f"--script {path}: no probe has the filter `/${{pids}}/`: without it a probe fires for every process"
         )
     return Script(
-        path.name, body.strip() + "\n", declared["COUNTS"], declared.get("BYTES"), tuple(dict.fromkeys(points))
+        path.name,
+        body.strip() + "\n",
+        declared["COUNTS"],
+        declared.get("BYTES"),
+        tuple(dict.fromkeys(attach_points)),
     )
 
 
-def _check_word(word: str, where: str) -> None:
+def _check_variable(word: str, where: str) -> None:
     if word in _PLAIN:
         return
-    if not _POINT.fullmatch(word):
-        raise ConfigError(f"{where}: ${{{word}}} is no word: expected ${{exe}}, ${{pids}}, ${{key}} or ${{point:NAME}}")
+    if not _ATTACH_POINT.fullmatch(word):
+        raise ConfigError(
+            f"{where}: unknown variable ${{{word}}}: expected ${{exe}}, ${{pids}}, ${{key}} or ${{point:NAME}}"
+        )
     for name in alternatives(word):
-        if name not in WANTED:
-            raise ConfigError(f"{where}: fleettrace does not look for `{name}`, only for {', '.join(WANTED)}")
+        if name not in PROBED_FUNCTIONS:
+            raise ConfigError(f"{where}: unknown function `{name}`: expected one of {', '.join(PROBED_FUNCTIONS)}")
 
 
-def alternatives(point: str) -> list[str]:
-    """The functions that a `point:...` or `return:...` names, the best first."""
-    return point.partition(":")[2].split("|")
+def alternatives(attach_point: str) -> list[str]:
+    """Return the functions that a `point:...` or `return:...` names, the best first."""
+    return attach_point.partition(":")[2].split("|")
 
 
-def fill(script: Script, words: dict[str, str]) -> str:
-    """The program's text with its words replaced and its maps named apart from fleettrace's own. `words` has `sizes`
-    too, which has to stand before `key` is used.
+def fill(script: Script, values: dict[str, str]) -> str:
+    """Return the program's text with its variables filled in and its maps renamed apart from fleettrace's own.
 
-    The map of the counts becomes @c and that of the bytes @u, which are printed at the end.
+    `values` also has `sizes`, the statements that must precede a use of `key`. The map of counts becomes @c and that of
+    bytes @u, which fleettrace prints at the end.
     """
     renamed = {script.counts: "c", script.bytes: "u"}
 
@@ -103,18 +112,18 @@ def fill(script: Script, words: dict[str, str]) -> str:
     text = parts[0] and _OWN_MAP.sub(rename, parts[0])
     for string, part in zip(strings, parts[1:], strict=True):
         text += string + _OWN_MAP.sub(rename, part)
-    # The sizes of a key's strings are worked out before the statement that uses them.
+    # The statements that set the lengths of a key's strings precede the one that uses them.
     text = re.sub(r"@[cu]\[\$\{key\}\]", lambda found: f"${{sizes}} {found[0]}", text)
-    return _WORD.sub(lambda found: words[found[1]], text)
+    return _WORD.sub(lambda found: values[found[1]], text)
 
 
-def has_own_points(script: Script) -> bool:
-    """Return whether it names places in a process's code that fleettrace does not choose and cannot check."""
-    return _OWN_POINT.search(_STRING.sub('""', script.text)) is not None
+def has_own_attach_points(script: Script) -> bool:
+    """Return whether the program has attach points in a process's code that fleettrace cannot check."""
+    return _OWN_ATTACH_POINT.search(_STRING.sub('""', script.text)) is not None
 
 
 def probe_count(script: Script) -> int | None:
-    """How many probes the program has; None where wildcards leave that to the node."""
+    """Return the number of the program's probes; None where only the node can expand a wildcard."""
     text = _STRING.sub('""', script.text)
     depth, head, probes = 0, "", 0
     for part in re.split(r"([{}])", _WORD.sub("word", text)):
@@ -132,6 +141,6 @@ def probe_count(script: Script) -> int | None:
 
 
 def _heads(head: str) -> int:
-    """How many probes stand before a block: `a, b /filter/`. A path in a probe's name has slashes and no blanks."""
+    """Return the number of probes before a block: `a, b /filter/`. A path in a probe's name has slashes, no blanks."""
     names = re.sub(r"\s/.*/\s*$", "", f" {head.strip()} ", flags=re.DOTALL)
     return len([name for name in names.split(",") if name.strip()])

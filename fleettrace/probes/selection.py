@@ -1,4 +1,4 @@
-"""The ladder: the best way to see a given binary's requests, and why not a better one."""
+"""Select the best probe kind for a binary, and report why no better one works."""
 
 from __future__ import annotations
 
@@ -12,245 +12,236 @@ from fleettrace.binary.elf import BinaryError
 from fleettrace.binary.overlay import overlay
 from fleettrace.probes.arguments import expression
 from fleettrace.probes.attach_points import MAIN, AttachPoints, find_attach_points, instruction_to_probe
-from fleettrace.probes.model import Overlay, ProbeKind, ProbeOptions, ProbePlan
+from fleettrace.probes.model import Overlay, ProbeKind, ProbeOptions, ProbePlan, Script, UnsupportedError
 from fleettrace.probes.script import alternatives
 from fleettrace.probes.tags import Tagging, tagging
 from fleettrace.summary.counts import OPS
 from fleettrace.summary.run import ProbeVerdict
 
-__all__ = ["UnsupportedError", "choose", "preview", "syscall_plan"]
+__all__ = ["choose", "preview", "syscall_plan"]
 
 _TWICE = (
     "a counter that a request creates (`ma` with N, binary incr with an initial value) counts twice, as arith and set"
 )
-"""Of the probe kinds that count look-ups: the store of the new item looks its key up once more."""
+"""For the probe kinds that count look-ups: the store of the new item looks its key up a second time."""
 _META = (1, 5, 19)
-"""From here on there are meta commands, and `ma` creates a counter as a binary incr does."""
-_ALL_STORES = "sizes are of what clients sent, stores that memcached then refused included"
-_WHOLE_APPENDS = f"{_ALL_STORES}; item_alloc is inlined, so an append or prepend adds the whole new value too"
+"""The first version with meta commands: `ma` creates a counter as a binary incr does."""
+_ALL_STORES = "sizes include stores that memcached then refused"
+_COMPLETE_APPENDS = f"{_ALL_STORES}; item_alloc is inlined, so an append or prepend adds the complete new value too"
 _LINE_HAS_LENGTH = (1, 6, 40)
-"""From here on process_command_ascii's line has no NUL at its end, and its third argument is the length."""
+"""From this version on process_command_ascii's line has no NUL at its end; its third argument is the length."""
 _SYSCALL_US = 5.0
 """Microseconds of memcached's CPU for each read."""
 _RETURN, _ALLOC = "fleettrace_return", "fleettrace_alloc"
 """The symbols that an overlay gives to the other probes' instructions."""
 
 
-class UnsupportedError(Exception):
-    """No rung works for the binary; the text says why for each."""
-
-
 def choose(
     analysis: BinaryAnalysis,
-    wish: ProbeOptions = ProbeOptions(),  # noqa: B008
+    options: ProbeOptions = ProbeOptions(),  # noqa: B008
     *,
     overlay_works: bool = True,
     refused: Collection[ProbeKind] = (),
 ) -> ProbePlan:
-    """The plan for one binary, on the best rung that works and that gives what is wished for. Raises
-    `UnsupportedError`.
+    """Return the plan for one binary, with the best probe kind that works and gives what `options` request.
 
-    `overlay_works` says whether the node can give its bpftrace a symbol of ours (it needs unshare(1), and a bpftrace
-    that is not in a container of its own). Rungs in `refused` are not taken: the node's kernel loads none of their
-    programs.
+    `overlay_works`: the node can give its bpftrace a symbol overlay (this needs unshare(1), and a bpftrace that does
+    not run in a container of its own). `refused`: probe kinds with programs that the node's kernel does not load.
+    Raises `UnsupportedError`.
     """
-    if wish.script is not None:
-        outcome = _script(analysis, wish, overlay_works)
-        if isinstance(outcome, ProbePlan):
-            return outcome
-        raise UnsupportedError(f"{wish.script.name}: {outcome}")
+    if options.script is not None:
+        try:
+            return _script(analysis, options.script, overlay_works)
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{options.script.name}: {error}") from error
     reasons: list[str] = []
-    for probe_kind, attempt in _LADDER.items():
-        if wish.probe_kind not in (None, probe_kind):
+    for probe_kind, attempt in _BEST_FIRST.items():
+        if options.probe_kind not in (None, probe_kind):
             continue
         if probe_kind in refused:
             reasons.append(f"{probe_kind}: its kernel refused the program")
             continue
-        outcome = attempt(analysis, wish, overlay_works)
-        if isinstance(outcome, ProbePlan):
-            return _with_reasons(outcome, reasons)
-        reasons.append(f"{probe_kind}: {outcome}")
+        try:
+            return _with_reasons(attempt(analysis, options, overlay_works), reasons)
+        except UnsupportedError as error:
+            reasons.append(f"{probe_kind}: {error}")
     if not reasons:
-        raise UnsupportedError(f"the rung `{wish.probe_kind}` cannot trace this binary")
+        raise UnsupportedError(f"the probe kind `{options.probe_kind}` cannot trace this binary")
     raise UnsupportedError("; ".join(reasons))
 
 
 def _with_reasons(plan: ProbePlan, reasons: Sequence[str]) -> ProbePlan:
-    """The plan, its verdict saying why not on a better rung."""
+    """Return the plan with the reasons against better probe kinds in its verdict."""
     if not reasons:
         return plan
     return replace(plan, verdict=replace(plan.verdict, why=f"{plan.verdict.why}; not {'; not '.join(reasons)}"))
 
 
-def preview(wish: ProbeOptions = ProbeOptions()) -> ProbePlan:  # noqa: B008
-    """The plan for a binary that nobody has looked at yet: unstripped, its functions' first instructions cheap ones.
+def preview(options: ProbeOptions = ProbeOptions()) -> ProbePlan:  # noqa: B008
+    """Return the plan for an assumed binary: unstripped, with a cheap first instruction in each function.
 
-    Raises `UnsupportedError` for a rung without a program.
+    Raises `UnsupportedError` for a probe kind without a program.
     """
-    why = "not looked at"
-    probe_kind = wish.probe_kind or ProbeKind.ITEM
-    if wish.script is not None:
-        names = {text: alternatives(text)[0] for text in wish.script.points}
+    why = "no binary analysed"
+    probe_kind = options.probe_kind or ProbeKind.ITEM
+    if options.script is not None:
+        names = {text: alternatives(text)[0] for text in options.script.attach_points}
         verdict = ProbeVerdict(ProbeKind.SCRIPT, exact=True, why=why)
-        return ProbePlan(ProbeKind.SCRIPT, "", verdict, pointer="", length="", script=wish.script, names=names)
+        return ProbePlan(ProbeKind.SCRIPT, "", verdict, pointer="", length="", script=options.script, names=names)
     if probe_kind is ProbeKind.ITEM:
         plan = ProbePlan(
             probe_kind, "do_item_get", ProbeVerdict(probe_kind, True, why=why), pointer="arg0", length="arg1"
         )
-        misses, sizes = "do_item_get" if wish.misses else None, "item_alloc" if wish.sizes else None
+        misses, sizes = "do_item_get" if options.misses else None, "item_alloc" if options.sizes else None
         return replace(plan, misses=misses, sizes=sizes)
     if probe_kind is ProbeKind.USDT:
         verdict = ProbeVerdict(probe_kind, True, why=why)
         return ProbePlan(probe_kind, MAIN, verdict, pointer='reg("r12")', length='reg("r13")')
     if probe_kind is ProbeKind.COMMAND:
         verdict = ProbeVerdict(probe_kind, False, why=why)
-        return ProbePlan(probe_kind, "process_command_ascii", verdict, pointer="arg1", length="", ops=wish.ops)
+        return ProbePlan(probe_kind, "process_command_ascii", verdict, pointer="arg1", length="", ops=options.ops)
     if probe_kind is ProbeKind.SYSCALL:
-        return syscall_plan(wish)
-    raise UnsupportedError(f"the rung `{probe_kind}` has no program: it asks memcached itself")
+        return syscall_plan(options)
+    raise UnsupportedError(f"the probe kind `{probe_kind}` has no program: it reads memcached's own log")
 
 
-def _item(analysis: BinaryAnalysis, wish: ProbeOptions, overlay_works: bool) -> ProbePlan | str:
-    point = analysis.point("do_item_get")
-    if point is None:
-        return f"do_item_get: {analysis.missing.get('do_item_get', 'not found')}"
-    wanted = {MAIN: (point, instruction_to_probe(point, returns=wish.misses))}
-    if wish.misses:
-        wanted[_RETURN] = wanted[MAIN]
-    alloc = analysis.point("item_alloc") or analysis.point("do_item_alloc") if wish.sizes else None
+def _function(analysis: BinaryAnalysis, *names: str) -> ProbedFunction:
+    """Return the first of these functions that the binary has. Raises `UnsupportedError`."""
+    for name in names:
+        if (function := analysis.function(name)) is not None:
+            return function
+    raise UnsupportedError("; ".join(f"{name}: {analysis.missing.get(name, 'not found')}" for name in names))
+
+
+def _item(analysis: BinaryAnalysis, options: ProbeOptions, overlay_works: bool) -> ProbePlan:
+    get = _function(analysis, "do_item_get")
+    probed = {MAIN: (get, instruction_to_probe(get, returns=options.misses))}
+    if options.misses:
+        probed[_RETURN] = probed[MAIN]
+    alloc = analysis.function("item_alloc") or analysis.function("do_item_alloc") if options.sizes else None
     if alloc is not None:
-        wanted[_ALLOC] = (alloc, instruction_to_probe(alloc))
-    placed = find_attach_points(analysis, wanted, overlay_works)
-    if isinstance(placed, str):
-        return placed
-    told = tagging(analysis, placed.places[MAIN].spot) if wish.kinds else Tagging()
-    if wish.ops is not None and (unknown := wish.ops - set(told.ops or ())):
-        return f"which requests are {', '.join(sorted(unknown))} (--ops) cannot be told in this binary"
-    verdict = _verdict(ProbeKind.ITEM, analysis, point, placed, exact=True)
-    # A store of a new key finds nothing either: where stores cannot be told, neither can misses.
-    misses = placed.places[_RETURN].name if wish.misses and told.ops is not None else None
-    sizes = placed.places[_ALLOC].name if alloc is not None and (wish.ops is None or "set" in wish.ops) else None
+        probed[_ALLOC] = (alloc, instruction_to_probe(alloc))
+    attach_points = find_attach_points(analysis, probed, overlay_works)
+    names = {name: attach_point.name for name, attach_point in attach_points.by_name.items()}
+    kinds = tagging(analysis, attach_points.by_name[MAIN].instruction) if options.kinds else Tagging()
+    if options.ops is not None and (unknown := options.ops - set(kinds.ops or ())):
+        raise UnsupportedError(
+            f"requests of kind {', '.join(sorted(unknown))} (--ops) cannot be recognized in this binary"
+        )
+    verdict = _verdict(ProbeKind.ITEM, analysis, get, attach_points, exact=True)
+    # A store of a new key finds nothing either: a program that recognizes no stores cannot recognize misses.
+    misses = names[_RETURN] if options.misses and kinds.ops is not None else None
+    sizes = names[_ALLOC] if alloc is not None and (options.ops is None or "set" in options.ops) else None
     plan = ProbePlan(
         ProbeKind.ITEM,
-        placed.places[MAIN].name,
+        names[MAIN],
         verdict,
         pointer="arg0",
         length="arg1",
-        spots=placed.spots,
-        overlay=placed.overlay,
-        tagging=told,
-        ops=wish.ops,
+        instructions=attach_points.instructions,
+        overlay=attach_points.overlay,
+        tagging=kinds,
+        ops=options.ops,
         misses=misses,
         sizes=sizes,
-        certain=point.found is not Found.LOCATED,
+        certain=get.found is not Found.LOCATED,
     )
-    return replace(plan, verdict=_with_extras(verdict, plan, wish, analysis, placed, alloc))
+    return replace(plan, verdict=_with_extras(verdict, plan, options, analysis, attach_points, alloc))
 
 
 def _with_extras(
     verdict: ProbeVerdict,
     plan: ProbePlan,
-    wish: ProbeOptions,
+    options: ProbeOptions,
     analysis: BinaryAnalysis,
-    placed: AttachPoints,
+    attach_points: AttachPoints,
     alloc: ProbedFunction | None,
 ) -> ProbeVerdict:
-    """The verdict with what the other probes cost, or why they are not there."""
+    """Return the verdict with the cost of the probes for misses and sizes, or the reason why there are none."""
     cost, why = verdict.cost, [verdict.why]
     if plan.misses is not None:
-        more = predicted_microseconds(analysis.machine, placed.places[_RETURN].spot.cost)
+        more = predicted_microseconds(analysis.machine, attach_points.by_name[_RETURN].instruction.cost)
         cost = None if cost is None or more is None else cost + more
         why.append("and a return probe for misses" + ("" if more is None else f", {more:g} us of the cost"))
-    elif wish.misses:
-        why.append("no misses, for a store of a new key cannot be told from one")
+    elif options.misses:
+        why.append("no misses, because a store of a new key looks the same")
     if plan.sizes is not None:
-        each = predicted_microseconds(analysis.machine, placed.places[_ALLOC].spot.cost)
+        each = predicted_microseconds(analysis.machine, attach_points.by_name[_ALLOC].instruction.cost)
         why.append("and a probe for sizes" + ("" if each is None else f", {each:g} us a write"))
-        why.append(_WHOLE_APPENDS if alloc is not None and alloc.function == "do_item_alloc" else _ALL_STORES)
-    elif wish.sizes and (wish.ops is None or "set" in wish.ops):
+        why.append(_COMPLETE_APPENDS if alloc is not None and alloc.name == "do_item_alloc" else _ALL_STORES)
+    elif options.sizes and (options.ops is None or "set" in options.ops):
         why.append(f"no sizes: {analysis.missing.get('item_alloc', 'item_alloc was not found')}")
     if plan.tagging.repeats < _ways_to_create(analysis):
         why.append(_TWICE)
     return replace(verdict, cost=cost, why="; ".join(why))
 
 
-def _usdt(analysis: BinaryAnalysis, wish: ProbeOptions, overlay_works: bool) -> ProbePlan | str:
+def _usdt(analysis: BinaryAnalysis, options: ProbeOptions, overlay_works: bool) -> ProbePlan:
     probes = [probe for probe in analysis.usdt if (probe.provider, probe.name) == ("memcached", "assoc__find")]
     if not probes:
-        return "the binary has no probe assoc__find (memcached's --enable-dtrace makes it)"
-    if wish.ops is not None:
-        return "its probes do not tell what kind a request is (--ops)"
+        raise UnsupportedError("the binary has no probe assoc__find (memcached's --enable-dtrace makes it)")
+    if options.ops is not None:
+        raise UnsupportedError("its static probes do not show the kind of a request (--ops)")
     if not overlay_works:
-        return "a symbol overlay is not possible, which leads bpftrace to the place of a probe"
-    read = []
+        raise UnsupportedError("a symbol overlay, by which bpftrace finds a static probe, is not possible")
+    copies = []
     for number, probe in enumerate(probes):
         pointer, length = (expression(operand) for operand in (*probe.arguments, None, None)[:2])
         if pointer is None or length is None:
-            return f"where assoc__find has its arguments at {probe.spot.address:#x} is not understood"
-        read.append((f"{MAIN}_{number}", pointer, length))
+            raise UnsupportedError(f"the arguments of assoc__find at {probe.instruction.address:#x} cannot be read")
+        copies.append((f"{MAIN}_{number}", pointer, length))
+    named = {name: probe.instruction for (name, _, _), probe in zip(copies, probes, strict=True)}
     try:
-        elf = overlay(
-            analysis.build_id,
-            analysis.machine,
-            {name: probe.spot for (name, _, _), probe in zip(read, probes, strict=True)},
-        )
+        elf = overlay(analysis.build_id, analysis.machine, named)
     except BinaryError as error:
-        return str(error)
-    costs = [predicted_microseconds(analysis.machine, probe.spot.cost) for probe in probes]
+        raise UnsupportedError(str(error)) from error
+    costs = [predicted_microseconds(analysis.machine, probe.instruction.cost) for probe in probes]
     verdict = ProbeVerdict(
         ProbeKind.USDT.value,
         exact=True,
         symbol="memcached:assoc__find",
         overlay=True,
         cost=max((cost for cost in costs if cost is not None), default=None),
-        why=f"at its `{probes[0].spot.instruction}`, by its note; {_TWICE}",
+        why=f"at its `{probes[0].instruction.text}`, by its note; {_TWICE}",
     )
-    (point, pointer, length), *also = read
-    spots = tuple(probe.spot for probe in probes)
+    (attach_point, pointer, length), *also = copies
     return ProbePlan(
         ProbeKind.USDT,
-        point,
+        attach_point,
         verdict,
         pointer,
         length,
         also=tuple(also),
-        spots=spots,
+        instructions=tuple(named.values()),
         overlay=Overlay(elf),
         certain=True,
     )
 
 
-def _command(analysis: BinaryAnalysis, wish: ProbeOptions, overlay_works: bool) -> ProbePlan | str:
-    point = analysis.point("process_command_ascii") or analysis.point("process_command")
-    if point is None:
-        return f"process_command: {analysis.missing.get('process_command', 'not found')}"
-    placed = find_attach_points(analysis, {MAIN: (point, instruction_to_probe(point))}, overlay_works)
-    if isinstance(placed, str):
-        return placed
+def _command(analysis: BinaryAnalysis, options: ProbeOptions, overlay_works: bool) -> ProbePlan:
+    function = analysis.function("process_command_ascii") or _function(analysis, "process_command")
+    attach_points = find_attach_points(analysis, {MAIN: (function, instruction_to_probe(function))}, overlay_works)
     version = _version(analysis.version)
     if version is None:
-        return "the binary does not say its version, so whether a line's end is marked is not known"
-    verdict = _verdict(ProbeKind.COMMAND, analysis, point, placed, exact=False)
-    length = "arg2" if version >= _LINE_HAS_LENGTH else ""
-    name = placed.places[MAIN].name
+        raise UnsupportedError("the binary does not contain its version, which decides how a command line ends")
     return ProbePlan(
         ProbeKind.COMMAND,
-        name,
-        verdict,
+        attach_points.by_name[MAIN].name,
+        _verdict(ProbeKind.COMMAND, analysis, function, attach_points, exact=False),
         pointer="arg1",
-        length=length,
-        spots=placed.spots,
-        overlay=placed.overlay,
-        ops=wish.ops,
+        length="arg2" if version >= _LINE_HAS_LENGTH else "",
+        instructions=attach_points.instructions,
+        overlay=attach_points.overlay,
+        ops=options.ops,
     )
 
 
-def _syscall(_analysis: BinaryAnalysis | None, wish: ProbeOptions, _overlay_works: bool) -> ProbePlan | str:
-    return syscall_plan(wish)
+def _syscall(_analysis: BinaryAnalysis | None, options: ProbeOptions, _overlay_works: bool) -> ProbePlan:
+    return syscall_plan(options)
 
 
-def syscall_plan(wish: ProbeOptions, why_not_better: str = "") -> ProbePlan:
-    """The plan that needs nothing of the binary."""
+def syscall_plan(options: ProbeOptions, why_not_better: str = "") -> ProbePlan:
+    """Return the plan that needs no analysis of the binary."""
     why = "what memcached reads: the first command of each read, the first key of each command"
     verdict = ProbeVerdict(
         ProbeKind.SYSCALL.value,
@@ -260,67 +251,64 @@ def syscall_plan(wish: ProbeOptions, why_not_better: str = "") -> ProbePlan:
         why=why + (why_not_better and f"; {why_not_better}"),
     )
     return ProbePlan(
-        ProbeKind.SYSCALL, "read", verdict, pointer="", length="", tagging=Tagging("", (None, *OPS)), ops=wish.ops
+        ProbeKind.SYSCALL, "read", verdict, pointer="", length="", tagging=Tagging("", (None, *OPS)), ops=options.ops
     )
 
 
-def _script(analysis: BinaryAnalysis, wish: ProbeOptions, overlay_works: bool) -> ProbePlan | str:
-    script = wish.script
-    assert script is not None
-    wanted: dict[str, tuple[ProbedFunction, Instruction]] = {}
-    named: dict[str, str] = {}
-    for number, text in enumerate(script.points):
-        found = [point for name in alternatives(text) if (point := analysis.point(name)) is not None]
-        if not found:
-            return "; ".join(f"{name}: {analysis.missing.get(name, 'not found')}" for name in alternatives(text))
-        named[text] = f"fleettrace_point_{number}"
-        wanted[named[text]] = (found[0], instruction_to_probe(found[0], returns=text.startswith("return:")))
-    placed = find_attach_points(analysis, wanted, overlay_works) if wanted else AttachPoints({}, None)
-    if isinstance(placed, str):
-        return placed
+def _script(analysis: BinaryAnalysis, script: Script, overlay_works: bool) -> ProbePlan:
+    probed: dict[str, tuple[ProbedFunction, Instruction]] = {}
+    symbols: dict[str, str] = {}
+    for number, text in enumerate(script.attach_points):
+        function = _function(analysis, *alternatives(text))
+        symbols[text] = f"fleettrace_point_{number}"
+        probed[symbols[text]] = (function, instruction_to_probe(function, returns=text.startswith("return:")))
+    attach_points = find_attach_points(analysis, probed, overlay_works) if probed else AttachPoints({}, None)
     verdict = ProbeVerdict(
         ProbeKind.SCRIPT.value,
         exact=True,
-        symbol=", ".join(dict.fromkeys(point.symbol or point.function for point, _ in wanted.values())) or None,
-        overlay=placed.overlay is not None,
+        symbol=", ".join(dict.fromkeys(function.symbol or function.name for function, _ in probed.values())) or None,
+        overlay=attach_points.overlay is not None,
         why=f"the program {script.name}",
     )
-    names = {text: placed.places[name].name for text, name in named.items()}
     return ProbePlan(
         ProbeKind.SCRIPT,
         "",
         verdict,
         pointer="",
         length="",
-        spots=placed.spots,
-        overlay=placed.overlay,
+        instructions=attach_points.instructions,
+        overlay=attach_points.overlay,
         script=script,
-        names=names,
+        names={text: attach_points.by_name[name].name for text, name in symbols.items()},
     )
 
 
-_LADDER = {ProbeKind.ITEM: _item, ProbeKind.USDT: _usdt, ProbeKind.COMMAND: _command, ProbeKind.SYSCALL: _syscall}
-"""Best first."""
+_BEST_FIRST = {ProbeKind.ITEM: _item, ProbeKind.USDT: _usdt, ProbeKind.COMMAND: _command, ProbeKind.SYSCALL: _syscall}
 
 
 def _verdict(
-    probe_kind: ProbeKind, analysis: BinaryAnalysis, point: ProbedFunction, placed: AttachPoints, *, exact: bool
+    probe_kind: ProbeKind,
+    analysis: BinaryAnalysis,
+    function: ProbedFunction,
+    attach_points: AttachPoints,
+    *,
+    exact: bool,
 ) -> ProbeVerdict:
-    """What the report says of a rung's main probe."""
-    main = placed.places[MAIN]
+    """Return what the report shows of the main probe."""
+    main = attach_points.by_name[MAIN]
     return ProbeVerdict(
         probe_kind=probe_kind.value,
         exact=exact,
-        symbol=point.symbol or point.function,
-        offset=main.spot.offset,
-        overlay=placed.overlay is not None,
-        cost=predicted_microseconds(analysis.machine, main.spot.cost),
+        symbol=function.symbol or function.name,
+        offset=main.instruction.offset,
+        overlay=attach_points.overlay is not None,
+        cost=predicted_microseconds(analysis.machine, main.instruction.cost),
         why=main.why,
     )
 
 
 def _ways_to_create(analysis: BinaryAnalysis) -> int:
-    """How many kinds of request of this memcached create a counter."""
+    """Return how many kinds of requests of this memcached version create a counter."""
     version = _version(analysis.version)
     return 1 if version is not None and version < _META else 2
 

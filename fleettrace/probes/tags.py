@@ -1,9 +1,9 @@
-"""What kind of request it was, at one probe's price: the probed function's return address says who called.
+"""Recognize the kind of a request from the probed function's return address, without a second probe.
 
-Every call site of `do_item_get` belongs to one command or two, and two are told apart by its flag `do_update`. The
-return address is compared in the kernel by its lowest 12 bits, which are the same wherever a binary is loaded (the load
-address is a multiple of the page size), so neither the process nor the map has to be asked for anything. A look-up that
-a request makes for the second time is told by the callers further up, and not counted.
+Each call site of `do_item_get` belongs to one command, or to two that its flag `do_update` distinguishes. The program
+compares the lowest 12 bits of the return address. The load address of a binary is a multiple of the page size, so these
+bits are the same in every process. When a request looks its key up a second time, the program recognizes that by the
+callers further up the stack and does not count it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fleettrace.binary.repeats import Caller
 __all__ = ["REPEATED", "Tagging", "tagging"]
 
 REPEATED = 255
-"""The tag of a look-up that is not counted: its request was counted before."""
+"""The tag of a second look-up by the same request, which the program does not count."""
 
 _PAGE_BITS = 0xFFF
 _UNKNOWN = 0
@@ -28,10 +28,10 @@ _UNKNOWN = 0
 
 @dataclass(frozen=True, slots=True)
 class Tagging:
-    """How the tag comes about: the statements that set `$tag`, a number.
+    """The statements that set `$tag`, a number that stands for the kind of request.
 
-    `ops` has the op of each tag, None for one that is not known; it is None itself where no call site tells. `repeats`
-    is how many ways a request can make a second look-up are recognised and get the tag `REPEATED`.
+    `ops` has the operation of each tag, None for an unknown one; it is None itself if no call site is recognized.
+    `repeats` is the number of ways to make a second look-up that get the tag `REPEATED`.
     """
 
     statements: str = "$tag = 0;"
@@ -39,17 +39,17 @@ class Tagging:
     repeats: int = 0
 
 
-def tagging(analysis: BinaryAnalysis, spot: Instruction) -> Tagging:
-    """The tagging for a probe at `spot`."""
-    address = _return_address(analysis.machine, spot)
+def tagging(analysis: BinaryAnalysis, instruction: Instruction) -> Tagging:
+    """Return the tagging for a probe on `instruction`."""
+    address = _return_address(analysis.machine, instruction)
     if address is None:
         return Tagging()
     tags: list[str | None] = [None]
     by_bits: dict[int, str] = {}
-    for site in analysis.call_sites:
-        bits = site.return_address & _PAGE_BITS
-        value = _value(site, tags)
-        # Two call sites that look the same from here and differ in what they mean: neither tells.
+    for call_site in analysis.call_sites:
+        bits = call_site.return_address & _PAGE_BITS
+        value = _value(call_site, tags)
+        # Two call sites with equal bits and different meanings: neither is recognized.
         by_bits[bits] = value if by_bits.get(bits, value) == value else str(_UNKNOWN)
     by_value: dict[str, list[str]] = {}
     for bits, value in by_bits.items():
@@ -59,7 +59,7 @@ def tagging(analysis: BinaryAnalysis, spot: Instruction) -> Tagging:
         return Tagging()
     # Branches, not conditional expressions: bpftrace 0.23.2 crashes on nested ones.
     branches = [f"if ({' || '.join(tests)}) {{ $tag = {value}; }}" for value, tests in by_value.items()]
-    repeats = list(_repeats(analysis, spot, by_bits))
+    repeats = list(_repeats(analysis, instruction, by_bits))
     return Tagging(
         f"$caller = {address} & {_PAGE_BITS:#x};\n\t$tag = {_UNKNOWN};\n\t"
         + "\n\t".join(["\n\telse ".join(branches), *repeats]),
@@ -68,26 +68,26 @@ def tagging(analysis: BinaryAnalysis, spot: Instruction) -> Tagging:
     )
 
 
-def _repeats(analysis: BinaryAnalysis, spot: Instruction, known: Mapping[int, str]) -> Iterator[str]:
-    """The statements that tell look-ups made for the second time, from the return addresses further up the stack."""
-    if spot.return_offset is None:
+def _repeats(analysis: BinaryAnalysis, instruction: Instruction, known: Mapping[int, str]) -> Iterator[str]:
+    """Yield the statements that recognize second look-ups by the return addresses further up the stack."""
+    if instruction.return_offset is None:
         return
-    for site in analysis.call_sites:
-        bits = site.return_address & _PAGE_BITS
+    for call_site in analysis.call_sites:
+        bits = call_site.return_address & _PAGE_BITS
         if known[bits] == str(_UNKNOWN):
             continue
-        for chain in site.repeats:
-            if not spot.caller_frame and any(caller.frames for caller in chain):
+        for chain in call_site.repeats:
+            if not instruction.caller_frame and any(caller.frames for caller in chain):
                 continue
             text = f"$tag = {REPEATED};"
             for caller in reversed(chain):
-                above = f"*(uint64*)({_position(spot.return_offset, caller)}) & {_PAGE_BITS:#x}"
+                above = f"*(uint64*)({_position(instruction.return_offset, caller)}) & {_PAGE_BITS:#x}"
                 text = f"$outer = {above}; if ($outer == {caller.address & _PAGE_BITS:#x}) {{ {text} }}"
             yield f"if ($caller == {bits:#x}) {{ {text} }}"
 
 
 def _position(return_offset: int, caller: Caller) -> str:
-    """Return the expression for where a caller's return address lies."""
+    """Return the expression for the address of a caller's return address on the stack."""
     if not caller.frames:
         return f'reg("sp") + {return_offset + caller.offset}'
     frame = 'reg("bp")'
@@ -96,17 +96,18 @@ def _position(return_offset: int, caller: Caller) -> str:
     return f"{frame} + {caller.offset}"
 
 
-def _return_address(machine: Machine, spot: Instruction) -> str | None:
-    # bpftrace's name of aarch64's link register (src/arch/aarch64.cpp); pointer authentication leaves its low bits.
+def _return_address(machine: Machine, instruction: Instruction) -> str | None:
+    # r30 is bpftrace's name of aarch64's link register (src/arch/aarch64.cpp); pointer authentication keeps its low
+    # bits.
     if machine is Machine.AARCH64:
-        return None if spot.return_offset is not None else 'reg("r30")'
-    if spot.return_offset is None:
+        return None if instruction.return_offset is not None else 'reg("r30")'
+    if instruction.return_offset is None:
         return None
-    return f'*(uint64*)(reg("sp") + {spot.return_offset})'
+    return f'*(uint64*)(reg("sp") + {instruction.return_offset})'
 
 
-def _value(site: CallSite, tags: list[str | None]) -> str:
-    """The expression for the tag of one call site; new ops are added to `tags`."""
+def _value(call_site: CallSite, tags: list[str | None]) -> str:
+    """Return the expression for the tag of a call site, and add new operations to `tags`."""
 
     def index(operation: Operation | None) -> int:
         if operation is None:
@@ -115,6 +116,6 @@ def _value(site: CallSite, tags: list[str | None]) -> str:
             tags.append(operation.value)
         return tags.index(operation.value)
 
-    if site.fetch is None or site.fetch is site.operation:
-        return str(index(site.operation))
-    return f"((arg4 & 1) == 1 ? {index(site.fetch)} : {index(site.operation)})"
+    if call_site.fetch is None or call_site.fetch is call_site.operation:
+        return str(index(call_site.operation))
+    return f"((arg4 & 1) == 1 ? {index(call_site.fetch)} : {index(call_site.operation)})"

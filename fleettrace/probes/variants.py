@@ -1,7 +1,7 @@
-"""The forms of one host's program, from the fullest to the plainest: what is tried when a kernel refuses to load one.
+"""The variants of one host's program, in the order in which they are tried when a kernel refuses to load one.
 
-A kernel's verifier and the compiler in bpftrace meet in combinations that nobody has tried all of, so a refusal is a
-thing to recover from. The first forms lose nothing; each later one gives up something, and says what.
+There are too many combinations of kernel verifiers and bpftrace compilers to test them all, so a run must recover from
+a refusal. The first variants lose nothing; each later one gives something up and reports what.
 """
 
 from __future__ import annotations
@@ -14,71 +14,75 @@ from fleettrace.probes.model import ProbeKind, ProbeOptions
 __all__ = ["Variant", "variants"]
 
 _FALLBACK = (ProbeKind.ITEM, ProbeKind.USDT, ProbeKind.COMMAND)
-"""The probe kinds that have another one to fall back to, best first."""
+"""The probe kinds that can be replaced by another one, best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One form of a program."""
+    """One variant of a program."""
 
     other_bound: bool = False
-    """String lengths are bounded the other way (see layout.py). This loses nothing."""
+    """Bound string lengths in the other way (see layout.py). This loses nothing."""
     kinds: bool = True
     misses: bool = True
     sizes: bool = True
     refused: frozenset[ProbeKind] = frozenset()
-    """Probe kinds that are not tried any more."""
+    """Probe kinds that the kernel has refused."""
 
-    def options(self, wish: ProbeOptions) -> ProbeOptions:
-        """Return the probe options of this variant where `wish` is requested."""
+    def apply(self, options: ProbeOptions) -> ProbeOptions:
+        """Return `options` without what this variant gives up."""
         return replace(
-            wish, kinds=wish.kinds and self.kinds, misses=wish.misses and self.misses, sizes=wish.sizes and self.sizes
+            options,
+            kinds=options.kinds and self.kinds,
+            misses=options.misses and self.misses,
+            sizes=options.sizes and self.sizes,
         )
 
-    def lost(self, wish: ProbeOptions) -> str:
-        """Return what the variant gives up of what is requested, as a phrase; empty when nothing."""
+    def lost(self, options: ProbeOptions) -> str:
+        """Return what this variant gives up of `options`, as a phrase; empty for nothing."""
         if self.refused:
             return f"the probe kind {max(self.refused, key=_FALLBACK.index)}"
-        gone = self._gone(wish)
+        gone = self._gone(options)
         return " and ".join([", ".join(gone[:-1]), gone[-1]] if len(gone) > 1 else gone)
 
-    def described(self, wish: ProbeOptions) -> str:
-        """Return what sets the variant apart from the whole program that `wish` requests."""
+    def described(self, options: ProbeOptions) -> str:
+        """Return how this variant differs from the complete program for `options`, as a phrase."""
         if self.refused:
             kinds = [kind for kind in _FALLBACK if kind in self.refused]
             return f"another probe kind than {', '.join(kinds)}"
-        parts = [f"without {name}" for name in self._gone(wish)]
+        parts = [f"without {name}" for name in self._gone(options)]
         if self.other_bound:
             parts.append("string lengths bounded the other way")
-        return ", ".join(parts) or "the whole program"
+        return ", ".join(parts) or "the complete program"
 
-    def _gone(self, wish: ProbeOptions) -> list[str]:
+    def _gone(self, options: ProbeOptions) -> list[str]:
         given_up = {
-            "misses": wish.misses and not self.misses,
-            "sizes": wish.sizes and not self.sizes,
+            "misses": options.misses and not self.misses,
+            "sizes": options.sizes and not self.sizes,
             "kinds of requests": not self.kinds,
         }
         return [name for name, gone in given_up.items() if gone]
 
 
-def variants(wish: ProbeOptions) -> Iterator[Variant]:
-    """Yield the variants to try, in order: each gives up no more than what its predecessors could not load with.
+def variants(options: ProbeOptions) -> Iterator[Variant]:
+    """Yield the variants to try, in order; each gives up as little as possible.
 
-    A user's own program and a requested kind of request (`--ops`) are never changed, only bounded otherwise.
+    No variant changes a program of the user's own or drops the requested kinds of requests (`--ops`): for these only
+    the bounds of string lengths vary.
     """
     yield Variant()
     yield Variant(other_bound=True)
-    if wish.script is not None:
+    if options.script is not None:
         return
-    if wish.misses:
+    if options.misses:
         yield Variant(misses=False)
-    if wish.sizes:
+    if options.sizes:
         yield Variant(sizes=False)
-    if wish.misses and wish.sizes:
+    if options.misses and options.sizes:
         yield Variant(misses=False, sizes=False)
-    if wish.ops is None and wish.probe_kind in (None, ProbeKind.ITEM):
+    if options.ops is None and options.probe_kind in (None, ProbeKind.ITEM):
         yield Variant(kinds=False, misses=False, sizes=False)
         yield Variant(kinds=False, misses=False, sizes=False, other_bound=True)
-    if wish.probe_kind is None:
+    if options.probe_kind is None:
         for count in range(1, len(_FALLBACK) + 1):
             yield Variant(kinds=False, misses=False, sizes=False, refused=frozenset(_FALLBACK[:count]))

@@ -138,10 +138,10 @@ def coverage_of(end: TraceEnd, pid: int, traced: int) -> Coverage | None:
     Its counters are known only at the moments of the samples. Of the numbers that are possible for the window, take the
     one nearest to what was traced: requests that are missing then are missing for certain.
     """
-    samples = end.looks.get(pid, [])
+    samples = end.samples.get(pid, [])
     end_ns = end.start_ns + round(end.window_s * 1e9)
     span = counted(samples, end.start_ns, end_ns)
-    latest = span if end.whole else counted(samples, end.start_ns, end_ns + STOPS_NS)
+    latest = span if end.complete else counted(samples, end.start_ns, end_ns + STOPS_NS)
     if span is None or latest is None or pid not in end.alive:
         return None
     return Coverage(span._replace(greatest=latest.greatest).nearest(traced), traced)
@@ -157,7 +157,7 @@ def costs_of(
     total = sum(requests.values())
     costs = {}
     for pid, traced in requests.items():
-        samples = end.looks.get(pid, [])
+        samples = end.samples.get(pid, [])
         covered = coverage.get(pid)
         share = traced / total if total else 1 / len(requests)
         costs[pid] = TracingCost(

@@ -64,7 +64,7 @@ def blindness(end: TraceEnd, instance: Instance, plan: ProbePlan, traced: int) -
     if plan.ops is not None or plan.script is not None:
         return None
     pid = instance.pid
-    samples = end.looks.get(pid, [])
+    samples = end.samples.get(pid, [])
     end_ns = end.start_ns + round(end.window_s * 1e9)
     # A proxy counts only what it answers itself.
     counted = None if instance.proxy else surely_counted(samples, end.start_ns, end_ns)
@@ -105,8 +105,8 @@ def excess(end: TraceEnd, instance: Instance, plan: ProbePlan, summary: Summary)
     """
     if plan.script is not None or instance.proxy or instance.pid not in end.alive:
         return None
-    samples = end.looks.get(instance.pid, [])
-    end_ns = end.start_ns + round(end.window_s * 1e9) + (0 if end.whole else STOPS_NS)
+    samples = end.samples.get(instance.pid, [])
+    end_ns = end.start_ns + round(end.window_s * 1e9) + (0 if end.complete else STOPS_NS)
     counted = most_counted(samples, end.start_ns, end_ns)
     if counted is None:
         return None

@@ -16,7 +16,7 @@ from fleettrace.node.detach import GONE_STATUS, NodeClock, collect, leave, read_
 from fleettrace.node.model import Discovery
 from fleettrace.node.planning import Planned
 from fleettrace.node.plausible import ENDING_S, STARTUP_S
-from fleettrace.node.request_rates import sample_rates
+from fleettrace.node.request_rates import endpoint_lines
 from fleettrace.node.tracing import HostTrace
 from fleettrace.summary.run import HostResult, Warn
 from fleettrace.sweep.detach_model import Detach, DetachedTrace
@@ -115,8 +115,8 @@ class DetachedTracer:
             trace_plan.plans,
             trace_plan.layout,
             bounds,
-            places=sample_rates(trace_plan.discovery.facts, [one for one, _ in trace_plan.plans], rates.places),
-            looks=rates.looks,
+            endpoints=endpoint_lines(trace_plan.discovery.facts, [one for one, _ in trace_plan.plans], rates.endpoints),
+            samples=rates.samples,
             begin_ns=clock.monotonic_at(self.starts_at),
             lead_s=_ATTACH_S,
             run=context.run_id,
@@ -132,7 +132,7 @@ class DetachedTracer:
             planned=tuple(planned),
             layout=trace_plan.layout,
             bounds=bounds,
-            samples=tuple(rates.looks),
+            samples=tuple(rates.samples),
             warnings=(*warnings, *skew_warnings(host, clock)),
             clock=clock,
             ends=time.time() + pause_s,
@@ -201,7 +201,7 @@ class DetachedTracer:
             pending.layout,
             pending.bounds,
             bucket_s=self.context.settings.bucket_s,
-            looks=pending.samples,
+            samples=pending.samples,
             nonce=pending.nonce,
             on_start=on_start,
             on_slice=slice_callback(self.context, task.name, instance_ids),

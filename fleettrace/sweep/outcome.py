@@ -171,14 +171,14 @@ def _add_cost(instances: Sequence[InstanceResult], end: TraceEnd, comparable: Se
 
 def _cut(end: TraceEnd, settings: SweepSettings, cancelled: Reason | None) -> tuple[HostState, Failure] | None:
     """Return the state and the reason of every instance where the trace did not reach its end."""
-    if end.whole or (cancelled is Reason.ENOUGH and not end.broken):
+    if end.complete or (cancelled is Reason.ENOUGH and not end.broken):
         return None
     seen = f"{end.window_s:.1f} s of {settings.duration_s:g} s"
     if cancelled is Reason.DEADLINE:
         return HostState.TIMEOUT, Failure("deadline", f"the deadline of the run ended the trace after {seen}")
     if cancelled is not None:
         return HostState.INTERRUPTED, Failure("interrupted", f"the trace was interrupted after {seen}")
-    stderr = f": {end.words}" if end.words else ""
+    stderr = f": {end.error_text}" if end.error_text else ""
     return HostState.PARTIAL, Failure("trace-cut", f"the trace ended after {seen}{stderr}")
 
 

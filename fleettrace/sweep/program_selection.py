@@ -12,7 +12,7 @@ from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
 from fleettrace.node.namespace import check_namespace
 from fleettrace.node.planning import Planned, plan_instances
 from fleettrace.node.trace_end import NOT_ATTACHED, REFUSED, SLOW_START, ProgramRefusedError
-from fleettrace.node.tracing import probe_targets
+from fleettrace.node.trace_script import probe_targets
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import KeyLayout, ProbeOptions, ProbePlan, TraceSettings
 from fleettrace.probes.program import program
@@ -86,7 +86,7 @@ class ProgramSelection:
     def plan(self, variant: Variant, facts: NodeFacts) -> list[Planned]:
         """Return a plan for each instance. Raises `HostError` when the connection breaks."""
         return plan_instances(
-            self.connection, self.catalog, facts, self.instances, variant.options(self.options), variant.refused
+            self.connection, self.catalog, facts, self.instances, variant.apply(self.options), variant.refused
         )
 
     def outcome(self, trace: TraceVariant) -> HostOutcome:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from fleettrace.node.request_rates import RequestRates, sample_early, sample_rates
+from fleettrace.node.request_rates import RequestRates, endpoint_lines, sample_early
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.model import TraceSettings
 from fleettrace.probes.optimized_uprobes import optimises
-from fleettrace.probes.script import has_own_points
+from fleettrace.probes.script import has_own_attach_points
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Warn
 from fleettrace.sweep.cost import (
@@ -59,7 +59,7 @@ def measure_rates(context: TracerContext, trace_plan: TracePlan) -> RequestRates
         rates,
         rates={**counted, **rates.rates},
         # Samples from before this trace no longer show the time before the next one.
-        looks=() if costly else rates.looks,
+        samples=() if costly else rates.samples,
         costs={pid: most_us(cost) for pid, cost in costs_of(end, requests, coverage).items()},
     )
 
@@ -104,7 +104,7 @@ def _predictions(trace_plan: TracePlan, rates: RequestRates) -> list[Prediction]
 
 def _script_warnings(context: TracerContext, trace_plan: TracePlan) -> list[Warn]:
     script, facts = context.settings.options.script, trace_plan.discovery.facts
-    if script is None or not has_own_points(script) or not optimises(facts.kernel, facts.arch):
+    if script is None or not has_own_attach_points(script) or not optimises(facts.kernel, facts.arch):
         return []
     message = (
         f"{script.name} has attach points of its own: on Linux {facts.kernel} a probe on a 5-byte nop inside a "
@@ -132,8 +132,8 @@ def run_trace(
         trace_plan.layout,
         bounds,
         bucket_s=context.settings.bucket_s,
-        places=sample_rates(trace_plan.discovery.facts, [one for one, _ in trace_plan.plans], rates.places),
-        looks=rates.looks,
+        endpoints=endpoint_lines(trace_plan.discovery.facts, [one for one, _ in trace_plan.plans], rates.endpoints),
+        samples=rates.samples,
         run=context.run_id,
         on_start=on_start,
         on_slice=None if silent else slice_callback(context, host, instance_ids),

@@ -1,8 +1,9 @@
-"""Real memcached binaries to test on, built once from Debian's source package, kept in a cache outside the repository.
+"""Real memcached binaries to test on, built once from Debian's source package and cached outside the repository.
 
-`build("plain")` gives the path of an unstripped binary, `stripped("plain")` that of its `strip`ped copy (same build id,
-same code: the first is the truth about the second). `installed()` is the distribution's own package. The cache is
-`$FLEETTRACE_TEST_CACHE`, by default `/var/cache/fleettrace-test`; a build takes about 20 s the first time.
+`build("plain")` returns the path of an unstripped binary, `stripped("plain")` that of its `strip`ped copy (same build
+id, same code: the symbols of the first show where the functions of the second are). `installed()` is the distribution's
+own package. The cache is `$FLEETTRACE_TEST_CACHE`, by default `/var/cache/fleettrace-test`; a build takes about 20 s
+the first time.
 
     python -m tests.binary.builds plain cf-protection     # build these now
 """
@@ -22,7 +23,7 @@ __all__ = ["BUILDS", "CI_BUILDS", "Build", "build", "cache", "extra_binaries", "
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """How one variant is made: compiler and linker flags, `configure` switches."""
+    """How to make one build: compiler and linker flags, `configure` switches."""
 
     cflags: str
     ldflags: str = ""
@@ -59,22 +60,22 @@ BUILDS = {
     "clang-lto": Build("-O2 -flto", "-flto -fuse-ld=lld", compiler="clang"),
     "sanitized": Build("-O1 -fsanitize=address"),
 }
-"""Every variant, `hardened` being much like what Debian compiles its package with. In those called `bare` there is no
-build id, and an address of the code is not its offset in the file."""
+"""All builds. `hardened` has flags similar to Debian's. The ones named `bare` have no build id, and in them an address
+of the code differs from its offset in the file."""
 
 CI_BUILDS = ("plain", "cf-protection", "lto")
-"""The variants whose tests run everywhere; the others are tested where somebody has built them."""
+"""The builds that are tested everywhere; the others are tested where they are in the cache."""
 
 
 def cache() -> Path:
-    """The folder that keeps sources and builds from run to run."""
+    """Return the directory that stores sources and builds from run to run."""
     return Path(os.environ.get("FLEETTRACE_TEST_CACHE", "/var/cache/fleettrace-test"))
 
 
 def build(name: str) -> Path:
-    """The unstripped binary of variant `name`, built if it is not cached.
+    """Return the unstripped binary of build `name`; build it if it is not cached.
 
-    Raises `subprocess.CalledProcessError` when the source cannot be had or does not compile.
+    Raises `subprocess.CalledProcessError` for a source that cannot be fetched or compiled.
     """
     binary = cache() / "binary" / name / "memcached"
     if not binary.exists():
@@ -87,29 +88,29 @@ def build(name: str) -> Path:
 
 
 def stripped(name: str) -> Path:
-    """The same binary without any symbol."""
-    whole = build(name)
-    result = whole.with_name("memcached.stripped")
+    """Return the same binary without symbols."""
+    unstripped = build(name)
+    result = unstripped.with_name("memcached.stripped")
     if not result.exists():
-        scratch = whole.with_name(f"memcached.stripped.{os.getpid()}")
-        subprocess.run(["strip", "-o", str(scratch), str(whole)], check=True)
+        scratch = unstripped.with_name(f"memcached.stripped.{os.getpid()}")
+        subprocess.run(["strip", "-o", str(scratch), str(unstripped)], check=True)
         scratch.rename(result)
     return result
 
 
 def installed() -> Path | None:
-    """The distribution's packaged memcached, or None where it is not installed."""
+    """Return the distribution's packaged memcached, or None where it is not installed."""
     path = Path("/usr/bin/memcached")
     return path if path.exists() else None
 
 
 def extra_binaries() -> list[Path]:
-    """Binaries that somebody put into the cache's `extra/` (other distributions' packages), to try everything on."""
+    """Return the binaries in the cache's `extra/`, such as other distributions' packages."""
     return sorted(path for path in (cache() / "extra").glob("*/memcached") if path.is_file())
 
 
 def source() -> Path:
-    """The unpacked source package, fetched with a private apt configuration so that the machine's stays as it is."""
+    """Return the unpacked source package; fetch it with a private apt configuration, not the machine's."""
     root = cache() / "source"
     found = sorted(root.glob("memcached-1*/configure"))
     if found:
@@ -140,16 +141,16 @@ def _fetch_source(root: Path) -> None:
     subprocess.run([*apt, "source", "memcached"], check=True, cwd=root, stdout=subprocess.DEVNULL)
 
 
-def _compile(source: Path, variant: Build, target: Path) -> None:
+def _compile(source: Path, recipe: Build, target: Path) -> None:
     tree = target.parent / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(source, tree, symlinks=True)
-    environment = os.environ | {"CC": variant.compiler, "CFLAGS": variant.cflags, "LDFLAGS": variant.ldflags}
+    environment = os.environ | {"CC": recipe.compiler, "CFLAGS": recipe.cflags, "LDFLAGS": recipe.ldflags}
     log = (target.parent / "log").open("wb")
     with log:
         for command in (
-            ["./configure", "--disable-docs", "--disable-coverage", *variant.configure],
-            ["make", "-j2", *(("memcached",) if not variant.configure else ("all",))],
+            ["./configure", "--disable-docs", "--disable-coverage", *recipe.configure],
+            ["make", "-j2", *(("memcached",) if not recipe.configure else ("all",))],
         ):
             subprocess.run(
                 command, cwd=tree, env=environment, check=True, stdout=log, stderr=log, stdin=subprocess.DEVNULL
@@ -159,5 +160,5 @@ def _compile(source: Path, variant: Build, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    for wanted in sys.argv[1:] or CI_BUILDS:
-        print(build(wanted), stripped(wanted))
+    for name in sys.argv[1:] or CI_BUILDS:
+        print(build(name), stripped(name))

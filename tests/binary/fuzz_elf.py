@@ -1,4 +1,4 @@
-"""Throw mutated binaries at `analyse` for a given time: it may refuse them in one line, and nothing else.
+"""Run `analyse` on mutated binaries for a given time. It must analyse each, or refuse it in one line.
 
     python -m tests.binary.fuzz_elf --seconds 300 --seed 1
 
@@ -31,7 +31,7 @@ MEMORY = 512 << 20
 
 
 def structures(data: bytes) -> list[tuple[int, int]]:
-    """(offset, size) of the parts of a sound binary that its readers trust, and of the file as a whole."""
+    """Return (offset, size) of the structures of a valid binary that its readers trust, and of the complete file."""
     elf = parse(data)
     headers = int.from_bytes(data[40:48], "little")
     parts = [(0, 64), (64, 56 * len(elf.segments)), (headers, 64 * len(elf.sections)), (0, len(data))]
@@ -39,11 +39,11 @@ def structures(data: bytes) -> list[tuple[int, int]]:
     return [(start, size) for start, size in parts if start + size <= len(data) and size > 8]
 
 
-def mutate(data: bytes, places: list[tuple[int, int]], chance: random.Random) -> bytes:
-    """One broken copy of `data`."""
+def mutate(data: bytes, parts: list[tuple[int, int]], chance: random.Random) -> bytes:
+    """Return a broken copy of `data`."""
     broken = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 3, 8, 40))):
-        start, size = chance.choice(places)
+        start, size = chance.choice(parts)
         position = start + chance.randrange(size)
         kind = chance.randrange(5)
         if kind == 0:
@@ -64,7 +64,7 @@ def mutate(data: bytes, places: list[tuple[int, int]], chance: random.Random) ->
             del broken[position:]
             if not broken:
                 return b""
-            places = [(0, len(broken))]
+            parts = [(0, len(broken))]
     return bytes(broken[: len(data)])
 
 
@@ -79,11 +79,11 @@ def _one(data: bytes) -> str:
         assert "\n" not in str(error)
         return "refused"
     assert BinaryAnalysis.from_dict(json.loads(json.dumps(analysis.to_dict()))) == analysis
-    return "points" if analysis.points else "no points"
+    return "functions" if analysis.functions else "no functions"
 
 
 def main() -> int:
-    """Run; print what came of the cases; exit 1 at the first case that is neither analysed nor refused."""
+    """Run; print the outcomes; exit 1 at the first case that is neither analysed nor refused."""
     parser = argparse.ArgumentParser(description="fuzz the ELF reader")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--limit", type=float, default=10)
@@ -107,7 +107,9 @@ def main() -> int:
             outcomes[_one(case)] += 1
         except BaseException as error:
             Path("fuzz-elf-case").write_bytes(case)
-            print(f"case {outcomes.total()}: {type(error).__name__}: {error}; kept in ./fuzz-elf-case", file=sys.stderr)
+            print(
+                f"case {outcomes.total()}: {type(error).__name__}: {error}; stored in ./fuzz-elf-case", file=sys.stderr
+            )
             raise
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)

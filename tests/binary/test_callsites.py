@@ -1,4 +1,4 @@
-"""What a call site says about a command, against what was really sent."""
+"""The operations of call sites, compared with the requests that a client sent."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from tests.binary.traffic import COMMANDS, memcached
 
 REFUSED = 5
 TOO_LARGE = "x" * 2_000_000
-"""A value of which memcached stores none as large."""
+"""A value too large for memcached to store."""
 
 
 @pytest.mark.parametrize("name", CI_BUILDS)
-def test_a_stripped_binary_is_told_like_its_unstripped_self(name: str) -> None:
-    whole, bare = (analyse(path.read_bytes()).call_sites for path in (build(name), stripped(name)))
-    assert [(s.return_address, s.operation, s.fetch) for s in whole] == [
+def test_stripped_binary_has_the_same_call_sites(name: str) -> None:
+    unstripped, bare = (analyse(path.read_bytes()).call_sites for path in (build(name), stripped(name)))
+    assert [(s.return_address, s.operation, s.fetch) for s in unstripped] == [
         (s.return_address, s.operation, s.fetch) for s in bare
     ]
 
 
 @pytest.mark.parametrize("name", CI_BUILDS)
-def test_every_operation_has_a_site(name: str) -> None:
-    sites = analyse(stripped(name).read_bytes()).call_sites
-    known = {site.operation for site in sites} | {site.fetch for site in sites}
+def test_every_operation_has_a_call_site(name: str) -> None:
+    found = analyse(stripped(name).read_bytes()).call_sites
+    known = {each.operation for each in found} | {each.fetch for each in found}
     assert set(Operation) - {Operation.OTHER} <= known
 
 
 @pytest.mark.parametrize(("flag", "expected"), [("", None), (", 1", None), (", update", Operation.GET)])
-def test_a_fetch_is_one_only_where_do_update_says_so(tmp_path: Path, flag: str, expected: Operation | None) -> None:
+def test_fetch_requires_a_do_update_argument(tmp_path: Path, flag: str, expected: Operation | None) -> None:
     """item_get of 1.4.15 to 1.4.34 passes no do_update to do_item_get, and the register holds anything."""
     source = tmp_path / "get.c"
     source.write_text(f"""
@@ -61,20 +61,22 @@ def test_a_fetch_is_one_only_where_do_update_says_so(tmp_path: Path, flag: str, 
     functions = read_functions(elf, symbols)
     target = functions.starting(named(symbols, "do_item_get")[0].address)
     assert target is not None
-    [site] = call_sites(References(elf, functions), target)
-    assert (site.operation, site.fetch) == (None, expected)
+    [found] = call_sites(References(elf, functions), target)
+    assert (found.operation, found.fetch) == (None, expected)
 
 
 def counted(binary: Path) -> tuple[Counter[str], Counter[str]]:
-    """(truth, what was told) of every command, in every protocol, found and not found and refused, each a number of
-    times of its own."""
+    """Send every command in every protocol, with hits, misses and refusals; return the sent and the counted requests.
+
+    Each command is sent a different number of times.
+    """
     analysis = analyse(binary.read_bytes())
-    point = analysis.point("do_item_get")
-    assert point is not None
+    function = analysis.function("do_item_get")
+    assert function is not None
     truth: Counter[str] = Counter()
     with memcached(binary) as (pid, connect):
         text, packets = connect(), connect()
-        with trace(pid, analysis, point.cheapest) as traced:
+        with trace(pid, analysis, function.cheapest) as traced:
             for index, (name, (operation, requests, send)) in enumerate(COMMANDS.items()):
                 for key in (f"found-{name}", f"lost-{name}"):
                     for _ in range(3 + index):
@@ -87,28 +89,28 @@ def counted(binary: Path) -> tuple[Counter[str], Counter[str]]:
                 text.ascii(f"set refused 0 0 {len(TOO_LARGE)}\r\n{TOO_LARGE}")
                 packets.binary(0x01, b"refused", b"\0" * 8, TOO_LARGE.encode())
     truth["set"] += 2 * REFUSED
-    told = operations(analysis, traced.calls)
-    assert told.total() == truth.total(), traced.errors
-    return truth, told
+    counts = operations(analysis, traced.calls)
+    assert counts.total() == truth.total(), traced.errors
+    return truth, counts
 
 
 @pytest.mark.lab
 @pytest.mark.parametrize("which", ["plain", "cf-protection", "lto", "distribution"])
-def test_real_requests_are_counted_by_their_command(which: str) -> None:
+def test_real_requests_are_counted_by_operation(which: str) -> None:
     binary = installed() if which == "distribution" else stripped(which)
     if binary is None:
         pytest.skip("the distribution's memcached is not installed")
-    truth, told = counted(binary)
-    # `me`, and the look-up of a store that was refused.
-    assert told.pop("unknown") == truth.pop("other") + 2 * REFUSED
-    assert told == truth - Counter(set=2 * REFUSED)
+    truth, counts = counted(binary)
+    # `me`, and the look-up of a refused store.
+    assert counts.pop("unknown") == truth.pop("other") + 2 * REFUSED
+    assert counts == truth - Counter(set=2 * REFUSED)
 
 
 @pytest.mark.lab
 @pytest.mark.slow
 @pytest.mark.parametrize("which", BUILDS)
 @pytest.mark.parametrize("symbols", [True, False])
-def test_no_kind_is_ever_a_guess(which: str, symbols: bool) -> None:
-    truth, told = counted(build(which) if symbols else stripped(which))
-    told.pop("unknown")
-    assert told <= truth
+def test_operation_is_never_wrong(which: str, symbols: bool) -> None:
+    truth, counts = counted(build(which) if symbols else stripped(which))
+    counts.pop("unknown")
+    assert counts <= truth

@@ -1,4 +1,4 @@
-"""Which instruction a probe goes on, in code written down byte by byte."""
+"""The choice of the probed instruction, in code written byte by byte."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ STP, BTI_C, MOV_X19_X0, ADRP_X2, ADRP_X0, NOP_ARM = (
 )
 
 
-def spot(machine: Machine, *code: str, arguments: int = 2) -> tuple[int, InstructionCost, int | None]:
+def chosen(machine: Machine, *code: str, arguments: int = 2) -> tuple[int, InstructionCost, int | None]:
     data = bytes.fromhex("".join(code))
-    elf = Elf(data, machine, 3, (Segment(1, 5, 0, BASE, len(data), len(data)),), ())
+    elf = Elf(data, machine, 3, (Segment(1, 5, 0, BASE, len(data)),), ())
     found = cheapest_instruction(elf, Function(BASE, BASE + len(data), None, None), arguments)
     assert found is not None
     return found.offset, found.cost, found.return_offset
@@ -41,10 +41,10 @@ def spot(machine: Machine, *code: str, arguments: int = 2) -> tuple[int, Instruc
         ((ENDBR, "e800000000", PUSH_RBP), (4, InstructionCost.EMULATED, 0)),
     ],
 )
-def test_the_first_emulated_instruction_is_taken(
+def test_first_emulated_instruction_is_chosen(
     code: tuple[str, ...], expected: tuple[int, InstructionCost, int]
 ) -> None:
-    assert spot(Machine.X86_64, *code) == expected
+    assert chosen(Machine.X86_64, *code) == expected
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_the_first_emulated_instruction_is_taken(
         "a prefixed nop, which older kernels refuse",
     ],
 )
-def test_otherwise_the_probe_stays_on_the_entry(code: tuple[str, ...]) -> None:
-    assert spot(Machine.X86_64, *code) == (0, InstructionCost.STEPPED, 0)
+def test_entry_is_chosen_otherwise(code: tuple[str, ...]) -> None:
+    assert chosen(Machine.X86_64, *code) == (0, InstructionCost.STEPPED, 0)
 
 
-def test_only_the_wanted_arguments_must_be_whole() -> None:
+def test_only_requested_arguments_must_be_unchanged() -> None:
     code = (ENDBR, "31d2", PUSH_RBP, RET)  # xor edx, edx: the third argument
-    assert spot(Machine.X86_64, *code, arguments=2) == (6, InstructionCost.EMULATED, 0)
-    assert spot(Machine.X86_64, *code, arguments=3) == (0, InstructionCost.STEPPED, 0)
+    assert chosen(Machine.X86_64, *code, arguments=2) == (6, InstructionCost.EMULATED, 0)
+    assert chosen(Machine.X86_64, *code, arguments=3) == (0, InstructionCost.STEPPED, 0)
 
 
 @pytest.mark.parametrize(
@@ -88,17 +88,17 @@ def test_only_the_wanted_arguments_must_be_whole() -> None:
         ((STP, NOP_ARM, NOP_ARM), (0, InstructionCost.STEPPED, None)),
     ],
 )
-def test_aarch64_takes_what_its_kernel_simulates(
+def test_aarch64_simulated_instruction_is_chosen(
     code: tuple[str, ...], expected: tuple[int, InstructionCost, None]
 ) -> None:
-    assert spot(Machine.AARCH64, *code) == expected
+    assert chosen(Machine.AARCH64, *code) == expected
 
 
-def test_an_argument_already_overwritten_on_aarch64_ends_the_walk() -> None:
-    assert spot(Machine.AARCH64, STP, "e00301aa", ADRP_X2) == (0, InstructionCost.STEPPED, None)
+def test_overwritten_argument_ends_the_walk_on_aarch64() -> None:
+    assert chosen(Machine.AARCH64, STP, "e00301aa", ADRP_X2) == (0, InstructionCost.STEPPED, None)
 
 
-def test_costs_are_predicted_where_they_were_measured() -> None:
+def test_costs_are_predicted_only_where_measured() -> None:
     stepped, emulated = (
         predicted_microseconds(Machine.X86_64, cost) for cost in (InstructionCost.STEPPED, InstructionCost.EMULATED)
     )
@@ -113,9 +113,9 @@ def test_costs_are_predicted_where_they_were_measured() -> None:
     [(BASE + 4, (10, InstructionCost.EMULATED, 0)), (None, (0, InstructionCost.STEPPED, 0))],
     ids=["profiler", "other"],
 )
-def test_only_the_call_of_a_profiler_leaves_arguments_whole(hook: int | None, expected: object) -> None:
+def test_only_a_profiler_call_preserves_arguments(hook: int | None, expected: object) -> None:
     data = bytes.fromhex(ENDBR + "ff1500000000" + PUSH_RBP + RET)
-    elf = Elf(data, Machine.X86_64, 3, (Segment(1, 5, 0, BASE, len(data), len(data)),), ())
+    elf = Elf(data, Machine.X86_64, 3, (Segment(1, 5, 0, BASE, len(data)),), ())
     found = cheapest_instruction(elf, Function(BASE, BASE + len(data), None, None, hook), 2)
     assert found is not None
     assert (found.offset, found.cost, found.return_offset) == expected

@@ -1,4 +1,4 @@
-"""Reading the file itself: header, build id, version, addresses; and refusing what is no such file."""
+"""Reading ELF files: header, build id, version, addresses; and refusing other files."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from tests.binary.builds import build, stripped
 
 def test_the_build_id_is_what_readelf_prints() -> None:
     data = stripped("plain").read_bytes()
-    told = subprocess.run(["readelf", "-n", str(stripped("plain"))], check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(
+        ["readelf", "-n", str(stripped("plain"))], check=True, capture_output=True, text=True
+    ).stdout
     identity = build_id(parse(data))
     assert identity is not None
-    assert f"Build ID: {identity}" in told
+    assert f"Build ID: {identity}" in output
 
 
-def test_the_version_is_what_memcached_says_of_itself() -> None:
+def test_version_is_what_memcached_prints() -> None:
     path = build("plain")
-    told = subprocess.run([str(path), "-V"], check=True, capture_output=True, text=True).stdout
-    assert f"memcached {memcached_version(parse(path.read_bytes()))}" == told.strip()
+    output = subprocess.run([str(path), "-V"], check=True, capture_output=True, text=True).stdout
+    assert f"memcached {memcached_version(parse(path.read_bytes()))}" == output.strip()
 
 
 def test_addresses_and_offsets_agree_with_the_segments() -> None:
@@ -40,21 +42,21 @@ def test_addresses_and_offsets_agree_with_the_segments() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no ELF"),
-        (b"#!/bin/sh\n", "no ELF"),
+        (b"", "not an ELF"),
+        (b"#!/bin/sh\n", "not an ELF"),
         (b"\x7fELF", "cut short"),
         (b"\x7fELF\x01\x01" + b"\0" * 60, "64-bit"),
         (b"\x7fELF\x02\x01" + b"\0" * 60, "machine 0"),
     ],
 )
-def test_what_is_no_such_file_is_refused_in_one_line(data: bytes, reason: str) -> None:
+def test_parse_refuses_other_files_in_one_line(data: bytes, reason: str) -> None:
     with pytest.raises(BinaryError, match=reason) as caught:
         parse(data)
     assert "\n" not in str(caught.value)
 
 
 @given(st.binary(max_size=300))
-def test_any_bytes_are_refused_in_one_line_or_parsed(data: bytes) -> None:
+def test_parse_refuses_or_accepts_any_bytes(data: bytes) -> None:
     for each in (data, b"\x7fELF\x02\x01" + data):
         with contextlib.suppress(BinaryError):
             parse(each)

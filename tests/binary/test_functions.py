@@ -1,4 +1,4 @@
-"""Function bounds and return-address slots, against the symbol table and readelf's own reading of the unwind table."""
+"""Function bounds and return-address slots, compared with the symbol table and with readelf's unwind table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.binary.builds import CI_BUILDS, build
 
 
 @pytest.mark.parametrize("name", CI_BUILDS)
-def test_the_unwind_table_bounds_functions_as_the_symbols_do(name: str) -> None:
+def test_unwind_table_and_symbols_have_equal_bounds(name: str) -> None:
     elf = parse(build(name).read_bytes())
     functions = read_functions(elf)
     sized = [s for s in function_symbols(elf) if s.size and not s.name.startswith("_")]
@@ -27,14 +27,16 @@ def test_the_unwind_table_bounds_functions_as_the_symbols_do(name: str) -> None:
         assert functions.at(function.end - 1) == function
 
 
-def test_the_return_address_lies_where_readelf_computes_it() -> None:
+def test_return_address_slot_equals_readelfs() -> None:
     path = build("plain")
     elf = parse(path.read_bytes())
     functions = read_functions(elf, function_symbols(elf))
-    told = subprocess.run(["readelf", "--debug-dump=frames-interp", "-W", str(path)], check=True, capture_output=True)
+    printed = subprocess.run(
+        ["readelf", "--debug-dump=frames-interp", "-W", str(path)], check=True, capture_output=True
+    )
     checked = 0
     start = 0
-    for line in told.stdout.decode().splitlines():
+    for line in printed.stdout.decode().splitlines():
         if head := re.search(r" pc=([0-9a-f]+)\.\.", line):
             start = int(head[1], 16)
         row = re.match(r"^([0-9a-f]{16}) rsp\+(\d+) .*c-8", line)

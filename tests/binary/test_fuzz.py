@@ -24,9 +24,9 @@ def sample() -> bytes:
 @given(st.data())
 def test_a_mutated_binary_is_analysed_or_refused(data: st.DataObject) -> None:
     mutated = bytearray(sample())
-    places = structures(sample())
+    parts = structures(sample())
     for _ in range(data.draw(st.integers(1, 6))):
-        start, size = data.draw(st.sampled_from(places))
+        start, size = data.draw(st.sampled_from(parts))
         position = data.draw(st.integers(start, max(start, start + size - 8)))
         patch = data.draw(st.binary(min_size=1, max_size=8))
         mutated[position : position + len(patch)] = patch
@@ -47,7 +47,7 @@ def test_a_binary_cut_short_is_analysed_or_refused(length: int) -> None:
         assert "\n" not in str(error)
 
 
-def test_the_sample_has_symbols_to_begin_with() -> None:
+def test_sample_has_symbols() -> None:
     from fleettrace.binary.elf import parse
 
     assert len(function_symbols(parse(sample()))) > 100

@@ -1,4 +1,4 @@
-"""Code that no unwind table covers is cut into functions where calls lead, and only there."""
+"""Code without an unwind table is split into functions at the targets of calls, and only there."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ FLAGS = ["-O1", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
 def test_entries_of_a_linkage_table_are_no_functions(linker: str, protection: str, tmp_path: Path) -> None:
     (tmp_path / "one.c").write_text(SOURCE)
     binary = tmp_path / "one"
-    words = ["gcc", *FLAGS, f"-fcf-protection={protection}", f"-fuse-ld={linker}", "-Wl,-z,lazy"]
-    subprocess.run([*words, "-o", binary, tmp_path / "one.c"], check=True)
+    command = ["gcc", *FLAGS, f"-fcf-protection={protection}", f"-fuse-ld={linker}", "-Wl,-z,lazy"]
+    subprocess.run([*command, "-o", binary, tmp_path / "one.c"], check=True)
     starts = {start for start, _ in called_pieces(parse(binary.read_bytes()), [])}
     shown = subprocess.run(["readelf", "-SW", binary], check=True, capture_output=True, text=True).stdout
     tables = [

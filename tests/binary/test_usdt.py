@@ -19,9 +19,9 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 
 def elf_with(notes: bytes, machine: Machine = Machine.X86_64) -> Elf:
-    """A binary of one page of nops at 0x1000 whose notes are these."""
+    """Return a binary of one page of nops at 0x1000, with these notes."""
     code = b"\x90" * 4096 if machine is Machine.X86_64 else b"\x1f\x20\x03\xd5" * 1024
-    text = elf_file.Segment(elf_file.PT_LOAD, elf_file.PF_X, 0, 0x1000, len(code), len(code))
+    text = elf_file.Segment(elf_file.PT_LOAD, elf_file.PF_X, 0, 0x1000, len(code))
     sections = (
         Section(".note.stapsdt", elf_file.SHT_NOTE, 0, 0, len(code), len(notes), 0, 0),
         Section(".stapsdt.base", 1, 2, 0x5000, 0, 1, 0, 0),
@@ -52,13 +52,13 @@ def note(arguments: str, *, address: int = 0x1010, base: int = 0x5000, semaphore
         ("3@%rax", None, None),
     ],
 )
-def test_an_argument_is_where_the_assembler_says(text: str, operand: Operand | None, shown: str | None) -> None:
+def test_operand_and_expression_of_an_argument(text: str, operand: Operand | None, shown: str | None) -> None:
     [probe] = usdt_probes(elf_with(note(f"8@%rdi {text}")))
     assert probe.arguments == (Operand(8, "di"), operand)
     assert expression(operand) == shown
 
 
-def test_arguments_on_arm() -> None:
+def test_operands_on_aarch64() -> None:
     [probe] = usdt_probes(elf_with(note("8@x21 -4@w3 8@[sp, 16] 8@[x29, -8] 4@[x1]"), Machine.AARCH64))
     assert probe.arguments == (
         Operand(8, "r21"),
@@ -69,25 +69,25 @@ def test_arguments_on_arm() -> None:
     )
 
 
-def test_what_prelink_moved_is_found() -> None:
+def test_prelinked_probe_is_found() -> None:
     [probe] = usdt_probes(elf_with(note("8@%rax", address=0x10, base=0x4000, semaphore=0x20)))
-    assert (probe.spot.address, probe.spot.file_offset, probe.semaphore) == (0x1010, 0x10, 0x1020)
-    assert probe.spot.instruction == "nop"
+    assert (probe.instruction.address, probe.instruction.file_offset, probe.semaphore) == (0x1010, 0x10, 0x1020)
+    assert probe.instruction.text == "nop"
 
 
-def test_a_place_outside_the_code_is_none() -> None:
+def test_probe_outside_the_code_is_skipped() -> None:
     assert usdt_probes(elf_with(note("8@%rax", address=0x9000) + note("8@%rbx", name="q")))[0].name == "q"
 
 
 @given(st.binary(max_size=300))
-def test_no_note_is_too_odd(noise: bytes) -> None:
+def test_broken_notes_are_skipped(noise: bytes) -> None:
     usdt_probes(elf_with(noise))
     usdt_probes(elf_with(note("8@%rax") + noise))
 
 
 @pytest.mark.lab
-def test_a_build_with_dtrace_has_them() -> None:
+def test_dtrace_build_has_static_probes() -> None:
     analysis = analyse(memcached_binary("dtrace").read_bytes())
     assert {probe.name for probe in analysis.usdt} == {"assoc__find", "item__link"}
-    assert all(probe.spot.instruction == "nop" for probe in analysis.usdt)
+    assert all(probe.instruction.text == "nop" for probe in analysis.usdt)
     assert BinaryAnalysis.from_dict(analysis.to_dict()) == analysis

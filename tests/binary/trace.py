@@ -1,4 +1,4 @@
-"""A real bpftrace on one spot of a running memcached, its name given by an overlay that only this trace sees."""
+"""Run a real bpftrace on one instruction of a running memcached, named by an overlay that only this trace sees."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class Trace:
 
 
 @contextlib.contextmanager
-def trace(pid: int, analysis: BinaryAnalysis, spot: Instruction) -> Iterator[Trace]:
-    """Count calls through `spot` by return address while the block runs; the result is filled in at its end."""
+def trace(pid: int, analysis: BinaryAnalysis, instruction: Instruction) -> Iterator[Trace]:
+    """Count calls through `instruction` by return address while the block runs; the result is filled in at its end."""
     program = (
-        f"uprobe:/proc/{pid}/exe:FT_spot /pid == {pid}/ "
-        f'{{ @r[*(uint64*)(reg("sp") + {spot.return_offset}), arg4 & 0xff] = count(); }} '
+        f"uprobe:/proc/{pid}/exe:FT_probe /pid == {pid}/ "
+        f'{{ @r[*(uint64*)(reg("sp") + {instruction.return_offset}), arg4 & 0xff] = count(); }} '
         'interval:ms:100 { printf("ready\\n"); }'
     )
     result = Trace()
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["unshare", "-m", "sh", "-c", _SCRIPT, "sh", folder, str(pid), program]
+    with tempfile.TemporaryDirectory() as directory:
+        command = ["unshare", "-m", "sh", "-c", _SCRIPT, "sh", directory, str(pid), program]
         running = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, start_new_session=True)
         assert running.stdin is not None
         assert running.stdout is not None
         try:
-            running.stdin.write(overlay(analysis.build_id, analysis.machine, {"FT_spot": spot}))
+            running.stdin.write(overlay(analysis.build_id, analysis.machine, {"FT_probe": instruction}))
             running.stdin.close()
             running.stdin = None
             while (line := running.stdout.readline()) and line != b"ready\n":
@@ -61,33 +61,33 @@ def trace(pid: int, analysis: BinaryAnalysis, spot: Instruction) -> Iterator[Tra
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(running.pid, signal.SIGKILL)
             running.wait()
-    bias = _bias(pid, spot)
+    bias = _bias(pid, instruction)
     result.errors = errors.decode("utf-8", "replace")
     for address, flag, count in re.findall(rb"@r\[(\d+), (\d+)\]: (\d+)", output):
         result.calls[int(address) - bias, int(flag)] += int(count)
 
 
 def operations(analysis: BinaryAnalysis, calls: Counter[tuple[int, int]]) -> Counter[str]:
-    """The calls by operation, as the analysis tells them."""
-    sites = {site.return_address: site for site in analysis.call_sites}
+    """Return the number of calls by operation, by the analysis of call sites."""
+    by_address = {each.return_address: each for each in analysis.call_sites}
     counts: Counter[str] = Counter()
     for (address, flag), count in calls.items():
-        site = sites.get(address)
-        if site is None:
-            counts["no such site"] += count
+        found = by_address.get(address)
+        if found is None:
+            counts["no such call site"] += count
             continue
-        operation = site.fetch if site.fetch is not None and flag == 1 else site.operation
+        operation = found.fetch if found.fetch is not None and flag == 1 else found.operation
         counts["unknown" if operation is None else operation.value] += count
     return counts
 
 
-def _bias(pid: int, spot: Instruction) -> int:
-    """What the loader added to the file's addresses: from the executable mapping that holds the spot."""
+def _bias(pid: int, instruction: Instruction) -> int:
+    """Return what the loader added to the file's addresses, from the mapping with the instruction."""
     exe = str(Path(f"/proc/{pid}/exe").readlink())
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
         span, mode, offset, _, _, *rest = line.split(maxsplit=5)
         start, end = (int(part, 16) for part in span.split("-"))
         first = int(offset, 16)
-        if "x" in mode and rest == [exe] and first <= spot.file_offset < first + end - start:
-            return start + spot.file_offset - first - spot.address
+        if "x" in mode and rest == [exe] and first <= instruction.file_offset < first + end - start:
+            return start + instruction.file_offset - first - instruction.address
     raise AssertionError(f"no executable mapping of {exe} in process {pid}")

@@ -1,4 +1,4 @@
-"""A memcached of a test's own, and a client that sends exact numbers of requests in each of the three protocols."""
+"""Start a memcached for a test, and send exact numbers of requests in each of the three protocols."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["COMMANDS", "Client", "memcached"]
 
 @contextlib.contextmanager
 def memcached(binary: Path) -> Iterator[tuple[int, Callable[[], Client]]]:
-    """A running memcached on a free port of 127.0.0.1: its pid, and what opens a connection to it."""
+    """Run memcached on a free port of 127.0.0.1; yield its pid, and a function that connects to it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fleettrace.lab.memcached import DEBIAN
-from fleettrace.node.journal import entry
+from fleettrace.node.trace_script import log_entry
 from tests.e2e.command import environment
 from tests.e2e.local import Served, served
 
@@ -92,7 +92,7 @@ def test_node_without_a_log_is_traced(server: Served) -> None:
 
 
 def test_log_entry_is_bounded_printable_ascii() -> None:
-    text = entry("r" * 100 + "\n", "\x1b\xe9" * 100, range(4096))
+    text = log_entry("r" * 100 + "\n", "\x1b\xe9" * 100, range(4096))
     assert len(text) < 800
     assert (text.isascii(), text.isprintable()) == (True, True)
     assert text.endswith("49 and 4046 more")

@@ -9,8 +9,8 @@ import pytest
 from fleettrace.binary.analysis import analyse
 from fleettrace.lab.build import memcached_binary
 from fleettrace.lab.truth import TracedInstance
-from fleettrace.probes.model import ProbeKind, ProbeOptions
-from fleettrace.probes.selection import UnsupportedError, choose
+from fleettrace.probes.model import ProbeKind, ProbeOptions, UnsupportedError
+from fleettrace.probes.selection import choose
 from tests.e2e.fleet import keys_of, plan_for
 from tests.e2e.local import served
 
@@ -30,10 +30,10 @@ def test_usdt_probe_counts_exactly(tmp_path: Path) -> None:
 
 def test_usdt_follows_item_in_the_selection() -> None:
     analysis = analyse(memcached_binary("dtrace").read_bytes())
-    others = tuple(point for point in analysis.points if point.function != "do_item_get")
+    others = tuple(function for function in analysis.functions if function.name != "do_item_get")
     blind = type(analysis)(
         **{name: getattr(analysis, name) for name in analysis.__slots__}
-        | {"points": others, "missing": {**analysis.missing, "do_item_get": "not found"}}
+        | {"functions": others, "missing": {**analysis.missing, "do_item_get": "not found"}}
     )
     plan = choose(blind)
     assert plan.probe_kind is ProbeKind.USDT

@@ -53,8 +53,8 @@ def misled(binary: bytes, function: str) -> BinaryAnalysis:
     point = ProbedFunction(
         "do_item_get", None, Found.LOCATED, where.start, offset, where.end - where.start, entry, cheapest, ("a test",)
     )
-    points = tuple(point if one.function == "do_item_get" else one for one in found.points)
-    return replace(found, points=points)
+    points = tuple(point if one.name == "do_item_get" else one for one in found.functions)
+    return replace(found, functions=points)
 
 
 def sweep(lab: Lab, cache: Path, function: str) -> Done:

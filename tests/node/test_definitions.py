@@ -49,17 +49,17 @@ def pid() -> Iterator[int]:
         yield pid
 
 
-def recorded(folder: Path, before: str = "", after: str = "") -> list[str]:
+def recorded(directory: Path, before: str = "", after: str = "") -> list[str]:
     """Return the command of a bpftrace that appends its pid to the file `pids`."""
-    program = folder / "bpftrace"
-    program.write_text(f'#!/bin/sh\n{before}\necho $$ >>{folder}/pids\n{after}\nexec {REAL} "$@"\n')
+    program = directory / "bpftrace"
+    program.write_text(f'#!/bin/sh\n{before}\necho $$ >>{directory}/pids\n{after}\nexec {REAL} "$@"\n')
     program.chmod(0o755)
     return [str(program)]
 
 
-def definitions(folder: Path) -> list[str]:
+def definitions(directory: Path) -> list[str]:
     """Return the definitions of the bpftrace processes that `recorded` has seen."""
-    endings = tuple(f"_bcc_{number}" for number in (folder / "pids").read_text().split())
+    endings = tuple(f"_bcc_{number}" for number in (directory / "pids").read_text().split())
     return [line for line in EVENTS.read_text().splitlines() if line.split()[0].endswith(endings)]
 
 
@@ -69,7 +69,7 @@ def write(line: str) -> None:
 
 
 def unattachable(plan: ProbePlan) -> ProbePlan:
-    return replace(plan, point="0xfffffff", overlay=None)
+    return replace(plan, attach_point="0xfffffff", overlay=None)
 
 
 def trace(here: Connection, pid: int, bpftrace: list[str], *, refused: bool) -> None:

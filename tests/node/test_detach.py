@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fleettrace.errors import HostError
-from fleettrace.node.detach import GONE_STATUS, MAX_OUTPUT, collect, leave, read_clock, remove
+from fleettrace.node.detach import GONE_STATUS, MAX_STDOUT, collect, leave, read_clock, remove
 from fleettrace.transport.interface import Chunk, Connection, Limits, Stream, Target
 from fleettrace.transport.local.transport import LocalTransport
 from tests.transport.running import output
@@ -31,23 +31,23 @@ def uptime() -> float:
     return float(Path("/proc/uptime").read_text().split()[0])
 
 
-def runs(folder: str) -> list[str]:
+def runs(directory: str) -> list[str]:
     """The processes that have to do with a folder."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if folder.encode() in (entry / "cmdline").read_bytes():
+                if directory.encode() in (entry / "cmdline").read_bytes():
                     found.append(entry.name)
             except OSError:
                 continue
     return found
 
 
-def gone(folder: str, within_s: float) -> bool:
+def gone(directory: str, within_s: float) -> bool:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        if not Path(folder).exists() and not runs(folder):
+        if not Path(directory).exists() and not runs(directory):
             return True
         time.sleep(0.05)
     return False
@@ -55,64 +55,64 @@ def gone(folder: str, within_s: float) -> bool:
 
 def test_it_begins_at_its_moment_and_is_printed_as_it_was(node: Connection) -> None:
     starts = uptime() + 1.0
-    folder = leave(node, b"cut -d ' ' -f 1 /proc/uptime; printf 'a\\0b'; printf 'words\\0' >&2", starts, 60)
-    execution = collect(node, folder, 20)
+    directory = leave(node, b"cut -d ' ' -f 1 /proc/uptime; printf 'a\\0b'; printf 'words\\0' >&2", starts, 60)
+    execution = collect(node, directory, 20)
     printed = output(execution)
     assert execution.exit_status == 0
     began, rest = printed[Stream.OUT].split(b"\n")
     assert starts - 0.02 <= float(began) < starts + 2
     assert (rest, printed[Stream.ERR]) == (b"a\0b", b"words\0")
-    assert Path(folder).exists(), "it may be lost on its way, and asked for again"
-    remove(node, folder)
-    assert gone(folder, 3)
+    assert Path(directory).exists(), "it may be lost on its way, and asked for again"
+    remove(node, directory)
+    assert gone(directory, 3)
 
 
 def test_its_folder_is_private_and_its_name_is_nobodys_guess(node: Connection) -> None:
-    folders = [Path(leave(node, b"read -r _", 0, 60)) for _ in range(2)]
+    directories = [Path(leave(node, b"read -r _", 0, 60)) for _ in range(2)]
     try:
-        for folder in folders:
-            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-            assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in folder.iterdir()} == {0}
-        assert folders[0].name != folders[1].name
+        for directory in directories:
+            assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+            assert {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in directory.iterdir()} == {0}
+        assert directories[0].name != directories[1].name
     finally:
-        for folder in folders:
-            remove(node, str(folder))
-    assert all(gone(str(folder), 3) for folder in folders)
+        for directory in directories:
+            remove(node, str(directory))
+    assert all(gone(str(directory), 3) for directory in directories)
 
 
 def test_whoever_stops_the_collection_stops_the_script(node: Connection) -> None:
-    folder = leave(node, b"exec 3<&0; echo begun; read -r _ <&3; echo stopped", 0, 60)
-    execution = collect(node, folder, 20)
+    directory = leave(node, b"exec 3<&0; echo begun; read -r _ <&3; echo stopped", 0, 60)
+    execution = collect(node, directory, 20)
     time.sleep(0.5)
     execution.stop()
     assert output(execution)[Stream.OUT] == b"begun\nstopped\n"
-    remove(node, folder)
-    assert gone(folder, 3)
+    remove(node, directory)
+    assert gone(directory, 3)
 
 
 def test_one_that_has_not_begun_never_does(node: Connection) -> None:
-    folder = leave(node, b"echo begun", uptime() + 60, 60)
-    execution = collect(node, folder, 20)
+    directory = leave(node, b"echo begun", uptime() + 60, 60)
+    execution = collect(node, directory, 20)
     execution.stop()
     assert output(execution)[Stream.OUT] == b""
-    remove(node, folder)
-    assert gone(folder, 3)
+    remove(node, directory)
+    assert gone(directory, 3)
 
 
 def test_what_nobody_collects_removes_itself(node: Connection) -> None:
-    folder = leave(node, b"echo unheard", 0, 1)
-    assert gone(folder, 4)
-    execution = collect(node, folder, 20)
+    directory = leave(node, b"echo unheard", 0, 1)
+    assert gone(directory, 4)
+    execution = collect(node, directory, 20)
     assert output(execution)[Stream.OUT] == b""
     assert execution.exit_status == GONE_STATUS
 
 
 def test_its_output_is_bounded(node: Connection) -> None:
-    folder = leave(node, b"yes", 0, 60)
-    execution = collect(node, folder, 20)
-    assert sum(len(chunk.data) for chunk in execution) == MAX_OUTPUT
-    remove(node, folder)
-    assert gone(folder, 3)
+    directory = leave(node, b"yes", 0, 60)
+    execution = collect(node, directory, 20)
+    assert sum(len(chunk.data) for chunk in execution) == MAX_STDOUT
+    remove(node, directory)
+    assert gone(directory, 3)
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
@@ -122,22 +122,22 @@ def test_any_shell_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shel
         (tmp_path / tool).symlink_to(str(shutil.which(shell)))
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with closing(LocalTransport().connect(Target("here"))) as node:
-        folder = leave(node, b"exec 3<&0; echo begun; read -r _ <&3; echo stopped", uptime() + 0.5, 60)
-        execution = collect(node, folder, 20)
+        directory = leave(node, b"exec 3<&0; echo begun; read -r _ <&3; echo stopped", uptime() + 0.5, 60)
+        execution = collect(node, directory, 20)
         time.sleep(1)
         execution.stop()
         assert output(execution)[Stream.OUT] == b"begun\nstopped\n"
-        remove(node, folder)
-    assert gone(folder, 3)
+        remove(node, directory)
+    assert gone(directory, 3)
 
 
 @pytest.mark.parametrize(
     "name", ["/run/fleettrace-0123456789a/../..", "/", "/run/fleettrace-$(id)", "/tmp/fleettrace-0123456789ab"]
 )
 def test_no_other_folder_is_ever_touched(node: Connection, name: str) -> None:
-    with pytest.raises(ValueError, match="no folder of ours"):
+    with pytest.raises(ValueError, match="not a directory of a detached trace"):
         collect(node, name, 1)
-    with pytest.raises(ValueError, match="no folder of ours"):
+    with pytest.raises(ValueError, match="not a directory of a detached trace"):
         remove(node, name)
 
 

@@ -23,7 +23,7 @@ from tests.node.ran import ran
 
 pytestmark = pytest.mark.lab
 
-HOSTILE_FOLDER = "a b\n$(id);'\"\\\u00ff"
+HOSTILE_DIRECTORY = "a b\n$(id);'\"\\\u00ff"
 INSTANCES = (
     InstanceSpec(11211),
     InstanceSpec(11212, Shape.RENAMED),
@@ -46,12 +46,12 @@ def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = find_program("busybox")
     if program is None:
         pytest.skip("busybox is not installed: apt-get install -y --no-install-recommends busybox-static")
-    folder = tmp_path_factory.mktemp("busybox")
-    subprocess.run([program, "--install", "-s", folder], check=True)
-    return folder
+    directory = tmp_path_factory.mktemp("busybox")
+    subprocess.run([program, "--install", "-s", directory], check=True)
+    return directory
 
 
-def look(
+def discovery(
     host: Host, shell: list[str], *, scope: str = "netns", path: str | None = None, bpftrace: str = "bpftrace"
 ) -> Discovery:
     done = ran(
@@ -67,18 +67,18 @@ def look(
 def test_every_shell_sees_the_same(host: Host, busybox: Path, shell: str) -> None:
     real = find_program("bpftrace")
     assert real is not None
-    expected = look(host, ["/bin/sh"], bpftrace=real)
+    expected = discovery(host, ["/bin/sh"], bpftrace=real)
     if shell == "busybox":
-        seen = look(host, [str(busybox / "sh")], path=str(busybox), bpftrace=real)
+        seen = discovery(host, [str(busybox / "sh")], path=str(busybox), bpftrace=real)
     else:
-        seen = look(host, [find_program(shell) or shell], bpftrace=real)
+        seen = discovery(host, [find_program(shell) or shell], bpftrace=real)
     assert len(seen.instances) == len(INSTANCES)
     assert replace(seen, facts=expected.facts) == expected
     assert seen.facts == expected.facts
 
 
 def test_every_shape_is_found_once(host: Host) -> None:
-    by_port = {instance.ports: instance for instance in look(host, ["/bin/sh"]).instances}
+    by_port = {instance.ports: instance for instance in discovery(host, ["/bin/sh"]).instances}
     assert {ports: instance.pid for ports, instance in by_port.items()} == {
         (port,): pid for port, pid in host.pids.items()
     }
@@ -90,13 +90,13 @@ def test_every_shape_is_found_once(host: Host) -> None:
 
 
 def test_other_hosts_of_the_machine_are_seen_only_where_asked_for(host: Host) -> None:
-    here = {instance.pid for instance in look(host, ["/bin/sh"]).instances}
-    everywhere = {instance.pid for instance in look(host, ["/bin/sh"], scope="host").instances}
+    here = {instance.pid for instance in discovery(host, ["/bin/sh"]).instances}
+    everywhere = {instance.pid for instance in discovery(host, ["/bin/sh"], scope="host").instances}
     assert here < everywhere
 
 
 def test_the_identity_of_a_binary_is_its_inode(host: Host) -> None:
-    for instance in look(host, ["/bin/sh"]).instances:
+    for instance in discovery(host, ["/bin/sh"]).instances:
         status = Path(f"/proc/{instance.pid}/exe").stat()
         assert instance.binary.inode == f"{status.st_dev}:{status.st_ino}"
         assert instance.binary.size == status.st_size
@@ -112,22 +112,22 @@ def test_any_tool_hashes_a_binary(host: Host, tmp_path: Path, tool: str) -> None
             (tmp_path / name).symlink_to(found)
     if tool not in ("none", *(each.name for each in tmp_path.iterdir())):
         pytest.skip(f"{tool} is not installed")
-    for instance in look(host, ["/bin/sh"], path=str(tmp_path)).instances:
+    for instance in discovery(host, ["/bin/sh"], path=str(tmp_path)).instances:
         content = Path(f"/proc/{instance.pid}/exe").read_bytes()
         assert instance.binary.sha256 == (None if tool == "none" else sha256(content).hexdigest())
 
 
 def test_a_path_of_any_bytes_survives(host: Host) -> None:
-    folder = host.directory / HOSTILE_FOLDER
-    folder.mkdir()
-    program = folder / "mem\ncached\n"
+    directory = host.directory / HOSTILE_DIRECTORY
+    directory.mkdir()
+    program = directory / "mem\ncached\n"
     program.write_bytes(host.instance(11211).binary.read_bytes())
     program.chmod(0o755)
     command = [*enter(host.namespace), str(program), "-p", "11299", "-u", "nobody", "-l", "127.0.0.1"]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as odd:
         try:
             wait_for_port(host, 11299)
-            [found] = [one for one in look(host, ["/bin/sh"]).instances if one.ports == (11299,)]
+            [found] = [one for one in discovery(host, ["/bin/sh"]).instances if one.ports == (11299,)]
             assert found.exe == bytes(program)
         finally:
             odd.kill()
@@ -138,13 +138,13 @@ def wait_for_port(host: Host, port: int) -> None:
 
 
 def test_a_bpftrace_that_is_not_there_is_said_so(host: Host) -> None:
-    facts = look(host, ["/bin/sh"], bpftrace="/no/such/bpftrace").facts
+    facts = discovery(host, ["/bin/sh"], bpftrace="/no/such/bpftrace").facts
     assert facts.bpftrace is None
-    assert "not found" in facts.bpftrace_said or "No such file" in facts.bpftrace_said
+    assert "not found" in facts.bpftrace_output or "No such file" in facts.bpftrace_output
 
 
 def test_the_nodes_facts_are_what_they_are(host: Host) -> None:
-    facts = look(host, ["/bin/sh"]).facts
+    facts = discovery(host, ["/bin/sh"]).facts
     assert facts.uid == 0
     assert facts.kernel == Path("/proc/sys/kernel/osrelease").read_text().strip()
     assert facts.possible_cpus >= (os.cpu_count() or 1)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.node.discovery import discover, discovery_script, parse_discovery, set_words
+from fleettrace.node.discovery import discover, discovery_script, parse_discovery, set_arguments
 from fleettrace.transport.interface import Target
 from fleettrace.transport.local.transport import LocalTransport
 from tests.node.ran import ran
@@ -43,7 +43,7 @@ def test_any_other_bytes_are_a_failure_of_the_host(report: bytes) -> None:
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=1))
 def test_words_reach_the_shell_as_they_are(words: list[str]) -> None:
-    script = set_words(words) + "printf '%s\\0' \"$@\""
+    script = set_arguments(words) + "printf '%s\\0' \"$@\""
     done = subprocess.run(["sh"], input=script.encode(), capture_output=True, check=True)
     assert done.stdout.decode().split("\0")[:-1] == words
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from fleettrace.errors import HostError
-from fleettrace.node.fetch import fetch_binary
 from fleettrace.node.model import Instance, NodeBinary
+from fleettrace.node.planning import fetch_binary
 from fleettrace.transport.interface import Connection, Target
 from fleettrace.transport.local.transport import LocalTransport
 

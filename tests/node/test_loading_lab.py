@@ -34,8 +34,8 @@ def pid() -> Iterator[int]:
         yield number
 
 
-def load(pid: int, bpftrace: Sequence[str] = ("bpftrace",), wish: ProbeOptions = ProbeOptions()) -> Load:  # noqa: B008
-    plan = choose(analyse(Path(f"/proc/{pid}/exe").read_bytes()), wish)
+def load(pid: int, bpftrace: Sequence[str] = ("bpftrace",), options: ProbeOptions = ProbeOptions()) -> Load:  # noqa: B008
+    plan = choose(analyse(Path(f"/proc/{pid}/exe").read_bytes()), options)
     connection = LocalTransport().connect(Target("here"))
     try:
         return load_program(connection, bpftrace, [ProbeTarget(plan, (pid,))], key_layout((0, 17, 0)), BOUNDS)
@@ -43,9 +43,9 @@ def load(pid: int, bpftrace: Sequence[str] = ("bpftrace",), wish: ProbeOptions =
         connection.close()
 
 
-@pytest.mark.parametrize("wish", [ProbeOptions(), ProbeOptions(misses=True, sizes=True)])
-def test_our_programs_load(pid: int, wish: ProbeOptions) -> None:
-    assert load(pid, wish=wish) == Load(LoadVerdict.LOADED)
+@pytest.mark.parametrize("options", [ProbeOptions(), ProbeOptions(misses=True, sizes=True)])
+def test_our_programs_load(pid: int, options: ProbeOptions) -> None:
+    assert load(pid, options=options) == Load(LoadVerdict.LOADED)
 
 
 def test_loading_puts_no_probe_into_a_running_process(pid: int) -> None:

@@ -28,25 +28,25 @@ PUSH_R15 = 2
 def behind() -> BinaryAnalysis:
     """Debian's memcached, as if only the second instruction of do_item_get were cheap."""
     analysis = analyse(Path(DEBIAN).read_bytes())
-    points = tuple(_later(point) if point.function == "do_item_get" else point for point in analysis.points)
-    return replace(analysis, points=points)
+    points = tuple(_later(point) if point.name == "do_item_get" else point for point in analysis.functions)
+    return replace(analysis, functions=points)
 
 
 def _later(point: ProbedFunction) -> ProbedFunction:
-    spot = replace(
+    instruction = replace(
         point.entry,
         address=point.entry.address + PUSH_R15,
         file_offset=point.entry.file_offset + PUSH_R15,
         offset=PUSH_R15,
         return_offset=8,
     )
-    return replace(point, cheapest=spot)
+    return replace(point, cheapest=instruction)
 
 
 def test_the_probe_goes_where_the_return_probe_is_and_else_to_the_cheap_instruction(behind: BinaryAnalysis) -> None:
     assert choose(behind, ProbeOptions()).verdict.offset == PUSH_R15
     assert choose(behind, ProbeOptions(misses=True)).verdict.offset == 0
-    linked = replace(behind, machine=Machine.AARCH64, points=tuple(_linked(point) for point in behind.points))
+    linked = replace(behind, machine=Machine.AARCH64, functions=tuple(_linked(point) for point in behind.functions))
     assert choose(linked, ProbeOptions()).verdict.offset == PUSH_R15
     plan = choose(linked, ProbeOptions(misses=True))
     assert (plan.verdict.offset, plan.misses is not None, plan.tagging.ops is not None) == (0, True, True)
@@ -54,7 +54,7 @@ def test_the_probe_goes_where_the_return_probe_is_and_else_to_the_cheap_instruct
 
 def _linked(point: ProbedFunction) -> ProbedFunction:
     """With the return address in the link register."""
-    entry, cheapest = (replace(spot, return_offset=None) for spot in (point.entry, point.cheapest))
+    entry, cheapest = (replace(instruction, return_offset=None) for instruction in (point.entry, point.cheapest))
     return replace(point, entry=entry, cheapest=cheapest)
 
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fleettrace.node.entries import key_of_integers
 from fleettrace.node.output import Attached, Event, OutputParser, RawSlice, Started, UnparsedLine
-from fleettrace.node.short_keys import key_of_words
 from tests.node.bpftrace_text import (
     LAYOUTS,
     NONCE,
@@ -132,15 +132,15 @@ def test_bpftraces_own_words_are_kept_apart() -> None:
 
 @given(short_keys)
 def test_a_short_key_may_hold_any_byte(key: bytes) -> None:
-    assert key_of_words(shown(key, *LAYOUTS[0]), len(key)) == key
+    assert key_of_integers(shown(key, *LAYOUTS[0]), len(key)) == key
 
 
 def test_old_versions_print_integers_with_a_sign() -> None:
-    assert key_of_words(b"-1, " + b", ".join([b"0"] * 8), 3) == b"\xff\xff\xff"
+    assert key_of_integers(b"-1, " + b", ".join([b"0"] * 8), 3) == b"\xff\xff\xff"
 
 
 def test_a_key_that_was_not_read_is_not_known() -> None:
-    assert key_of_words(b", ".join([b"0"] * 9), 3) == b""
+    assert key_of_integers(b", ".join([b"0"] * 9), 3) == b""
 
 
 @pytest.mark.parametrize("words", [b"1", b"1, 2, 3, 4, 5, 6, 7, 8, x", b"1, 2, 3, 4, 5, 6, 7, 8, 9, 10", b"-, " * 9])

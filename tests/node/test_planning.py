@@ -32,7 +32,7 @@ def test_a_user_who_is_not_root_is_told_how_to_become_it(facts: NodeFacts) -> No
 
 
 def test_a_missing_bpftrace_is_told_with_the_nodes_words(facts: NodeFacts) -> None:
-    absent = replace(facts, bpftrace=None, bpftrace_said="sh: bpftrace: not found")
+    absent = replace(facts, bpftrace=None, bpftrace_output="sh: bpftrace: not found")
     assert failure(absent) == (HostState.NO_BPFTRACE, "no-bpftrace", "sh: bpftrace: not found")
 
 

@@ -18,6 +18,7 @@ from fleettrace.node.detach import collect, leave, remove
 from fleettrace.node.discovery import discover
 from fleettrace.node.loading import LoadVerdict, load_program
 from fleettrace.node.planning import plan_instances
+from fleettrace.node.trace_script import probe_targets
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import ProbeOptions, TraceSettings
@@ -41,8 +42,8 @@ def node() -> Iterator[Connection]:
 def binary(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     copy = tmp_path / "memcached"
     tmp_path.chmod(0o755)
-    for folder in tmp_path.parents[:2]:
-        folder.chmod(0o755)
+    for directory in tmp_path.parents[:2]:
+        directory.chmod(0o755)
     copy.write_bytes(memcached_binary().read_bytes())
     copy.chmod(0o755)
     if request.param == "stripped":
@@ -87,7 +88,7 @@ def test_nobody_reads_the_nonce_while_a_trace_runs(node: Connection, binary: Pat
         trace = trace_of(node, pid, ["bpftrace"])
         with snooping(trace.nonce) as seen:
             end = trace.read(node.start(trace.script(), trace.limits))
-    assert end.whole
+    assert end.complete
     assert len(seen) > 3
     assert not any(seen)
 
@@ -96,10 +97,10 @@ def test_nobody_reads_the_nonce_of_a_trace_that_was_left_there(node: Connection)
     with memcached(memcached_binary()) as (pid, _):
         trace = trace_of(node, pid, ["bpftrace"])
         with snooping(trace.nonce) as seen:
-            folder = leave(node, trace.script(), 0, 60)
-            end = trace.read(collect(node, folder, 60))
-            remove(node, folder)
-    assert end.whole
+            directory = leave(node, trace.script(), 0, 60)
+            end = trace.read(collect(node, directory, 60))
+            remove(node, directory)
+    assert end.complete
     assert len(seen) > 3
     assert not any(seen)
 
@@ -108,7 +109,9 @@ def test_nobody_reads_a_program_while_it_is_tried(node: Connection) -> None:
     with memcached(memcached_binary()) as (pid, _):
         trace = trace_of(node, pid, ["bpftrace"])
         with snooping("@ready_load") as seen:
-            load = load_program(node, ["bpftrace"], trace._sites, key_layout((0, 17, 0)), TraceSettings(1.0))
+            load = load_program(
+                node, ["bpftrace"], probe_targets(trace._script.plans), key_layout((0, 17, 0)), TraceSettings(1.0)
+            )
     assert load.verdict is LoadVerdict.LOADED
     assert len(seen) > 3
     assert not any(seen)
@@ -119,7 +122,7 @@ def test_a_wrapper_that_hands_input_on_hides_it_too(node: Connection) -> None:
         trace = trace_of(node, pid, ["env", "bpftrace"])
         with snooping(trace.nonce) as seen:
             end = trace.read(node.start(trace.script(), trace.limits))
-    assert end.whole
+    assert end.complete
     assert not any(seen)
 
 
@@ -156,6 +159,6 @@ def test_every_shell_starts_and_stops_it_alike(node: Connection, shell: str, tmp
         began = time.monotonic()
         end = trace.read(execution)
     assert time.monotonic() - began < 20
-    assert not end.whole
+    assert not end.complete
     assert not end.broken
     assert end.summaries[pid].total == 1

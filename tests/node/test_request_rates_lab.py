@@ -42,8 +42,8 @@ def run(
         found = discover(connection, ["bpftrace"], "host")
         by_pid = {instance.pid: instance for instance in found.instances}
         plans = [
-            (by_pid[each], choose(analyse(path.read_bytes()), wish))
-            for each, (path, wish) in zip(pids, binaries, strict=True)
+            (by_pid[each], choose(analyse(path.read_bytes()), options))
+            for each, (path, options) in zip(pids, binaries, strict=True)
         ]
         version = found.facts.bpftrace
         assert version is not None

@@ -13,11 +13,11 @@ from fleettrace.node.plausible import MAX_INSTANCES
 from fleettrace.node.samples import Sample, SampleReader, Span, by_process, counted, cpu_between, in_order
 
 SECOND = 1_000_000_000
-LOOK = b"\0%d 100 102 5000 %d\0"
+SAMPLE = b"\0%d 100 102 5000 %d\0"
 WORDS = st.lists(st.sampled_from([b"ERROR: no", b"\n", b"4 5 6", b"\0", b"\xff"]), max_size=4).map(b"".join)
 
 
-def looks_at(*counts: int | None, every_s: float = 1.0) -> list[Sample]:
+def samples_at(*counts: int | None, every_s: float = 1.0) -> list[Sample]:
     return [Sample(7, round(index * every_s * SECOND), index * 1000, count) for index, count in enumerate(counts)]
 
 
@@ -27,10 +27,10 @@ def test_looks_are_told_from_the_words_between_them_however_they_are_cut(
 ) -> None:
     words = [word.replace(b"\0", b"") for word in words]
     words += [b""] * (len(pids) + 1 - len(words))
-    stream = words[0] + b"".join(LOOK % (pid, pid) + word for pid, word in zip(pids, words[1:], strict=False))
+    stream = words[0] + b"".join(SAMPLE % (pid, pid) + word for pid, word in zip(pids, words[1:], strict=False))
     reader = SampleReader()
     rest = b"".join(reader.feed(stream[start : start + size]) for start in range(0, len(stream), size))
-    assert [look.pid for look in reader.looks] == pids
+    assert [sample.pid for sample in reader.samples] == pids
     assert rest == b"".join(words[: len(pids) + 1])
 
 
@@ -39,8 +39,8 @@ def test_no_noise_stops_the_reader_or_becomes_a_look(noise: bytes, size: int) ->
     reader = SampleReader()
     for start in range(0, len(noise), size):
         reader.feed(noise[start : start + size])
-    reader.feed(b"x" * 200 + LOOK % (3, 4))
-    assert [look.pid for look in reader.looks][-1:] == [3]
+    reader.feed(b"x" * 200 + SAMPLE % (3, 4))
+    assert [sample.pid for sample in reader.samples][-1:] == [3]
 
 
 @pytest.mark.parametrize("processes", [1, 40, 300])
@@ -49,9 +49,9 @@ def test_newest_and_first_sample_of_each_process_are_stored(processes: int) -> N
     for second in range(rounds):
         for pid in range(1, processes + 1):
             reader.feed(b"\0%d %d %d 5000 %d\0" % (pid, second * 100, second * 100, second))
-    assert len(reader.looks) <= max(8192, 32 * processes)
-    assert reader.looks == sorted(reader.looks, key=lambda sample: (sample.ns, sample.pid))
-    for samples in by_process(reader.looks).values():
+    assert len(reader.samples) <= max(8192, 32 * processes)
+    assert reader.samples == sorted(reader.samples, key=lambda sample: (sample.ns, sample.pid))
+    for samples in by_process(reader.samples).values():
         counts = [sample.requests for sample in samples]
         assert counts[0] == 0
         assert counts[-8:] == list(range(rounds - 8, rounds))
@@ -62,8 +62,8 @@ def test_newest_and_first_sample_of_each_process_are_stored(processes: int) -> N
 def test_thinning_takes_linear_time() -> None:
     def seconds(samples: int) -> float:
         reader, began = SampleReader(), time.process_time()
-        reader.feed(b"".join(LOOK % (index % 5000, index) for index in range(samples)))
-        assert len(reader.looks) <= 32 * MAX_INSTANCES
+        reader.feed(b"".join(SAMPLE % (index % 5000, index) for index in range(samples)))
+        assert len(reader.samples) <= 32 * MAX_INSTANCES
         return time.process_time() - began
 
     assert seconds(400_000) < 4 * seconds(200_000) + 0.1
@@ -72,24 +72,24 @@ def test_thinning_takes_linear_time() -> None:
 def test_a_look_has_the_middle_of_its_time() -> None:
     reader = SampleReader()
     reader.feed(b"\x0012 100 104 77 5\0")
-    assert reader.looks == [Sample(12, 1_025_000_000, 77, 5, within_ns=25_000_000)]
+    assert reader.samples == [Sample(12, 1_025_000_000, 77, 5, within_ns=25_000_000)]
 
 
 def test_what_was_not_told_is_not_known() -> None:
     reader = SampleReader()
     reader.feed(b"\x0012 100 104 0 -\0" + b"\x0012 100 900 7 5\0")
-    assert [(look.cpu_ns, look.requests) for look in reader.looks] == [(None, None), (7, None)]
+    assert [(sample.cpu_ns, sample.requests) for sample in reader.samples] == [(None, None), (7, None)]
 
 
 def test_looks_are_put_in_order_on_another_clock() -> None:
-    looks = [Sample(1, 300, 1, 1), Sample(2, 5, 1, 1), Sample(1, 200, 1, 1)]
-    assert [look.ns for look in in_order(looks, 1, 150)] == [50, 150]
+    samples = [Sample(1, 300, 1, 1), Sample(2, 5, 1, 1), Sample(1, 200, 1, 1)]
+    assert [sample.ns for sample in in_order(samples, 1, 150)] == [50, 150]
 
 
 @given(st.integers(0, 100_000), st.floats(0.5, 8.0), st.floats(0.1, 8.0))
 def test_steady_traffic_is_counted_to_the_request(rate: int, start: float, length: float) -> None:
-    looks = looks_at(*(rate * second for second in range(20)))
-    span = counted(looks, round(start * SECOND), round((start + length) * SECOND))
+    samples = samples_at(*(rate * second for second in range(20)))
+    span = counted(samples, round(start * SECOND), round((start + length) * SECOND))
     assert span is not None
     assert span.least - 4 <= rate * length <= span.greatest + 4
     assert span.greatest - span.least <= 4
@@ -102,13 +102,13 @@ def test_whatever_the_traffic_the_count_lies_between_the_looks_around_the_window
     counts = [sum(steps[:index]) for index in range(len(steps) + 1)]
     first = data.draw(st.integers(0, len(steps) - 1))
     last = data.draw(st.integers(first, len(steps) - 1))
-    span = counted(looks_at(*counts), first * SECOND + 1, (last + 1) * SECOND - 1)
+    span = counted(samples_at(*counts), first * SECOND + 1, (last + 1) * SECOND - 1)
     assert span is not None
     assert max(0, counts[last] - counts[first + 1]) <= span.least <= span.greatest <= counts[last + 1] - counts[first]
 
 
 def test_traffic_that_began_and_ended_within_the_window_is_counted_exactly() -> None:
-    span = counted(looks_at(5, 5, 5, 905, 930, 930, 930), SECOND, 5 * SECOND)
+    span = counted(samples_at(5, 5, 5, 905, 930, 930, 930), SECOND, 5 * SECOND)
     assert span == Span(925, 925)
 
 
@@ -117,34 +117,34 @@ def test_a_burst_beside_the_windows_edge_is_in_it_or_not(burst: int, apart: list
     moments = [0.0]
     for seconds in apart:
         moments.append(moments[-1] + seconds)
-    looks = [
+    samples = [
         Sample(7, round(moment * SECOND), 0, 5 if index < 4 else 5 + burst) for index, moment in enumerate(moments)
     ]
     start = round((moments[3] + edge * (moments[4] - moments[3])) * SECOND)
-    assert counted(looks, start, round(moments[8] * SECOND)) == Span(0, burst)
+    assert counted(samples, start, round(moments[8] * SECOND)) == Span(0, burst)
 
 
 def test_a_look_that_took_its_time_leaves_that_much_open() -> None:
-    looks = [look._replace(within_ns=100_000_000) for look in looks_at(*range(0, 11_000, 1000))]
-    span = counted(looks, 3 * SECOND + SECOND // 2, 7 * SECOND + SECOND // 2)
+    samples = [sample._replace(within_ns=100_000_000) for sample in samples_at(*range(0, 11_000, 1000))]
+    span = counted(samples, 3 * SECOND + SECOND // 2, 7 * SECOND + SECOND // 2)
     assert span is not None
     assert (span.least, span.greatest) == (3799, 4201)
 
 
 def test_a_window_that_the_looks_do_not_reach_around_is_not_known() -> None:
-    looks = looks_at(1, 2, 3)
-    assert counted(looks, SECOND, 5 * SECOND) is None
-    assert counted(looks, -1, SECOND) is None
+    samples = samples_at(1, 2, 3)
+    assert counted(samples, SECOND, 5 * SECOND) is None
+    assert counted(samples, -1, SECOND) is None
     assert counted([], 0, 1) is None
-    assert cpu_between(looks, SECOND, 5 * SECOND) is None
+    assert cpu_between(samples, SECOND, 5 * SECOND) is None
 
 
 def test_a_counter_that_went_back_says_nothing() -> None:
-    assert counted(looks_at(100, 200, 10, 20, 30), SECOND, 4 * SECOND) is None
+    assert counted(samples_at(100, 200, 10, 20, 30), SECOND, 4 * SECOND) is None
 
 
 def test_looks_without_an_answer_are_passed_over() -> None:
-    assert counted(looks_at(0, 10, None, 30, 40, 50), SECOND, 4 * SECOND) == Span(30, 30)
+    assert counted(samples_at(0, 10, None, 30, 40, 50), SECOND, 4 * SECOND) == Span(30, 30)
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(-10, 60))
@@ -155,6 +155,6 @@ def test_the_nearest_number_of_a_span_is_in_it(one: int, other: int, number: int
 
 
 def test_cpu_time_is_interpolated() -> None:
-    looks = [Sample(1, second * SECOND, second * 500 + 1, None) for second in range(5)]
-    assert cpu_between(looks, SECOND // 2, 3 * SECOND) == 1250
-    assert all(later.cpu_ns > earlier.cpu_ns for earlier, later in pairwise(looks) if later.cpu_ns and earlier.cpu_ns)
+    samples = [Sample(1, second * SECOND, second * 500 + 1, None) for second in range(5)]
+    assert cpu_between(samples, SECOND // 2, 3 * SECOND) == 1250
+    assert all(later.cpu_ns > earlier.cpu_ns for earlier, later in pairwise(samples) if later.cpu_ns and earlier.cpu_ns)

@@ -24,7 +24,7 @@ from fleettrace.lab.system import wait_until
 from fleettrace.lab.truth import OP_OF_VERB, TracedInstance
 from fleettrace.node.discovery import discover
 from fleettrace.node.model import Discovery, Endpoint, Instance
-from fleettrace.node.request_rates import assignments, sample_early, sample_rates
+from fleettrace.node.request_rates import assignments, endpoint_lines, sample_early
 from fleettrace.node.samples import Sample, SampleReader
 from fleettrace.transport.interface import Limits, Stream, Target
 from fleettrace.transport.local.transport import LocalConnection, LocalTransport
@@ -75,7 +75,7 @@ def listens(found: Discovery, pid: int) -> bool:
     return any(one.pid == pid and one.endpoints for one in found.instances)
 
 
-def look_once(
+def sample_once(
     connection: LocalConnection,
     found: Discovery,
     instance: Instance,
@@ -84,7 +84,7 @@ def look_once(
     lacking: Iterable[str] = (),
 ) -> list[Sample]:
     places = {instance.pid: instance.endpoints[0]}
-    script = assignments("0.1 1 100 0", sample_rates(found.facts, [instance], places))
+    script = assignments("0.1 1 100 0", endpoint_lines(found.facts, [instance], places))
     script = in_shell(shell, script)
     for test in lacking:
         script = script.replace(test, "false ")
@@ -92,7 +92,7 @@ def look_once(
     execution = connection.start((script + ONCE).encode(), Limits(seconds=20, max_bytes=1 << 16))
     said = b"".join(reader.feed(chunk.data) for chunk in execution if chunk.stream is Stream.ERR)
     assert said == b""
-    return reader.looks
+    return reader.samples
 
 
 @pytest.mark.parametrize("name", ["one", "contained"])
@@ -103,9 +103,9 @@ def test_an_instance_is_asked_inside_its_own_network(
     instance = instance_of(found, host.pids[11211])
     assert instance.netns not in ("", found.facts.netns)
     assert instance.endpoints == (Endpoint("127.0.0.1", 11211),)
-    before = look_once(connection, found, instance)[0]
+    before = sample_once(connection, found, instance)[0]
     lab.send({TracedInstance(name, 11211): [Command("get", (b"a", b"b", b"a"))] * 23})
-    after = look_once(connection, found, instance)[0]
+    after = sample_once(connection, found, instance)[0]
     assert before.requests is not None
     assert after.requests == before.requests + 69
     assert after.cpu_ns is not None
@@ -123,9 +123,9 @@ def test_every_command_is_counted_once_for_each_key(
     instance = instance_of(found, host.pids[11211])
     with Client(TracedInstance("one", 11211), host.address) as client:
         client.send([Command("set", (b"there",), b"5")])
-        before = look_once(connection, found, instance, shell=shell)[0].requests
+        before = sample_once(connection, found, instance, shell=shell)[0].requests
         client.send([Command(verb, (b"there",), b"5"), Command(verb, (b"absent",), b"5")] * 23)
-        after = look_once(connection, found, instance, shell=shell)[0].requests
+        after = sample_once(connection, found, instance, shell=shell)[0].requests
         client.send([Command("delete", (b"absent",))])
     assert before is not None
     assert after == before + 46
@@ -143,10 +143,10 @@ def test_a_node_without_bash_reads_the_same(lab: Lab, connection: LocalConnectio
     lacking = [test for name, test in TOOLS.items() if name != tool]
 
     def told() -> int | None:
-        return look_once(connection, found, instance, shell="sh", lacking=lacking)[0].requests
+        return sample_once(connection, found, instance, shell="sh", lacking=lacking)[0].requests
 
     # On a busy machine a tool takes longer to start than a look may take.
-    assert wait_until(told, f"{tool} gets no answer") == look_once(connection, found, instance)[0].requests
+    assert wait_until(told, f"{tool} gets no answer") == sample_once(connection, found, instance)[0].requests
 
 
 @contextmanager
@@ -218,7 +218,7 @@ def test_an_answer_is_digits_or_nothing(
         me.kill()
         me.wait()
     assert said == b""
-    assert [(look.pid, look.requests) for look in reader.looks] == [(me.pid, requests)]
+    assert [(sample.pid, sample.requests) for sample in reader.samples] == [(me.pid, requests)]
     assert not Path("/tmp/never").exists()
 
 
@@ -250,8 +250,8 @@ def samples_of(connection: LocalConnection, shell: str, place: str, number: int)
         for chunk in execution:
             if chunk.stream is Stream.ERR:
                 reader.feed(chunk.data)
-                yield from reader.looks[seen:]
-                seen = len(reader.looks)
+                yield from reader.samples[seen:]
+                seen = len(reader.samples)
     finally:
         execution.close()
 
@@ -322,7 +322,7 @@ def test_what_looks_does_not_read_what_users_start_theirs_with(
     monkeypatch.delenv("SHLVL", raising=False)
     fresh = LocalTransport().connect(Target("here"))
     try:
-        assert look_once(fresh, found, instance_of(found, lab.hosts["one"].pids[11211]), shell=shell)
+        assert sample_once(fresh, found, instance_of(found, lab.hosts["one"].pids[11211]), shell=shell)
     finally:
         fresh.close()
     assert {path.name for path in tmp_path.iterdir()} == {".bashrc", "env"}
@@ -358,20 +358,20 @@ def test_who_cannot_be_asked_is_not_known_and_holds_nobody_up(
         begun = time.monotonic()
         busy = sample_early(connection, found.facts, [instance_of(found, pid)])
     assert not busy.rates
-    assert not busy.places
+    assert not busy.endpoints
     assert time.monotonic() - begun < 4
 
 
 def lookers(place: str) -> list[str]:
     """The processes that look at a place."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for directory in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
+            words = (directory / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
         if b"fleettrace-looker" in words and place.encode() in words:
-            found.append(folder.name)
+            found.append(directory.name)
     return found
 
 
@@ -384,7 +384,7 @@ def test_looks_of_some_seconds_come_in_one_piece(connection: LocalConnection, wa
     reader = SampleReader()
     chunks = list(connection.start(script.encode(), Limits(seconds=30, max_bytes=1 << 20)))
     assert len([reader.feed(chunk.data) for chunk in chunks]) == 1
-    assert 8 <= len(reader.looks) <= 14
+    assert 8 <= len(reader.samples) <= 14
 
 
 @pytest.mark.parametrize("shell", SHELLS)

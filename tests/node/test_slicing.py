@@ -35,7 +35,7 @@ def test_slices_add_up_by_process() -> None:
     assert made.summaries[7].lower(Key.whole(b"x")) == made.summaries[7].upper(Key.whole(b"x")) == 7
     assert (made.summaries[7].timeline, made.summaries[8].timeline[:2]) == ([5, 2], [1, 0])
     assert made.window_s(None) == 2
-    assert made.whole
+    assert made.complete
 
 
 def test_what_was_not_printed_is_bounded() -> None:
@@ -50,7 +50,7 @@ def test_a_trace_that_was_stopped_is_as_long_as_its_clock_says() -> None:
     made = slicer(7)
     made.add(RawSlice("a", None, {7: 1}, [entry(7, b"x", 1)]), 100 * SECOND + SECOND // 2)
     assert made.window_s(100 * SECOND + SECOND // 2) == 0.5
-    assert not made.whole
+    assert not made.complete
 
 
 def test_an_interrupted_trace_counts_no_longer_than_its_window() -> None:

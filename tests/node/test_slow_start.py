@@ -12,7 +12,7 @@ from fleettrace.errors import HostError
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import discover
 from fleettrace.node.planning import plan_instances
-from fleettrace.node.request_rates import sample_rates
+from fleettrace.node.request_rates import endpoint_lines
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.layout import key_layout
@@ -26,9 +26,9 @@ COMPILER = (
 )
 
 
-def slow(folder: Path, before: str, real: str | None = shutil.which("bpftrace")) -> list[str]:
+def slow(directory: Path, before: str, real: str | None = shutil.which("bpftrace")) -> list[str]:
     """A stand-in that prints a compiler's warning and does `before`, and then runs bpftrace."""
-    program = folder / "bpftrace"
+    program = directory / "bpftrace"
     program.write_text(f'#!/bin/sh\necho "{COMPILER}" >&2\n{before}\nexec {real} "$@"\n')
     program.chmod(0o755)
     return [str(program)]
@@ -46,7 +46,7 @@ def traced(here: Connection, pid: int, bpftrace: list[str], startup_s: float, du
         [(instance, planned.plan)],
         key_layout((version.major, version.minor, version.patch)),
         TraceSettings(duration_s),
-        places=sample_rates(found.facts, [instance], {}),
+        endpoints=endpoint_lines(found.facts, [instance], {}),
         startup_s=startup_s,
     )
     return trace.read(here.start(trace.script(), trace.limits))
@@ -54,7 +54,7 @@ def traced(here: Connection, pid: int, bpftrace: list[str], startup_s: float, du
 
 def test_a_slow_start_takes_nothing_from_the_window(here: Connection, pid: int, tmp_path: Path) -> None:
     end = traced(here, pid, slow(tmp_path, "sleep 4"), startup_s=20, duration_s=2)
-    assert (end.whole, end.broken, end.words) == (True, False, "")
+    assert (end.complete, end.broken, end.error_text) == (True, False, "")
     assert end.window_s == pytest.approx(2, abs=0.3)
 
 

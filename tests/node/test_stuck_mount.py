@@ -70,11 +70,11 @@ def test_a_file_that_is_called_like_a_socket_gives_no_port(shell: list[str], nam
 
 
 @contextmanager
-def frozen_mount(folder: Path) -> Iterator[tuple[int, int]]:
+def frozen_mount(directory: Path) -> Iterator[tuple[int, int]]:
     """A memcached whose binary is on a FUSE mount that has stopped answering: its pid, and the file system's."""
     if shutil.which("bindfs") is None or not Path("/dev/fuse").exists():
         pytest.skip("bindfs is not installed, or there is no /dev/fuse")
-    origin, place = folder / "origin", folder / "mount"
+    origin, place = directory / "origin", directory / "mount"
     origin.mkdir()
     place.mkdir()
     shutil.copy(memcached_binary(), origin / "memcached")
@@ -118,11 +118,11 @@ look_around(LocalTransport().connect(Target("here")), ["echo", "bpftrace v0.17.0
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox ash"])
 def test_a_killed_controller_leaves_nothing_on_a_mount_that_does_not_answer(shell: str, tmp_path: Path) -> None:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "sh").write_text(f'#!/bin/sh\nexec {shell} "$@"\n')
-    (folder / "sh").chmod(0o755)
-    environment = os.environ | {"FLEETTRACE_TEST": str(tmp_path), "PATH": f"{folder}:{os.environ['PATH']}"}
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    (directory / "sh").write_text(f'#!/bin/sh\nexec {shell} "$@"\n')
+    (directory / "sh").chmod(0o755)
+    environment = os.environ | {"FLEETTRACE_TEST": str(tmp_path), "PATH": f"{directory}:{os.environ['PATH']}"}
     with frozen_mount(tmp_path) as (stuck, _):
         controller = subprocess.Popen([sys.executable, "-c", CONTROLLER], env=environment)
         try:
@@ -137,10 +137,10 @@ def test_a_killed_controller_leaves_nothing_on_a_mount_that_does_not_answer(shel
 def marked(mark: bytes) -> list[int]:
     """Processes that have `mark` in their environment."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for directory in Path("/proc").glob("[0-9]*"):
         try:
-            if b"FLEETTRACE_TEST=" + mark in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
+            if b"FLEETTRACE_TEST=" + mark in (directory / "environ").read_bytes():
+                found.append(int(directory.name))
         except OSError:
             continue
     return found
@@ -149,11 +149,11 @@ def marked(mark: bytes) -> list[int]:
 def waiting_on(pid: int, mark: bytes) -> list[str]:
     """Processes that look at the binary of `pid` and have `mark` in their environment."""
     found = []
-    for folder in Path("/proc").glob("[0-9]*"):
+    for directory in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "cmdline").read_bytes()
-            if f"/proc/{pid}/exe".encode() in words and mark in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_text())
+            words = (directory / "cmdline").read_bytes()
+            if f"/proc/{pid}/exe".encode() in words and mark in (directory / "environ").read_bytes():
+                found.append((directory / "cmdline").read_text())
         except OSError:
             continue
     return found

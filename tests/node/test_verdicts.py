@@ -16,7 +16,7 @@ WARNING = b"stdin:1:1-10: WARNING: something deprecated\n"
 def test_without_an_error_the_status_and_a_command_are_given(words: bytes) -> None:
     load = verdict_of(words + b"\nstatus 1\n", ["sudo", "bpftrace"])
     assert load.verdict is LoadVerdict.FAILED
-    assert load.reason.startswith("it gave no error; exit status 1; run `sudo bpftrace -e ")
+    assert load.reason.startswith("it printed no error; exit status 1; run `sudo bpftrace -e ")
 
 
 def test_an_error_among_warnings_is_the_reason() -> None:

@@ -1,4 +1,4 @@
-"""A key of any length comes through whole, and nothing behind its end is ever read."""
+"""The layout of keys: every key is transmitted completely, and no byte behind it is read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.node.short_keys import key_of_words
+from fleettrace.node.entries import key_of_integers
 from fleettrace.probes.layout import key_expression, key_layout, key_sizes, word_expression, word_statements
 from fleettrace.probes.model import Bound, KeyLayout
 from fleettrace.summary.key import KEY_MAX_LENGTH
@@ -20,9 +20,9 @@ CONDITION = re.compile(r"(.+) \? (.+) : (.+)")
 def read(
     layout: KeyLayout, expression: str, memory: bytes, length: int, *, generous: bool, any_length: bool = False
 ) -> list[tuple[int, bytes]]:
-    """What bpftrace makes of the expression: for each of its strings, where it ended and what it holds.
+    """Evaluate the expression as bpftrace does: the end and the content of each of its strings.
 
-    A `generous` one lets a string have as many bytes as its limit says, instead of one less.
+    A `generous` bpftrace gives a string as many bytes as its limit, instead of one less.
     """
 
     def value(text: str) -> int:
@@ -48,7 +48,7 @@ def read(
 
 
 def words(statements: str, key: bytes, before: bytes, behind: bytes) -> dict[str, int]:
-    """Run the statements as Python on a key between other bytes. A read that goes behind the key's end fails."""
+    """Run the statements as Python on a key between other bytes. A read behind the key's end fails."""
     memory, start = before + key + behind, len(before)
 
     def read(address: int) -> int:
@@ -70,24 +70,22 @@ def words(statements: str, key: bytes, before: bytes, behind: bytes) -> dict[str
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("anywhere", [False, True])
 @given(key=st.binary(min_size=1, max_size=72).filter(any), before=st.binary(min_size=8, max_size=8))
-def test_a_short_key_comes_through_whole_and_nothing_else(
-    version: tuple[int, int, int], anywhere: bool, key: bytes, before: bytes
-) -> None:
+def test_short_key_is_read_completely(version: tuple[int, int, int], anywhere: bool, key: bytes, before: bytes) -> None:
     layout = key_layout(version)
     found = words(word_statements(layout, anywhere=anywhere), key, before, b"SECRET" * 20)
     shown = ", ".join(str(found[name.removeprefix("$")]) for name in word_expression(layout).split(", "))
-    assert key_of_words(shown.encode(), len(key)) == key
+    assert key_of_integers(shown.encode(), len(key)) == key
     assert len(shown.split(", ")) == layout.words
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("other_bound", [False, True])
 @given(length=st.integers(1, KEY_MAX_LENGTH), generous=st.booleans(), any_length=st.booleans())
-def test_a_long_key_comes_through_whole_and_nothing_else(
+def test_long_key_is_read_completely(
     version: tuple[int, int, int], other_bound: bool, length: int, generous: bool, any_length: bool
 ) -> None:
     layout = key_layout(version, other_bound=other_bound)
-    # Only releases whose own limit is known to be S - 1 bytes are relied on for it.
+    # The layout relies on a limit of S - 1 bytes only for releases that have it.
     generous &= layout.bound is not Bound.BPFTRACE
     length = length if any_length else max(length, layout.short + 1)
     key = bytes(number % 255 + 1 for number in range(length))
@@ -99,19 +97,19 @@ def test_a_long_key_comes_through_whole_and_nothing_else(
 
 
 @pytest.mark.parametrize("other_bound", [False, True])
-def test_only_old_releases_are_relied_on_to_bound_strings(other_bound: bool) -> None:
+def test_only_old_releases_bound_strings_themselves(other_bound: bool) -> None:
     for version in VERSIONS:
         if key_layout(version, other_bound=other_bound).bound is Bound.BPFTRACE:
             assert version < (0, 23, 0)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_longest_key_has_room(version: tuple[int, int, int]) -> None:
+def test_layout_holds_the_longest_key(version: tuple[int, int, int]) -> None:
     layout = key_layout(version)
     assert layout.capacity >= KEY_MAX_LENGTH
     assert layout.strlen > layout.piece
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_no_version_is_asked_for_more_than_its_strings_can_hold(version: tuple[int, int, int]) -> None:
+def test_strlen_is_within_the_oldest_limit(version: tuple[int, int, int]) -> None:
     assert key_layout(version).strlen <= 200

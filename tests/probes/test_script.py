@@ -1,4 +1,4 @@
-"""A program of a user's own: what its text says of itself, and what becomes of its words."""
+"""Programs of the user's own: their header, and how their variables are filled in."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ uretprobe:${exe}:${return:item_alloc|do_item_alloc} /${pids}/ { delete(@mine[tid
 """
 
 
-def script_of(folder: Path, text: str) -> Script:
-    path = folder / "my.bt"
+def script_of(directory: Path, text: str) -> Script:
+    path = directory / "my.bt"
     path.write_text(text)
     return read_script(path)
 
@@ -41,13 +41,13 @@ def text_of(script: Script, *pids: int) -> str:
     )
 
 
-def test_what_the_header_says(tmp_path: Path) -> None:
+def test_read_script_reads_the_header(tmp_path: Path) -> None:
     script = script_of(tmp_path, TEXT)
     assert (script.name, script.counts, script.bytes) == ("my.bt", "n", "size")
-    assert script.points == ("point:do_item_get", "return:item_alloc|do_item_alloc")
+    assert script.attach_points == ("point:do_item_get", "return:item_alloc|do_item_alloc")
 
 
-def test_its_words_are_filled_in(tmp_path: Path) -> None:
+def test_program_fills_in_script_variables(tmp_path: Path) -> None:
     text = text_of(script_of(tmp_path, TEXT), 11, 12)
     assert "${" not in text
     assert "uprobe:/proc/11/exe:do_item_get," in text
@@ -55,7 +55,7 @@ def test_its_words_are_filled_in(tmp_path: Path) -> None:
     assert "uretprobe:/proc/11/exe:item_alloc" in text
 
 
-def test_its_maps_are_apart_from_ours_and_the_named_ones_are_printed(tmp_path: Path) -> None:
+def test_program_renames_script_maps_and_prints_declared_ones(tmp_path: Path) -> None:
     text = text_of(script_of(tmp_path, TEXT), 11)
     assert "@own_mine_N[tid] = 1" in text
     assert "@c_N[((uint64)pid << 32)" in text
@@ -64,7 +64,7 @@ def test_its_maps_are_apart_from_ours_and_the_named_ones_are_printed(tmp_path: P
     assert "print(@u_N, 2000)" in text
 
 
-def test_its_probes_are_counted(tmp_path: Path) -> None:
+def test_probe_count_counts_script_probes(tmp_path: Path) -> None:
     script = script_of(tmp_path, TEXT)
     assert probe_count(script) == 3
     assert uprobe_count([ProbeTarget(preview(ProbeOptions(script=script)), (11,))]) == 3 + 2
@@ -73,7 +73,7 @@ def test_its_probes_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_programs_that_come_along_are_such_programs(name: str) -> None:
+def test_shipped_scripts_are_valid(name: str) -> None:
     script = read_script(resource_dir("bpftrace") / f"{name}.bt")
     text = text_of(script, 11)
     for opening, closing in ("{}", "()", "[]"):
@@ -82,21 +82,21 @@ def test_the_programs_that_come_along_are_such_programs(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "expected"),
     [
         ("COUNTS:", "counts", "COUNTS: @map"),
-        ("${exe}", "${pid}", "my.bt:3: ${pid} is no word"),
-        ("do_item_get", "main", "does not look for `main`"),
-        ("@size[${key}]", "@size[1]", "nothing fills @size"),
-        ("${pids}", "1", "must be filtered"),
+        ("${exe}", "${pid}", "my.bt:3: unknown variable ${pid}"),
+        ("do_item_get", "main", "unknown function `main`"),
+        ("@size[${key}]", "@size[1]", "no statement fills @size"),
+        ("${pids}", "1", "the filter `/${pids}/`"),
     ],
 )
-def test_what_is_wrong_is_said(tmp_path: Path, old: str, new: str, said: str) -> None:
-    with pytest.raises(ConfigError) as told:
+def test_read_script_reports_the_fault(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
         script_of(tmp_path, TEXT.replace(old, new))
-    assert said in str(told.value)
+    assert expected in str(caught.value)
 
 
-def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_read_script_refuses_absent_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_script(tmp_path / "absent.bt")

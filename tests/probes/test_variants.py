@@ -1,4 +1,4 @@
-"""What is tried when a kernel refuses a program: first what loses nothing, never what was asked for by name."""
+"""The variants to try when a kernel refuses a program."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ EVERYTHING = ProbeOptions(misses=True, sizes=True)
 
 def test_the_first_variants_lose_nothing() -> None:
     first, second, *_ = variants(EVERYTHING)
-    assert (first.options(EVERYTHING), first.lost(EVERYTHING)) == (EVERYTHING, "")
-    assert (second.options(EVERYTHING), second.lost(EVERYTHING)) == (EVERYTHING, "")
+    assert (first.apply(EVERYTHING), first.lost(EVERYTHING)) == (EVERYTHING, "")
+    assert (second.apply(EVERYTHING), second.lost(EVERYTHING)) == (EVERYTHING, "")
     assert (first.other_bound, second.other_bound) == (False, True)
 
 
-def test_misses_and_sizes_go_before_kinds_and_kinds_before_the_probe() -> None:
+def test_variants_give_up_misses_and_sizes_first() -> None:
     lost = [variant.lost(EVERYTHING) for variant in variants(EVERYTHING)]
     assert lost == [
         "",
@@ -35,21 +35,21 @@ def test_misses_and_sizes_go_before_kinds_and_kinds_before_the_probe() -> None:
     ]
 
 
-def test_without_misses_and_sizes_no_variant_names_them() -> None:
+def test_unrequested_misses_and_sizes_are_not_lost() -> None:
     assert not any("misses" in variant.lost(ProbeOptions()) for variant in variants(ProbeOptions()))
-    assert len({variant.options(ProbeOptions()) for variant in variants(ProbeOptions())}) == 2
+    assert len({variant.apply(ProbeOptions()) for variant in variants(ProbeOptions())}) == 2
 
 
 def test_requested_kinds_are_never_given_up() -> None:
-    wish = replace(EVERYTHING, probe_kind=ProbeKind.ITEM, ops=frozenset({"get"}))
-    assert all(variant.options(wish).kinds for variant in variants(wish))
+    options = replace(EVERYTHING, probe_kind=ProbeKind.ITEM, ops=frozenset({"get"}))
+    assert all(variant.apply(options).kinds for variant in variants(options))
 
 
 @pytest.mark.parametrize("probe_kind", [ProbeKind.ITEM, ProbeKind.USDT, ProbeKind.COMMAND, ProbeKind.SYSCALL])
-def test_a_forced_probe_kind_is_never_left(probe_kind: ProbeKind) -> None:
+def test_forced_probe_kind_is_never_refused(probe_kind: ProbeKind) -> None:
     assert not any(variant.refused for variant in variants(ProbeOptions(probe_kind)))
 
 
-def test_a_program_of_the_users_own_is_only_bounded_otherwise() -> None:
-    wish = ProbeOptions(script=Script("own.bt", "", "own"))
-    assert list(variants(wish)) == [Variant(), Variant(other_bound=True)]
+def test_script_varies_only_its_bounds() -> None:
+    options = ProbeOptions(script=Script("own.bt", "", "own"))
+    assert list(variants(options)) == [Variant(), Variant(other_bound=True)]

@@ -37,17 +37,22 @@ CPUS = st.integers(1, 1024)
 
 
 def end_of(
-    samples: Sequence[Sample], *, whole: bool = True, alive: bool = True, window_s: float = 10.0, start_s: float = 5.0
+    samples: Sequence[Sample],
+    *,
+    complete: bool = True,
+    alive: bool = True,
+    window_s: float = 10.0,
+    start_s: float = 5.0,
 ) -> TraceEnd:
     return TraceEnd(
-        whole=whole,
+        complete=complete,
         broken=False,
         window_s=window_s,
         summaries={},
         alive={PID} if alive else set(),
         implausible=set(),
         start_ns=round(start_s * SECOND),
-        looks={PID: list(samples)},
+        samples={PID: list(samples)},
         tracer_cpu_s=0.5,
     )
 
@@ -141,7 +146,7 @@ def test_coverage_is_unknown_without_samples_of_the_window() -> None:
 
 def test_coverage_allows_for_the_stop_of_a_trace() -> None:
     samples = busy_samples(5, 8)
-    assert coverage_of(end_of(samples, whole=False), PID, 101_000) == Coverage(101_000, 101_000)
+    assert coverage_of(end_of(samples, complete=False), PID, 101_000) == Coverage(101_000, 101_000)
 
 
 def test_costs_are_per_request_before_and_during_trace() -> None:

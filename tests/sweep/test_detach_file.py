@@ -35,7 +35,7 @@ PLAN = ProbePlan(
     tagging=Tagging("$tag = 1;", (None, "get")),
     ops=frozenset({"set", "get"}),
     misses="do_item_get",
-    script=Script("own.bt", "text", "counts", points=("a", "b")),
+    script=Script("own.bt", "text", "counts", attach_points=("a", "b")),
     names={"a": "b"},
 )
 PLANNED = (

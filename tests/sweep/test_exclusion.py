@@ -118,7 +118,7 @@ def test_other_instances_of_the_host_are_traced(accident: str, tmp_path: Path) -
             os.kill(pids[0], signal.SIGKILL)
             os.waitpid(pids[0], 0)
         else:
-            planned[0] = replace(first, plan=replace(first.plan, point="0xfffffff", overlay=None))
+            planned[0] = replace(first, plan=replace(first.plan, attach_point="0xfffffff", overlay=None))
         version = found.facts.bpftrace
         assert version is not None
         layout = key_layout((version.major, version.minor, version.patch))
@@ -132,7 +132,7 @@ def test_other_instances_of_the_host_are_traced(accident: str, tmp_path: Path) -
         trace_plan = TracePlan([(each.instance, each.plan) for each in planned if each.plan])
         end = leaving_out(attempt, lambda _: None, trace_plan, planned)
     assert end is not None
-    assert end.whole
+    assert end.complete
     assert end.summaries.keys() == {pids[1]}
     assert [each.failure and each.failure.code for each in left] == [
         "memcached-ended" if accident == "it ended" else "attach-refused",

@@ -46,7 +46,7 @@ def spoil(planned: Planned, accident: str) -> Planned:
             instance=replace(planned.instance, binary=replace(planned.instance.binary, sha256="0" * 64)),
         )
     # Beyond the end of the file.
-    return replace(planned, plan=replace(planned.plan, point="0xfffffff", overlay=None))
+    return replace(planned, plan=replace(planned.plan, attach_point="0xfffffff", overlay=None))
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def test_detached_trace_leaves_out_failing_instances(
             return
         with asking(started[1][1]()) as times:
             end = traced(node, planned, numbers, shell)
-    assert end.whole
+    assert end.complete
     assert {pid: failure.code for pid, failure in end.refused.items()} == {pids[0]: code}
     ended = end.start_ns + round(end.window_s * 1e9)
     inside = sum(end.start_ns <= began and answered <= ended for began, answered in times)

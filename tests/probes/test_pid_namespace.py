@@ -1,4 +1,4 @@
-"""Programs for a nested PID namespace name processes by their start and their namespace, and by no number."""
+"""Programs for a nested PID namespace name processes by start time and namespace, not by number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROCESSES = (Process(1, 5000, 4026532178), Process(33, 5001, 4026532178))
 
 
 @pytest.mark.parametrize("probe_kind", [ProbeKind.ITEM, ProbeKind.USDT, ProbeKind.COMMAND, ProbeKind.SYSCALL])
-def test_no_probe_uses_bpftraces_own_number(probe_kind: ProbeKind) -> None:
+def test_probes_in_namespace_do_not_use_pid(probe_kind: ProbeKind) -> None:
     plan = preview(ProbeOptions(probe_kind, misses=probe_kind is ProbeKind.ITEM, sizes=probe_kind is ProbeKind.ITEM))
     plain = program([ProbeTarget(plan, (1, 33))], key_layout((0, 17, 0)), TraceSettings(10.0))
     text = program([ProbeTarget(plan, (1, 33), PROCESSES)], key_layout((0, 17, 0)), TraceSettings(10.0))

@@ -1,4 +1,4 @@
-"""No probe sits on a nop of five bytes where the kernel would put a call in its place."""
+"""No probe sits on a 5-byte nop that the kernel would replace by a call."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import pytest
 
 from fleettrace.binary.analysis import BinaryAnalysis, analyse
 from fleettrace.binary.cheapest import Instruction, InstructionCost
-from fleettrace.probes.model import ProbeKind, ProbeOptions
+from fleettrace.probes.model import ProbeKind, ProbeOptions, UnsupportedError
 from fleettrace.probes.optimized_uprobes import choose_for_kernel, optimises
-from fleettrace.probes.script import has_own_points, read_script
-from fleettrace.probes.selection import UnsupportedError
+from fleettrace.probes.script import has_own_attach_points, read_script
 from tests.binary.builds import build
 from tests.e2e.command import REPOSITORY
 
@@ -31,7 +30,7 @@ def nops() -> BinaryAnalysis:
         ("unknown", "x86_64", True),
     ],
 )
-def test_kernels_from_6_18_on_put_a_call_in_place_of_a_nop(kernel: str, arch: str, expected: bool) -> None:
+def test_optimises_is_true_from_6_18_on(kernel: str, arch: str, expected: bool) -> None:
     assert optimises(kernel, arch) is expected
 
 
@@ -51,33 +50,33 @@ def test_kernels_from_6_18_on_put_a_call_in_place_of_a_nop(kernel: str, arch: st
         ("b800000000", False),
     ],
 )
-def test_a_nop_of_five_bytes_is_known_in_every_encoding(code: str, expected: bool) -> None:
+def test_is_nop5_recognizes_every_encoding(code: str, expected: bool) -> None:
     assert Instruction(0, 0, 4, "", InstructionCost.STEPPED, 0, "f30f1efa" + code).is_nop5 is expected
 
 
 @pytest.mark.parametrize(
-    "wish", [ProbeOptions(), ProbeOptions(misses=True, sizes=True), ProbeOptions(ProbeKind.COMMAND)]
+    "options", [ProbeOptions(), ProbeOptions(misses=True, sizes=True), ProbeOptions(ProbeKind.COMMAND)]
 )
 @pytest.mark.parametrize("overlay", [True, False])
 @pytest.mark.parametrize("kernel", ["6.1.0", "6.18.44"])
-def test_no_plan_has_one_where_the_kernel_optimises(
-    nops: BinaryAnalysis, wish: ProbeOptions, overlay: bool, kernel: str
+def test_plan_avoids_nop5_where_the_kernel_optimizes(
+    nops: BinaryAnalysis, options: ProbeOptions, overlay: bool, kernel: str
 ) -> None:
-    if kernel == "6.18.44" and not overlay and wish.probe_kind is ProbeKind.COMMAND:
+    if kernel == "6.18.44" and not overlay and options.probe_kind is ProbeKind.COMMAND:
         with pytest.raises(UnsupportedError):
-            choose_for_kernel(nops, wish, overlay_works=overlay, kernel=kernel, arch="x86_64")
+            choose_for_kernel(nops, options, overlay_works=overlay, kernel=kernel, arch="x86_64")
         return
-    plan = choose_for_kernel(nops, wish, overlay_works=overlay, kernel=kernel, arch="x86_64")
-    assert kernel == "6.1.0" or not any(spot.is_nop5 for spot in plan.spots)
+    plan = choose_for_kernel(nops, options, overlay_works=overlay, kernel=kernel, arch="x86_64")
+    assert kernel == "6.1.0" or not any(instruction.is_nop5 for instruction in plan.instructions)
     if kernel == "6.18.44" and not overlay:
         assert plan.probe_kind is ProbeKind.SYSCALL
         assert "5-byte nop" in plan.verdict.why
 
 
-def test_another_instruction_is_chosen_where_there_is_one(nops: BinaryAnalysis) -> None:
-    for point in nops.points:
-        assert point.entry.is_nop5
-        assert not point.cheapest.is_nop5
+def test_cheapest_instruction_is_not_a_nop5(nops: BinaryAnalysis) -> None:
+    for function in nops.functions:
+        assert function.entry.is_nop5
+        assert not function.cheapest.is_nop5
 
 
 @pytest.mark.parametrize(
@@ -91,16 +90,16 @@ def test_another_instruction_is_chosen_where_there_is_one(nops: BinaryAnalysis) 
         ("tracepoint:syscalls:sys_enter_read", False),
     ],
 )
-def test_places_of_a_script_of_ones_own_are_known(
+def test_has_own_attach_points_finds_foreign_probes(
     probe: str, expected: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("script") / "own.bt"
     path.write_text(
         f"/* COUNTS: @x */\n{probe} /${{pids}}/ {{ $key = arg0; $length = arg1; @x[${{key}}] = count(); }}\n"
     )
-    assert has_own_points(read_script(path)) is expected
+    assert has_own_attach_points(read_script(path)) is expected
 
 
 @pytest.mark.parametrize("name", ["slow-commands.bt", "value-sizes.bt"])
-def test_the_scripts_that_ship_name_none(name: str) -> None:
-    assert not has_own_points(read_script(REPOSITORY / "bpftrace" / name))
+def test_shipped_scripts_have_no_own_attach_points(name: str) -> None:
+    assert not has_own_attach_points(read_script(REPOSITORY / "bpftrace" / name))
