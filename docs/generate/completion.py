@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 
 import shtab
 
+from fleettrace.app.option_table import COMMANDS
 from fleettrace.cli.parser import build_parser
 
 __all__ = ["scripts"]
@@ -25,25 +27,18 @@ def scripts() -> dict[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Return the parser with what the values of its options are: some words, a file, a directory."""
+    """Return the parser with what the values of its options are: some words, or a file."""
     parser = build_parser({})
     choices = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    for command in choices.choices.values():
+    for name, command in choices.choices.items():
+        words = {option.name: option.choices for option in COMMANDS[name].options}
         for action in command._actions:
-            _complete(action)
+            _complete(action, words.get(action.dest, ()))
     return parser
 
 
-def _complete(action: argparse.Action) -> None:
-    words = _words(action)
+def _complete(action: argparse.Action, words: Sequence[str]) -> None:
     if words:
         action.choices = words
     elif re.search(r"FILE|DIR", str(action.metavar or "")):
         action.complete = shtab.FILE  # type: ignore[attr-defined]
-
-
-def _words(action: argparse.Action) -> list[str]:
-    """Return the words that an option takes, if it takes only some."""
-    read = action.type
-    names = getattr(read, "names", ())
-    return [str(name) for name in names]

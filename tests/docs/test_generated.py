@@ -69,6 +69,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 def test_bash_completes_commands_and_options() -> None:
     assert completed("bash", _BASH.format(words="fleettrace hi", last=1)).split() == ["history"]
     assert completed("bash", _BASH.format(words="fleettrace run --dur", last=2)).split() == ["--duration"]
+    assert completed("bash", _BASH.format(words="fleettrace run --output pro", last=3)).split() == ["prometheus"]
 
 
 def test_fish_completes_commands_and_options() -> None:
