@@ -1,11 +1,14 @@
-"""Read the commands and options out of the argument parser."""
+"""Read the commands and options out of the argument parser, and the words that options take out of their table."""
 
 from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from docs.generate.markdown import sentence
+from fleettrace.app.option_table import COMMANDS
 from fleettrace.cli.parser import build_parser
 
 __all__ = ["Argument", "Command", "CommandLine", "Option", "read_commands"]
@@ -59,6 +62,12 @@ class CommandLine:
     epilog: str
     commands: tuple[Command, ...]
 
+    @property
+    def exit_codes(self) -> list[tuple[str, str]]:
+        """Each exit code and its meaning, as `--help` lists them."""
+        codes = " ".join(self.epilog.removeprefix("exit codes: ").split()).split(", ")
+        return [(code, meaning) for code, _, meaning in (each.partition(" ") for each in codes)]
+
 
 def read_commands() -> CommandLine:
     """Return all commands, as they are without environment variables."""
@@ -70,12 +79,13 @@ def read_commands() -> CommandLine:
 
 
 def _command(name: str, summary: str, parser: argparse.ArgumentParser) -> Command:
+    words = {option.name: option.choices for option in COMMANDS[name].options}
     arguments: list[Argument] = []
     groups: dict[str, tuple[Option, ...]] = {}
     for group in parser._action_groups:
         actions = [action for action in group._group_actions if action.dest != "help"]
         arguments += [_argument(action) for action in actions if not action.option_strings]
-        if options := [_option(action) for action in actions if action.option_strings]:
+        if options := [_option(action, words) for action in actions if action.option_strings]:
             groups[group.title or "options"] = tuple(options)
     return Command(name, summary, parser.description or "", tuple(arguments), groups)
 
@@ -86,14 +96,21 @@ def _argument(action: argparse.Action) -> Argument:
     return Argument(usage, action.help or "")
 
 
-def _option(action: argparse.Action) -> Option:
+def _option(action: argparse.Action, words: Mapping[str, Sequence[str]]) -> Option:
     text = (action.help or "").replace("%%", "%")
     ending = _ENDING.search(text)
     value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
+    taken = words.get(action.dest, ())
     return Option(
         tuple(action.option_strings),
         f"[{value}]" if action.nargs == _OPTIONAL_VALUE else value,
         (ending["default"] or "") if ending else "",
         f"FLEETTRACE_{action.dest.upper()}",
-        text[: ending.start()] if ending else text,
+        _described(text[: ending.start()] if ending else text, taken),
     )
+
+
+def _described(text: str, words: Sequence[str]) -> str:
+    """Return the help text, with the words that the option takes unless it names them."""
+    named = all(re.search(rf"\b{re.escape(word)}\b", text) for word in words)
+    return sentence(text) if named else f"{sentence(text)} One of {', '.join(words)}."

@@ -69,13 +69,12 @@ def _option(option: Option) -> str:
     default = f" Default: {_plain(option.default)}." if option.default else ""
     return _item(
         ", ".join(f"**{flag}**" for flag in option.flags) + value,
-        f"{_plain(sentence(option.text))}{default} Variable: {option.variable}.",
+        f"{_plain(option.text)}{default} Variable: {option.variable}.",
     )
 
 
 def _exit_status(line: CommandLine) -> str:
-    codes = " ".join(line.epilog.removeprefix("exit codes: ").split())
-    return _section("Exit status", *(_item(*each.split(" ", 1)) for each in codes.split(", ")))
+    return _section("Exit status", *(_item(code, sentence(meaning)) for code, meaning in line.exit_codes))
 
 
 def _section(title: str, *parts: str) -> str:

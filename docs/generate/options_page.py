@@ -26,7 +26,7 @@ def pages(line: CommandLine) -> dict[str, str]:
             _INTRODUCTION,
             f"## Commands\n\n{commands}",
             f"## Options\n\n{options}",
-            f"## Exit codes\n\n{line.epilog.removeprefix('exit codes: ')}.",
+            f"## Exit codes\n\n{table(('code', 'meaning'), line.exit_codes)}",
         )
     }
 
@@ -53,7 +53,7 @@ def _groups(line: CommandLine) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
 def _row(option: Option, commands: list[str], of: int) -> tuple[str, ...]:
     flags = ", ".join(code(flag) for flag in option.flags)
     names = "all" if len(commands) == of else ", ".join(commands)
-    return flags, code(option.value), code(option.default), code(option.variable), names, sentence(option.text)
+    return flags, code(option.value), code(option.default), code(option.variable), names, option.text
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:
