@@ -20,7 +20,7 @@ CARRIERS = {"HostError": 1, "Failure": 0, "Warn": 0, "Obstacle": 0}
 OPTIONAL = {"Load": 2}
 """The same, where the field has a default."""
 CATALOGUE = "FailureCatalogue"
-"""The base of the enumerations whose members are codes with their texts."""
+"""The base of the enumerations with members that are codes with their texts."""
 _FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 

@@ -55,3 +55,11 @@ def test_index_leads_to_every_page() -> None:
         reached.add(page)
         pending += [(page.parent / target).resolve() for target, _ in links(page) if target]
     assert set((ROOT / "docs").rglob("*.md")) - reached == set()
+
+
+def test_architecture_names_files_that_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    named = set(re.findall(r"`([\w/]+\.(?:py|sh|bt|toml))`", text)) | set(re.findall(r"`(\w+/[\w/]*/)`", text))
+    places = (ROOT, ROOT / "fleettrace")
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not any((place / name).exists() for place in places)] == []
