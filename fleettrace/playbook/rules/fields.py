@@ -1,4 +1,4 @@
-"""The fields that a rule can name, each with its units and its reader. `docs/rules.md` has this table."""
+"""The fields that a rule can name, each with its units and its reader (docs/reference/rule-fields.md)."""
 
 from __future__ import annotations
 
