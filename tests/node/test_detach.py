@@ -32,7 +32,7 @@ def uptime() -> float:
 
 
 def runs(directory: str) -> list[str]:
-    """The processes that have to do with a directory."""
+    """Return the processes with this directory in their command line."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -142,7 +142,7 @@ def test_collect_refuses_foreign_directory(node: Connection, name: str) -> None:
 
 
 class Liar:
-    """A node that names any directory it likes."""
+    """A node that answers with any directory."""
 
     def __init__(self, report: bytes) -> None:
         self._report = report

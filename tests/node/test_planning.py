@@ -45,7 +45,7 @@ def test_check_able_refuses_lockdown(facts: NodeFacts) -> None:
 
 
 def failure(facts: NodeFacts) -> tuple[HostState, str, str]:
-    """The state, the code, and the one of the telling words that the message has."""
+    """Return the state, the code, and the expected word that the message has."""
     with pytest.raises(HostError) as caught:
         check_able(Discovery(facts, ()))
     words = ("ansible_become", "sh: bpftrace: not found", "0.9.4", "lockdown")
