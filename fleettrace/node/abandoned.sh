@@ -1,11 +1,14 @@
-# End a script, and everything that it has started, when its standard input ends: the controller, its connection or the
-# session is gone. A part of other scripts. A step that waits for a mount without its server ends by SIGKILL only.
+# End a script and all processes that it started when its standard input ends, that is when the controller, its
+# connection or the session has ended. Part of other scripts.
 #
-# The session's input goes to descriptor 3. Nothing but its end comes there while a script runs.
+# USAGE: put it before a script, and call `watch_input` and `unwatch` around steps that may hang, such as on a mount
+#        without a server, which only SIGKILL ends. The session's input becomes descriptor 3; while a script runs,
+#        only the end of that input arrives there.
+# COST: one waiting shell; a search through /proc only when the input ends.
 
 exec 3<&0 </dev/null
 
-# The numbers in /proc must be those that this shell knows its processes by: it, or the shell that it is a subshell of, is $$.
+# The pids in /proc must be those of this shell's PID namespace: this shell, or the shell of this subshell, is $$.
 read -r main _ </proc/self/stat
 own_proc=no parent=$main
 for _ in 1 2 3 4 5 6 7 8; do
@@ -13,8 +16,8 @@ for _ in 1 2 3 4 5 6 7 8; do
     read -r _ _ _ parent _ 2>/dev/null <"/proc/$parent/stat" || break
 done
 
-# Set $tree to process $1 and all below it, but process $2. A process may have any name, also one with parentheses and
-# newlines; what the kernel prints stands behind the last one.
+# Set $tree to process $1 and all its descendants, except process $2. A process name may contain parentheses and
+# newlines, so the fields are read behind the last parenthesis.
 tree_of() {
     tree=" $1 " last=
     until [ "$tree" = "$last" ]; do
@@ -33,7 +36,7 @@ tree_of() {
     done
 }
 
-# Watch the input, until `unwatch`. Where /proc shows other processes than this shell's, its own bounds end each step.
+# Watch the input until `unwatch`. With the /proc of another PID namespace, only the bounds of each step apply.
 watch_input() {
     input_watch=
     [ "$own_proc" = yes ] || return 0

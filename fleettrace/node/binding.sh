@@ -1,16 +1,19 @@
-# Bind a trace to the binaries that were analysed. A part of trace.sh, behind identity.sh and abandoned.sh; nothing is
-# attached before it.
+# Bind a trace to the analysed binaries. Part of trace.sh, behind identity.sh and abandoned.sh; nothing is attached
+# before it.
 #
-# A process may run another program from one moment to the next (execve(2)) and keeps its number and start time. So each
-# binary is opened once, the open file is compared with the analysed one, and bpftrace is led to that open file: to
-# /proc/HOLDER/fd/5 of a process that does nothing but hold it. No path is looked up again, and a bpftrace in a container
-# that sees this node's processes finds it as well as it finds /proc/PID/exe.
+# A process may run another program at any moment (execve(2)) and keeps its pid and start time. So this script opens each
+# binary once, compares the open file with the analysed one, and gives bpftrace that open file: /proc/HOLDER/fd/5 of a
+# process that only holds it. No path is resolved again, and a bpftrace in a container that sees this node's processes
+# finds it as it finds /proc/PID/exe.
 #
-# Set before it: $sites (a line for each binary: its processes, its size, its SHA-256, the code up to each probe as
-# OFFSET:HEX, and its symbol file in printf's octal form; lists are joined by commas, and `-` stands for nothing), and
-# $program, in which /proc/PID/exe of the first process stands for the binary. $detached says whether the controller is
-# away (yes|no): then what is refused is left out of the program here, where its probes stand between `// site PID` and
-# `// end of site PID`.
+# USAGE: set before it:
+#   $sites     a line for each binary: its processes, size, SHA-256, the code up to each probed instruction as OFFSET:HEX,
+#              and its symbol file in printf's octal form; lists are joined by commas, `-` stands for an empty value
+#   $program   the program, in which /proc/PID/exe of the first process stands for the binary
+#   $detached  yes if the controller is away: refused binaries are then removed from the program here, where their probes
+#              stand between `// site PID` and `// end of site PID`
+# Prints records `held` and `refused`.
+# COST: one hash, and one waiting shell, for each binary.
 
 LC_ALL=C
 export LC_ALL
@@ -22,13 +25,13 @@ if [ "$unstoppable" = yes ]; then
     printf '%s\0' status 137 end ''
     exit
 fi
-# Opening a binary may take for ever.
+# Opening a binary may hang.
 watch_input
 
-# Say that process $1 is not traced, and why ($2).
+# Report that process $1 is not traced, with the code $2.
 refuse() { printf 'refused\0%s\0' "$1 $2"; }
 
-# Whether the file in descriptor 5 has the code $1. A program that is led by no analysis has none to compare.
+# Compare the file in descriptor 5 with the code $1. A plan without an analysis has no code to compare.
 same_code() {
     [ "$1" != - ] || return 0
     IFS=,
@@ -43,7 +46,7 @@ same_code() {
     unset IFS
 }
 
-# Put $2 wherever $1 stands in the program.
+# Replace every $1 in the program by $2.
 lead() {
     rest=$program program=
     while :; do
@@ -54,17 +57,17 @@ lead() {
     program=$program$rest
 }
 
-# Take the probes of the binary that process $1 is the first one of out of the program.
+# Remove the probes of one binary from the program; $1 is its first process.
 leave_out() {
     rest=${program#*"// end of site $1$nl"}
     program=${program%%"// site $1$nl"*}$rest
 }
 
-# Whether the program has probes.
+# Succeed if the program still has probes.
 any_left() { case $program in *"// site "*) ;; *) return 1 ;; esac }
 
 # Hold the file in descriptor 5 for processes $1 if it is the analysed one, of size $2, SHA-256 $3 and code $4, with symbol
-# file $5. Otherwise $why says why not.
+# file $5. Otherwise fail, with the code in $why.
 hold() {
     sum_of /proc/self/fd/5 "$2"
     if [ -n "$sum" ] && [ "$3" != - ]; then
@@ -79,7 +82,7 @@ hold() {
     printf 'held\0%s\0' "${1%%,*} $!"
     lead "/proc/${1%%,*}/exe" "/proc/$!/fd/5"
     [ "$5" = - ] || overlays="$overlays/proc/$!/fd/5 $5$nl"
-    # Another process of this binary may run something else by now: there is no probe on that.
+    # Another process of this binary may run another program by now, which has no probe.
     inode=$($quick stat -L -c '%d:%i' /proc/self/fd/5 2>/dev/null)
     IFS=,
     for other in $1; do
@@ -119,7 +122,7 @@ done <<EOF
 $sites
 EOF
 if [ -n "$unbound" ] && { [ "$detached" = no ] || ! any_left; }; then
-    # The program is one text: the controller asks again, without what was refused.
+    # The program is one text: the controller sends it again, without the refused binaries.
     release
     unwatch
     printf '%s\0' end ''

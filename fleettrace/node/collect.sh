@@ -1,21 +1,22 @@
-# Collect what detach.sh has left running: wait for its end and print its output as it would have printed it. Or, once it
-# has arrived, remove it.
+# Collect the output of a script that detach.sh left running: wait for its end and print its output unchanged. Or remove
+# it once the controller has received it.
 #
-# POSIX sh. Set before it: $folder, and $patience (seconds to wait at the most, or `none` to remove it). A standard input
-# that ends is the sign to stop the script at once. Exit status 3: there is no such folder (any more).
+# USAGE: set before it: the directory (as collect() in detach.py does), and $patience (the most seconds to wait, or `none` to remove it). The
+#        end of standard input stops the script at once. Exit status 3: the directory does not exist (any more).
+# COST: a check five times a second while it waits.
 
 LC_ALL=C
 export LC_ALL
 exec 4>&2 2>/dev/null
 [ -d "$folder" ] && [ ! -L "$folder" ] && [ -O "$folder" ] || exit 3
 
-# Whatever has the keeper's number by now: it is the keeper only if it runs that.
+# Another process may have the keeper's pid by now: the keeper is the one with this command line.
 read -r keeper <"$folder/pid"
 case "$(tr '\0' ' ' <"/proc/$keeper/cmdline")" in "sh $folder/keeper "*) ;; *) keeper= ;; esac
 tell() { [ -z "$keeper" ] || kill -s "$1" "$keeper"; }
 
 if [ "$patience" = none ]; then
-    # Wherever the keeper is by now, it hears one of these, or finds no folder.
+    # In any state, the keeper receives one of these signals or finds its directory removed.
     [ -e "$folder/done" ] || tell TERM
     rm -rf "$folder"
     tell USR1

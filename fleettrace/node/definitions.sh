@@ -1,11 +1,15 @@
-# Remove the uprobe definitions that a bpftrace left behind. A part of trace.sh and load.sh.
+# Remove the uprobe definitions that a bpftrace left behind. Part of trace.sh and load.sh.
 #
-# Where the kernel refuses a uprobe through perf_event_open(2), or has no uprobe PMU (before 4.17), libbcc writes a definition
-# `p:uprobes/p_PATH_OFFSET_N_bcc_PID PATH:OFFSET` to uprobe_events (bpf_attach_uprobe in libbpf.c of bcc). It does not remove it
-# when the attach is refused after that, or when it is killed; the definition then pins the binary and its file system.
+# Where the kernel refuses a uprobe through perf_event_open(2), or has no uprobe PMU (before 4.17), libbcc writes a
+# definition `p:uprobes/p_PATH_OFFSET_N_bcc_PID PATH:OFFSET` to uprobe_events (bpf_attach_uprobe in libbpf.c of bcc). It
+# does not remove it if the attach then fails, or if bpftrace is killed; the definition then pins the binary and its file
+# system.
+#
+# USAGE: `undefine FILE...`, for at most 5 seconds.
+# COST: reads uprobe_events once, up to ten times if definitions are still in use.
 
-# The processes in the arguments' paths are this script's own, so the path tells ours from everybody else's. A definition
-# of a bpftrace that still runs stays; the kernel itself refuses (EBUSY) to remove one that is in use.
+# The paths contain this script's own processes, so they identify its own definitions. A definition of a running bpftrace
+# is not removed; the kernel refuses (EBUSY) to remove one that is in use.
 undefine='
     [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ] || [ "$private" != yes ] || {
         mount --make-rprivate / 2>/dev/null
@@ -13,7 +17,7 @@ undefine='
     }
     for events in /sys/kernel/tracing/uprobe_events /sys/kernel/debug/tracing/uprobe_events; do
         [ -r "$events" ] || continue
-        # What the kernel still has in use it refuses to remove (EBUSY), until a bpftrace that has ended is taken apart.
+        # The kernel refuses (EBUSY) until it has released the resources of a bpftrace that has ended.
         for pass in 1 2 3 4 5 6 7 8 9 10; do
             found=$(
                 sed -n "s/^[pr][0-9]*:\([^ ]*_bcc_[0-9]*\) \([^ ]*\):0x[0-9a-f].*/\1 \2/p" "$events" |
@@ -32,7 +36,7 @@ undefine='
         break
     done'
 
-# Remove those for the files $@, for 5 seconds at most.
+# Remove the definitions for the files $@, within 5 seconds.
 undefine() {
     [ $# != 0 ] || return 0
     set -- sh -c "$undefine" sh "$@"

@@ -1,24 +1,25 @@
-# Leave a script running on a node when the session is gone: at a given moment, its output in a private folder that
-# removes itself, bounded in size.
+# Leave a script running on a node after the session has ended: it starts at a given moment, and its output stays in a
+# private directory that removes itself.
 #
-# POSIX sh. Set before it: $script (the script's text, which reads its standard input for the sign to stop), $starts (when
-# to run it, in hundredths of a second since boot), $ttl (seconds that the output stays), $most and $most_words (bytes of
-# its output and of its standard error that are kept). Prints records (see records.py): `folder`, or `failed`.
+# USAGE: set before it: $script (the script's text; the end of its standard input is its signal to stop), $starts (when to
+#        run it, in hundredths of a second since boot), $ttl (seconds that the output stays), $most and $most_words (bytes
+#        to store of its output and of its standard error). Prints records (see records.py): the directory, or `failed`.
+# COST: one waiting shell, and up to $most + $most_words bytes of memory.
 #
-# The folder is 0700 from its first moment, its name cannot be guessed, and it is in memory (/run, /dev/shm): what is in
-# it does not survive a restart. No secret goes into it. It holds `out` and `err`, and `done` once these are whole.
+# The directory has mode 0700 from the beginning, an unpredictable name, and lies in memory (/run, /dev/shm), so it does
+# not survive a reboot. It contains no secret. It has `out` and `err`, and `done` once these are complete.
 
 LC_ALL=C
 export LC_ALL
 record() { printf '%s\0%s\0' "$1" "$2"; }
 give_up() { record failed "$1"; record end ''; exit; }
 
-# Runs in a session of its own, from a file. $1: the folder. TERM ends the script, which then prints what it has; USR1,
-# once that is collected, the rest.
+# The keeper runs in its own session, from a file; $1 is the directory. TERM stops the script, which then prints its
+# results; USR1, after these are collected, ends the keeper.
 keeper='
     folder=$1 starts=$2 ttl=$3 most=$4 most_words=$5 stopped=no nap=
     cd /
-    # Asked again once the number is known: a signal may have come before.
+    # Check again once the pid is known: a signal may have come before.
     rest() {
         sleep "$1" 4>&- 6<&- & nap=$!
         [ "$stopped" = no ] || kill -s KILL "$nap"
@@ -27,8 +28,8 @@ keeper='
         nap=
     }
     wake="stopped=yes; [ -z \"\$nap\" ] || kill -s KILL \"\$nap\""
-    # Open for writing here and nowhere else: the script sees the end of its input with the end of this shell, or of
-    # descriptor 4. Open for reading from now on: to open it later would wait for a writer.
+    # Only this shell has it open for writing: the input of the script ends with this shell, or with descriptor 4. It is
+    # opened for reading here, because opening it later would wait for a writer.
     exec 4<>"$folder/input" 6<"$folder/input"
     trap "exec 4>&-; $wake" TERM
     trap : USR1
@@ -69,7 +70,7 @@ then
     give_up 'there is no room below /run or /dev/shm'
 fi
 setsid sh "$folder/keeper" "$folder" "$starts" "$ttl" "$most" "$most_words" </dev/null >/dev/null 2>&1 &
-# Whoever collects it, if at once, finds it by its number.
+# A collection finds the keeper by its pid, even if it starts at once.
 turns=50
 until [ -s "$folder/pid" ] || [ "$turns" -le 0 ]; do
     sleep 0.1 2>/dev/null || sleep 1

@@ -1,22 +1,22 @@
-# Look around on a node: what it is, what it can do, and every memcached that runs there. Changes nothing.
+# Discover a node: what it is, what it can do, and every memcached process that runs there. Changes nothing.
 #
-# POSIX sh with the usual tools (dash, bash and busybox run it); no python, no binutils, no compiler.
-# Stands behind identity.sh and abandoned.sh. Set before it: $scope (host|netns), and as arguments the words of the
-# command that runs bpftrace on the node.
-# A process is not started for what the shell can read itself: on a node with 20 binaries running that is most of the cost.
-# Prints records `tag NUL value NUL`, so that any byte that can be in a path or a name survives. A record `process`
-# opens a process, `binary` the binary (by device and inode) that the processes after it may share, and `end` says
-# that nothing was cut off.
+# USAGE: POSIX sh with the usual tools (dash, bash and busybox run it); no python, no binutils, no compiler. Behind
+#        identity.sh and abandoned.sh. Set before it: $scope (host|netns), and as arguments the words of the command that
+#        runs bpftrace on the node.
+# COST: a fraction of a second. Most of it is starting processes, so the shell reads itself what it can.
+#
+# Prints records `tag NUL value NUL`, so that a value may hold any other byte. A record `process` begins a process, `binary`
+# the binary (by device and inode) of the processes after it, and `end` shows that the report is complete.
 
 LC_ALL=C
 export LC_ALL
 nl='
 '
-# Both strings are in every memcached since 1.4.8, whatever its file is called.
+# Both strings are in every memcached since 1.4.8, under any file name.
 mark1='expired_unfetched'
 mark2='CLIENT_ERROR bad data chunk'
-# A process whose name does not say memcached is looked into only up to this size (bytes): memcached is below 16 MiB
-# even when it is linked statically, and reading every large binary of a node would cost it page cache.
+# A binary with another name than memcached is read only up to this size (bytes): memcached is below 16 MiB even when it is
+# linked statically, and reading every large binary of a node would displace its page cache.
 look_into=16777216
 
 # The 64 digits of a container's id.
@@ -24,17 +24,17 @@ hash='[0-9a-f]'
 hash=$hash$hash$hash$hash$hash$hash$hash$hash
 hash=$hash$hash$hash$hash$hash$hash$hash$hash
 
-# Prints tags and values in turn. What is printed at once travels in one packet.
+# Print tags and values in turn. One call is one write, and one packet.
 records() { printf '%s\0' "$@"; }
 
-# The target of a link, with every byte of it: the dot keeps trailing newlines from the shell.
+# Set $link to the target of a link. The dot keeps the shell from removing trailing newlines.
 link_of() {
     link=$(readlink "$1" 2>/dev/null; printf .)
     link=${link%.}
     link=${link%"$nl"}
 }
 
-# All of a small file, each line with its newline; empty where it cannot be read.
+# Set $contents to a small file, each line with its newline; empty if it cannot be read.
 contents_of() {
     contents=
     while IFS= read -r line || [ -n "$line" ]; do contents="$contents$line$nl"; done 2>/dev/null <"$1"
@@ -56,7 +56,7 @@ capabilities() {
     done 2>/dev/null </proc/self/status
 }
 
-# Whether the bpftrace command ($@) is bpftrace itself: a wrapper may run it in a container with other files than these.
+# Set $direct to yes if the bpftrace command ($@) is bpftrace itself: a wrapper may run it in a container with other files.
 direct_bpftrace() {
     direct=no magic=
     [ $# -eq 1 ] || return 0
@@ -64,8 +64,8 @@ direct_bpftrace() {
     case $magic in *ELF*) direct=yes ;; esac
 }
 
-# Whether the types of the kernel can be had without BTF: from its headers or those of the C library, where bpftrace and
-# clang look for linux/types.h. $1 is the kernel's release.
+# Set $headers to yes if bpftrace and clang find linux/types.h, from the kernel's headers or the C library's. $1 is the
+# kernel's release.
 kernel_headers() {
     headers=no
     for file in "/lib/modules/$1/build/include" "/lib/modules/$1/source/include" /usr/include/linux/types.h \
@@ -74,8 +74,8 @@ kernel_headers() {
     done
 }
 
-# How a kernel that can change its preemption model (PREEMPT_DYNAMIC, $1 is what `uname -v` prints) is set: in debugfs,
-# else by its command line, else by its configuration.
+# Read the preemption model of a kernel that can change it (PREEMPT_DYNAMIC; $1 is the output of `uname -v`): from debugfs,
+# else from its command line, else from its configuration.
 preemption() {
     preempt= preempt_boot= preempt_built=
     case $1 in *PREEMPT_DYNAMIC*) ;; *) return 0 ;; esac
@@ -92,12 +92,12 @@ preemption() {
     done
 }
 
-# Runs a command for $1 seconds at the most. What waits for a mount that does not answer ends by SIGKILL only.
+# Run a command for at most $1 seconds. Only SIGKILL ends a process that waits for a stuck mount.
 bounded() {
     if command -v timeout >/dev/null 2>&1; then timeout -s KILL "$@"; else shift; "$@"; fi
 }
 
-# Looks at files ($3 and so on) in the way $1, for $2 seconds at the most.
+# Read files ($3 and so on) in the way $1, for at most $2 seconds.
 try_on() {
     way=$1 seconds=$2
     shift 2
@@ -109,8 +109,8 @@ try_on() {
     esac 2>/dev/null
 }
 
-# Looks at all files ($2 and so on) in the way $1. One that is on a mount that does not answer (a dead NFS server, a stopped
-# sshfs) holds up whoever looks at it: then each is looked at alone, all at once, and `!FILE` stands for one without answer.
+# Read all files ($2 and so on) in the way $1. A file on a stuck mount (a dead NFS server, a stopped sshfs) blocks its reader:
+# then each file is read by its own process, all in parallel, and `!FILE` stands for one without an answer.
 look_on() {
     way=$1
     shift
@@ -140,7 +140,7 @@ describe_node() {
     if [ -e /dev/fd ]; then devfd=yes; fi
     { read -r paranoid </proc/sys/kernel/perf_event_paranoid; } 2>/dev/null
     capabilities
-    # CAP_SYS_PTRACE sees through hidepid, which is then of no interest.
+    # With CAP_SYS_PTRACE hidepid has no effect.
     if [ "$((0x${caps:-0} >> 19 & 1))" = 0 ]; then
         contents_of /proc/mounts
         case $contents in *hidepid=*) hidepid=${contents##*hidepid=} hidepid=${hidepid%%[ ,$nl]*} ;; esac
@@ -152,7 +152,7 @@ describe_node() {
     if command -v timeout >/dev/null 2>&1; then timeout=yes; fi
     if unshare -m true >/dev/null 2>&1; then unshare=yes; fi
     uid_of self
-    # Of a NUL in what it says the shell may speak; it leaves it out.
+    # The shell removes a NUL in the output, and may print a warning about it.
     { said=$(bounded 20 "$@" --version 2>&1 </dev/null | head -c 400); } 2>/dev/null
     records kernel "$release" arch "$arch" uid "$uid" possible "$possible" netns "$here" \
         lockdown "$contents" tracefs "$tracefs" timeout "$timeout" unshare "$unshare" bpftrace "$said"
@@ -177,13 +177,13 @@ binaries() {
         END { for (i = 1; i <= count; i++) print inodes[i] "/" size[inodes[i]] "/" substr(pids[inodes[i]], 2) }'
 }
 
-# The first process of $1, `PID,PID...`, that has not ended meanwhile; $2 is the size of their binary. Fails where there is
-# none, or it is not to be looked into.
+# Set $pid to the first process of $1, `PID,PID...`, that has not ended; $2 is the size of their binary. Fail without one,
+# and if the binary is not to be read.
 look_at() {
     IFS=,
     for pid in $1; do
         unset IFS
-        # The link, and not what it leads to.
+        # Test the link, not its target.
         [ -L "/proc/$pid/exe" ] || continue
         [ "$2" -gt "$look_into" ] || return 0
         link_of "/proc/$pid/exe"
@@ -193,8 +193,8 @@ look_at() {
     return 1
 }
 
-# Which of the files $@ are memcached's binary: by its content, so a renamed one is found and a wrapper that is only
-# called memcached is not.
+# Print the files of $@ that are memcached, by their content: a renamed memcached is recognized, and a wrapper that is only
+# named memcached is not.
 memcacheds() {
     [ $# -gt 0 ] || return
     marked=$(look_on "$mark1" "$@")
@@ -241,7 +241,7 @@ describe_process() {
     case $contents in *proxy_config=*) proxy=yes ;; esac
     contents_of "/proc/$pid/cgroup"
     case $contents in *$hash*) contained=yes ;; esac
-    # bpftrace numbers the processes of the initial namespace as we do.
+    # In the initial namespace bpftrace uses the same pids.
     space=
     case $pidns in *4026531836*) ;; *) space=$(readlink "/proc/$pid/ns/pid" 2>/dev/null) ;; esac
     records process "$pid" start "$1" inode "$inode" exe "$link" uid "$uid" user "$user" cgroup "$contents" pidns "$space" \
@@ -254,7 +254,7 @@ describe_binary() {
     records binary "$2" size "$3" sha256 "$sum"
 }
 
-# Processes that are called memcached whose binary the session may not look at. One that has ended has no command line.
+# Find processes named memcached with a binary that the session may not read. An ended process has no command line.
 unreadable() {
     unseen=
     for file in $(grep -ls memcached /proc/[0-9]*/comm 2>/dev/null); do
@@ -267,7 +267,7 @@ unreadable() {
     done
 }
 
-# What the container runtimes call their containers; each is asked only if it is there, and for 5 s at most.
+# Print the containers of each installed container runtime, within 5 s each.
 describe_containers() {
     for runtime in docker podman nerdctl; do
         command -v "$runtime" >/dev/null 2>&1 || continue
@@ -313,7 +313,7 @@ for binary in $running; do
         case $looked in *"$nl/proc/$pid/exe$nl"*) looked_at=$pid ;; esac
     done
     if [ "$known" = no ]; then
-        # If the process that was looked at has ended, another one of that binary may still say what it is.
+        # If the process that was read has ended, another one of that binary can still be read.
         case $looked in *"$nl/proc/$looked_at/exe$nl"*) ;; *) continue ;; esac
         [ ! -L "/proc/$looked_at/exe" ] && look_at "${rest#*/}" "$size" && [ -n "$(memcacheds "/proc/$pid/exe")" ] || continue
     fi

@@ -1,11 +1,13 @@
-# Let the node's kernel load one bpftrace program, and print what bpftrace says of that. Traces nothing: the probes go on
-# copies of the binaries, which no process runs, and the program ends itself as soon as they are in place.
+# Let the node's kernel load one bpftrace program, and print bpftrace's output. Traces nothing: the probes are attached to
+# copies of the binaries, which no process runs, and the program ends itself as soon as they are attached.
 #
-# POSIX sh. Stands behind input.sh and definitions.sh. Set before it: $program, $seconds (the bound), $pids (a process
-# of each binary), $strings and $entries (bpftrace's limits), $overlays (as in trace.sh), and as arguments the words of
-# the command that runs bpftrace. The copies are in a mount namespace of its own and have paths that exist nowhere else:
-# a bpftrace that runs in another one, such as in a container, finds no file to put a probe on. The last line is `status
-# N`; 3 says that it cannot be done here.
+# USAGE: behind input.sh and definitions.sh. Set before it: $program, $seconds (the bound), $pids (a process of each
+#        binary), $strings and $entries (bpftrace's limits), $overlays (as in trace.sh), and as arguments the words of the
+#        bpftrace command. The last line is `status N`; 3 means that the node cannot load it this way.
+# COST: a copy of each binary in memory, and one start of bpftrace.
+#
+# The copies are in their own mount namespace, with paths that exist nowhere else. A bpftrace in another mount namespace,
+# such as in a container, finds no file to attach to.
 
 LC_ALL=C
 export LC_ALL
@@ -39,10 +41,10 @@ $text
 EOF
 '
 
-# Through the environment, which other users cannot read; the arguments they can.
+# Pass these through the environment, which other users cannot read, unlike arguments.
 export overlays pids program given
 
-# Only the end of what bpftrace prints is of interest: a verifier that refuses a program first lists its states.
+# Only the end of the output matters: a verifier that refuses a program first prints its states.
 exec 3<&0 </dev/null
 if [ "$unstoppable" = yes ]; then
     printf '%s\nstatus 137\n' "$unstoppable_words"

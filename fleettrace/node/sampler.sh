@@ -1,9 +1,12 @@
-# Start stats.pl, or else stats.sh, where the memcacheds are. A part of other scripts, which set before it: $looker_pl and
-# $looker (their texts), $timing (its first four arguments), and $places (lines `PID PLACE...`: a process whose network namespace to enter, or
-# `-`, and the memcacheds there); and hold the session's standard input in descriptor 3, which ends with the session.
+# Sample memcached processes in the background, with stats.pl or else stats.sh. Part of other scripts.
+#
+# USAGE: set before it: $looker_pl and $looker (the texts of these two), $timing (their first four arguments), and $places
+#        (lines `PID PLACE...`: a process with the network namespace to enter, or `-`, and the processes to sample there).
+#        Descriptor 3 must be the session's standard input. `look` starts the samplers, `gather` waits for them.
+# COST: one process for each network namespace.
 
-# In the background: $1 looks at the most, for $2 hundredths of a second. Their process ids go to $lookers. What they
-# print is on standard error, away from what bpftrace prints; what their tools say is nobody's business.
+# Take at most $1 samples, for $2 hundredths of a second, in the background. $lookers gets the samplers' pids. They print on
+# standard error, apart from bpftrace's output; the messages of their tools are discarded.
 look() {
     lookers= looking='sh -c' text=$looker
     read -r self _ </proc/self/stat
@@ -21,7 +24,7 @@ $places
 EOF
 }
 
-# Wait until they have looked, $1 seconds at the most: a memcached may be stuck.
+# Wait for the samplers, at most $1 seconds: a memcached process may be stuck.
 gather() {
     [ -n "$lookers" ] || return 0
     { sleep "$1" & nap=$!; trap 'kill "$nap"; exit' TERM; wait "$nap"; kill $lookers; } >/dev/null 2>&1 3<&- &

@@ -1,16 +1,18 @@
-# As stats.sh, in perl, where a node has it: a look takes a twentieth of the CPU time that it takes bash, which reads what
-# a memcached answers byte by byte. Looks of some seconds are one write, for each is a packet for sshd to send. No module is
-# loaded, for few are on every node. The arguments are those of stats.sh.
+# Sample memcached processes as stats.sh does, in perl, with a twentieth of the CPU time of bash, which reads answers byte
+# by byte. The samples of some seconds are one write, because each write is a packet for sshd to send. It loads no module,
+# because few are on every node.
+#
+# USAGE: the arguments are those of stats.sh.
+# COST: about 0.5 ms of CPU a sample.
 
 use strict;
 
 my (undef, $dense, $sparse, $sparse_cs, $window, $looks, $limit, $session, @places) = @ARGV;
-# How long after bpftrace's start the counting may begin, and how much earlier than the window's length after it it cannot
-# end: hundredths of a second.
+# As in stats.sh, in hundredths of a second.
 my ($begins, $early) = (300, 40);
 # From <asm-generic/socket.h> and its kin, which all architectures that memcached is traced on share.
 my ($inet, $inet6, $stream) = (2, 10, 1);
-# How long a look waits to be written, in hundredths of a second, and how many bytes: no more than stay in one piece.
+# How long a sample waits to be written, in hundredths of a second, and the most bytes that are written in one piece.
 my ($patience, $most) = (300, 4000);
 # When each process started, and what its memcached calls its process id (another one in a namespace of its own), by place.
 my (%starts, %servers);
@@ -37,7 +39,7 @@ sub cpu_of {
     return $cpu;
 }
 
-# Bytes that a process has read: of what its clients sent, above all.
+# Bytes that a process has read, mostly from its clients.
 sub read_by {
     open my $file, '<', "/proc/$_[0]/io" or return undef;
     return (<$file> // '') =~ /^rchar: (\d{1,18})$/ ? $1 : undef;
@@ -51,7 +53,7 @@ sub start_of {
     return $state =~ /[ZXx]/ ? undef : (split / /, $rest)[18];
 }
 
-# An address and a port as connect(2) wants them.
+# The address structure for connect(2).
 sub packed {
     my ($address, $port) = @_;
     return pack 'S n C4 x8', $inet, $port, split /\./, $address if $address !~ /:/;
@@ -60,7 +62,7 @@ sub packed {
     return pack 'S n N n8 N', $inet6, $port, 0, @$head, (0) x (8 - @$head - @$tail), @$tail, 0;
 }
 
-# The sum of the counters in an answer to `stats` from the place $_[1]: stats.sh says which. Dies of any other answer.
+# The sum of the counters in an answer to `stats` from the place $_[1]: stats.sh lists them. Dies for any other answer.
 sub added_up {
     my ($sum, $known) = (0, 0);
     for my $line (split /\r?\n/, $_[0]) {
@@ -76,8 +78,8 @@ sub added_up {
     return $sum;
 }
 
-# What a memcached has counted; undef when it does not say so within a second, or when another process may have answered:
-# its port is free for a successor as soon as it has ended, and not before.
+# The requests that memcached has counted; undef without an answer within a second, or if another process may have
+# answered: another process can take its port only after it has ended.
 sub ask {
     my ($place, $pid, $address, $port) = @_;
     my ($answer, $sum) = ('', undef);
@@ -100,14 +102,14 @@ sub ask {
         $sum = added_up($answer, $place);
     };
     alarm 0;
-    # What comes after an answer that was given up would be taken for the next one.
+    # Close it after a failure: the rest of this answer would be taken for the next one.
     delete $connections{"$address/$port"} if !defined $sum;
     return $sum;
 }
 
-# Write what is kept; false when nobody reads it any more.
+# Write the pending samples; false if no process reads them any more.
 sub write_out {
-    # Rather twice than not at all, should the end come in between.
+    # If the process ends in between, the samples are written twice rather than not at all.
     my $written = !length $kept || syswrite $output, $kept;
     $kept = '';
     return $written;
@@ -115,7 +117,7 @@ sub write_out {
 
 END { write_out() }
 
-# Wait so many seconds; the end of the input is the end.
+# Wait for some seconds; exit at the end of the input.
 sub pause {
     my $ready = '';
     vec($ready, 3, 1) = 1;
@@ -139,7 +141,7 @@ while (1) {
     my $now = uptime();
     my $age = $now - $began;
     write_out() or exit 0 if $now - $since >= $patience;
-    # Not longer than the parent lives: whose parent that is has another one now.
+    # Exit when the parent has ended: getppid then returns another process.
     exit 0 if --$looks <= 0 or $age >= $limit or getppid() != $session;
     pause($age < $begins || $age + $sparse_cs > $window - $early ? $dense : $sparse);
 }

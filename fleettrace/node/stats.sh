@@ -1,29 +1,30 @@
-# Look at memcacheds again and again: what they count themselves, and the CPU time they used.
+# Sample memcached processes repeatedly: their own counters, and the CPU time that they used.
 #
-# bash, or POSIX sh with nc, socat or perl. bash keeps one connection to each memcached and starts no process between two
-# looks. Arguments:
-#   $1 $2 $3  the pause between two looks: where the traced window begins and ends, and in between, both in seconds; and
+# USAGE: with bash, or POSIX sh and nc, socat or perl. bash keeps one connection to each memcached and starts no process
+#        between two samples. Arguments:
+#   $1 $2 $3  the pause between two samples: where the traced window begins and ends, and in between, both in seconds; and
 #             the latter in hundredths of a second
 #   $4        the window's length in hundredths of a second
-#   $5 $6     how many looks at the most, and for how many hundredths of a second
-#   $7        the parent, to live as long as
-#   the rest  PID/ADDRESS/PORT, with a port of `-` where memcached cannot be asked
+#   $5 $6     the most samples, and the most hundredths of a second
+#   $7        the parent: the sampler ends when it ends
+#   the rest  PID/ADDRESS/PORT, with a port of `-` for a process that cannot be asked
+# COST: about 10 ms of CPU a sample with bash; more where each sample starts programs.
 #
-# Each look is one write to descriptor 4 of `NUL PID UPTIME UPTIME CPU REQUESTS READ NUL`: hundredths of a second since boot
-# before the question and at the answer; nanoseconds of CPU; the requests naming one key that memcached has counted, `-` where
-# it did not say; and the bytes that it has read, `-` where the kernel does not say. A write is shorter than a pipe's 4,096 bytes, so it stands in one piece among another writer's words.
-# What memcached answers is taken for digits or not at all.
+# Each sample is one write to descriptor 4 of `NUL PID UPTIME UPTIME CPU REQUESTS READ NUL`: hundredths of a second since
+# boot before the question and at the answer; nanoseconds of CPU; memcached's count of requests for one key, `-` without an
+# answer; and the bytes that it has read, `-` if unknown. A write is shorter than a pipe's 4,096 bytes, so that no other
+# writer's text splits it. Only digits of memcached's answer are used.
 
 dense=$1 sparse=$2 sparse_cs=$3 window=$4 looks=$5 limit=$6 session=$7
 shift 7
 cr=$(printf '\r')
-# How long after bpftrace's start the counting may begin: looks are dense that long. In hundredths of a second.
+# Hundredths of a second after bpftrace's start within which the counting may begin: samples are dense for that long.
 begins=300
-# How much earlier than the window's length after bpftrace's start it cannot end.
+# The window ends no more than this earlier than its length after bpftrace's start.
 early=40
 trap '' PIPE
 
-# Whether $1 is a number that a shell can add to: an expression can run commands.
+# Succeed if $1 is a number that is safe in an arithmetic expression, which could otherwise run commands.
 is_number() {
     case $1 in '' | *[!0-9]* | 0?* | ??????????????????*) return 1 ;; esac
 }
@@ -42,14 +43,14 @@ cpu_of() {
     done 2>/dev/null
 }
 
-# Bytes that process $1 has read: of what its clients sent, above all.
+# Bytes that process $1 has read, mostly from its clients.
 read_by() {
     received=-
     { read -r _ count <"/proc/$1/io"; } 2>/dev/null || return 0
     if is_number "$count"; then received=$count; fi
 }
 
-# When process $1 started, in ticks since boot (proc(5)), into $start: empty when it has ended.
+# When process $1 started, in ticks since boot (proc(5)), into $start; empty if it has ended.
 start_of() {
     start= stat=
     while read -r line; do stat="$stat $line"; done <"/proc/$1/stat"
@@ -60,8 +61,8 @@ start_of() {
     if is_number "${20-}"; then start=${20}; fi
 } 2>/dev/null
 
-# Whether memcached number $1, process $2, has given the answer: its port is free for a successor as soon as it has ended,
-# and not before. $served is what the answer calls its process id, another one in a namespace of its own.
+# Succeed if memcached number $1, process $2, gave the answer: another process can take its port only after it has ended.
+# $served is the pid in the answer, which differs in another PID namespace.
 is_same() {
     start_of "$2"
     eval "known=\$start_$1 server=\${server_$1:-$served}"
@@ -69,7 +70,7 @@ is_same() {
     [ -n "$start" ] && [ "$start" = "$known" ] && [ "$served" = "$server" ]
 }
 
-# Whether our parent is still that: a process that has ended has a place in /proc until somebody asks how.
+# Succeed while the parent is alive. An ended process stays in /proc until its parent waits for it.
 wanted() {
     read -r stat <"/proc/$$/stat"
     stat=${stat##*") "}
@@ -81,7 +82,7 @@ bounded() {
     if command -v timeout >/dev/null 2>&1; then timeout "$@"; else shift; "$@"; fi
 }
 
-# Standard input to address $1, port $2, and the answer to standard output.
+# Send standard input to address $1, port $2, and print the answer.
 talk() {
     if command -v nc >/dev/null 2>&1; then bounded 1 nc "$1" "$2"
     elif busybox nc --help >/dev/null 2>&1; then bounded 1 busybox nc "$1" "$2"
@@ -94,16 +95,15 @@ talk() {
     fi
 }
 
-# Takes an answer to `stats` from standard input and puts the sum of its counters into $sum. False when there was no
-# answer, or none that can be used.
+# Set $sum to the sum of the counters in an answer to `stats` on standard input. Fail without a usable answer.
 #
-# A line at a time, each within a second: what bash's other ways of reading leave in its buffer, the next `read` gets,
-# whatever file that is meant to read. So the text of a stranger never stands where a number is expected.
+# It reads line by line, each within a second: bash's other ways of reading leave data in a buffer, which the next `read`
+# of any file would get. So foreign text never appears where a number is expected.
 add_up() {
     total=0 known=0 lines=0 served=
     while IFS= read -r $within line; do
         lines=$((lines + 1))
-        # The counters are as of now at the latest, however long it takes to read them.
+        # The counters are no newer than now, however long the reading takes.
         [ "$lines" -gt 1 ] || uptime
         case $line in
         # Each request naming one key is in exactly one of these, from 1.4.15 to 1.6.45 and in all three protocols: gat
@@ -133,7 +133,7 @@ add_up() {
     return 1
 }
 
-# Asks the memcached at address $2, port $3; $1 is the name of the connection kept to it.
+# Ask the memcached at address $2, port $3; $1 is the name of its open connection.
 if [ -n "${BASH_VERSION-}" ]; then
     within='-t 1'
     ask() {
@@ -142,7 +142,7 @@ if [ -n "${BASH_VERSION-}" ]; then
             eval "exec {socket}<>/dev/tcp/$2/$3" || return
             eval "socket_$1=$socket"
         fi
-        # What comes after an answer that was given up would be taken for the next one.
+        # Close it after a failure: the rest of this answer would be taken for the next one.
         { printf 'stats\r\n' 1>&"$socket" && add_up <&"$socket"; } || eval "exec $socket>&-; socket_$1="
     }
     pause() {

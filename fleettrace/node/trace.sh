@@ -1,33 +1,32 @@
 # Run one bpftrace program on a node, bounded there, and leave nothing behind.
 #
-# POSIX sh. Set before it: $seconds (the bound), $pids (the traced processes), $strings and $entries (bpftrace's
-# limits), and as arguments the words of the command that runs bpftrace. Stands behind sampler.sh, which looks at the
-# memcacheds from before the trace until after it, definitions.sh, and binding.sh, which leaves $program (its text),
-# $held (as guard.pl wants it) and $overlays (lines `PATH OCTAL`: symbol files for this trace only, in printf's octal
-# form, for the paths in the program). $guard_pl is the text of guard.pl. Where it is $detached, $folder is a private
-# one.
+# USAGE: POSIX sh. Behind sampler.sh, which samples memcached before, during and after the trace, definitions.sh, and
+#        binding.sh, which sets $program (its text), $held (for guard.pl) and $overlays (lines `PATH OCTAL`: symbol files
+#        for this trace only, in printf's octal form, for the paths in the program). Set before it: $seconds (the bound),
+#        $pids (the traced processes), $strings and $entries (bpftrace's limits), $guard_pl (the text of guard.pl), $logged
+#        (the message for the node's log at the start and the end of the trace, if it has logger(1) and a timeout(1) that
+#        bounds it), and as arguments the words of the bpftrace command. If $detached is yes, detach.sh has
+#        made a private directory.
+# COST: one bpftrace, a sampler, and some waiting shells.
 #
-# $logged is what is written to the node's log when the trace starts and when it ends, where there is a logger(1) and a
-# timeout(1) that bounds it: a log that takes nothing holds up no trace.
-#
-# Three bounds hold, each on its own: the program ends itself, timeout(1) interrupts and then kills bpftrace, and the
-# watchdog interrupts it at once when standard input ends, that is when the controller, its connection or the session is
-# gone. An interrupted bpftrace prints what it has.
-# Prints records (see records.py); between `trace` and the next NUL stands what bpftrace prints. Several records are one
-# write where they can be, which is one packet on the way to the controller.
+# Three independent bounds apply: the program ends itself, timeout(1) interrupts and then kills bpftrace, and the watchdog
+# interrupts it at once when standard input ends, that is when the controller, its connection or the session has ended. An
+# interrupted bpftrace prints its maps.
+# Prints records (see records.py); bpftrace's output stands between `trace` and the next NUL. Several records are one write
+# if possible, which is one packet to the controller.
 
 # The names up to and from bpftrace 0.19 on.
 export BPFTRACE_STRLEN="$strings" BPFTRACE_MAX_STRLEN="$strings" BPFTRACE_STR_TRUNC_TRAILER=''
 export BPFTRACE_MAP_KEYS_MAX="$entries" BPFTRACE_MAX_MAP_KEYS="$entries"
 
-# What stands in /proc/PID/stat of process $1: one line, unless its name has more.
+# Set $stat to /proc/PID/stat of process $1: one line, or several if its name has newlines.
 stat_of() {
     stat=
     while IFS= read -r line; do stat="$stat$line$nl"; done 2>/dev/null <"/proc/$1/stat"
 }
 
-# Prints all of the words from $3 on, each up to a NUL; records of this shell and of each traced process, `before` the
-# trace or `after` it ($1); and a record of nothing, $2.
+# Print the words from $3 on, each with a NUL; records of each traced process and of this shell, `before` the trace or
+# `after` it ($1); and an empty record, $2.
 tell() {
     when=$1 last=$2
     shift 2
@@ -38,7 +37,7 @@ tell() {
     printf '%s\0' "$@" "exe-$when" "$($quick stat -L -c '%n %d:%i' $exes 2>/dev/null)" "shell-$when" "$shell" "$last" ''
 }
 
-# Tell the node's log $1.
+# Write $1 to the node's log.
 note() {
     command -v logger >/dev/null 2>&1 && command -v timeout >/dev/null 2>&1 || return 0
     timeout -s KILL 2 logger -t fleettrace -p daemon.notice "$1" >/dev/null 2>&1 </dev/null 3<&- &
@@ -46,7 +45,7 @@ note() {
 }
 noting=
 
-# What runs bpftrace in a mount namespace of its own: there it may mount what the node lacks, and nobody else sees it.
+# Run bpftrace in its own mount namespace, where it may mount what the node lacks, invisible to other processes.
 inside='
     mount --make-rprivate / 2>/dev/null
     [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ] ||
@@ -65,7 +64,7 @@ inside='
 exes=
 for pid in $pids; do exes="$exes /proc/$pid/exe"; done
 look 100000 "$((seconds * 100))"
-# The clocks of the looks and of bpftrace, which a suspended machine has put apart (clock_gettime(2)), side by side.
+# The clocks of the samples and of bpftrace at the same moment; a suspension makes them differ (clock_gettime(2)).
 monotonic=
 for _ in 1 2 3; do
     read -r now at ns _
@@ -84,7 +83,7 @@ attempt() {
         set -- "$@" -
     else
         piped=
-        # Nobody else may open it there.
+        # No other user may open it there.
         exec 6<<EOF
 $program
 EOF
@@ -125,8 +124,8 @@ EOF
     undefine $files
 }
 
-# Leave out the binaries that bpftrace, in file $1, names as those that it could not attach to. Fails where there is
-# nothing to leave out, or nothing would be left.
+# Remove the binaries from the program that bpftrace, in file $1, reports as not attachable. Fail if there are none, and if
+# no probe would remain.
 refused_attach() {
     found=no
     # bpftrace 0.17 to 0.25: `Error attaching probe: uprobe:/proc/7/fd/5:NAME`; from 0.26 on `Unable to attach probe: ...`.
@@ -137,7 +136,7 @@ refused_attach() {
             found=yes each=${each#*:}
             leave_out "${each%%,*}"
             IFS=,
-            # The NUL ends what bpftrace has printed.
+            # The NUL ends bpftrace's output.
             for pid in $each; do printf '\0refused\0%s attach-refused\0trace\0\0' "$pid"; done
             unset IFS
         done
@@ -150,12 +149,12 @@ bound_s=$seconds
 if [ "$detached" = no ]; then
     attempt "$@"
 else
-    # No controller is there to ask again without what cannot be attached.
+    # There is no controller to send the program again without the refused binaries.
     began=${uptime%.*}
     while :; do
         rm -f "$folder/words"
         mkfifo "$folder/words"
-        # The beginning is kept, and the rest goes on at once: no bpftrace waits for a reader.
+        # Store the beginning and pass the rest on at once, so that bpftrace never waits for a reader.
         { head -c 8192 >"$folder/beginning"; cat >&2; } <"$folder/words" 3<&- &
         reader=$!
         attempt "$@" 2>"$folder/words"
@@ -170,7 +169,7 @@ fi
 
 note "trace ended with status $status: $logged"
 
-# The CPU time of what it has waited for; the lookers' is none of the tracer's.
+# The CPU time of the children that this shell has waited for; the samplers are not among them yet.
 stat_of self
 shell=$stat
 release

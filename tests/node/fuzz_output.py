@@ -2,10 +2,10 @@
 
     python -m tests.node.fuzz_output --seconds 300 --seed 1
 
-Three kinds of cases in turn. Sound output, of keys made to look like output, whole or cut into chunks anywhere, must be
-read as exactly the keys and counts that were printed. Sound output that breaks off must never give a key or a count
-that was not printed. Of mutated output it is only asked that it is read to its end, in some seconds, in bounded memory,
-and the same whatever the chunks. `fuzz_reports.py` has the cases of whole reports and of what grows; they take turns.
+Three kinds of cases alternate. Valid output, with keys that resemble output, complete or cut into chunks anywhere, must
+be read as exactly the printed keys and counts. Valid output that ends early must never give a key or a count that was
+not printed. Mutated output must be read to its end, in some seconds, in bounded memory, and with the same result for
+any chunks. `fuzz_reports.py` has the cases of complete reports and of growing input.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def one(chance: random.Random) -> str:
     cuts = [chance.randrange(len(text) + 1) for _ in range(chance.randrange(6))]
     kind = chance.choice(("sound", "broken off", "mutated"))
     if kind == "sound":
-        wanted = [RawSlice(one.name, one.end_ns, dict(one.totals), list(one.entries)) for one in printed]
-        assert parsed(text, layout, cuts) == wanted
+        expected = [RawSlice(one.name, one.end_ns, dict(one.totals), list(one.entries)) for one in printed]
+        assert parsed(text, layout, cuts) == expected
     elif kind == "broken off":
         there = Counter(entry for slice_ in printed for entry in slice_.entries)
         read = parsed(text[: chance.randrange(len(text) + 1)], layout, cuts)
@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
         except BaseException as error:
             Path("fuzz-output-case").write_text(f"{case.__module__} {seed}")
             print(
-                f"case {seed} of {case.__module__}: {type(error).__name__}; the seed is kept in ./fuzz-output-case",
+                f"case {seed} of {case.__module__}: {type(error).__name__}; the seed is stored in ./fuzz-output-case",
                 file=sys.stderr,
             )
             raise

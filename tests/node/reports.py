@@ -1,4 +1,4 @@
-"""What a node reports when it tells the truth: of itself, and around a trace of one memcached."""
+"""Truthful reports of a node: of itself, and around a trace of one memcached."""
 
 from __future__ import annotations
 

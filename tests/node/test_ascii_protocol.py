@@ -44,14 +44,14 @@ def test_a_multiget_is_as_many_requests_as_keys(keys: list[bytes]) -> None:
     assert list(requests_of_line(b"get " + b" ".join(keys), cut=False)) == [(Key.whole(key), "get") for key in keys]
 
 
-def test_the_last_word_of_a_line_that_was_cut_may_be_a_part_of_a_key() -> None:
+def test_last_word_of_cut_line_is_truncated() -> None:
     assert list(requests_of_line(b"get whole par", cut=True)) == [
         (Key.whole(b"whole"), "get"),
         (Key(b"par", KEY_MAX_LENGTH), "get"),
     ]
 
 
-def test_the_key_of_a_line_that_was_cut_behind_it_is_whole() -> None:
+def test_key_before_the_cut_is_complete() -> None:
     assert list(requests_of_line(b"set whole 0 6", cut=True)) == [(Key.whole(b"whole"), "set")]
 
 

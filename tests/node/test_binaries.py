@@ -36,7 +36,7 @@ class Source:
         return self.data
 
 
-def test_hosts_that_run_the_same_binary_wait_for_one_fetch() -> None:
+def test_catalog_fetches_the_same_binary_once() -> None:
     catalog, source = BinaryCatalog(None), Source(seconds=0.05)
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _: catalog.get(NAME, source), range(16)))
@@ -44,7 +44,7 @@ def test_hosts_that_run_the_same_binary_wait_for_one_fetch() -> None:
     assert all(analysis == found[0] for analysis in found)
 
 
-def test_an_analysis_is_kept_for_the_next_run(tmp_path: Path) -> None:
+def test_catalog_stores_analysis_for_next_run(tmp_path: Path) -> None:
     first, again = Source(), Source()
     kept = BinaryCatalog(tmp_path / "new").get(NAME, first)
     assert BinaryCatalog(tmp_path / "new").get(NAME, again) == kept
@@ -67,7 +67,7 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     assert BinaryCatalog(tmp_path / "file" / "below").get(NAME, Source()).build_id
 
 
-def test_a_host_that_sends_another_content_harms_only_itself(tmp_path: Path) -> None:
+def test_catalog_refuses_content_with_another_hash(tmp_path: Path) -> None:
     catalog = BinaryCatalog(tmp_path)
     with pytest.raises(BinaryChangedError):
         catalog.get(NAME, Source(OTHER))

@@ -1,4 +1,4 @@
-"""A process's cgroup tells its container, whatever the runtime; the runtimes' lists tell its name."""
+"""The container of a process from its cgroup, and its name from the runtimes' listings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_lists_name_containers() -> None:
     assert named(None, known) is None
 
 
-def test_a_list_tells_the_runtime_only_where_the_cgroup_does_not() -> None:
+def test_named_takes_runtime_only_if_unknown() -> None:
     known = names_by_id([("podman", f"{ID} a b")])
     assert named(Container("unknown", ID), known) == Container("podman", ID, "a", "b")
     assert named(Container("kubernetes", ID), known) == Container("kubernetes", ID, "a", "b")

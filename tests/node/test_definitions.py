@@ -94,7 +94,7 @@ def test_a_killed_bpftrace_leaves_no_definition(here: Connection, pid: int, tmp_
     assert definitions(tmp_path) == []
 
 
-def test_a_program_that_is_only_loaded_leaves_no_definition(here: Connection, pid: int, tmp_path: Path) -> None:
+def test_loading_leaves_no_uprobe_definition(here: Connection, pid: int, tmp_path: Path) -> None:
     plan = unattachable(choose(analyse(Path(DEBIAN).read_bytes())))
     load_program(here, recorded(tmp_path), [ProbeTarget(plan, (pid,))], LAYOUT, TraceSettings(1.0))
     assert definitions(tmp_path) == []

@@ -1,4 +1,4 @@
-"""A script that is left on a node: it runs when it should, ends when it is told to, and leaves nothing."""
+"""A script left on a node: it runs at its time, ends on request, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def uptime() -> float:
 
 
 def runs(directory: str) -> list[str]:
-    """The processes that have to do with a folder."""
+    """Return the processes with this directory in their command line."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -53,7 +53,7 @@ def gone(directory: str, within_s: float) -> bool:
     return False
 
 
-def test_it_begins_at_its_moment_and_is_printed_as_it_was(node: Connection) -> None:
+def test_detached_script_starts_on_time_with_unchanged_output(node: Connection) -> None:
     starts = uptime() + 1.0
     directory = leave(node, b"cut -d ' ' -f 1 /proc/uptime; printf 'a\\0b'; printf 'words\\0' >&2", starts, 60)
     execution = collect(node, directory, 20)
@@ -67,7 +67,7 @@ def test_it_begins_at_its_moment_and_is_printed_as_it_was(node: Connection) -> N
     assert gone(directory, 3)
 
 
-def test_its_folder_is_private_and_its_name_is_nobodys_guess(node: Connection) -> None:
+def test_detached_directory_is_private_and_unpredictable(node: Connection) -> None:
     directories = [Path(leave(node, b"read -r _", 0, 60)) for _ in range(2)]
     try:
         for directory in directories:
@@ -99,7 +99,7 @@ def test_one_that_has_not_begun_never_does(node: Connection) -> None:
     assert gone(directory, 3)
 
 
-def test_what_nobody_collects_removes_itself(node: Connection) -> None:
+def test_uncollected_output_removes_itself(node: Connection) -> None:
     directory = leave(node, b"echo unheard", 0, 1)
     assert gone(directory, 4)
     execution = collect(node, directory, 20)
@@ -134,7 +134,7 @@ def test_any_shell_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shel
 @pytest.mark.parametrize(
     "name", ["/run/fleettrace-0123456789a/../..", "/", "/run/fleettrace-$(id)", "/tmp/fleettrace-0123456789ab"]
 )
-def test_no_other_folder_is_ever_touched(node: Connection, name: str) -> None:
+def test_collect_refuses_foreign_directory(node: Connection, name: str) -> None:
     with pytest.raises(ValueError, match="not a directory of a detached trace"):
         collect(node, name, 1)
     with pytest.raises(ValueError, match="not a directory of a detached trace"):
@@ -142,7 +142,7 @@ def test_no_other_folder_is_ever_touched(node: Connection, name: str) -> None:
 
 
 class Liar:
-    """A node that names any folder it likes."""
+    """A node that answers with any directory."""
 
     def __init__(self, report: bytes) -> None:
         self._report = report
@@ -177,13 +177,13 @@ class Liar:
         (b"", "detach-garbled"),
     ],
 )
-def test_a_node_that_says_something_else_is_not_believed(report: bytes, code: str) -> None:
+def test_leave_refuses_foreign_directory(report: bytes, code: str) -> None:
     with pytest.raises(HostError) as caught:
         leave(Liar(report), b"true", 0, 60)
     assert caught.value.code == code
 
 
-def test_a_clock_is_known_to_within_what_asking_took(node: Connection) -> None:
+def test_clock_error_is_bounded_by_the_round_trip(node: Connection) -> None:
     clock = read_clock(node)
     assert clock.within_s < 2
     assert clock.skew_s is not None
@@ -195,6 +195,6 @@ def test_a_clock_is_known_to_within_what_asking_took(node: Connection) -> None:
 
 
 @pytest.mark.parametrize("report", [b"", b"wall\0x\0uptime\0y\0monotonic\0\0end\0\0", b"wall\x001.5\0end\0\0"])
-def test_a_node_that_tells_no_time(report: bytes) -> None:
+def test_read_clock_refuses_missing_time(report: bytes) -> None:
     with pytest.raises(HostError):
         read_clock(Liar(report))

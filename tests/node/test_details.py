@@ -27,7 +27,7 @@ def slicer(plan: ProbePlan, printed: int = 200) -> Slicer:
     return made
 
 
-def test_requests_of_a_kind_that_is_not_known_may_be_of_the_kinds_asked_for() -> None:
+def test_unknown_kinds_count_as_absent() -> None:
     made = slicer(replace(TAGGED, ops=frozenset({"get"})))
     made.add(RawSlice("a", 101 * SECOND, {7: 8}, [entry(b"x", 5, 1), entry(b"y", 3, 0)]), None)
     summary = made.summaries[7]
@@ -35,7 +35,7 @@ def test_requests_of_a_kind_that_is_not_known_may_be_of_the_kinds_asked_for() ->
     assert (summary.upper(X), summary.upper(Y)) == (8, 3)
 
 
-def test_a_line_is_taken_apart_before_its_kind_is_looked_at() -> None:
+def test_line_is_parsed_before_its_kind_is_checked() -> None:
     made = slicer(preview(ProbeOptions(ProbeKind.COMMAND, frozenset({"get"}))))
     lines = [Entry(7, 0, 0, b"get x y", 5, False), Entry(7, 0, 0, b"set x 0 0 1", 3, False)]
     made.add(RawSlice("a", 101 * SECOND, {7: 8}, lines), None)
@@ -43,7 +43,7 @@ def test_a_line_is_taken_apart_before_its_kind_is_looked_at() -> None:
     assert (summary.total, summary.lower(X), summary.lower(Y)) == (10, 5, 5)
 
 
-def test_a_key_without_an_entry_has_none_unless_the_map_was_cut() -> None:
+def test_key_without_entry_has_zero_misses() -> None:
     for printed, rest in ((200, 0), (0, None)):
         made = slicer(replace(TAGGED, misses="f", sizes="g"), printed)
         made.add(RawSlice("a", 101 * SECOND, {7: 8}, [entry(b"x", 5, 1), entry(b"y", 3, 1)]), None)
@@ -53,14 +53,14 @@ def test_a_key_without_an_entry_has_none_unless_the_map_was_cut() -> None:
         assert (keys[Y].misses, keys[Y].value_bytes) == (rest, 900)
 
 
-def test_what_nobody_counted_is_not_known() -> None:
+def test_uncounted_misses_are_unknown() -> None:
     made = slicer(TAGGED)
     made.add(RawSlice("a", 101 * SECOND, {7: 5}, [entry(b"x", 5, 1)]), None)
     made.finish([], [])
     assert (made.summaries[7].keys[X].misses, made.summaries[7].keys[X].value_bytes) == (None, None)
 
 
-def test_a_program_of_ones_own_is_as_much_as_its_map_says() -> None:
+def test_script_total_is_the_sum_of_its_map() -> None:
     made = slicer(SCRIPT)
     made.add(RawSlice("a", 101 * SECOND, {}, [entry(b"x", 5), entry(b"y", 3)]), None)
     made.finish([], [entry(b"x", 900)])
@@ -70,7 +70,7 @@ def test_a_program_of_ones_own_is_as_much_as_its_map_says() -> None:
     assert not made.overfull
 
 
-def test_a_full_map_of_it_is_told() -> None:
+def test_full_map_of_script_is_reported() -> None:
     made = slicer(SCRIPT, printed=0)
     made.add(RawSlice("a", 101 * SECOND, {}, [entry(b"x", 5)]), None)
     assert made.overfull

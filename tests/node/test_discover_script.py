@@ -1,4 +1,4 @@
-"""The look around gives the same under every shell, and finds memcached by what it runs."""
+"""The discovery gives the same result under every shell, and recognizes memcached by its binary."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def host() -> Iterator[Host]:
 
 @pytest.fixture(scope="module")
 def busybox(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which every program is busybox. Skips where busybox is not installed."""
+    """A directory in which every program is busybox. Skips where busybox is not installed."""
     program = find_program("busybox")
     if program is None:
         pytest.skip("busybox is not installed: apt-get install -y --no-install-recommends busybox-static")
@@ -89,7 +89,7 @@ def test_every_shape_is_found_once(host: Host) -> None:
     assert {instance.user for instance in by_port.values()} == {"nobody"}
 
 
-def test_other_hosts_of_the_machine_are_seen_only_where_asked_for(host: Host) -> None:
+def test_scope_netns_excludes_other_namespaces(host: Host) -> None:
     here = {instance.pid for instance in discovery(host, ["/bin/sh"]).instances}
     everywhere = {instance.pid for instance in discovery(host, ["/bin/sh"], scope="host").instances}
     assert here < everywhere
@@ -137,7 +137,7 @@ def wait_for_port(host: Host, port: int) -> None:
     wait_until(lambda: f":{port} " in host.exec(["ss", "-ltn"]), f"nothing listens on {port}")
 
 
-def test_a_bpftrace_that_is_not_there_is_said_so(host: Host) -> None:
+def test_discovery_reports_missing_bpftrace(host: Host) -> None:
     facts = discovery(host, ["/bin/sh"], bpftrace="/no/such/bpftrace").facts
     assert facts.bpftrace is None
     assert "not found" in facts.bpftrace_output or "No such file" in facts.bpftrace_output

@@ -1,4 +1,4 @@
-"""A node's report is taken whole or not at all."""
+"""A node's report is used completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.node.ran import ran
 
 @pytest.fixture(scope="module")
 def report() -> bytes:
-    """What the script says of this very machine, memcached or not, as whoever runs the tests."""
+    """Return the script's report of this machine, run as the user of the tests."""
     script = discovery_script(["echo", "bpftrace v0.19.1-17-g2b5f"], "netns")
     return ran(["sh"], script).stdout
 
@@ -29,20 +29,20 @@ def test_this_machine_is_understood(report: bytes) -> None:
 
 
 @given(st.data())
-def test_a_report_that_breaks_off_is_a_failure_of_the_host(report: bytes, data: st.DataObject) -> None:
+def test_incomplete_report_fails_the_host(report: bytes, data: st.DataObject) -> None:
     with pytest.raises(HostError) as caught:
         parse_discovery(report[: data.draw(st.integers(0, len(report) - 1))])
     assert (caught.value.state, caught.value.code) == (HostState.TRACE_FAILED, "discovery-garbled")
 
 
 @given(st.binary() | st.lists(st.sampled_from([b"process", b"binary", b"end", b"\0", b"x", b"1"])).map(b"".join))
-def test_any_other_bytes_are_a_failure_of_the_host(report: bytes) -> None:
+def test_any_other_report_fails_the_host(report: bytes) -> None:
     with pytest.raises(HostError):
         parse_discovery(report)
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=1))
-def test_words_reach_the_shell_as_they_are(words: list[str]) -> None:
+def test_set_arguments_quotes_every_argument(words: list[str]) -> None:
     script = set_arguments(words) + "printf '%s\\0' \"$@\""
     done = subprocess.run(["sh"], input=script.encode(), capture_output=True, check=True)
     assert done.stdout.decode().split("\0")[:-1] == words

@@ -1,4 +1,4 @@
-"""A binary is read from the process that runs it, whole or not at all."""
+"""A binary is fetched from the process that runs it, completely or not at all."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def test_a_binary_comes_through_as_it_is(connection: Connection) -> None:
     assert fetch_binary(connection, running(os.getpid(), len(data))) == data
 
 
-def test_a_node_without_gzip_sends_it_as_it_is(
-    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fetch_binary_without_gzip(connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("sh", "cat", "head", "id", "sleep"):
         (tmp_path / name).symlink_to(shutil.which(name) or name)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -64,7 +62,7 @@ def test_another_size_than_was_seen_is_an_error(connection: Connection) -> None:
     assert caught.value.code == "binary-unreadable"
 
 
-def test_a_process_that_ended_is_an_error_with_the_nodes_words(connection: Connection) -> None:
+def test_fetch_binary_of_ended_process_fails(connection: Connection) -> None:
     with subprocess.Popen(["/bin/true"]) as process:
         process.wait()
     with pytest.raises(HostError, match=r"did the process end\?") as caught:

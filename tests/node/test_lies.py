@@ -29,7 +29,7 @@ def traced(body: bytes, *, records: bytes = b"", duration_s: float = 2.0, size: 
     return trace.read(Sent(*chunked(text, range(size, len(text), size))))
 
 
-def test_a_process_that_took_the_number_of_the_planned_one_is_not_that() -> None:
+def test_reused_pid_is_not_the_planned_process() -> None:
     stat = b"7 7 (memcached) S" + b" 1" * 18 + b" %d 1\0"
     for start, alive in ((6, set()), (5, {PID})):
         records = b"process-before\0" + stat % start + b"process-after\0" + stat % start
@@ -68,7 +68,7 @@ def test_total_that_no_kernel_counts_is_refused(digits: bytes) -> None:
     refused(one(5, entry(b"k", 5)).replace(b"]: 5\n", b"]: " + digits + b"\n", 1))
 
 
-def test_more_requests_than_a_host_can_serve_are_refused() -> None:
+def test_impossible_request_rate_is_refused() -> None:
     refused(one(MAX_RATE * 2, entry(b"k", 5)))
 
 
@@ -144,7 +144,7 @@ def test_a_megabyte_of_nuls_takes_no_time() -> None:
     assert seconds(b"\0" * (1 << 20)) < 1
 
 
-def test_a_value_that_comes_byte_by_byte_takes_linear_time() -> None:
+def test_bytewise_value_takes_linear_time() -> None:
     began = time.process_time()
     reader = RecordReader()
     for _ in range(300_000):
@@ -169,7 +169,7 @@ def seconds_between_samples(chunks: int) -> float:
     return time.process_time() - began
 
 
-def test_nuls_between_looks_take_linear_time() -> None:
+def test_nuls_between_samples_take_linear_time() -> None:
     assert seconds_between_samples(32) < 6 * seconds_between_samples(8) + 0.1
 
 
@@ -198,11 +198,11 @@ def many(name: bytes, number: int) -> bytes:
     return b"".join(b"@%b_%b[%d, %b]: 1\n" % (name, N, PID << 32 | 12, text) for text in texts)
 
 
-def test_endless_entries_of_a_map_that_is_not_open_are_refused() -> None:
+def test_endless_entries_of_other_map_are_refused() -> None:
     assert peak_of(many(b"b", 60_000), "refused") < 4 << 20
 
 
-def test_a_map_printed_at_an_early_end_takes_no_more_than_its_largest_entries() -> None:
+def test_early_end_stores_only_largest_entries() -> None:
     stopped = b"@na_%b[7]: 60000\n@now_%b: %d\n@w_%b: 1\n" % (N, N, START + SECOND, N)
     assert peak_of(many(b"a", 30_000) + stopped, "taken") < 4 << 20
     end = traced(many(b"a", 60_000) + stopped)
@@ -215,7 +215,7 @@ def test_a_final_map_without_slices_is_bounded() -> None:
     assert peak_of(many(b"c", 60_000), "refused") < 4 << 20
 
 
-def test_a_complete_slice_of_too_many_entries_is_refused() -> None:
+def test_complete_slice_with_too_many_entries_is_refused() -> None:
     body = one(5000).replace(b"#%b end\n" % N, many(b"a", 5000) + b"#%b end\n" % N)
     assert "entries in one slice" in refused(body + last())
 
@@ -297,7 +297,7 @@ def test_a_rate_beyond_any_memcached_is_unknown() -> None:
     assert rate_of(10**18, 10 * SECOND) is None
 
 
-def test_a_rate_that_the_cpu_time_cannot_have_served_is_unknown() -> None:
+def test_rate_above_cpu_time_is_unknown() -> None:
     assert rate_of(10_000_000, 1_000_000) is None
     assert rate_of(30_000, 60_000_000) == pytest.approx(90_000)
 

@@ -74,7 +74,7 @@ def test_a_refusal_gives_the_reason(pid: int, tmp_path: Path) -> None:
     assert "BPF stack limit" in outcome.reason
 
 
-def test_a_bpftrace_that_sees_other_files_is_told_apart(pid: int, tmp_path: Path) -> None:
+def test_load_recognizes_bpftrace_with_other_files(pid: int, tmp_path: Path) -> None:
     elsewhere = tmp_path / "bpftrace"
     # Like a container's: its mounts are not the node's, so a path of the node's is not there.
     elsewhere.write_text(f'#!/bin/sh\nexec nsenter -t {os.getpid()} -m bpftrace "$@"\n')
@@ -89,7 +89,7 @@ def test_a_bpftrace_that_fails_otherwise_is_no_refusal(pid: int, tmp_path: Path)
     assert load(pid, (str(broken),)) == Load(LoadVerdict.FAILED, "ERROR: no such luck")
 
 
-def test_nothing_is_left_when_the_controller_goes(pid: int, tmp_path: Path) -> None:
+def test_load_leaves_nothing_without_controller(pid: int, tmp_path: Path) -> None:
     slow = tmp_path / "bpftrace"
     takes_input = "case $(head -c 100) in *takes_input*) echo fleettrace_takes_input; exit ;; esac"
     slow.write_text(f"#!/bin/sh\n{takes_input}\necho $$ >{tmp_path}/pid\nexec sleep 300\n")

@@ -43,7 +43,7 @@ def _later(point: ProbedFunction) -> ProbedFunction:
     return replace(point, cheapest=instruction)
 
 
-def test_the_probe_goes_where_the_return_probe_is_and_else_to_the_cheap_instruction(behind: BinaryAnalysis) -> None:
+def test_misses_put_both_probes_on_one_instruction(behind: BinaryAnalysis) -> None:
     assert choose(behind, ProbeOptions()).verdict.offset == PUSH_R15
     assert choose(behind, ProbeOptions(misses=True)).verdict.offset == 0
     linked = replace(behind, machine=Machine.AARCH64, functions=tuple(_linked(point) for point in behind.functions))

@@ -58,7 +58,7 @@ def test_what_was_counted_is_what_is_read(layout: tuple[int, int], at: list[int]
     assert events == [RawSlice(one.name, one.end_ns, dict(one.totals), list(one.entries)) for one in printed]
 
 
-def test_the_same_keys_in_every_slice_and_more_of_them_than_are_remembered() -> None:
+def test_repeated_keys_beyond_the_cache_are_parsed() -> None:
     piece, pieces = LAYOUTS[0]
     printed = [
         Printed("ab"[turn % 2], turn + 1, {7: 9}, [entry_of(7, turn % 3, b"k%d" % key, key + 1) for key in some])
@@ -69,17 +69,13 @@ def test_the_same_keys_in_every_slice_and_more_of_them_than_are_remembered() -> 
 
 
 @given(garbage, layouts, cuts)
-def test_no_output_is_too_odd_and_chunks_make_no_difference(
-    text: bytes, layout: tuple[int, int], at: list[int]
-) -> None:
+def test_parser_accepts_any_output_in_any_chunks(text: bytes, layout: tuple[int, int], at: list[int]) -> None:
     assert parse(text, layout, at) == parse(text, layout, [])
 
 
 @FRUGAL
 @given(keys, keys, layouts, cuts)
-def test_a_long_key_with_a_nul_is_known_up_to_there_at_the_most(
-    before: bytes, after: bytes, layout: tuple[int, int], at: list[int]
-) -> None:
+def test_long_key_is_known_up_to_its_nul(before: bytes, after: bytes, layout: tuple[int, int], at: list[int]) -> None:
     key = (before[:248] + b"\0" + after).ljust(73, b"x")[:250]
     [read] = parse(render([Printed("a", 9, {}, [entry_of(7, 0, key, 3)])], *layout), layout, at)
     assert isinstance(read, RawSlice)
@@ -90,7 +86,7 @@ def test_a_long_key_with_a_nul_is_known_up_to_there_at_the_most(
 
 @FRUGAL
 @given(layouts, totals, cuts, st.data())
-def test_a_map_printed_at_an_early_end_is_a_slice_without_an_end(
+def test_early_end_prints_a_slice_without_end(
     layout: tuple[int, int], sums: dict[int, int], at: list[int], data: st.DataObject
 ) -> None:
     some = data.draw(st.lists(entries(), min_size=1, max_size=5))
@@ -105,7 +101,7 @@ def test_a_map_printed_at_an_early_end_is_a_slice_without_an_end(
 
 @FRUGAL
 @given(layouts, st.data())
-def test_output_that_breaks_off_loses_only_what_was_not_printed(layout: tuple[int, int], data: st.DataObject) -> None:
+def test_incomplete_output_loses_only_unprinted_entries(layout: tuple[int, int], data: st.DataObject) -> None:
     some = data.draw(st.lists(entries(), min_size=2, max_size=5, unique_by=lambda entry: entry[:4]))
     text = render([Printed("a", 5, {}, some)], *layout)
     cut = parse(text[: data.draw(st.integers(0, len(text)))], layout, [])
@@ -117,15 +113,15 @@ def test_output_that_breaks_off_loses_only_what_was_not_printed(layout: tuple[in
     ("words", "probes"),
     [(b"Attaching 4 probes...\n", 4), (b"Attached 4 probes\n", 4), (b"Attaching 1 probe...\n", 1)],
 )
-def test_the_number_of_probes_is_read_from_old_and_new_versions(words: bytes, probes: int) -> None:
+def test_attached_is_parsed_from_all_versions(words: bytes, probes: int) -> None:
     assert parse(words, LAYOUTS[0], []) == [Attached(probes)]
 
 
-def test_the_start_of_counting_is_told_with_its_time() -> None:
+def test_started_event_has_its_time() -> None:
     assert parse(b"#k3Xq start 123456789\n", LAYOUTS[0], [3]) == [Started(123456789)]
 
 
-def test_bpftraces_own_words_are_kept_apart() -> None:
+def test_bpftrace_messages_are_unparsed_lines() -> None:
     words = b"ERROR: Could not resolve symbol: /proc/1/exe:nope"
     assert parse(words + b"\n", LAYOUTS[0], []) == [UnparsedLine(words)]
 
@@ -139,12 +135,12 @@ def test_old_versions_print_integers_with_a_sign() -> None:
     assert key_of_integers(b"-1, " + b", ".join([b"0"] * 8), 3) == b"\xff\xff\xff"
 
 
-def test_a_key_that_was_not_read_is_not_known() -> None:
+def test_unread_key_is_empty() -> None:
     assert key_of_integers(b", ".join([b"0"] * 9), 3) == b""
 
 
 @pytest.mark.parametrize("words", [b"1", b"1, 2, 3, 4, 5, 6, 7, 8, x", b"1, 2, 3, 4, 5, 6, 7, 8, 9, 10", b"-, " * 9])
-def test_what_is_not_nine_integers_is_no_short_key(words: bytes) -> None:
+def test_short_key_requires_nine_integers(words: bytes) -> None:
     text = b"#k3Xq slice a 5\n@a_k3Xq[%d, %b]: 3\n#k3Xq end\n" % (7 << 32 | 3, words)
     events = parse(text, LAYOUTS[0], [])
     assert [event.entries for event in events if isinstance(event, RawSlice)] == [[]]
@@ -155,7 +151,7 @@ def test_without_the_nonce_nothing_counts() -> None:
     assert all(isinstance(event, UnparsedLine) for event in parse(text, LAYOUTS[0], []))
 
 
-def test_a_line_without_end_takes_no_memory_without_end() -> None:
+def test_endless_line_takes_bounded_memory() -> None:
     parser = OutputParser(*LAYOUTS[0], NONCE)
     for _ in range(1000):
         parser.feed(b"x" * 1000)

@@ -1,4 +1,4 @@
-"""A node on which nothing can be traced is told apart by why, with what to do about it."""
+"""A node that cannot be traced is reported with the reason and the cure."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def test_a_node_with_a_bpftrace_is_able(facts: NodeFacts, version: Bpftrace) -> 
     check_able(Discovery(replace(facts, bpftrace=version, lockdown="integrity"), ()))
 
 
-def test_a_user_who_is_not_root_is_told_how_to_become_it(facts: NodeFacts) -> None:
+def test_check_able_refuses_other_users_than_root(facts: NodeFacts) -> None:
     assert failure(replace(facts, uid=1000)) == (HostState.BECOME_FAILED, "not-root", "ansible_become")
 
 
-def test_a_missing_bpftrace_is_told_with_the_nodes_words(facts: NodeFacts) -> None:
+def test_check_able_reports_missing_bpftrace(facts: NodeFacts) -> None:
     absent = replace(facts, bpftrace=None, bpftrace_output="sh: bpftrace: not found")
     assert failure(absent) == (HostState.NO_BPFTRACE, "no-bpftrace", "sh: bpftrace: not found")
 
 
-def test_a_bpftrace_that_is_too_old_is_told_with_its_version(facts: NodeFacts) -> None:
+def test_check_able_refuses_old_bpftrace(facts: NodeFacts) -> None:
     assert failure(replace(facts, bpftrace=Bpftrace(0, 9, 4))) == (HostState.NO_BPFTRACE, "bpftrace-too-old", "0.9.4")
 
 
-def test_a_kernel_that_forbids_it_is_told(facts: NodeFacts) -> None:
+def test_check_able_refuses_lockdown(facts: NodeFacts) -> None:
     assert failure(replace(facts, lockdown="confidentiality")) == (HostState.UNSUPPORTED, "lockdown", "lockdown")
 
 
 def failure(facts: NodeFacts) -> tuple[HostState, str, str]:
-    """The state, the code, and the one of the telling words that the message has."""
+    """Return the state, the code, and the expected word that the message has."""
     with pytest.raises(HostError) as caught:
         check_able(Discovery(facts, ()))
     words = ("ansible_become", "sh: bpftrace: not found", "0.9.4", "lockdown")

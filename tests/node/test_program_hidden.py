@@ -1,4 +1,4 @@
-"""No local user of a node can read the program of a trace, and with it the nonce that tells its output from a key."""
+"""No local user of a node can read a trace's program, which has the nonce that marks its output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.binary.traffic import memcached
 pytestmark = pytest.mark.lab
 
 SNOOP = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ /mnt/proc/*/exe /run/fleettrace-*/script 2>/dev/null"
-AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", SNOOP]
+AS_OTHER_USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", SNOOP]
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def snooping(nonce: str) -> Iterator[list[bool]]:
 
     def snoop() -> None:
         while not over.is_set():
-            read = subprocess.run(AS_NOBODY, capture_output=True, check=False, timeout=60).stdout
+            read = subprocess.run(AS_OTHER_USER, capture_output=True, check=False, timeout=60).stdout
             assert b"memcached" in read
             seen.append(nonce.encode() in read)
 
@@ -83,7 +83,7 @@ def snooping(nonce: str) -> Iterator[list[bool]]:
         running.result()
 
 
-def test_nobody_reads_the_nonce_while_a_trace_runs(node: Connection, binary: Path) -> None:
+def test_nonce_of_trace_is_unreadable(node: Connection, binary: Path) -> None:
     with memcached(binary) as (pid, _):
         trace = trace_of(node, pid, ["bpftrace"])
         with snooping(trace.nonce) as seen:
@@ -93,7 +93,7 @@ def test_nobody_reads_the_nonce_while_a_trace_runs(node: Connection, binary: Pat
     assert not any(seen)
 
 
-def test_nobody_reads_the_nonce_of_a_trace_that_was_left_there(node: Connection) -> None:
+def test_nonce_of_detached_trace_is_unreadable(node: Connection) -> None:
     with memcached(memcached_binary()) as (pid, _):
         trace = trace_of(node, pid, ["bpftrace"])
         with snooping(trace.nonce) as seen:
@@ -105,7 +105,7 @@ def test_nobody_reads_the_nonce_of_a_trace_that_was_left_there(node: Connection)
     assert not any(seen)
 
 
-def test_nobody_reads_a_program_while_it_is_tried(node: Connection) -> None:
+def test_loaded_program_is_unreadable(node: Connection) -> None:
     with memcached(memcached_binary()) as (pid, _):
         trace = trace_of(node, pid, ["bpftrace"])
         with snooping("@ready_load") as seen:
@@ -117,7 +117,7 @@ def test_nobody_reads_a_program_while_it_is_tried(node: Connection) -> None:
     assert not any(seen)
 
 
-def test_a_wrapper_that_hands_input_on_hides_it_too(node: Connection) -> None:
+def test_nonce_is_unreadable_behind_a_wrapper(node: Connection) -> None:
     with memcached(memcached_binary()) as (pid, _):
         trace = trace_of(node, pid, ["env", "bpftrace"])
         with snooping(trace.nonce) as seen:

@@ -21,7 +21,7 @@ from tests.binary.traffic import memcached
 pytestmark = pytest.mark.lab
 
 
-def test_counting_does_not_begin_before_the_last_probe_is_in_place(tmp_path: Path) -> None:
+def test_counting_begins_after_the_last_probe(tmp_path: Path) -> None:
     log = tmp_path / "calls"
     slow = ["strace", "-f", "-ttt", "-o", str(log), "-e", "trace=ioctl", "-e", "inject=ioctl:delay_enter=400000"]
     version = subprocess.run(["bpftrace", "--version"], capture_output=True, text=True, check=True).stdout

@@ -30,9 +30,7 @@ def test_records_come_through_any_chunking(some: list[Record], at: list[int]) ->
 
 
 @given(records, values, records, cuts)
-def test_what_bpftrace_prints_is_passed_on_as_it_is(
-    before: list[Record], raw: bytes, after: list[Record], at: list[int]
-) -> None:
+def test_raw_part_is_passed_on_unchanged(before: list[Record], raw: bytes, after: list[Record], at: list[int]) -> None:
     text = text_of([*before, Record("trace", b"")]) + raw + b"\0" + text_of(after)
     items = read(text, at)
     records_read = [item for item in items if isinstance(item, Record)]
@@ -41,7 +39,7 @@ def test_what_bpftrace_prints_is_passed_on_as_it_is(
 
 
 @given(records)
-def test_a_whole_report_has_an_end(some: list[Record]) -> None:
+def test_report_requires_an_end(some: list[Record]) -> None:
     whole = [*some, Record("end", b"")]
     assert read_records(text_of(whole)) == whole
 

@@ -33,7 +33,7 @@ INCR, PLAIN_INCR = struct.pack(">QQI", 1, 7, 60), struct.pack(">QQI", 1, 7, 0xFF
 def run(
     binaries: Sequence[tuple[Path, ProbeOptions]], send: Callable[[Sequence[Connect]], object]
 ) -> list[dict[Key, object]]:
-    """Trace memcacheds with one program while they get their traffic: what was counted by key, of each."""
+    """Trace memcached processes with one program under traffic; return the counts of each by key."""
     connection = LocalTransport().connect(Target("here"))
     started = threading.Event()
     with ExitStack() as running:
@@ -79,7 +79,7 @@ def counters(connects: Sequence[Connect]) -> None:
             packets.binary(0x05, b"rate:%d" % index, INCR)
         text.ascii(f"ma none:{index}")
         packets.binary(0x05, b"gone:%d" % index, PLAIN_INCR)
-        # At once, so that the same thread takes both: a store that somebody asked for.
+        # Sent at once, so that the same thread serves both: a store that the client requested.
         text.connection.sendall(b"incr pair 1\r\nset pair 0 0 1\r\n5\r\ndelete pair\r\n")
         for _ in range(3):
             text.stream.readline()
@@ -115,7 +115,7 @@ def packed(connects: Sequence[Connect]) -> None:
 
 
 @pytest.mark.parametrize("symbols", [True, False])
-def test_packed_ids_are_told_apart(symbols: bool) -> None:
+def test_packed_ids_are_distinct_keys(symbols: bool) -> None:
     [counted] = run([(build("plain") if symbols else stripped("plain"), ProbeOptions(misses=True))], packed)
     assert counted == {
         **{Key.whole(b"u" + struct.pack(">Q", number)): (1, {"get": 1}, 1) for number in range(1500)},

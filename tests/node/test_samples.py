@@ -22,9 +22,7 @@ def samples_at(*counts: int | None, every_s: float = 1.0) -> list[Sample]:
 
 
 @given(st.lists(st.integers(min_value=1, max_value=9)), st.lists(WORDS, max_size=9), st.integers(1, 40))
-def test_looks_are_told_from_the_words_between_them_however_they_are_cut(
-    pids: list[int], words: list[bytes], size: int
-) -> None:
+def test_reader_separates_samples_from_text(pids: list[int], words: list[bytes], size: int) -> None:
     words = [word.replace(b"\0", b"") for word in words]
     words += [b""] * (len(pids) + 1 - len(words))
     stream = words[0] + b"".join(SAMPLE % (pid, pid) + word for pid, word in zip(pids, words[1:], strict=False))
@@ -35,7 +33,7 @@ def test_looks_are_told_from_the_words_between_them_however_they_are_cut(
 
 
 @given(st.binary(max_size=400), st.integers(1, 50))
-def test_no_noise_stops_the_reader_or_becomes_a_look(noise: bytes, size: int) -> None:
+def test_reader_ignores_noise(noise: bytes, size: int) -> None:
     reader = SampleReader()
     for start in range(0, len(noise), size):
         reader.feed(noise[start : start + size])
@@ -69,19 +67,19 @@ def test_thinning_takes_linear_time() -> None:
     assert seconds(400_000) < 4 * seconds(200_000) + 0.1
 
 
-def test_a_look_has_the_middle_of_its_time() -> None:
+def test_sample_time_is_the_middle() -> None:
     reader = SampleReader()
     reader.feed(b"\x0012 100 104 77 5\0")
     assert reader.samples == [Sample(12, 1_025_000_000, 77, 5, within_ns=25_000_000)]
 
 
-def test_what_was_not_told_is_not_known() -> None:
+def test_missing_values_are_none() -> None:
     reader = SampleReader()
     reader.feed(b"\x0012 100 104 0 -\0" + b"\x0012 100 900 7 5\0")
     assert [(sample.cpu_ns, sample.requests) for sample in reader.samples] == [(None, None), (7, None)]
 
 
-def test_looks_are_put_in_order_on_another_clock() -> None:
+def test_in_order_shifts_the_clock() -> None:
     samples = [Sample(1, 300, 1, 1), Sample(2, 5, 1, 1), Sample(1, 200, 1, 1)]
     assert [sample.ns for sample in in_order(samples, 1, 150)] == [50, 150]
 
@@ -96,9 +94,7 @@ def test_steady_traffic_is_counted_to_the_request(rate: int, start: float, lengt
 
 
 @given(st.lists(st.integers(0, 1000), min_size=3, max_size=30), st.data())
-def test_whatever_the_traffic_the_count_lies_between_the_looks_around_the_window(
-    steps: list[int], data: st.DataObject
-) -> None:
+def test_count_lies_between_enclosing_samples(steps: list[int], data: st.DataObject) -> None:
     counts = [sum(steps[:index]) for index in range(len(steps) + 1)]
     first = data.draw(st.integers(0, len(steps) - 1))
     last = data.draw(st.integers(first, len(steps) - 1))
@@ -107,13 +103,13 @@ def test_whatever_the_traffic_the_count_lies_between_the_looks_around_the_window
     assert max(0, counts[last] - counts[first + 1]) <= span.least <= span.greatest <= counts[last + 1] - counts[first]
 
 
-def test_traffic_that_began_and_ended_within_the_window_is_counted_exactly() -> None:
+def test_traffic_inside_the_window_is_exact() -> None:
     span = counted(samples_at(5, 5, 5, 905, 930, 930, 930), SECOND, 5 * SECOND)
     assert span == Span(925, 925)
 
 
 @given(st.integers(0, 10_000), st.lists(st.floats(0.26, 3.0), min_size=9, max_size=9), st.floats(0.01, 0.99))
-def test_a_burst_beside_the_windows_edge_is_in_it_or_not(burst: int, apart: list[float], edge: float) -> None:
+def test_burst_at_the_edge_widens_the_span(burst: int, apart: list[float], edge: float) -> None:
     moments = [0.0]
     for seconds in apart:
         moments.append(moments[-1] + seconds)
@@ -124,14 +120,14 @@ def test_a_burst_beside_the_windows_edge_is_in_it_or_not(burst: int, apart: list
     assert counted(samples, start, round(moments[8] * SECOND)) == Span(0, burst)
 
 
-def test_a_look_that_took_its_time_leaves_that_much_open() -> None:
+def test_slow_sample_widens_the_span() -> None:
     samples = [sample._replace(within_ns=100_000_000) for sample in samples_at(*range(0, 11_000, 1000))]
     span = counted(samples, 3 * SECOND + SECOND // 2, 7 * SECOND + SECOND // 2)
     assert span is not None
     assert (span.least, span.greatest) == (3799, 4201)
 
 
-def test_a_window_that_the_looks_do_not_reach_around_is_not_known() -> None:
+def test_window_without_enclosing_samples_is_unknown() -> None:
     samples = samples_at(1, 2, 3)
     assert counted(samples, SECOND, 5 * SECOND) is None
     assert counted(samples, -1, SECOND) is None
@@ -139,16 +135,16 @@ def test_a_window_that_the_looks_do_not_reach_around_is_not_known() -> None:
     assert cpu_between(samples, SECOND, 5 * SECOND) is None
 
 
-def test_a_counter_that_went_back_says_nothing() -> None:
+def test_counter_that_went_back_is_unknown() -> None:
     assert counted(samples_at(100, 200, 10, 20, 30), SECOND, 4 * SECOND) is None
 
 
-def test_looks_without_an_answer_are_passed_over() -> None:
+def test_samples_without_answer_are_skipped() -> None:
     assert counted(samples_at(0, 10, None, 30, 40, 50), SECOND, 4 * SECOND) == Span(30, 30)
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(-10, 60))
-def test_the_nearest_number_of_a_span_is_in_it(one: int, other: int, number: int) -> None:
+def test_nearest_number_lies_in_the_span(one: int, other: int, number: int) -> None:
     span = Span(min(one, other), max(one, other))
     assert span.least <= span.nearest(number) <= span.greatest
     assert span.nearest(number) == number or number not in range(span.least, span.greatest + 1)

@@ -1,4 +1,4 @@
-"""What the node's own shell reads from real memcacheds is what they were sent, and its processes end."""
+"""The samples of real memcached processes equal the requests sent, and the sampler's processes end."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def connection() -> Iterator[LocalConnection]:
 
 @pytest.fixture(scope="module")
 def found(lab: Lab, connection: LocalConnection) -> Discovery:
-    """What runs on this machine, the lab's memcacheds among them."""
+    """Discover this machine, with the memcached processes of the lab."""
     assert lab.hosts
     return discover(connection, ["true"], "host")
 
@@ -90,8 +90,8 @@ def sample_once(
         script = script.replace(test, "false ")
     reader = SampleReader()
     execution = connection.start((script + ONCE).encode(), Limits(seconds=20, max_bytes=1 << 16))
-    said = b"".join(reader.feed(chunk.data) for chunk in execution if chunk.stream is Stream.ERR)
-    assert said == b""
+    other = b"".join(reader.feed(chunk.data) for chunk in execution if chunk.stream is Stream.ERR)
+    assert other == b""
     return reader.samples
 
 
@@ -142,16 +142,16 @@ def test_a_node_without_bash_reads_the_same(lab: Lab, connection: LocalConnectio
     instance = instance_of(found, lab.hosts["one"].pids[11211])
     lacking = [test for name, test in TOOLS.items() if name != tool]
 
-    def told() -> int | None:
+    def answered() -> int | None:
         return sample_once(connection, found, instance, shell="sh", lacking=lacking)[0].requests
 
     # On a busy machine a tool takes longer to start than a look may take.
-    assert wait_until(told, f"{tool} gets no answer") == sample_once(connection, found, instance)[0].requests
+    assert wait_until(answered, f"{tool} gets no answer") == sample_once(connection, found, instance)[0].requests
 
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[int]:
-    """A server on the loopback that gives everybody this answer; its port."""
+    """Run a server on the loopback that gives every client this answer; yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -213,11 +213,11 @@ def test_an_answer_is_digits_or_nothing(
             script = in_shell(shell, script)
             reader = SampleReader()
             execution = connection.start((script + ONCE).encode(), Limits(seconds=20, max_bytes=1 << 16))
-            said = b"".join(reader.feed(chunk.data) for chunk in execution)
+            other = b"".join(reader.feed(chunk.data) for chunk in execution)
     finally:
         me.kill()
         me.wait()
-    assert said == b""
+    assert other == b""
     assert [(sample.pid, sample.requests) for sample in reader.samples] == [(me.pid, requests)]
     assert not Path("/tmp/never").exists()
 
@@ -257,7 +257,7 @@ def samples_of(connection: LocalConnection, shell: str, place: str, number: int)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_an_answer_of_another_process_id_is_no_sample(connection: LocalConnection, shell: str) -> None:
+def test_answer_of_another_process_is_ignored(connection: LocalConnection, shell: str) -> None:
     me = os.getpid()
     with restarting([7, 7, 8, 8, 7, 7, 7, 7]) as port:
         samples = list(samples_of(connection, shell, f"{me}/127.0.0.1/{port}", 8))
@@ -273,7 +273,7 @@ def test_a_successor_on_the_port_is_not_sampled(connection: LocalConnection, she
     port = free_port()
     command = [str(DEBIAN), "-u", "root", "-U", "0", "-l", "127.0.0.1", "-p", str(port)]
     servers = [subprocess.Popen(command, stderr=subprocess.DEVNULL)]
-    wait_until(lambda: listening(port), "nobody listens")
+    wait_until(lambda: listening(port), "no process listens")
     known = []
     try:
         place = f"{servers[0].pid}/127.0.0.1/{port}"
@@ -311,7 +311,7 @@ def memcached(*options: str) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_what_looks_does_not_read_what_users_start_theirs_with(
+def test_sampler_ignores_start_up_files(
     lab: Lab, found: Discovery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str
 ) -> None:
     (tmp_path / ".bashrc").write_text(f"touch {tmp_path}/rc\n")
@@ -338,16 +338,14 @@ def free_port() -> int:
 def test_an_instance_is_asked_where_it_listens(connection: LocalConnection, address: str) -> None:
     port = free_port()
     with memcached("-p", str(port), "-l", f"[{address}]" if ":" in address else address) as pid:
-        wait_until(lambda: listens(discover(connection, ["true"], "host"), pid), "nobody listens")
+        wait_until(lambda: listens(discover(connection, ["true"], "host"), pid), "no process listens")
         found = discover(connection, ["true"], "host")
         busy = sample_early(connection, found.facts, [instance_of(found, pid)])
     assert set(busy.rates) == {pid}
 
 
 @pytest.mark.parametrize("way", ["binary", "unix", "frozen"])
-def test_who_cannot_be_asked_is_not_known_and_holds_nobody_up(
-    connection: LocalConnection, tmp_path: Path, way: str
-) -> None:
+def test_unreachable_process_does_not_delay_others(connection: LocalConnection, tmp_path: Path, way: str) -> None:
     port = str(free_port())
     listening = ["-s", str(tmp_path / "socket")] if way == "unix" else ["-l", "127.0.0.1", "-p", port]
     with memcached(*listening, *(["-B", "binary"] if way == "binary" else [])) as pid:
@@ -376,7 +374,7 @@ def lookers(place: str) -> list[str]:
 
 
 @pytest.mark.parametrize("way", ["whole", "ended"])
-def test_looks_of_some_seconds_come_in_one_piece(connection: LocalConnection, way: str) -> None:
+def test_samples_of_seconds_are_one_write(connection: LocalConnection, way: str) -> None:
     script = assignments("0.1 1 100 0", f"- {os.getpid()}/-/-")
     script += "\nexec 3<&0 </dev/null\n"
     script += "look 12 500\n" if way == "whole" else "look 100000 100000\nsleep 1.3\nkill $lookers\n"
@@ -389,7 +387,7 @@ def test_looks_of_some_seconds_come_in_one_piece(connection: LocalConnection, wa
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("way", ["session", "shell"])
-def test_the_looks_end_with_the_session_and_with_the_script(connection: LocalConnection, shell: str, way: str) -> None:
+def test_sampling_ends_with_session_and_script(connection: LocalConnection, shell: str, way: str) -> None:
     mine = "424242424/-/-"
     script = in_shell(shell, assignments("0.1 1 100 0", f"- {mine}"))
     script += "\nexec 3<&0 </dev/null\nlook 100000 100000\nsleep 1\necho there\n"

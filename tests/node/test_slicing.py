@@ -46,20 +46,20 @@ def test_what_was_not_printed_is_bounded() -> None:
     assert made.summaries[7].upper(Key.whole(b"x")) == 5
 
 
-def test_a_trace_that_was_stopped_is_as_long_as_its_clock_says() -> None:
+def test_stopped_trace_ends_at_its_clock() -> None:
     made = slicer(7)
     made.add(RawSlice("a", None, {7: 1}, [entry(7, b"x", 1)]), 100 * SECOND + SECOND // 2)
     assert made.window_s(100 * SECOND + SECOND // 2) == 0.5
     assert not made.complete
 
 
-def test_an_interrupted_trace_counts_no_longer_than_its_window() -> None:
+def test_interrupted_trace_ends_with_its_window() -> None:
     made = slicer(7)
     made.add(RawSlice("a", None, {7: 1}, [entry(7, b"x", 1)]), 160 * SECOND)
     assert made.window_s(160 * SECOND) == 2
 
 
-def test_keys_that_memcached_cannot_have_give_a_misplaced_probe_away() -> None:
+def test_impossible_keys_reveal_a_misplaced_probe() -> None:
     made = slicer(7, 8)
     made.add(RawSlice("a", 101 * SECOND, {7: 9, 8: 9}, [Entry(7, 0, 4000, b"junk", 9, True), entry(8, b"x", 9)]), None)
     assert made.implausible == {7}
@@ -84,9 +84,7 @@ KINDS = Tagging("", (None, "get"))
     ],
 )
 @pytest.mark.parametrize("data", [b"u\0\0\0\0\0\x01", b"u"])
-def test_keys_with_a_nul_are_plausible_where_the_function_is_known(
-    plan: ProbePlan, tag: int, wrong: bool, data: bytes
-) -> None:
+def test_nul_keys_are_plausible_in_known_functions(plan: ProbePlan, tag: int, wrong: bool, data: bytes) -> None:
     made = with_plan(plan)
     made.add(RawSlice("a", 101 * SECOND, {7: 20}, [entry(7, b"x", 5), Entry(7, tag, 7, data, 15, False)]), None)
     assert made.implausible == ({7} if wrong else set())
@@ -111,7 +109,7 @@ def test_lines_of_a_neighbour_leave_long_keys_whole() -> None:
     assert list(made.summaries[8].keys) == [Key.whole(b"a" * 250)]
 
 
-def test_a_line_that_was_cut_has_a_cut_key_at_its_end() -> None:
+def test_cut_line_ends_with_a_truncated_key() -> None:
     made = slicer(8, probe_kind=ProbeKind.COMMAND)
     line = (b"get " + b"a" * 200 + b" " + b"b" * 200)[:284]
     made.add(RawSlice("a", 101 * SECOND, {8: 1}, [Entry(8, 0, 288, line, 1, True)]), None)
@@ -119,7 +117,7 @@ def test_a_line_that_was_cut_has_a_cut_key_at_its_end() -> None:
 
 
 @pytest.mark.parametrize(("unknown", "undecided"), [(1, set()), (2, {7})])
-def test_too_many_requests_of_unknown_kind_leave_an_instance_undecided(unknown: int, undecided: set[int]) -> None:
+def test_many_unknown_kinds_make_instance_undecided(unknown: int, undecided: set[int]) -> None:
     made = with_plan(replace(preview(), tagging=KINDS, ops=frozenset({"get"})))
     entries = [Entry(7, 1, 1, b"x", 10, False), Entry(7, 0, 1, b"y", unknown, False)]
     made.add(RawSlice("a", 101 * SECOND, {7: 10 + unknown}, entries), None)
@@ -128,7 +126,7 @@ def test_too_many_requests_of_unknown_kind_leave_an_instance_undecided(unknown: 
     assert made.summaries[7].upper(Key.whole(b"y")) == unknown
 
 
-def test_misses_of_a_request_of_unknown_kind_are_not_known() -> None:
+def test_misses_of_unknown_kind_are_none() -> None:
     made = with_plan(replace(preview(ProbeOptions(misses=True)), tagging=KINDS))
     entries = [Entry(7, 1, 1, b"x", 10, False), Entry(7, 0, 1, b"y", 3, False)]
     made.add(RawSlice("a", 101 * SECOND, {7: 13}, entries), None)

@@ -1,4 +1,4 @@
-"""A bpftrace that starts slowly: its window is whole, its start-up has a bound of its own, and the error says so."""
+"""A bpftrace that starts slowly: its window is complete, and its start-up has its own bound and error."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_slow_start_takes_nothing_from_the_window(here: Connection, pid: int, 
     assert end.window_s == pytest.approx(2, abs=0.3)
 
 
-def test_a_start_beyond_its_bound_is_named_with_what_bpftrace_did(here: Connection, pid: int, tmp_path: Path) -> None:
+def test_slow_start_reports_what_bpftrace_did(here: Connection, pid: int, tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(HostError) as caught:
         traced(here, pid, slow(tmp_path, "sleep 100"), startup_s=2, duration_s=60)
@@ -68,7 +68,7 @@ def test_a_start_beyond_its_bound_is_named_with_what_bpftrace_did(here: Connecti
     assert time.monotonic() - began < 60
 
 
-def test_a_start_that_the_node_itself_ends_is_slow_too(here: Connection, pid: int, tmp_path: Path) -> None:
+def test_start_ended_by_the_node_is_slow(here: Connection, pid: int, tmp_path: Path) -> None:
     # As timeout(1) ends it where no controller waits.
     with pytest.raises(HostError) as caught:
         traced(here, pid, slow(tmp_path, "exit 124"), startup_s=20)

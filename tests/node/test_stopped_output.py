@@ -35,7 +35,7 @@ class Bpftrace:
     """Where the slice that is being printed begins."""
 
     def count(self, some: Slice) -> None:
-        """Requests come in, into the map whose turn it is."""
+        """Count requests in the map that is being filled."""
         name = "ba"[self.filling % 2]
         self.maps[name] += some
         for entry in some:

@@ -1,4 +1,4 @@
-"""Processes on a mount that does not answer hold nobody up, and files called like sockets give nobody a port."""
+"""Processes on a stuck mount do not delay a discovery, and files named like sockets give no process a port."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def listening() -> dict[int, str]:
     "name",
     ["socket:[N]", "x -> socket:[N]", "x\nlrwx------ 1 0 0 64 2026-01-01 00:00 7 -> socket:[N]", "x\nsocket:[N]"],
 )
-def test_a_file_that_is_called_like_a_socket_gives_no_port(shell: list[str], name: str, tmp_path: Path) -> None:
+def test_file_named_like_socket_has_no_port(shell: list[str], name: str, tmp_path: Path) -> None:
     with ExitStack() as stack:
         honest, connect = stack.enter_context(memcached(memcached_binary()))
         port = connect().connection.getpeername()[1]
@@ -71,7 +71,7 @@ def test_a_file_that_is_called_like_a_socket_gives_no_port(shell: list[str], nam
 
 @contextmanager
 def frozen_mount(directory: Path) -> Iterator[tuple[int, int]]:
-    """A memcached whose binary is on a FUSE mount that has stopped answering: its pid, and the file system's."""
+    """Run a memcached from a stuck FUSE mount; yield its pid and that of the file system."""
     if shutil.which("bindfs") is None or not Path("/dev/fuse").exists():
         pytest.skip("bindfs is not installed, or there is no /dev/fuse")
     origin, place = directory / "origin", directory / "mount"
@@ -95,7 +95,7 @@ def frozen_mount(directory: Path) -> Iterator[tuple[int, int]]:
         served.wait(10)
 
 
-def test_a_mount_that_does_not_answer_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stuck_mount_does_not_delay_discovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLEETTRACE_TEST", str(tmp_path))
     with frozen_mount(tmp_path) as (stuck, _), memcached(memcached_binary()) as (pid, _):
         began = time.monotonic()
@@ -117,7 +117,7 @@ look_around(LocalTransport().connect(Target("here")), ["echo", "bpftrace v0.17.0
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox ash"])
-def test_a_killed_controller_leaves_nothing_on_a_mount_that_does_not_answer(shell: str, tmp_path: Path) -> None:
+def test_killed_controller_leaves_nothing_on_stuck_mount(shell: str, tmp_path: Path) -> None:
     directory = tmp_path / "bin"
     directory.mkdir()
     (directory / "sh").write_text(f'#!/bin/sh\nexec {shell} "$@"\n')

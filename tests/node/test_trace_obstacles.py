@@ -73,7 +73,7 @@ def test_each_obstacle_is_found(change: dict[str, object], expected: dict[str, b
     assert codes(facts) == expected
 
 
-def test_perf_event_paranoid_is_named_only_where_it_binds() -> None:
+def test_perf_event_paranoid_is_named_where_it_applies() -> None:
     [bound] = obstacles(replace(ABLE, capabilities=FULL & ~(ADMIN | PERFMON)))
     [free] = obstacles(replace(ABLE, capabilities=FULL & ~ADMIN))
     assert "perf_event_paranoid is 3" in bound.message
@@ -87,7 +87,7 @@ def test_a_fatal_obstacle_is_the_hosts_error() -> None:
 
 
 @pytest.mark.parametrize(("kernel", "model"), [("6.13.0", "full"), ("7.3.4+deb13-amd64", "lazy"), ("6.16.3", "rt")])
-def test_a_preemptible_kernel_is_refused_unless_it_is_allowed(kernel: str, model: str) -> None:
+def test_preemptible_kernel_is_refused_unless_allowed(kernel: str, model: str) -> None:
     found = Discovery(replace(ABLE, kernel=kernel, preemption=model), ())
     with pytest.raises(HostError) as caught:
         check_able(found)
@@ -179,7 +179,7 @@ class TestReal:
         assert facts.hidepid in ("2", "invisible")
         assert "processes-hidden" in codes(facts)
 
-    def test_a_wrapper_of_bpftrace_is_told_from_bpftrace(self, tmp_path: Path) -> None:
+    def test_direct_bpftrace_is_false_for_a_wrapper(self, tmp_path: Path) -> None:
         real = shutil.which("bpftrace")
         assert real is not None
         wrapper = tmp_path / "bpftrace"

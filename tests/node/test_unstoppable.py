@@ -46,6 +46,6 @@ def test_a_trace_by_a_deaf_command_ends_soon(here: Connection, pid: int, tmp_pat
     assert time.monotonic() - began < 40
 
 
-def test_a_slow_command_is_given_the_program_by_input(here: Connection, pid: int, tmp_path: Path) -> None:
+def test_slow_command_gets_program_by_input(here: Connection, pid: int, tmp_path: Path) -> None:
     # It takes longer than the question whether it hands input on.
     assert loaded(here, pid, slow(tmp_path, "sleep 12")) == Load(LoadVerdict.LOADED)

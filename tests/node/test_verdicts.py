@@ -13,7 +13,7 @@ WARNING = b"stdin:1:1-10: WARNING: something deprecated\n"
 
 
 @pytest.mark.parametrize("words", [b"", WARNING, GARBAGE, b"Attaching 6 probes...\n", b"warning: an ERROR is near\n"])
-def test_without_an_error_the_status_and_a_command_are_given(words: bytes) -> None:
+def test_no_error_reports_status_and_command(words: bytes) -> None:
     load = verdict_of(words + b"\nstatus 1\n", ["sudo", "bpftrace"])
     assert load.verdict is LoadVerdict.FAILED
     assert load.reason.startswith("it printed no error; exit status 1; run `sudo bpftrace -e ")

@@ -1,4 +1,4 @@
-"""A refusal is told by bpftrace's words, and its reason is the verifier's last line before it counts instructions."""
+"""A refusal in bpftrace's output; its reason is the verifier's last line before the number of instructions."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def test_the_reason_is_the_verifiers_own(words: bytes, reason: str) -> None:
         b"stdin:1:1-23: ERROR: uprobe target file '/mnt/exe-12' does not exist or is not executable\n",
     ],
 )
-def test_other_words_are_no_refusal(words: bytes) -> None:
+def test_other_output_is_not_a_refusal(words: bytes) -> None:
     assert not refused(words)
 
 
 @given(st.binary(max_size=2000))
-def test_any_words_give_a_short_reason_or_none(words: bytes) -> None:
+def test_any_output_gives_short_reason_or_none(words: bytes) -> None:
     reason = verifier_reason(words)
     assert reason is None or (len(reason) <= 200 and "\n" not in reason)
