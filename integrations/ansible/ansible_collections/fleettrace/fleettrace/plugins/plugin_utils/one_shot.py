@@ -68,7 +68,7 @@ class OneShotConnection:
         self._become = become
 
     def start(self, script: bytes, limits: Limits, *, more: bool = False) -> OneShotExecution:
-        """Run `script` to its end; see `Connection.start`. No shell remains."""
+        """Run `script` to its end, as `Connection.start` would start it. No shell stays."""
         del more
         handshake = Handshake(Become() if self._become else None, b"", logged_in=True)
         began = time.monotonic()
