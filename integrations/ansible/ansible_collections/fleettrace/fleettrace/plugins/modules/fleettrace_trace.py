@@ -61,17 +61,17 @@ options:
     description: The id of the run that this host belongs to. Files with one id merge into one run.
     type: str
   bpftrace:
-    description: The command that runs bpftrace on the host, as a string or a list of arguments. Default: the variable
-      C(fleettrace_bpftrace), then V(bpftrace).
+    description: The command that runs bpftrace on the host, as a string or a list of arguments. The default is the
+      variable C(fleettrace_bpftrace), then V(bpftrace).
     type: raw
   scope:
-    description: V(netns) selects only the instances in the network namespace of the login. Default: the variable
+    description: V(netns) selects only the instances in the network namespace of the login. The default is the variable
       C(fleettrace_scope), then V(host).
     type: str
     choices: [host, netns]
   instances:
     description: The instances to trace, by port (V(11211)), container (V(container:mc-*)) or user (V(user:memcache)).
-      Default: the variable C(fleettrace_instances), then all.
+      The default is the variable C(fleettrace_instances), then all.
     type: list
     elements: raw
 attributes:
