@@ -1,4 +1,4 @@
-"""Sweeps and audits written down in YAML: read with every value's place, checked as a whole before anything connects.
+"""Playbooks: sweeps and audits in YAML, read with locations and checked completely before any connection is made.
 
-`load` reads the files of a playbook, `layout` says what may stand in one, `rules` judges what a play found.
+`load` reads the files of a playbook, `schema` checks their keys, `rules` judges a run, `notify` sends the findings.
 """

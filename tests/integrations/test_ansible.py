@@ -71,7 +71,7 @@ def settings(lab: Lab) -> dict[str, str]:
 
 
 def ansible(lab: Lab, settings: dict[str, str], *words: str) -> Done:
-    """Run an ansible on the lab's inventory, as a site does that also runs fleettrace on it."""
+    """Run Ansible on the lab's inventory, as a site does that also uses it for fleettrace."""
     command = [*words, "-i", str(lab.inventory), "--ssh-common-args", f"-F {lab.ssh_config}"]
     done = subprocess.run([sys.executable, "-m", "ansible", *command], env=settings, capture_output=True, check=False)
     return Done(done.returncode, done.stdout, done.stderr.decode())
@@ -85,11 +85,11 @@ class Played:
     truth: Truth
     report: Any
     files: list[Path]
-    told: list[str]
+    leaks: list[str]
 
 
 def counting(lab: Lab, name: str) -> bool:
-    """Whether a host's memcacheds are traced, and by the trace that counts: a short one may estimate rates before."""
+    """Return whether the counting trace of a host runs, and not the short one that estimates rates before it."""
     host = lab.hosts[name]
     bound = b"\0%d\0" % (STARTUP_S + WINDOW_S + ENDING_S)
     return any(bound in words(one.pid) for one in host.processes("timeout")) and all(map(patched, host.pids.values()))
@@ -106,7 +106,7 @@ def words(pid: int) -> bytes:
 @pytest.fixture(scope="module")
 def played(lab: Lab, settings: dict[str, str]) -> Played:
     runs, report = lab.private / "runs", lab.private / "report.json"
-    wishes = {
+    variables = {
         "trace_dest": str(runs),
         "trace_report": str(report),
         "trace_format": "json",
@@ -115,7 +115,7 @@ def played(lab: Lab, settings: dict[str, str]) -> Played:
     results: list[Done] = []
 
     def work() -> None:
-        words = ("playbook", "fleettrace.fleettrace.trace", "-e", json.dumps(wishes))
+        words = ("playbook", "fleettrace.fleettrace.trace", "-e", json.dumps(variables))
         results.append(ansible(lab, settings, *words))
 
     secrets = [str(lab.hosts[name].variables().get("ansible_become_password")) for name in ("cache-3", "wrong")]
@@ -125,7 +125,7 @@ def played(lab: Lab, settings: dict[str, str]) -> Played:
         wait_until(
             lambda: all(counting(lab, name) for name in SOUND), "not every host is traced", seconds=60, pause=0.2
         )
-        # The counting begins when bpftrace has attached everything and said so.
+        # The count starts when bpftrace has reported that all probes are attached.
         time.sleep(2)
         truth = lab.send({one: plan_for(one, hostile=False) for one in lab.instances(*SOUND)})
         assert all(counting(lab, name) for name in SOUND), "the traffic outlasted the window"
@@ -133,7 +133,7 @@ def played(lab: Lab, settings: dict[str, str]) -> Played:
     return Played(results[0], truth, json.loads(report.read_text()), sorted(runs.glob("*/*.run")), watch.leaks)
 
 
-def test_the_playbook_ends_in_one_exact_report(played: Played) -> None:
+def test_playbook_makes_one_exact_report(played: Played) -> None:
     assert keys_of(played.report["keys"]).items() <= played.truth.by_key().items()
     assert played.report["totals"]["requests"] == sum(played.truth.total(name) for name in SOUND)
     for host in played.report["hosts"]:
@@ -141,18 +141,18 @@ def test_the_playbook_ends_in_one_exact_report(played: Played) -> None:
             assert (host["state"], host["requests"]) == ("ok", played.truth.total(host["host"]))
 
 
-def test_a_host_that_fails_fails_alone_and_is_in_the_report(played: Played) -> None:
-    told = {host["host"]: host for host in played.report["hosts"]}
-    assert set(told) == {spec.name for spec in FLEET}
-    assert {name: (told[name]["state"], told[name]["error"]["code"]) for name in FAULTY} == FAULTY
-    assert played.done.status in (2, 4), "ansible says that hosts failed or are unreachable"
+def test_failed_host_is_reported_and_fails_alone(played: Played) -> None:
+    reported = {host["host"]: host for host in played.report["hosts"]}
+    assert set(reported) == {spec.name for spec in FLEET}
+    assert {name: (reported[name]["state"], reported[name]["error"]["code"]) for name in FAULTY} == FAULTY
+    assert played.done.status in (2, 4), "ansible reports failed or unreachable hosts"
     recap = played.done.out.decode().partition("PLAY RECAP")[2]
     assert recap.count("unreachable=1") == 1
     assert recap.count("failed=1") == 2
     assert recap.count("changed=0") == len(FLEET)
 
 
-def test_the_run_files_are_one_run_and_merge_again(played: Played) -> None:
+def test_run_files_merge_into_one_run(played: Played) -> None:
     assert [path.name for path in played.files] == sorted(f"{spec.name}.run" for spec in FLEET)
     merged = fleettrace("merge", "--output", "json", "--top", "100000", *(str(path) for path in played.files))
     assert keys_of(merged.report["keys"]) == played.truth.by_key()
@@ -165,8 +165,8 @@ def test_nothing_is_left_on_the_hosts(played: Played, lab: Lab) -> None:
     assert untraced(lab, *SOUND)
 
 
-def test_no_password_was_shown(played: Played) -> None:
-    assert played.told == []
+def test_no_process_shows_a_password(played: Played) -> None:
+    assert played.leaks == []
 
 
 def test_check_mode_plans_and_traces_nothing(lab: Lab, settings: dict[str, str], tmp_path: Path) -> None:
@@ -189,26 +189,26 @@ def test_check_mode_plans_and_traces_nothing(lab: Lab, settings: dict[str, str],
     for name in SOUND:
         result = json.loads((results / name).read_text())
         assert (result["state"], result["changed"], result["requests"], result["run_file"]) == ("ok", False, None, None)
-        assert {one["rung"] for one in result["instances"]} == {"item"}
+        assert {one["kind"] for one in result["instances"]} == {"item"}
     assert not [line for line in seen if "-e" in line]
     assert not runs.exists()
 
 
-def test_memcacheds_own_log_is_watched_to_its_end(lab: Lab, settings: dict[str, str], tmp_path: Path) -> None:
+def test_watch_probe_runs_to_its_end(lab: Lab, settings: dict[str, str], tmp_path: Path) -> None:
     options = "probe=watch duration=1s"
     ansible(lab, settings, "adhoc", "cache-3", "-m", MODULE, "-a", options, "--become", "--tree", str(tmp_path))
     result = json.loads((tmp_path / "cache-3").read_text())
     assert (result["state"], result["requests"]) == ("ok", 0)
 
 
-def test_a_task_says_what_it_does_not_understand(lab: Lab, settings: dict[str, str]) -> None:
+def test_invalid_option_fails_the_task(lab: Lab, settings: dict[str, str]) -> None:
     done = ansible(lab, settings, "adhoc", "cache-1", "-m", MODULE, "-a", "duration=soon")
     assert done.status == 2
     assert "'soon' is not a duration" in done.out.decode()
 
 
 @pytest.mark.slow
-def test_the_role_finds_bpftrace_installed(lab: Lab, settings: dict[str, str], tmp_path: Path) -> None:
+def test_role_finds_bpftrace_installed(lab: Lab, settings: dict[str, str], tmp_path: Path) -> None:
     play = tmp_path / "play.yml"
     play.write_text("- hosts: cache-1\n  gather_facts: false\n  roles: [fleettrace.fleettrace.bpftrace]\n")
     done = ansible(
@@ -218,14 +218,14 @@ def test_the_role_finds_bpftrace_installed(lab: Lab, settings: dict[str, str], t
     assert "changed=0" in done.out.decode().partition("PLAY RECAP")[2]
 
 
-def test_the_modules_documentation_is_ansibles(settings: dict[str, str]) -> None:
+def test_ansible_doc_shows_the_module(settings: dict[str, str]) -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "ansible", "doc", MODULE], env=settings, capture_output=True, text=True, check=True
     ).stdout
     assert "Finds every memcached of the host" in shown
 
 
-def test_the_collection_can_be_built(settings: dict[str, str], tmp_path: Path) -> None:
+def test_collection_builds(settings: dict[str, str], tmp_path: Path) -> None:
     collection = COLLECTIONS / "ansible_collections" / "fleettrace" / "fleettrace"
     words = ["galaxy", "collection", "build", str(collection), "--output-path", str(tmp_path)]
     subprocess.run([sys.executable, "-m", "ansible", *words], env=settings, capture_output=True, check=True)

@@ -1,4 +1,4 @@
-"""Scripts over connections that give everything at once: the same words as over any other, bounded on the node."""
+"""Scripts over connections that return all output at once have the same errors, and bounds on the node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMITS = Limits(seconds=20, max_bytes=1 << 20)
 
 
 def module() -> Any:
-    """The collection's module, without Ansible."""
+    """Load the collection's module without Ansible."""
     spec = importlib.util.spec_from_file_location("one_shot", REPOSITORY / FILE)
     assert spec is not None
     assert spec.loader is not None
@@ -37,18 +37,18 @@ def connection() -> Connection:
     return made
 
 
-def test_output_is_bytes_and_the_status_the_scripts(connection: Connection) -> None:
+def test_output_is_bytes_with_the_scripts_status(connection: Connection) -> None:
     execution = connection.start(b"printf 'a\\0\\377\\r\\n\\n'; printf 'e\\0' >&2; exit 9", LIMITS)
     assert output(execution) == {Stream.OUT: b"a\0\xff\r\n\n", Stream.ERR: b"e\0"}
     assert execution.exit_status == 9
 
 
-def test_standard_input_stays_open_as_long_as_the_script_runs(connection: Connection) -> None:
+def test_stdin_stays_open_while_the_script_runs(connection: Connection) -> None:
     watching = b"exec 3<&0; { read -r _ <&3; echo over; } & sleep 0.5; kill $!; wait; echo done"
     assert output(connection.start(watching, LIMITS))[Stream.OUT] == b"done\n"
 
 
-def test_chunks_are_small_and_whole(connection: Connection) -> None:
+def test_chunks_are_small_and_complete(connection: Connection) -> None:
     script = b"head -c 500003 /dev/zero & head -c 500003 /dev/zero >&2; wait"
     chunks = list(connection.start(script, LIMITS))
     assert max(len(chunk.data) for chunk in chunks) <= 32 * 1024
@@ -56,7 +56,7 @@ def test_chunks_are_small_and_whole(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("flood", [b"yes", b"yes >&2"])
-def test_a_flood_ends_on_the_node_and_its_beginning_is_given(connection: Connection, flood: bytes) -> None:
+def test_output_limit_ends_the_script_on_the_node(connection: Connection, flood: bytes) -> None:
     printed = 0
     with failing("output-limit", "trace-failed"):
         for chunk in connection.start(flood, Limits(20, 100_000)):
@@ -64,20 +64,20 @@ def test_a_flood_ends_on_the_node_and_its_beginning_is_given(connection: Connect
     assert printed == 100_000
 
 
-def test_a_script_without_end_ends_on_the_node_and_its_beginning_is_given(connection: Connection) -> None:
+def test_time_limit_ends_the_script_on_the_node(connection: Connection) -> None:
     chunks = iter(connection.start(b"echo first; sleep 60", Limits(1, 1000)))
     assert next(chunks).data == b"first\n"
     with failing("script-timeout", "timeout"):
         next(chunks)
 
 
-def test_a_status_of_a_signals_is_the_scripts_own(connection: Connection) -> None:
+def test_signal_status_of_a_script_is_its_own(connection: Connection) -> None:
     execution = connection.start(b"sleep 9 & kill $!; wait $!", LIMITS)
     assert output(execution)[Stream.OUT] == b""
     assert execution.exit_status == 128 + 15
 
 
-def test_a_shell_that_does_not_start_says_why() -> None:
+def test_failed_become_has_its_code() -> None:
     def refused(_command: str, _data: bytes) -> tuple[int, bytes, bytes]:
         return 1, b"", b"sudo: a password is required\n"
 

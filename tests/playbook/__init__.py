@@ -1,1 +1,1 @@
-"""Playbooks, their rules, and who is told."""
+"""Tests of playbooks, rules and notifications."""

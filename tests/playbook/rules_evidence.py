@@ -1,4 +1,4 @@
-"""Evidence to judge: small fleets with bounds, missing hosts and earlier runs of their own."""
+"""Evidence for rules: small fleets with bounds, missing hosts and earlier runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def evidence(
     approximate: bool = False,
     misses: int | None = None,
 ) -> Evidence:
-    """A run of ten seconds over hosts with these keys; `absent` is each host's."""
+    """Return a run of ten seconds over hosts with these keys; `absent` applies to each host."""
 
     def change(instance: InstanceResult) -> None:
         if approximate:
@@ -51,23 +51,23 @@ def evidence(
 
 
 def found(rule: str, given: Evidence) -> Findings:
-    """What one rule finds."""
+    """Return the findings of one rule."""
     return judge([compile_rule(rule)], given)
 
 
 def named(findings: Findings, certainty: Certainty | None = None) -> list[str]:
-    """The names found, in the report's order; those that are unknown left out."""
+    """Return the names of the standing findings, in their order."""
     return [one.shown for one in findings.standing if certainty in (None, one.certainty)]
 
 
 def only(findings: Findings) -> Finding:
-    """The one finding."""
+    """Return the only finding."""
     (one,) = findings.all
     return one
 
 
 def fleet(*, keys: int = 200, hosts: int = 4, rate: float = 50_000) -> Fleet:
-    """A fleet with steady traffic, each key on one host."""
+    """Return a fleet with steady traffic, each key on one host."""
     weights = tuple((rank + 1) ** -0.9 for rank in range(keys))
     return Fleet(hosts, rate, weights, tuple(rank % hosts for rank in range(keys)), (0.0,) * keys)
 
@@ -80,10 +80,10 @@ def run_after(
     places: Mapping[int, int] | None = None,
     down: Sequence[int] = (),
 ) -> StoredRun:
-    """A window of it; `times` and `places` are what changed."""
+    """Return a window; `times` and `places` are the changes."""
     return window(traffic, random.Random(seed), times=times, places=places, failed=down, name=f"run-{seed}")
 
 
 def of_runs(before: StoredRun | None, after: StoredRun) -> Evidence:
-    """A run, and the one before."""
+    """Return the evidence of a run and its baseline."""
     return Evidence(build_report(result_of(after), top=1000, templates=200), after, before)

@@ -1,4 +1,4 @@
-"""What rules find in a run, and how sure it is."""
+"""The findings of rules in a run, and how certain they are."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ CERTAIN, POSSIBLE, UNKNOWN = Certainty
         ("distinct_keys >= 3", [""]),
     ],
 )
-def test_of_a_run_without_doubt_a_rule_says_what_it_says(rule: str, names: list[str]) -> None:
+def test_rule_on_exact_counts_is_certain(rule: str, names: list[str]) -> None:
     findings = found(rule, evidence({"a": 300, "c": 100}, {"a": 301, "b": 300}, misses=0))
     assert named(findings) == names
     assert all(one.certainty is CERTAIN for one in findings.all)
 
 
-def test_a_finding_is_certain_beyond_the_bounds_and_possible_within_them() -> None:
+def test_threshold_within_bounds_makes_a_possible_finding() -> None:
     given = evidence({"sure": 500, "open": 190, "low": 100}, {"other": 210}, absent=20)
     findings = found("key.requests > 200", given)
     assert named(findings, CERTAIN) == ["sure", "other"]
@@ -71,7 +71,7 @@ def test_a_finding_is_certain_beyond_the_bounds_and_possible_within_them() -> No
     assert findings.unknown == ()
 
 
-def test_with_a_host_missing_counts_are_certain_and_parts_are_possible() -> None:
+def test_missing_host_leaves_counts_certain_parts_possible() -> None:
     given = evidence({"a": 900, "b": 100}, missing=["h2", "h3"])
     assert named(found("key.requests > 500", given), CERTAIN) == ["a"]
     part = found("key.share > 50%", given)
@@ -80,45 +80,45 @@ def test_with_a_host_missing_counts_are_certain_and_parts_are_possible() -> None
     assert [one.certainty for one in part.all] == [POSSIBLE, UNKNOWN]
 
 
-def test_what_is_not_found_is_unknown_while_a_host_is_missing() -> None:
+def test_missing_host_makes_absence_unknown() -> None:
     finding = only(found("key.requests > 1000", evidence({"a": 900}, missing=["h2"])))
     assert (finding.certainty, finding.name) == (UNKNOWN, None)
     assert finding.message == "not known for all (key.requests > 1000): h2 is missing or incomplete"
     assert found("key.requests > 1000", evidence({"a": 900})).all == ()
 
 
-def test_what_is_less_than_a_line_is_never_certain_while_a_host_is_missing() -> None:
+def test_missing_host_makes_upper_limits_possible() -> None:
     given = evidence({"a": 900}, missing=["h2"])
     assert [one.certainty for one in found("rate < 1k/s", given).all] == [POSSIBLE]
     assert [one.certainty for one in found("hosts_missing > 10%", given).all] == [CERTAIN]
 
 
-def test_a_host_that_was_traced_is_judged_whoever_is_missing() -> None:
+def test_traced_host_is_certain_with_others_missing() -> None:
     given = evidence({"a": 900}, {"a": 100}, {"a": 110}, missing=["h4"])
     findings = found("host.load > 2 x mean", given)
     assert named(findings, CERTAIN) == ["h1"]
     assert findings.unknown[0].why == ("host.load is not known",)
 
 
-def test_of_approximate_counts_nothing_is_certain() -> None:
+def test_approximate_counts_make_nothing_certain() -> None:
     given = evidence({"a": 900, "b": 100}, approximate=True)
     findings = found("key.requests > 500", given)
     assert named(findings, POSSIBLE) == ["a"]
     assert findings.standing[0].why == ("counts are approximate on h1",)
 
 
-def test_what_no_probe_told_is_unknown_once_for_each_rule() -> None:
+def test_unmeasured_field_has_one_unknown_finding() -> None:
     finding = only(found("key.spread == one and key.misses > 50%", evidence({"a": 900, "b": 100})))
     assert finding.why == ("key.misses is not known",)
 
 
-def test_misses_are_a_part_of_the_lookups_or_a_number() -> None:
+def test_misses_as_part_or_number() -> None:
     given = evidence({"a": 100, "b": 40}, misses=30)
     assert named(found("key.misses > 50%", given)) == ["b"]
     assert named(found("key.misses > 29", given)) == ["a", "b"]
 
 
-def test_a_key_that_no_host_listed_can_be_over_the_line() -> None:
+def test_unlisted_key_can_exceed_the_threshold() -> None:
     given = evidence({"a": 10}, absent=30, unlisted=90)
     finding = only(found("key.requests > 20", given))
     assert finding.why == ("a key that is not listed may have had up to 30 requests",)
@@ -127,13 +127,13 @@ def test_a_key_that_no_host_listed_can_be_over_the_line() -> None:
     assert named(found("key.requests < 30", given)) == ["a"]
 
 
-def test_a_line_that_everything_crosses_is_told_in_bounds() -> None:
+def test_number_of_findings_is_bounded() -> None:
     findings = found("key.requests > 0", evidence({f"key:{number:04}": 10 for number in range(MAX_FINDINGS + 20)}))
     assert len(findings.all) == MAX_FINDINGS + 1
     assert findings.all[-1].message == "20 more (key.requests > 0)"
 
 
-def test_the_gravest_come_first_and_fail_on_counts_from_a_severity() -> None:
+def test_findings_are_sorted_and_filtered_by_severity() -> None:
     rules = [
         compile_rule("key.share > 50%", severity=Severity.LOW),
         compile_rule("coverage < 100%", severity=Severity.HIGH),
@@ -148,7 +148,7 @@ def test_the_gravest_come_first_and_fail_on_counts_from_a_severity() -> None:
     assert [one.rule for one in findings.at_or_over(Severity.MEDIUM)] == ["coverage < 100%"]
 
 
-def test_a_finding_names_its_evidence() -> None:
+def test_finding_document_has_its_evidence() -> None:
     finding = only(found("key.share > 50% and totals.rate < 1k/s", evidence({"a": 900, "b": 100}, absent=10)))
     assert finding.document() == {
         "id": finding.id,
@@ -168,7 +168,7 @@ def test_a_finding_names_its_evidence() -> None:
     }
 
 
-def test_hostile_names_are_escaped_wherever_they_go() -> None:
+def test_hostile_names_are_escaped() -> None:
     run = new_run()
     add_host(run, "h1", {data: count([10] * 10) for data in HOSTILE})
     given = Evidence(build_report(run, top=100))
@@ -180,13 +180,13 @@ def test_hostile_names_are_escaped_wherever_they_go() -> None:
         assert text.isprintable() and "\u202e" not in text and "\n" not in text
 
 
-def test_braces_of_a_key_are_not_filled_in() -> None:
+def test_braces_of_a_key_are_not_expanded() -> None:
     rule = compile_rule("key.share > 50%", message="{key.name}: {{{key.share}}}")
     findings = judge([rule], evidence({"{totals.rate}{": 900, "b": 100}))
     assert only(findings).message == "{totals.rate}{: {90.0%}"
 
 
-def test_every_field_can_be_read_of_everything() -> None:
+def test_every_field_reads_every_subject() -> None:
     context = EvalContext(ALL)
     for field in FIELDS.values():
         for subject in [*context.subjects(field.kind), Subject(field.kind)]:
@@ -199,7 +199,7 @@ def test_every_field_can_be_read_of_everything() -> None:
                     )
 
 
-def test_an_identity_is_of_the_finding_and_not_of_the_run() -> None:
+def test_finding_id_is_stable_across_runs() -> None:
     first, again = (only(found("key.share > 50%", evidence({"a": a, "b": 100}))) for a in (900, 800))
     other = only(found("key.share > 50%", evidence({"c": 900, "b": 100})))
     assert first.id == again.id != other.id
@@ -219,14 +219,12 @@ OPERATORS = {
 
 
 @given(bounds, st.sampled_from(sorted(OPERATORS)), bounds)
-def test_a_comparison_is_sure_exactly_when_nothing_within_the_bounds_says_otherwise(
-    value: Bounds, operator: str, limit: Bounds
-) -> None:
+def test_comparison_agrees_with_all_values_in_bounds(value: Bounds, operator: str, limit: Bounds) -> None:
     def between(one: Bounds) -> list[float]:
         return [one.low + part / 2 for part in range(int(2 * (one.high - one.low)) + 1)]
 
-    said = {OPERATORS[operator](a, b) for a in between(value) for b in between(limit)}
-    expected = Verdict.OPEN if len(said) == 2 else Verdict.YES if True in said else Verdict.NO
+    results = {OPERATORS[operator](a, b) for a in between(value) for b in between(limit)}
+    expected = Verdict.OPEN if len(results) == 2 else Verdict.YES if True in results else Verdict.NO
     assert compare_number(value, operator, limit) is expected
 
 
@@ -235,7 +233,7 @@ judgements = st.builds(Judgement, verdicts, verdicts)
 
 
 @given(judgements, judgements, judgements)
-def test_and_or_and_not_are_an_algebra(a: Judgement, b: Judgement, c: Judgement) -> None:
+def test_judgements_form_an_algebra(a: Judgement, b: Judgement, c: Judgement) -> None:
     def pair(one: Judgement) -> tuple[Verdict, Verdict]:
         return one.seen, one.fleet
 

@@ -1,4 +1,4 @@
-"""How rules are written, and what is said of those that are not."""
+"""The language of rules: its forms, and its errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fleettrace.playbook.rules.language import RuleError, compile_rule
 
 DOCS = Path(__file__).parents[2] / "docs/rules.md"
 
-WRONG = [
+INVALID = [
     ("", 1, "the rule is empty: expected an expression such as key.share > 5%"),
     ("key.shre > 5%", 1, "there is no field key.shre; did you mean key.share?"),
     ("key.share > 5% and host.loda > 2", 20, "there is no field host.loda; did you mean host.load?"),
@@ -58,8 +58,8 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "column", "message"), WRONG)
-def test_a_wrong_rule_says_where_and_what_is_right(rule: str, column: int, message: str) -> None:
+@pytest.mark.parametrize(("rule", "column", "message"), INVALID)
+def test_invalid_rule_has_column_and_message(rule: str, column: int, message: str) -> None:
     with pytest.raises(RuleError) as caught:
         compile_rule(rule)
     assert (caught.value.column, caught.value.message, caught.value.part) == (column, message, "when")
@@ -79,7 +79,7 @@ def test_a_wrong_rule_says_where_and_what_is_right(rule: str, column: int, messa
         ("{key.share.__class__}", 2, "there is no field key.share.__class__; did you mean key.share?"),
     ],
 )
-def test_a_wrong_message_says_where_and_what_is_right(message: str, column: int, words: str) -> None:
+def test_invalid_message_has_column_and_message(message: str, column: int, words: str) -> None:
     with pytest.raises(RuleError) as caught:
         compile_rule("key.share > 5%", message=message)
     assert (caught.value.column, caught.value.message, caught.value.part) == (column, words, "message")
@@ -99,7 +99,7 @@ def test_a_wrong_message_says_where_and_what_is_right(message: str, column: int,
         ("key risen 2x since baseline", "key risen 2 x since baseline"),
     ],
 )
-def test_a_rule_can_be_written_in_several_ways(rule: str, same: str) -> None:
+def test_equivalent_forms_compile_to_one_test(rule: str, same: str) -> None:
     assert compile_rule(rule).test == compile_rule(same).test
 
 
@@ -109,7 +109,7 @@ def test_and_binds_closer_than_or() -> None:
     assert plain.test != compile_rule("(key.share > 5% or key.rate > 1/s) and key.hosts > 2").test
 
 
-def test_a_rule_is_about_one_kind_of_thing() -> None:
+def test_rule_has_one_kind_of_subject() -> None:
     subjects = {
         "key.share > 5% and rate > 1/s": SubjectKind.KEY,
         "new key in top 10": SubjectKind.KEY,
@@ -151,7 +151,7 @@ WORDS = [
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join) | st.text(max_size=60))
-def test_whatever_is_written_is_a_rule_or_a_rule_error(text: str) -> None:
+def test_any_text_compiles_or_raises_rule_error(text: str) -> None:
     try:
         compile_rule(text)
     except RuleError as error:
@@ -159,7 +159,7 @@ def test_whatever_is_written_is_a_rule_or_a_rule_error(text: str) -> None:
         assert error.message.isprintable()
 
 
-def test_how_deep_a_rule_can_be_is_limited() -> None:
+def test_depth_of_a_rule_is_limited() -> None:
     compile_rule("not " * 240 + "rate > 1/s")
     compile_rule("(" * 50 + "rate > 1/s" + ")" * 50)
     with pytest.raises(RuleError, match="too many parentheses"):

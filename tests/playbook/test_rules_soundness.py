@@ -1,5 +1,5 @@
-"""Rules against fleets of which everything is known, and only a part is seen: what is certain is true, and what is true
-is never left out in silence."""
+"""Rules on fleets with known truth of which a part is traced: certain findings are true, and no true one is lost
+without an unknown finding."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.report.examples import add_host, failed, new_run
 
 
 class Host(NamedTuple):
-    """What a host was asked for, of which it lists what is more than `cut`; nothing of it is seen when it is down."""
+    """The requests of a host. It lists keys with more than `cut` requests, and nothing when it is down."""
 
     counts: Mapping[str, int]
     cut: int
@@ -36,7 +36,7 @@ hosts = st.builds(
 
 
 def seen(fleet: Sequence[Host]) -> Evidence:
-    """The run in which all windows are of ten seconds."""
+    """Return the evidence of a run with windows of ten seconds."""
     run = new_run("all")
     for number, host in enumerate(fleet):
         if host.down:
@@ -50,7 +50,7 @@ def seen(fleet: Sequence[Host]) -> Evidence:
 
 
 def truth(fleet: Sequence[Host], field: str) -> dict[str, float]:
-    """The figures of all keys, as nobody sees them."""
+    """Return the true values of all keys."""
     totals: dict[str, int] = {}
     for host in fleet:
         for name, count in host.counts.items():
@@ -66,7 +66,7 @@ rules = st.sampled_from([(field, limit) for field, limits in LIMITS.items() for 
 
 @settings(max_examples=300)
 @given(st.lists(hosts, min_size=1, max_size=4), rules)
-def test_what_is_over_a_line(fleet: list[Host], rule: tuple[str, str]) -> None:
+def test_certain_findings_exceed_the_threshold(fleet: list[Host], rule: tuple[str, str]) -> None:
     field, limit = rule
     findings = found(f"{field} > {limit}", seen(fleet))
     line = float(limit.rstrip("/s%")) / (100 if limit.endswith("%") else 1)
@@ -80,7 +80,7 @@ def test_what_is_over_a_line(fleet: list[Host], rule: tuple[str, str]) -> None:
 
 @settings(max_examples=200)
 @given(st.lists(hosts, min_size=1, max_size=4), rules)
-def test_what_is_not_over_a_line(fleet: list[Host], rule: tuple[str, str]) -> None:
+def test_negated_rule_is_sound(fleet: list[Host], rule: tuple[str, str]) -> None:
     field, limit = rule
     findings = found(f"not {field} > {limit}", seen(fleet))
     line = float(limit.rstrip("/s%")) / (100 if limit.endswith("%") else 1)

@@ -1,4 +1,4 @@
-"""Write the time of a play's last success to a file, whose age `find -mmin`, Nagios or systemd can watch."""
+"""Write the time of a play's last success to a file; `find -mmin`, Nagios or systemd can watch its age."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _HELP = {
     "fleettrace_audit_findings": "Findings of the last run of the play.",
     "fleettrace_audit_succeeded": "1 when the last run of the play succeeded.",
     "fleettrace_audit_exit_code": "Exit code of the last run of the play.",
-    "fleettrace_audit_hosts_missing": "Hosts whose data was incomplete or absent.",
+    "fleettrace_audit_hosts_missing": "Hosts with incomplete or absent data.",
     "fleettrace_audit_last_run_timestamp_seconds": "Time of the last end of the play.",
     LAST_SUCCESS: "Time of the last end of the play with success.",
 }

@@ -1,4 +1,4 @@
-"""Traces the memcacheds of a host over the connection that Ansible has to it, with the fleettrace of the controller."""
+"""Trace the memcached instances of a host over Ansible's connection, with the controller's fleettrace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ try:
     from ansible_collections.fleettrace.fleettrace.plugins.plugin_utils.one_shot import OneShotTransport
     from ansible_collections.fleettrace.fleettrace.plugins.plugin_utils.tracing import (
         UNREACHABLE,
-        Wishes,
+        TaskOptions,
         summary,
         trace,
         write_run_file,
@@ -46,7 +46,7 @@ OPTIONS = {
     "top": {"type": "int", "default": 10},
     "dest": {"type": "path"},
     "run": {"type": "str"},
-    # Where a task does not say, the variables do that fleettrace's own inventories have.
+    # A task that omits these takes the variables of the same meaning in fleettrace's inventories.
     "bpftrace": {"type": "raw"},
     "scope": {"type": "str", "choices": ["host", "netns"]},
     "instances": {"type": "list", "elements": "raw"},
@@ -54,7 +54,7 @@ OPTIONS = {
 
 
 class ActionModule(ActionBase):
-    """The task. Nothing is copied to the host, and nothing there needs Python."""
+    """The task. It copies nothing to the host, and needs no Python there."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
@@ -67,25 +67,25 @@ class ActionModule(ActionBase):
         if MISSING is not None:
             raise AnsibleActionFail(
                 f"fleettrace is missing ({MISSING}): install it for the Python that runs Ansible, {sys.executable}, "
-                "such as in the execution environment"
+                "for example in the execution environment"
             )
         _, options = self.validate_argument_spec(argument_spec=OPTIONS)
         check = self._task.check_mode
         with suppress(AnsibleError, KeyError):
-            # Where Ansible would connect anew after a break, it would trace a second time without a word.
+            # Without this, Ansible would reconnect after an interruption and silently trace a second time.
             self._connection.set_option("reconnection_retries", 0)
         host = task_vars["inventory_hostname"]
         try:
-            wishes = Wishes.of(
+            task_options = TaskOptions.of(
                 self._with_variables(options, task_vars),
                 hosts=len(task_vars.get("ansible_play_hosts_all") or [host]),
                 trace=not check,
             )
-            outcome = trace(host, OneShotTransport(self._run, become=self._becomes), wishes)
-            result.update(changed=False, run_file=None, **summary(outcome, wishes))
+            outcome = trace(host, OneShotTransport(self._run, become=self._becomes), task_options)
+            result.update(changed=False, run_file=None, **summary(outcome, task_options))
             if options["dest"] and not check:
                 play = task_vars.get("ansible_play_name") or "all"
-                path = write_run_file(Path(options["dest"]), options["run"], play, host, outcome, wishes)
+                path = write_run_file(Path(options["dest"]), options["run"], play, host, outcome, task_options)
                 result["run_file"] = str(path)
         except (ConfigError, ValueError) as error:
             raise AnsibleActionFail(str(error)) from error
@@ -94,7 +94,7 @@ class ActionModule(ActionBase):
         return self._judged(result, outcome.result)
 
     def _with_variables(self, options, task_vars):
-        """The options, filled up from `fleettrace_bpftrace`, `fleettrace_scope` and `fleettrace_instances`."""
+        """Return the options, completed by `fleettrace_bpftrace`, `fleettrace_scope` and `fleettrace_instances`."""
         given = {
             name: self._templar.template(task_vars.get(f"fleettrace_{name}"))
             if options[name] is None
@@ -111,7 +111,7 @@ class ActionModule(ActionBase):
         }
 
     def _judged(self, result, host):
-        """Failed, or unreachable in Ansible's sense, unless nothing of the host's traffic is missing."""
+        """Return the result, marked failed or unreachable (in Ansible's sense) unless the host is complete."""
         if host.complete:
             return result
         result["msg"] = host.error.message if host.error else f"the host is {host.state}"
@@ -125,7 +125,7 @@ class ActionModule(ActionBase):
         return bool(self._connection.become) and not same
 
     def _run(self, command, data):
-        """One command over Ansible's connection, as `ActionBase._low_level_execute_command` does it, but in bytes."""
+        """Run one command over Ansible's connection, like `ActionBase._low_level_execute_command`, but in bytes."""
         if self._becomes:
             command = self._connection.become.build_become_command(command, self._connection._shell)
         if self._connection.allow_executable and self._play_context.executable:

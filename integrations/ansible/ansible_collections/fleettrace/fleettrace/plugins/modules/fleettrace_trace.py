@@ -1,39 +1,38 @@
 #!/usr/bin/python
-"""The documentation of the action of the same name, which does the work on the controller."""
+"""The documentation of the action of the same name, which runs on the controller."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleettrace_trace
-short_description: Count the keys that the memcacheds of a host are asked for
+short_description: Count the requests by key of a host's memcached instances
 version_added: 0.1.0
 author: The fleettrace authors
 description:
   - Finds every memcached of the host, in containers or not, traces them with bpftrace for a bounded time, and returns
-    the counts by key. The memcacheds are neither restarted nor changed.
-  - It is an action, run on the controller by the fleettrace that is installed there (or in the execution environment),
-    over the connection and with the privilege escalation that Ansible has. The host needs bpftrace and root, and no
-    Python.
-  - Ansible's connections give a command's output when the command has ended. So a host's counts are here when its
-    window is over, and a trace that Ansible gives up on ends on the host by its own bounds.
-  - In check mode it finds the memcacheds and plans their probes, and traces nothing.
+    the counts by key. The instances are neither restarted nor changed.
+  - It is an action that runs on the controller with the fleettrace installed there (or in the execution environment),
+    over Ansible's connection and with its privilege escalation. The host needs bpftrace and root, and no Python.
+  - Ansible's connections return a command's output when the command has ended, so a host's counts arrive after its
+    window. A trace that Ansible abandons ends on the host by its own time limit.
+  - In check mode it finds the instances and plans their probes, and traces nothing.
 options:
   duration:
-    description: How long to trace, such as V(10s) or V(1m30s).
+    description: Duration of the trace, such as V(10s) or V(1m30s).
     type: str
     default: 10s
   probe:
-    description: The rung of fleettrace's ladder of probes.
+    description: The probe kind; V(auto) selects the best one for each instance.
     type: str
     choices: [auto, item, usdt, command, syscall, watch]
     default: auto
   ops:
-    description: Count only these kinds of request (get, set, delete, arith, touch, other).
+    description: Count only these operations (get, set, delete, arith, touch, other).
     type: list
     elements: str
     default: []
   misses:
-    description: Count misses by key too. A return probe, which about doubles the cost.
+    description: Count misses by key too. This adds a return probe, which about doubles the cost.
     type: bool
     default: false
   sizes:
@@ -41,47 +40,47 @@ options:
     type: bool
     default: false
   max_cost:
-    description: The share of a core that tracing may take from a memcached. Where it would take more, the window is
-      shortened.
+    description: Maximum share of one CPU core that tracing may cost an instance. The window is shortened to stay below
+      it.
     type: str
     default: 50%
   allow_preemptible:
-    description: Trace on preemptible kernels from 6.13 on too, where a trace was seen to mix up keys. Counts there
-      certify nothing.
+    description: Trace on preemptible kernels from 6.13 on too, where traces have been seen to mix up keys. Counts from
+      such kernels certify nothing.
     type: bool
     default: false
   top:
-    description: How many of the host's hottest keys to return. Key names may be private; V(0) returns none.
+    description: Number of the host's hottest keys to return. Key names can be private; V(0) returns none.
     type: int
     default: 10
   dest:
-    description: A folder on the controller, made if need be, where the host's run file is written for C(fleettrace
-      merge). Hosts that failed get one, too.
+    description: A directory on the controller for the host's run file, which C(fleettrace merge) reads. It is created
+      if needed; failed hosts have a run file too.
     type: path
   run:
-    description: The id of the run that this host is a part of. Files of one id are merged as one run.
+    description: The id of the run that this host belongs to. Files with one id merge into one run.
     type: str
   bpftrace:
-    description: The command that runs bpftrace on the host, as a string or a list of words. Else the variable
-      C(fleettrace_bpftrace), else V(bpftrace).
+    description: The command that runs bpftrace on the host, as a string or a list of arguments. The default is the
+      variable C(fleettrace_bpftrace), then V(bpftrace).
     type: raw
   scope:
-    description: V(netns) takes only the memcacheds in the network namespace that one logs in to. Else the variable
-      C(fleettrace_scope), else V(host).
+    description: V(netns) selects only the instances in the network namespace of the login. The default is the variable
+      C(fleettrace_scope), then V(host).
     type: str
     choices: [host, netns]
   instances:
-    description: Which memcacheds, by port (V(11211)), container (V(container:mc-*)) or user (V(user:memcache)). Else
-      the variable C(fleettrace_instances), else all.
+    description: The instances to trace, by port (V(11211)), container (V(container:mc-*)) or user (V(user:memcache)).
+      The default is the variable C(fleettrace_instances), then all.
     type: list
     elements: raw
 attributes:
   check_mode:
     support: full
-    description: Finds the memcacheds and plans their probes; the result has no counts and there is no run file.
+    description: Finds the instances and plans their probes; the result has no counts, and no run file is written.
   async:
     support: none
-    description: The task lasts as long as its window and some seconds.
+    description: The task takes some seconds longer than its window.
 """
 
 EXAMPLES = r"""
@@ -92,37 +91,37 @@ EXAMPLES = r"""
   become: true
   register: traced
 
-- name: Show what a host was asked for most
+- name: Show the hottest keys of a host
   ansible.builtin.debug:
     msg: "{{ traced['keys'] | map(attribute='key') | list }}"
 """
 
 RETURN = r"""
 state:
-  description: What became of the host, in fleettrace's words. The task fails unless it is V(ok) or V(no-instances).
+  description: The state of the host in fleettrace's report. The task fails unless it is V(ok) or V(no-instances).
   returned: always
   type: str
   sample: ok
 error:
-  description: The C(code) and the C(message) of what went wrong.
+  description: The C(code) and the C(message) of the error; null without one.
   returned: always
   type: dict
 requests:
-  description: Requests counted, null where nothing was traced.
+  description: Number of requests; null where nothing was traced.
   returned: always
   type: int
 rate:
-  description: Requests a second.
+  description: Requests per second.
   returned: always
   type: float
 keys:
-  description: The host's hottest keys, each with C(key) (bytes that are not visible are escaped) and C(requests).
+  description: The host's hottest keys, each with C(key) (bytes that are not printable are escaped) and C(requests).
   returned: always
   type: list
   elements: dict
 instances:
-  description: Each memcached, with its C(pid), C(ports), C(version), C(state), C(rung), C(exact), C(why), C(window_s),
-    C(requests) and C(absent).
+  description: Each memcached, with its C(pid), C(ports), C(version), C(state), C(kind) (of the probe), C(exact),
+    C(why), C(window_s), C(requests) and C(absent).
   returned: always
   type: list
   elements: dict
@@ -134,7 +133,7 @@ run_file:
 
 
 def main():
-    """Only reached where the action was passed over."""
+    """Fail: Ansible runs this module only where it did not find the action."""
     from ansible.module_utils.basic import AnsibleModule
 
     AnsibleModule({}, supports_check_mode=True).fail_json("fleettrace_trace is an action: call it by its full name")

@@ -1,8 +1,8 @@
-"""A fleettrace transport over anything that runs one command with one standard input and gives back what it printed.
+"""A fleettrace transport over a function that runs one command and returns its whole output.
 
-Ansible's connections are of that kind: they do not stream, and they end the command's standard input at once. A script
-of fleettrace takes that end for the controller's, so here it is given a standard input that stays open, and what the
-controller cannot do meanwhile (ending it when it takes too long or prints too much) is done on the node.
+Ansible's connections work like that: they do not stream, and they close the command's standard input at once. A script
+of fleettrace takes the end of its input for the end of the controller, so this transport gives it an input that stays
+open. The node itself ends a script that takes too long or prints too much, because the controller cannot.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ __all__ = ["OneShotConnection", "OneShotTransport", "Ran", "Runner"]
 Ran = tuple[int, bytes, bytes]
 """Exit status, standard output, standard error."""
 Runner = Callable[[str, bytes], Ran]
-"""Runs a command line of the login shell with a standard input, as root where that is wanted. Raises `HostError`."""
+"""Runs a command line in the login shell with this standard input, as root if so configured. Raises `HostError`."""
 
 _CHUNK = 32 * 1024
 _ENDED_BY_TIMEOUT = (124, 128 + 9, 128 + 15, -9, -15)
-"""timeout(1): coreutils' own status, and what busybox's leaves; which a script may have of its own as well."""
+"""The status of timeout(1) from coreutils and from busybox; a script can end with the same status itself."""
 
-# Constant, as every command line is; only the number differs.
+# Constant, as all command lines are; only the number of seconds differs.
 _BOUNDED = 'if command -v timeout >/dev/null 2>&1; then exec timeout -k 5 "$1" sh -c "$2"; else exec sh -c "$2"; fi'
 
-# A pipe that is opened by its name in /proc for reading and writing (fifo(7)) is its own writer, so it never ends. The
-# script's streams are 5 and 6, each bounded by a head(1), which timeout(1) must not end before it has written; the
-# script's status comes back through 7.
+# A pipe opened by its name in /proc for reading and writing (fifo(7)) has itself as a writer, so it never ends. The
+# script's output goes to descriptors 5 and 6, each bounded by a head(1), which timeout(1) must not end before it has
+# written; descriptor 7 returns the script's status.
 _HEAD = b"""exec 5>&1 6>&2
 status=$(
 { { { true | { exec 0<>/proc/self/fd/0 5>&- 6>&- 7>&- 8>&-
@@ -45,23 +45,23 @@ exit "${status:-97}"
 
 
 class OneShotTransport:
-    """There is nothing to log in to: that is the runner's, when it runs the first command."""
+    """A transport without a login of its own: the runner logs in when it runs the first command."""
 
     def __init__(self, run: Runner, *, become: bool) -> None:
-        """`become`: the runner uses sudo or the like, so that a shell that does not start may be its doing."""
+        """`become`: the runner uses sudo or the like, so a shell that does not start can be sudo's failure."""
         self._run = run
         self._become = become
 
     def connect(self, _target: Target) -> OneShotConnection:
-        """As `Transport.connect`."""
+        """See `Transport.connect`."""
         return OneShotConnection(self._run, become=self._become)
 
     def close(self) -> None:
-        """As `Transport.close`."""
+        """See `Transport.close`."""
 
 
 class OneShotConnection:
-    """A host that runs one script after another."""
+    """A connection that runs one script after another."""
 
     def __init__(self, run: Runner, *, become: bool) -> None:
         self._run = run
@@ -82,11 +82,11 @@ class OneShotConnection:
         return OneShotExecution(handshake.rest, status, limits, late=late)
 
     def close(self) -> None:
-        """As `Connection.close`: nothing runs."""
+        """See `Connection.close`: nothing is running."""
 
 
 class OneShotExecution:
-    """A script that has ended: its output, and then what was wrong with it."""
+    """A script that has ended. Iterating yields its output, then raises its error."""
 
     def __init__(self, output: list[Chunk], status: int, limits: Limits, *, late: bool) -> None:
         self._chunks = _pieces(output)
@@ -104,17 +104,17 @@ class OneShotExecution:
 
     @property
     def exit_status(self) -> int | None:
-        """As `Execution.exit_status`."""
+        """See `Execution.exit_status`."""
         return self._status
 
     def stop(self) -> None:
-        """It has ended already."""
+        """Do nothing: the script has ended."""
 
     def end_within(self, seconds: float) -> None:
-        """It has ended already."""
+        """Do nothing: the script has ended."""
 
     def close(self) -> None:
-        """It has ended already."""
+        """Do nothing: the script has ended."""
 
 
 def _command_line(limits: Limits) -> str:

@@ -1,4 +1,4 @@
-"""One host's sweep from the options of a task: fleettrace's ordinary one, its run file, and a summary for Ansible."""
+"""Sweep one host with the options of a task, write its run file, and summarize the result for Ansible."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.settings import HostTask, SweepSettings, printed_entries
 from fleettrace.transport.interface import Target, Transport
 
-__all__ = ["UNREACHABLE", "Wishes", "summary", "trace", "write_run_file"]
+__all__ = ["UNREACHABLE", "TaskOptions", "summary", "trace", "write_run_file"]
 
 UNREACHABLE = (HostState.UNREACHABLE, HostState.AUTH_FAILED, HostState.HOST_KEY)
 """The states of a host that Ansible calls unreachable."""
@@ -37,33 +37,33 @@ _BUCKETS = 60
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """What a task asks for, checked."""
+class TaskOptions:
+    """The checked options of a task."""
 
     sweep: SweepSettings
     hosts: int
-    """How many hosts the play has: each prints the less the more there are."""
+    """The number of hosts in the play; the more, the fewer keys each host prints."""
     bpftrace: tuple[str, ...]
     scope: str
     instances: tuple[InstanceSelector, ...]
     top: int
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], *, hosts: int, trace: bool) -> Wishes:
-        """From the module's options. Raises ValueError and `ConfigError`."""
+    def of(cls, options: Mapping[str, Any], *, hosts: int, trace: bool) -> TaskOptions:
+        """Check the module's options. Raise ValueError or `ConfigError`."""
         seconds = duration(str(options["duration"]))
         unknown = set(options["ops"] or ()) - set(OPS)
         if unknown:
-            raise ValueError(f"ops: {sorted(unknown)[0]!r} is none of {', '.join(OPS)}")
+            raise ValueError(f"ops: unknown operation {sorted(unknown)[0]!r}: expected some of {', '.join(OPS)}")
         probe_kind = None if options["probe"] == "auto" else ProbeKind(options["probe"])
         if probe_kind not in (None, ProbeKind.ITEM) and (options["misses"] or options["sizes"]):
-            raise ValueError(f"misses and sizes need the probe item: leave probe: {probe_kind} out")
-        wish = ProbeOptions(
+            raise ValueError(f"misses and sizes need the probe kind item: omit probe: {probe_kind}")
+        probe_options = ProbeOptions(
             probe_kind, frozenset(options["ops"]) if options["ops"] else None, options["misses"], options["sizes"]
         )
         sweep = SweepSettings(
             duration_s=seconds,
-            wish=wish,
+            wish=probe_options,
             trace=trace,
             max_cost=cores(str(options["max_cost"])),
             allow_preemptible=options["allow_preemptible"],
@@ -73,37 +73,37 @@ class Wishes:
         chosen = tuple(InstanceSelector.parse(item, _wrong) for item in options["instances"])
         return cls(sweep, hosts, bpftrace, options["scope"], chosen, options["top"])
 
-    def wants(self, instance: Instance) -> bool:
-        """Whether it is one of the instances asked for; one selector that fits is enough."""
+    def selects(self, instance: Instance) -> bool:
+        """Return whether the task selects the instance: at least one selector matches, or there is none."""
         name = None if instance.container is None else instance.container.name
         return not self.instances or any(
             one.matches(ports=instance.ports, container=name, user=instance.user) for one in self.instances
         )
 
 
-def trace(host: str, transport: Transport, wishes: Wishes) -> HostOutcome:
-    """Sweep one host: what goes wrong there is in the outcome."""
-    bounds = TraceSettings(wishes.sweep.duration_s, printed=printed_entries(wishes.hosts))
-    sweep = HostSweep(wishes.sweep, bounds, BinaryCatalog(default_cache_dir()), Cancellation(), ignore)
-    task = HostTask(host, Target(host), transport, wishes.bpftrace, wishes.scope, wishes.wants)
+def trace(host: str, transport: Transport, task_options: TaskOptions) -> HostOutcome:
+    """Sweep one host. Its errors are in the outcome."""
+    bounds = TraceSettings(task_options.sweep.duration_s, printed=printed_entries(task_options.hosts))
+    sweep = HostSweep(task_options.sweep, bounds, BinaryCatalog(default_cache_dir()), Cancellation(), ignore)
+    task = HostTask(host, Target(host), transport, task_options.bpftrace, task_options.scope, task_options.selects)
     return sweep.run(task)
 
 
 def write_run_file(
-    folder: Path, run: str | None, pattern: str, host: str, outcome: HostOutcome, wishes: Wishes
+    directory: Path, run: str | None, pattern: str, host: str, outcome: HostOutcome, task_options: TaskOptions
 ) -> Path:
-    """Write the run file of one host, for `fleettrace merge`. Raises `ConfigError`."""
-    path = folder / f"{quote(host, safe='')}.run"
+    """Write the run file of one host for `fleettrace merge`; return its path. Raise `ConfigError`."""
+    path = directory / f"{quote(host, safe='')}.run"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"cannot make this folder for run files: {error.strerror}", file=folder) from None
+        raise ConfigError(f"cannot create this directory for run files: {error.strerror}", file=directory) from None
     finished = datetime.now(UTC)
     name = run or f"{finished:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}"
-    # The tasks of one run begin one after another, and are one run: its name says when that began.
+    # The tasks of one run start at different times; the run id holds the time of the first.
     found = re.match(r"\d{8}T\d{6}Z", name)
     started = datetime.strptime(found[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if found else finished
-    info = RunInfo(name, started, pattern, wishes.sweep.duration_s, __version__, wishes.sweep.bucket_s)
+    info = RunInfo(name, started, pattern, task_options.sweep.duration_s, __version__, task_options.sweep.bucket_s)
     info.finished = finished
     with RunFileWriter(path) as writer:
         writer.add(name, outcome.result, outcome.summaries, outcome.warnings)
@@ -111,8 +111,8 @@ def write_run_file(
     return path
 
 
-def summary(outcome: HostOutcome, wishes: Wishes) -> dict[str, Any]:
-    """What the task returns of the host."""
+def summary(outcome: HostOutcome, task_options: TaskOptions) -> dict[str, Any]:
+    """Return the values that the task returns for the host."""
     host = outcome.result
     return {
         "state": host.state.value,
@@ -120,7 +120,7 @@ def summary(outcome: HostOutcome, wishes: Wishes) -> dict[str, Any]:
         "requests": host.requests,
         "rate": host.rate,
         "instances": [_instance(each) for each in host.instances],
-        "keys": _keys(host, wishes.top),
+        "keys": _keys(host, task_options.top),
     }
 
 
