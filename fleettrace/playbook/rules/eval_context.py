@@ -25,7 +25,7 @@ __all__ = ["EvalContext", "Evidence", "Subject", "rounded"]
 class Evidence:
     """What is known of a run.
 
-    Only the keys and families of `report` are judged: let it have as many of them as are kept (`KEPT_KEYS`, and 200
+    Only the keys and families of `report` are judged: let it have as many of them as are kept (`STORED_KEYS`, and 200
     families), whatever the reader is shown.
     """
 
