@@ -21,6 +21,7 @@ _EXEMPT = ("tests/vocabulary.", "requirements/", "LICENSE")
 _SHELL_LIKE = {".sh", ".bt", ".yaml", ".yml", ".toml", ".js", ".css", ".pl"}
 _COURSE = re.compile(r"\bof course\b", re.I)
 _CODE = re.compile(r"```.*?```|``[^`]*``|`[^`\n]*`", re.S)
+_NO_PROSE = re.compile(r"[rR]?[bB]|[\"']+(?:CREATE|SELECT) ")
 _COMMENT = re.compile(r"(?:^|\s)(?:#|//|\*|/\*) ?(.*)")
 
 
@@ -62,8 +63,9 @@ def _python(source: str) -> Iterator[tuple[int, str]]:
         if token.type == tokenize.COMMENT:
             yield from _prose(token.string, line)
         elif token.type == tokenize.STRING:
-            # Bytes are traffic, and a string without a blank is a value; the others are prose.
-            if " " in token.string and not re.match(r"[rR]?[bB]", token.string):
+            # Bytes are traffic, strings without a blank are values, and SQL has the columns of stored files; the others
+            # are prose.
+            if " " in token.string and not _NO_PROSE.match(token.string):
                 yield from _prose(token.string, line)
         elif token.type == tokenize.NAME:
             parts = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", token.string)

@@ -12,7 +12,17 @@ from fleettrace.report.escape import escape_key, escape_markdown, escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import HOT
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
-from fleettrace.report.number_format import minute, ops_mix, percent, rate, seconds, since, spread_text, times, whole
+from fleettrace.report.number_format import (
+    full_number,
+    minute,
+    ops_mix,
+    percent,
+    rate,
+    seconds,
+    since,
+    spread_text,
+    times,
+)
 from fleettrace.report.problems import problems
 from fleettrace.report.table_hosts import cause_text, split_hosts
 from fleettrace.report.table_keys import no_hot_member
@@ -37,7 +47,7 @@ def _fleet(report: Report) -> list[str]:
     info, totals = report.info, report.totals
     facts = [
         "nothing was traced" if totals.requests is None else f"**{rate(totals.rate)} requests/s**",
-        f"{whole(totals.requests)} requests",
+        f"{full_number(totals.requests)} requests",
         f"{totals.hosts_traced} of {plural(totals.hosts, 'host')} traced",
         plural(totals.instances_traced, "instance"),
     ]
@@ -78,7 +88,7 @@ def _hosts(report: Report) -> list[str]:
 
 def _host(row: HostRow) -> list[str]:
     load = f"**{times(row.load)}**" if (row.load or 0) >= HOT else times(row.load)
-    return [_span(row.host), row.state.value, whole(row.requests), rate(row.rate), percent(row.share), load]
+    return [_span(row.host), row.state.value, full_number(row.requests), rate(row.rate), percent(row.share), load]
 
 
 def _keys(report: Report) -> list[str]:
@@ -92,8 +102,8 @@ def _key(row: KeyRow) -> list[str]:
     top = "" if row.top_host is None else f", {_span(row.top_host.host)} {percent(row.top_host.share)} of it"
     return [
         name + truncated,
-        whole(row.requests),
-        "" if row.exact else f"≤ {whole(row.requests_max)}",
+        full_number(row.requests),
+        "" if row.exact else f"≤ {full_number(row.requests_max)}",
         rate(row.rate),
         percent(row.share),
         "✓" if row.certified else "",
@@ -109,7 +119,14 @@ def _templates(report: Report) -> list[str]:
 
 def _template(row: TemplateRow) -> list[str]:
     remark = "no hot member" if no_hot_member(row) else ""
-    return [_span(row.template), whole(row.requests), rate(row.rate), percent(row.share), whole(row.keys), remark]
+    return [
+        _span(row.template),
+        full_number(row.requests),
+        rate(row.rate),
+        percent(row.share),
+        full_number(row.keys),
+        remark,
+    ]
 
 
 def _problems(report: Report) -> list[str]:

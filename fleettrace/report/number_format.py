@@ -11,6 +11,7 @@ from fleettrace.text_format import utc
 __all__ = [
     "bar",
     "compact",
+    "full_number",
     "minute",
     "ops_mix",
     "percent",
@@ -20,7 +21,6 @@ __all__ = [
     "size",
     "spread_text",
     "times",
-    "whole",
 ]
 
 UNKNOWN = "?"
@@ -31,7 +31,7 @@ _OP_SHORT = {"get": "get", "set": "set", "delete": "del", "arith": "arith", "tou
 _SPREADS = {Spread.ONE: "one host", Spread.SEVERAL: "several", Spread.EVERYWHERE: "everywhere"}
 
 
-def whole(number: int | None) -> str:
+def full_number(number: int | None) -> str:
     """Format a count with all its digits: `1,234,567`."""
     return UNKNOWN if number is None else f"{number:,}"
 

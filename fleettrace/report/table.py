@@ -13,7 +13,7 @@ from fleettrace.report.escape import escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.report.interface import FormatOptions
 from fleettrace.report.model import Report
-from fleettrace.report.number_format import minute, percent, rate, seconds, whole
+from fleettrace.report.number_format import full_number, minute, percent, rate, seconds
 from fleettrace.report.problems import problems
 from fleettrace.report.table_grid import Screen, heading
 from fleettrace.report.table_hosts import hosts_part
@@ -95,7 +95,7 @@ def _facts(report: Report) -> list[Text]:
     if totals.requests is None:
         facts = [Text("nothing was traced", "bold red")]
     else:
-        facts = [Text(f"{rate(totals.rate)} requests/s", "bold"), Text(f"{whole(totals.requests)} requests")]
+        facts = [Text(f"{rate(totals.rate)} requests/s", "bold"), Text(f"{full_number(totals.requests)} requests")]
     hosts = f"{totals.hosts_traced} of {plural(totals.hosts, 'host')} traced"
     facts.append(Text(hosts, "" if not totals.missing else "bold yellow"))
     facts.append(Text(plural(totals.instances_traced, "instance")))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.model import KeyRow, Report, Spread, TemplateRow
-from fleettrace.report.number_format import compact, ops_mix, percent, rate, since, size, spread_text, whole
+from fleettrace.report.number_format import compact, full_number, ops_mix, percent, rate, since, size, spread_text
 from fleettrace.report.table_grid import Column, Name, Screen, grid, heading
 from fleettrace.report.timeline import sparkline
 
@@ -40,7 +40,7 @@ def keys_part(report: Report, screen: Screen) -> list[RenderableType]:
     at_most = "<=" if screen.ascii_only else "≤"
     columns = [
         Column("", [_styled(sign if row.certified else "", "bold green") for row in rows], right=False),
-        Column("requests", [whole(row.requests) for row in rows]),
+        Column("requests", [full_number(row.requests) for row in rows]),
         Column("at most", ["" if row.exact else f"{at_most}{_at_most(row, screen)}" for row in rows], style="dim"),
         Column("req/s", [rate(row.rate) if screen.wide else compact(row.rate) for row in rows]),
         Column("share", [_styled(percent(row.share), _heat(row)) for row in rows]),
@@ -71,10 +71,10 @@ def templates_part(report: Report, screen: Screen) -> list[RenderableType]:
     if not rows:
         return []
     columns = [
-        Column("requests", [whole(row.requests) for row in rows]),
+        Column("requests", [full_number(row.requests) for row in rows]),
         Column("req/s", [rate(row.rate) if screen.wide else compact(row.rate) for row in rows]),
         Column("share", [percent(row.share) for row in rows]),
-        Column("keys", [whole(row.keys) for row in rows]),
+        Column("keys", [full_number(row.keys) for row in rows]),
         Column("top key", [_hottest(row) for row in rows]),
     ]
     names = [Name(escape_text(row.template), "no hot member" if no_hot_member(row) else "") for row in rows]
@@ -92,7 +92,7 @@ def _hottest(row: TemplateRow) -> str:
 
 def _at_most(row: KeyRow, screen: Screen) -> str:
     # Short numbers are rounded up to three digits: an upper bound must not become too low.
-    return whole(row.requests_max) if screen.wide else compact(_round_up(row.requests_max))
+    return full_number(row.requests_max) if screen.wide else compact(_round_up(row.requests_max))
 
 
 def _round_up(number: int) -> int:
@@ -108,7 +108,7 @@ def _optional_columns(rows: Sequence[KeyRow], screen: Screen) -> list[Column]:
             Column("ops", [ops_mix(row.ops, None if screen.width is None else _OPS) for row in rows], right=False)
         )
     if screen.wide and any(row.misses is not None for row in rows):
-        columns.append(Column("misses", [whole(row.misses) for row in rows]))
+        columns.append(Column("misses", [full_number(row.misses) for row in rows]))
     if screen.wide and any(row.bytes_out is not None for row in rows):
         columns.append(Column("bytes out ~", [size(row.bytes_out) for row in rows]))
     elif screen.wide and any(row.value_bytes is not None for row in rows):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fleettrace.report.escape import escape_text
 from fleettrace.report.host_folding import fold
-from fleettrace.report.number_format import compact, ops_mix, percent, rate, size, whole
+from fleettrace.report.number_format import compact, full_number, ops_mix, percent, rate, size
 from fleettrace.report.table_grid import Column, Name, Screen, grid
 from fleettrace.report.timeline import sparkline
 from fleettrace.tui.rows import ListFocus, ListKind, Row, Sort
@@ -123,12 +123,16 @@ def _remarks(view: LiveView, rows: Sequence[Row]) -> list[str]:
     known = view.fleet.keys.get(view.focus.key) if view.focus.key is not None else None
     if known is not None:
         share = known.count.requests / max(view.fleet.requests, 1)
-        facts = [f"{whole(known.count.requests)} requests", f"{percent(share)} of the fleet", ops_mix(known.count.ops)]
+        facts = [
+            f"{full_number(known.count.requests)} requests",
+            f"{percent(share)} of the fleet",
+            ops_mix(known.count.ops),
+        ]
         remarks.append(", ".join(facts))
     host = view.fleet.hosts.get(view.focus.host) if view.focus.host is not None else None
     if host is not None:
         state = host.phase if host.state is None else host.state.value
-        remarks.append(f"{state}, {whole(host.requests)} requests" if host.measured else f"{state}, not measured")
+        remarks.append(f"{state}, {full_number(host.requests)} requests" if host.measured else f"{state}, not measured")
         remarks += [escape_text(host.message)] if host.message else []
     unknown = {Sort.BYTES: "bytes are not known", Sort.MISSES: "misses are not known"}.get(view.sort)
     if rows and unknown is not None and all(row.measure(view.sort) < 0 for row in rows):
@@ -157,7 +161,7 @@ def _columns(view: LiveView, rows: Sequence[Row], paper: Screen) -> list[Column]
     base = _base(view)
     recent = any(row.recent is not None for row in rows)
     columns = [
-        Column("requests", [whole(row.requests) for row in rows]),
+        Column("requests", [full_number(row.requests) for row in rows]),
         Column("req/s", [_rate(row, fleet.span_s) for row in rows] if recent else [""] * len(rows)),
         Column("share", [percent(row.requests / base if base and row.requests is not None else None) for row in rows]),
     ]
@@ -168,7 +172,7 @@ def _columns(view: LiveView, rows: Sequence[Row], paper: Screen) -> list[Column]
     if focus == ListFocus() or focus.template is not None:
         columns.append(Column("on", [_on(view, row) for row in rows], right=False))
     if focus.kind is ListKind.TEMPLATES:
-        columns.append(Column("keys", [whole(row.number) for row in rows]))
+        columns.append(Column("keys", [full_number(row.number) for row in rows]))
     if focus.kind is ListKind.HOSTS:
         columns.append(Column("inst", [str(row.number) for row in rows]))
         columns.append(Column("state", [row.state for row in rows], right=False))

@@ -1,4 +1,4 @@
-"""Reports as the JSON contract has them, by hand: one as large as they come, one with nothing beyond the contract."""
+"""JSON reports built by hand: a very large one, and one with the required fields only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _INSTANCE: dict[str, Any] = {
 
 
 def large(keys: int = 10_000, hosts: int = 500) -> dict[str, Any]:
-    """A report of this size by the contract, with the fields beyond it."""
+    """Return a report of this size with all fields."""
     rng = random.Random("large")
     names = [f"cache-{number:03}.dc1.example.com" for number in range(hosts)]
     key_rows = [
@@ -89,7 +89,7 @@ def large(keys: int = 10_000, hosts: int = 500) -> dict[str, Any]:
 
 
 def bare() -> dict[str, Any]:
-    """A report with the contract's fields only, in which next to nothing is known."""
+    """Return a report with the required fields only, and almost no known values."""
     unknown = dict.fromkeys(("version", "build_id", "window_s", "requests", "absent"))
     probe = {**dict.fromkeys(_PROBE), "exact": False, "overlay": False, "why": "no symbol"}
     host = {

@@ -1,5 +1,5 @@
-"""Runs to make reports of: a realistic fleet in which one host is hot by one key, one key is warm everywhere, one
-family is hot with no hot member, one key begins in the last third, and some hosts failed."""
+"""Example runs for reports: a realistic fleet with a hot host caused by one key, a key that is warm everywhere, a hot
+family without a hot member, a key that begins in the last third, and some failed hosts."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ HOSTILE = (
     b"\x00",
     b'label="x"\\',
 )
-"""Keys that would do harm, or be lost, where they are not escaped."""
+"""Keys that would do harm, or be lost, without escaping."""
 
 
 def new_run(pattern: str = "cache-*") -> RunResult:
-    """A run of ten seconds, with no host yet."""
+    """Return a run of ten seconds without hosts."""
     info = RunInfo("20260921T031204Z-5f2c", STARTED, pattern, 10.0, "0.1.0", 1.0, STARTED + timedelta(seconds=11.4))
     return RunResult(info)
 
 
 def count(timeline: list[int], ops: dict[str, int] | None = None, value_bytes: int | None = None) -> KeyCount:
-    """A count with this timeline."""
+    """Return a count with this timeline."""
     return KeyCount(sum(timeline), 0, ops, None, value_bytes, list(timeline))
 
 
@@ -76,7 +76,7 @@ def add_host(
     instance: Callable[[InstanceResult], None] | None = None,
     top: int = 20,
 ) -> HostResult:
-    """Put a traced host into the run, with one instance and these keys, `unlisted` requests of others beside them."""
+    """Add a traced host with one instance, these keys and `unlisted` requests of others to the run."""
     timeline = [0] * BUCKETS
     for known in keys.values():
         timeline = [a + b for a, b in zip(timeline, known.timeline + [0] * BUCKETS, strict=False)]
@@ -102,12 +102,12 @@ def add_host(
 
 
 def failed(run: RunResult, host: str, state: HostState, code: str, message: str) -> None:
-    """Put a host into the run that nothing came from."""
+    """Add a host without traffic to the run."""
     run.hosts.append(HostResult(host, state, Failure(code, message)))
 
 
 def spread_over(total: int, rng: random.Random) -> list[int]:
-    """`total` requests over the buckets, evenly but for some noise."""
+    """Spread `total` requests over the buckets, evenly with some noise."""
     weights = [rng.uniform(0.9, 1.1) for _ in range(BUCKETS)]
     timeline = [int(total * weight / sum(weights)) for weight in weights]
     timeline[-1] += total - sum(timeline)
@@ -115,7 +115,7 @@ def spread_over(total: int, rng: random.Random) -> list[int]:
 
 
 def small() -> RunResult:
-    """Two hosts, exact, nothing missing."""
+    """Return a run of two hosts with exact counts, nothing missing."""
     run = new_run("all")
     get = {"get": 900, "set": 100}
     add_host(run, "cache-001", {b"a": count([100] * 10, get, 6400), b"b": count([50] * 10)}, unlisted=0)
@@ -124,7 +124,7 @@ def small() -> RunResult:
 
 
 def realistic(hosts: int = 64, seed: int = 1) -> RunResult:
-    """A fleet of `hosts` at 3 a.m.; cache-003, -040 and -041 failed, cache-017 is hot by `user:1:profile`."""
+    """Return a run of a fleet of `hosts`; cache-003, -040 and -041 failed, cache-017 is hot by `user:1:profile`."""
     rng = random.Random(seed)
     run = new_run()
     for number in range(1, hosts + 1):

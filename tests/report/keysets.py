@@ -1,4 +1,4 @@
-"""Key sets with planted families, generated from a seed: what the mining is judged on."""
+"""Key sets with planted families, generated from a seed, to measure the search for families."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 __all__ = ["SHAPES", "KeySet", "fleet", "mixture"]
 
 KeySet = dict[bytes, tuple[int, str | None]]
-"""Key -> (requests, the planted template; None for a key of no family)."""
+"""Key -> (requests, the planted template; None for a key without a family)."""
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NOUNS = """
@@ -91,7 +91,7 @@ def _shape(make: _Id, layouts: tuple[str, ...]) -> Callable[[random.Random], Key
 
 
 def nested(rng: random.Random) -> KeySet:
-    """Several delimiters, vocabulary at both ends, namespaces that look like ids."""
+    """Add keys with several delimiters, names at both ends, namespaces that look like ids."""
     keys: KeySet = {}
     names = ["".join(rng.choices(_BASE62, k=4)) for _ in range(3)]
     features = rng.sample(_NOUNS, 4)
@@ -107,7 +107,7 @@ def nested(rng: random.Random) -> KeySet:
 
 
 def prefixed(rng: random.Random) -> KeySet:
-    """Letters and a number in one word."""
+    """Add keys with letters and a number in one word."""
     keys: KeySet = {}
 
     def small(rng: random.Random) -> str:
@@ -125,7 +125,7 @@ def prefixed(rng: random.Random) -> KeySet:
 
 
 def unstructured(rng: random.Random) -> KeySet:
-    """No family at all, of several alphabets."""
+    """Add keys without a family, of several alphabets."""
     keys: KeySet = {}
     for make in (base62, base64url, hexadecimal, uuid4):
         for _ in range(rng.randrange(50, 600)):
@@ -134,7 +134,7 @@ def unstructured(rng: random.Random) -> KeySet:
 
 
 def shared_prefixes(rng: random.Random) -> KeySet:
-    """Families that begin alike."""
+    """Add families with the same beginning."""
     keys: KeySet = {}
     layouts: list[tuple[str, list[_Id]]] = [
         ("user:{}", [numeric]),
@@ -154,7 +154,7 @@ def shared_prefixes(rng: random.Random) -> KeySet:
 
 
 def zipf(rng: random.Random) -> KeySet:
-    """Forty families whose sizes fall like 1/rank, of any id."""
+    """Add forty families with any kind of id; sizes are proportional to 1/rank."""
     keys: KeySet = {}
     makers = [numeric, hexadecimal, uuid4, base62, base64url, short_base62, username, date]
     for rank, noun in enumerate(rng.sample(_NOUNS, 40), 1):
@@ -185,7 +185,7 @@ SHAPES: dict[str, Callable[[random.Random], KeySet]] = {
 
 
 def mixture(rng: random.Random, shapes: int = 3) -> KeySet:
-    """Key sets of several shapes thrown together, each under a word of its own so that no two plant one family."""
+    """Return key sets of several shapes, joined, each with its own prefix so that their families differ."""
     keys: KeySet = {}
     for number, name in enumerate(rng.sample(sorted(set(SHAPES) - {"no structure"}), shapes)):
         word = ("alpha", "beta", "gamma", "delta")[number]
@@ -195,7 +195,7 @@ def mixture(rng: random.Random, shapes: int = 3) -> KeySet:
 
 
 def fleet(size: int, seed: int) -> KeySet:
-    """A fleet's mixture of every planted shape, `size` keys."""
+    """Return a mixture of every planted shape with `size` keys."""
     keys: KeySet = {}
     rng = random.Random(f"fleet {seed}")
     while len(keys) < size:

@@ -1,4 +1,4 @@
-"""The same run tells the same numbers in every format."""
+"""Every format shows the same numbers for a run."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def prometheus_numbers(report: Report) -> tuple[Any, dict[bytes, Any], dict[str,
 
 
 def html_numbers(report: Report) -> tuple[Any, dict[bytes, Any], dict[str, Any]]:
-    """What the page's script reads: the block that a browser does not execute, by column."""
+    """Return the data block that the page's script reads."""
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', written(report, Output.HTML), re.S)
     assert found is not None
     page = json.loads(found[1])
@@ -80,13 +80,13 @@ def test_json_csv_prometheus_and_html_agree(report: Report) -> None:
     hosts = {row.host: row.requests for row in report.hosts}
     for numbers in (json_numbers, csv_numbers, prometheus_numbers):
         assert numbers(report) == (total, keys, hosts)
-    # A page shows six digits of a rate, and carries no more.
+    # The page has only six digits of a rate.
     rounded = {key: (requests, pytest.approx(rate, rel=1e-5)) for key, (requests, rate) in keys.items()}
     assert html_numbers(report) == (total, rounded, hosts)
 
 
 @pytest.mark.parametrize("output", [Output.TABLE, Output.MARKDOWN])
-def test_what_people_read_has_the_same_requests_rates_and_shares(report: Report, output: Output) -> None:
+def test_table_and_markdown_show_equal_numbers(report: Report, output: Output) -> None:
     lines = written(report, output).splitlines()
     assert any(f"{report.totals.requests:,} requests" in line for line in lines)
     for row in report.keys:
@@ -102,7 +102,7 @@ def test_what_people_read_has_the_same_requests_rates_and_shares(report: Report,
 
 
 @pytest.mark.parametrize("width", [80, 140])
-def test_a_terminal_shows_every_keys_requests_in_order(report: Report, width: int) -> None:
+def test_terminal_lists_requests_of_keys_in_order(report: Report, width: int) -> None:
     text = written(report, Output.TABLE, width)
     keys = text[text.index("\nKEYS") : (text + "\nFAMILIES").index("\nFAMILIES")].splitlines()[3:]
     shown = [line.replace("✓", " ").split()[0] for line in keys if line]
@@ -110,6 +110,6 @@ def test_a_terminal_shows_every_keys_requests_in_order(report: Report, width: in
 
 
 def _names(line: str, shown: str) -> bool:
-    """Whether it is the key's own line: a table's row ends in the key, or a Markdown row begins with it."""
+    """Return whether it is the key's line: a row of the table ends with the key, a Markdown row begins with it."""
     table = re.match(r"\s+[✓\d]", line) is not None and f" {shown} " in f"{line} "
     return (table and "keys" not in line) or line.startswith(f"| `{shown}` ")

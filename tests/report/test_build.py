@@ -1,4 +1,4 @@
-"""The report's value: shares, rates, bounds, and what the numbers call for."""
+"""`fleettrace.report.build`: shares, rates, bounds and warnings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def codes(run: RunResult) -> list[str]:
     return [item.code for item in build_report(run).warnings]
 
 
-def test_shares_and_rates_are_of_the_fleet() -> None:
+def test_shares_and_rates_relate_to_fleet() -> None:
     a = row(small(), b"a")
     assert (a.requests, a.requests_max, a.hosts) == (2000, 2000, 2)
     assert a.share == pytest.approx(2000 / 2700)
@@ -33,7 +33,7 @@ def test_shares_and_rates_are_of_the_fleet() -> None:
     assert a.top_host.share == pytest.approx(1000 / 1500)
 
 
-def test_a_rate_is_over_each_hosts_own_window() -> None:
+def test_rate_uses_window_of_each_host() -> None:
     run = new_run()
     add_host(run, "c1", {b"a": count([10] * 10)}, instance=lambda it: setattr(it, "window_s", 5.0))
     add_host(run, "c2", {b"a": count([10] * 10)}, instance=lambda it: setattr(it, "window_s", 10.0))
@@ -43,7 +43,7 @@ def test_a_rate_is_over_each_hosts_own_window() -> None:
     assert report.hosts[0].load == pytest.approx(20 / 15)
 
 
-def test_the_spread_tells_one_host_from_several_and_from_everywhere() -> None:
+def test_spread_is_one_several_or_everywhere() -> None:
     run = new_run()
     for number in range(10):
         keys = {b"everywhere": count([100])}
@@ -59,7 +59,7 @@ def test_the_spread_tells_one_host_from_several_and_from_everywhere() -> None:
     }
 
 
-def test_bytes_out_are_estimated_from_the_mean_size_written() -> None:
+def test_bytes_out_use_mean_written_size() -> None:
     run = new_run()
     known = count([1010], {"get": 1000, "set": 10}, 10 * 512)
     known.misses = 100
@@ -69,19 +69,19 @@ def test_bytes_out_are_estimated_from_the_mean_size_written() -> None:
     assert row(run, b"read-only").bytes_out is None
 
 
-def test_a_course_is_as_long_as_the_fleets() -> None:
+def test_key_timeline_has_fleet_length() -> None:
     run = new_run()
     add_host(run, "c1", {b"early": count([5, 5]), b"long": count([1] * 10)})
     assert row(run, b"early").timeline == (5, 5, *[0] * 8)
 
 
-def test_complete_and_exact_keys_are_certified() -> None:
+def test_complete_exact_keys_are_certified() -> None:
     report = build_report(small())
     assert report.totals.certified == 3
     assert "bounds-open" not in [item.code for item in report.warnings]
 
 
-def test_a_missing_host_opens_the_bounds_and_is_named() -> None:
+def test_missing_host_opens_bounds_with_warning() -> None:
     run = small()
     failed(run, "cache-003", HostState.UNREACHABLE, "connect", "no route")
     report = build_report(run)
@@ -91,7 +91,7 @@ def test_a_missing_host_opens_the_bounds_and_is_named() -> None:
     assert message.startswith("1 host is missing or incomplete (cache-003)")
 
 
-def test_a_host_without_memcached_is_not_missing() -> None:
+def test_host_without_memcached_is_not_missing() -> None:
     run = small()
     failed(run, "cache-003", HostState.NO_INSTANCES, "no-instances", "no memcached runs here")
     assert build_report(run).totals.certified == 3
@@ -107,7 +107,7 @@ def test_approximate_counts_certify_nothing() -> None:
     assert "approximate" in codes(run)
 
 
-def test_low_coverage_is_warned_of() -> None:
+def test_low_coverage_has_warning() -> None:
     def blind(instance: InstanceResult) -> None:
         assert instance.coverage is not None
         instance.coverage = dataclasses.replace(instance.coverage, counted=instance.coverage.traced * 2)
@@ -120,7 +120,7 @@ def test_low_coverage_is_warned_of() -> None:
     assert message == "the trace counted less than 99% of the traffic on c2 (at worst 50.0%)"
 
 
-def test_unknown_coverage_of_one_instance_is_unknown_for_the_fleet() -> None:
+def test_one_unknown_coverage_makes_fleet_unknown() -> None:
     def not_asked(instance: InstanceResult) -> None:
         instance.coverage = None
 
@@ -133,14 +133,14 @@ def test_unknown_coverage_of_one_instance_is_unknown_for_the_fleet() -> None:
     assert "coverage-unknown" in codes(run)
 
 
-def test_nothing_traced_is_not_known_rather_than_nothing() -> None:
+def test_untraced_fleet_has_unknown_totals() -> None:
     run = new_run()
     failed(run, "c1", HostState.UNREACHABLE, "connect", "no route")
     totals = build_report(run).totals
     assert (totals.requests, totals.rate, totals.imbalance, totals.window_s) == (None, None, None, None)
 
 
-def test_an_idle_fleet_has_no_shares_but_a_rate_of_zero() -> None:
+def test_idle_fleet_has_rate_zero_without_shares() -> None:
     run = new_run()
     add_host(run, "c1", {})
     add_host(run, "c2", {})
@@ -149,7 +149,7 @@ def test_an_idle_fleet_has_no_shares_but_a_rate_of_zero() -> None:
     assert report.hosts[0].share is None
 
 
-def test_families_are_beside_the_keys_with_their_hottest_member() -> None:
+def test_families_have_hottest_member() -> None:
     report = build_report(realistic())
     sessions = next(item for item in report.templates if item.template == "sess:{}")
     assert sessions.keys == 61 * 60
@@ -157,16 +157,16 @@ def test_families_are_beside_the_keys_with_their_hottest_member() -> None:
     assert sessions.hottest < 0.01 * sessions.requests
 
 
-def test_the_users_own_families_come_before_those_that_are_found() -> None:
+def test_user_patterns_precede_found_families() -> None:
     report = build_report(realistic(), patterns=[re.compile(rb"^(pod\d+):rails")])
     assert any(item.template == "{}:rails{}" for item in report.templates)
 
 
-def test_without_templates_none_is_looked_for() -> None:
+def test_zero_templates_disables_families() -> None:
     assert build_report(realistic(), templates=0).templates == ()
 
 
-def test_a_hosts_top_keys_and_course_are_there() -> None:
+def test_host_row_has_top_and_timeline() -> None:
     hot = next(item for item in build_report(realistic()).hosts if item.host == "cache-017")
     assert hot.top[0] == (Key.whole(b"user:1:profile"), 48_000)
     assert sum(hot.timeline) == hot.requests

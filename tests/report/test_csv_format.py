@@ -1,4 +1,4 @@
-"""The CSV reads back exactly, and no spreadsheet runs anything in it."""
+"""The CSV report is read back exactly, and has no cell that a spreadsheet executes."""
 
 from __future__ import annotations
 
@@ -35,26 +35,26 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
 
 
-def test_it_is_rfc_4180() -> None:
+def test_csv_follows_rfc_4180() -> None:
     text = written(hostile())
     assert text.endswith("\r\n")
     assert not re.search(r"(?<!\r)\n|\r(?!\n)", text)
     assert all(len(row) == len(COLUMNS) for row in csv.reader(io.StringIO(text, newline=""), strict=True))
 
 
-def test_every_key_comes_back_exactly() -> None:
+def test_every_key_is_restored_exactly() -> None:
     names = [row["name"] for row in rows(written(hostile())) if row["kind"] == "key"]
     assert {unescape_key(name) for name in names} == set(HOSTILE)
 
 
-def test_no_cell_begins_a_formula() -> None:
+def test_no_cell_begins_with_formula() -> None:
     for row in csv.reader(io.StringIO(written(hostile()), newline="")):
         for cell in row:
             assert not re.match(r"[=+\-@\t\r＝＋－＠]", cell), cell
             assert not re.search(r";[=+\-@]", cell), cell
 
 
-def test_a_formula_behind_a_semicolon_is_inert_too() -> None:
+def test_formula_after_semicolon_is_escaped() -> None:
     run = new_run()
     add_host(run, "c1", {b"a;=1+1": count([1])})
     (row,) = [row for row in rows(written(run)) if row["kind"] == "key"]
@@ -62,14 +62,14 @@ def test_a_formula_behind_a_semicolon_is_inert_too() -> None:
     assert unescape_key(row["name"]) == b"a;=1+1"
 
 
-def test_what_is_not_known_is_empty() -> None:
+def test_unknown_values_are_empty() -> None:
     run = new_run()
     failed(run, "c1", HostState.UNREACHABLE, "connect", "no route")
     host = next(row for row in rows(written(run)) if row["kind"] == "host")
     assert (host["requests"], host["rate"], host["error"]) == ("", "", "no route")
 
 
-def test_duckdb_reads_the_same(tmp_path: Path) -> None:
+def test_duckdb_reads_equal_values(tmp_path: Path) -> None:
     path = tmp_path / "report.csv"
     run = realistic()
     add_host(run, "@host", {key: count([index + 1] * 10) for index, key in enumerate(HOSTILE)})
@@ -83,7 +83,7 @@ def test_duckdb_reads_the_same(tmp_path: Path) -> None:
     assert [share for *_, share in keys] == pytest.approx([row.share for row in report.keys])
 
 
-def test_the_cause_of_a_hot_host_is_there() -> None:
+def test_csv_has_cause_of_hot_host() -> None:
     hot = next(row for row in rows(written(realistic())) if row["name"] == "cache-017")
     assert hot["cause"] == "user:1:profile"
     assert float(hot["load_without"]) == pytest.approx(0.97, abs=0.01)

@@ -1,4 +1,4 @@
-"""What anybody chose is shown harmless, on one line, and can be told back."""
+"""Escaped keys and names are safe, on one line, and reversible."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def assert_harmless(shown: str) -> None:
 
 
 @given(keys)
-def test_an_escaped_key_is_harmless_and_comes_back(data: bytes) -> None:
+def test_escaped_key_is_safe_and_reversible(data: bytes) -> None:
     shown = escape_key(data)
     assert_harmless(shown)
     assert unescape_key(shown) == data
 
 
 @pytest.mark.parametrize("data", HOSTILE)
-def test_hostile_keys_are_harmless_and_come_back(data: bytes) -> None:
+def test_hostile_keys_are_safe_and_reversible(data: bytes) -> None:
     assert_harmless(escape_key(data))
     assert unescape_key(escape_key(data)) == data
 
 
 @given(keys)
-def test_a_plain_key_is_shown_as_it_is(data: bytes) -> None:
+def test_plain_key_is_unchanged(data: bytes) -> None:
     if is_plain(data):
         assert escape_key(data).replace("\\\\", "\\").replace("\\x20", " ") == data.decode()
 
@@ -61,34 +61,34 @@ def test_a_plain_key_is_shown_as_it_is(data: bytes) -> None:
         ("漢字".encode(), "漢字"),
     ],
 )
-def test_each_kind_has_its_form(data: bytes, shown: str) -> None:
+def test_escape_forms(data: bytes, shown: str) -> None:
     assert escape_key(data) == shown
 
 
 @given(st.text(max_size=40))
-def test_words_from_elsewhere_are_harmless(text: str) -> None:
+def test_escaped_text_is_safe(text: str) -> None:
     assert_harmless(escape_text(text))
 
 
-def test_words_keep_their_backslashes() -> None:
+def test_escaped_text_keeps_backslashes() -> None:
     assert escape_text("C:\\x \x1b[0m \udcff") == "C:\\x \\x1b[0m \\xff"
 
 
 @pytest.mark.parametrize("shown", ["\\", "\\q", "\\x1", "\\u12"])
-def test_what_is_no_escape_is_refused(shown: str) -> None:
+def test_invalid_escape_is_rejected(shown: str) -> None:
     with pytest.raises(ValueError, match="not an escape"):
         unescape_key(shown)
 
 
 @given(st.text(max_size=40), st.integers(4, 40))
-def test_a_shortened_name_fits(text: str, cells: int) -> None:
+def test_shortened_name_fits(text: str, cells: int) -> None:
     shown = escape_text(text)
     short = shorten(shown, cells)
     assert cell_len(short) <= cells
     assert short == shown or "…" in short
 
 
-def test_a_name_is_cut_in_its_middle() -> None:
+def test_name_is_shortened_in_middle() -> None:
     assert shorten("user:0123456789:profile", 11) == "user:…ofile"
     assert shorten("漢字漢字漢字", 7) == "漢…漢字"
 
@@ -97,5 +97,5 @@ def test_a_name_is_cut_in_its_middle() -> None:
     ("shown", "span"),
     [("a", "`a`"), ("a`b", "``a`b``"), ("`", "`` ` ``"), ("a|b", "`a\\|b`"), ("a``b", "```a``b```"), ("", "")],
 )
-def test_markdown_gets_a_code_span(shown: str, span: str) -> None:
+def test_markdown_escape_is_code_span(shown: str, span: str) -> None:
     assert escape_markdown(shown) == span

@@ -1,4 +1,4 @@
-"""Many names in few words, and nothing lost."""
+"""Folding host names and errors loses nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ names = st.one_of(
 
 
 @given(st.lists(names, max_size=60))
-def test_folding_loses_nothing_and_adds_nothing(hosts: list[str]) -> None:
+def test_folding_is_reversible(hosts: list[str]) -> None:
     expanded = [name for item in fold_list(hosts) for name in expand(item)]
     assert sorted(expanded) == sorted(set(hosts))
 
@@ -44,16 +44,16 @@ def test_the_order_does_not_matter(hosts: list[str]) -> None:
         (["odd[1]", "odd[2]"], "odd[1],odd[2]"),
     ],
 )
-def test_ranges_are_written_as_clustershell_does(hosts: list[str], folded: str) -> None:
+def test_ranges_match_clustershell(hosts: list[str], folded: str) -> None:
     assert fold(hosts) == folded
 
 
-def test_equal_errors_are_told_once_the_most_common_first() -> None:
+def test_equal_errors_fold_most_common_first() -> None:
     folded = fold_errors([("c1", "sudo"), ("c2", "down"), ("c3", "down"), ("c3", "down")])
     assert [(item.hosts, item.number, item.message) for item in folded] == [("c[2-3]", 2, "down"), ("c1", 1, "sudo")]
 
 
-def test_errors_that_differ_in_their_own_hosts_name_are_equal() -> None:
+def test_errors_differing_in_own_host_fold() -> None:
     (both,) = fold_errors([("c1", "cannot resolve c1"), ("c2", "cannot resolve c2")])
     assert (both.hosts, both.message) == ("c[1-2]", "cannot resolve <host>")
     (alone,) = fold_errors([("c1", "cannot resolve c1")])

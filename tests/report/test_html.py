@@ -1,6 +1,6 @@
 """The HTML page in a real browser: it opens from disk, sorts, filters, fetches nothing, and executes no name.
 
-Needs Debian's `chromium` and `chromium-driver`; without them the browser's tests are skipped, and say so.
+Needs Debian's `chromium` and `chromium-driver`; without them the browser's tests are skipped.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def needs(program: str) -> str:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One Chromium for this file, with a profile of its own and no network but the page's own file."""
+    """Start one Chromium for this file, with its own profile and without network."""
     options = webdriver.ChromeOptions()
     options.binary_location = needs("chromium")
     for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
@@ -69,14 +69,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 def logged(browser: Browser, kind: str) -> list[dict[str, Any]]:
-    """What the log of this kind holds since it was last read."""
+    """Return the new entries of the log of this kind."""
     entries: list[dict[str, Any]] = browser.get_log(kind)  # type: ignore[no-untyped-call]
     return entries
 
 
-def opened(browser: Browser, page: str, folder: Path) -> None:
-    """Open the page from disk, with the network off; the logs of whatever was before are dropped."""
-    file = folder / "report.html"
+def opened(browser: Browser, page: str, directory: Path) -> None:
+    """Open the page from disk, without network, and drop earlier log entries."""
+    file = directory / "report.html"
     file.write_text(page, encoding="utf-8")
     browser.get("about:blank")
     browser.execute_cdp_cmd("Network.enable", {})
@@ -88,13 +88,13 @@ def opened(browser: Browser, page: str, folder: Path) -> None:
 
 
 def requested(browser: Browser) -> list[str]:
-    """The addresses that the browser asked for since the page was opened."""
+    """Return the addresses that the browser requested since the page was opened."""
     messages = [json.loads(entry["message"])["message"] for entry in logged(browser, "performance")]
     return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
 
 
 def column(browser: Browser, table: str, place: int) -> list[str]:
-    """The texts of one column of the rows shown, 1-based."""
+    """Return the texts of one column (1-based) of the visible rows."""
     script = "return [...document.querySelectorAll(arguments[0])].map((cell) => cell.innerText)"
     texts: list[str] = browser.execute_script(script, f"#{table} tr.row > td:nth-child({place})")
     return texts
@@ -122,13 +122,13 @@ def page(browser: Browser, report: dict[str, Any], tmp_path: Path) -> Browser:
     return browser
 
 
-def test_it_opens_from_disk_without_an_error_and_asks_for_nothing_else(page: Browser) -> None:
+def test_page_opens_from_disk_without_requests(page: Browser) -> None:
     assert page.execute_script("return document.documentElement.dataset.ready") == "yes"
     assert logged(page, "browser") == []
     assert [url for url in requested(page) if not url.startswith(("file:", "data:"))] == []
 
 
-def test_the_cause_and_what_is_missing_come_first(page: Browser) -> None:
+def test_page_begins_with_cause_and_missing(page: Browser) -> None:
     text = page.find_element(By.ID, "fleet").text
     assert re.search(r"cache-017 is at 2\.\d+ × the mean; without user:1:profile it would be at", text)
     assert "3 hosts: cache-003, cache-040, cache-041" in text
@@ -136,14 +136,14 @@ def test_the_cause_and_what_is_missing_come_first(page: Browser) -> None:
     assert order == ["fleet", "hosts", "keys", "templates", "heat", "problems"]
 
 
-def test_its_numbers_are_the_reports(page: Browser, report: dict[str, Any]) -> None:
+def test_page_shows_report_numbers(page: Browser, report: dict[str, Any]) -> None:
     shown = [text.split("\n")[0] for text in column(page, "keys", 2)]
     assert shown == [f"{key['requests']:,}" for key in report["keys"][:50]]
     assert column(page, "keys", 1) == [key["key"] for key in report["keys"][:50]]
     assert column(page, "templates", 1) == [row["template"] for row in report["templates"][:20]]
 
 
-def test_a_click_on_a_head_sorts_and_another_one_turns_it(page: Browser, report: dict[str, Any]) -> None:
+def test_click_on_header_sorts_and_reverses(page: Browser, report: dict[str, Any]) -> None:
     names = sorted(key["key"] for key in report["keys"])
     click_head(page, "keys", "Key")
     assert column(page, "keys", 1) == names[:50]
@@ -151,13 +151,13 @@ def test_a_click_on_a_head_sorts_and_another_one_turns_it(page: Browser, report:
     assert column(page, "keys", 1) == names[::-1][:50]
 
 
-def test_hosts_that_are_not_known_sort_last_either_way(page: Browser) -> None:
+def test_unknown_values_sort_last(page: Browser) -> None:
     for _ in range(2):
         click_head(page, "hosts", "Requests/s")
         assert column(page, "hosts", 1)[0] not in ("cache-003", "cache-040", "cache-041")
 
 
-def test_search_and_filter_choose_rows(page: Browser) -> None:
+def test_search_and_filter_select_rows(page: Browser) -> None:
     search_for(page, "keys", "PROMO banner")
     assert column(page, "keys", 1) == ["promo:2026-09-21:banner"]
     search_for(page, "keys", "no such key")
@@ -167,12 +167,12 @@ def test_search_and_filter_choose_rows(page: Browser) -> None:
     assert sorted(column(page, "hosts", 1)) == ["cache-003", "cache-040", "cache-041"]
 
 
-def test_pages_go_on_where_the_one_before_ended(page: Browser, report: dict[str, Any]) -> None:
+def test_next_page_continues_rows(page: Browser, report: dict[str, Any]) -> None:
     page.find_element(By.XPATH, "//section[@id='keys']//button[text()='Next ›']").click()
     assert column(page, "keys", 1) == [key["key"] for key in report["keys"][50:100]]
 
 
-def test_a_row_opens_and_closes_with_all_that_is_known(page: Browser) -> None:
+def test_row_toggles_details(page: Browser) -> None:
     search_for(page, "keys", "user:1:profile")
     row = page.find_element(By.CSS_SELECTOR, "#keys tr.row")
     row.click()
@@ -193,7 +193,7 @@ def test_equal_errors_are_folded(page: Browser) -> None:
     assert any("cache-040, cache-041: no route to" in line for line in lines)
 
 
-def test_the_map_says_what_a_cell_holds(page: Browser) -> None:
+def test_heat_map_cell_shows_requests(page: Browser) -> None:
     page.execute_script("document.querySelector('#heat').scrollIntoView()")
     script = """
         const canvas = document.querySelector('#heat canvas'), box = canvas.getBoundingClientRect();
@@ -207,7 +207,7 @@ def test_the_map_says_what_a_cell_holds(page: Browser) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_words_can_be_read_on_a_light_and_a_dark_page(page: Browser, scheme: str) -> None:
+def test_contrast_is_sufficient_light_and_dark(page: Browser, scheme: str) -> None:
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     try:
@@ -218,8 +218,8 @@ def test_words_can_be_read_on_a_light_and_a_dark_page(page: Browser, scheme: str
 
 
 CONTRAST = """
-    const light = (colour) => {
-      const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => {
+    const light = (color) => {
+      const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map((part) => {
         const c = part / 255;
         return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
       });
@@ -235,7 +235,7 @@ CONTRAST = """
 """
 
 
-def test_a_phone_needs_no_sideways_scrolling(page: Browser) -> None:
+def test_phone_needs_no_horizontal_scrolling(page: Browser) -> None:
     phone = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
     try:
@@ -249,13 +249,13 @@ def test_a_phone_needs_no_sideways_scrolling(page: Browser) -> None:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-def test_it_prints(page: Browser) -> None:
+def test_page_prints(page: Browser) -> None:
     pdf = base64.b64decode(page.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"])
     assert pdf.startswith(b"%PDF")
     assert 1 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 20
 
 
-def test_hostile_names_are_shown_and_do_nothing(browser: Browser, tmp_path: Path) -> None:
+def test_hostile_names_are_inert_text(browser: Browser, tmp_path: Path) -> None:
     run = new_run(NASTY_TEXT)
     add_host(run, NASTY_TEXT, {key: count([9] * 10) for key in NASTY})
     failed(run, NASTY_TEXT + "2", HostState.UNREACHABLE, "connect", NASTY_TEXT + "\x1b[31m\u202e")
@@ -280,10 +280,10 @@ def test_hostile_names_are_shown_and_do_nothing(browser: Browser, tmp_path: Path
     assert set(shown) == {key["key"] for key in report["keys"]}
 
 
-def test_ten_thousand_keys_on_five_hundred_hosts_open_in_two_seconds(browser: Browser, tmp_path: Path) -> None:
+def test_large_report_opens_in_two_seconds(browser: Browser, tmp_path: Path) -> None:
     page = render_html(large())
     assert len(page.encode()) < 5_000_000
-    opened(browser, page, tmp_path)  # Warm: the browser itself has started and read its own parts.
+    opened(browser, page, tmp_path)  # The browser has started and loaded its own parts before the measurement.
     took = []
     for _ in range(3):
         browser.refresh()
@@ -297,14 +297,14 @@ def test_ten_thousand_keys_on_five_hundred_hosts_open_in_two_seconds(browser: Br
     assert time.monotonic() - began < 3
 
 
-def test_the_bare_contract_is_enough(browser: Browser, tmp_path: Path) -> None:
+def test_page_needs_only_required_fields(browser: Browser, tmp_path: Path) -> None:
     opened(browser, render_html(bare()), tmp_path)
     browser.find_element(By.CSS_SELECTOR, "#hosts tr.row").click()
     assert logged(browser, "browser") == []
     assert browser.execute_script("return document.documentElement.dataset.ready") == "yes"
 
 
-def test_the_page_names_no_address_and_no_handler(report: dict[str, Any]) -> None:
+def test_page_has_no_address_or_handler(report: dict[str, Any]) -> None:
     tags: list[list[tuple[str, str | None]]] = []
     parser = HTMLParser()
     parser.handle_starttag = lambda _, attributes: tags.append(attributes)  # type: ignore[assignment, method-assign]
@@ -314,5 +314,5 @@ def test_the_page_names_no_address_and_no_handler(report: dict[str, Any]) -> Non
     assert not [name for name, _ in found if name.startswith("on") or name == "style"]
 
 
-def test_the_same_report_gives_the_same_page(report: dict[str, Any]) -> None:
+def test_page_is_deterministic(report: dict[str, Any]) -> None:
     assert render_html(report) == render_html(json.loads(json.dumps(report)))

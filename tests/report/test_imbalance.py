@@ -1,4 +1,4 @@
-"""The cause of a hot host is the one that was planted."""
+"""`fleettrace.report.imbalance` finds the planted cause of a hot host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def key_of(family: str, rng: random.Random) -> bytes:
 
 
 def base_keys(rng: random.Random, requests: int, warm: int) -> dict[bytes, KeyCount]:
-    """A host's ordinary traffic: keys of its own by a Zipf law, and one that is warm on every host."""
+    """Return a host's normal traffic: its own keys by a Zipf law, and one that is warm on every host."""
     names = [key_of(rng.choice(FAMILIES), rng) for _ in range(60)]
     scale = requests / sum(1 / rank for rank in range(3, 63))
     keys = {name: count([int(scale / rank)]) for rank, name in enumerate(names, 3)}
@@ -62,7 +62,7 @@ shapes = {
 # traffic itself differs by a fifth between hosts, and the planted key belongs to a family.
 @settings(max_examples=40)
 @given(**shapes | {"excess": st.floats(2.0, 6.0)})
-def test_a_planted_key_is_named(hosts: int, seed: int, excess: float, warm: int) -> None:
+def test_planted_key_is_cause(hosts: int, seed: int, excess: float, warm: int) -> None:
     keys, rng = fleet(hosts, seed, warm)
     planted = key_of(rng.choice(FAMILIES), rng)
     keys[1][planted] = count([int((10_000 + warm) * excess)])
@@ -74,7 +74,7 @@ def test_a_planted_key_is_named(hosts: int, seed: int, excess: float, warm: int)
 
 @settings(max_examples=40)
 @given(**shapes)
-def test_a_planted_family_without_a_hot_member_is_named(hosts: int, seed: int, excess: float, warm: int) -> None:
+def test_planted_family_without_hot_member_is_cause(hosts: int, seed: int, excess: float, warm: int) -> None:
     keys, rng = fleet(hosts, seed, warm)
     members = 200
     for _ in range(members):
@@ -87,7 +87,7 @@ def test_a_planted_family_without_a_hot_member_is_named(hosts: int, seed: int, e
 
 @settings(max_examples=20)
 @given(hosts=st.integers(4, 40), seed=st.integers(0, 10_000), times=st.integers(2, 5))
-def test_more_of_everything_has_no_cause_in_one_key_or_family(hosts: int, seed: int, times: int) -> None:
+def test_uniform_excess_has_cause_neither(hosts: int, seed: int, times: int) -> None:
     keys, rng = fleet(hosts, seed, 0)
     for _ in range(times):
         keys[1] |= base_keys(rng, 10_000, 0)
@@ -98,7 +98,7 @@ def test_more_of_everything_has_no_cause_in_one_key_or_family(hosts: int, seed: 
 
 @settings(max_examples=20)
 @given(hosts=st.integers(4, 40), seed=st.integers(0, 10_000), instances=st.integers(2, 5))
-def test_a_host_that_runs_more_instances_is_not_called_hot_by_a_key(hosts: int, seed: int, instances: int) -> None:
+def test_more_instances_are_cause_before_key(hosts: int, seed: int, instances: int) -> None:
     keys, rng = fleet(hosts, seed, 0)
     run = run_of(keys)
     several = [base_keys(rng, 10_000, 0) for _ in range(instances)]
@@ -116,22 +116,22 @@ def test_a_host_that_runs_more_instances_is_not_called_hot_by_a_key(hosts: int, 
 
 @settings(max_examples=20)
 @given(hosts=st.integers(2, 40), seed=st.integers(0, 10_000), warm=st.sampled_from([0, 50_000]))
-def test_an_even_fleet_has_no_cause_however_warm_a_key_is_everywhere(hosts: int, seed: int, warm: int) -> None:
+def test_even_fleet_has_no_cause(hosts: int, seed: int, warm: int) -> None:
     keys, _ = fleet(hosts, seed, warm)
     assert all(row.cause is None for row in build_report(run_of(keys)).hosts)
 
 
-def test_the_hot_host_of_the_realistic_fleet_is_hot_by_its_key() -> None:
+def test_realistic_hot_host_has_key_cause() -> None:
     cause = cause_of(realistic(), "cache-017")
     assert cause is not None
     assert cause.key == Key.whole(b"user:1:profile")
     assert cause.load_without == pytest.approx(0.97, abs=0.01)
 
 
-def test_loads_are_multiples_of_the_mean() -> None:
+def test_loads_are_multiples_of_mean() -> None:
     assert loads({"a": 300.0, "b": 100.0, "c": 200.0}) == {"a": 1.5, "b": 0.5, "c": 1.0}
 
 
 @pytest.mark.parametrize("rates", [{}, {"a": 5.0}, {"a": 0.0, "b": 0.0}])
-def test_there_is_no_load_without_a_mean_to_compare_with(rates: dict[str, float]) -> None:
+def test_loads_need_two_hosts(rates: dict[str, float]) -> None:
     assert loads(rates) == {}

@@ -1,4 +1,4 @@
-"""The JSON report keeps its contract."""
+"""The JSON report follows its schema."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "schema" / "report-1.json"
 
 
 def strict(schema: Any) -> Any:
-    """The schema with nothing allowed that it does not describe: it is to describe all that is written."""
+    """Return the schema without additional properties: it must describe all fields."""
     if isinstance(schema, list):
         return [strict(item) for item in schema]
     if not isinstance(schema, dict):
@@ -41,13 +41,13 @@ def written(run: RunResult, top: int = 20) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("run", [realistic(), small(), new_run()], ids=["realistic", "small", "empty"])
-def test_it_is_what_the_schema_says(run: RunResult) -> None:
+def test_json_matches_schema(run: RunResult) -> None:
     schema = json.loads(SCHEMA.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(written(run), strict(schema), cls=jsonschema.Draft202012Validator)
 
 
-def test_the_fields_of_the_contract_are_there() -> None:
+def test_json_has_contract_fields() -> None:
     report = written(realistic())
     assert report["schema"] == "fleettrace/report/1"
     assert {"id", "started", "finished", "version", "pattern", "duration_s"} <= report["run"].keys()
@@ -65,7 +65,7 @@ def test_the_fields_of_the_contract_are_there() -> None:
 
 
 @pytest.mark.parametrize("key", HOSTILE)
-def test_every_key_comes_back_exactly(key: bytes) -> None:
+def test_every_key_is_restored_exactly(key: bytes) -> None:
     run = new_run()
     add_host(run, "cache-001", {key: count([1] * 10)})
     fields = written(run)["keys"][0]
@@ -74,16 +74,16 @@ def test_every_key_comes_back_exactly(key: bytes) -> None:
     assert fields["key"].isprintable()
 
 
-def test_all_the_output_is_printable_ascii() -> None:
+def test_json_is_printable_ascii() -> None:
     run = new_run()
     add_host(run, "cache-001", {key: count([1] * 10) for key in HOSTILE})
-    failed(run, "cache-002", HostState.TRACE_FAILED, "bpftrace", "\x1b[31m said \u202e \udcff")
+    failed(run, "cache-002", HostState.TRACE_FAILED, "bpftrace", "\x1b[31m red \u202e \udcff")
     out = io.StringIO()
     JsonFormatter().write(build_report(run, top=100), out)
     assert all(char == "\n" or " " <= char <= "~" for char in out.getvalue())
 
 
-def test_what_is_not_known_is_null() -> None:
+def test_unknown_values_are_null() -> None:
     run = new_run()
     failed(run, "cache-001", HostState.UNREACHABLE, "connect", "no route to host")
     report = written(run)
@@ -93,13 +93,13 @@ def test_what_is_not_known_is_null() -> None:
     assert report["hosts"][0]["load"] is None
 
 
-def test_a_key_of_unknown_ops_has_null_ops() -> None:
+def test_unknown_ops_are_null() -> None:
     run = new_run()
     add_host(run, "cache-001", {b"a": count([1] * 10)})
     assert written(run)["keys"][0]["ops"] is None
 
 
-def test_a_missing_host_leaves_no_key_certified() -> None:
+def test_missing_host_leaves_no_key_certified() -> None:
     report = to_json(build_report(realistic()))
     assert not any(key["certified"] for key in report["keys"])
     assert report["totals"]["hosts_missing"] == ["cache-003", "cache-040", "cache-041"]

@@ -1,4 +1,4 @@
-"""The Markdown is what a channel shows: the cause first, real tables, and names that do nothing."""
+"""The Markdown report has the cause first, valid tables, and names without markup."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def written(run: RunResult, top: int = 20) -> str:
 
 
 def tokens(text: str) -> list[Token]:
-    """What GitHub's dialect makes of it."""
+    """Render the report in GitHub's dialect."""
     return MarkdownIt("gfm-like", {"linkify": False}).parse(text)
 
 
@@ -39,24 +39,24 @@ def hostile() -> RunResult:
     return run
 
 
-def test_the_cause_comes_before_the_tables() -> None:
+def test_cause_precedes_tables() -> None:
     text = written(realistic())
     cause = "- **`cache-017` is at 2.15x the mean**; without `user:1:profile` it would be at 0.97x"
     assert text.index(cause) < text.index("| host |")
 
 
-def test_its_tables_are_tables() -> None:
+def test_markdown_tables_parse() -> None:
     text = written(realistic())
     assert sum(token.type == "table_open" for token in tokens(text)) == 3
     assert sum(token.type == "tr_open" for token in tokens(text)) == (1 + 5) + (1 + 20) + (1 + 2)
 
 
-def test_hostile_names_are_code_and_nothing_else() -> None:
+def test_hostile_names_are_only_code() -> None:
     kinds = {token.type for token in inlines(written(hostile(), 100))}
     assert kinds <= {"text", "code_inline", "strong_open", "strong_close", "softbreak"}
 
 
-def test_hostile_names_do_not_break_their_row() -> None:
+def test_hostile_names_do_not_break_rows() -> None:
     text = written(hostile(), 100)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     keys = tokens(text)
@@ -65,7 +65,7 @@ def test_hostile_names_do_not_break_their_row() -> None:
     assert len(rows) == 2 + 1 + 2 + len(build_report(hostile(), top=100).keys)
 
 
-def test_the_names_are_read_as_they_are() -> None:
+def test_names_are_unchanged_in_code() -> None:
     code = {token.content for token in inlines(written(hostile(), 100)) if token.type == "code_inline"}
     for key in HOSTILE:
         assert escape_key(key) in code

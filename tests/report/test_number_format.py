@@ -1,4 +1,4 @@
-"""Numbers in short are never more exact than they are, and never hide that something is not nothing."""
+"""Short numbers keep their precision, and never show a small value as zero."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def test_sizes_and_rates() -> None:
     assert [rate(3.44), rate(4321.6), rate(None)] == ["3.4", "4,322", "?"]
 
 
-def test_the_mix_of_ops() -> None:
+def test_ops_mix() -> None:
     assert ops_mix({"get": 990, "set": 10, "touch": 0}) == "get 99% set 1%"
     assert ops_mix(None) == "?"
     assert ops_mix({}) == ""
 
 
 @given(st.floats(0, 50), st.floats(0, 50), st.integers(4, 60))
-def test_a_bar_fills_its_cells(load: float, other: float, cells: int) -> None:
+def test_bar_fills_cells(load: float, other: float, cells: int) -> None:
     below, above, rest = bar(load, max(load, other), cells)
     assert len(below + above + rest) == cells
 
 
-def test_a_bar_shows_where_the_mean_is() -> None:
+def test_bar_marks_mean() -> None:
     assert bar(2.0, 2.0, 10) == ("█████", "▓▓▓▓▓", "")
     assert bar(0.5, 2.0, 10) == ("██", "", "  │     ")

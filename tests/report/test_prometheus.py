@@ -1,4 +1,4 @@
-"""The metrics are what Prometheus's own parsers take, in both formats."""
+"""Prometheus's own parsers accept the metrics in both formats."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def written(run: RunResult, *, keys: bool = False, top: int = 20) -> str:
 
 
 def parsed(text: str) -> Samples:
-    """The samples, which both parsers must agree on."""
+    """Return the samples, which must be equal for both parsers."""
     by_parser = [
         {
             (sample.name, tuple(sorted(sample.labels.items()))): float(sample.value)
@@ -44,7 +44,7 @@ def hostile() -> RunResult:
     return run
 
 
-def test_the_numbers_are_the_reports() -> None:
+def test_metrics_show_report_numbers() -> None:
     report = build_report(realistic())
     samples = parsed(written(realistic()))
     assert samples["fleettrace_window_requests", ()] == report.totals.requests
@@ -54,7 +54,7 @@ def test_the_numbers_are_the_reports() -> None:
     assert samples["fleettrace_template_keys", (("template", "sess:{}"),)] == 61 * 60
 
 
-def test_keys_are_labels_only_by_choice() -> None:
+def test_keys_are_labels_only_on_request() -> None:
     assert "fleettrace_key" not in written(realistic())
     assert (
         parsed(written(realistic(), keys=True))["fleettrace_key_window_requests", (("key", "user:1:profile"),)] == 48e3
@@ -62,19 +62,19 @@ def test_keys_are_labels_only_by_choice() -> None:
 
 
 @pytest.mark.parametrize("top", [5, 100])
-def test_the_number_of_series_is_bounded_by_hosts_templates_and_top(top: int) -> None:
+def test_number_of_series_is_bounded(top: int) -> None:
     run = realistic()
     families = len(build_report(run).templates)
     assert len(parsed(written(run, keys=True, top=top))) <= 20 + 4 * len(run.hosts) + 4 * families + 5 * top
 
 
-def test_hostile_keys_come_back_from_their_labels() -> None:
+def test_hostile_keys_are_restored_from_labels() -> None:
     samples = parsed(written(hostile(), keys=True, top=100))
     names = [dict(labels)["key"] for name, labels in samples if name == "fleettrace_key_window_requests"]
     assert {unescape_key(name) for name in names} == set(HOSTILE)
 
 
-def test_what_is_not_known_has_no_sample() -> None:
+def test_unknown_values_have_no_sample() -> None:
     run = new_run()
     failed(run, "c1", HostState.UNREACHABLE, "connect", "no route")
     text = written(run)
@@ -82,5 +82,5 @@ def test_what_is_not_known_has_no_sample() -> None:
     assert parsed(text)["fleettrace_host_ok", (("host", "c1"),)] == 0
 
 
-def test_it_ends_as_openmetrics_does() -> None:
+def test_metrics_end_with_eof() -> None:
     assert written(new_run()).endswith("\n# EOF\n")

@@ -1,4 +1,4 @@
-"""No name is left, everything else is, and the pseudonyms join."""
+"""Redaction removes every name and keeps the numbers, with equal pseudonyms on all hosts."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def written(run: RunResult, output: Output) -> str:
 
 @pytest.mark.parametrize("output", FORMATS)
 @pytest.mark.parametrize("how", [Redact.HASH, Redact.DROP])
-def test_no_part_of_a_key_is_left_in_any_format(output: Output, how: Redact) -> None:
+def test_no_format_contains_parts_of_keys(output: Output, how: Redact) -> None:
     text = written(redact(realistic(), how, SECRET), output)
     for word in ("user:1", "profile", "feature", "config", "promo", "reindex", "sess:", "pod"):
         assert word not in text
 
 
 @pytest.mark.parametrize("how", [Redact.HASH, Redact.TEMPLATE])
-def test_every_number_stays(how: Redact) -> None:
+def test_redaction_keeps_numbers(how: Redact) -> None:
     run = realistic()
     plain, redacted = build_report(run, top=10_000), build_report(redact(run, how, SECRET), top=10_000)
     assert redacted.totals == plain.totals
@@ -50,13 +50,13 @@ def test_every_number_stays(how: Redact) -> None:
     assert [row.load for row in redacted.hosts] == [row.load for row in plain.hosts]
 
 
-def test_the_cause_is_named_by_its_pseudonym() -> None:
+def test_cause_has_pseudonym() -> None:
     hot = next(row for row in build_report(redact(realistic(), Redact.HASH, SECRET)).hosts if row.host == "cache-017")
     assert hot.cause is not None
     assert hot.cause.key == Redactor(SECRET).key(Key.whole(b"user:1:profile"))
 
 
-def test_the_run_itself_is_not_changed() -> None:
+def test_redact_does_not_change_run() -> None:
     run = realistic()
     before = build_report(run)
     redact(run, Redact.TEMPLATE, SECRET)
@@ -64,14 +64,14 @@ def test_the_run_itself_is_not_changed() -> None:
 
 
 @given(st.binary(min_size=1, max_size=250), st.binary(min_size=16, max_size=40), st.binary(min_size=16, max_size=40))
-def test_a_pseudonym_depends_on_the_key_and_the_secret_alone(data: bytes, secret: bytes, other: bytes) -> None:
+def test_pseudonym_depends_on_key_and_secret(data: bytes, secret: bytes, other: bytes) -> None:
     first = Redactor(secret).key(Key.whole(data))
     assert re.fullmatch(rb"[0-9a-f]{16}", first.data)
     assert first == Redactor(secret).key(Key.whole(data))
     assert (first == Redactor(other).key(Key.whole(data))) == (secret.ljust(64, b"\0") == other.ljust(64, b"\0"))
 
 
-def test_a_cut_key_stays_cut_and_is_no_whole_key() -> None:
+def test_truncated_key_stays_truncated() -> None:
     redactor = Redactor(SECRET)
     cut, longer = Key(b"user:1", 20), Key(b"user:1", 21)
     names = {redactor.key(cut), redactor.key(longer), redactor.key(Key.whole(b"user:1"))}
@@ -79,7 +79,7 @@ def test_a_cut_key_stays_cut_and_is_no_whole_key() -> None:
     assert redactor.key(cut).truncated
 
 
-def test_templates_keep_their_constant_parts() -> None:
+def test_template_mode_keeps_constant_parts() -> None:
     counts = {f"user:{number}:{{x}}".encode(): 1 for number in range(100_000, 100_200)}
     redactor = Redactor(SECRET, Templates.learn(counts))
     name = redactor.key(Key.whole(b"user:100007:{x}")).data
@@ -87,7 +87,7 @@ def test_templates_keep_their_constant_parts() -> None:
     assert name == b"user:" + Redactor(SECRET).key(Key.whole(b"100007")).data + b":{x}"
 
 
-def test_a_key_of_no_family_is_hidden_whole() -> None:
+def test_key_without_family_is_fully_redacted() -> None:
     counts = {f"user:{number}:profile".encode(): 1 for number in range(100_000, 100_200)}
     redactor = Redactor(SECRET, Templates.learn(counts))
     assert redactor.key(Key.whole(b"alice's secret")) == Redactor(SECRET).key(Key.whole(b"alice's secret"))
@@ -98,7 +98,7 @@ def test_families_are_found_again_in_redacted_keys() -> None:
     assert "sess:{}" in [row.template for row in report.templates]
 
 
-def test_drop_leaves_hosts_and_totals_and_bounds() -> None:
+def test_drop_keeps_hosts_totals_and_bounds() -> None:
     run = realistic()
     plain, report = build_report(run), build_report(redact(run, Redact.DROP, SECRET))
     assert (report.keys, report.templates) == ((), ())
@@ -107,7 +107,7 @@ def test_drop_leaves_hosts_and_totals_and_bounds() -> None:
     assert all(row.top == () for row in report.hosts)
 
 
-def test_hostile_keys_are_redacted_too() -> None:
+def test_hostile_keys_are_redacted() -> None:
     run = new_run()
     add_host(run, "c1", {key: count([index + 1]) for index, key in enumerate(HOSTILE)})
     names = [row.key.data for row in build_report(redact(run, Redact.HASH, SECRET), top=100).keys]
@@ -115,6 +115,6 @@ def test_hostile_keys_are_redacted_too() -> None:
     assert all(re.fullmatch(rb"[0-9a-f]{16}", name) for name in names)
 
 
-def test_a_short_secret_is_refused_with_the_way_to_a_good_one() -> None:
+def test_short_secret_is_rejected() -> None:
     with pytest.raises(ConfigError, match="has 5 bytes, fewer than 16: create one with `openssl"):
         Redactor(b"short")

@@ -1,4 +1,4 @@
-"""The screen: in the operator's order, within its width, and harmless."""
+"""The table report: order of sections, width, escaping."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def screen(run: RunResult, width: int | None = 80, *, top: int = 20, color: bool
 def hostile() -> RunResult:
     run = new_run("\x1b[2J[bold]")
     add_host(run, "\x1b[31mhost", {key: count([index + 1] * 10) for index, key in enumerate(HOSTILE)})
-    failed(run, "c2", HostState.TRACE_FAILED, "bpftrace", "\x1b]0;x\x07 [red]said[/red] \u202e\nand more")
+    failed(run, "c2", HostState.TRACE_FAILED, "bpftrace", "\x1b]0;x\x07 [red]text[/red] \u202e\nand more")
     return run
 
 
-def test_the_order_is_fleet_hosts_keys_families_errors() -> None:
+def test_order_of_sections() -> None:
     text = screen(realistic())
     sections = ["requests/s", "\nHOSTS", "\nKEYS", "\nFAMILIES OF KEYS", "\nPROBLEMS"]
     places = [text.index(section) for section in sections]
@@ -41,20 +41,20 @@ def test_the_order_is_fleet_hosts_keys_families_errors() -> None:
 
 @pytest.mark.parametrize("width", [80, 81, 100, 120, 140, 200])
 @pytest.mark.parametrize("unicode", [True, False])
-def test_no_line_is_wider_than_the_terminal(width: int, unicode: bool) -> None:
+def test_lines_fit_terminal(width: int, unicode: bool) -> None:
     for run in (realistic(), hostile()):
         lines = screen(run, width, unicode=unicode).splitlines()
         assert max(cell_len(line) for line in lines) <= width
 
 
-def test_the_hot_host_its_cause_and_the_missing_are_on_the_first_screen() -> None:
+def test_cause_and_missing_are_in_first_lines() -> None:
     first = "\n".join(screen(realistic()).splitlines()[:24])
     assert "cache-017 is at 2.15x the mean; without user:1:profile it would be at 0.97x" in first
     assert "missing: cache-[003,040-041]" in first
     assert "config:feature-flags" in first
 
 
-def test_a_cause_that_is_too_long_for_its_line_has_one_of_its_own() -> None:
+def test_long_cause_gets_second_line() -> None:
     run = small()
     name = b"a-service-with-a-long-name:its-object:0123456789"
     add_host(run, "cache-003", {name: count([0] * 7 + [9_000] * 3)}, unlisted=500)
@@ -63,13 +63,13 @@ def test_a_cause_that_is_too_long_for_its_line_has_one_of_its_own() -> None:
     assert re.search(rf"\n  → cache-003 is at [\d.]+x the mean; {cause}\n", screen(run, 140))
 
 
-def test_late_and_burst_are_marked_with_since_when() -> None:
+def test_late_and_burst_show_start() -> None:
     text = screen(realistic(), 140)
     assert re.search(r"promo:.*late, from 7 s", text)
     assert re.search(r"lock:.*burst at 4 s", text)
 
 
-def test_a_family_with_no_hot_member_is_marked() -> None:
+def test_family_without_hot_member_is_marked() -> None:
     assert re.search(r"sess:\{\}  no hot member", screen(realistic()))
 
 
@@ -77,7 +77,7 @@ def test_equal_errors_are_folded() -> None:
     assert "  cache-[040-041]: no route to" in screen(realistic())
 
 
-def test_a_bound_is_shown_only_where_the_count_is_not_exact() -> None:
+def test_bound_is_shown_for_inexact_counts() -> None:
     assert "≤" not in screen(small())
     lines = screen(realistic(), 140).splitlines()
     assert "≤48,350" in next(line for line in lines if line.endswith("user:1:profile"))
@@ -90,21 +90,21 @@ def test_certified_keys_are_marked() -> None:
     assert sum(line.startswith("  ✓") for line in lines) == 3
 
 
-def test_a_pipe_has_no_colour_no_cut_and_no_trailing_blanks() -> None:
+def test_pipe_has_no_color_or_shortening() -> None:
     text = screen(realistic(), None)
     assert "\x1b" not in text
     assert "…" not in text
     assert all(line == line.rstrip() for line in text.splitlines())
 
 
-def test_colour_changes_no_word() -> None:
-    coloured = screen(realistic(), 100, color=True)
-    assert "\x1b[" in coloured
-    plain = [ANSI.sub("", line).rstrip() for line in coloured.splitlines()]
+def test_color_changes_no_text() -> None:
+    colored = screen(realistic(), 100, color=True)
+    assert "\x1b[" in colored
+    plain = [ANSI.sub("", line).rstrip() for line in colored.splitlines()]
     assert plain == screen(realistic(), 100).splitlines()
 
 
-def test_ascii_is_ascii() -> None:
+def test_ascii_only_output() -> None:
     run = realistic()
     text = screen(run, 100, unicode=False)
     assert text.isascii()
@@ -112,21 +112,21 @@ def test_ascii_is_ascii() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 140, None])
-def test_hostile_names_are_shown_harmless(width: int | None) -> None:
+def test_hostile_names_are_escaped(width: int | None) -> None:
     text = screen(hostile(), width, top=100)
     assert all(char == "\n" or char.isprintable() for char in text)
     assert "[bold red]markup[/]" in text
-    assert "[red]said[/red]" in text
+    assert "[red]text[/red]" in text
 
 
-def test_every_host_of_a_small_fleet_has_a_line_and_of_a_large_one_only_the_hottest() -> None:
+def test_large_fleet_lists_only_hottest_hosts() -> None:
     small_fleet = re.findall(r"^  cache-\d+ +ok", screen(realistic(10)), re.MULTILINE)
     large_fleet = re.findall(r"^  cache-\d+ +ok", screen(realistic(64)), re.MULTILINE)
     assert (len(small_fleet), len(large_fleet)) == (9, 5)
     assert "56 others at " in screen(realistic(64))
 
 
-def test_nothing_traced_says_so() -> None:
+def test_untraced_fleet_is_reported() -> None:
     run = new_run()
     failed(run, "c1", HostState.UNREACHABLE, "connect", "no route to host")
     text = screen(run)
@@ -136,11 +136,11 @@ def test_nothing_traced_says_so() -> None:
     assert "unreachable c1" in text
 
 
-def test_warnings_of_the_run_have_no_host() -> None:
+def test_run_warnings_have_no_host() -> None:
     run = small()
     run.warnings.append(Warn("late", "the clock of the controller went back"))
     assert "\n  the clock of the controller went back\n" in screen(run)
 
 
-def test_an_empty_run_is_no_error() -> None:
+def test_empty_run_is_valid() -> None:
     assert "0 of 0 hosts traced" in screen(new_run())

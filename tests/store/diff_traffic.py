@@ -1,5 +1,5 @@
 """Random fleets and windows of their traffic: skewed, bursty, with memory, of several lengths, with hosts that failed
-and with keys that were cut off. What is drawn is known, so that what a comparison says of it can be held against it."""
+and with keys that slices omitted. The true rates are known, so a comparison can be checked against them."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ _EXACT = ProbeVerdict("item", True, "do_item_get", 0)
 
 @dataclass(frozen=True)
 class Fleet:
-    """What the traffic of a fleet is like."""
+    """The parameters of a fleet's traffic."""
 
     hosts: int
     rate: float
     """Requests per second of all hosts."""
     weights: tuple[float, ...]
-    """Each key's part of the traffic, the hottest first; they need not sum up to anything."""
+    """Relative rate of each key, the hottest first."""
     places: tuple[int, ...]
-    """The host that each key is on; -1: on all."""
+    """The host of each key; -1: all hosts."""
     bursts: tuple[float, ...]
-    """Each key's relative standard deviation from one second to the next, beside the counting noise."""
+    """Relative standard deviation of each key's rate from one second to the next, without counting noise."""
     memory: float = 0.0
-    """How much of it goes on into the next second."""
+    """Correlation with the next second."""
     swing: float = 0.0
-    """The same of the whole fleet's rate."""
+    """The same for the rate of the whole fleet."""
     printed: int = 10_000
     """Keys that a host lists in a second."""
     names: tuple[bytes, ...] = field(default=())
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """Their names."""
+        """Names of the hosts."""
         return tuple(map(Key.whole, self.names or (b"user:%d:profile" % n for n in range(len(self.weights)))))
 
 
 def random_fleet(rng: random.Random, *, keys: int = 400, rate: float | None = None) -> Fleet:
-    """A fleet of up to a dozen hosts."""
+    """Return a random fleet of up to a dozen hosts."""
     hosts = rng.randint(1, 12)
     skew = rng.uniform(0.7, 1.2)
     most = rng.choice([0.0, 0.1, 0.3, 0.5])
@@ -78,7 +78,7 @@ def window(
     name: str = "run",
     after: timedelta = timedelta(0),
 ) -> StoredRun:
-    """A window of traffic, as it is kept.
+    """Return a window of traffic as a stored run.
 
     Hosts in `failed` cannot be reached; the rate of key n is `times[n]` of the usual one, and it is on host
     `places[n]`.
@@ -105,7 +105,7 @@ def window(
 
 
 def _summary(counts: Mapping[Key, list[int]], seconds: int, printed: int) -> Summary:
-    """A host's summary over slices of a second, of each of which the `printed` largest counts are listed."""
+    """Return a host's summary over slices of a second, each with its `printed` largest counts."""
     whole = Summary()
     for second in range(seconds):
         here = sorted(((timeline[second], key) for key, timeline in counts.items() if timeline[second]), reverse=True)
@@ -128,7 +128,7 @@ def _add(run: RunResult, host: str, summary: Summary, seconds: int) -> None:
 
 
 def _family(run: RunResult) -> StoredTemplate:
-    """The family of all keys but the ten hottest ones."""
+    """Return the family of all keys except the ten hottest."""
     timeline = [0] * len(run.fleet.timeline)
     requests = members = 0
     for key, known in run.fleet.keys.items():
@@ -141,7 +141,7 @@ def _family(run: RunResult) -> StoredTemplate:
 
 
 def _wander(rng: random.Random, deviation: float, memory: float, seconds: int) -> list[float]:
-    """Multiples of a rate around 1: log-normal, each second remembering a part of the last one's logarithm."""
+    """Return factors of a rate around 1: log-normal, with correlated logarithms of successive seconds."""
     if not deviation:
         return [1.0] * seconds
     variance = log(1 + deviation**2)
@@ -154,7 +154,7 @@ def _wander(rng: random.Random, deviation: float, memory: float, seconds: int) -
 
 
 def _poisson(rng: random.Random, mean: float) -> int:
-    """A Poisson number; from 50 on the normal distribution is as good."""
+    """Return a Poisson number; from 50 on by the normal distribution."""
     if mean > 50:
         return max(0, round(rng.gauss(mean, sqrt(mean))))
     number, product, least = 0, rng.random(), exp(-mean)

@@ -1,7 +1,7 @@
-"""Keeps a run again and again, in children that are killed at the n-th step, until one gets through.
+"""Store a run repeatedly, in child processes that are killed at the n-th step, until one completes.
 
-To be run with the library of `history_killing.c` preloaded. Prints a line for each child: the step, and whether it was
-killed. Arguments: the library, a folder for the stores, and the store that all begin with (it need not exist).
+Run it with the library of `history_killing.c` preloaded. Prints a line for each child: the step, and whether it was
+killed. Arguments: the library, a directory for the stores, and the store to copy for each child (it need not exist).
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from tests.store.diff_traffic import random_fleet, window
 
 
 def new_run(name: str) -> StoredRun:
-    """The run that is kept, or would be; `later` is newer than `new`."""
+    """Return a run to store; `later` is newer than `new`."""
     rng = random.Random(1)
     fleet = random_fleet(rng, keys=60, rate=5e3)
     return window(fleet, rng, seconds=3, name=name, after=timedelta(days=1 if name == "new" else 2))
 
 
-def main(library: str, folder: Path, template: Path) -> None:
-    """Kill a writer at every step, each in a copy of its own of the store at `template` (which may not exist)."""
+def main(library: str, directory: Path, template: Path) -> None:
+    """Kill a writer at every step, each with its own copy of the store at `template` (which may not exist)."""
     killing = ctypes.CDLL(library)
     kept = new_run("new")
     step = 0
     while True:
         step += 1
-        path = folder / f"{step}.db"
+        path = directory / f"{step}.db"
         if template.exists():
             for part in template.parent.glob(f"{template.name}*"):
                 shutil.copy(part, path.with_name(path.name + part.name.removeprefix(template.name)))
@@ -43,7 +43,7 @@ def main(library: str, folder: Path, template: Path) -> None:
         if child == 0:
             killing.kill_at(step)
             with History.open(path, create=True) as history:
-                # The oldest of the three has to go in the same transaction.
+                # The same transaction must delete the oldest of the three.
                 history.add(kept, Retention(runs=3), now=kept.info.started)
             killing.kill_at(0)
             os._exit(0)

@@ -1,4 +1,4 @@
-"""Keeps runs as fast as it can. Arguments: the store, the runs' name, how many."""
+"""Store runs as fast as possible. Arguments: the store, the prefix of the runs' ids, their number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.store.diff_traffic import random_fleet, window
 
 
 def main(store: Path, name: str, number: int) -> None:
-    """Each run is kept as a fleettrace of its own would: the history is opened for it."""
+    """Store the runs; open the history for each, as separate processes do."""
     rng = random.Random(name)
     kept = window(random_fleet(rng, keys=60, rate=5e3), rng, seconds=3)
     for each in range(number):

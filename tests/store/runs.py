@@ -1,4 +1,4 @@
-"""Runs that never were, written to run files: made by a strategy, or of a number."""
+"""Generated runs, written to run files."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _STATES = [HostState.OK, HostState.PARTIAL, HostState.UNREACHABLE]
 
 
 def info(run: str, *, bucket_s: float = 1.0) -> RunInfo:
-    """A run of ten seconds."""
+    """Return a run of ten seconds."""
     return RunInfo(run, _START, "all", 10.0, "0.1.0", bucket_s, _START + timedelta(seconds=11))
 
 
 def host_result(
     name: str, counted: Mapping[str, Summary], state: HostState = HostState.OK, window_s: float = 10.0
 ) -> HostResult:
-    """A host as a sweep leaves it; its instances are named by their pids, as in `7@1`."""
+    """Return a finished host; its instances have ids such as `7@1` for the pid 7."""
     whole = Summary()
     for summary in counted.values():
         whole.add(summary)
@@ -54,7 +54,7 @@ def host_result(
 
 @dataclass
 class Swept:
-    """One run's hosts, in the order in which they finished."""
+    """The hosts of one run, in the order in which they finished."""
 
     run: str
     hosts: list[tuple[HostResult, dict[str, Summary]]] = field(default_factory=list)
@@ -75,11 +75,11 @@ def _swept(run: str, hosts: list[tuple[str, HostState, dict[str, Summary], float
 
 
 runs = st.builds(_swept, st.sampled_from(["run-1", "run-2"]), st.lists(_hosts, max_size=3))
-"""What one controller swept of a run, which others may have swept as well."""
+"""The part of a run that one controller swept; parts can overlap."""
 
 
 def write(path: Path, swept: Swept) -> Path:
-    """The run file of it."""
+    """Write its run file and return the path."""
     with RunFileWriter(path) as writer:
         for place, (host, counted) in enumerate(swept.hosts):
             writer.add(swept.run, host, counted, [Warn("odd", f"{host.host} is odd", host.host)], place)

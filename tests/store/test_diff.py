@@ -1,4 +1,4 @@
-"""What a comparison of two runs says, case by case."""
+"""`fleettrace.store.diff`: the changes that a comparison of two runs reports."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def key(number: int) -> Key:
 
 
 def drawn(seed: int, fleet: Fleet = CALM, seconds: int = 10, **changes: object) -> StoredRun:
-    """A window of the fleet."""
+    """Return a window of the fleet."""
     named = {"name": f"run-{seed}", "after": timedelta(hours=seed), **changes}
     return window(fleet, random.Random(seed), seconds=seconds, **named)  # type: ignore[arg-type]
 
 
-def said(diff: Diff, subject: ComparedKind = ComparedKind.KEY) -> dict[object, str]:
-    """What is said of each thing."""
+def kinds(diff: Diff, subject: ComparedKind = ComparedKind.KEY) -> dict[object, str]:
+    """Return the kind of change by name."""
     return {change.name: change.kind.value for change in diff.of(subject)}
 
 
@@ -47,16 +47,16 @@ def one(diff: Diff, kind: ChangeKind) -> Change:
     return change
 
 
-def test_a_run_does_not_differ_from_itself() -> None:
+def test_run_equals_itself() -> None:
     run = drawn(1)
     diff = compare(run, run)
     assert (diff.changes, diff.hosts, diff.excluded) == ((), ("cache-0", "cache-1", "cache-2", "cache-3"), ())
     assert diff.rate_before == diff.rate_after
 
 
-def test_a_key_that_doubles_has_risen_and_by_how_much() -> None:
+def test_doubled_key_has_risen_by_ratio() -> None:
     diff = compare(drawn(1), drawn(2, times={9: 2.0}))
-    assert said(diff) == {key(9): "risen"}
+    assert kinds(diff) == {key(9): "risen"}
     change = one(diff, ChangeKind.RISEN)
     assert change.ratio is not None and change.ratio_min is not None and change.ratio_max is not None
     assert 1.25 < change.ratio_min < 2.0 < change.ratio_max < 3.0
@@ -64,41 +64,41 @@ def test_a_key_that_doubles_has_risen_and_by_how_much() -> None:
     assert change.before.share == pytest.approx(CALM.weights[9] / sum(CALM.weights), rel=0.1)
 
 
-def test_a_key_that_halves_has_fallen() -> None:
-    assert said(compare(drawn(1), drawn(2, times={9: 0.5}))) == {key(9): "fallen"}
+def test_halved_key_has_fallen() -> None:
+    assert kinds(compare(drawn(1), drawn(2, times={9: 0.5}))) == {key(9): "fallen"}
 
 
-def test_windows_of_different_length_do_not_matter() -> None:
+def test_window_length_does_not_matter() -> None:
     assert compare(drawn(1), drawn(2, seconds=30)).changes == ()
-    assert said(compare(drawn(1, seconds=30), drawn(2, times={9: 2.0}))) == {key(9): "risen"}
+    assert kinds(compare(drawn(1, seconds=30), drawn(2, times={9: 2.0}))) == {key(9): "risen"}
 
 
-def test_new_and_gone_keys_are_called_so() -> None:
+def test_new_and_gone_keys() -> None:
     diff = compare(drawn(1, times={20: 0.0}), drawn(2, times={30: 0.0}))
-    assert said(diff) == {key(20): "new", key(30): "gone"}
+    assert kinds(diff) == {key(20): "new", key(30): "gone"}
     assert (one(diff, ChangeKind.NEW).ratio, one(diff, ChangeKind.GONE).ratio) == (None, None)
     assert one(diff, ChangeKind.NEW).before.requests_max == 0
 
 
-def test_a_small_change_is_none_however_certain() -> None:
+def test_small_change_is_not_reported() -> None:
     busy = replace(CALM, rate=3e6, bursts=(0.0,) * 80)
     assert compare(drawn(1, busy), drawn(2, busy, times={5: 1.15})).changes == ()
-    assert said(compare(drawn(1, busy), drawn(2, busy, times={5: 1.5}), min_change=0.8)) == {}
+    assert kinds(compare(drawn(1, busy), drawn(2, busy, times={5: 1.5}), min_change=0.8)) == {}
 
 
-def test_a_key_that_is_most_of_the_traffic_can_still_double() -> None:
+def test_dominant_key_can_double() -> None:
     heavy = replace(CALM, weights=(30.0, *CALM.weights[1:]))
     diff = compare(drawn(1, heavy), drawn(2, heavy, times={0: 2.0}))
-    assert said(diff) == {key(0): "risen"}  # and no other has fallen, though all their shares have
+    assert kinds(diff) == {key(0): "risen"}  # no other key has fallen, although all other shares have
 
 
-def test_when_the_whole_fleet_is_busier_no_key_has_risen() -> None:
+def test_busier_fleet_has_no_risen_key() -> None:
     diff = compare(drawn(1), drawn(2, replace(CALM, rate=3 * CALM.rate)))
     assert diff.changes == ()
     assert diff.rate_before is not None and diff.rate_after == pytest.approx(3 * diff.rate_before, rel=0.2)
 
 
-def test_a_burst_is_no_change() -> None:
+def test_burst_is_not_a_change() -> None:
     run = drawn(2)
     burst = run.keys[9]
     extra = 4 * burst.requests // 5
@@ -112,58 +112,58 @@ def test_a_burst_is_no_change() -> None:
         top_requests=0,
     )
     fleet = (*run.timeline[:4], run.timeline[4] + extra, *run.timeline[5:])
-    assert burst.key not in said(compare(drawn(1), replace(run, keys=tuple(keys), timeline=fleet)))
+    assert burst.key not in kinds(compare(drawn(1), replace(run, keys=tuple(keys), timeline=fleet)))
 
 
-def test_bounds_that_explain_a_change_leave_nothing_to_say() -> None:
+def test_change_within_bounds_is_not_reported() -> None:
     before, after = drawn(1), drawn(2, times={9: 2.0})
     keys = [each if each.key != key(9) else replace(each, requests_max=3 * each.requests) for each in before.keys]
-    assert said(compare(replace(before, keys=tuple(keys)), after)) == {}
+    assert kinds(compare(replace(before, keys=tuple(keys)), after)) == {}
 
 
-def test_a_key_that_was_not_kept_may_have_had_what_those_had_that_were_not() -> None:
+def test_unstored_key_has_bound_of_unstored() -> None:
     before, after = drawn(1), drawn(2)
     left_out = replace(before, keys=before.keys[:9], absent=before.keys[9].requests)
-    assert said(compare(left_out, after)) == {}
+    assert kinds(compare(left_out, after)) == {}
 
 
-def test_a_host_that_failed_takes_its_keys_out_of_the_comparison() -> None:
+def test_failed_host_excludes_its_keys() -> None:
     diff = compare(drawn(1), drawn(2, failed=[1], times={8: 2.0}))
-    assert said(diff) == {key(8): "risen"}
+    assert kinds(diff) == {key(8): "risen"}
     assert [(each.host, each.why) for each in diff.excluded] == [("cache-1", "unreachable after")]
     assert diff.hosts == ("cache-0", "cache-2", "cache-3")
 
 
-def test_a_host_that_gets_twice_the_traffic_has_risen() -> None:
+def test_host_with_doubled_traffic_has_risen() -> None:
     diff = compare(drawn(1), drawn(2, times=dict.fromkeys(range(3, 80, 4), 3.0)))
-    assert said(diff, ComparedKind.HOST) == {"cache-3": "risen"}
+    assert kinds(diff, ComparedKind.HOST) == {"cache-3": "risen"}
 
 
-def test_hosts_of_one_run_alone_are_not_compared() -> None:
+def test_hosts_of_one_run_are_excluded() -> None:
     larger = drawn(2, replace(CALM, hosts=5))
     for before, after, why in ((drawn(1), larger, "not selected before"), (larger, drawn(1), "not selected after")):
         diff = compare(before, after)
-        assert said(diff, ComparedKind.HOST) == {}
+        assert kinds(diff, ComparedKind.HOST) == {}
         assert diff.excluded == (ExcludedHost("cache-4", why),)
 
 
-def test_a_key_that_left_a_host_for_another_has_moved() -> None:
+def test_key_that_changed_host_has_moved() -> None:
     diff = compare(drawn(1), drawn(2, places={5: 3}))
     change = one(diff, ChangeKind.MOVED)
     assert (change.name, change.host_before, change.host_after) == (key(5), "cache-1", "cache-3")
 
 
-def test_a_key_on_all_hosts_does_not_move_when_another_is_hottest() -> None:
+def test_replicated_key_does_not_move() -> None:
     everywhere = replace(CALM, places=(-1,) * 80)
     assert all(compare(drawn(n, everywhere), drawn(n + 1, everywhere)).changes == () for n in range(1, 9, 2))
 
 
-def test_a_key_cannot_be_said_to_move_to_a_host_that_was_not_traced() -> None:
+def test_key_cannot_move_to_untraced_host() -> None:
     diff = compare(drawn(1, failed=[3]), drawn(2, places={5: 3}))
     assert ChangeKind.MOVED not in [change.kind for change in diff.changes]
 
 
-def test_an_interrupted_run_is_compared_by_its_rates() -> None:
+def test_interrupted_run_is_compared_by_rates() -> None:
     cut = drawn(2, seconds=6)
     for host in cut.hosts:
         host.state = host.instances[0].state = HostState.INTERRUPTED
@@ -171,7 +171,7 @@ def test_an_interrupted_run_is_compared_by_its_rates() -> None:
     assert (len(diff.hosts), diff.changes) == (4, ())
 
 
-def test_a_host_that_lost_an_instance_is_not_compared() -> None:
+def test_host_with_ended_instance_is_excluded() -> None:
     after = drawn(2)
     after.hosts[0].state = HostState.PARTIAL
     after.hosts[0].instances[0].error = Failure("memcached-ended", "it ended")
@@ -180,7 +180,7 @@ def test_a_host_that_lost_an_instance_is_not_compared() -> None:
     assert [each.host for each in diff.excluded] == ["cache-0", "cache-1"]
 
 
-def test_counts_by_different_means_are_not_compared() -> None:
+def test_different_probe_kinds_are_not_compared() -> None:
     after = drawn(2)
     for host in after.hosts[:2]:
         probe = host.instances[0].probe
@@ -189,26 +189,26 @@ def test_counts_by_different_means_are_not_compared() -> None:
     assert {each.why for each in diff.excluded} == {"counted by different means (exact; then watch)"}
 
 
-def test_two_pools_are_compared_as_wholes() -> None:
+def test_disjoint_runs_are_compared_in_total() -> None:
     other = drawn(2, times={9: 3.0})
     for host in other.hosts:
         host.host = host.host.replace("cache", "pool")
     diff = compare(drawn(1), other)
-    assert said(diff) == {key(9): "risen"}
+    assert kinds(diff) == {key(9): "risen"}
     assert diff.hosts == () and "no host is in both runs" in diff.notes[0]
 
 
-def test_nothing_is_compared_when_all_failed() -> None:
+def test_failed_runs_are_not_compared() -> None:
     diff = compare(drawn(1), drawn(2, failed=range(4)))
     assert (diff.tested, diff.changes, diff.hosts) == (0, (), ())
 
 
-def test_names_replaced_by_different_secrets_are_not_compared() -> None:
+def test_different_redaction_is_not_compared() -> None:
     diff = compare(replace(drawn(1), redaction="hash:aa"), replace(drawn(2, times={9: 9.0}), redaction="hash:bb"))
-    assert said(diff) == {} and "different secrets" in diff.notes[0]
+    assert kinds(diff) == {} and "different secrets" in diff.notes[0]
 
 
-def test_runs_without_courses_are_compared_with_more_caution() -> None:
+def test_missing_timelines_need_larger_changes() -> None:
     before, after = (
         replace(
             run,
@@ -218,25 +218,25 @@ def test_runs_without_courses_are_compared_with_more_caution() -> None:
         )
         for run in (drawn(1), drawn(2, times={9: 2.5}))
     )
-    assert said(compare(before, after)) == {key(9): "risen"}
+    assert kinds(compare(before, after)) == {key(9): "risen"}
 
 
-def test_a_family_that_grows_has_risen_and_a_new_name_for_it_is_none() -> None:
+def test_renamed_family_is_not_a_change() -> None:
     before, after = drawn(1), drawn(2, times=dict.fromkeys(range(10, 80), 4.0))
-    assert said(compare(before, after), ComparedKind.TEMPLATE) == {"user:{}:profile": "risen"}
+    assert kinds(compare(before, after), ComparedKind.TEMPLATE) == {"user:{}:profile": "risen"}
     again = drawn(2)
     halves = [replace(again.templates[0], template=name) for name in ("user:{}:{}", "user:1{}:profile")]
     split = [replace(each, requests=each.requests // 2) for each in halves]
-    assert said(compare(before, replace(again, templates=tuple(split))), ComparedKind.TEMPLATE) == {}
+    assert kinds(compare(before, replace(again, templates=tuple(split))), ComparedKind.TEMPLATE) == {}
 
 
-def test_a_family_that_no_other_can_hide_is_new() -> None:
+def test_unambiguous_new_family_is_new() -> None:
     before, after = drawn(1), drawn(2)
     whole = before.templates[0]
     others = StoredTemplate("page:{}", before.total - whole.requests, 10, None)
     known = replace(before, templates=(whole, others))
     more = replace(after, templates=(after.templates[0], StoredTemplate("cart:{}", after.total // 3, 5, None)))
-    assert said(compare(known, more), ComparedKind.TEMPLATE)["cart:{}"] == "new"
+    assert kinds(compare(known, more), ComparedKind.TEMPLATE)["cart:{}"] == "new"
 
 
 @pytest.mark.parametrize(
@@ -248,10 +248,10 @@ def test_a_family_that_no_other_can_hide_is_new() -> None:
         ("user:{}:profile", "cart:{}", False),
         ("{}:a", "b:{}", True),
         ("a{}b{}c", "a{}c", True),
-        ("a{}b", "ab", False),  # a part that varies has a character at least
+        ("a{}b", "ab", False),  # a variable part has at least one character
         ("{{{}}}", "{{x}}", True),
         ("~anything", "cart:{}", True),
     ],
 )
-def test_families_overlap_when_some_key_fits_both(a: str, b: str, together: bool) -> None:
+def test_families_overlap_when_key_fits_both(a: str, b: str, together: bool) -> None:
     assert overlap(a, b) is overlap(b, a) is together

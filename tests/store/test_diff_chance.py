@@ -1,4 +1,4 @@
-"""The chances behind a comparison, against sums of plain probabilities."""
+"""`fleettrace.store.diff.chance`, compared with sums of elementary probabilities."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ parts = st.floats(0.05, 20)
 
 
 @given(counts, counts, parts, st.floats(0.5, 3))
-def test_small_counts_are_compared_by_the_binomial_test(a: int, b: int, exposure: float, ratio: float) -> None:
+def test_small_counts_use_binomial_test(a: int, b: int, exposure: float, ratio: float) -> None:
     part = ratio * exposure / (1 + ratio * exposure)
     number = a + b
     exact = sum(comb(number, k) * part**k * (1 - part) ** (number - k) for k in range(b, number + 1))
     assert chance_of_ratio(Events(a, 1.0), Events(b, exposure), ratio, 0.0) == pytest.approx(exact, rel=1e-6, abs=1e-12)
 
 
-def test_large_counts_go_on_where_small_ones_end() -> None:
+def test_normal_approximation_continues_binomial_test() -> None:
     chances = [chance_of_ratio(Events(n, 1.0), Events(1.2 * n, 1.0), 1.0, 0.01) for n in (495, 500, 505, 510)]
     assert chances == sorted(chances, reverse=True)
     assert chances[0] == pytest.approx(chances[-1], rel=0.2)
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.floats(0.001, 0.2), st.floats(0.001, 0.3))
-def test_the_more_traffic_wanders_the_less_a_difference_says(a: int, b: int, wander: float, more: float) -> None:
+def test_more_wander_increases_chance(a: int, b: int, wander: float, more: float) -> None:
     first, second = Events(a, 1.0), Events(b, 1.0)
     steady = chance_of_ratio(first, second, 1.0, wander)
     wandering = chance_of_ratio(first, second, 1.0, wander + more)
@@ -40,28 +40,28 @@ def test_the_more_traffic_wanders_the_less_a_difference_says(a: int, b: int, wan
 @pytest.mark.parametrize(
     ("t", "freedom", "tail"), [(2.228, 10, 0.025), (1.812, 10, 0.05), (12.706, 1, 0.025), (4.785, 7, 0.001)]
 )
-def test_students_tail_is_that_of_the_tables(t: float, freedom: float, tail: float) -> None:
+def test_student_tail_matches_tables(t: float, freedom: float, tail: float) -> None:
     assert student_tail(t, freedom) == pytest.approx(tail, rel=2e-3)
 
 
 @given(st.floats(0.1, 300), st.floats(0.1, 300), st.integers(0, 1 << 20))
-def test_the_incomplete_beta_function_is_symmetric(a: float, b: float, numerator: int) -> None:
+def test_incomplete_beta_is_symmetric(a: float, b: float, numerator: int) -> None:
     x = numerator / (1 << 20)  # 1 - x is exact: a rounding there would move a steep function further than the tolerance
     assert beta_part(a, b, x) == pytest.approx(1 - beta_part(b, a, 1 - x), abs=1e-8)
 
 
-def test_what_has_no_exposure_says_nothing() -> None:
+def test_no_exposure_has_chance_one() -> None:
     assert chance_of_ratio(Events(5, 0.0), Events(50, 1.0), 1.0, 0.0) == 1.0
     assert chance_of_ratio(Events(5, 1.0), Events(0, 1.0), 1.0, 0.0, 1.0) == 1.0
 
 
-def test_chances_are_corrected_for_how_many_there_are() -> None:
+def test_holm_corrects_for_number_of_tests() -> None:
     assert holm([0.01, 0.5, 0.001], 3) == pytest.approx([0.02, 0.5, 0.003])
     assert holm([0.2, 0.4], 10) == [1.0, 1.0]
 
 
 @given(st.lists(st.floats(0, 1), max_size=20))
-def test_correction_only_makes_chances_larger_and_keeps_their_order(chances: list[float]) -> None:
+def test_holm_keeps_order_and_increases_chances(chances: list[float]) -> None:
     corrected = holm(chances, len(chances))
     assert all(new >= old for new, old in zip(corrected, chances, strict=True))
     assert [corrected[i] for i in sorted(range(len(chances)), key=chances.__getitem__)] == sorted(corrected)

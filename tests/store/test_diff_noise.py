@@ -1,4 +1,4 @@
-"""Random fleets, and not tame ones: what has not changed is not reported, and what has is."""
+"""Random bursty fleets: a comparison reports real changes and no others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_runs_of_an_unchanged_fleet_do_not_differ() -> None:
 
 
 @pytest.mark.slow
-def test_a_change_by_two_of_a_hot_key_is_found_and_no_other() -> None:
+def test_only_doubled_hot_key_is_found() -> None:
     found = [planted(seed, KEYS) for seed in range(1_000, 1_000 + PAIRS)]
     assert sum(hit for hit, _ in found) >= 0.99 * PAIRS
     assert sum(others > 0 for _, others in found) <= 0.01 * PAIRS
@@ -33,7 +33,7 @@ def test_a_change_by_two_of_a_hot_key_is_found_and_no_other() -> None:
 
 @pytest.mark.parametrize("burst", [0.0, 0.2])
 @pytest.mark.parametrize("memory", [0.0, 0.6])
-def test_burstiness_and_memory_are_read_from_the_courses(burst: float, memory: float) -> None:
+def test_noise_estimates_burst_and_memory(burst: float, memory: float) -> None:
     rng = random.Random(5)
     fleet = replace(random_fleet(rng, keys=200, rate=3e5), hosts=1, places=(0,) * 200, swing=0.0, printed=10_000)
     fleet = replace(fleet, bursts=(burst,) * 200, memory=memory)
@@ -46,7 +46,7 @@ def test_burstiness_and_memory_are_read_from_the_courses(burst: float, memory: f
         assert noise.memory == pytest.approx(memory, abs=0.12)
     else:
         assert noise.usual is not None and noise.usual < 0.001
-    # The wander of a window of 20 s is then that of its mean, which has hardly anything of white noise.
+    # The wander of a window of 20 s is that of its mean, to which white noise contributes little.
     wander = noise.wander(pairs[0], (20, 20)).variance
     assert wander >= 2 * 0.03**2
     assert (wander > 3 * 2 * 0.03**2) == (burst > 0 and memory > 0)

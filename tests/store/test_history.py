@@ -1,4 +1,4 @@
-"""What is kept of runs, how it is found again, and what happens to a file that is not for us to write."""
+"""`fleettrace.store.history`: storing and finding runs, retention, and foreign or damaged files."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from tests.store.diff_traffic import random_fleet, window
 
 
 def run(name: str, hours: float = 0, keys: int = 30) -> StoredRun:
-    """A run of some fleet, so many hours after the first ones."""
+    """Return a run that started this many hours after the first ones."""
     rng = random.Random(3)
     return window(random_fleet(rng, keys=keys, rate=5e3), rng, seconds=3, name=name, after=timedelta(hours=hours))
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Where a history will be."""
+    """Return the path of a new history."""
     return tmp_path / "below" / "history.db"
 
 
@@ -44,7 +44,7 @@ def names(store: Path) -> list[str]:
         return [line.run for line in history.runs(1000)]
 
 
-def test_a_run_comes_back_as_it_was_kept(store: Path) -> None:
+def test_loaded_run_equals_stored_run(store: Path) -> None:
     families = [StoredTemplate("user:{}:profile", 48_000, 3, 47_000, (1, 2, 70_000))]
     kept = stored_run(realistic(8), families, redaction="hash:0a1b2c3d", playbook="nightly")
     kept = replace(kept, warnings=(*kept.warnings, Warn("odd", "a\nb\x1b[31m", None)))
@@ -53,7 +53,7 @@ def test_a_run_comes_back_as_it_was_kept(store: Path) -> None:
         assert history.load(kept.info.id) == kept
 
 
-def test_keys_of_any_bytes_come_back(store: Path) -> None:
+def test_keys_of_any_bytes_are_restored(store: Path) -> None:
     kept = run("a")
     keys = [replace(kept.keys[0], key=Key.whole(data)) for data in HOSTILE] + [replace(kept.keys[0], key=Key(b"x", 9))]
     with History.open(store, create=True) as history:
@@ -68,7 +68,7 @@ def test_numbers_are_packed_and_unpacked(numbers: list[int]) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 5, 10_000])
-def test_the_bounds_of_a_kept_run_hold_whatever_was_left_out(limit: int) -> None:
+def test_stored_bounds_include_omitted_keys(limit: int) -> None:
     whole = realistic(6)
     kept = stored_run(whole, keys=limit)
     again = result_of(kept).fleet
@@ -87,20 +87,20 @@ def test_the_bounds_of_a_kept_run_hold_whatever_was_left_out(limit: int) -> None
     )
 
 
-def test_a_run_of_the_same_id_takes_the_place_of_the_other(store: Path) -> None:
+def test_same_id_replaces_run(store: Path) -> None:
     with History.open(store, create=True) as history:
         history.add(run("a"))
         history.add(replace(run("a"), total=7))
         assert [line.requests for line in history.runs(9)] == [7]
 
 
-def test_runs_are_found_by_id_by_its_beginning_and_from_the_end(store: Path) -> None:
+def test_find_by_id_prefix_or_last(store: Path) -> None:
     with History.open(store, create=True) as history:
         for number, name in enumerate(["20260101T00-aa", "20260101T01-bb", "20260102T00-cc", "20260102T00-cc2"]):
             history.add(run(name, hours=number))
         assert history.find("20260101T01-bb") == "20260101T01-bb"
         assert history.find("20260101T01") == "20260101T01-bb"
-        assert history.find("20260102T00-cc") == "20260102T00-cc"  # the whole id comes before beginnings
+        assert history.find("20260102T00-cc") == "20260102T00-cc"  # a complete id precedes prefixes
         assert (history.find("last"), history.find("last~3")) == ("20260102T00-cc2", "20260101T00-aa")
         with pytest.raises(ConfigError, match=r"beginning of several runs: 20260101T00-aa, 20260101T01-bb$"):
             history.find("20260101")
@@ -112,7 +112,7 @@ def test_runs_are_found_by_id_by_its_beginning_and_from_the_end(store: Path) -> 
             history.load("gone")
 
 
-def test_a_key_and_a_host_have_a_course_over_runs(store: Path) -> None:
+def test_key_and_host_timelines_over_runs(store: Path) -> None:
     with History.open(store, create=True) as history:
         first, second = run("a"), run("b", 1)
         history.add(first)
@@ -130,7 +130,7 @@ def test_a_key_and_a_host_have_a_course_over_runs(store: Path) -> None:
         assert history.runs(9, playbook="nightly") == []
 
 
-def test_old_runs_go_by_age_number_and_size_but_never_the_newest(store: Path) -> None:
+def test_retention_never_deletes_newest_run(store: Path) -> None:
     with History.open(store, create=True) as history:
         for number in range(6):
             history.add(run(f"r{number}", hours=number))
@@ -143,7 +143,7 @@ def test_old_runs_go_by_age_number_and_size_but_never_the_newest(store: Path) ->
         assert [line.run for line in history.runs(9)] == ["r8"]
 
 
-def test_a_store_stays_below_its_size_and_gives_room_back(store: Path) -> None:
+def test_size_limit_shrinks_file(store: Path) -> None:
     limit = 200 * 1024
     with History.open(store, create=True) as history:
         for number in range(30):
@@ -166,17 +166,17 @@ def test_a_store_stays_below_its_size_and_gives_room_back(store: Path) -> None:
         ("all", Retention()),
     ],
 )
-def test_limits_are_read(text: str, limits: Retention) -> None:
+def test_parse_retention(text: str, limits: Retention) -> None:
     assert parse_retention(text) == limits
 
 
 @pytest.mark.parametrize("text", ["", "0", "1T", "90 d", "-1", "10,20", "1d,2w", "everything", "٣"])
-def test_what_is_no_limit_is_refused(text: str) -> None:
+def test_invalid_retention_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"invalid limit|two limits"):
         parse_retention(text)
 
 
-def test_nobody_else_can_read_what_is_kept(store: Path) -> None:
+def test_history_files_are_private(store: Path) -> None:
     with History.open(store, create=True) as history:
         history.add(run("a"))
         modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in store.parent.iterdir()}
@@ -184,7 +184,7 @@ def test_nobody_else_can_read_what_is_kept(store: Path) -> None:
     assert stat.S_IMODE(store.parent.stat().st_mode) == 0o700
 
 
-def test_a_history_that_is_not_there_is_said_so_and_not_made(store: Path) -> None:
+def test_missing_history_is_not_created(store: Path) -> None:
     with pytest.raises(ConfigError, match="there is no history yet"):
         History.open(store)
     assert not store.parent.exists()
@@ -215,7 +215,7 @@ def damaged_head(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: path.write_text("dear diary\n" * 100), "not a SQLite database, or its header is damaged"),
+        (lambda path: path.write_text("some text\n" * 100), "not a SQLite database, or its header is damaged"),
         (lambda path: path.write_bytes(b"SQLite format 3\0"), "not a SQLite database, or its header is damaged"),
         (damaged_head, "not a SQLite database, or its header is damaged"),
         (other_program, "a database of another program"),
@@ -223,9 +223,7 @@ def damaged_head(path: Path) -> None:
     ],
     ids=["text", "short", "damaged", "another program's", "newer"],
 )
-def test_what_is_not_ours_is_refused_and_left_as_it_is(
-    tmp_path: Path, make: Callable[[Path], object], words: str
-) -> None:
+def test_foreign_file_is_rejected_unchanged(tmp_path: Path, make: Callable[[Path], object], words: str) -> None:
     path = tmp_path / "history.db"
     make(path)
     before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
@@ -245,7 +243,7 @@ def test_reading_writes_nothing(store: Path) -> None:
     assert store.read_bytes() == before
 
 
-def test_damage_inside_is_an_error_and_nothing_is_written_over_it(tmp_path: Path) -> None:
+def test_damaged_history_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     with History.open(path, create=True) as history:
         history.add(run("a", keys=300))
@@ -260,7 +258,7 @@ def test_damage_inside_is_an_error_and_nothing_is_written_over_it(tmp_path: Path
     assert path.read_bytes() == bytes(content)
 
 
-def test_a_row_that_makes_no_sense_is_an_error(store: Path) -> None:
+def test_invalid_row_is_an_error(store: Path) -> None:
     with History.open(store, create=True) as history:
         history.add(run("a"))
     connection = sqlite3.connect(store)
@@ -271,7 +269,7 @@ def test_a_row_that_makes_no_sense_is_an_error(store: Path) -> None:
         history.load("a")
 
 
-def test_a_writer_that_does_not_come_to_an_end_is_named(store: Path) -> None:
+def test_endless_writer_is_reported(store: Path) -> None:
     with History.open(store, create=True) as history:
         history.add(run("a"))
     other = sqlite3.connect(store, isolation_level=None)
@@ -285,7 +283,7 @@ def test_a_writer_that_does_not_come_to_an_end_is_named(store: Path) -> None:
         other.close()
 
 
-def test_a_full_disk_is_said_so(store: Path) -> None:
+def test_full_disk_is_reported(store: Path) -> None:
     with History.open(store, create=True) as history:
         history.add(run("a"))
         history._connection.execute("PRAGMA max_page_count = 1")
@@ -294,7 +292,7 @@ def test_a_full_disk_is_said_so(store: Path) -> None:
     assert names(store) == ["a"]
 
 
-def test_the_database_says_whose_it_is(store: Path) -> None:
+def test_database_has_application_id(store: Path) -> None:
     with History.open(store, create=True):
         pass
     connection = sqlite3.connect(store)
@@ -304,12 +302,12 @@ def test_the_database_says_whose_it_is(store: Path) -> None:
     connection.close()
 
 
-def test_root_and_others_keep_their_runs_in_different_places() -> None:
+def test_default_path_depends_on_user() -> None:
     expected = "/var/lib/fleettrace/history.db" if os.geteuid() == 0 else ".local/share/fleettrace/history.db"
     assert str(default_path()).endswith(expected)
 
 
-def test_a_small_run_is_reported_from_the_history_as_from_itself(store: Path) -> None:
+def test_stored_small_run_gives_equal_report(store: Path) -> None:
     from fleettrace.report.build import build_report
 
     whole = small()

@@ -1,4 +1,4 @@
-"""A writer killed at any step leaves the history as it was before, or with the whole run in it."""
+"""A writer killed at any step leaves the history unchanged, or with the complete run in it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def killing(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library that ends a process at a step of its writing."""
+    """Compile the library that kills a process at a step of its writing."""
     library = tmp_path_factory.mktemp("killing") / "killing.so"
     source = HERE / "history_killing.c"
     subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
@@ -37,17 +37,17 @@ def runs(number: int) -> list[StoredRun]:
     return [window(fleet, rng, seconds=3, name=f"old-{n}", after=timedelta(hours=n)) for n in range(number)]
 
 
-def killed_at_every_step(killing: Path, folder: Path, template: Path) -> list[Path]:
-    """The stores left behind, one for each step at which its writer was killed, and of the one that got through."""
+def killed_at_every_step(killing: Path, directory: Path, template: Path) -> list[Path]:
+    """Return the stores: one for each step at which its writer was killed, and that of the completed writer."""
     environ = os.environ | {"LD_PRELOAD": str(killing)}
-    command = [sys.executable, "-m", "tests.store.history_killed_writer", *map(str, (killing, folder, template))]
+    command = [sys.executable, "-m", "tests.store.history_killed_writer", *map(str, (killing, directory, template))]
     done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert lines[-1].endswith(" through")
-    return [folder / f"{line.split()[0]}.db" for line in lines]
+    return [directory / f"{line.split()[0]}.db" for line in lines]
 
 
-def test_a_kill_at_any_step_leaves_every_run_whole_and_none_half(killing: Path, tmp_path: Path) -> None:
+def test_kill_leaves_only_complete_runs(killing: Path, tmp_path: Path) -> None:
     template = tmp_path / "template.db"
     old = runs(3)
     with History.open(template, create=True) as history:
@@ -55,20 +55,20 @@ def test_a_kill_at_any_step_leaves_every_run_whole_and_none_half(killing: Path, 
             history.add(run)
     stores = killed_at_every_step(killing, tmp_path, template)
     assert len(stores) > 10
-    wanted = {run.info.id: run for run in [*old, new_run("new"), new_run("later")]}
+    expected = {run.info.id: run for run in [*old, new_run("new"), new_run("later")]}
     outcomes = set()
     for store in stores:
         with History.open(store) as history:
             names = [line.run for line in history.runs(9)]
             outcomes.add(tuple(names))
             for name in names:
-                assert history.load(name) == wanted[name]
-            history.add(wanted["later"])  # And it can be written again.
+                assert history.load(name) == expected[name]
+            history.add(expected["later"])  # It can still be written.
             assert history.find("last") == "later"
     assert outcomes == {("old-0", "old-1", "old-2"), ("old-1", "old-2", "new")}
 
 
-def test_a_kill_at_any_step_of_the_first_run_leaves_a_history_that_opens(killing: Path, tmp_path: Path) -> None:
+def test_kill_in_first_run_leaves_valid_history(killing: Path, tmp_path: Path) -> None:
     stores = killed_at_every_step(killing, tmp_path, tmp_path / "none.db")
     assert len(stores) > 10
     for store in stores[:-1]:
@@ -79,7 +79,7 @@ def test_a_kill_at_any_step_of_the_first_run_leaves_a_history_that_opens(killing
                 assert history.load("later") == new_run("later")
 
 
-def test_writers_at_once_are_both_kept(tmp_path: Path) -> None:
+def test_concurrent_writers_are_both_stored(tmp_path: Path) -> None:
     store, program = tmp_path / "history.db", HERE / "history_writer.py"
     writers = [
         subprocess.Popen([sys.executable, "-m", f"tests.store.{program.stem}", store, name, "8"], cwd=ROOT)
@@ -92,7 +92,7 @@ def test_writers_at_once_are_both_kept(tmp_path: Path) -> None:
         assert all(len(history.load(name).keys) == 60 for name in names)
 
 
-def test_a_killed_writer_does_not_keep_the_next_one_waiting(tmp_path: Path) -> None:
+def test_killed_writer_does_not_block_next(tmp_path: Path) -> None:
     store = tmp_path / "history.db"
     writer = subprocess.Popen([sys.executable, "-m", "tests.store.history_writer", store, "a", "100000"], cwd=ROOT)
     try:

@@ -1,4 +1,4 @@
-"""A run file is whole or refused, and there is none until it is whole."""
+"""A damaged run file is rejected, and an unfinished one never appears."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def kept(tmp_path: Path) -> Path:
     return write(tmp_path / "run", Swept("r", hosts))
 
 
-def test_a_truncated_file_is_refused_wherever_it_ends(kept: Path, tmp_path: Path) -> None:
+def test_truncated_file_is_rejected(kept: Path, tmp_path: Path) -> None:
     whole = kept.read_bytes()
     cut = tmp_path / "cut"
     for size in (0, 1, 20, len(whole) // 3, len(whole) // 2, len(whole) - 1):
@@ -39,7 +39,7 @@ def test_a_truncated_file_is_refused_wherever_it_ends(kept: Path, tmp_path: Path
             read_run_file(cut)
 
 
-def test_a_damaged_file_is_refused_wherever_the_damage_is(kept: Path, tmp_path: Path) -> None:
+def test_damaged_file_is_rejected(kept: Path, tmp_path: Path) -> None:
     whole = kept.read_bytes()
     rng = random.Random(7)
     broken = tmp_path / "broken"
@@ -51,11 +51,11 @@ def test_a_damaged_file_is_refused_wherever_the_damage_is(kept: Path, tmp_path: 
         except ConfigError as error:
             assert str(error).startswith(f"{broken}: ")
         else:
-            # The fingerprints and the gzip header's spare bytes say nothing of the run.
+            # The fingerprints and the gzip header's spare bytes do not affect the result.
             assert found.hosts == run_result(read_merged([kept])).hosts
 
 
-def test_a_newer_schema_is_named(tmp_path: Path) -> None:
+def test_newer_schema_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "new"
     path.write_bytes(pack({"kind": "header", "schema": "fleettrace/run-file/9"}))
     with pytest.raises(ConfigError, match="its schema is 9, and this version reads up to 1"):
@@ -63,25 +63,25 @@ def test_a_newer_schema_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"fleettrace", b"\x1f\x8b"])
-def test_what_is_no_run_file_is_not_taken_for_one(tmp_path: Path, content: bytes) -> None:
+def test_other_file_is_rejected(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"not a run file|damaged at byte 0"):
         read_run_file(path)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="gone: cannot read the run file: No such file"):
         read_run_file(tmp_path / "gone")
 
 
-def test_without_its_end_there_is_no_file(tmp_path: Path) -> None:
+def test_unfinished_file_does_not_appear(tmp_path: Path) -> None:
     with RunFileWriter(tmp_path / "run") as writer:
         writer.add("r", host_result("c1", {}), {})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_old_file_stays_until_new_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "run"
     path.write_text("older")
     with RunFileWriter(path) as writer:
@@ -92,7 +92,7 @@ def test_an_older_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_killed_controller_leaves_no_file(tmp_path: Path) -> None:
+def test_killed_controller_leaves_no_file(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path; from fleettrace.store.runfile.writer import RunFileWriter\n"
         "from tests.store.runs import host_result\n"
@@ -110,6 +110,6 @@ def test_a_killed_controller_leaves_no_file(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_full_disk_is_an_error_with_a_name() -> None:
+def test_full_disk_names_the_file() -> None:
     with pytest.raises(ConfigError, match="cannot write /nowhere/run: No such file"):
         RunFileWriter(Path("/nowhere/run"))

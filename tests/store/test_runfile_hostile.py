@@ -1,4 +1,4 @@
-"""A file that unpacks to gigabytes is refused at once, and what holds keys is its owner's alone."""
+"""A file that unpacks to gigabytes is rejected early, and files with keys are private."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fleettrace.summary.run import HostResult, RunInfo
 
 
 def member(line_parts: list[bytes]) -> bytes:
-    """A member whose line is these parts, packed as small as can be."""
+    """Return a member with a line of these parts, packed as small as possible."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     crc, size, body = 0, 0, []
     for part in line_parts:
@@ -49,7 +49,7 @@ def refused(path: Path) -> str:
     return str(caught.value)
 
 
-def test_a_member_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
+def test_gigabyte_member_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "bomb.run"
     spaces = [b" " * (1 << 20)] * 512
     path.write_bytes(pack({"schema": SCHEMA}) + member([b'{"kind":"host"', *spaces, b"}\n"]))
@@ -57,7 +57,7 @@ def test_a_member_that_unpacks_to_gigabytes_is_refused(tmp_path: Path) -> None:
     assert "more than" in refused(path)
 
 
-def test_many_members_that_unpack_to_gigabytes_are_refused(tmp_path: Path) -> None:
+def test_gigabytes_of_members_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "bomb.run"
     about = {"kind": "host", "run": "r", "host": "h", "counted": [], "warnings": [], "size": 0}
     line = json.dumps(about).encode()[:-1] + b', "top": [' + b"0," * (4 << 20) + b"0]}\n"
@@ -67,18 +67,18 @@ def test_many_members_that_unpack_to_gigabytes_are_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("line", [b'{"kind":' + b"[" * 200_000, b'{"kind":' + b"1" * 5000 + b"}\n"])
-def test_odd_json_in_a_run_file_is_one_line(tmp_path: Path, line: bytes) -> None:
+def test_invalid_json_is_one_line_error(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "odd.run"
     path.write_bytes(pack({"schema": SCHEMA}) + member([line]))
     refused(path)
 
 
-def test_the_largest_block_of_rows_is_within_the_bound() -> None:
+def test_largest_block_is_within_bound() -> None:
     assert 16_384 * (250 * len("\\u00ff") + 12) < UNPACKED_MOST
 
 
 @pytest.mark.parametrize("cut", [1, 4, 100])
-def test_what_is_cut_off_is_not_taken(cut: int) -> None:
+def test_incomplete_data_is_rejected(cut: int) -> None:
     packed = zlib.compress(os.urandom(1000))
     assert len(inflated(packed)) == 1000
     with pytest.raises(ValueError, match="incomplete"):
@@ -91,7 +91,7 @@ def write(path: Path) -> None:
         writer.finish([RunInfo("r", datetime.now(UTC), "h", 1.0, "0")], [])
 
 
-def test_a_run_file_is_its_owners_alone_unless_it_had_another_mode(tmp_path: Path) -> None:
+def test_run_file_is_private_or_keeps_mode(tmp_path: Path) -> None:
     path = tmp_path / "run"
     write(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -100,7 +100,7 @@ def test_a_run_file_is_its_owners_alone_unless_it_had_another_mode(tmp_path: Pat
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_a_history_that_others_may_read_is_tightened(tmp_path: Path) -> None:
+def test_readable_history_is_made_private(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     with History.open(path, create=True) as history:
         assert not history.tightened

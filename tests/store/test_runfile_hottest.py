@@ -1,4 +1,4 @@
-"""What is found without reading everything is what all keys together would have shown."""
+"""The hottest keys found by partial reading equal those of a full merge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Draw = Callable[[random.Random, int, int], int]
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that little data has many blocks."""
+    """Use small blocks, so that little data has many."""
     monkeypatch.setattr(blocks, "BLOCK_ROWS", 8)
 
 
@@ -40,7 +40,7 @@ def one_hot_host(rng: random.Random, rank: int, host: int) -> int:
 
 
 def summary_of(rng: random.Random, host: int, draw: Draw, shared: float, absent: int) -> Summary:
-    """200 keys, some of which every host has; a few are cut."""
+    """200 keys, some of them on every host; a few are truncated."""
     keys = {}
     for rank in range(200):
         name = b"shared:%d" % rank if rng.random() < shared else b"own:%d:%d" % (host, rank)
@@ -62,7 +62,7 @@ def kept(place: Path, draw: Draw, shared: float, absent: int, hosts: int = 8) ->
 @pytest.mark.parametrize("absent", [0, 40, 5000])
 @pytest.mark.parametrize("shared", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("draw", [zipf, flat, one_hot_host])
-def test_the_hottest_are_those_of_all_keys_together(tmp_path: Path, draw: Draw, shared: float, absent: int) -> None:
+def test_hottest_equal_those_of_full_merge(tmp_path: Path, draw: Draw, shared: float, absent: int) -> None:
     merged = kept(tmp_path, draw, shared, absent)
     everything = run_result(merged).fleet
     for n in (1, 10, 60):
@@ -72,7 +72,7 @@ def test_the_hottest_are_those_of_all_keys_together(tmp_path: Path, draw: Draw, 
         assert fleet.sources == everything.sources
 
 
-def test_others_change_nothing_for_the_hottest(tmp_path: Path) -> None:
+def test_others_do_not_change_hottest(tmp_path: Path) -> None:
     merged = kept(tmp_path, zipf, 0.5, 40)
     everything = run_result(merged).fleet
     fleet = hottest_fleet("r", list(fleet_parts(merged)), 20, others=400)
@@ -85,14 +85,14 @@ def test_others_change_nothing_for_the_hottest(tmp_path: Path) -> None:
         assert known.count.requests <= whole.requests
 
 
-def test_too_many_keys_at_once_are_taken_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_keys_are_processed_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     merged = kept(tmp_path, flat, 0.2, 3)
     everything = run_result(merged).fleet
     monkeypatch.setattr(threshold, "_MOST_KEYS", 500)
     assert hottest_fleet("r", list(fleet_parts(merged)), 30).rank(30) == everything.rank(30)
 
 
-def test_a_large_merge_says_what_is_short_in_it(tmp_path: Path) -> None:
+def test_large_merge_has_warning(tmp_path: Path) -> None:
     merged = kept(tmp_path, zipf, 0.5, 40)
     whole, short = run_result(merged), run_result(merged, top=10, most_rows=100)
     assert short.fleet.rank(10) == whole.fleet.rank(10)

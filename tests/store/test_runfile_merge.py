@@ -25,9 +25,9 @@ def merged_file(place: Path, paths: list[Path]) -> Path:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(runs, min_size=1, max_size=4), st.randoms(use_true_random=False))
-def test_any_order_and_any_grouping_give_the_same_bytes(parts: list[Swept], rng: random.Random) -> None:
-    with TemporaryDirectory() as folder:
-        place = Path(folder)
+def test_merge_order_does_not_change_bytes(parts: list[Swept], rng: random.Random) -> None:
+    with TemporaryDirectory() as directory:
+        place = Path(directory)
         files = [write(place / f"part-{number}", swept) for number, swept in enumerate(parts)]
         at_once = merged_file(place / "at-once", files).read_bytes()
 
@@ -45,15 +45,15 @@ def test_any_order_and_any_grouping_give_the_same_bytes(parts: list[Swept], rng:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(runs, min_size=1, max_size=3), st.randoms(use_true_random=False))
-def test_a_merged_file_says_what_its_parts_say(parts: list[Swept], rng: random.Random) -> None:
-    with TemporaryDirectory() as folder:
-        files = [write(Path(folder, f"part-{number}"), swept) for number, swept in enumerate(parts)]
-        merged = merged_file(Path(folder, "merged"), files)
+def test_merged_file_equals_its_parts(parts: list[Swept], rng: random.Random) -> None:
+    with TemporaryDirectory() as directory:
+        files = [write(Path(directory, f"part-{number}"), swept) for number, swept in enumerate(parts)]
+        merged = merged_file(Path(directory, "merged"), files)
         rng.shuffle(files)
-        assert told(run_result(read_merged(files))) == told(run_result(read_merged([merged])))
+        assert values(run_result(read_merged(files))) == values(run_result(read_merged([merged])))
 
 
-def told(result: RunResult) -> object:
+def values(result: RunResult) -> object:
     fleet = result.fleet
     return result.info, result.hosts, result.warnings, fleet.total, fleet.absent, fleet.timeline, fleet.rank(100)
 
@@ -63,19 +63,19 @@ def one(key: bytes, requests: int) -> Summary:
 
 
 def part(place: Path, run: str, host: str, state: HostState, **counted: int) -> Path:
-    """A file of one host: instances `i7=5` have the pid 7 and 5 requests."""
+    """Write a file of one host: instance `i7=5` has the pid 7 and 5 requests."""
     summaries = {f"{name[1:]}@1": one(name.encode(), requests) for name, requests in counted.items()}
     return write(place, Swept(run, [(host_result(host, summaries, state), summaries)]))
 
 
-def test_a_host_that_failed_at_first_and_then_did_not_is_fine(tmp_path: Path) -> None:
+def test_successful_retry_supersedes_failure(tmp_path: Path) -> None:
     failed = part(tmp_path / "a", "r", "c1", HostState.UNREACHABLE)
     fine = part(tmp_path / "b", "r", "c1", HostState.OK, i7=5)
     (host,) = run_result(read_merged([fine, failed])).hosts
     assert (host.state, host.error, host.requests) == (HostState.OK, None, 5)
 
 
-def test_what_was_cut_short_counts_no_more_once_the_host_was_traced_whole(tmp_path: Path) -> None:
+def test_complete_record_supersedes_interrupted(tmp_path: Path) -> None:
     cut = part(tmp_path / "a", "r", "c1", HostState.PARTIAL, i7=4)
     whole = part(tmp_path / "b", "r", "c1", HostState.OK, i7=6, i8=1)
     result = run_result(read_merged([cut, whole]))
@@ -83,7 +83,7 @@ def test_what_was_cut_short_counts_no_more_once_the_host_was_traced_whole(tmp_pa
     assert result.hosts[0].requests == 7
 
 
-def test_instances_of_a_host_in_different_files_are_put_together(tmp_path: Path) -> None:
+def test_instances_of_several_files_are_joined(tmp_path: Path) -> None:
     one_half = part(tmp_path / "a", "r", "c1", HostState.OK, i7=4)
     other_half = part(tmp_path / "b", "r", "c1", HostState.OK, i8=6)
     result = run_result(read_merged([one_half, other_half]))
@@ -92,7 +92,7 @@ def test_instances_of_a_host_in_different_files_are_put_together(tmp_path: Path)
     assert result.hosts[0].timeline == [10]
 
 
-def test_a_key_of_two_instances_is_hottest_by_both_together(tmp_path: Path) -> None:
+def test_top_host_sums_its_instances(tmp_path: Path) -> None:
     def half(place: Path, host: str, pid: int, requests: int) -> Path:
         summaries = {f"{pid}@1": one(b"k", requests)}
         return write(place, Swept("r", [(host_result(host, summaries), summaries)]))
@@ -102,7 +102,7 @@ def test_a_key_of_two_instances_is_hottest_by_both_together(tmp_path: Path) -> N
     assert (ranked.top_host, ranked.top_requests, ranked.hosts) == ("c2", 8, 2)
 
 
-def test_two_runs_of_a_host_are_one_longer_window(tmp_path: Path) -> None:
+def test_two_runs_add_windows(tmp_path: Path) -> None:
     first = part(tmp_path / "a", "r1", "c1", HostState.OK, i7=40)
     second = part(tmp_path / "b", "r2", "c1", HostState.OK, i7=60)
     result = run_result(read_merged([first, second]))

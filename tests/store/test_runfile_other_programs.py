@@ -1,4 +1,4 @@
-"""Other programs read run files as docs/run-files.md says."""
+"""Other programs read run files as docs/run-files.md describes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def kept(tmp_path: Path) -> Path:
     return write(tmp_path / "fleet.run", swept)
 
 
-def test_the_example_of_the_document_finds_the_hottest_keys(kept: Path) -> None:
+def test_documented_example_finds_hottest_keys(kept: Path) -> None:
     found = re.search(r"^    import collections.*?(?=^\()", DOCUMENT.read_text(), re.M | re.S)
     assert found is not None
     program = re.sub(r"^    ", "", found[0], flags=re.M)
@@ -39,7 +39,7 @@ def test_the_example_of_the_document_finds_the_hottest_keys(kept: Path) -> None:
     assert out.decode().splitlines() == [f"{row.key.data!r} {row.known.requests} {row.requests_max}" for row in ranked]
 
 
-def test_duckdb_reads_the_lines(kept: Path) -> None:
+def test_duckdb_reads_lines(kept: Path) -> None:
     found = duckdb.sql(
         f"select unnest(key) as key, unnest(requests) as requests from read_json('{kept}', compression='gzip', "
         "format='newline_delimited', columns={kind: 'VARCHAR', key: 'VARCHAR[]', requests: 'BIGINT[]'}) "
@@ -50,7 +50,7 @@ def test_duckdb_reads_the_lines(kept: Path) -> None:
     assert hottest == [("key:0:\xff", 3000), ("key:1:\xff", 1500), ("key:2:\xff", 999)]
 
 
-def test_gunzip_reads_the_file_whole(kept: Path) -> None:
+def test_gunzip_reads_whole_file(kept: Path) -> None:
     lines = subprocess.run(["gzip", "-dc", os.fspath(kept)], stdout=subprocess.PIPE, check=True).stdout.splitlines()
     assert lines[0].startswith(b'{"kind":"header"')
     assert lines[-1].startswith(b'{"kind":"end"')

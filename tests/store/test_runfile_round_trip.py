@@ -1,4 +1,4 @@
-"""What was written is what is read: hosts, counts, bounds, and the report made of them."""
+"""A run file is read as it was written: hosts, counts, bounds, and the report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.store.runs import Swept, host_result, info, runs, write
 
 
 def original(swept: Swept) -> RunResult:
-    """The result of the run itself."""
+    """Return the result of the run itself."""
     result = RunResult(info(swept.run))
     for host, counted in swept.hosts:
         result.hosts.append(host)
@@ -32,7 +32,7 @@ def original(swept: Swept) -> RunResult:
 
 
 def rendered(report: Report) -> dict[Output, str]:
-    """The report in every format."""
+    """Return the report in every format."""
     import io
 
     texts = {}
@@ -45,9 +45,9 @@ def rendered(report: Report) -> dict[Output, str]:
 
 @settings(max_examples=60, deadline=None)
 @given(runs)
-def test_every_count_comes_back(swept: Swept) -> None:
-    with TemporaryDirectory() as folder:
-        read = read_run_file(write(Path(folder, "run"), swept))
+def test_every_count_is_restored(swept: Swept) -> None:
+    with TemporaryDirectory() as directory:
+        read = read_run_file(write(Path(directory, "run"), swept))
         found = [
             (record.result, {name: counted.summary() for name, counted in record.counted.items()})
             for record in read.hosts
@@ -58,9 +58,9 @@ def test_every_count_comes_back(swept: Swept) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(runs)
-def test_the_report_of_a_kept_run_is_the_report_of_the_run(swept: Swept) -> None:
-    with TemporaryDirectory() as folder:
-        kept = run_result(read_merged([write(Path(folder, "run"), swept)]))
+def test_run_file_gives_equal_report(swept: Swept) -> None:
+    with TemporaryDirectory() as directory:
+        kept = run_result(read_merged([write(Path(directory, "run"), swept)]))
     assert rendered(build_report(kept)) == rendered(build_report(original(swept)))
 
 
@@ -80,7 +80,7 @@ def test_blocks_hold_any_number_of_rows(tmp_path: Path) -> None:
         assert record.counted["1@1"].summary() == summary
 
 
-def test_the_first_block_has_the_hottest_keys(tmp_path: Path) -> None:
+def test_first_block_has_hottest_keys(tmp_path: Path) -> None:
     summary = big_summary(5000)
     path = write(tmp_path / "run", Swept("r", [(host_result("c1", {"1@1": summary}), {"1@1": summary})]))
     (record,) = read_run_file(path).hosts
@@ -90,7 +90,7 @@ def test_the_first_block_has_the_hottest_keys(tmp_path: Path) -> None:
     assert blocks[0].most == 5001
 
 
-def test_any_program_reads_it_as_lines_of_json(tmp_path: Path) -> None:
+def test_file_is_gzipped_json_lines(tmp_path: Path) -> None:
     summary = Summary(9, 2, {Key.whole(b"a\xff\n"): KeyCount(7, 2), Key(b"long", 300): KeyCount(2, 2)})
     path = write(tmp_path / "run", Swept("r", [(host_result("c1", {"1@1": summary}), {"1@1": summary})]))
     lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
@@ -101,7 +101,7 @@ def test_any_program_reads_it_as_lines_of_json(tmp_path: Path) -> None:
     assert lines[3]["covered"] == 2
 
 
-def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_run_file_is_deterministic(tmp_path: Path) -> None:
     summary = big_summary(300)
     swept = Swept("r", [(host_result("c1", {"1@1": summary}), {"1@1": summary})])
     assert write(tmp_path / "a", swept).read_bytes() == write(tmp_path / "b", swept).read_bytes()

@@ -1,7 +1,6 @@
-"""A model of what the kernel's map keeps and what bpftrace prints of it, with the truth beside it.
+"""A model of the kernel's map and of bpftrace's output, with the true counts.
 
-The map takes entries until it is full, first come, first kept; the scalars count everything; of the map the largest
-entries are printed.
+The map takes entries until it is full; the scalar counters count everything; bpftrace prints the largest entries.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ Request = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Slice:
-    """What was printed of a slice for each instance, and how often each key was really asked for."""
+    """The printed part of a slice for each instance, and the true counts."""
 
     parts: dict[int, SliceCounts]
     truth: dict[int, Counter[Key]]
 
 
 def key(number: int) -> Key:
-    """A key by number."""
+    """Return a key by number."""
     return Key.whole(b"k%d" % number)
 
 
 def run_slice(requests: list[Request], limits: MapLimits, instances: int, *, everything: bool = False) -> Slice:
-    """One slice of these requests, in this order, all instances sharing one map."""
+    """Return one slice of these requests, in this order, with one map for all instances."""
     held: Counter[Request] = Counter()
     truth: dict[int, Counter[Key]] = {instance: Counter() for instance in range(instances)}
     for request in requests:
@@ -55,7 +54,7 @@ def run_slice(requests: list[Request], limits: MapLimits, instances: int, *, eve
 
 
 def summarise(part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable[[int], str | None] | None) -> Summary:
-    """The slice's own summary."""
+    """Return the slice's summary."""
     summary = Summary()
     add_slice(summary, part, limits, SliceSpread(bucket), op_of)
     return summary

@@ -1,4 +1,4 @@
-"""Summaries of all kinds, with figures known and unknown."""
+"""Hypothesis strategies for summaries with known and unknown values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A summary that keeps only some of its keys stays true: every count is inside its bounds, and memory is bounded."""
+"""After `bound`, every true count is still inside its bounds, and memory is bounded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ hosts = st.lists(st.tuples(requests, limits, st.integers(1, 8)), min_size=1, max
 
 
 def host_of(traffic: list[Request], bounds: MapLimits, most: int, truth: Counter[Key]) -> Summary:
-    """The summary of traffic in three slices, bounded after each."""
+    """Return the summary of traffic in three slices, bounded after each."""
     host = Summary()
     for bucket in range(3):
         kernel = run_slice(traffic[bucket::3], bounds, 1)
@@ -34,7 +34,7 @@ def host_of(traffic: list[Request], bounds: MapLimits, most: int, truth: Counter
 
 
 @given(summaries, st.integers(1, 3))
-def test_bounding_changes_no_upper_bound_of_what_stays(summary: Summary, most: int) -> None:
+def test_bound_keeps_upper_bounds(summary: Summary, most: int) -> None:
     before = {name: (summary.lower(name), summary.upper(name)) for name in summary.keys}
     total = summary.total
     summary.bound(most)
@@ -48,9 +48,7 @@ def test_bounding_changes_no_upper_bound_of_what_stays(summary: Summary, most: i
 
 
 @given(requests, limits, st.integers(1, 8))
-def test_every_true_count_of_a_bounded_host_is_inside_its_bounds(
-    traffic: list[Request], bounds: MapLimits, most: int
-) -> None:
+def test_bounded_host_bounds_true_counts(traffic: list[Request], bounds: MapLimits, most: int) -> None:
     truth = Counter[Key]()
     host = host_of(traffic, bounds, most, truth)
     assert host.total == truth.total()
@@ -60,9 +58,7 @@ def test_every_true_count_of_a_bounded_host_is_inside_its_bounds(
 
 @settings(max_examples=200)
 @given(hosts, st.integers(1, 10), st.integers(1, 8))
-def test_every_true_count_of_a_bounded_fleet_is_inside_its_bounds(
-    some: list[tuple[list[Request], MapLimits, int]], most: int, n: int
-) -> None:
+def test_bounded_fleet_bounds_true_counts(some: list[tuple[list[Request], MapLimits, int]], most: int, n: int) -> None:
     fleet, truth = FleetSummary(), Counter[Key]()
     for number, (traffic, bounds, kept) in enumerate(some):
         fleet.add_host("run", f"c{number}", {"1": host_of(traffic, bounds, kept, truth)})
@@ -79,21 +75,21 @@ def test_every_true_count_of_a_bounded_fleet_is_inside_its_bounds(
         assert not row.certified or sum(count > truth[row.key] for count in truth.values()) < n
 
 
-def test_the_most_requested_keys_stay() -> None:
+def test_most_requested_keys_remain() -> None:
     summary = Summary(0, 0, {key(number): KeyCount(number) for number in range(100)})
     summary.bound(10)
     assert {name: count.requests for name, count in summary.keys.items()} == {key(n): n for n in range(90, 100)}
     assert summary.absent == 89
 
 
-def test_a_fleet_of_few_keys_is_left_alone() -> None:
+def test_bound_ignores_few_keys() -> None:
     fleet = FleetSummary()
     fleet.add_host("run", "a", {"1": Summary(0, 0, {key(number): KeyCount(1) for number in range(15)})})
     fleet.bound(10)
     assert (len(fleet.keys), fleet.absent, fleet.truncated) == (15, 0, False)
 
 
-def test_many_hosts_of_many_keys_take_bounded_memory() -> None:
+def test_memory_is_bounded() -> None:
     tracemalloc.start()
     fleet, most = FleetSummary(), 2000
     for host in range(40):
@@ -104,11 +100,11 @@ def test_many_hosts_of_many_keys_take_bounded_memory() -> None:
     tracemalloc.stop()
     assert fleet.truncated
     assert fleet.total == 160_000
-    # Some 700 bytes of each key: those of the fleet, and of one host beside it.
+    # About 700 bytes per key: those of the fleet, and of one host.
     assert peak < (2 * most + 2000) * 1200
 
 
-def test_all_hosts_at_work_keep_a_bounded_number_of_keys() -> None:
+def test_concurrent_hosts_have_bounded_keys() -> None:
     for count in (1, 2, 50, 64, 1000, 10_000):
         assert min(count, 64) * keys_per_host(count, 64) <= 2 * FLEET_KEYS
     assert keys_per_host(1, 64) == 50_000

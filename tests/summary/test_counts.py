@@ -1,4 +1,4 @@
-"""Adding summaries is associative and commutative, unknown stays unknown, and the bounds add up."""
+"""Adding summaries is associative and commutative, keeps unknown values unknown, and adds the bounds."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ def added(*parts: Summary) -> Summary:
 
 
 @given(summaries, summaries)
-def test_the_order_of_adding_does_not_matter(a: Summary, b: Summary) -> None:
+def test_add_is_commutative(a: Summary, b: Summary) -> None:
     assert added(a, b) == added(b, a)
 
 
 @given(summaries, summaries, summaries)
-def test_the_grouping_of_adding_does_not_matter(a: Summary, b: Summary, c: Summary) -> None:
+def test_add_is_associative(a: Summary, b: Summary, c: Summary) -> None:
     assert added(added(a, b), c) == added(a, added(b, c))
 
 
 @given(summaries)
-def test_an_empty_summary_adds_nothing(a: Summary) -> None:
+def test_empty_summary_is_neutral(a: Summary) -> None:
     assert added(a, Summary()) == added(Summary(), a) == a
 
 
 @given(summaries, summaries)
-def test_adding_does_not_change_what_is_added(a: Summary, b: Summary) -> None:
+def test_add_does_not_change_argument(a: Summary, b: Summary) -> None:
     before = added(b)
     whole = added(a, b)
     whole.add(a)
@@ -48,14 +48,14 @@ def test_adding_does_not_change_what_is_added(a: Summary, b: Summary) -> None:
 
 
 @given(summaries, summaries, keys)
-def test_the_bounds_of_the_whole_are_the_sums_of_the_parts(a: Summary, b: Summary, key: Key) -> None:
+def test_bounds_are_additive(a: Summary, b: Summary, key: Key) -> None:
     whole = added(a, b)
     assert whole.lower(key) == a.lower(key) + b.lower(key)
     assert whole.upper(key) == a.upper(key) + b.upper(key)
 
 
 @given(known, known)
-def test_an_unknown_part_makes_the_whole_unknown(a: int | None, b: int | None) -> None:
+def test_unknown_part_makes_sum_unknown(a: int | None, b: int | None) -> None:
     assert add_known(a, b) == add_known(b, a)
     assert (add_known(a, b) is None) == (a is None or b is None)
 
@@ -67,7 +67,7 @@ def test_ops_merge_in_any_order(a: dict[str, int] | None, b: dict[str, int] | No
 
 
 @given(timelines, timelines)
-def test_courses_add_bucket_by_bucket(a: list[int], b: list[int]) -> None:
+def test_timelines_add_by_bucket(a: list[int], b: list[int]) -> None:
     whole = add_timelines(list(a), b)
     assert len(whole) == max(len(a), len(b))
     assert sum(whole) == sum(a) + sum(b)
@@ -75,7 +75,7 @@ def test_courses_add_bucket_by_bucket(a: list[int], b: list[int]) -> None:
 
 
 @given(key_counts)
-def test_a_copy_is_equal_and_shares_nothing(count: KeyCount) -> None:
+def test_copy_is_equal_and_independent(count: KeyCount) -> None:
     copy = count.copy()
     assert copy == count
     copy.add(count)
@@ -83,6 +83,6 @@ def test_a_copy_is_equal_and_shares_nothing(count: KeyCount) -> None:
     assert copy != count
 
 
-def test_a_key_is_cut_when_bytes_are_missing() -> None:
+def test_key_is_truncated_when_bytes_are_missing() -> None:
     assert not Key.whole(b"x" * KEY_MAX_LENGTH).truncated
     assert Key(b"x" * 64, KEY_MAX_LENGTH).truncated

@@ -1,4 +1,4 @@
-"""The fleet's summary: the same whatever the order, nothing twice, bounds that hold, certificates that are right."""
+"""`FleetSummary`: independent of the order, idempotent, with valid bounds and certificates."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fleet_of(arrivals: list[tuple[str, dict[str, Summary]]]) -> FleetSummary:
 
 
 def state(fleet: FleetSummary, *, hottest: bool = True) -> object:
-    """Everything that a fleet's summary tells."""
+    """Return all values of a fleet's summary."""
     ranks = fleet.rank(100)
     rows = [(row.key, row.known, row.requests_max, row.certified, row.hosts) for row in ranks]
     tops = [(row.top_host, row.top_requests) for row in ranks] if hottest else []
@@ -40,14 +40,14 @@ def state(fleet: FleetSummary, *, hottest: bool = True) -> object:
 
 
 @given(hosts, st.randoms(use_true_random=False))
-def test_the_order_of_the_hosts_does_not_matter(arrived: Hosts, rng: random.Random) -> None:
+def test_order_of_hosts_does_not_matter(arrived: Hosts, rng: random.Random) -> None:
     shuffled = list(arrived.items())
     rng.shuffle(shuffled)
     assert state(fleet_of(shuffled)) == state(fleet_of(list(arrived.items())))
 
 
 @given(hosts, st.lists(st.integers(0, 3), max_size=6))
-def test_what_arrives_again_is_taken_once(arrived: Hosts, again: list[int]) -> None:
+def test_repeated_summary_is_merged_once(arrived: Hosts, again: list[int]) -> None:
     once = list(arrived.items())
     repeated = once + [once[index % len(once)] for index in again if once]
     assert state(fleet_of(repeated)) == state(fleet_of(once))
@@ -55,7 +55,7 @@ def test_what_arrives_again_is_taken_once(arrived: Hosts, again: list[int]) -> N
 
 @settings(max_examples=40)
 @given(hosts)
-def test_instances_may_arrive_one_by_one(arrived: Hosts) -> None:
+def test_instances_can_be_added_separately(arrived: Hosts) -> None:
     single = [(host, {name: part}) for host, instances in arrived.items() for name, part in instances.items()]
     whole = [(host, instances) for host, instances in arrived.items() if instances]
     assert state(fleet_of(single), hottest=False) == state(fleet_of(whole), hottest=False)
@@ -63,7 +63,7 @@ def test_instances_may_arrive_one_by_one(arrived: Hosts) -> None:
 
 @settings(max_examples=40)
 @given(hosts)
-def test_adding_does_not_change_what_is_added(arrived: Hosts) -> None:
+def test_add_does_not_change_argument(arrived: Hosts) -> None:
     instances = [summary for parts in arrived.values() for summary in parts.values()]
     before = [
         (summary.total, summary.absent, {name: known.copy() for name, known in summary.keys.items()})
@@ -73,7 +73,7 @@ def test_adding_does_not_change_what_is_added(arrived: Hosts) -> None:
     assert [(summary.total, summary.absent, summary.keys) for summary in instances] == before
 
 
-# Traffic of several hosts through small maps: what the fleet says of it is compared with the truth.
+# Traffic of several hosts through small maps: the fleet's summary is compared with the true counts.
 
 traffic = st.lists(
     st.tuples(
@@ -88,7 +88,7 @@ Traffic = list[tuple[list[Request], MapLimits]]
 
 
 def traced(hosts: Traffic, slices: int = 2) -> tuple[FleetSummary, Counter[Key]]:
-    """The fleet's summary of the traffic, each host's in so many slices, and the truth."""
+    """Return the fleet's summary of the traffic, each host's in this many slices, and the true counts."""
     fleet, truth = FleetSummary(), Counter[Key]()
     for number, (requests, limits) in enumerate(hosts):
         host = Summary()
@@ -105,7 +105,7 @@ def is_in_top(truth: Counter[Key], name: Key, n: int) -> bool:
 
 
 @given(traffic)
-def test_every_true_count_is_inside_its_bounds(hosts: Traffic) -> None:
+def test_bounds_contain_true_counts(hosts: Traffic) -> None:
     fleet, truth = traced(hosts)
     rows = {row.key: row for row in fleet.rank(1000)}
     for number in range(KEYS):
@@ -119,14 +119,14 @@ def test_every_true_count_is_inside_its_bounds(hosts: Traffic) -> None:
 
 @settings(max_examples=150)
 @given(traffic, st.integers(1, 8))
-def test_a_certified_key_is_always_in_the_true_top(hosts: Traffic, n: int) -> None:
+def test_certified_key_is_in_true_top(hosts: Traffic, n: int) -> None:
     fleet, truth = traced(hosts)
     for row in fleet.rank(n):
         assert not row.certified or is_in_top(truth, row.key, n)
 
 
 @given(traffic, st.integers(1, 8))
-def test_exact_counts_certify_the_whole_top(hosts: Traffic, n: int) -> None:
+def test_exact_counts_certify_top(hosts: Traffic, n: int) -> None:
     roomy = MapLimits(capacity=1000, printed=1000, tags=2)
     fleet, truth = traced([(requests, roomy) for requests, _ in hosts])
     ranked = fleet.rank(n)
@@ -135,13 +135,13 @@ def test_exact_counts_certify_the_whole_top(hosts: Traffic, n: int) -> None:
 
 
 @given(traffic)
-def test_with_a_host_missing_nothing_is_certified(hosts: Traffic) -> None:
+def test_missing_host_certifies_nothing(hosts: Traffic) -> None:
     assert not any(row.certified for row in traced(hosts)[0].rank(10, bounds_open=True))
 
 
 @settings(max_examples=150)
 @given(traffic, st.integers(1, 8), st.integers(1, 40), st.integers(0, KEYS))
-def test_requests_that_were_not_traced_may_be_of_any_key(hosts: Traffic, n: int, missing: int, of: int) -> None:
+def test_untraced_requests_raise_all_bounds(hosts: Traffic, n: int, missing: int, of: int) -> None:
     fleet, truth = traced(hosts)
     truth[key(of)] += missing
     for row in fleet.rank(n, missing=missing):
@@ -149,7 +149,7 @@ def test_requests_that_were_not_traced_may_be_of_any_key(hosts: Traffic, n: int,
 
 
 @given(traffic)
-def test_the_hottest_host_is_the_one_that_listed_it_most(hosts: Traffic) -> None:
+def test_top_host_listed_most_requests(hosts: Traffic) -> None:
     alone = {f"c{number}": traced([host])[0] for number, host in enumerate(hosts)}
     for row in traced(hosts)[0].rank(1000):
         counts = {host: fleet.keys[row.key].top_requests for host, fleet in alone.items() if row.key in fleet.keys}
@@ -166,7 +166,7 @@ def test_renamed_keys_keep_their_numbers(hosts: Traffic) -> None:
 
 
 @given(traffic)
-def test_keys_that_get_the_same_name_are_counted_together(hosts: Traffic) -> None:
+def test_equal_new_names_are_added(hosts: Traffic) -> None:
     fleet, truth = traced(hosts)
 
     def pair(name: Key) -> Key:
@@ -176,13 +176,13 @@ def test_keys_that_get_the_same_name_are_counted_together(hosts: Traffic) -> Non
         number = int(row.key.data[1:])
         both = truth[key(number)] + truth[key(number + 1)]
         assert row.known.requests <= both
-        # One of the two that was nowhere listed has no part in the name's bound.
+        # The one that no host listed does not contribute to the name's bound.
         listed = [name for name in (key(number), key(number + 1)) if name in fleet.keys]
         assert sum(truth[name] for name in listed) <= row.requests_max
 
 
 @given(traffic)
-def test_without_names_the_bound_on_any_key_is_kept(hosts: Traffic) -> None:
+def test_nameless_keeps_largest_bound(hosts: Traffic) -> None:
     fleet, truth = traced(hosts)
     nameless = fleet.nameless()
     assert nameless.keys == {}
@@ -195,7 +195,7 @@ def _numbers(row: Ranked) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_ties_at_the_edge_are_all_certified(n: int) -> None:
+def test_ties_at_edge_are_certified(n: int) -> None:
     fleet = FleetSummary()
     fleet.add_host("run", "c1", {"1": Summary(30, 0, {key(number): KeyCount(10) for number in range(3)})})
     assert all(row.certified for row in fleet.rank(n))

@@ -1,4 +1,4 @@
-"""Whatever a slice's map dropped and whatever was not printed, every true count is inside its bounds."""
+"""Every true count is inside its bounds, although a slice's map drops entries and prints only some."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def summaries(traffic: list[Request], bounds: MapLimits, everything: bool, bucke
 
 @given(requests, limits, st.booleans())
 @example([(0, 1, 0)] * 3 + [(0, 2, 0), (1, 3, 0)], MapLimits(1, 1, TAGS), False)
-def test_every_true_count_is_inside_its_bounds(traffic: list[Request], bounds: MapLimits, everything: bool) -> None:
+def test_bounds_contain_true_counts(traffic: list[Request], bounds: MapLimits, everything: bool) -> None:
     truth = run_slice(traffic, bounds, INSTANCES, everything=everything).truth
     for instance, summary in summaries(traffic, bounds, everything).items():
         assert summary.total == truth[instance].total()
@@ -41,7 +41,7 @@ def test_every_true_count_is_inside_its_bounds(traffic: list[Request], bounds: M
     limits,
     st.sampled_from([OPS.__getitem__, lambda tag: OPS[tag] if tag else None, None]),
 )
-def test_to_add_a_slice_is_to_add_its_summary(
+def test_add_slice_equals_adding_its_summary(
     slices: list[list[Request]], bounds: MapLimits, op_of: Callable[[int], str | None] | None
 ) -> None:
     direct, merged = Summary(), Summary()
@@ -56,14 +56,14 @@ def test_to_add_a_slice_is_to_add_its_summary(
 
 
 @given(st.integers(0, 10**12), st.lists(st.integers(1, 10**9), min_size=1, max_size=6))
-def test_parts_of_a_count_are_in_proportion_and_add_up(count: int, weights: list[int]) -> None:
+def test_spread_parts_add_up(count: int, weights: list[int]) -> None:
     parts = SliceSpread(0, tuple(weights)).parts(count)
     assert sum(parts) == count
     assert all(abs(part - count * weight / sum(weights)) <= 1 for part, weight in zip(parts, weights, strict=True))
 
 
 @given(st.lists(st.integers(1, 4_000), min_size=1, max_size=20), st.integers(1, 50))
-def test_steady_traffic_has_a_steady_timeline_however_late_slices_end(lengths_ms: list[int], rate: int) -> None:
+def test_steady_traffic_has_steady_timeline(lengths_ms: list[int], rate: int) -> None:
     bounds, ends = MapLimits(10, 10, TAGS), [0]
     for length in lengths_ms:
         ends.append(ends[-1] + length)
@@ -74,11 +74,11 @@ def test_steady_traffic_has_a_steady_timeline_however_late_slices_end(lengths_ms
         add_slice(summary, part, bounds, spread_over(start, end, 1000, buckets), None)
     assert sum(summary.timeline) == rate * ends[-1]
     assert summary.keys[key(1)].timeline == summary.timeline
-    # A slice may leave out two slivers of a fiftieth, and so may its neighbors.
+    # A slice may omit two slivers of 1/50, and so may its neighbors.
     assert all(abs(count - 1000 * rate) <= 1000 * rate // 10 for count in summary.timeline[: ends[-1] // 1000 - 1])
 
 
-def test_what_comes_behind_the_timelines_end_is_in_its_last_bucket() -> None:
+def test_time_past_end_is_in_last_bucket() -> None:
     assert spread_over(2_500, 3_025, 1000, 3) == SliceSpread(2)
     assert spread_over(3_000, 3_025, 1000, 3) == SliceSpread(2)
     assert spread_over(700, 2_300, 1000, 3) == SliceSpread(0, (300, 1000, 300))
@@ -86,7 +86,7 @@ def test_what_comes_behind_the_timelines_end_is_in_its_last_bucket() -> None:
 
 
 @given(requests, st.booleans())
-def test_a_map_that_held_and_printed_everything_is_exact(traffic: list[Request], everything: bool) -> None:
+def test_complete_map_is_exact(traffic: list[Request], everything: bool) -> None:
     bounds = MapLimits(capacity=1000, printed=1000, tags=TAGS)
     truth = run_slice(traffic, bounds, INSTANCES).truth
     for instance, summary in summaries(traffic, bounds, everything).items():
@@ -95,7 +95,7 @@ def test_a_map_that_held_and_printed_everything_is_exact(traffic: list[Request],
 
 
 @given(requests, limits, st.booleans())
-def test_no_bound_is_above_what_is_unaccounted_for(traffic: list[Request], bounds: MapLimits, everything: bool) -> None:
+def test_bounds_do_not_exceed_remainder(traffic: list[Request], bounds: MapLimits, everything: bool) -> None:
     for summary in summaries(traffic, bounds, everything).values():
         listed = sum(known.requests for known in summary.keys.values())
         assert 0 <= summary.absent <= summary.total - listed
@@ -103,7 +103,7 @@ def test_no_bound_is_above_what_is_unaccounted_for(traffic: list[Request], bound
 
 
 @given(requests, st.integers(1, 20))
-def test_a_map_that_was_only_cut_hides_no_more_than_the_smallest_printed(traffic: list[Request], printed: int) -> None:
+def test_unprinted_entry_is_at_most_smallest(traffic: list[Request], printed: int) -> None:
     bounds = MapLimits(capacity=1000, printed=printed, tags=TAGS)
     for part in run_slice(traffic, bounds, INSTANCES).parts.values():
         entry, dropped = unprinted_bounds(part, bounds)
@@ -112,7 +112,7 @@ def test_a_map_that_was_only_cut_hides_no_more_than_the_smallest_printed(traffic
 
 
 @given(st.integers(1, 20), st.integers(0, 30))
-def test_a_full_map_can_have_dropped_no_more_than_its_own_entries_leave(printed: int, late: int) -> None:
+def test_full_map_drop_bound(printed: int, late: int) -> None:
     bounds = MapLimits(capacity=40, printed=printed, tags=1)
     early = [(0, number, 0) for number in range(40) for _ in range(2)]
     summary = summaries([*early, *[(0, 99, 0)] * late], bounds, False)[0]
@@ -120,7 +120,7 @@ def test_a_full_map_can_have_dropped_no_more_than_its_own_entries_leave(printed:
 
 
 @given(requests, limits, st.integers(0, 5))
-def test_the_slice_stands_in_its_bucket_of_the_course(traffic: list[Request], bounds: MapLimits, bucket: int) -> None:
+def test_slice_is_in_its_bucket(traffic: list[Request], bounds: MapLimits, bucket: int) -> None:
     for summary in summaries(traffic, bounds, False, bucket).values():
         assert summary.timeline == [0] * bucket + [summary.total]
         for known in summary.keys.values():
@@ -129,7 +129,7 @@ def test_the_slice_stands_in_its_bucket_of_the_course(traffic: list[Request], bo
             assert sum(known.ops.values()) == known.requests
 
 
-def test_an_unknown_tag_makes_the_ops_unknown() -> None:
+def test_unknown_tag_makes_ops_unknown() -> None:
     bounds = MapLimits(10, 10, TAGS)
     part = run_slice([(0, 1, 0), (0, 1, 1), (0, 1, 2), (0, 2, 0)], bounds, 1).parts[0]
     summary = summarise(part, bounds, 0, lambda tag: "get" if tag == 0 else None)

@@ -243,8 +243,8 @@
     const lost = missing.length || failed;
     if (lost) {
       const names = missing.length ? ": " + missing.slice(0, 8).join(", ") + (missing.length > 8 ? ", …" : "") : "";
-      into.append(el("p", "notice bad", el("b", "", "Missing: "),
-        safe(`${plural(lost, "host")} with incomplete or absent data${names}. Without it, no upper bound for the fleet is known. `),
+      into.append(el("p", "notice bad", el("b", "", "Missing or incomplete: "),
+        safe(`${plural(lost, "host")}${names}. Without their data, no upper bound for the fleet is known. `),
         Object.assign(el("a", "", "Why"), { href: "#problems" })));
     }
     if (totals.absent > 0) {

@@ -120,16 +120,16 @@ def fingerprints_of(blocks: Sequence[Rows]) -> Iterator[bytes]:
     rows = [row for block in blocks for row in block]
     for at in range(0, len(rows), FINGERPRINTS):
         names = ((key_text(key.data), key.length if key.truncated else None) for key, _ in rows[at : at + FINGERPRINTS])
-        marks = array("I", sorted(fingerprint(*name) for name in names))
+        values = array("I", sorted(fingerprint(*name) for name in names))
         if sys.byteorder == "big":
-            marks.byteswap()
-        yield marks.tobytes()
+            values.byteswap()
+        yield values.tobytes()
 
 
 def fingerprints(data: bytes) -> array[int]:
     """Unpack the fingerprints of `fingerprints_of`. Raises `ValueError`."""
-    marks = array("I")
-    marks.frombytes(data)
+    values = array("I")
+    values.frombytes(data)
     if sys.byteorder == "big":
-        marks.byteswap()
-    return marks
+        values.byteswap()
+    return values

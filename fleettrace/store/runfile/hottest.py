@@ -142,16 +142,16 @@ def _index(names: Iterable[Name]) -> NamesByFingerprint:
 def _present(source: StoredSummary, file: BinaryIO, by_fingerprint: NamesByFingerprint) -> set[Name]:
     """Return the keys with a fingerprint that the instance has: seldom one too many, never one too few."""
     present: set[Name] = set()
-    for marks in source.fingerprints(file):
+    for values in source.fingerprints(file):
         found: Iterable[int]
-        if len(by_fingerprint) * _STEPS > len(marks):
-            found = by_fingerprint.keys() & marks
+        if len(by_fingerprint) * _STEPS > len(values):
+            found = by_fingerprint.keys() & values
         else:
-            size = len(marks)
-            places = ((mark, bisect_left(marks, mark)) for mark in by_fingerprint)
-            found = [mark for mark, place in places if place < size and marks[place] == mark]
-        for mark in found:
-            present.update(by_fingerprint[mark])
+            size = len(values)
+            places = ((value, bisect_left(values, value)) for value in by_fingerprint)
+            found = [value for value, place in places if place < size and values[place] == value]
+        for value in found:
+            present.update(by_fingerprint[value])
     return present
 
 

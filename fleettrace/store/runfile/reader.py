@@ -133,16 +133,16 @@ class HostRecord:
         """The summaries of the counted instances, by id."""
         found, at = {}, self.data_at
         for each in self.document["counted"]:
-            marks, blocks = [], []
+            index, blocks = [], []
             for size in each["fingerprints"]:
-                marks.append((at, size))
+                index.append((at, size))
                 at += size
             for block in each["blocks"]:
                 sizes = block["size"], block["details_size"]
                 blocks.append(Block(block["rows"], block["most"], block["excess"], at, *sizes))
                 at += sum(sizes)
             known = each["total"], each["absent"], each["course"], each["rows"]
-            found[each["id"]] = StoredSummary(self.path, each["id"], *known, tuple(marks), tuple(blocks))
+            found[each["id"]] = StoredSummary(self.path, each["id"], *known, tuple(index), tuple(blocks))
         if at - self.data_at != self.document["size"]:
             raise ValueError("its parts do not add up to its size")
         return found

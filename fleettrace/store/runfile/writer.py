@@ -119,8 +119,8 @@ def _packed(summaries: Mapping[str, Summary]) -> tuple[list[dict[str, Any]], byt
     for instance, summary in sorted(summaries.items()):
         blocks = blocks_of(summary)
         described = []
-        marks = [pack({"kind": "fingerprints", "rows": len(data) // 4}, data) for data in fingerprints_of(blocks)]
-        members.extend(marks)
+        index = [pack({"kind": "fingerprints", "rows": len(data) // 4}, data) for data in fingerprints_of(blocks)]
+        members.extend(index)
         for rows in blocks:
             block, listed, details = block_documents(rows)
             pair = pack(listed), pack(details)
@@ -133,7 +133,7 @@ def _packed(summaries: Mapping[str, Summary]) -> tuple[list[dict[str, Any]], byt
                 "absent": summary.absent,
                 "course": summary.timeline,
                 "rows": len(summary.keys),
-                "fingerprints": [len(member) for member in marks],
+                "fingerprints": [len(member) for member in index],
                 "blocks": described,
             }
         )

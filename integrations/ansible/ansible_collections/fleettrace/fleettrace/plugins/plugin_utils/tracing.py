@@ -21,11 +21,13 @@ from fleettrace.probes.model import ProbeKind, ProbeOptions, TraceSettings
 from fleettrace.report.escape import escape_key
 from fleettrace.store.runfile.writer import RunFileWriter
 from fleettrace.summary.run import HostResult, InstanceResult, RunInfo
+from fleettrace.sweep.attached import AttachedTracer
 from fleettrace.sweep.cancellation import Cancellation
 from fleettrace.sweep.events import ignore
-from fleettrace.sweep.host import HostSweep
 from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.settings import HostTask, SweepSettings, printed_entries
+from fleettrace.sweep.tracer import TracerContext
+from fleettrace.sweep.watch import WatchTracer
 from fleettrace.transport.interface import Target, Transport
 
 __all__ = ["UNREACHABLE", "TaskOptions", "summary", "trace", "write_run_file"]
@@ -63,7 +65,7 @@ class TaskOptions:
         )
         sweep = SweepSettings(
             duration_s=seconds,
-            wish=probe_options,
+            options=probe_options,
             trace=trace,
             max_cost=cores(str(options["max_cost"])),
             allow_preemptible=options["allow_preemptible"],
@@ -84,9 +86,10 @@ class TaskOptions:
 def trace(host: str, transport: Transport, task_options: TaskOptions) -> HostOutcome:
     """Sweep one host. Its errors are in the outcome."""
     bounds = TraceSettings(task_options.sweep.duration_s, printed=printed_entries(task_options.hosts))
-    sweep = HostSweep(task_options.sweep, bounds, BinaryCatalog(default_cache_dir()), Cancellation(), ignore)
+    context = TracerContext(task_options.sweep, bounds, BinaryCatalog(default_cache_dir()), Cancellation(), ignore)
     task = HostTask(host, Target(host), transport, task_options.bpftrace, task_options.scope, task_options.selects)
-    return sweep.run(task)
+    watch = task_options.sweep.options.probe_kind is ProbeKind.WATCH
+    return (WatchTracer(context) if watch else AttachedTracer(context)).run(task)
 
 
 def write_run_file(
