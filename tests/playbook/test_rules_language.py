@@ -166,16 +166,6 @@ def test_depth_of_a_rule_is_limited() -> None:
         compile_rule("(" * 490 + "rate > 1/s" + ")" * 490)
 
 
-def test_documentation_has_every_field() -> None:
-    rows = re.findall(r"^\| `([a-z_.]+)` \| ([a-z, ]+) \| (.+) \|$", DOCS.read_text(), re.M)
-    fields = {name: (", ".join(one.units), _meaning(one.description, one.words)) for name, one in FIELDS.items()}
-    assert {name: (units, description) for name, units, description in rows} == fields
-
-
-def _meaning(description: str, words: tuple[str, ...]) -> str:
-    return description + (f": {', '.join(f'`{word}`' for word in words)}" if words else "")
-
-
 def test_documented_rules_compile() -> None:
     rules = re.findall(r"^ +(?:- )?when: (.+)$", DOCS.read_text(), re.M)
     language = DOCS.read_text().partition("## The language")[2].partition("\n## ")[0]
