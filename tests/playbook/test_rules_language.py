@@ -166,7 +166,7 @@ def test_depth_of_a_rule_is_limited() -> None:
         compile_rule("(" * 490 + "rate > 1/s" + ")" * 490)
 
 
-def test_the_rules_of_the_documentation_are_rules() -> None:
+def test_documented_rules_compile() -> None:
     rules = re.findall(r"^ +(?:- )?when: (.+)$", DOCS.read_text(), re.M)
     language = DOCS.read_text().partition("## The language")[2].partition("\n## ")[0]
     rules += re.findall(r"^\| `([^`]+)` \|", language, re.M)

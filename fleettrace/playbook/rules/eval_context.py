@@ -25,8 +25,8 @@ __all__ = ["EvalContext", "Evidence", "Subject", "rounded"]
 class Evidence:
     """A run's report, and the runs to compare.
 
-    Rules judge only the keys and families of `report`: it needs as many as the history stores (`STORED_KEYS` keys and 200
-    families), however many the user sees.
+    Rules judge only the keys and families of `report`: it needs as many as the history stores (`STORED_KEYS` keys and
+    200 families), however many the user sees.
     """
 
     report: Report
