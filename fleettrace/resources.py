@@ -8,7 +8,7 @@ __all__ = ["resource_dir"]
 
 
 def resource_dir(name: str) -> Path:
-    """The folder `name` (`bpftrace` or `playbooks`): inside the installed package, else beside it in a checkout."""
+    """Return the directory `name` (`bpftrace` or `playbooks`) of the installed package, or of a checkout."""
     package = Path(__file__).parent
     installed = package / "data" / name
     return installed if installed.is_dir() else package.parent / name

@@ -85,7 +85,7 @@ _TRACE = (
     _switch(
         "--allow-preemptible",
         Group.SAFETY,
-        "Trace on preemptible kernels from 6.13 on too; counts there certify nothing (see docs/machines.md).",
+        "Trace also on preemptible kernels from 6.13 on, one of which a trace crashed; counts there certify nothing.",
     ),
 )
 _LIVE_TRACE = (replace(_TRACE[0], default="60s"), *_TRACE[1:])

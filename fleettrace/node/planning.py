@@ -12,7 +12,7 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog, BinaryChangedError
 from fleettrace.node.binding import BINARY_CHANGED
 from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeFacts
-from fleettrace.node.trace_obstacles import PREEMPTIBLE, check_visible, obstacles
+from fleettrace.node.trace_obstacles import PREEMPTIBLE, PREEMPTION_UNKNOWN, check_visible, obstacles
 from fleettrace.probes.model import ProbeKind, ProbeOptions, ProbePlan, UnsupportedError
 from fleettrace.probes.optimized_uprobes import choose_for_kernel
 from fleettrace.probes.selection import syscall_plan
@@ -48,7 +48,7 @@ class Planned:
 def check_able(found: Discovery, *, preemptible: bool = False) -> None:
     """Raise `HostError` if bpftrace can trace no process on the node.
 
-    `preemptible`: accept a preemptible kernel, on which counts may be wrong.
+    `preemptible`: accept a preemptible kernel, which a trace may crash and on which counts may be wrong.
     """
     facts = found.facts
     _check_root(facts)
@@ -74,7 +74,7 @@ def check_able(found: Discovery, *, preemptible: bool = False) -> None:
             "its kernel is in confidentiality lockdown: no BPF program may read memory: boot with `lockdown=integrity`",
         )
     for obstacle in obstacles(facts):
-        if obstacle.fatal and not (preemptible and obstacle.code == PREEMPTIBLE):
+        if obstacle.fatal and not (preemptible and obstacle.code in (PREEMPTIBLE, PREEMPTION_UNKNOWN)):
             raise HostError(HostState.UNSUPPORTED, obstacle.code, obstacle.message)
 
 

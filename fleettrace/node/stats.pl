@@ -3,7 +3,7 @@
 # because few are on every node.
 #
 # USAGE: the arguments are those of stats.sh.
-# COST: about 0.5 ms of CPU a sample.
+# COST: one process; for each sample a few short requests to memcached.
 
 use strict;
 

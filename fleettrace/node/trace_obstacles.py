@@ -166,11 +166,12 @@ def _unlisted(facts: NodeFacts) -> list[Obstacle]:
 
 
 def _preemptible(facts: NodeFacts) -> list[Obstacle]:
-    """Return the obstacle of a preemptible kernel, on which traces were wrong under load (docs/machines.md).
+    """Return the obstacle of a preemptible kernel, on which traces under load were wrong and a kernel crashed.
 
-    The likely cause, not proven: one traced thread interrupts another inside the probe's program, and both use the same
-    per-CPU memory: bpftrace's scratch buffers and, from 6.13 on, private stacks
-    (open-telemetry/opentelemetry-ebpf-instrumentation#3056, elastic/quark#305).
+    One traced thread interrupts another inside the probe's program, and both use the same per-CPU memory: bpftrace's
+    scratch buffers and, from 6.13 on, private stacks (open-telemetry/opentelemetry-ebpf-instrumentation#3056,
+    elastic/quark#305). A length that the verifier has checked can change there: kernel 7.3.4 crashed in a memset of as
+    many bytes as four bytes of a key mean (docs/machines.md).
     """
     if facts.preemption in ("none", "voluntary"):
         return []
@@ -180,14 +181,15 @@ def _preemptible(facts: NodeFacts) -> list[Obstacle]:
         if not private_stacks:
             return []
         message = (
-            f"kernel {facts.kernel} may be preemptible (/sys/kernel/debug/sched/preempt cannot be read), and on "
-            f"preemptible kernels a trace was observed to mix up keys, so its counts certify nothing; {cure}"
+            f"kernel {facts.kernel} may be preemptible (/sys/kernel/debug/sched/preempt cannot be read), and tracing "
+            "under load has crashed such a kernel: mount debugfs, use `--probe watch`, or take the risk with "
+            "`--allow-preemptible`, which certifies nothing"
         )
-        return [Obstacle(PREEMPTION_UNKNOWN, message, at_run=True)]
+        return [Obstacle(PREEMPTION_UNKNOWN, message, fatal=True, at_run=True)]
     if private_stacks:
         message = (
-            f"kernel {facts.kernel} is preemptible ({facts.preemption}): a trace under load mixed up keys "
-            "there, so it is traced only with `--allow-preemptible`, which certifies nothing; or use `--probe watch`"
+            f"kernel {facts.kernel} is preemptible ({facts.preemption}), and tracing under load has crashed such a "
+            f"kernel: {cure}, or take the risk with `--allow-preemptible`, which certifies nothing"
         )
         return [Obstacle(PREEMPTIBLE, message, fatal=True, at_run=True)]
     if facts.preemption == "rt":

@@ -43,7 +43,7 @@ COLUMNS = (
     "keys",
     "hottest",
     "trend",
-    "mark_at_s",
+    "trend_at_s",
     "coverage",
     "error",
 )
@@ -138,7 +138,7 @@ def _key(row: KeyRow) -> dict[str, Any]:
         "value_bytes": row.value_bytes,
         "bytes_out_estimate": row.bytes_out,
         "trend": None if row.trend is None else row.trend.kind.value,
-        "mark_at_s": None if row.trend is None else row.trend.at_s,
+        "trend_at_s": None if row.trend is None else row.trend.at_s,
     }
 
 

@@ -193,9 +193,9 @@ def by_password(directory: Path) -> Iterator[Sshd]:
 
 def test_password_is_in_no_argument_environment_or_file(openssh: OpenSshTransport, by_password: Sshd) -> None:
     with Watch([PASSWORD]) as watch, closing(openssh.connect(by_password.target(key_file=None, password=PASSWORD))):
-        folder = private_directory(os.getpid())
-        assert not any(PASSWORD.encode() in path.read_bytes() for path in folder.glob("[ac]*"))
-        assert list(folder.glob("a[0-9]*")) == []
+        directory = private_directory(os.getpid())
+        assert not any(PASSWORD.encode() in path.read_bytes() for path in directory.glob("[ac]*"))
+        assert list(directory.glob("a[0-9]*")) == []
     assert watch.samples > 0
     assert watch.leaks == []
 
