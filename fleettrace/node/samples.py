@@ -26,6 +26,7 @@ __all__ = [
     "most_read",
     "read_between",
     "surely_counted",
+    "was_reset",
 ]
 
 _LOOK = re.compile(rb"(\d{1,10}) (\d{1,15}) (\d{1,15}) (\d{1,19}) (\d{1,19}|-)(?: (\d{1,19}|-))?")
@@ -175,15 +176,38 @@ def counted(looks: Sequence[Sample], start_ns: int, end_ns: int) -> Span | None:
 def surely_counted(looks: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:
     """Return the least number of requests that memcached can have counted in a span of time, without interpolation.
 
-    This is the growth from the first to the last sample that lie in the span for sure. None where there are no two such
-    samples, or where the counter went back.
+    This is the growth from the first to the last sample that lie in the span for sure. A counter that fell was reset
+    (`stats reset`), and counted its new value since. memcached resets one thread after the other, so a sample taken
+    meanwhile may hold requests from before: a fallen value counts only where the next sample is not lower. None where
+    there are no two such samples.
     """
-    inside = [
-        look.requests
-        for look in looks
-        if look.requests is not None and look.ns - look.within_ns >= start_ns and look.ns + look.within_ns <= end_ns
+    inside = _inside(looks, start_ns, end_ns)
+    if len(inside) < 2:
+        return None
+    since = inside[0]
+    least = 0
+    for earlier, later in pairwise(inside):
+        if later >= earlier:
+            least += later - since
+            since = later
+        else:
+            since = 0
+    return least
+
+
+def was_reset(samples: Sequence[Sample]) -> bool:
+    """Return whether the counters fell from one sample to a later one."""
+    counts = [sample.requests for sample in samples if sample.requests is not None]
+    return any(later < earlier for earlier, later in pairwise(counts))
+
+
+def _inside(samples: Sequence[Sample], start_ns: int, end_ns: int) -> list[int]:
+    """Return what was counted by each sample that lies in the span for sure."""
+    return [
+        one.requests
+        for one in samples
+        if one.requests is not None and one.ns - one.within_ns >= start_ns and one.ns + one.within_ns <= end_ns
     ]
-    return _growth(inside)
 
 
 def read_between(looks: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:
