@@ -242,17 +242,19 @@ def _plausible(plan: ProbePlan, tag: int, length: int, data: bytes) -> bool:
     """Whether memcached can have been asked for such a key: one of 1 to 250 bytes, read to its end.
 
     With a NUL in it, garbage looks like a key of the binary protocol. It is taken for one where the probed function is
-    sure to be the right one: a symbol names it, or it was called from a place that is known to make such a request.
+    sure to be the right one: a symbol names it, or it was called from one of its call sites, whatever kind of request
+    these serve: the keys are the client's to choose, the return address is not.
     """
     if not 0 < length <= KEY_MAX_LENGTH:
         return False
     if len(data) == length and b"\0" not in data:
         return True
-    return plan.certain or tag in _known_tags(plan)
+    return plan.certain or tag in _call_sites(plan)
 
 
-def _known_tags(plan: ProbePlan) -> Container[int]:
-    return {tag for tag, op in enumerate(plan.tagging.ops or ()) if op is not None}
+def _call_sites(plan: ProbePlan) -> Container[int]:
+    """Return the tags of requests from known call sites: all but the first one (tags.py)."""
+    return range(1, len(plan.tagging.ops or ()))
 
 
 def _unknown(known: Sequence[str | None], tags: Iterable[int]) -> set[int]:

@@ -24,13 +24,17 @@ REPEATED = 255
 
 _PAGE_BITS = 0xFFF
 _UNKNOWN = 0
+"""The tag of a request from no known call site: no client causes that, a probe in the wrong place does."""
+_UNTOLD = 1
+"""The tag of a request from a call site that serves several kinds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tagging:
     """How the tag comes about: the statements that set `$tag`, a number.
 
-    `ops` has the op of each tag, None for one that is not known; it is None itself where no call site tells. `repeats`
+    `ops` has the op of each tag, None for one that is not known; it is None itself where no call site tells. The first
+    tag is that of a request from no known call site. `repeats`
     is how many ways a request can make a second look-up are recognised and get the tag `REPEATED`.
     """
 
@@ -44,18 +48,17 @@ def tagging(analysis: BinaryAnalysis, spot: Instruction) -> Tagging:
     address = _return_address(analysis.machine, spot)
     if address is None:
         return Tagging()
-    tags: list[str | None] = [None]
+    tags: list[str | None] = [None, None]
     by_bits: dict[int, str] = {}
     for site in analysis.call_sites:
         bits = site.return_address & _PAGE_BITS
         value = _value(site, tags)
         # Two call sites that look the same from here and differ in what they mean: neither tells.
-        by_bits[bits] = value if by_bits.get(bits, value) == value else str(_UNKNOWN)
+        by_bits[bits] = value if by_bits.get(bits, value) == value else str(_UNTOLD)
     by_value: dict[str, list[str]] = {}
     for bits, value in by_bits.items():
-        if value != str(_UNKNOWN):
-            by_value.setdefault(value, []).append(f"$caller == {bits:#x}")
-    if not by_value:
+        by_value.setdefault(value, []).append(f"$caller == {bits:#x}")
+    if not by_value.keys() - {str(_UNTOLD)}:
         return Tagging()
     # Branches, not conditional expressions: bpftrace 0.23.2 crashes on nested ones.
     branches = [f"if ({' || '.join(tests)}) {{ $tag = {value}; }}" for value, tests in by_value.items()]
@@ -74,7 +77,7 @@ def _repeats(analysis: BinaryAnalysis, spot: Instruction, known: Mapping[int, st
         return
     for site in analysis.call_sites:
         bits = site.return_address & _PAGE_BITS
-        if known[bits] == str(_UNKNOWN):
+        if known[bits] == str(_UNTOLD):
             continue
         for chain in site.repeats:
             if not spot.caller_frame and any(caller.frames for caller in chain):
@@ -110,7 +113,7 @@ def _value(site: CallSite, tags: list[str | None]) -> str:
 
     def index(operation: Operation | None) -> int:
         if operation is None:
-            return _UNKNOWN
+            return _UNTOLD
         if operation.value not in tags:
             tags.append(operation.value)
         return tags.index(operation.value)

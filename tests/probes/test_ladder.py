@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -41,6 +42,15 @@ def test_a_kind_that_is_not_shown_is_refused_where_the_probe_is_given(unstripped
 def test_a_located_function_is_less_certain_than_a_named_one(unstripped: BinaryAnalysis) -> None:
     assert choose(unstripped).certain
     assert not choose(analyse(stripped("plain").read_bytes())).certain
+
+
+def test_call_sites_of_unknown_kind_have_a_tag_of_their_own(unstripped: BinaryAnalysis) -> None:
+    [first, *others] = unstripped.call_sites
+    tagging = choose(replace(unstripped, call_sites=(replace(first, operation=None, fetch=None), *others))).tagging
+    assert tagging.ops is not None
+    assert tagging.ops[:2] == (None, None)
+    assert None not in tagging.ops[2:]
+    assert re.search(rf"\$caller == {first.return_address & 0xFFF:#x}\b[^{{]*\{{ \$tag = 1; \}}", tagging.statements)
 
 
 def test_counting_twice_is_named_where_it_is_not_recognised(unstripped: BinaryAnalysis) -> None:
