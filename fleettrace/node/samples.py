@@ -27,6 +27,7 @@ __all__ = [
     "most_read",
     "read_between",
     "surely_counted",
+    "was_reset",
 ]
 
 _SAMPLE = re.compile(rb"(\d{1,10}) (\d{1,15}) (\d{1,15}) (\d{1,19}) (\d{1,19}|-)(?: (\d{1,19}|-))?")
@@ -178,17 +179,38 @@ def counted(samples: Sequence[Sample], start_ns: int, end_ns: int) -> Span | Non
 def surely_counted(samples: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:
     """Return the least number of requests that memcached can have counted in a span of time, without interpolation.
 
-    This is the growth from the first to the last sample that certainly lie in the span. None without two such samples,
-    and if the counter went back.
+    This is the growth from the first to the last sample that certainly lie in the span. A counter that fell was reset
+    (`stats reset`), and counted its new value since. memcached resets one thread after the other, so a sample taken
+    meanwhile may hold requests from before: a fallen value counts only where the next sample is not lower. None where
+    there are no two such samples.
     """
-    inside = [
-        sample.requests
-        for sample in samples
-        if sample.requests is not None
-        and sample.ns - sample.within_ns >= start_ns
-        and sample.ns + sample.within_ns <= end_ns
+    inside = _inside(samples, start_ns, end_ns)
+    if len(inside) < 2:
+        return None
+    since = inside[0]
+    least = 0
+    for earlier, later in pairwise(inside):
+        if later >= earlier:
+            least += later - since
+            since = later
+        else:
+            since = 0
+    return least
+
+
+def was_reset(samples: Sequence[Sample]) -> bool:
+    """Return whether the counters fell from one sample to a later one."""
+    counts = [sample.requests for sample in samples if sample.requests is not None]
+    return any(later < earlier for earlier, later in pairwise(counts))
+
+
+def _inside(samples: Sequence[Sample], start_ns: int, end_ns: int) -> list[int]:
+    """Return the count of each sample that certainly lies in the span."""
+    return [
+        one.requests
+        for one in samples
+        if one.requests is not None and one.ns - one.within_ns >= start_ns and one.ns + one.within_ns <= end_ns
     ]
-    return _growth(inside)
 
 
 def read_between(samples: Sequence[Sample], start_ns: int, end_ns: int) -> int | None:

@@ -24,14 +24,18 @@ REPEATED = 255
 
 _PAGE_BITS = 0xFFF
 _UNKNOWN = 0
+"""The tag of a request from no known call site: no client causes that, a probe in the wrong place does."""
+_MIXED = 1
+"""The tag of a request from a call site that serves several kinds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tagging:
     """The statements that set `$tag`, a number that stands for the kind of request.
 
-    `ops` has the operation of each tag, None for an unknown one; it is None itself if no call site is recognized.
-    `repeats` is the number of ways to make a second look-up that get the tag `REPEATED`.
+    `ops` has the operation of each tag, None for an unknown one; it is None itself if no call site is recognized. The
+    first tag is that of a request from no known call site. `repeats` is the number of ways to make a second look-up
+    that get the tag `REPEATED`.
     """
 
     statements: str = "$tag = 0;"
@@ -44,18 +48,17 @@ def tagging(analysis: BinaryAnalysis, instruction: Instruction) -> Tagging:
     address = _return_address(analysis.machine, instruction)
     if address is None:
         return Tagging()
-    tags: list[str | None] = [None]
+    tags: list[str | None] = [None, None]
     by_bits: dict[int, str] = {}
     for call_site in analysis.call_sites:
         bits = call_site.return_address & _PAGE_BITS
         value = _value(call_site, tags)
         # Two call sites with equal bits and different meanings: neither is recognized.
-        by_bits[bits] = value if by_bits.get(bits, value) == value else str(_UNKNOWN)
+        by_bits[bits] = value if by_bits.get(bits, value) == value else str(_MIXED)
     by_value: dict[str, list[str]] = {}
     for bits, value in by_bits.items():
-        if value != str(_UNKNOWN):
-            by_value.setdefault(value, []).append(f"$caller == {bits:#x}")
-    if not by_value:
+        by_value.setdefault(value, []).append(f"$caller == {bits:#x}")
+    if not by_value.keys() - {str(_MIXED)}:
         return Tagging()
     # Branches, not conditional expressions: bpftrace 0.23.2 crashes on nested ones.
     branches = [f"if ({' || '.join(tests)}) {{ $tag = {value}; }}" for value, tests in by_value.items()]
@@ -74,7 +77,7 @@ def _repeats(analysis: BinaryAnalysis, instruction: Instruction, known: Mapping[
         return
     for call_site in analysis.call_sites:
         bits = call_site.return_address & _PAGE_BITS
-        if known[bits] == str(_UNKNOWN):
+        if known[bits] == str(_MIXED):
             continue
         for chain in call_site.repeats:
             if not instruction.caller_frame and any(caller.frames for caller in chain):
@@ -111,7 +114,7 @@ def _value(call_site: CallSite, tags: list[str | None]) -> str:
 
     def index(operation: Operation | None) -> int:
         if operation is None:
-            return _UNKNOWN
+            return _MIXED
         if operation.value not in tags:
             tags.append(operation.value)
         return tags.index(operation.value)

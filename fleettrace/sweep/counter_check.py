@@ -1,7 +1,7 @@
 """Compare a trace with memcached's own counters: it may have missed the traffic, or counted more than was served. Pure.
 
 **Blind.** A count of zero needs proof. What memcached itself counted (`stats`) refutes it, or, where memcached did not
-answer, the bytes that it read from its sockets.
+answer or its counters were reset, the bytes that it read from its sockets.
 
 **Excess.** The sum of memcached's counters alone proves nothing. memcached 1.6.18 counts no `me`, no incr or decr of a
 value that is not a number, no `md` that marks an item as stale (I) and no store of a value that is too large; the probe
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from fleettrace.node.model import Instance
 from fleettrace.node.plausible import IMPLAUSIBLE
-from fleettrace.node.samples import most_counted, most_read, read_between, surely_counted
+from fleettrace.node.samples import most_counted, most_read, read_between, surely_counted, was_reset
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import ProbeKind, ProbePlan
 from fleettrace.summary.counts import Summary
@@ -38,6 +38,9 @@ _NEARLY_NONE_APPROXIMATE = 0.01
 LEAST_READ = 64 << 10
 """Bytes read in the window that count as traffic, where memcached did not answer and the trace saw nothing. Health
 checks and failed attempts to ask stay below: a TLS handshake sends about 1 KB."""
+_MOST_READ_EACH = 8 << 10
+"""Bytes that a request without a value takes at the most: 250 of its key, its other words, and the TLS handshake of a
+connection of its own, with a client's certificate (2 to 6 KB)."""
 
 _COUNTED_MORE = "counted-more"
 """The code of a warning: the trace counted more look-ups than memcached did."""
@@ -70,17 +73,33 @@ def blindness(end: TraceEnd, instance: Instance, plan: ProbePlan, traced: int) -
     counted = None if instance.proxy else surely_counted(samples, end.start_ns, end_ns)
     if counted is not None:
         share = _NEARLY_NONE if plan.verdict.exact else _NEARLY_NONE_APPROXIMATE
-        if counted - traced < _LEAST_MISSING or traced >= share * counted:
+        if counted - traced >= _LEAST_MISSING and traced < share * counted:
+            return _blind(pid, plan, traced, f"memcached counted {counted:,} requests")
+        if not was_reset(samples):
             return None
-        return _blind(pid, plan, traced, f"memcached counted {counted:,} requests")
     received = read_between(samples, end.start_ns, end_ns)
-    if traced or received is None or received < LEAST_READ:
+    explained = _most_read(plan, end.summaries.get(pid), traced)
+    if received is None or explained is None or received < LEAST_READ + explained:
         return None
-    return _blind(pid, plan, traced, f"memcached does not report its counters but read {received:,} bytes")
+    why = "does not report its counters" if counted is None else "had its counters reset"
+    return _blind(pid, plan, traced, f"memcached {why} but read {received:,} bytes")
+
+
+def _most_read(plan: ProbePlan, summary: Summary | None, traced: int) -> int | None:
+    """Return the most bytes that memcached can have read for the traced requests; None if unknown.
+
+    It is known where all of them are known to be look-ups: a store brings a value of any size. A probe kind that counts
+    approximately counts one request of many.
+    """
+    if not traced:
+        return 0
+    if summary is None or not plan.verdict.exact or _lookups(summary) < traced:
+        return None
+    return traced * _MOST_READ_EACH
 
 
 def _blind(pid: int, plan: ProbePlan, traced: int, evidence: str) -> Failure:
-    saw = f"{traced:,} of them" if traced else "no request"
+    saw = f"{traced:,} requests" if traced else "no request"
     where = f"the probe `{plan.probe_kind}`" + (f" on {plan.verdict.symbol}" if plan.verdict.symbol else "")
     return Failure(
         BLIND,

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import socket
 import unicodedata
+from pathlib import Path
 
 import pytest
 
 from fleettrace.lab.fleet import Lab
+from fleettrace.lab.memcached import DEBIAN
 from fleettrace.lab.profile import HOSTILE_ASCII, HOSTILE_BINARY
 from fleettrace.lab.protocol import Command as Request
 from fleettrace.lab.truth import TracedInstance
 from tests.e2e.command import Command, on_lab
 from tests.e2e.conftest import BigSweep
 from tests.e2e.fleet import key_of
+from tests.e2e.local import ADDRESS, served
 
 pytestmark = pytest.mark.lab
 
@@ -44,6 +49,24 @@ def test_long_key_with_nul_is_truncated_and_uncertified(big_sweep: BigSweep, key
     assert row["length"] == len(key)
     assert row["requests"] == big_sweep.truth.by_key()[key]
     assert not row["certified"]
+
+
+def test_keys_with_nuls_in_requests_of_unknown_kind_do_not_hide_a_stripped_host(tmp_path: Path) -> None:
+    key = b"\0\0\0\1id"
+    request = b"me " + base64.b64encode(key) + b" b\r\n"
+    with served(tmp_path, DEBIAN) as server:
+        arguments = ["run", "-i", str(server.inventory), "--duration", "4s", "--output", "json", "-v"]
+        with Command(arguments) as command:
+            command.wait_for_trace("here")
+            server.send([Request("get", (b"normal",))] * 400, 400)
+            with socket.create_connection((ADDRESS, server.port), timeout=10) as client:
+                client.sendall(100 * request + b"mn\r\n")
+                answer = b""
+                while b"MN\r\n" not in answer:
+                    answer += client.recv(65536)
+            done = command.finish()
+    assert (done.host("here")["state"], done.status) == ("ok", 0)
+    assert [(key_of(row), row["requests"]) for row in done.report["keys"]] == [(b"normal", 400), (key, 100)]
 
 
 @pytest.mark.parametrize("options", [(), ("--no-color",)])

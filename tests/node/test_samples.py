@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleettrace.node.plausible import MAX_INSTANCES
-from fleettrace.node.samples import Sample, SampleReader, Span, by_process, counted, cpu_between, in_order
+from fleettrace.node.samples import (
+    Sample,
+    SampleReader,
+    Span,
+    by_process,
+    counted,
+    cpu_between,
+    in_order,
+    surely_counted,
+)
 
 SECOND = 1_000_000_000
 SAMPLE = b"\0%d 100 102 5000 %d\0"
@@ -137,6 +146,40 @@ def test_window_without_enclosing_samples_is_unknown() -> None:
 
 def test_counter_that_went_back_is_unknown() -> None:
     assert counted(samples_at(100, 200, 10, 20, 30), SECOND, 4 * SECOND) is None
+
+
+@pytest.mark.parametrize(
+    ("counts", "least"),
+    [
+        ([100, 200, 400], 300),
+        ([100, 200, 10, 20, 30], 130),
+        # Taken while memcached resets its threads: half of it is from before.
+        ([1000, 1000, 500, 0, 0], 0),
+        ([1000, 1000, 500, 3, 5], 5),
+        ([1000, 1000, 500, 600], 600),
+        ([1000, 500], 0),
+        ([5, 900, 7, 900, 7, 900], 2695),
+        ([5], None),
+    ],
+)
+def test_surely_counted_is_a_lower_bound_across_resets(counts: list[int], least: int | None) -> None:
+    assert surely_counted(samples_at(*counts), 0, 9 * SECOND) == least
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.booleans(), st.integers(0, 50), st.booleans()), max_size=12))
+def test_surely_counted_never_exceeds_what_was_counted(steps: list[tuple[int, bool, int, bool]]) -> None:
+    """Two threads count; between two samples there may be requests, a reset of both, and a sample amid that reset."""
+    first, second, served, counts = 0, 0, 0, [0]
+    for requests, resets, more, amid in steps:
+        first, served = first + requests, served + requests
+        if resets:
+            first = 0
+            if amid:
+                counts.append(first + second)
+            second = 0
+        second, served = second + more, served + more
+        counts.append(first + second)
+    assert (surely_counted(samples_at(*counts), 0, 99 * SECOND) or 0) <= served
 
 
 def test_samples_without_answer_are_skipped() -> None:

@@ -72,12 +72,19 @@ def with_plan(plan: ProbePlan) -> Slicer:
 
 
 KINDS = Tagging("", (None, "get"))
+MIXED = Tagging("", (None, None, "get"))
+"""The second tag is that of call sites of unknown kind."""
 
 
 @pytest.mark.parametrize(
     ("plan", "tag", "wrong"),
     [
         (replace(preview(), tagging=KINDS), 1, False),
+        (replace(preview(), tagging=MIXED), 2, False),
+        # `me` and refused stores: a client alone can cause them.
+        (replace(preview(), tagging=MIXED), 1, False),
+        (replace(preview(), tagging=MIXED), 0, True),
+        (replace(preview(), tagging=MIXED), 3, True),
         (replace(preview(), tagging=KINDS), 0, True),
         (preview(), 0, True),
         (replace(preview(), certain=True), 0, False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -41,6 +42,15 @@ def test_choose_refuses_unrecognized_kind_with_forced_item(unstripped: BinaryAna
 def test_plan_is_certain_only_for_named_functions(unstripped: BinaryAnalysis) -> None:
     assert choose(unstripped).certain
     assert not choose(analyse(stripped("plain").read_bytes())).certain
+
+
+def test_call_sites_of_mixed_kind_have_a_tag(unstripped: BinaryAnalysis) -> None:
+    [first, *others] = unstripped.call_sites
+    tagging = choose(replace(unstripped, call_sites=(replace(first, operation=None, fetch=None), *others))).tagging
+    assert tagging.ops is not None
+    assert tagging.ops[:2] == (None, None)
+    assert None not in tagging.ops[2:]
+    assert re.search(rf"\$caller == {first.return_address & 0xFFF:#x}\b[^{{]*\{{ \$tag = 1; \}}", tagging.statements)
 
 
 def test_verdict_reports_unrecognized_second_lookups(unstripped: BinaryAnalysis) -> None:

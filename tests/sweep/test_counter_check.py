@@ -69,8 +69,52 @@ def test_blindness_ignores_requests_outside_the_window() -> None:
     assert blindness(end_of(samples), SERVER, EXACT, 0) is None
 
 
-def test_blindness_ignores_a_reset_counter() -> None:
+@pytest.mark.parametrize(("traced", "blind"), [(0, True), (899, True), (900, False)])
+def test_blindness_counts_on_after_a_reset(traced: int, blind: bool) -> None:
+    # The window has seconds 5 to 15: 5000, 6000, 7000, a reset, 0, 1000 ... 7000.
     samples = [Sample(PID, second * SECOND, 1, 1000 * (second % 8)) for second in range(20)]
+    assert (blindness(end_of(samples), SERVER, EXACT, traced) is not None) is blind
+    if blind:
+        assert "memcached counted 9,000 requests" in str(blindness(end_of(samples), SERVER, EXACT, traced))
+
+
+def resetting(read: int) -> TraceEnd:
+    """Return a window in which the counters are reset before each sample, and memcached reads `read` bytes a second."""
+    samples = [Sample(PID, second * SECOND, 1, 20 - second, read_bytes=read * second) for second in range(20)]
+    return end_of(samples)
+
+
+@pytest.mark.parametrize(
+    ("plan", "kind", "traced", "blind"),
+    [
+        (EXACT, "get", 0, True),
+        (EXACT, "get", 126, True),
+        (EXACT, "get", 127, False),
+        (EXACT, "set", 1, False),
+        (EXACT, None, 1, False),
+        (APPROXIMATE, "get", 1, False),
+    ],
+)
+@pytest.mark.parametrize("end", [resetting(110_000), sampled(None, 110_000)], ids=["reset", "no counters"])
+def test_blindness_compares_bytes_with_the_traced_lookups(
+    end: TraceEnd, plan: ProbePlan, kind: str | None, traced: int, blind: bool
+) -> None:
+    # 1,100,000 bytes in 10 seconds: at 8 KiB each, and with 64 KiB to spare, those of 126.3 look-ups.
+    end = replace(end, summaries={PID: counted(traced, kind)})
+    assert (blindness(end, SERVER, plan, traced) is not None) is blind
+
+
+def test_blindness_compares_bytes_where_resets_hide_all_requests() -> None:
+    samples = [Sample(PID, n * SECOND, 1, 9 if n == 4 else 0, read_bytes=LEAST_READ * n) for n in range(20)]
+    assert blindness(end_of(samples), SERVER, EXACT, 0) is not None
+
+
+def test_blindness_trusts_counters_that_were_not_reset() -> None:
+    assert blindness(sampled(0, 10 * LEAST_READ), SERVER, EXACT, 0) is None
+
+
+def test_blindness_needs_more_than_a_reset() -> None:
+    samples = [Sample(PID, second * SECOND, 1, 7000 if second < 9 else 0) for second in range(20)]
     assert blindness(end_of(samples), SERVER, EXACT, 0) is None
 
 
