@@ -31,7 +31,7 @@ from fleettrace.binary.usdt import Operand, UsdtProbe, usdt_probes
 
 __all__ = ["ANALYSIS", "WANTED", "BinaryAnalysis", "Found", "ProbedFunction", "analyse"]
 
-ANALYSIS = 8
+ANALYSIS = 9
 """The version of what `analyse` finds: raise it with every change of its answers, and caches forget the old ones."""
 
 WANTED = {
@@ -92,6 +92,7 @@ class BinaryAnalysis:
     """What one binary offers. `missing` says of each wanted function that has no point, why, in a few words.
 
     `covered` holds the file offsets of spots that bpftrace, given them as bare numbers, takes for virtual addresses.
+    `headers` are those of `elf.code_headers`.
     """
 
     analysis: int
@@ -104,6 +105,7 @@ class BinaryAnalysis:
     missing: dict[str, str]
     usdt: tuple[UsdtProbe, ...] = ()
     covered: tuple[int, ...] = ()
+    headers: tuple[tuple[int, str], ...] = ()
 
     def point(self, function: str) -> ProbedFunction | None:
         """The point of the source's `function`, or None: `missing[function]` then says why."""
@@ -127,6 +129,7 @@ class BinaryAnalysis:
                     "call_sites": tuple(_call_site(site) for site in value["call_sites"]),
                     "usdt": tuple(_usdt(probe) for probe in value["usdt"]),
                     "covered": tuple(value["covered"]),
+                    "headers": tuple((offset, code) for offset, code in value["headers"]),
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -164,6 +167,7 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
         missing={name: outcome for name, outcome in outcomes.items() if isinstance(outcome, str)},
         usdt=tuple(probe for probe in usdt_probes(elf) if probe.name in WANTED_USDT)[:MAX_USDT],
         covered=covered(elf, [spot.file_offset for point in points for spot in (point.entry, point.cheapest)]),
+        headers=elf_file.code_headers(elf),
     )
 
 

@@ -7,17 +7,15 @@ binary a wrong analysis.
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-from fleettrace.atomic_file import write_atomically
-from fleettrace.binary.analysis import ANALYSIS, BinaryAnalysis, analyse
-from fleettrace.binary.elf import BinaryError
+from fleettrace.binary.analysis import BinaryAnalysis, analyse
 from fleettrace.errors import FleettraceError
+from fleettrace.node.stored_analyses import AnalysisStore
 
 __all__ = ["BinaryCatalog", "BinaryChangedError", "default_cache_dir"]
 
@@ -36,7 +34,7 @@ class BinaryCatalog:
     """Analyses by content, from many threads. `folder` None keeps them in memory only."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+        self._store = None if folder is None else AnalysisStore(folder)
         self._lock = threading.Lock()
         self._building: dict[str, threading.Lock] = {}
         self._known: dict[str, BinaryAnalysis] = {}
@@ -56,33 +54,15 @@ class BinaryCatalog:
         with self._lock:
             building = self._building.setdefault(content, threading.Lock())
         with building:
-            known = self._known.get(content) or self._load(content)
+            known = self._known.get(content)
+            if known is None and self._store is not None:
+                known = self._store.load(content)
             if known is None:
                 data = fetch()
                 if sha256(data).hexdigest() != content:
                     raise BinaryChangedError("its content is not what the node said before")
                 known = analyse(data)
-                self._keep(content, known)
+                if self._store is not None:
+                    self._store.save(content, known)
             self._known[content] = known
             return known
-
-    def _path(self, content: str) -> Path | None:
-        return None if self._folder is None else self._folder / f"{content}-{ANALYSIS}.json"
-
-    def _load(self, content: str) -> BinaryAnalysis | None:
-        path = self._path(content)
-        try:
-            return None if path is None else BinaryAnalysis.from_dict(json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError, BinaryError):
-            return None
-
-    def _keep(self, content: str, analysis: BinaryAnalysis) -> None:
-        path = self._path(content)
-        if path is None:
-            return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_atomically(path, json.dumps(analysis.to_dict()).encode())
-        except OSError:
-            # The cache only saves time: a full or read-only disk must not stop a sweep.
-            return

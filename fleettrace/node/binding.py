@@ -3,8 +3,9 @@ refuses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from fleettrace.binary.elf import code_offset, code_segments
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.model import Instance
 from fleettrace.probes.model import ProbePlan
@@ -16,7 +17,8 @@ BINARY_CHANGED = "binary-changed"
 """The code of an instance that runs, or whose node sends, another binary than the one that was analysed."""
 REFUSALS = {
     BINARY_CHANGED: "runs another binary now than the one that was analysed, so no probe was set on it: run again",
-    "code-mismatch": "has other code at the probe than was analysed, so no probe was set on it: run again",
+    "code-mismatch": "has other code at the probe than was analysed, so no probe was set on it: run again; if it "
+    "happens again, remove the stored analyses (~/.cache/fleettrace/binaries)",
     "attach-refused": "runs a binary that the kernel set no probe on, so it is not traced: try --probe command "
     "or --probe watch",
     "memcached-ended": "ended before it could be traced: run again",
@@ -43,9 +45,24 @@ def target_lines(sites: Iterable[Sequence[tuple[Instance, ProbePlan]]]) -> str:
 def _line(site: Sequence[tuple[Instance, ProbePlan]]) -> str:
     plan, binary = site[0][1], site[0][0].binary
     pids = ",".join(str(int(each.pid)) for each, _ in site)
-    code = ",".join(f"{spot.file_offset - spot.offset}:{spot.code}" for spot in plan.spots)
+    code = ",".join(f"{offset:d}:{code}" for offset, code in dict.fromkeys(_compared(plan)))
     symbols = "" if plan.overlay is None else "".join(f"\\{byte:03o}" for byte in plan.overlay.elf)
     return f"{pids} {int(binary.size)} {binary.sha256 or '-'} {code or '-'} {symbols or '-'}"
+
+
+def _compared(plan: ProbePlan) -> Iterator[tuple[int, str]]:
+    """Return what the node compares, as (file offset, hex): the code at the place where bpftrace puts each probe."""
+    if plan.overlay is None:
+        yield from ((spot.file_offset - spot.offset, spot.code + spot.after) for spot in plan.spots)
+        return
+    # bpftrace turns the address of an overlay's symbol into a file offset by the binary's own headers; those of the
+    # overlay have no effect on that (tried with 0.17). So compare the headers, and the code where they lead.
+    yield from plan.overlay.headers
+    segments = code_segments(plan.overlay.headers)
+    for spot in plan.spots:
+        offset = code_offset(segments, spot.address)
+        # No file has code before its beginning, so the comparison fails.
+        yield -1 if offset is None else offset - spot.offset, spot.code + spot.after
 
 
 def refusals(records: Iterable[bytes]) -> dict[int, Failure]:

@@ -75,7 +75,8 @@ def find_attach_points(
         except BinaryError as error:
             return str(error)
         return AttachPoints(
-            {name: AttachPoint(name, spot, _why(point, spot)) for name, (point, spot) in wanted.items()}, Overlay(elf)
+            {name: AttachPoint(name, spot, _why(point, spot)) for name, (point, spot) in wanted.items()},
+            Overlay(elf, analysis.headers),
         )
     found: dict[str, AttachPoint] = {}
     for name, (point, spot) in wanted.items():

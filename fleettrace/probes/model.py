@@ -75,6 +75,9 @@ class Overlay:
     """A symbol that only bpftrace sees: the synthetic ELF file that gives an instruction a name."""
 
     elf: bytes = field(repr=False)
+    headers: tuple[tuple[int, str], ...] = ()
+    """The binary's own headers (`elf.code_headers`), which turn the symbol's address into a file offset: bpftrace reads
+    them there, not in this file (seen with 0.17)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,7 +215,7 @@ def _usdt(analysis: BinaryAnalysis, wish: ProbeOptions, overlay_works: bool) -> 
         length,
         also=tuple(also),
         spots=spots,
-        overlay=Overlay(elf),
+        overlay=Overlay(elf, analysis.headers),
         certain=True,
     )
 
