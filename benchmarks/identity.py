@@ -12,8 +12,12 @@ import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from fleettrace.binary.analysis import analyse
+from fleettrace.node.binding import target_lines
 from fleettrace.node.discovery import discovery_script, parse_discovery
 from fleettrace.node.scripts import script_text
+from fleettrace.probes.model import ProbeOptions
+from fleettrace.probes.selection import choose
 from tests.binary.builds import build
 from tests.binary.traffic import memcached
 from tests.node.ran import ran
@@ -46,9 +50,11 @@ def main() -> None:
             with memcached(binary) as (pid, _):
                 report = ran(["sh"], discovery).stdout
                 [instance] = [one for one in parse_discovery(report).instances if one.pid == pid]
-                target = f"{pid} {instance.binary.size} {instance.binary.sha256} - -"
+                # The largest usual plan: a program header, and the code of three probes.
+                plan = choose(analyse(binary.read_bytes()), ProbeOptions(misses=True, sizes=True))
+                target = target_lines([[(instance, plan)]])
                 parts = script_text("identity.sh", "abandoned.sh", "binding.sh") + "release\n"
-                binding = f"detached=no\nprogram=\nsites='{target}'\n{parts}".encode()
+                binding = f"detached=no\nunstoppable=no\nprogram=\nsites='{target}'\n{parts}".encode()
                 rounds = [(cpu_ms(discovery), cpu_ms(unhashed), cpu_ms(binding), cpu_ms(b":")) for _ in range(ROUNDS)]
             hashing = statistics.median(one - other for one, other, *_ in rounds)
             bound = statistics.median(one - other for *_, one, other in rounds)

@@ -94,6 +94,7 @@ class BinaryAnalysis:
 
     `covered` has the file offsets of instructions that bpftrace, given them as bare numbers, reads as virtual
     addresses.
+    `headers` are those of `elf.code_headers`.
     """
 
     analysis: int
@@ -106,6 +107,7 @@ class BinaryAnalysis:
     missing: dict[str, str]
     usdt: tuple[UsdtProbe, ...] = ()
     covered: tuple[int, ...] = ()
+    headers: tuple[tuple[int, str], ...] = ()
 
     def function(self, name: str) -> ProbedFunction | None:
         """Return the function with this name in the source, or None: `missing[name]` then has the reason."""
@@ -132,6 +134,7 @@ class BinaryAnalysis:
                     "call_sites": tuple(_call_site(each) for each in value["call_sites"]),
                     "usdt": tuple(_usdt(probe) for probe in value["usdt"]),
                     "covered": tuple(value["covered"]),
+                    "headers": tuple((offset, code) for offset, code in value["headers"]),
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -170,6 +173,7 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
         missing={name: outcome.reason for name, outcome in outcomes.items() if isinstance(outcome, Miss)},
         usdt=tuple(probe for probe in usdt_probes(elf) if probe.name in STATIC_PROBES)[:MAX_USDT],
         covered=covered(elf, [each.file_offset for function in found for each in (function.entry, function.cheapest)]),
+        headers=elf_file.code_headers(elf),
     )
 
 

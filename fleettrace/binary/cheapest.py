@@ -36,6 +36,8 @@ __all__ = [
     "straight_line",
 ]
 
+CODE_AFTER = 32
+"""Bytes behind the instruction that a node compares too."""
 MAX_WALK = 64
 """Instructions from the entry that are examined; real prologues end their straight line within 30."""
 
@@ -55,8 +57,9 @@ class Instruction:
     `offset` the bytes from the function's entry. `return_offset` is the bytes from the stack pointer up to the return
     address when the probe fires; None where that is in the link register (aarch64's x30) or not known.
     `caller_frame`: the frame pointer (rbp) is still the caller's there.
-    `code` is the function's code up to and including the instruction, in hex, which the node compares before it
-    attaches.
+    `code` is the function's code up to and including the instruction, in hex, and `after` up to `CODE_AFTER` bytes
+    that follow it in the file: the node compares both before it attaches. Many functions begin with a `push` of one
+    byte, which alone matches in a thousand places.
     """
 
     address: int
@@ -67,6 +70,7 @@ class Instruction:
     return_offset: int | None
     code: str = ""
     caller_frame: bool = False
+    after: str = ""
 
     @property
     def encoding(self) -> bytes:
@@ -114,7 +118,8 @@ def instruction_at(elf: Elf, address: int) -> Instruction | None:
     if instruction is None or offset is None:
         return None
     text = f"{instruction.mnemonic} {instruction.op_str}".strip()
-    return Instruction(address, offset, 0, text, _cost(elf, instruction), None, bytes(instruction.bytes).hex())
+    code, after = bytes(instruction.bytes).hex(), elf.read(address + instruction.size, CODE_AFTER).hex()
+    return Instruction(address, offset, 0, text, _cost(elf, instruction), None, code, after=after)
 
 
 def cheapest_instruction(elf: Elf, function: Function, arguments: int) -> Instruction | None:
@@ -167,9 +172,17 @@ def _instruction(elf: Elf, function: Function, instruction: Any, pushed: int | N
     offset = elf.offset_of(address)
     text = f"{instruction.mnemonic} {instruction.op_str}".strip()
     slot = _return_offset(elf, function, address, pushed)
-    code = elf.read(function.start, address + instruction.size - function.start).hex()
+    end = address + instruction.size
+    code, after = elf.read(function.start, end - function.start), elf.read(end, CODE_AFTER)
     return Instruction(
-        address, -1 if offset is None else offset, address - function.start, text, _cost(elf, instruction), slot, code
+        address,
+        -1 if offset is None else offset,
+        address - function.start,
+        text,
+        _cost(elf, instruction),
+        slot,
+        code.hex(),
+        after=after.hex(),
     )
 
 

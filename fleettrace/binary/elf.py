@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -23,6 +23,9 @@ __all__ = [
     "Section",
     "Segment",
     "build_id",
+    "code_headers",
+    "code_offset",
+    "code_segments",
     "debug_link",
     "memcached_version",
     "parse",
@@ -32,6 +35,8 @@ MAX_FILE = 256 << 20
 """Bytes of the largest file that is read. The largest memcached seen (LTO, static, with debug data) has 10 MB."""
 MAX_HEADERS = 4096
 """The most sections, and the most segments, of a file that is read."""
+MAX_CODE_SEGMENTS = 64
+"""Executable segments that `code_headers` describes; linkers make one."""
 MAX_SECTION_NAMES = 1 << 20
 MAX_SECTION_NAME = 256
 """Bytes of all section names, and of one."""
@@ -191,6 +196,41 @@ def debug_link(elf: Elf) -> str | None:
         return None
     name, _, rest = elf.contents(section)[:4096].partition(b"\0")
     return name.decode("utf-8", "surrogateescape") if name and rest else None
+
+
+def code_headers(elf: Elf) -> tuple[tuple[int, str], ...]:
+    """Return the ELF header and the program header of each executable segment, at most `MAX_CODE_SEGMENTS` of them, as
+    (file offset, hex). They decide which file offset bpftrace puts a probe at, given a virtual address."""
+    header = _header(elf.data)
+    found = [(0, _EHDR.size)]
+    for index, segment in enumerate(elf.segments):
+        if segment.kind == PT_LOAD and segment.flags & PF_X and len(found) <= MAX_CODE_SEGMENTS:
+            found.append((header.segment_offset + index * _PHDR.size, _PHDR.size))
+    return tuple((offset, elf.data[offset : offset + size].hex()) for offset, size in found)
+
+
+def code_segments(headers: tuple[tuple[int, str], ...]) -> tuple[Segment, ...]:
+    """Return the executable segments that `code_headers` describe. Raises `BinaryError` where they contradict the ELF
+    header among them, and `ValueError` where one is no hex."""
+    if not headers or headers[0][0] != 0:
+        raise BinaryError("the ELF header is missing")
+    header = _header(bytes.fromhex(headers[0][1]))
+    places = range(header.segment_offset, header.segment_offset + header.segment_count * _PHDR.size, _PHDR.size)
+    segments = []
+    for offset, code in headers[1:]:
+        data = bytes.fromhex(code)
+        if offset not in places or len(data) != _PHDR.size:
+            raise BinaryError(f"no program header is at {offset}")
+        [segment] = _segments(data, header._replace(segment_offset=0, segment_count=1))
+        if segment.kind != PT_LOAD or not segment.flags & PF_X:
+            raise BinaryError(f"the program header at {offset} is not that of an executable segment")
+        segments.append(segment)
+    return tuple(segments)
+
+
+def code_offset(segments: Iterable[Segment], address: int) -> int | None:
+    """Return the file offset of a virtual address, given the executable segments; None outside of them."""
+    return next((address - s.address + s.offset for s in segments if 0 <= address - s.address < s.file_size), None)
 
 
 class _Header(NamedTuple):

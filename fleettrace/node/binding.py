@@ -3,8 +3,9 @@ refusals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from fleettrace.binary.elf import code_offset, code_segments
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.model import Instance
 from fleettrace.probes.model import ProbePlan
@@ -16,7 +17,8 @@ BINARY_CHANGED = "binary-changed"
 """The error code of an instance with another binary than the analysed one."""
 REFUSALS = {
     BINARY_CHANGED: "now runs another binary than the analysed one, so no probe was set on it: run again",
-    "code-mismatch": "has other code at the probed instruction than was analysed, so no probe was set on it: run again",
+    "code-mismatch": "has other code at the probed instruction than was analysed, so no probe was set on it: run "
+    "again; if it happens again, remove the stored analyses (~/.cache/fleettrace/binaries)",
     "attach-refused": "runs a binary on which the kernel refused a probe, so it is not traced: try --probe command "
     "or --probe watch",
     "memcached-ended": "ended before it could be traced: run again",
@@ -43,9 +45,24 @@ def target_lines(targets: Iterable[Sequence[tuple[Instance, ProbePlan]]]) -> str
 def _line(target: Sequence[tuple[Instance, ProbePlan]]) -> str:
     plan, binary = target[0][1], target[0][0].binary
     pids = ",".join(str(int(instance.pid)) for instance, _ in target)
-    code = ",".join(f"{each.file_offset - each.offset}:{each.code}" for each in plan.instructions)
+    code = ",".join(f"{offset:d}:{code}" for offset, code in dict.fromkeys(_compared(plan)))
     symbols = "" if plan.overlay is None else "".join(f"\\{byte:03o}" for byte in plan.overlay.elf)
     return f"{pids} {int(binary.size)} {binary.sha256 or '-'} {code or '-'} {symbols or '-'}"
+
+
+def _compared(plan: ProbePlan) -> Iterator[tuple[int, str]]:
+    """Yield what the node compares, as (file offset, hex): the code where bpftrace puts each probe."""
+    if plan.overlay is None:
+        yield from ((each.file_offset - each.offset, each.code + each.after) for each in plan.instructions)
+        return
+    # bpftrace turns the address of an overlay's symbol into a file offset by the binary's own headers; those of the
+    # overlay have no effect on that (tried with 0.17). So compare the headers, and the code where they lead.
+    yield from plan.overlay.headers
+    segments = code_segments(plan.overlay.headers)
+    for each in plan.instructions:
+        offset = code_offset(segments, each.address)
+        # No file has code before its beginning, so the comparison fails.
+        yield -1 if offset is None else offset - each.offset, each.code + each.after
 
 
 def refusals(records: Iterable[bytes]) -> dict[int, Failure]:

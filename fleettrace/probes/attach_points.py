@@ -74,7 +74,7 @@ def find_attach_points(
             raise UnsupportedError(str(error)) from error
         return AttachPoints(
             {name: AttachPoint(name, chosen, _why(function, chosen)) for name, (function, chosen) in probed.items()},
-            Overlay(elf),
+            Overlay(elf, analysis.headers),
         )
     return AttachPoints({name: _without_overlay(analysis, *each) for name, each in probed.items()}, None)
 

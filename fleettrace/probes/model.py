@@ -90,6 +90,9 @@ class Overlay:
     """A synthetic ELF file that gives instructions a symbol, which only this trace's bpftrace sees."""
 
     elf: bytes = field(repr=False)
+    headers: tuple[tuple[int, str], ...] = ()
+    """The binary's own headers (`elf.code_headers`), which turn the symbol's address into a file offset: bpftrace reads
+    them there, not in this file (seen with 0.17)."""
 
 
 @dataclass(frozen=True, slots=True)

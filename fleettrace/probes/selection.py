@@ -213,7 +213,7 @@ def _usdt(analysis: BinaryAnalysis, options: ProbeOptions, overlay_works: bool) 
         length,
         also=tuple(also),
         instructions=tuple(named.values()),
-        overlay=Overlay(elf),
+        overlay=Overlay(elf, analysis.headers),
         certain=True,
     )
 

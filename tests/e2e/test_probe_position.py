@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
 from collections.abc import Iterator, Sequence
@@ -48,6 +49,25 @@ def test_address_other_than_file_offset_is_counted(name: str, overlay: bool, tmp
         assert memcached.stats()["pid"] == str(memcached.pid)
     [instance] = done.host("here")["instances"]
     assert (instance["state"], instance["probe"]["kind"]) == ("ok", "item")
+    assert keys_of(done.report["keys"]) == truth.by_key()
+
+
+@pytest.mark.parametrize("shift", [1, 10])
+def test_a_damaged_analysis_moves_no_probe(shift: int, tmp_path: Path) -> None:
+    """The content's hash still matches; a probe by this analysis would land inside an instruction."""
+    variables = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with served(tmp_path, private(stripped("plain"), tmp_path)) as memcached:
+        memcached.trace(TRAFFIC, seconds=1, variables=variables)
+        [file] = (tmp_path / "cache/fleettrace/binaries").iterdir()
+        stored = json.loads(file.read_text())
+        for point in stored["analysis"]["points"]:
+            for place in (point, point["entry"], point["cheapest"]):
+                place["address"] += shift
+                place["file_offset"] += shift
+        file.write_text(json.dumps(stored))
+        done, truth = memcached.trace(TRAFFIC, variables=variables)
+        assert memcached.stats()["pid"] == str(memcached.pid)
+    assert done.host("here")["instances"][0]["state"] == "ok"
     assert keys_of(done.report["keys"]) == truth.by_key()
 
 

@@ -98,6 +98,63 @@ def test_a_fetch_that_failed_is_tried_again() -> None:
     assert catalog.get(NAME, Source()).build_id
 
 
+def test_a_host_that_stalls_its_fetch_holds_up_others_for_the_patience_only() -> None:
+    """04_catalog_stall.py of the review: hosts that announce the fleet's common binary, and let their fetch hang."""
+    catalog, released = BinaryCatalog(None, patience_s=0.3), threading.Event()
+
+    def stall() -> bytes:
+        released.wait(30)
+        return b"another content"
+
+    with ThreadPoolExecutor(8) as pool:
+        hostile = [pool.submit(catalog.get, NAME, stall) for _ in range(3)]
+        time.sleep(0.1)
+        began = time.monotonic()
+        honest = [pool.submit(catalog.get, NAME, Source()) for _ in range(5)]
+        assert all(each.result(20) == analyse(PROGRAM) for each in honest)
+        assert time.monotonic() - began < 5
+        released.set()
+        # By then the binary is known, or what such a host sends is another content.
+        for each in hostile:
+            assert isinstance(each.exception(20), BinaryChangedError) or each.result() == analyse(PROGRAM)
+
+
+def test_the_first_fetch_that_ends_serves_those_that_wait() -> None:
+    catalog, stalled, released = BinaryCatalog(None, patience_s=0.2), threading.Event(), threading.Event()
+
+    def stall() -> bytes:
+        stalled.set()
+        released.wait(30)
+        return PROGRAM
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(catalog.get, NAME, stall)
+        assert stalled.wait(10)
+        assert catalog.get(NAME, Source()) == analyse(PROGRAM)
+        late = Source()
+        assert catalog.get(NAME, late) == analyse(PROGRAM)
+        assert late.asked == 0
+        released.set()
+        assert first.result(10) == analyse(PROGRAM)
+
+
+def test_after_a_failed_fetch_one_host_tries_again() -> None:
+    catalog, failed, source = BinaryCatalog(None), threading.Event(), Source(seconds=0.05)
+
+    def fail() -> bytes:
+        failed.set()
+        time.sleep(0.1)
+        raise OSError("gone")
+
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(catalog.get, NAME, fail)
+        assert failed.wait(10)
+        others = [pool.submit(catalog.get, NAME, source) for _ in range(8)]
+        assert all(each.result(10) == analyse(PROGRAM) for each in others)
+        assert isinstance(first.exception(), OSError)
+    assert source.asked == 1
+
+
 def test_the_cache_is_where_caches_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache_dir() == tmp_path / "fleettrace/binaries"
