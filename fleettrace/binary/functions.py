@@ -20,8 +20,11 @@ from fleettrace.binary.unwind import MAX_UNWIND, Cursor, Unwind
 
 __all__ = ["Function", "Functions", "read_functions"]
 
-MAX_ENTRIES = 1 << 18
+MAX_ENTRIES = 1 << 17
 """Entries of `.eh_frame` that are read; a memcached with everything linked in has some 10,000."""
+
+MAX_CIES = 1 << 12
+"""Entries that FDEs share; one for each object file with `-static` at the most."""
 
 MIN_HOOKED = 16
 """Functions that begin with a call of the same function before that is taken for the profiler's."""
@@ -108,6 +111,7 @@ def _with_hooks(elf: Elf, functions: Iterable[Function]) -> list[Function]:
 
 def _first_call(elf: Elf, function: Function) -> tuple[int, int] | None:
     """Return the address of a call that begins a function, and what it calls: a function, or a pointer's address."""
+    elf.work.spend()
     code = elf.read(function.start, min(16, function.end - function.start))
     skipped = len(_ENDBR) if code.startswith(_ENDBR) else 0
     found = _CALL.match(code, skipped)
@@ -157,7 +161,10 @@ def _entries(elf: Elf) -> Iterator[tuple[int, int, Unwind]]:
             return
         if identity:
             place = position + 4 - identity
+            elf.work.spend(4)
             if place not in cies:
+                if len(cies) >= MAX_CIES:
+                    raise BinaryError(f"the unwind table has more than {MAX_CIES} common entries (CIE)")
                 cies[place] = _cie(data, place)
             cie = cies[place]
             entry = None if cie is None else _fde(data, address, position + 8, end, cie)
@@ -171,7 +178,7 @@ def _cie(data: bytes, place: int) -> _Cie | None:
     if place < 0 or place + 9 > len(data):
         return None
     length, identity = struct.unpack_from("<II", data, place)
-    if identity != 0 or length > len(data) - place - 4:
+    if identity != 0 or length > min(len(data) - place - 4, MAX_UNWIND):
         return None
     reader = Cursor(data, place + 8, place + 4 + length)
     try:

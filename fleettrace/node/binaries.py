@@ -40,6 +40,8 @@ class BinaryCatalog:
         self._lock = threading.Lock()
         self._building: dict[str, threading.Lock] = {}
         self._known: dict[str, BinaryAnalysis] = {}
+        self._refused: dict[str, BinaryError] = {}
+        """Why binaries are not understood: to find that out again may take seconds."""
 
     def get(self, announced: str | None, fetch: Callable[[], bytes]) -> BinaryAnalysis:
         """Return the analysis of the binary with this SHA-256 (hex); `fetch` gives all of it when it is not known yet.
@@ -56,12 +58,18 @@ class BinaryCatalog:
         with self._lock:
             building = self._building.setdefault(content, threading.Lock())
         with building:
+            if content in self._refused:
+                raise BinaryError(str(self._refused[content]))
             known = self._known.get(content) or self._load(content)
             if known is None:
                 data = fetch()
                 if sha256(data).hexdigest() != content:
                     raise BinaryChangedError("its content is not what the node said before")
-                known = analyse(data)
+                try:
+                    known = analyse(data)
+                except BinaryError as error:
+                    self._refused[content] = error
+                    raise
                 self._keep(content, known)
             self._known[content] = known
             return known

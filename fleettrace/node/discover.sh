@@ -251,7 +251,7 @@ describe_process() {
 
 describe_binary() {
     sum_of "/proc/$1/exe" "$3"
-    records binary "$2" size "$3" sha256 "$sum"
+    records binary "$2" size "$3" sha256 "$sum" owner "$(bounded 8 stat -L -c %u "/proc/$1/exe" 2>/dev/null)"
 }
 
 # Processes that are called memcached whose binary the session may not look at. One that has ended has no command line.

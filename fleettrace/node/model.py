@@ -81,6 +81,13 @@ class NodeBinary:
     sha256: str | None
     """The hash of its content, in hex, by the node's word; None where the node cannot hash it. A build id is no
     identity: `strip` keeps it, and it can be copied."""
+    owner: int | None = None
+    """The user id that owns the file; None where the node does not say."""
+
+    @property
+    def of_root(self) -> bool:
+        """Whether only root can have put this content there."""
+        return self.owner == 0
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,11 @@ from fleettrace.transport.interface import Connection
 __all__ = ["Planned", "check_able", "check_empty", "plan_instances"]
 
 _PROXY = "not item, usdt or command: in proxy mode (proxy_config) memcached forwards requests without looking keys up"
+_USERS_S = 10.0
+"""Seconds after which no other binary that does not belong to root is fetched and analysed; one analysis takes 4 s at the
+most, and 0.5 s where it is memcached."""
+_HOST_S = 60.0
+"""The same for all binaries of a host."""
 _OLDEST = Bpftrace(0, 11, 0)
 """The oldest release whose text output was seen to carry every key (0.11.3 of that series)."""
 
@@ -93,16 +99,28 @@ def plan_instances(
 ) -> list[Planned]:
     """A plan for each instance; every real inode is looked at once. Raises `HostError` when the connection breaks.
 
-    `refused` are the rungs that the node's kernel is known to load no program of.
+    `refused` are the rungs that the node's kernel is known to load no program of. Binaries of root come first: a user
+    who runs many large ones takes only `_USERS_S` from the others of the host.
     """
     by_inode: dict[str, BinaryAnalysis | Failure] = {}
-    planned = []
-    for instance in instances:
-        inode = instance.binary.inode
-        if inode not in by_inode:
-            by_inode[inode] = _analysis(connection, catalog, instance)
-        planned.append(_planned(instance, by_inode[inode], facts, wish, refused))
-    return planned
+    began, users_began = time.monotonic(), None
+    for instance in sorted(instances, key=lambda each: not each.binary.of_root):
+        inode, now = instance.binary.inode, time.monotonic()
+        if inode in by_inode:
+            continue
+        if not instance.binary.of_root and users_began is None:
+            users_began = now
+        late = now - began > _HOST_S or (users_began is not None and now - users_began > _USERS_S)
+        by_inode[inode] = _too_late(instance) if late else _analysis(connection, catalog, instance)
+    return [_planned(instance, by_inode[instance.binary.inode], facts, wish, refused) for instance in instances]
+
+
+def _too_late(instance: Instance) -> Failure:
+    return Failure(
+        "binary-unreadable",
+        f"the binary of pid {instance.pid} was not read: the host's other binaries took too long; select fewer "
+        "instances (`fleettrace_instances`), or run again, for what was analysed is stored",
+    )
 
 
 def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance) -> BinaryAnalysis | Failure:
