@@ -24,6 +24,7 @@ from fleettrace.binary.machinecode import ARGUMENTS, block_before, disassemble, 
 from fleettrace.binary.references import Reference, ReferenceKind, References
 from fleettrace.binary.repeats import Caller, RepeatedLookups
 from fleettrace.binary.symbols import base_name
+from fleettrace.binary.work import Work
 
 __all__ = ["CallSite", "Operation", "call_sites"]
 
@@ -116,8 +117,10 @@ def call_sites(references: References, target: Function, allocators: Collection[
     found: dict[int, CallSite] = {}
     calls: dict[int, Reference] = {}
     for reference, direct in _returns(references, target.start, set()):
+        if len(found) >= MAX_SITES:
+            break
         function = references.functions.at(reference.address)
-        if function is None or len(found) >= MAX_SITES:
+        if function is None:
             continue
         owner = references.functions.starting(references.owner_of(function.start)) or function
         operation, fetch = reader.verdict(reference, owner, direct)
@@ -137,6 +140,7 @@ def _returns(references: References, start: int, seen: set[int]) -> Iterator[tup
     """Yield the calls after which the function at `start` returns, and whether each calls it directly."""
     seen.add(start)
     for reference in references.to(start):
+        references.elf.work.spend(2)
         if reference.kind is ReferenceKind.CALL:
             yield reference, len(seen) == 1
             continue
@@ -169,11 +173,12 @@ class _Reader:
         after = reference.address + reference.size
         if direct and _passes_item_length(machine, before):
             return Operation.SET, None
-        if _checks_value_length(code, after):
+        work = self._references.elf.work
+        if _checks_value_length(code, after, work):
             return Operation.ARITH, None
-        if _sets_exptime_at_once(code, after):
+        if _sets_exptime_at_once(code, after, work):
             return Operation.TOUCH, None
-        return _by_handling(code, after, _flag(machine, before) if direct else _NO_FLAG, self._unlinking)
+        return _by_handling(code, after, _flag(machine, before) if direct else _NO_FLAG, self._unlinking, work)
 
     def read_at(self, address: int) -> Mapping[int, Any]:
         """Return the instructions of the function that contains `address`, by address."""
@@ -189,9 +194,9 @@ class _Reader:
         return self._code.get(function.start, {})
 
 
-def _by_handling(code: Mapping[int, Any], after: int, flag: int, unlinking: set[int]) -> _Verdict:
+def _by_handling(code: Mapping[int, Any], after: int, flag: int, unlinking: set[int], work: Work) -> _Verdict:
     """Classify by the use of the item: a fetch checks the number of references, a deletion unlinks."""
-    window = [instruction for _, instruction in reachable(code, after, FAR)]
+    window = [instruction for _, instruction in reachable(code, after, FAR, work)]
     if flag == _VARIABLE:
         return None, Operation.GET
     if any(_has_immediate(i, _REFCOUNT_LIMIT) for i in window[: 2 * FAR]):
@@ -251,14 +256,14 @@ def _parts(register: str) -> set[str]:
     return set()
 
 
-def _checks_value_length(code: Mapping[int, Any], after: int) -> bool:
+def _checks_value_length(code: Mapping[int, Any], after: int, work: Work) -> bool:
     """Return whether the code has `if (it->nbytes <= 2 ...`, which `do_add_delta` checks before it reads the number.
 
     Compilers write `< 3` too. The field must belong to the returned item: settings.verbose, which other functions
     compare, has the same offset in `settings`.
     """
     item, loaded = {"rax", "x0"}, set[str]()
-    for _, instruction in reachable(code, after, 2 * NEAR):
+    for _, instruction in reachable(code, after, 2 * NEAR, work):
         name, operands = instruction.mnemonic, instruction.op_str
         compared = re.fullmatch(r"(.+), #?[23]", operands) if name == "cmp" else None
         if compared and (compared[1] in loaded or _field_of(compared[1]) in item):
@@ -292,12 +297,12 @@ def _sets_exptime(instruction: Any) -> bool:
     )
 
 
-def _sets_exptime_at_once(code: Mapping[int, Any], after: int) -> bool:
+def _sets_exptime_at_once(code: Mapping[int, Any], after: int, work: Work) -> bool:
     """Return whether the path of a found item sets the time, with no other condition before."""
-    for _, first in reachable(code, after, NEAR):
+    for _, first in reachable(code, after, NEAR, work):
         if first.mnemonic not in ("je", "jne", "cbz", "cbnz", "b.eq", "b.ne"):
             continue
-        for _, instruction in reachable(code, first.address, NEAR):
+        for _, instruction in reachable(code, first.address, NEAR, work):
             if _sets_exptime(instruction):
                 return True
             if instruction is not first and leaves(instruction) and instruction.mnemonic not in ("jmp", "b", "ret"):

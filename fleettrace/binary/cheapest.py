@@ -216,10 +216,12 @@ def _far_jumps(elf: Elf, function: Function) -> set[int]:
     for base, code in elf.code():
         if elf.machine is Machine.X86_64:
             for match in re.finditer(rb"(?:\xe9|\x0f[\x80-\x8f])(?=(.{4}))", code, re.S):
+                elf.work.spend()
                 target = base + match.end() + 4 + int.from_bytes(match[1], "little", signed=True)
                 if function.start < target < function.end:
                     found.add(target)
         else:
+            elf.work.spend(len(code) >> 5)
             words = struct.unpack_from(f"<{len(code) // 4}I", code)
             for index, word in enumerate(words):
                 if word >> 26 == 0b000101:

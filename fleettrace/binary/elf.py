@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
-from fleettrace.errors import FleettraceError
+from fleettrace.binary.work import BinaryError, Work
 
 __all__ = [
     "BinaryError",
@@ -33,8 +33,12 @@ __all__ = [
 
 MAX_FILE = 256 << 20
 """Bytes of the largest file that is read. The largest memcached seen (LTO, static, with debug data) has 10 MB."""
-MAX_HEADERS = 4096
-"""The most sections, and the most segments, of a file that is read."""
+MAX_SECTIONS = 512
+"""The most sections of a file that is read; builds of memcached have up to 43."""
+MAX_SEGMENTS = 64
+"""The most segments of a file that is read; builds of memcached have up to 14."""
+MAX_CODE = 16 << 20
+"""Bytes of code in a file that is read; builds of memcached have up to 2 MiB, with OpenSSL in them some 8 MiB."""
 MAX_CODE_SEGMENTS = 64
 """Executable segments that `code_headers` describes; linkers make one."""
 MAX_SECTION_NAMES = 1 << 20
@@ -58,10 +62,6 @@ PT_NOTE = 4
 PF_X = 1
 SHT_NOBITS = 8
 SHT_NOTE = 7
-
-
-class BinaryError(FleettraceError):
-    """The file is not an ELF file that fleettrace can read. The text is the reason, on one line."""
 
 
 class Machine(StrEnum):
@@ -108,6 +108,8 @@ class Elf:
     kind: int
     segments: tuple[Segment, ...]
     sections: tuple[Section, ...]
+    work: Work = field(default_factory=Work, repr=False, compare=False)
+    """What the analysis of this file has taken."""
 
     def section(self, name: str) -> Section | None:
         """Return the first section of that name, or None."""
@@ -162,6 +164,7 @@ def parse(data: bytes) -> Elf:
     if header.kind not in (2, 3):
         raise BinaryError(f"the ELF file is of type {header.kind}, not an executable (2 or 3)")
     segments = tuple(_segments(data, header))
+    _check_loaded(len(data), segments)
     return Elf(data, _MACHINES[header.machine], header.kind, segments, _sections(data, header))
 
 
@@ -181,6 +184,7 @@ def memcached_version(elf: Elf) -> str | None:
     found: set[bytes] = set()
     for section in elf.sections:
         if section.name.startswith(".rodata"):
+            elf.work.spend(section.size >> 8)
             found.update(_VERSION.findall(b"\0" + elf.contents(section)))
     if not elf.sections:
         for segment in elf.segments:
@@ -264,7 +268,7 @@ def _header(data: bytes) -> _Header:
 
 def _segments(data: bytes, header: _Header) -> Iterator[Segment]:
     count = header.segment_count
-    if count in (0, _PN_XNUM) or count > MAX_HEADERS or header.segment_size != _PHDR.size:
+    if count in (0, _PN_XNUM) or count > MAX_SEGMENTS or header.segment_size != _PHDR.size:
         raise BinaryError(f"the ELF file claims {count} program headers of {header.segment_size} bytes")
     if header.segment_offset + count * _PHDR.size > len(data):
         raise BinaryError(f"the ELF file is cut short at {len(data)} bytes, inside its program headers")
@@ -275,12 +279,24 @@ def _segments(data: bytes, header: _Header) -> Iterator[Segment]:
         yield Segment(kind, flags, offset, address, file_size)
 
 
+def _check_loaded(size: int, segments: tuple[Segment, ...]) -> None:
+    """Raise `BinaryError` where segments that lie over each other make a file larger than it is, or hold much code."""
+    loaded = [
+        (each.flags, min(each.file_size, max(0, size - each.offset))) for each in segments if each.kind == PT_LOAD
+    ]
+    if sum(held for _, held in loaded) > 2 * size:
+        raise BinaryError("the segments of the ELF file lie over each other")
+    code = sum(held for flags, held in loaded if flags & PF_X)
+    if code > MAX_CODE:
+        raise BinaryError(f"the binary has {code} bytes of code; more than {MAX_CODE} are not read")
+
+
 def _sections(data: bytes, header: _Header) -> tuple[Section, ...]:
     """Return the section headers; empty for a file without them (a program runs without them)."""
     count = header.section_count
     if header.section_offset == 0 or count == 0:
         return ()
-    if count > MAX_HEADERS or header.section_size != _SHDR.size:
+    if count > MAX_SECTIONS or header.section_size != _SHDR.size:
         raise BinaryError(f"the ELF file claims {count} section headers of {header.section_size} bytes")
     if header.section_offset + count * _SHDR.size > len(data):
         raise BinaryError(f"the ELF file is cut short at {len(data)} bytes, inside its section headers")

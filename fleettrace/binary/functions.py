@@ -20,8 +20,11 @@ from fleettrace.binary.unwind import MAX_UNWIND, Cursor, Unwind
 
 __all__ = ["Function", "Functions", "read_functions"]
 
-MAX_ENTRIES = 1 << 18
+MAX_ENTRIES = 1 << 17
 """Entries of `.eh_frame` that are read; a memcached with everything linked in has some 10,000."""
+
+MAX_CIES = 1 << 12
+"""Entries that FDEs share; one for each object file with `-static` at the most."""
 
 MIN_HOOKED = 16
 """A function that at least so many functions call first is taken for the profiler."""
@@ -111,6 +114,7 @@ def _with_hooks(elf: Elf, functions: Iterable[Function]) -> list[Function]:
 
 def _first_call(elf: Elf, function: Function) -> tuple[int, int] | None:
     """Return the address of a function's first call, and its target: a function, or the address of a pointer."""
+    elf.work.spend()
     code = elf.read(function.start, min(16, function.end - function.start))
     skipped = len(_ENDBR) if code.startswith(_ENDBR) else 0
     found = _CALL.match(code, skipped)
@@ -160,7 +164,10 @@ def _entries(elf: Elf) -> Iterator[tuple[int, int, Unwind]]:
             return
         if identity:
             start = position + 4 - identity
+            elf.work.spend(4)
             if start not in cies:
+                if len(cies) >= MAX_CIES:
+                    raise BinaryError(f"the unwind table has more than {MAX_CIES} common entries (CIE)")
                 cies[start] = _cie(data, start)
             cie = cies[start]
             entry = None if cie is None else _fde(data, address, position + 8, end, cie)
@@ -174,7 +181,7 @@ def _cie(data: bytes, start: int) -> _Cie | None:
     if start < 0 or start + 9 > len(data):
         return None
     length, identity = struct.unpack_from("<II", data, start)
-    if identity != 0 or length > len(data) - start - 4:
+    if identity != 0 or length > min(len(data) - start - 4, MAX_UNWIND):
         return None
     reader = Cursor(data, start + 8, start + 4 + length)
     try:

@@ -192,7 +192,7 @@ def _reaches(references: References, function: Function, phrases: Sequence[Seque
     elf = references.elf
     code = {each.address: each for each in disassemble(elf, function.start, function.end)}
     used: set[int] = set()
-    for _, instruction in reachable(code, function.start, MAX_REACHED):
+    for _, instruction in reachable(code, function.start, MAX_REACHED, elf.work):
         relative = re.search(r"\[rip ([+-]) (0x[0-9a-f]+)\]", instruction.op_str)
         absolute = re.search(r", (0x[0-9a-f]+)$", instruction.op_str)
         if relative:
@@ -248,6 +248,7 @@ def _refuses_short_values(elf: Elf, function: Function) -> bool:
 def _tests_result(references: References, reference: Reference, depth: int = 2) -> bool:
     """Return whether the code after a call compares its result with NULL; for a tail call its callers must do so."""
     elf, position = references.elf, reference.address
+    elf.work.spend()
     function = references.functions.at(position)
     if function is None or depth == 0:
         return False

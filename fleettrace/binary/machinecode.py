@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fleettrace.binary.elf import Elf, Machine
+from fleettrace.binary.work import INSTRUCTION_STEPS, Work
 
 __all__ = ["ARGUMENTS", "block_before", "disassemble", "leaves", "reachable", "read", "written"]
 
@@ -43,7 +44,10 @@ def disassemble(elf: Elf, start: int, end: int, count: int = 0) -> Iterator[Any]
     else:
         engine = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM)
     engine.detail = True
-    yield from engine.disasm(elf.read(start, min(end - start, MAX_FUNCTION)), start, count)
+    elf.work.spend(INSTRUCTION_STEPS)
+    for instruction in engine.disasm(elf.read(start, min(end - start, MAX_FUNCTION)), start, count):
+        elf.work.spend(INSTRUCTION_STEPS)
+        yield instruction
 
 
 def leaves(instruction: Any) -> bool:
@@ -67,7 +71,7 @@ def read(instruction: Any) -> set[str]:
     return {instruction.reg_name(register) for register in instruction.regs_access()[0]}
 
 
-def reachable(code: Mapping[int, Any], start: int, limit: int) -> Iterator[tuple[int, Any]]:
+def reachable(code: Mapping[int, Any], start: int, limit: int, work: Work) -> Iterator[tuple[int, Any]]:
     """Yield (distance, instruction) for code that may run after `start`, within `limit` instructions, nearest first.
 
     `code` is one function, by address. Both paths of a conditional branch are followed; calls return; a jump out of the
@@ -81,6 +85,7 @@ def reachable(code: Mapping[int, Any], start: int, limit: int) -> Iterator[tuple
             instruction = code.get(address)
             if instruction is None:
                 continue
+            work.spend(INSTRUCTION_STEPS)
             yield distance, instruction
             following += [n for n in _successors(instruction) if n not in seen]
             seen.update(following)

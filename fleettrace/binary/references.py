@@ -16,6 +16,7 @@ from enum import StrEnum
 
 from fleettrace.binary.elf import PT_LOAD, Elf, Machine
 from fleettrace.binary.functions import Function, Functions
+from fleettrace.binary.work import Work
 
 __all__ = ["Reference", "ReferenceKind", "References", "string_addresses"]
 
@@ -49,9 +50,10 @@ class References:
         self._to: dict[int, list[Reference]] = defaultdict(list)
         self._into: dict[int, set[int]] = defaultdict(set)
         self._from: dict[int, list[Reference]] = defaultdict(list)
+        self._called: set[int] = set()
         scan = _branches_x86 if elf.machine is Machine.X86_64 else _branches_arm
         for base, code in elf.code():
-            for reference in scan(base, code):
+            for reference in scan(base, code, elf.work):
                 self._add(reference)
 
     def _add(self, reference: Reference) -> None:
@@ -64,6 +66,8 @@ class References:
         if reference.target == target.start:
             self._to[target.start].append(reference)
             self._from[source.start].append(reference)
+            if reference.kind is ReferenceKind.CALL:
+                self._called.add(target.start)
         if reference.kind is ReferenceKind.JUMP and source is not target:
             self._into[target.start].add(source.start)
 
@@ -77,6 +81,7 @@ class References:
 
     def callees(self, start: int) -> set[int]:
         """Return the addresses of the functions that the one at `start`, or a cold part of it, calls or jumps to."""
+        self.elf.work.spend(len(self._into) + len(self.leaving(start)))
         parts = [start, *(part for part, sources in self._into.items() if self.owner_of(part) == start)]
         return {reference.target for part in parts for reference in self.leaving(part)} - set(parts)
 
@@ -85,7 +90,7 @@ class References:
 
         No instruction calls a part, and only one function jumps into it.
         """
-        if any(reference.kind is ReferenceKind.CALL for reference in self.to(start)):
+        if start in self._called:
             return start
         function = self.functions.starting(start)
         name = None if function is None else function.name
@@ -101,7 +106,7 @@ class References:
         scan = _addresses_x86 if self.elf.machine is Machine.X86_64 else _addresses_arm
         found: dict[bytes, set[int]] = {text: set() for text in texts}
         for base, code in self.elf.code():
-            for position, address in scan(base, code, set(strings), self.functions):
+            for position, address in scan(base, code, set(strings), self.functions, self.elf.work):
                 function = self.functions.at(position)
                 if address in strings and function is not None:
                     found[strings[address]].add(self.owner_of(function.start))
@@ -115,6 +120,7 @@ def string_addresses(elf: Elf, text: bytes) -> list[int]:
         if segment.kind != PT_LOAD:
             continue
         position, end = segment.offset, segment.offset + segment.file_size
+        elf.work.spend(segment.file_size >> 10)
         while len(found) < MAX_STRING_HITS:
             position = elf.data.find(text + b"\0", position, end)
             if position < 0:
@@ -129,17 +135,20 @@ _LEA_X86 = re.compile(rb"[\x48\x4c]\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d](?=(.{4
 _MOV_X86 = re.compile(rb"[\xb8-\xbf](?=(.{4}))", re.DOTALL)
 
 
-def _branches_x86(base: int, code: bytes) -> Iterator[Reference]:
+def _branches_x86(base: int, code: bytes, work: Work) -> Iterator[Reference]:
     end = base + len(code)
     for match in _BRANCH_X86.finditer(code):
+        work.spend()
         after = base + match.end() + 4
         target = after + int.from_bytes(match[2], "little", signed=True)
         if base <= target < end:
             position = base + match.start()
+            work.spend(2)
             yield Reference(position, after - position, target, ReferenceKind.CALL if match[1] else ReferenceKind.JUMP)
 
 
-def _branches_arm(base: int, code: bytes) -> Iterator[Reference]:
+def _branches_arm(base: int, code: bytes, work: Work) -> Iterator[Reference]:
+    work.spend(len(code) >> 5)
     for index, word in enumerate(_words(code)):
         top = word >> 26
         if top == 0b100101 or top == 0b000101:
@@ -149,23 +158,29 @@ def _branches_arm(base: int, code: bytes) -> Iterator[Reference]:
         else:
             continue
         position = base + 4 * index
+        work.spend(3)
         yield Reference(position, 4, position + distance, ReferenceKind.CALL if top == 0b100101 else ReferenceKind.JUMP)
 
 
-def _addresses_x86(base: int, code: bytes, targets: set[int], _: Functions) -> Iterator[tuple[int, int]]:
+def _addresses_x86(base: int, code: bytes, targets: set[int], _: Functions, work: Work) -> Iterator[tuple[int, int]]:
     for match in _LEA_X86.finditer(code):
+        work.spend()
         address = base + match.end() + 4 + int.from_bytes(match[1], "little", signed=True)
         if address in targets:
             yield base + match.start(), address
     if all(address < 1 << 31 for address in targets):
         for match in _MOV_X86.finditer(code):
+            work.spend()
             address = int.from_bytes(match[1], "little")
             if address in targets:
                 yield base + match.start(), address
 
 
-def _addresses_arm(base: int, code: bytes, targets: set[int], functions: Functions) -> Iterator[tuple[int, int]]:
+def _addresses_arm(
+    base: int, code: bytes, targets: set[int], functions: Functions, work: Work
+) -> Iterator[tuple[int, int]]:
     """Yield each pair of `adrp register, page` and a later `add other, register, offset` of the same function."""
+    work.spend(len(code) >> 4)
     pages: dict[int, tuple[int, Function | None]] = {}
     text_pages = {address & ~0xFFF for address in targets}
     for index, word in enumerate(_words(code)):

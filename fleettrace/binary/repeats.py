@@ -126,25 +126,33 @@ class RepeatedLookups:
         if function is None or not self._adds(function):
             return False
         code = self.read(function.start)
-        allocating = (r for r in self.references.leaving(function.start) if r.target in self.allocators)
+        self.references.elf.work.spend(len(self.references.leaving(function.start)))
+        allocating = [r for r in self.references.leaving(function.start) if r.target in self.allocators]
+        self.references.elf.work.spend(len(allocating) * (len(code) >> 3))
         made = [r for r in allocating if _without_flags(self.references.elf.machine, code, r.address)]
         return any(
             instruction.address == address
             for call in made
-            for _, instruction in reachable(code, call.address + call.size, _MAX_DISTANCE)
+            for _, instruction in reachable(code, call.address + call.size, _MAX_DISTANCE, self.references.elf.work)
         )
 
     def _adds(self, function: Function) -> bool:
         """Return whether a function calls do_add_delta or its wrapper add_delta, or contains it inlined."""
         functions = self.references.functions
+        self.references.elf.work.spend(len(self.arith))
         deltas = {inner.start for at in self.arith if (inner := functions.at(at)) is not None}
         wrappers = {
             outer.start
             for start in deltas
-            for r in self.references.to(start)
+            for r in self._to(start)
             if (outer := functions.at(r.address)) is not None and outer.end - outer.start <= _MAX_WRAPPER
         }
         return function.start in deltas or bool(self.references.callees(function.start) & (deltas | wrappers))
+
+    def _to(self, start: int) -> list[Reference]:
+        found = self.references.to(start)
+        self.references.elf.work.spend(len(found))
+        return found
 
 
 def _calls(references: References, start: int) -> list[Reference]:
@@ -166,6 +174,7 @@ def _slot(references: References, function: Function, call: Reference) -> int | 
 
 def _alone(references: References, start: int, call: Reference) -> bool:
     """Return whether no other call of the function at `start` has the same bits that the program compares."""
+    references.elf.work.spend(len(references.to(start)))
     bits = [(each.address + each.size) & 0xFFF for each in references.to(start)]
     return bits.count((call.address + call.size) & 0xFFF) == 1
 

@@ -14,18 +14,18 @@ import re
 import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from fleettrace.binary.elf import BinaryError, Elf, build_id, parse
 
 __all__ = ["Symbol", "SymbolForm", "SymbolSource", "base_name", "covered", "function_symbols", "named", "symbol_form"]
 
-MAX_SYMBOLS = 1 << 20
+MAX_SYMBOLS = 1 << 17
 """Entries of one symbol table that are read; a memcached with everything linked in has some 20,000."""
 MAX_NAME = 512
 """Bytes of the longest symbol name that is read."""
-MAX_DEBUGDATA = 64 << 20
+MAX_DEBUGDATA = 16 << 20
 """Bytes that `.gnu_debugdata` may unpack to (xz packs zeros 7,000 to one)."""
 
 _SYM = struct.Struct("<IBBHQQ")
@@ -148,7 +148,7 @@ def _packed(elf: Elf) -> Elf | None:
     try:
         unpacker = lzma.LZMADecompressor(memlimit=MAX_DEBUGDATA)
         inner = unpacker.decompress(elf.contents(section), max_length=MAX_DEBUGDATA)
-        return parse(inner) if unpacker.eof else None
+        return replace(parse(inner), work=elf.work) if unpacker.eof else None
     except (lzma.LZMAError, BinaryError):
         return None
 
@@ -164,6 +164,7 @@ def _table(elf: Elf, kind: int, origin: SymbolSource) -> Iterator[Symbol]:
             continue
         end = names.find(b"\0", name, name + MAX_NAME)
         if end > name:
+            elf.work.spend(8)
             yield Symbol(names[name:end].decode("utf-8", "replace"), address, size, origin)
 
 
@@ -178,5 +179,6 @@ def _rows(elf: Elf, kind: int) -> Iterator[tuple[bytes, int, int, int, int, int]
             raise BinaryError(
                 f"the symbol table {table.name!r} has {count} entries; more than {MAX_SYMBOLS} are not read"
             )
+        elf.work.spend(count)
         for name, info, _, section, address, size in _SYM.iter_unpack(raw[: count * _SYM.size]):
             yield names, name, info, section, address, size

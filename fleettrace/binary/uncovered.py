@@ -8,6 +8,7 @@ of such a function must check that its code belongs together (`locate.py` does).
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
@@ -39,7 +40,8 @@ def called_pieces(elf: Elf, known: Iterable[tuple[int, int]]) -> Iterator[tuple[
         return
     targets = sorted(_targets(elf))[:MAX_PIECES]
     for first, end in gaps:
-        starts = [target for target in targets if first <= target < end and _may_begin(elf, target)]
+        inside = targets[bisect_left(targets, first) : bisect_left(targets, end)]
+        starts = [target for target in inside if _may_begin(elf, target)]
         for piece in pairwise([*starts, end]):
             if not _LINKAGE.match(elf.read(piece[0], min(_LINKAGE_BYTES, end - piece[0]))):
                 yield piece
@@ -48,6 +50,7 @@ def called_pieces(elf: Elf, known: Iterable[tuple[int, int]]) -> Iterator[tuple[
 def _gaps(elf: Elf, known: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     for base, code in elf.code():
         position = base
+        elf.work.spend(len(known) >> 2)
         for start, end in known:
             if position < start < base + len(code):
                 yield position, start
@@ -61,6 +64,7 @@ def _targets(elf: Elf) -> set[int]:
     found: set[int] = set()
     for base, code in elf.code():
         for match in _CALL.finditer(code):
+            elf.work.spend()
             target = base + match.end() + 4 + int.from_bytes(match[1], "little", signed=True)
             if base <= target < base + len(code):
                 found.add(target)

@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from fleettrace.binary.analysis import BinaryAnalysis, analyse
+from fleettrace.binary.elf import BinaryError
 from fleettrace.errors import FleettraceError
 from fleettrace.node.stored_analyses import AnalysisStore
 
@@ -51,6 +52,8 @@ class BinaryCatalog:
         """The number of hosts that are fetching a content."""
         self._analysing: dict[str, threading.Lock] = {}
         self._known: dict[str, BinaryAnalysis] = {}
+        self._refused: dict[str, BinaryError] = {}
+        """The errors of unsupported binaries: to analyse one again may take seconds."""
 
     def get(self, announced: str | None, fetch: Callable[[], bytes]) -> BinaryAnalysis:
         """Return the analysis of the binary with the `announced` SHA-256 (hex).
@@ -83,6 +86,7 @@ class BinaryCatalog:
         until = time.monotonic() + self._patience_s
         with self._answered:
             while True:
+                self._check_supported(content)
                 known = self._known.get(content)
                 if known is None and not self._fetching[content]:
                     known = self._stored(content)
@@ -93,6 +97,10 @@ class BinaryCatalog:
                     self._fetching[content] += 1
                     return None
                 self._answered.wait(left_s)
+
+    def _check_supported(self, content: str) -> None:
+        if content in self._refused:
+            raise BinaryError(str(self._refused[content]))
 
     def _stored(self, content: str) -> BinaryAnalysis | None:
         known = None if self._store is None else self._store.load(content)
@@ -105,9 +113,14 @@ class BinaryCatalog:
         with self._answered:
             analysing = self._analysing.setdefault(content, threading.Lock())
         with analysing:
+            self._check_supported(content)
             known = self._known.get(content)
             if known is None:
-                known = analyse(data)
+                try:
+                    known = analyse(data)
+                except BinaryError as error:
+                    self._refused[content] = error
+                    raise
                 self._known[content] = known
                 if self._store is not None:
                     self._store.save(content, known)

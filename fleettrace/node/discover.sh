@@ -251,7 +251,7 @@ describe_process() {
 
 describe_binary() {
     sum_of "/proc/$1/exe" "$3"
-    records binary "$2" size "$3" sha256 "$sum"
+    records binary "$2" size "$3" sha256 "$sum" owner "$(bounded 8 stat -L -c %u "/proc/$1/exe" 2>/dev/null)"
 }
 
 # Find processes named memcached with a binary that the session may not read. An ended process has no command line.

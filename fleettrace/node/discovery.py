@@ -188,7 +188,7 @@ def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> t
             if not _INODE.fullmatch(inode):
                 raise ValueError(f"{inode[:40]!r} is not an inode")
             size = integer(group["size"], MAX_INTEGER, "a file's size")
-            binaries[inode] = NodeBinary(inode.decode("ascii"), size, _sha256(group["sha256"]))
+            binaries[inode] = NodeBinary(inode.decode("ascii"), size, _sha256(group["sha256"]), _owner(group))
             continue
         if "listens" not in group:
             continue  # the process ended while it was described
@@ -216,6 +216,11 @@ def _instance(group: dict[str, bytes], binary: NodeBinary, known: dict[str, Cont
         pid_namespace=number_of(group.get("pidns", b"")),
         proxy=group.get("proxy") == b"yes",
     )
+
+
+def _owner(group: dict[str, bytes]) -> int | None:
+    owner = group.get("owner")
+    return integer(owner, MAX_INTEGER, "a file's owner") if owner else None
 
 
 def _sha256(value: bytes) -> str | None:

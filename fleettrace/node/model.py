@@ -80,6 +80,13 @@ class NodeBinary:
     sha256: str | None
     """The hash of its content, in hex, as the node reports it; None if the node cannot compute it. A build id does not
     identify a binary: `strip` leaves it unchanged, and it can be copied."""
+    owner: int | None = None
+    """The user id that owns the file; None if the node does not report it."""
+
+    @property
+    def of_root(self) -> bool:
+        """Whether only root can have written this content."""
+        return self.owner == 0
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ from fleettrace.transport.interface import Connection, Limits
 __all__ = ["Planned", "check_able", "check_empty", "fetch_binary", "plan_instances"]
 
 _PROXY = "not item, usdt or command: in proxy mode (proxy_config) memcached forwards requests and looks no keys up"
+_USERS_S = 10.0
+"""Seconds after which no further binary of a user other than root is fetched and analysed; one analysis takes at most
+4 s, and 0.5 s for memcached."""
+_HOST_S = 60.0
+"""The same for all binaries of a host."""
 _OLDEST = Bpftrace(0, 11, 0)
 """The oldest release with text output that has every key, tested with its 0.11.3."""
 _MAX_BINARY = 64 << 20
@@ -103,16 +109,28 @@ def plan_instances(
 ) -> list[Planned]:
     """Return a plan for each instance, after one analysis of each real inode. Raises `HostError` for a lost connection.
 
-    `refused` are the probe kinds with programs that the node's kernel does not load.
+    `refused` are the probe kinds with programs that the node's kernel does not load. Binaries of root come first: a
+    user who runs many large ones takes only `_USERS_S` from the others of the host.
     """
     by_inode: dict[str, BinaryAnalysis | Failure] = {}
-    planned = []
-    for instance in instances:
-        inode = instance.binary.inode
-        if inode not in by_inode:
-            by_inode[inode] = _analysis(connection, catalog, instance)
-        planned.append(_planned(instance, by_inode[inode], facts, options, refused))
-    return planned
+    began, users_began = time.monotonic(), None
+    for instance in sorted(instances, key=lambda each: not each.binary.of_root):
+        inode, now = instance.binary.inode, time.monotonic()
+        if inode in by_inode:
+            continue
+        if not instance.binary.of_root and users_began is None:
+            users_began = now
+        late = now - began > _HOST_S or (users_began is not None and now - users_began > _USERS_S)
+        by_inode[inode] = _too_late(instance) if late else _analysis(connection, catalog, instance)
+    return [_planned(instance, by_inode[instance.binary.inode], facts, options, refused) for instance in instances]
+
+
+def _too_late(instance: Instance) -> Failure:
+    return Failure(
+        "binary-unreadable",
+        f"the binary of pid {instance.pid} was not read: the host's other binaries took too long; select fewer "
+        "instances (`fleettrace_instances`), or run again: the analyses so far are stored",
+    )
 
 
 def _analysis(connection: Connection, catalog: BinaryCatalog, instance: Instance) -> BinaryAnalysis | Failure:

@@ -1,8 +1,8 @@
 """Store analyses of binaries on disk, and load only those that are as they were stored.
 
 An analysis decides where a probe is set: a damaged or forged one could crash memcached. A stored analysis is ignored,
-and the binary is analysed again, unless its digest is right, it agrees with itself (binary/stored.py), and no other user
-can have written it: the file and its directory belong to the effective user, and group and others may not write there.
+and the binary is analysed again, unless its digest is right, it agrees with itself (binary/stored.py), and no other
+user can have written it: the file and its directory belong to the effective user, and group and others may not write.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fleettrace.binary.analysis import BinaryAnalysis, analyse
@@ -17,6 +17,8 @@ from fleettrace.binary.elf import BinaryError
 from fleettrace.binary.stored import check_stored
 from tests.binary.builds import CI_BUILDS, build, cache, stripped
 
+PHDR_SIZE = 56
+"""Bytes of a program header of a 64-bit ELF file."""
 NUMBERS = ("address", "file_offset", "offset", "return_offset")
 NAMES = (*CI_BUILDS, *(name for name in ("dtrace", "no-pie-bare", "fentry") if (cache() / "binary" / name).is_dir()))
 """Of static probes, of code with address is not its offset, and of functions that call first, where they are built."""
@@ -65,16 +67,18 @@ def numbers(stored: dict[str, Any]) -> Iterator[Path]:
 
 @pytest.mark.parametrize("strip", [False, True], ids=["symbols", "stripped"])
 @pytest.mark.parametrize("name", NAMES)
-def test_an_analysis_that_was_stored_is_accepted(name: str, strip: bool) -> None:
+def test_stored_analysis_is_accepted(name: str, strip: bool) -> None:
     stored = fields(name, strip=strip)
     assert loaded(stored).to_dict() == BinaryAnalysis.from_dict(stored).to_dict()
 
 
 @settings(deadline=None, max_examples=300)
 @given(data=st.data(), shift=st.integers(-64, 64).filter(bool) | st.integers(-(2**70), 2**70).filter(bool))
-def test_a_number_that_was_shifted_is_refused(data: st.DataObject, shift: int) -> None:
+def test_shifted_number_is_refused(data: st.DataObject, shift: int) -> None:
     stored = fields(data.draw(st.sampled_from(NAMES)), strip=data.draw(st.booleans()))
     path = data.draw(st.sampled_from(list(numbers(stored))))
+    # At another entry of the table a program header agrees with the rest: the node compares it with the binary.
+    assume(path[0] != "headers" or shift % PHDR_SIZE)
     with pytest.raises(BinaryError):
         loaded(changed(stored, path, at(stored, path) + shift))
 
@@ -95,7 +99,7 @@ def test_completely_shifted_instruction_is_refused(data: st.DataObject, shift: i
 
 @settings(deadline=None, max_examples=200)
 @given(data=st.data())
-def test_code_or_text_that_was_changed_is_refused(data: st.DataObject) -> None:
+def test_changed_code_or_text_is_refused(data: st.DataObject) -> None:
     stored = fields(data.draw(st.sampled_from(NAMES)), strip=data.draw(st.booleans()))
     path: Path = ("functions", data.draw(st.integers(0, len(stored["functions"]) - 1)), "cheapest")
     name, value = data.draw(

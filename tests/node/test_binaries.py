@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fleettrace.binary.analysis import analyse
+from fleettrace.binary.elf import BinaryError
 from fleettrace.node.binaries import BinaryCatalog, BinaryChangedError, default_cache_dir
 from tests.binary.builds import build, stripped
 
@@ -158,3 +159,11 @@ def test_after_a_failed_fetch_one_host_tries_again() -> None:
 def test_the_cache_is_where_caches_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache_dir() == tmp_path / "fleettrace/binaries"
+
+
+def test_binary_that_is_not_understood_is_fetched_once() -> None:
+    catalog, source = BinaryCatalog(None), Source(b"no program")
+    for _ in range(3):
+        with pytest.raises(BinaryError, match="not an ELF file"):
+            catalog.get(sha256(source.data).hexdigest(), source)
+    assert source.asked == 1

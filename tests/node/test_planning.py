@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
+from fleettrace.binary.analysis import BinaryAnalysis
+from fleettrace.binary.elf import BinaryError
 from fleettrace.errors import HostError, HostState
+from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.discovery import discovery_script, parse_discovery
-from fleettrace.node.model import Bpftrace, Discovery, NodeFacts
-from fleettrace.node.planning import check_able
+from fleettrace.node.model import Bpftrace, Discovery, Instance, NodeBinary, NodeFacts
+from fleettrace.node.planning import check_able, plan_instances
+from fleettrace.probes.model import ProbeKind, ProbeOptions
+from fleettrace.transport.interface import Target
+from fleettrace.transport.local.transport import LocalTransport
 from tests.node.ran import ran
 
 
@@ -50,3 +58,27 @@ def failure(facts: NodeFacts) -> tuple[HostState, str, str]:
         check_able(Discovery(facts, ()))
     words = ("ansible_become", "sh: bpftrace: not found", "0.9.4", "lockdown")
     return caught.value.state, caught.value.code, next(word for word in words if word in caught.value.message)
+
+
+def test_binaries_of_root_are_analysed_first_and_users_get_bounded_time(
+    facts: NodeFacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("fleettrace.node.planning.time.monotonic", lambda: clock[0])
+    analysed = []
+
+    class Slow(BinaryCatalog):
+        def get(self, announced: str | None, fetch: Callable[[], bytes]) -> BinaryAnalysis:  # noqa: ARG002
+            analysed.append(announced)
+            clock[0] += 4.0
+            raise BinaryError("its analysis takes too long")
+
+    binaries = [NodeBinary(f"1:{n}", 1, f"{n}", owner=1000) for n in range(25)]
+    binaries.append(NodeBinary("2:1", 1, "root", owner=0))
+    instances = [Instance(pid, 5, each, b"", None, (), None) for pid, each in enumerate(binaries, 1)]
+    connection = closing(LocalTransport().connect(Target("here")))
+    with connection as node:
+        planned = plan_instances(node, Slow(None), facts, instances, ProbeOptions(ProbeKind.ITEM))
+    assert analysed == ["root", "0", "1", "2"]
+    assert [each.instance.pid for each in planned] == list(range(1, 27))
+    assert "was not read" in str(planned[24].failure)
