@@ -306,16 +306,28 @@ describe_binary() {
     records binary "$2" size "$3" sha256 "$sum"
 }
 
-# Processes that are called memcached whose binary the session may not look at. One that has ended has no command line.
+# Processes that are called memcached whose binary the session may not look at: without CAP_SYS_PTRACE, or on a file system
+# that denies root (FUSE without allow_other, NFS with root_squash), where the link can be read all the same. One that has
+# ended has no command line.
 unreadable() {
     unseen=
+    set --
     for file in $(look_on memcached /proc/[0-9]*/comm); do
+        case $file in /proc/[0-9]*) ;; *) continue ;; esac
         pid=${file#/proc/}
         pid=${pid%/comm}
-        ! readlink "/proc/$pid/exe" >/dev/null 2>&1 || continue
+        case " $seen$stuck " in *" $pid "* | *"!/proc/$pid/exe "*) ;; *) set -- "$@" "$pid" ;; esac
+    done
+    [ $# -gt 0 ] || return 0
+    for pid in $(bounded 8 sh -c 'for pid; do true <"/proc/$pid/exe" || echo "$pid"; done' sh "$@" 2>/dev/null); do
         words=
         { read -r words <"/proc/$pid/cmdline"; } 2>/dev/null
-        [ -z "$words" ] || unseen="$unseen $pid"
+        [ -n "$words" ] || continue
+        if [ "$scope" = netns ]; then
+            space=$(readlink "/proc/$pid/ns/net" 2>/dev/null)
+            [ "${space:-$here}" = "$here" ] || continue
+        fi
+        unseen="$unseen $pid"
     done
 }
 
@@ -335,7 +347,7 @@ here=$(readlink /proc/self/ns/net)
 # The PID namespace that this /proc shows: the one of its process 1. The initial one has this number on every kernel.
 pidns=$(readlink /proc/1/ns/pid 2>/dev/null || readlink /proc/self/ns/pid)
 describe_node "$@"
-contained=no found=0 stuck=
+contained=no found=0 stuck= seen=
 listing=-lnq
 ls "$listing" / >/dev/null 2>&1 || listing=-ln
 running=$(binaries)
@@ -376,7 +388,7 @@ for binary in $running; do
         [ "$described" = yes ] || describe_binary "$pid" "$inode" "$size"
         described=yes
         describe_process "$pid" "$inode"
-        found=$((found + 1))
+        found=$((found + 1)) seen="$seen$pid "
     done
 done
 [ "$contained" = no ] || describe_containers

@@ -77,7 +77,8 @@ def unreadable(facts: NodeFacts) -> HostError | None:
         HostState.UNSUPPORTED,
         "memcached-unreadable",
         f"there {how} called memcached (pid {pids}) whose /proc/PID/exe the session may not read, and not traced: log "
-        "in as root with full capabilities (CAP_SYS_PTRACE; kubectl debug --profile=sysadmin)",
+        "in as root with full capabilities (CAP_SYS_PTRACE; kubectl debug --profile=sysadmin), or start it from a file "
+        "system that lets root read (not NFS with root_squash or FUSE without allow_other)",
     )
 
 
