@@ -103,26 +103,78 @@ try_on() {
     shift 2
     case $way in
         stat) bounded "$seconds" stat -L -c '%h/%d:%i/%s/%n' "$@" ;;
+        task) bounded "$seconds" stat -c '%h/%d:%i/%s/%n' "$@" ;;
         # Not -F: busybox's ends a fixed string's search at the first NUL of a line. Without a file grep would read the
         # standard input.
         *) bounded "$seconds" grep -l -e "$way" /dev/null "$@" ;;
     esac 2>/dev/null
 }
 
+# Run function $1 on groups of $3 of the files ($5 and so on), $2 groups at once. The function gets $4 and the group.
+in_groups() {
+    step=$1 at_once=$2 most=$3 way=$4
+    shift 4
+    group= size=0 running=0
+    for file in "$@" ''; do
+        if [ -n "$file" ]; then
+            group="$group $file" size=$((size + 1))
+            [ "$size" -ge "$most" ] || continue
+        fi
+        [ "$size" -gt 0 ] || continue
+        "$step" "$way" $group &
+        group= size=0 running=$((running + 1))
+        [ "$running" -lt "$at_once" ] || { wait; running=0; }
+    done
+    wait
+}
+
+# Open the files ($2 and so on) one after the other, without a process for each. Print each, and `!FILE` for one without
+# an answer; after 12 seconds, for all the others.
+answering() {
+    shift
+    read -r began _ </proc/uptime
+    while [ $# -gt 0 ]; do
+        read -r now _ </proc/uptime
+        if [ "$((${now%.*} - ${began%.*}))" -ge 12 ]; then printf '!%s\n' "$@"; return; fi
+        opened=$(bounded 4 sh -c 'for file; do { true <"$file"; } 2>/dev/null; echo "$file"; done' sh "$@" 2>/dev/null)
+        [ -z "$opened" ] || printf '%s\n' "$opened"
+        for file in $opened; do shift; done
+        [ $# -eq 0 ] || { printf '!%s\n' "$1"; shift; }
+    done
+} 2>/dev/null
+
+alone() {
+    try_on "$1" 8 "$2"
+    [ $? -lt 124 ] || printf '!%s\n' "$2"
+}
+
 # Read all files ($2 and so on) in the way $1. A file on a stuck mount (a dead NFS server, a stopped sshfs) blocks its reader:
-# then each file is read by its own process, all in parallel, and `!FILE` stands for one without an answer.
+# then the files without an answer are found first, and `!FILE` stands for each. There are never more than about 150
+# processes at once, however many files there are.
 look_on() {
     way=$1
     shift
+    answer=$(try_on "$way" 8 "$@")
+    case $? in
+        # The list is longer than execve(2) takes (E2BIG): 80,000 processes, or a small limit of the stack.
+        126) if [ $# -gt 500 ]; then in_groups look_on 1 500 "$way" "$@"; else in_groups look_on 1 1 "$way" "$@"; fi; return ;;
+        12[45] | 12[7-9] | 1[3-9]? | 2??) ;;
+        *) [ -z "$answer" ] || printf '%s\n' "$answer"; return ;;
+    esac
+    most=$(($# / 40 + 1))
+    # A group's answer is one write(2) that no other one divides (PIPE_BUF).
+    [ "$most" -le 100 ] || most=100
+    answered=$(in_groups answering 40 "$most" "$way" "$@")
+    printf '%s\n' "$answered" | grep '^!'
+    set -- $(printf '%s\n' "$answered" | grep '^/')
+    [ $# -gt 0 ] || return 0
     answer=$(try_on "$way" 8 "$@")
     if [ $? -lt 124 ]; then
         [ -z "$answer" ] || printf '%s\n' "$answer"
         return
     fi
-    for file; do
-        { try_on "$way" 8 "$file"; [ $? -lt 124 ] || printf '!%s\n' "$file"; } &
-    done
-    wait
+    # What can be opened and does not answer all the same.
+    in_groups alone 50 1 "$way" "$@"
 }
 
 describe_node() {
@@ -166,7 +218,7 @@ describe_node() {
 # /proc/PID/exe, also of a binary that was deleted, and /proc/PID/task has a link for each thread besides a directory's two.
 binaries() {
     {
-        stat -c '%h/%d:%i/%s/%n' /proc/[0-9]*/task
+        look_on task /proc/[0-9]*/task
         look_on stat /proc/[0-9]*/exe
     } 2>/dev/null | awk -F / '
         $1 == "!" { if (!($3 in single)) print; next }
@@ -254,16 +306,28 @@ describe_binary() {
     records binary "$2" size "$3" sha256 "$sum" owner "$(bounded 8 stat -L -c %u "/proc/$1/exe" 2>/dev/null)"
 }
 
-# Find processes named memcached with a binary that the session may not read. An ended process has no command line.
+# Find processes named memcached with a binary that the session may not read: without CAP_SYS_PTRACE, or on a file system
+# that denies root (FUSE without allow_other, NFS with root_squash), where the link can still be read. An ended process has
+# no command line.
 unreadable() {
     unseen=
-    for file in $(grep -ls memcached /proc/[0-9]*/comm 2>/dev/null); do
+    set --
+    for file in $(look_on memcached /proc/[0-9]*/comm); do
+        case $file in /proc/[0-9]*) ;; *) continue ;; esac
         pid=${file#/proc/}
         pid=${pid%/comm}
-        ! readlink "/proc/$pid/exe" >/dev/null 2>&1 || continue
+        case " $seen$stuck " in *" $pid "* | *"!/proc/$pid/exe "*) ;; *) set -- "$@" "$pid" ;; esac
+    done
+    [ $# -gt 0 ] || return 0
+    for pid in $(bounded 8 sh -c 'for pid; do true <"/proc/$pid/exe" || echo "$pid"; done' sh "$@" 2>/dev/null); do
         words=
         { read -r words <"/proc/$pid/cmdline"; } 2>/dev/null
-        [ -z "$words" ] || unseen="$unseen $pid"
+        [ -n "$words" ] || continue
+        if [ "$scope" = netns ]; then
+            space=$(readlink "/proc/$pid/ns/net" 2>/dev/null)
+            [ "${space:-$here}" = "$here" ] || continue
+        fi
+        unseen="$unseen $pid"
     done
 }
 
@@ -283,7 +347,7 @@ here=$(readlink /proc/self/ns/net)
 # The PID namespace that this /proc shows: the one of its process 1. The initial one has this number on every kernel.
 pidns=$(readlink /proc/1/ns/pid 2>/dev/null || readlink /proc/self/ns/pid)
 describe_node "$@"
-contained=no found=0 stuck=
+contained=no found=0 stuck= seen=
 listing=-lnq
 ls "$listing" / >/dev/null 2>&1 || listing=-ln
 running=$(binaries)
@@ -324,7 +388,7 @@ for binary in $running; do
         [ "$described" = yes ] || describe_binary "$pid" "$inode" "$size"
         described=yes
         describe_process "$pid" "$inode"
-        found=$((found + 1))
+        found=$((found + 1)) seen="$seen$pid "
     done
 done
 [ "$contained" = no ] || describe_containers

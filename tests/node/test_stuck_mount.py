@@ -109,10 +109,10 @@ def test_stuck_mount_does_not_delay_discovery(tmp_path: Path, monkeypatch: pytes
 
 
 CONTROLLER = """
-from fleettrace.node.discovery import look_around
+from fleettrace.node.discovery import discover
 from fleettrace.transport.interface import Target
 from fleettrace.transport.local.transport import LocalTransport
-look_around(LocalTransport().connect(Target("here")), ["echo", "bpftrace v0.17.0"], "host")
+discover(LocalTransport().connect(Target("here")), ["echo", "bpftrace v0.17.0"], "host")
 """
 
 
