@@ -78,8 +78,8 @@ def unreadable(facts: NodeFacts) -> HostError | None:
         "memcached-unreadable",
         f"there {verb} {plural(len(facts.unreadable), 'process')} named memcached (pid {pids}) with a /proc/PID/exe "
         "that the session may not read, not traced: log in as root with full capabilities (CAP_SYS_PTRACE; kubectl "
-        "debug --profile=sysadmin), or start it from a file system that lets root read (not NFS with root_squash or FUSE "
-        "without allow_other)",
+        "debug --profile=sysadmin), or start it from a file system that lets root read (not NFS with root_squash or "
+        "FUSE without allow_other)",
     )
 
 

@@ -1,4 +1,4 @@
-"""A memcached whose binary is on a file system that denies root is named, and not taken for absent."""
+"""Discovery names a memcached with a binary on a file system that denies root."""
 
 from __future__ import annotations
 
