@@ -15,6 +15,7 @@ import pytest
 from fleettrace.errors import HostState
 from fleettrace.lab.build import memcached_binary
 from fleettrace.node.binaries import BinaryCatalog
+from fleettrace.node.binding import RefusedError
 from fleettrace.node.discovery import discover
 from fleettrace.node.model import Instance, NodeBinary
 from fleettrace.node.planning import Planned, plan_instances
@@ -23,6 +24,7 @@ from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import ProbeOptions, ProbePlan, TraceSettings
 from fleettrace.probes.selection import preview
+from fleettrace.summary.run import Failure
 from fleettrace.sweep.exclusion import dropped, leaving_out
 from fleettrace.sweep.outcome import outcome_of_plan
 from fleettrace.transport.interface import Target
@@ -35,8 +37,8 @@ class TracePlan:
     plans: Sequence[tuple[Instance, ProbePlan]]
 
 
-def instance(pid: int, inode: str = "1:1") -> Instance:
-    return Instance(pid, 5, NodeBinary(inode, 1, None), b"/usr/bin/memcached", None, (), None)
+def instance(pid: int, inode: str = "1:1", owner: int = 0) -> Instance:
+    return Instance(pid, 5, NodeBinary(inode, 1, None, owner), b"/usr/bin/memcached", None, (), None)
 
 
 def some(*instances: Instance) -> tuple[TracePlan, list[Planned]]:
@@ -99,6 +101,32 @@ def test_attempts_end_when_no_instance_remains() -> None:
 
     assert leaving_out(attempt, nothing_left, trace_plan, planned) == "trace-failed 5"
     assert tried == [[1, 2, 3, 4, 5], [2, 3, 4, 5], [3, 4, 5], [4, 5], [5]]
+
+
+@pytest.mark.parametrize("why", ["attach-refused", "memcached-ended"])
+@pytest.mark.parametrize(("root", "attempts"), [(1, 3), (0, 5)])
+def test_binaries_of_users_cost_a_bounded_number_of_attempts(why: str, root: int, attempts: int) -> None:
+    users = [instance(pid, f"1:{pid}", 1000) for pid in range(1, 26)]
+    honest = [instance(pid, f"2:{pid}") for pid in range(100, 100 + root)]
+    trace_plan, planned = some(*users, *honest)
+    tried = []
+
+    def attempt(now: TracePlan, left: Sequence[Planned]) -> list[Planned]:
+        tried.append([each.pid for each, _ in now.plans])
+        first = tried[-1][0]
+        if first < 100 and why == "memcached-ended":
+            raise RefusedError({first: Failure(why, "it ended")})
+        if first < 100:
+            raise AttachError("attach-failed", REFUSALS[0].replace("/proc/8/", f"/proc/{first}/"))
+        return list(left)
+
+    left: list[Planned] = leaving_out(attempt, lambda none: list(none), trace_plan, planned)
+    assert len(tried) == attempts
+    assert not root or len(tried[0]) == 7
+    assert [each.instance.pid for each in left if each.plan] == [each.pid for each in honest]
+    codes = [each.failure.code for each in left if each.failure]
+    assert len(codes) == 25
+    assert codes.count("attach-skipped") == 25 - codes.count(why)
 
 
 @pytest.mark.lab
