@@ -79,7 +79,7 @@ def test_user_family_is_found_in_redacted_keys() -> None:
     ("options", "environ", "words"),
     [
         (["--redact"], {}, "--redact=hash needs a secret: name its file with --redact-key-file, or put it into "),
-        (["--redact=template"], {VARIABLE: "short"}, "has 5 bytes, at least 16 are needed"),
+        (["--redact=template"], {VARIABLE: "short"}, "has 5 bytes, fewer than 16"),
         (["--redact", "--redact-key-file", "/nowhere/x"], {}, "--redact-key-file /nowhere/x: No such file"),
         (["--redact-key-file", "x"], {}, "without --redact: keys would be shown as they are"),
         (["--redact", "--template", "a"], {VARIABLE: SECRET}, "--template with --redact=hash"),
