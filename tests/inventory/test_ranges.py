@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleettrace.errors import ConfigError
-from fleettrace.inventory.ranges import expand_host, expand_range
+from fleettrace.inventory.loaders.layout import expand_host, expand_range
 from tests.inventory.oracle import expanded_range
 
 _WORD = st.text("ab-.1", max_size=3)
