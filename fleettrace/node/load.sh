@@ -20,16 +20,17 @@ inside='
         mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
     for place in /mnt /media /srv /tmp; do [ -d "$place" ] && break; done
     mount -t tmpfs -o mode=0700,size=64m tmpfs "$place" || exit 3
-    if [ -n "$overlays" ]; then
-        printf "%s\n" "$overlays" | while read -r pid bytes; do
+    if [ "$overlaid" = yes ]; then
+        while read -r pid bytes; do
             mkdir -p "$place$place" && printf "$bytes" >"$place$place/exe-$pid" || exit 3
-        done || exit 3
+        done <&7
         export BCC_SYMFS="$place"
     fi
     for pid in $pids; do
         cat "/proc/$pid/exe" >"$place/exe-$pid" && chmod 0700 "$place/exe-$pid" || exit 3
     done
-    text=$(printf "%s\n" "$program" | sed "s#:/proc/\([0-9]*\)/exe:#:$place/exe-\1:#") || exit 3
+    text=$(sed "s#:/proc/\([0-9]*\)/exe:#:$place/exe-\1:#" <&8) || exit 3
+    exec 7<&- 8<&-
     if [ "$given" = descriptor ]; then
         exec 6<<EOF
 $text
@@ -41,8 +42,16 @@ $text
 EOF
 '
 
-# Pass these through the environment, which other users cannot read, unlike arguments.
-export overlays pids program given
+# Pass these through the environment and open files, which other users cannot read, unlike arguments. One string of the
+# environment has at most 128 KiB (MAX_ARG_STRLEN), and 49 binaries may need more.
+overlaid=no
+[ -z "$overlays" ] || overlaid=yes
+export overlaid pids given
+exec 7<<EOF 8<<END
+$overlays
+EOF
+$program
+END
 
 # Only the end of the output matters: a verifier that refuses a program first prints its states.
 exec 3<&0 </dev/null

@@ -50,16 +50,17 @@ inside='
     mount --make-rprivate / 2>/dev/null
     [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ] ||
         mount -t tracefs tracefs /sys/kernel/tracing 2>/dev/null
-    if [ -n "$overlays" ]; then
+    if [ "$overlaid" = yes ]; then
         for place in /mnt /media /srv /tmp; do [ -d "$place" ] && break; done
-        mount -t tmpfs -o mode=0700,size=4m tmpfs "$place" || exit 98
-        printf "%s" "$overlays" | while read -r path bytes; do
+        mount -t tmpfs -o mode=0700,size=64m tmpfs "$place" || exit 98
+        while read -r path bytes; do
+            [ -n "$path" ] || continue
             mkdir -p "$place${path%/*}" && printf "$bytes" >"$place$path" || exit 98
-        done || exit 98
+        done <&7
         export BCC_SYMFS="$place"
     fi
-    unset overlays
-    exec "$@"'
+    unset overlaid
+    exec "$@" 7<&-'
 
 exes=
 for pid in $pids; do exes="$exes /proc/$pid/exe"; done
@@ -90,7 +91,15 @@ EOF
         set -- "$@" "/proc/$main/fd/6"
     fi
     if unshare -m true 2>/dev/null; then
-        export overlays
+        # Not through the environment: one string in it has 128 KiB at most (MAX_ARG_STRLEN), which is 48 overlays.
+        overlaid=no
+        if [ -n "$overlays" ]; then
+            overlaid=yes
+            exec 7<<EOF
+$overlays
+EOF
+        fi
+        export overlaid
         set -- unshare -m sh -c "$inside" sh "$@"
     elif [ -n "$overlays" ]; then
         echo 'unshare(1) is needed to give bpftrace a symbol of its own and is not there or may not be used' >&2
@@ -116,7 +125,7 @@ EOF
     fi
     wait "$tracer"
     status=$?
-    exec 6<&-
+    exec 6<&- 7<&-
     kill "$watchdog" $bound $guard 2>/dev/null
     wait "$watchdog" $guard 2>/dev/null
     files=
