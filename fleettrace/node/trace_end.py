@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fleettrace.errors import HostError, HostState
@@ -20,8 +22,13 @@ __all__ = [
     "TraceEnd",
     "TracedProcess",
     "children_s",
+    "reported_processes",
     "stat_fields",
 ]
+
+_NUMBER = re.compile(rb"\d{1,18}")
+_DEAD = (b"Z", b"X", b"x")
+"""States of /proc/PID/stat in which a process has ended (proc(5)): a zombie waits for a parent that may never ask."""
 
 REFUSED = "program-refused"
 """The code of a trace whose program the kernel's verifier, or bpftrace itself, did not take."""
@@ -94,6 +101,20 @@ class TraceEnd:
 def stat_fields(line: bytes) -> list[bytes]:
     """The fields of /proc/PID/stat from the third on; the second, the name, may hold anything in its parentheses."""
     return line.rpartition(b")")[2].split()
+
+
+def reported_processes(values: Iterable[bytes]) -> dict[int, TracedProcess | None]:
+    """Return the processes that records of the trace's script report on, by pid; None for one that has ended."""
+    processes: dict[int, TracedProcess | None] = {}
+    for value in values:
+        # PID, a blank, and /proc/PID/stat, which is empty where there is no such process.
+        pid = re.match(rb"\d{1,10}(?= )", value)
+        if pid is None:
+            continue
+        fields = stat_fields(value)
+        alive = len(fields) > 19 and _NUMBER.fullmatch(fields[19]) and fields[0] not in _DEAD
+        processes[int(pid[0])] = TracedProcess(start=int(fields[19])) if alive else None
+    return processes
 
 
 def children_s(stat: bytes) -> float | None:

@@ -33,7 +33,7 @@ from fleettrace.node.trace_end import (
     TracedProcess,
     TraceEnd,
     children_s,
-    stat_fields,
+    reported_processes,
 )
 from fleettrace.node.verifier import logged, refused, verifier_reason
 from fleettrace.probes.model import KeyLayout, ProbeKind, ProbePlan, TraceSettings
@@ -52,9 +52,6 @@ _TAGS = frozenset(
     )
 )
 """The records that trace.sh reports and somebody reads."""
-_NUMBER = re.compile(rb"\d{1,18}")
-_DEAD = (b"Z", b"X", b"x")
-"""States of /proc/PID/stat in which a process has ended (proc(5)): a zombie waits for a parent that may never ask."""
 _DENSE_S = 0.25
 _SAME_CLOCK_NS = 50_000_000
 """Two clocks that are no farther apart were only read one after the other."""
@@ -313,7 +310,7 @@ class HostTrace:
         alive = set(self._plans)
         if "end" in self._seen:
             # A process without a report at the end is not counted as alive: its counts are partial.
-            there = self._processes("process-after")
+            there = reported_processes(self._seen.get("process-after", []))
             alive = {pid for pid in self._plans if self._planned(pid, there.get(pid))}
         alive -= self._exchanged()
         return TraceEnd(
@@ -355,24 +352,11 @@ class HostTrace:
 
         A script that ended before it reported on a process shows nothing about it.
         """
-        there = self._processes("process-after" if "end" in self._seen else "process-before")
+        there = reported_processes(self._seen.get("process-after" if "end" in self._seen else "process-before", []))
         return frozenset(pid for pid, found in there.items() if pid in self._plans and not self._planned(pid, found))
 
     def _planned(self, pid: int, found: TracedProcess | None) -> bool:
         return found == TracedProcess(self._plans[pid][0].start)
-
-    def _processes(self, tag: str) -> dict[int, TracedProcess | None]:
-        """Return the processes that the node reported on, by pid; None for one that has ended."""
-        processes: dict[int, TracedProcess | None] = {}
-        for value in self._seen.get(tag, []):
-            # PID, a blank, and /proc/PID/stat, which is empty where there is no such process.
-            pid = re.match(rb"\d{1,10}(?= )", value)
-            if pid is None:
-                continue
-            fields = stat_fields(value)
-            alive = len(fields) > 19 and _NUMBER.fullmatch(fields[19]) and fields[0] not in _DEAD
-            processes[int(pid[0])] = TracedProcess(start=int(fields[19])) if alive else None
-        return processes
 
     def _looks_by_pid(self) -> dict[int, list[Sample]]:
         clocks = re.fullmatch(rb"(\d{1,15})\.(\d\d) (\d{1,19})", (self._seen.get("clocks") or [b""])[-1])
