@@ -21,6 +21,9 @@ cr=$(printf '\r')
 begins=300
 # How much earlier than the window's length after bpftrace's start it cannot end.
 early=40
+# How many memcacheds have a process of their own, so that one that does not answer holds up no other; and how long at the most
+# one that gave no answer is left alone, in hundredths of a second.
+most_hands=64 longest=1600
 trap '' PIPE
 
 # Whether $1 is a number that a shell can add to: an expression can run commands.
@@ -71,6 +74,7 @@ is_same() {
 
 # Whether our parent is still that: a process that has ended has a place in /proc until somebody asks how.
 wanted() {
+    stat=
     read -r stat <"/proc/$$/stat"
     stat=${stat##*") "}
     stat=${stat#* }
@@ -100,7 +104,7 @@ talk() {
 # A line at a time, each within a second: what bash's other ways of reading leave in its buffer, the next `read` gets,
 # whatever file that is meant to read. So the text of a stranger never stands where a number is expected.
 add_up() {
-    total=0 known=0 lines=0 served=
+    total=0 known=0 lines=0 served= until=$((${SECONDS-0} + 1))
     while IFS= read -r $within line; do
         lines=$((lines + 1))
         # The counters are as of now at the latest, however long it takes to read them.
@@ -122,7 +126,7 @@ add_up() {
             served=${served%"$cr"}
             is_number "$served" || return 1
             ;;
-        'STAT '*) [ "$lines" -lt 500 ] || return 1 ;;
+        'STAT '*) [ "$lines" -lt 500 ] && [ "${SECONDS-0}" -le "$until" ] || return 1 ;;
         *)
             [ "$line" = "END$cr" ] && [ "$known" -gt 1 ] || return 1
             sum=$total
@@ -158,11 +162,70 @@ EOF
     }
     pause() {
         { sleep "$1" || sleep 1; } 3<&- 4>&- &
-        nap=$!
-        trap 'kill "$nap" 2>/dev/null; exit' TERM
-        wait "$nap"
+        sleeper=$!
+        trap 'kill "$sleeper" 2>/dev/null; exit' TERM
+        wait "$sleeper"
     }
 fi
+
+# Ask memcached number $1, process $2, at address $3, port $4, unless it is to be left alone by now. Leaves $sum and $now.
+question() {
+    sum=-
+    eval "again=\${again_$1-0} alone=\${alone_$1-0}"
+    [ "$4" != - ] && [ "$before" -ge "$again" ] || return
+    ask "$1" "$3" "$4"
+    [ "$sum" = - ] || is_same "$1" "$2" || sum=-
+    if [ "$sum" != - ]; then
+        eval "alone_$1=0"
+        return
+    fi
+    uptime
+    # Each question stays in the queue of a memcached that is stopped, so it is asked less and less often.
+    if [ $((now - before)) -ge 90 ]; then
+        alone=$((alone * 2))
+        [ "$alone" -gt 0 ] || alone=100
+        [ "$alone" -le "$longest" ] || alone=$longest
+        eval "alone_$1=$alone again_$1=$((now + alone))"
+    fi
+    now=$before
+}
+
+# Look at each of the places from $3 on that is number $1 of $2 hands.
+work() {
+    hand=$1 hands=$2
+    shift 2
+    while :; do
+        number=0
+        for place; do
+            number=$((number + 1))
+            [ $((number % hands)) = "$hand" ] || continue
+            pid=${place%%/*}
+            port=${place##*/}
+            address=${place#*/}
+            address=${address%/*}
+            uptime
+            before=$now
+            cpu_of "$pid"
+            read_by "$pid"
+            question "$number" "$pid" "$address" "$port"
+            printf '\0%s %s %s %s %s %s\0' "$pid" "$before" "$now" "$cpu" "$sum" "$received" >&4 || exit 0
+        done
+        uptime
+        looks=$((looks - 1))
+        age=$((now - began))
+        [ "$looks" -gt 0 ] && [ "$age" -lt "$limit" ] && wanted || exit 0
+        if [ "$age" -ge "$begins" ] && [ $((age + sparse_cs)) -le $((window - early)) ]; then
+            pause "$sparse"
+            continue
+        fi
+        # All hands together take little of the CPU, however many they are.
+        naps=0
+        while [ "$naps" -lt "$slow" ]; do
+            naps=$((naps + 1))
+            pause "$dense"
+        done
+    done
+}
 
 number=0
 for place; do
@@ -172,27 +235,16 @@ for place; do
 done
 uptime
 began=$now
-while :; do
-    number=0
-    for place; do
-        number=$((number + 1))
-        pid=${place%%/*}
-        port=${place##*/}
-        address=${place#*/}
-        address=${address%/*}
-        uptime
-        before=$now
-        cpu_of "$pid"
-        sum=-
-        if [ "$port" != - ]; then
-            ask "$number" "$address" "$port"
-            [ "$sum" = - ] || is_same "$number" "$pid" || sum=-
-        fi
-        read_by "$pid"
-        printf '\0%s %s %s %s %s %s\0' "$pid" "$before" "$now" "$cpu" "$sum" "$received" >&4 || exit 0
-    done
-    looks=$((looks - 1))
-    age=$((now - began))
-    [ "$looks" -gt 0 ] && [ "$age" -lt "$limit" ] && wanted || exit 0
-    if [ "$age" -lt "$begins" ] || [ $((age + sparse_cs)) -gt $((window - early)) ]; then pause "$dense"; else pause "$sparse"; fi
+slow=$((($# + 7) / 8))
+[ "$slow" -le 8 ] || slow=8
+[ $# -gt 1 ] || work 0 1 "$@"
+most=$#
+[ "$most" -le "$most_hands" ] || most=$most_hands
+workers= next=0
+trap 'kill $workers; exit' TERM
+while [ "$next" -lt "$most" ]; do
+    work "$next" "$most" "$@" &
+    workers="$workers $!"
+    next=$((next + 1))
 done
+wait
