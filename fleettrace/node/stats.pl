@@ -11,12 +11,16 @@ my (undef, $dense, $sparse, $sparse_cs, $window, $looks, $limit, $session, @plac
 # As in stats.sh, in hundredths of a second.
 my ($begins, $early) = (300, 40);
 # From <asm-generic/socket.h> and its kin, which all architectures that memcached is traced on share.
-my ($inet, $inet6, $stream) = (2, 10, 1);
+my ($inet, $inet6, $stream, $nonblock, $in_progress, $would_block) = (2, 10, 1, 04000, 115, 11);
+# How long an answer may take, and the longest pause for a memcached that gave none, in hundredths of a second.
+my ($late, $longest) = (100, 1600);
 # How long a sample waits to be written, in hundredths of a second, and the most bytes that are written in one piece.
 my ($patience, $most) = (300, 4000);
 # When each process started, and what its memcached calls its process id (another one in a namespace of its own), by place.
 my (%starts, %servers);
 my %connections;
+# The questions that are not answered yet, by place; and when a place that gave no answer in time is asked again.
+my (%asked, %again, %alone);
 my ($kept, $since) = ('', 0);
 $SIG{PIPE} = 'IGNORE';
 $SIG{TERM} = sub { exit 0 };
@@ -78,33 +82,84 @@ sub added_up {
     return $sum;
 }
 
-# The requests that memcached has counted; undef without an answer within a second, or if another process may have
-# answered: another process can take its port only after it has ended.
+# Send a request to the memcached at a place without waiting: one without an answer delays no other. False if it cannot be sent.
 sub ask {
-    my ($place, $pid, $address, $port) = @_;
-    my ($answer, $sum) = ('', undef);
-    eval {
-        local $SIG{ALRM} = sub { die "late\n" };
-        alarm 1;
-        my $socket = $connections{"$address/$port"};
-        if (!$socket) {
-            socket $socket, ($address =~ /:/ ? $inet6 : $inet), $stream, 0 or die;
-            connect $socket, packed($address, $port) or die;
-            $connections{"$address/$port"} = $socket;
+    my ($place, $look) = @_;
+    my (undef, $address, $port) = split m{/}, $place;
+    my $socket = $connections{$place};
+    if (!$socket) {
+        socket $socket, ($address =~ /:/ ? $inet6 : $inet), $stream | $nonblock, 0 or return;
+        connect $socket, packed($address, $port) or $! == $in_progress or return;
+        $connections{$place} = $socket;
+    }
+    $asked{$place} = { %$look, socket => $socket, answer => '', sent => 0 };
+    return 1;
+}
+
+# Go on with a question; true when it is over. Then its look has what memcached has counted, if that is known: not when
+# another process may have answered, for a port is free for a successor as soon as its process has ended, and not before.
+sub go_on {
+    my ($place) = @_;
+    my $one = $asked{$place};
+    my $sum = eval {
+        if (!$one->{sent}) {
+            if (!syswrite $one->{socket}, "stats\r\n") {
+                die if $! != $would_block;
+                return;
+            }
+            $one->{sent} = 1;
         }
-        syswrite $socket, "stats\r\n" or die;
-        while ($answer !~ /^END\r\n/m) {
-            sysread $socket, $answer, 16384, length $answer or die;
-            die if length $answer > 65536;
+        while (1) {
+            my $known = length $one->{answer};
+            my $read = sysread $one->{socket}, $one->{answer}, 16384, $known;
+            if (!defined $read) {
+                die if $! != $would_block;
+                return;
+            }
+            die if !$read or length $one->{answer} > 65536;
+            # Only the new end is searched: an answer may come a byte at a time.
+            last if index($one->{answer}, "\nEND\r\n", $known < 5 ? 0 : $known - 5) >= 0;
         }
-        my $start = start_of($pid);
+        my $start = start_of($one->{pid});
         die if !defined $start || $start ne ($starts{$place} // '');
-        $sum = added_up($answer, $place);
+        return added_up($one->{answer}, $place);
     };
-    alarm 0;
-    # Close it after a failure: the rest of this answer would be taken for the next one.
-    delete $connections{"$address/$port"} if !defined $sum;
-    return $sum;
+    return 0 if !defined $sum && !$@;
+    over($place, $sum);
+    return 1;
+}
+
+# End a request, with the count of memcached or without.
+sub over {
+    my ($place, $sum) = @_;
+    my $one = delete $asked{$place};
+    if (defined $sum) {
+        delete $alone{$place};
+        $one->{after} = uptime();
+    } else {
+        # The rest of this answer would be taken for the next one.
+        delete $connections{$place};
+    }
+    taken($one, $sum);
+}
+
+# Give up requests without an answer in time. Each connection stays in the queue of a stopped memcached, so the pauses grow.
+sub give_up {
+    my ($now) = @_;
+    for my $place (grep { $now - $asked{$_}{before} >= $late } keys %asked) {
+        $alone{$place} = !$alone{$place} ? $late : 2 * $alone{$place} > $longest ? $longest : 2 * $alone{$place};
+        $again{$place} = $now + $alone{$place};
+        over($place, undef);
+    }
+}
+
+# Store a sample of a process. CPU time and bytes were read at its beginning.
+sub taken {
+    my ($one, $sum) = @_;
+    my $look = join(' ', "\0$one->{pid}", $one->{before}, $one->{after}, $one->{cpu}, $sum // '-', $one->{read}) . "\0";
+    write_out() or exit 0 if length($kept . $look) > $most;
+    $since = $one->{before} if !length $kept;
+    $kept .= $look;
 }
 
 # Write the pending samples; false if no process reads them any more.
@@ -117,27 +172,50 @@ sub write_out {
 
 END { write_out() }
 
-# Wait for some seconds; exit at the end of the input.
+# Read answers for some seconds, or with $_[1] until none is missing; exit at the end of the input.
 sub pause {
-    my $ready = '';
-    vec($ready, 3, 1) = 1;
-    return if !select $ready, undef, undef, $_[0];
-    exit 0 if !sysread $input, my $ignored, 4096;
+    my ($seconds, $answers_only) = @_;
+    my $until = uptime() + 100 * $seconds;
+    while (1) {
+        my $now = uptime();
+        give_up($now);
+        return if $answers_only && !%asked;
+        my $left = $until - $now;
+        for my $one (values %asked) {
+            my $own = $one->{before} + $late - $now;
+            $left = $own if $own < $left;
+        }
+        my ($reads, $writes) = ('', '');
+        vec($reads, 3, 1) = 1;
+        for my $one (values %asked) {
+            vec($one->{sent} ? $reads : $writes, fileno $one->{socket}, 1) = 1;
+        }
+        my $ready = select $reads, $writes, undef, $left > 0 ? $left / 100 : 0;
+        exit 0 if $ready > 0 && vec($reads, 3, 1) && !sysread $input, my $ignored, 4096;
+        if ($ready > 0) {
+            for my $place (keys %asked) {
+                my $number = fileno $asked{$place}{socket};
+                go_on($place) if vec($reads, $number, 1) || vec($writes, $number, 1);
+            }
+        }
+        return if $now >= $until;
+    }
 }
 
 $starts{$_} = start_of((split m{/})[0]) for @places;
 my $began = uptime();
 while (1) {
     for my $place (@places) {
-        my ($pid, $address, $port) = split m{/}, $place;
+        my ($pid, undef, $port) = split m{/}, $place;
         my $before = uptime();
         my $cpu = cpu_of($pid);
-        my $sum = $port eq '-' ? undef : ask($place, $pid, $address, $port);
-        my $look = join(' ', "\0$pid", $before, uptime(), $cpu, $sum // '-', read_by($pid) // '-') . "\0";
-        write_out() or exit 0 if length($kept . $look) > $most;
-        $since = $before if !length $kept;
-        $kept .= $look;
+        my %look = (pid => $pid, before => $before, after => $before, cpu => $cpu, read => read_by($pid) // '-');
+        my $left_alone = $port eq '-' || $asked{$place} || $before < ($again{$place} // 0);
+        taken(\%look) if $left_alone || !ask($place, \%look);
+        # Answers that are there by now are read before the next question, or they would look late.
+        pause(0) if %asked;
     }
+    pause($late / 100, 1) if $looks <= 1;
     my $now = uptime();
     my $age = $now - $began;
     write_out() or exit 0 if $now - $since >= $patience;

@@ -22,6 +22,9 @@ cr=$(printf '\r')
 begins=300
 # The window ends no more than this earlier than its length after bpftrace's start.
 early=40
+# The most memcached processes that are asked by a process of their own, so that one without an answer delays no other; and
+# the longest pause for one that gave no answer, in hundredths of a second.
+most_hands=64 longest=1600
 trap '' PIPE
 
 # Succeed if $1 is a number that is safe in an arithmetic expression, which could otherwise run commands.
@@ -72,6 +75,7 @@ is_same() {
 
 # Succeed while the parent is alive. An ended process stays in /proc until its parent waits for it.
 wanted() {
+    stat=
     read -r stat <"/proc/$$/stat"
     stat=${stat##*") "}
     stat=${stat#* }
@@ -100,7 +104,7 @@ talk() {
 # It reads line by line, each within a second: bash's other ways of reading leave data in a buffer, which the next `read`
 # of any file would get. So foreign text never appears where a number is expected.
 add_up() {
-    total=0 known=0 lines=0 served=
+    total=0 known=0 lines=0 served= until=$((${SECONDS-0} + 1))
     while IFS= read -r $within line; do
         lines=$((lines + 1))
         # The counters are no newer than now, however long the reading takes.
@@ -122,7 +126,7 @@ add_up() {
             served=${served%"$cr"}
             is_number "$served" || return 1
             ;;
-        'STAT '*) [ "$lines" -lt 500 ] || return 1 ;;
+        'STAT '*) [ "$lines" -lt 500 ] && [ "${SECONDS-0}" -le "$until" ] || return 1 ;;
         *)
             [ "$line" = "END$cr" ] && [ "$known" -gt 1 ] || return 1
             sum=$total
@@ -158,11 +162,70 @@ EOF
     }
     pause() {
         { sleep "$1" || sleep 1; } 3<&- 4>&- &
-        nap=$!
-        trap 'kill "$nap" 2>/dev/null; exit' TERM
-        wait "$nap"
+        sleeper=$!
+        trap 'kill "$sleeper" 2>/dev/null; exit' TERM
+        wait "$sleeper"
     }
 fi
+
+# Ask memcached number $1, process $2, at address $3, port $4, unless it is to be left alone by now. Leaves $sum and $now.
+question() {
+    sum=-
+    eval "again=\${again_$1-0} alone=\${alone_$1-0}"
+    [ "$4" != - ] && [ "$before" -ge "$again" ] || return
+    ask "$1" "$3" "$4"
+    [ "$sum" = - ] || is_same "$1" "$2" || sum=-
+    if [ "$sum" != - ]; then
+        eval "alone_$1=0"
+        return
+    fi
+    uptime
+    # Each question stays in the queue of a memcached that is stopped, so it is asked less and less often.
+    if [ $((now - before)) -ge 90 ]; then
+        alone=$((alone * 2))
+        [ "$alone" -gt 0 ] || alone=100
+        [ "$alone" -le "$longest" ] || alone=$longest
+        eval "alone_$1=$alone again_$1=$((now + alone))"
+    fi
+    now=$before
+}
+
+# Look at each of the places from $3 on that is number $1 of $2 hands.
+work() {
+    hand=$1 hands=$2
+    shift 2
+    while :; do
+        number=0
+        for place; do
+            number=$((number + 1))
+            [ $((number % hands)) = "$hand" ] || continue
+            pid=${place%%/*}
+            port=${place##*/}
+            address=${place#*/}
+            address=${address%/*}
+            uptime
+            before=$now
+            cpu_of "$pid"
+            read_by "$pid"
+            question "$number" "$pid" "$address" "$port"
+            printf '\0%s %s %s %s %s %s\0' "$pid" "$before" "$now" "$cpu" "$sum" "$received" >&4 || exit 0
+        done
+        uptime
+        looks=$((looks - 1))
+        age=$((now - began))
+        [ "$looks" -gt 0 ] && [ "$age" -lt "$limit" ] && wanted || exit 0
+        if [ "$age" -ge "$begins" ] && [ $((age + sparse_cs)) -le $((window - early)) ]; then
+            pause "$sparse"
+            continue
+        fi
+        # All hands together take little of the CPU, however many they are.
+        naps=0
+        while [ "$naps" -lt "$slow" ]; do
+            naps=$((naps + 1))
+            pause "$dense"
+        done
+    done
+}
 
 number=0
 for place; do
@@ -172,27 +235,16 @@ for place; do
 done
 uptime
 began=$now
-while :; do
-    number=0
-    for place; do
-        number=$((number + 1))
-        pid=${place%%/*}
-        port=${place##*/}
-        address=${place#*/}
-        address=${address%/*}
-        uptime
-        before=$now
-        cpu_of "$pid"
-        sum=-
-        if [ "$port" != - ]; then
-            ask "$number" "$address" "$port"
-            [ "$sum" = - ] || is_same "$number" "$pid" || sum=-
-        fi
-        read_by "$pid"
-        printf '\0%s %s %s %s %s %s\0' "$pid" "$before" "$now" "$cpu" "$sum" "$received" >&4 || exit 0
-    done
-    looks=$((looks - 1))
-    age=$((now - began))
-    [ "$looks" -gt 0 ] && [ "$age" -lt "$limit" ] && wanted || exit 0
-    if [ "$age" -lt "$begins" ] || [ $((age + sparse_cs)) -gt $((window - early)) ]; then pause "$dense"; else pause "$sparse"; fi
+slow=$((($# + 7) / 8))
+[ "$slow" -le 8 ] || slow=8
+[ $# -gt 1 ] || work 0 1 "$@"
+most=$#
+[ "$most" -le "$most_hands" ] || most=$most_hands
+workers= next=0
+trap 'kill $workers; exit' TERM
+while [ "$next" -lt "$most" ]; do
+    work "$next" "$most" "$@" &
+    workers="$workers $!"
+    next=$((next + 1))
 done
+wait

@@ -24,10 +24,12 @@ from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure
 from fleettrace.sweep.cost import STOPS_NS
 
-__all__ = ["BLIND", "LEAST_READ", "Excess", "blindness", "excess"]
+__all__ = ["BLIND", "LEAST_READ", "Excess", "blindness", "excess", "unproven"]
 
 BLIND = "blind"
 """The code of an instance with traffic that the trace did not see."""
+_UNPROVEN = "zero-unproven"
+"""The code of an instance of which the trace saw no request, and no sample shows whether it had any."""
 _LEAST_MISSING = 3
 """Requests that must be missing for certain, at least. Fewer can be in progress when the window starts: memcached's
 thread passes the probe before, and counts the request after."""
@@ -83,6 +85,29 @@ def blindness(end: TraceEnd, instance: Instance, plan: ProbePlan, traced: int) -
         return None
     why = "does not report its counters" if counted is None else "had its counters reset"
     return _blind(pid, plan, traced, f"memcached {why} but read {received:,} bytes")
+
+
+def unproven(end: TraceEnd, instance: Instance, plan: ProbePlan, traced: int) -> Failure | None:
+    """Return the failure of an instance without a traced request that no sample shows to be idle; else None.
+
+    The counters, or the bytes read, prove something where two samples lie in the window, or on both sides of it. A
+    proxy counts only what it answers itself. Neither covers some kinds of request (`--ops`) or a user's program.
+    """
+    if traced or plan.ops is not None or plan.script is not None:
+        return None
+    samples = end.samples.get(instance.pid, [])
+    start_ns, end_ns = end.start_ns, end.start_ns + round(end.window_s * 1e9)
+    growths = [read_between(samples, start_ns, end_ns), most_read(samples, start_ns, end_ns)]
+    if not instance.proxy:
+        growths += [surely_counted(samples, start_ns, end_ns), most_counted(samples, start_ns, end_ns)]
+    if any(growth is not None for growth in growths):
+        return None
+    return Failure(
+        _UNPROVEN,
+        f"the trace of pid {instance.pid} saw no request, and neither its counters nor the bytes that it read were "
+        "sampled in the window, so whether it had traffic is unknown and the report has no counts of it; trace it for "
+        "longer, and install perl on the node",
+    )
 
 
 def _most_read(plan: ProbePlan, summary: Summary | None, traced: int) -> int | None:

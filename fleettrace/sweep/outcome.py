@@ -15,7 +15,7 @@ from fleettrace.summary.fleet import hottest
 from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, Warn
 from fleettrace.sweep.cancellation import Reason
 from fleettrace.sweep.cost import costs_of, coverage_of, measured_verdict
-from fleettrace.sweep.counter_check import BLIND, blindness, excess
+from fleettrace.sweep.counter_check import BLIND, blindness, excess, unproven
 from fleettrace.sweep.exclusion import DROPPED
 from fleettrace.sweep.settings import SweepSettings
 
@@ -65,6 +65,8 @@ def outcome_of_trace(
         if each.plan is None:
             continue
         failure, warning = _verdict(each, each.plan, end)
+        if failure is None and cut is None and instance.pid in end.alive:
+            failure = unproven(end, each.instance, each.plan, end.summaries[instance.pid].total)
         if failure is not None:
             instance.state, instance.error = HostState.TRACE_FAILED, failure
             if failure.code == BLIND and _comparable(each):

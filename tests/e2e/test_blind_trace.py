@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,29 @@ def test_traffic_unseen_by_the_trace_is_blind(served_here: Served, blinder: Path
     assert instance["coverage"] == {"counted": 225, "traced": 0, "share": 0}
     assert done.status == 4
     assert done.report["totals"]["requests"] is None
+
+
+def test_stopped_neighbours_do_not_hide_a_blind_trace(
+    served_here: Served, blinder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with ExitStack() as servers:
+        stopped = [servers.enter_context(served(tmp_path_factory.mktemp("stopped"), DEBIAN)) for _ in range(8)]
+        for server in stopped:
+            os.kill(server.pid, signal.SIGSTOP)
+        inventory = inventory_with(served_here, blinder)
+        ports = ", ".join(str(server.port) for server in (*stopped, served_here))
+        inventory.write_text(inventory.read_text().replace(f"[{served_here.port}]", f"[{ports}]"))
+        with Command(["run", "-i", str(inventory), "--duration", "6s", "--output", "json", "-v"]) as command:
+            command.wait_for_trace("here")
+            time.sleep(SAMPLED_S)
+            served_here.send(REQUESTS, 10_000)
+            done = command.finish()
+    by_port = {instance["ports"][0]: instance for instance in done.host("here")["instances"]}
+    instance = by_port[served_here.port]
+    assert (instance["state"], instance["error"]["code"], done.status) == ("trace-failed", "blind", 3)
+    assert instance["coverage"] == {"counted": 225, "traced": 0, "share": 0}
+    # The bytes that they read show that these had no traffic.
+    assert {by_port[server.port]["state"] for server in stopped} == {"ok"}
 
 
 def test_idle_memcached_is_ok_with_zero_requests(served_here: Served) -> None:

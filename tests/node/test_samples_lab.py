@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -358,6 +358,28 @@ def test_unreachable_process_does_not_delay_others(connection: LocalConnection, 
     assert not busy.rates
     assert not busy.endpoints
     assert time.monotonic() - begun < 4
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_stopped_memcacheds_delay_no_sample_of_their_neighbours(connection: LocalConnection, shell: str) -> None:
+    with ExitStack() as servers:
+        ports = [free_port() for _ in range(7)]
+        pids = [servers.enter_context(memcached("-l", "127.0.0.1", "-p", str(port), "-t", "1")) for port in ports]
+        for port in ports:
+            wait_until(lambda port=port: listening(port), "it does not start")  # type: ignore[misc]
+        for pid in pids[:-1]:
+            os.kill(pid, signal.SIGSTOP)
+        place = " ".join(f"{pid}/127.0.0.1/{port}" for pid, port in zip(pids, ports, strict=True))
+        begun = time.monotonic()
+        samples = list(samples_of(connection, shell, place, 8))
+    assert time.monotonic() - begun < 10
+    live = [sample for sample in samples if sample.pid == pids[-1]]
+    assert len(live) == 8
+    assert all(sample.requests is not None for sample in live)
+    assert live[-1].ns - live[0].ns < 4_000_000_000
+    stopped = [sample for sample in samples if sample.pid == pids[0]]
+    assert stopped
+    assert all(sample.requests is None and sample.cpu_ns is not None for sample in stopped)
 
 
 def lookers(place: str) -> list[str]:

@@ -14,7 +14,7 @@ from fleettrace.probes.model import ProbeKind, ProbePlan
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import ProbeVerdict
-from fleettrace.sweep.counter_check import LEAST_READ, blindness, excess
+from fleettrace.sweep.counter_check import LEAST_READ, blindness, excess, unproven
 from tests.sweep.test_cost import PID, SECOND, end_of
 
 EXACT = ProbePlan(ProbeKind.ITEM, "do_item_get", ProbeVerdict("item", exact=True, symbol="do_item_get"), "arg0", "arg1")
@@ -122,6 +122,35 @@ def test_blindness_ignores_the_counters_of_a_proxy() -> None:
     proxy = replace(SERVER, proxy=True)
     assert blindness(sampled(0, LEAST_READ), proxy, EXACT, 0) is not None
     assert blindness(sampled(1000), proxy, EXACT, 0) is None
+
+
+def at(*seconds: float, requests: int | None = 5, read: int | None = None) -> TraceEnd:
+    return end_of([Sample(PID, round(second * SECOND), 1, requests, read_bytes=read) for second in seconds])
+
+
+@pytest.mark.parametrize(
+    ("end", "proven"),
+    [
+        (at(), False),
+        (at(10), False),
+        (at(1, 2, 3, 4, 10), False),
+        (at(10, 16, 17), False),
+        (at(6, 14), True),
+        (at(4, 16), True),
+        (at(6, 14, requests=None), False),
+        (at(6, 14, requests=None, read=7), True),
+    ],
+)
+def test_zero_is_proven_by_samples_in_or_around_the_window(end: TraceEnd, proven: bool) -> None:
+    assert (unproven(end, SERVER, EXACT, 0) is None) is proven
+    assert unproven(end, SERVER, EXACT, 1) is None
+    assert unproven(end, SERVER, replace(EXACT, ops=frozenset({"set"})), 0) is None
+
+
+def test_counters_of_a_proxy_prove_no_zero() -> None:
+    proxy = replace(SERVER, proxy=True)
+    assert unproven(at(6, 14), proxy, EXACT, 0) is not None
+    assert unproven(at(6, 14, read=7), proxy, EXACT, 0) is None
 
 
 PER_SECOND, READ = 1000, 12_000
