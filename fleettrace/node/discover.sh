@@ -86,7 +86,7 @@ preemption() {
     case " $contents" in *" preempt="*) preempt_boot=${contents##*preempt=} preempt_boot=${preempt_boot%%[ "$nl"]*}; return 0 ;; esac
     for file in "/boot/config-$2" "/lib/modules/$2/config" /proc/config.gz; do
         [ -r "$file" ] || continue
-        case $file in *.gz) preempt_built=$(zcat "$file" 2>/dev/null | grep '^CONFIG_PREEMPT') ;;
+        case $file in *.gz) preempt_built=$( { gzip -dc "$file" || zcat "$file"; } 2>/dev/null | grep '^CONFIG_PREEMPT') ;;
             *) preempt_built=$(grep '^CONFIG_PREEMPT' "$file") ;; esac
         return 0
     done
