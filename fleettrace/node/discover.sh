@@ -331,6 +331,28 @@ unreadable() {
     done
 }
 
+# The processes that the dynamic loader was started for (`ld-linux-x86-64.so.2 /usr/bin/memcached`), with memcached in their
+# memory: their binary is the loader's. Sixteen at most are looked into.
+by_loader() {
+    loaded=
+    set --
+    for file in $(look_on '^ld[-.6]' /proc/[0-9]*/comm); do
+        [ $# -lt 16 ] || break
+        case $file in /proc/[0-9]*) set -- "$@" "${file%/comm}/maps" ;; esac
+    done
+    [ $# -gt 0 ] || return 0
+    for file in $(bounded 8 grep -l '/[^/]*memcached[^/]*$' /dev/null "$@" 2>/dev/null); do
+        file=${file#/proc/}
+        loaded="$loaded ${file%/maps}"
+    done
+}
+
+# The TCP ports that somebody listens on in the session's network namespace, as /proc/net/tcp has them.
+listening() {
+    cat /proc/self/net/tcp /proc/self/net/tcp6 2>/dev/null | awk '
+        $4 == "0A" && NF > 9 { sub(/.*:/, "", $2); if (!($2 in seen)) { seen[$2] = 1; printf "%s ", $2 } }'
+}
+
 # What the container runtimes call their containers; each is asked only if it is there, and for 5 s at most.
 describe_containers() {
     for runtime in docker podman nerdctl; do
@@ -393,7 +415,10 @@ for binary in $running; do
 done
 [ "$contained" = no ] || describe_containers
 unreadable
+by_loader
 [ -z "$unseen" ] || records unseen "$unseen"
+[ -z "$loaded" ] || records loaded "$loaded"
+records listening "$(listening)"
 [ -z "$stuck" ] || records stuck "$stuck"
 unwatch
 records end "$found"

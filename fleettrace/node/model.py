@@ -67,6 +67,10 @@ class NodeFacts:
     """Its /proc is that of a nested PID namespace: bpftrace numbers processes otherwise."""
     stuck: tuple[int, ...] = ()
     """Processes whose binary could not be looked at in time, such as on a mount that does not answer."""
+    loaded: tuple[int, ...] = ()
+    """Processes of the dynamic loader that have memcached in their memory, which discovery does not trace."""
+    listening: frozenset[int] = frozenset()
+    """The TCP ports with a listening socket in the session's network namespace."""
     overlay_unseen: bool = False
     """A trace has shown that its bpftrace does not find symbols of ours."""
 
