@@ -115,6 +115,7 @@ def _task(host: Host, options: RunOptions, transports: Transports, become_passwo
         bpftrace=settings.bpftrace,
         scope=settings.scope.value,
         selects=_selects(settings),
+        ports=tuple(int(each.value) for each in settings.instances if each.kind is SelectorKind.PORT),
     )
 
 

@@ -331,6 +331,28 @@ unreadable() {
     done
 }
 
+# Find processes of the dynamic loader (`ld-linux-x86-64.so.2 /usr/bin/memcached`) that have memcached in their memory: their
+# binary is the loader. At most sixteen are examined.
+by_loader() {
+    loaded=
+    set --
+    for file in $(look_on '^ld[-.6]' /proc/[0-9]*/comm); do
+        [ $# -lt 16 ] || break
+        case $file in /proc/[0-9]*) set -- "$@" "${file%/comm}/maps" ;; esac
+    done
+    [ $# -gt 0 ] || return 0
+    for file in $(bounded 8 grep -l '/[^/]*memcached[^/]*$' /dev/null "$@" 2>/dev/null); do
+        file=${file#/proc/}
+        loaded="$loaded ${file%/maps}"
+    done
+}
+
+# Print the TCP ports with a listening socket in the session's network namespace, as /proc/net/tcp has them.
+listening() {
+    cat /proc/self/net/tcp /proc/self/net/tcp6 2>/dev/null | awk '
+        $4 == "0A" && NF > 9 { sub(/.*:/, "", $2); if (!($2 in seen)) { seen[$2] = 1; printf "%s ", $2 } }'
+}
+
 # Print the containers of each installed container runtime, within 5 s each.
 describe_containers() {
     for runtime in docker podman nerdctl; do
@@ -393,7 +415,10 @@ for binary in $running; do
 done
 [ "$contained" = no ] || describe_containers
 unreadable
+by_loader
 [ -z "$unseen" ] || records unseen "$unseen"
+[ -z "$loaded" ] || records loaded "$loaded"
+records listening "$(listening)"
 [ -z "$stuck" ] || records stuck "$stuck"
 unwatch
 records end "$found"

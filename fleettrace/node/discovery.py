@@ -84,7 +84,9 @@ def parse_discovery(report: bytes) -> Discovery:
         for record in records:
             if record.tag in ("binary", "process"):
                 groups.append({})
-            (node if record.tag in ("unseen", "stuck") else groups[-1])[record.tag] = record.value
+            (node if record.tag in ("unseen", "stuck", "loaded", "listening") else groups[-1])[record.tag] = (
+                record.value
+            )
         listings = [
             (record.tag.removeprefix("containers-"), _text(record))
             for record in records
@@ -131,6 +133,8 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
         preemption=preemption(*(node[tag] for tag in ("version", "preempt", "preempt-boot", "preempt-built"))),
         direct_bpftrace=node["direct"] == b"yes",
         unreadable=tuple(int(pid) for pid in re.findall(rb"\d{1,10}", node.get("unseen", b""))[:_UNREADABLE]),
+        loaded=tuple(int(pid) for pid in re.findall(rb"\d{1,10}", node.get("loaded", b""))[:_UNREADABLE]),
+        listening=frozenset(int(port, 16) for port in re.findall(rb"\b[0-9A-F]{4}\b", node.get("listening", b""))),
         boot_id=_short(node["boot"]),
         pid_namespace=_short(node["pidns"]),
         nested_pids=nested(node["pidns"]),

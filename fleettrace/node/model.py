@@ -66,6 +66,10 @@ class NodeFacts:
     """/proc is that of a nested PID namespace: bpftrace uses other process numbers."""
     stuck: tuple[int, ...] = ()
     """The pids of processes with a binary that could not be read in time, such as on a mount without a server."""
+    loaded: tuple[int, ...] = ()
+    """The pids of processes of the dynamic loader with memcached in their memory, which discovery does not trace."""
+    listening: frozenset[int] = frozenset()
+    """The TCP ports with a listening socket in the session's network namespace."""
     overlay_unseen: bool = False
     """A trace has shown that the node's bpftrace does not read symbol overlays."""
 

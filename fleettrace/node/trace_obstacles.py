@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.model import Bpftrace, NodeFacts
 from fleettrace.text_format import plural
 
-__all__ = ["PREEMPTIBLE", "PREEMPTION_UNKNOWN", "check_visible", "obstacles", "unreadable"]
+__all__ = ["PREEMPTIBLE", "PREEMPTION_UNKNOWN", "check_visible", "obstacles", "unfound", "unreadable"]
 
 PREEMPTIBLE = "preemptible-kernel"
 """The error code of a node with a preemptible kernel, on which counts may be wrong."""
@@ -81,6 +82,26 @@ def unreadable(facts: NodeFacts) -> HostError | None:
         "debug --profile=sysadmin), or start it from a file system that lets root read (not NFS with root_squash or "
         "FUSE without allow_other)",
     )
+
+
+def unfound(facts: NodeFacts, selected: Collection[int], found: Collection[int]) -> HostError | None:
+    """Return the error for `selected` ports with a listening socket that are none of the ports `found` on instances, or
+    for a memcached that the dynamic loader runs, which may have any port; None where there is neither."""
+    loaded = ", ".join(map(str, facts.loaded[:10]))
+    by_loader = (
+        f"the dynamic loader runs memcached there (pid {loaded}), which cannot be traced: start memcached directly"
+    )
+    ports = sorted((set(selected) & facts.listening) - set(found))
+    if ports:
+        some = f"port {ports[0]}" if len(ports) == 1 else f"ports {', '.join(map(str, ports[:10]))}"
+        message = (
+            f"{some} of `fleettrace_instances` accepts connections, and no memcached process was found for it: "
+            f"{by_loader if loaded else 'check what listens there (`ss -ltnp`), or select other ports'}"
+        )
+        return HostError(HostState.UNSUPPORTED, "port-without-memcached", message)
+    if facts.loaded and not selected:
+        return HostError(HostState.UNSUPPORTED, "memcached-by-loader", by_loader)
+    return None
 
 
 def check_visible(facts: NodeFacts) -> None:

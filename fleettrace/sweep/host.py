@@ -8,7 +8,7 @@ from dataclasses import replace
 from fleettrace.errors import ConfigError, HostError, HostState
 from fleettrace.node.discovery import discover
 from fleettrace.node.model import Discovery, NodeFacts
-from fleettrace.node.trace_obstacles import PREEMPTIBLE, PREEMPTION_UNKNOWN, obstacles, unreadable
+from fleettrace.node.trace_obstacles import PREEMPTIBLE, PREEMPTION_UNKNOWN, obstacles, unfound, unreadable
 from fleettrace.summary.run import Failure, HostResult, Warn
 from fleettrace.sweep.events import HostProgressed, Phase
 from fleettrace.sweep.outcome import HostOutcome, failed_outcome
@@ -59,6 +59,7 @@ def _run_on_connection(
 ) -> HostOutcome:
     context.emit(HostProgressed(task.name, Phase.DISCOVER))
     discovery = discover(connection, task.bpftrace, task.scope)
+    all_instances = discovery.instances
     discovery, claim_warnings = context.claims.first(task.name, discovery, task.selects)
     every = not context.settings.trace
     try:
@@ -68,7 +69,11 @@ def _run_on_connection(
         outcome = failed_outcome(task.name, error if cancellation.reason is None else cancellation.error())
         every = True
     outcome.warnings.extend(claim_warnings)
-    _add_unreadable(outcome.result, discovery.facts)
+    _add_error(outcome.result, unreadable(discovery.facts))
+    # Another host may have claimed the instance that has the port.
+    found = {port for each in all_instances for port in each.ports}
+    found.update(port for each in outcome.result.instances for port in each.ports)
+    _add_error(outcome.result, unfound(discovery.facts, task.ports, found))
     if bpftrace and outcome.result.state is not HostState.NO_INSTANCES:
         outcome.warnings.extend(node_warnings(task.name, discovery.facts, outcome.result, every=every))
     if any(warning.code in (PREEMPTIBLE, PREEMPTION_UNKNOWN) for warning in outcome.warnings):
@@ -87,10 +92,9 @@ def _stuck_warning(host: str, pids: Sequence[int]) -> Warn:
     return Warn("binary-stuck", message, host)
 
 
-def _add_unreadable(result: HostResult, facts: NodeFacts) -> None:
-    """Report the processes of a node that discovery could not look into: they make a complete result partial, or the
-    host unsupported where it has no other instance."""
-    error = unreadable(facts)
+def _add_error(result: HostResult, error: HostError | None) -> None:
+    """Report what discovery could not look into or trace: it makes a complete result partial, or the host unsupported
+    where it has no other instance."""
     if error is None or not result.complete:
         return
     result.state = HostState.PARTIAL if result.instances else error.state

@@ -37,6 +37,8 @@ class HostTask:
     """`host`, or `netns`: only processes in the network namespace of the login."""
     selects: Callable[[Instance], bool] = field(default=lambda _instance: True)
     """Returns whether to trace an instance."""
+    ports: tuple[int, ...] = ()
+    """The ports that `fleettrace_instances` selects."""
 
 
 @dataclass(frozen=True, slots=True)

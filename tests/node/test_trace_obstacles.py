@@ -12,7 +12,7 @@ from fleettrace.errors import HostError
 from fleettrace.node.discovery import discovery_script, parse_discovery, preemption
 from fleettrace.node.model import Bpftrace, Discovery, NodeFacts
 from fleettrace.node.planning import check_able, check_empty
-from fleettrace.node.trace_obstacles import obstacles
+from fleettrace.node.trace_obstacles import obstacles, unfound
 from tests.node.ran import ran
 
 OLD, NEW = Bpftrace(0, 17, 0), Bpftrace(0, 27, 1)
@@ -188,3 +188,23 @@ class TestReal:
         assert seen(bpftrace=real).direct_bpftrace
         assert not seen(bpftrace=str(wrapper)).direct_bpftrace
         assert not seen(bpftrace="/no/such/bpftrace").direct_bpftrace
+
+
+@pytest.mark.parametrize(
+    ("listening", "loaded", "selected", "found", "code"),
+    [
+        ({22, 11211}, (), (11211,), {11211}, None),
+        ({22, 11211}, (), (11211,), set(), "port-without-memcached"),
+        ({22, 11211}, (), (11211, 11212), {11211}, None),
+        ({22, 11211}, (), (), set(), None),
+        ({22, 11211}, (7,), (11211,), set(), "port-without-memcached"),
+        ({22, 11211, 11212}, (7,), (11211,), {11211}, None),
+        ({22, 11211}, (7,), (), {11212}, "memcached-by-loader"),
+    ],
+)
+def test_a_selected_port_that_listens_belongs_to_a_memcached(
+    listening: set[int], loaded: tuple[int, ...], selected: tuple[int, ...], found: set[int], code: str | None
+) -> None:
+    error = unfound(replace(ABLE, listening=frozenset(listening), loaded=loaded), selected, found)
+    assert (error and error.code) == code
+    assert error is None or "11212" not in error.message
