@@ -32,7 +32,7 @@ def with_code(data: bytes, code: bytes, times: int = 1) -> bytes:
     return bytes(grown)
 
 
-def test_too_much_code_is_refused_before_it_is_read() -> None:
+def test_too_much_code_is_refused_unread() -> None:
     data = build("plain").read_bytes()
     with pytest.raises(BinaryError, match="bytes of code"):
         parse(with_code(data, bytes(MAX_CODE)))
@@ -45,7 +45,7 @@ def test_segments_over_each_other_are_refused() -> None:
 
 
 @pytest.mark.parametrize("filler", [b"\xe8\0\0\0\0", b"\xe9\0\0\0\0", b"\x48\x8d\x3d\0\0\0\0", b"\xe8" * 5])
-def test_analysis_of_much_code_that_refers_to_code_ends(filler: bytes) -> None:
+def test_analysis_of_many_references_ends(filler: bytes) -> None:
     data = with_code(build("plain").read_bytes(), filler * ((MAX_CODE - (1 << 20)) // len(filler)))
     began = time.thread_time()
     with suppress(BinaryError):

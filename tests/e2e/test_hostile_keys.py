@@ -51,7 +51,7 @@ def test_long_key_with_nul_is_truncated_and_uncertified(big_sweep: BigSweep, key
     assert not row["certified"]
 
 
-def test_keys_with_nuls_in_requests_of_unknown_kind_do_not_hide_a_stripped_host(tmp_path: Path) -> None:
+def test_nul_keys_of_mixed_kind_are_counted(tmp_path: Path) -> None:
     key = b"\0\0\0\1id"
     request = b"me " + base64.b64encode(key) + b" b\r\n"
     with served(tmp_path, DEBIAN) as server:

@@ -53,15 +53,15 @@ def verdict(directory: Path, variables: str) -> tuple[str, str | None, int]:
     return host["state"], host["error"] and host["error"]["code"], done.status
 
 
-def test_a_selected_port_that_no_memcached_was_found_for_is_an_error(port: int, tmp_path: Path) -> None:
+def test_selected_port_without_memcached_is_an_error(port: int, tmp_path: Path) -> None:
     assert verdict(tmp_path, f", fleettrace_instances: [{port}]") == ("unsupported", "port-without-memcached", 4)
 
 
-def test_beside_a_traced_instance_it_makes_the_host_partial(port: int, tmp_path: Path) -> None:
+def test_port_without_memcached_beside_instance_is_partial(port: int, tmp_path: Path) -> None:
     with served(tmp_path, memcached_binary()) as other:
         selected = f", fleettrace_instances: [{port}, {other.port}]"
         assert verdict(tmp_path, selected) == ("partial", "port-without-memcached", 3)
 
 
-def test_a_selected_port_that_without_listener(tmp_path: Path) -> None:
+def test_selected_port_without_listener_is_no_error(tmp_path: Path) -> None:
     assert verdict(tmp_path, f", fleettrace_instances: [{free_port()}]") == ("no-instances", None, 4)

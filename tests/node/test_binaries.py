@@ -99,7 +99,7 @@ def test_a_fetch_that_failed_is_tried_again() -> None:
     assert catalog.get(NAME, Source()).build_id
 
 
-def test_a_host_that_stalls_its_fetch_holds_up_others_for_the_patience_only() -> None:
+def test_stalled_fetch_delays_others_at_most_patience() -> None:
     """04_catalog_stall.py of the review: hosts that announce the fleet's common binary, and let their fetch hang."""
     catalog, released = BinaryCatalog(None, patience_s=0.3), threading.Event()
 
@@ -120,7 +120,7 @@ def test_a_host_that_stalls_its_fetch_holds_up_others_for_the_patience_only() ->
             assert isinstance(each.exception(20), BinaryChangedError) or each.result() == analyse(PROGRAM)
 
 
-def test_the_first_fetch_that_ends_serves_those_that_wait() -> None:
+def test_first_finished_fetch_serves_waiting_hosts() -> None:
     catalog, stalled, released = BinaryCatalog(None, patience_s=0.2), threading.Event(), threading.Event()
 
     def stall() -> bytes:

@@ -83,7 +83,7 @@ def test_a_trace_has_all_symbol_files(shell: Sequence[str], bpftrace: Path, tmp_
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[-1])
-def test_a_rehearsal_has_all_symbol_files_and_the_program(
+def test_rehearsal_has_all_symbol_files_and_program(
     shell: Sequence[str], bpftrace: Path, processes: list[int], tmp_path: Path
 ) -> None:
     plan = choose(analyse(stripped("plain").read_bytes()), ProbeOptions())

@@ -27,7 +27,7 @@ def looked(shell: Sequence[str], script: str) -> list[str]:
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[-1])
-def test_one_file_without_an_answer_does_not_start_a_process_for_each_file(shell: list[str], tmp_path: Path) -> None:
+def test_one_hanging_file_starts_few_processes(shell: list[str], tmp_path: Path) -> None:
     """A file that can be opened, and does not answer to whoever looks at it: that one alone is without an answer."""
     files = [*(f"/nowhere/{number}" for number in range(FILES)), "/nowhere/hung"]
     script = f"""
@@ -47,7 +47,7 @@ def test_one_file_without_an_answer_does_not_start_a_process_for_each_file(shell
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda words: words[-1])
-def test_a_list_that_is_too_long_for_one_command_is_split(shell: list[str]) -> None:
+def test_list_too_long_for_one_command_is_split(shell: list[str]) -> None:
     path = "/proc/self/" + "task/../" * 200
     script = f"""
     ulimit -s 512

@@ -60,9 +60,7 @@ def failure(facts: NodeFacts) -> tuple[HostState, str, str]:
     return caught.value.state, caught.value.code, next(word for word in words if word in caught.value.message)
 
 
-def test_binaries_of_root_are_analysed_first_and_users_get_bounded_time(
-    facts: NodeFacts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_root_binaries_come_first_users_time_is_bounded(facts: NodeFacts, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("fleettrace.node.planning.time.monotonic", lambda: clock[0])
     analysed = []

@@ -51,7 +51,7 @@ def test_reader_ignores_noise(noise: bytes, size: int) -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 40, 300])
-def test_newest_and_first_sample_of_each_process_are_stored(processes: int) -> None:
+def test_newest_and_first_samples_are_stored(processes: int) -> None:
     reader, rounds = SampleReader(), 2000
     for second in range(rounds):
         for pid in range(1, processes + 1):

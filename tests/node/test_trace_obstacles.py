@@ -202,7 +202,7 @@ class TestReal:
         ({22, 11211}, (7,), (), {11212}, "memcached-by-loader"),
     ],
 )
-def test_a_selected_port_that_listens_belongs_to_a_memcached(
+def test_listening_selected_port_must_belong_to_memcached(
     listening: set[int], loaded: tuple[int, ...], selected: tuple[int, ...], found: set[int], code: str | None
 ) -> None:
     error = unfound(replace(ABLE, listening=frozenset(listening), loaded=loaded), selected, found)

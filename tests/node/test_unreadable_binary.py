@@ -65,7 +65,7 @@ def denied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("shell", [["dash"], ["bash"], ["busybox", "ash"]], ids=lambda words: words[-1])
-def test_a_binary_that_root_may_not_read_is_named(shell: list[str], denied: int) -> None:
+def test_binary_unreadable_by_root_is_named(shell: list[str], denied: int) -> None:
     with pytest.raises(PermissionError):
         Path(f"/proc/{denied}/exe").stat()
     found = parse_discovery(ran(shell, discovery_script(["echo", "bpftrace v0.17.0"], "host")).stdout)

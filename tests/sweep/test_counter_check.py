@@ -141,7 +141,7 @@ def at(*seconds: float, requests: int | None = 5, read: int | None = None) -> Tr
         (at(6, 14, requests=None, read=7), True),
     ],
 )
-def test_zero_is_proven_by_samples_in_or_around_the_window(end: TraceEnd, proven: bool) -> None:
+def test_zero_needs_samples_in_or_around_the_window(end: TraceEnd, proven: bool) -> None:
     assert (unproven(end, SERVER, EXACT, 0) is None) is proven
     assert unproven(end, SERVER, EXACT, 1) is None
     assert unproven(end, SERVER, replace(EXACT, ops=frozenset({"set"})), 0) is None

@@ -105,7 +105,7 @@ def test_attempts_end_when_no_instance_remains() -> None:
 
 @pytest.mark.parametrize("why", ["attach-refused", "memcached-ended"])
 @pytest.mark.parametrize(("root", "attempts"), [(1, 3), (0, 5)])
-def test_binaries_of_users_cost_a_bounded_number_of_attempts(why: str, root: int, attempts: int) -> None:
+def test_binaries_of_users_cost_bounded_attempts(why: str, root: int, attempts: int) -> None:
     users = [instance(pid, f"1:{pid}", 1000) for pid in range(1, 26)]
     honest = [instance(pid, f"2:{pid}") for pid in range(100, 100 + root)]
     trace_plan, planned = some(*users, *honest)
