@@ -186,6 +186,8 @@ describe_node() {
     contents_of /proc/filesystems
     tracefs=no timeout=no unshare=no btf=no devfd=no paranoid= hidepid= boot=
     { read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null
+    randomized=
+    { read -r randomized </proc/sys/kernel/randomize_va_space; } 2>/dev/null
     case $contents in *tracefs*) tracefs=mountable ;; esac
     if [ -e /sys/kernel/tracing/events ] || [ -e /sys/kernel/debug/tracing/events ]; then tracefs=yes; fi
     if [ -e /sys/kernel/btf/vmlinux ]; then btf=yes; fi
@@ -210,7 +212,7 @@ describe_node() {
         lockdown "$contents" tracefs "$tracefs" timeout "$timeout" unshare "$unshare" bpftrace "$said"
     records version "$version" caps "$caps" paranoid "$paranoid" btf "$btf" headers "$headers" devfd "$devfd" \
         hidepid "$hidepid" preempt "$preempt" preempt-boot "$preempt_boot" \
-        preempt-built "$preempt_built" direct "$direct" pidns "$pidns" boot "$boot"
+        preempt-built "$preempt_built" direct "$direct" pidns "$pidns" boot "$boot" randomized "$randomized"
 }
 
 # The binaries that run with more than one thread, as every memcached does (its main thread waits for connections that
@@ -281,6 +283,8 @@ describe_process() {
     shift 2
     [ $# -ge 20 ] || return
     shift 19
+    # Where its code, stack, data, heap, arguments and environment begin: only who may trace it reads these (proc(5)).
+    start=$1 layout="${5:-} ${7:-} ${24:-} ${26:-} ${27:-} ${29:-}"
     link_of "/proc/$pid/exe"
     uid_of "$pid"
     user=
@@ -296,7 +300,7 @@ describe_process() {
     # In the initial namespace bpftrace uses the same pids.
     space=
     case $pidns in *4026531836*) ;; *) space=$(readlink "/proc/$pid/ns/pid" 2>/dev/null) ;; esac
-    records process "$pid" start "$1" inode "$inode" exe "$link" uid "$uid" user "$user" cgroup "$contents" pidns "$space" \
+    records process "$pid" start "$start" layout "$layout" inode "$inode" exe "$link" uid "$uid" user "$user" cgroup "$contents" pidns "$space" \
         proxy "$proxy" \
         netns "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" listens "$(listens_of "$pid")"
 }

@@ -136,6 +136,7 @@ def _facts(node: dict[str, bytes]) -> NodeFacts:
         loaded=tuple(int(pid) for pid in re.findall(rb"\d{1,10}", node.get("loaded", b""))[:_UNREADABLE]),
         listening=frozenset(int(port, 16) for port in re.findall(rb"\b[0-9A-F]{4}\b", node.get("listening", b""))),
         boot_id=_short(node["boot"]),
+        randomized=node.get("randomized") == b"2",
         pid_namespace=_short(node["pidns"]),
         nested_pids=nested(node["pidns"]),
         stuck=tuple(sorted({int(pid) for pid in re.findall(rb"!/proc/(\d{1,10})/exe", node.get("stuck", b""))})),
@@ -219,12 +220,20 @@ def _instance(group: dict[str, bytes], binary: NodeBinary, known: dict[str, Cont
         netns=_short(group["netns"]),
         pid_namespace=number_of(group.get("pidns", b"")),
         proxy=group.get("proxy") == b"yes",
+        layout=_layout(group.get("layout", b"")),
     )
 
 
 def _owner(group: dict[str, bytes]) -> int | None:
     owner = group.get("owner")
     return integer(owner, MAX_INTEGER, "a file's owner") if owner else None
+
+
+def _layout(addresses: bytes) -> str:
+    """Return the addresses; nothing where the kernel shows 0, or 1 for the code, in their place (fs/proc/array.c)."""
+    words = addresses.decode("ascii", "replace").split()
+    hidden = len(words) != 6 or any(not word.isdigit() or len(word) > 20 or int(word) < 2 for word in words)
+    return "" if hidden else " ".join(words)
 
 
 def _sha256(value: bytes) -> str | None:

@@ -60,6 +60,8 @@ class NodeFacts:
     """The pids of processes named memcached with a binary that the session may not read."""
     boot_id: str = ""
     """The id of the kernel's boot, the same in all its containers; empty if it could not be read."""
+    randomized: bool = False
+    """The kernel gives every process its own addresses (kernel.randomize_va_space is 2)."""
     pid_namespace: str = ""
     """The PID namespace of /proc, as readlink(1) prints it."""
     nested_pids: bool = False
@@ -124,6 +126,9 @@ class Instance:
     """The inode number of its PID namespace if `NodeFacts.nested_pids`; else None."""
     proxy: bool = False
     """It forwards requests to other servers (`-o proxy_config=...`), and does not look keys up or count requests."""
+
+    layout: str = field(default="", repr=False)
+    """Random addresses of the process, which only a user who may trace it can read; empty where the session cannot."""
 
     @property
     def id(self) -> str:

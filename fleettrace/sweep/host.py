@@ -10,6 +10,7 @@ from fleettrace.node.discovery import discover
 from fleettrace.node.model import Discovery, NodeFacts
 from fleettrace.node.trace_obstacles import PREEMPTIBLE, PREEMPTION_UNKNOWN, obstacles, unfound, unreadable
 from fleettrace.summary.run import Failure, HostResult, Warn
+from fleettrace.sweep.claims import UNPROVEN
 from fleettrace.sweep.events import HostProgressed, Phase
 from fleettrace.sweep.outcome import HostOutcome, failed_outcome
 from fleettrace.sweep.retry import retryable
@@ -76,7 +77,7 @@ def _run_on_connection(
     _add_error(outcome.result, unfound(discovery.facts, task.ports, found))
     if bpftrace and outcome.result.state is not HostState.NO_INSTANCES:
         outcome.warnings.extend(node_warnings(task.name, discovery.facts, outcome.result, every=every))
-    if any(warning.code in (PREEMPTIBLE, PREEMPTION_UNKNOWN) for warning in outcome.warnings):
+    if any(warning.code in (PREEMPTIBLE, PREEMPTION_UNKNOWN, UNPROVEN) for warning in outcome.warnings):
         make_approximate(outcome.result)
     if discovery.facts.stuck:
         outcome.warnings.append(_stuck_warning(task.name, discovery.facts.stuck))
