@@ -40,11 +40,14 @@ contents_of() {
     while IFS= read -r line || [ -n "$line" ]; do contents="$contents$line$nl"; done 2>/dev/null <"$1"
 }
 
-# The effective user of a process.
+# The effective user of a process, and the features that it uses of an x86 processor, such as `shstk` (kernel 6.6).
 uid_of() {
-    uid=
-    while read -r name _ effective _; do
-        case $name in Uid:) uid=$effective; break ;; esac
+    uid= features=
+    while read -r name real effective rest; do
+        case $name in
+            Uid:) uid=$effective ;;
+            x86_Thread_features:) features="$real $effective $rest" ;;
+        esac
     done 2>/dev/null <"/proc/$1/status"
 }
 
@@ -300,7 +303,7 @@ describe_process() {
     # In the initial namespace bpftrace uses the same pids.
     space=
     case $pidns in *4026531836*) ;; *) space=$(readlink "/proc/$pid/ns/pid" 2>/dev/null) ;; esac
-    records process "$pid" start "$start" layout "$layout" inode "$inode" exe "$link" uid "$uid" user "$user" cgroup "$contents" pidns "$space" \
+    records process "$pid" start "$start" layout "$layout" features "$features" inode "$inode" exe "$link" uid "$uid" user "$user" cgroup "$contents" pidns "$space" \
         proxy "$proxy" \
         netns "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" listens "$(listens_of "$pid")"
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 from fleettrace.errors import HostError, HostState
@@ -203,7 +204,10 @@ def _instances(groups: list[dict[str, bytes]], known: dict[str, Container]) -> t
         instances[instance.pid] = instance
         if len(instances) > MAX_INSTANCES:
             raise ImplausibleError(f"more than {MAX_INSTANCES} memcached processes")
-    return tuple(instances[pid] for pid in sorted(instances))
+    shadowed = {instance.binary.inode for instance in instances.values() if instance.shadow_stack}
+    return tuple(
+        replace(instances[pid], shadow_stack=instances[pid].binary.inode in shadowed) for pid in sorted(instances)
+    )
 
 
 def _instance(group: dict[str, bytes], binary: NodeBinary, known: dict[str, Container]) -> Instance:
@@ -220,6 +224,7 @@ def _instance(group: dict[str, bytes], binary: NodeBinary, known: dict[str, Cont
         netns=_short(group["netns"]),
         pid_namespace=number_of(group.get("pidns", b"")),
         proxy=group.get("proxy") == b"yes",
+        shadow_stack=b"shstk" in group.get("features", b"").split(),
         layout=_layout(group.get("layout", b"")),
     )
 

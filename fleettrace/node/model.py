@@ -127,6 +127,8 @@ class Instance:
     proxy: bool = False
     """It forwards requests to other servers (`-o proxy_config=...`), and does not look keys up or count requests."""
 
+    shadow_stack: bool = False
+    """It, or another memcached process of the same binary, has a user shadow stack: a probe concerns all of them."""
     layout: str = field(default="", repr=False)
     """Random addresses of the process, which only a user who may trace it can read; empty where the session cannot."""
 

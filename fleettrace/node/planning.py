@@ -174,7 +174,13 @@ def _planned(
     try:
         overlay_works = facts.unshare and not facts.overlay_unseen
         plan = choose_for_kernel(
-            analysis, options, overlay_works=overlay_works, kernel=facts.kernel, arch=facts.arch, refused=refused
+            analysis,
+            options,
+            overlay_works=overlay_works,
+            kernel=facts.kernel,
+            arch=facts.arch,
+            refused=refused,
+            shadow_stack=instance.shadow_stack,
         )
         failure = None
     except UnsupportedError as error:

@@ -15,8 +15,9 @@ from dataclasses import replace
 from fleettrace.binary.analysis import BinaryAnalysis
 from fleettrace.binary.cheapest import Instruction
 from fleettrace.binary.elf import Machine
-from fleettrace.probes.model import ProbeKind, ProbeOptions, ProbePlan
+from fleettrace.probes.model import ProbeKind, ProbeOptions, ProbePlan, UnsupportedError
 from fleettrace.probes.selection import choose
+from fleettrace.probes.shadow_stacks import NO_MISSES, breaks_return_probes, without_calls
 
 __all__ = ["choose_for_kernel", "optimises"]
 
@@ -38,11 +39,16 @@ def choose_for_kernel(
     kernel: str,
     arch: str,
     refused: Collection[ProbeKind] = (),
+    shadow_stack: bool = False,
 ) -> ProbePlan:
     """Return the plan of `choose`, with no probe on an instruction that this kernel optimizes.
 
-    Raises `UnsupportedError`.
+    Nor with one that ends a process with a shadow stack. Raises `UnsupportedError`.
     """
+    if shadow_stack:
+        return _beside_shadow_stack(
+            analysis, options, overlay_works=overlay_works, kernel=kernel, arch=arch, refused=refused
+        )
     while True:
         plan = choose(analysis, options, overlay_works=overlay_works, refused=refused)
         instructions = (
@@ -53,6 +59,35 @@ def choose_for_kernel(
         if not instructions:
             return plan
         analysis = _without(analysis, instructions)
+
+
+def _beside_shadow_stack(
+    analysis: BinaryAnalysis,
+    options: ProbeOptions,
+    *,
+    overlay_works: bool,
+    kernel: str,
+    arch: str,
+    refused: Collection[ProbeKind],
+) -> ProbePlan:
+    broken = breaks_return_probes(kernel)
+    if (
+        broken
+        and options.script is not None
+        and any(text.startswith("return:") for text in options.script.attach_points)
+    ):
+        raise UnsupportedError(f"{options.script.name}: {NO_MISSES}")
+    plan = choose_for_kernel(
+        without_calls(analysis),
+        replace(options, misses=options.misses and not broken),
+        overlay_works=overlay_works,
+        kernel=kernel,
+        arch=arch,
+        refused=refused,
+    )
+    if not (broken and options.misses):
+        return plan
+    return replace(plan, verdict=replace(plan.verdict, why=f"{plan.verdict.why}; {NO_MISSES}"))
 
 
 def _without(analysis: BinaryAnalysis, instructions: set[Instruction]) -> BinaryAnalysis:
