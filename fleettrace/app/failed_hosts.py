@@ -1,4 +1,4 @@
-"""`--limit @RUN/failed`: the hosts that a run did not trace completely.
+"""`--limit @FILE/failed`: the hosts that a run did not trace completely.
 
 RUN is a run file (`--save`) or a JSON report.
 """
@@ -18,7 +18,7 @@ _COMPLETE = {state.value for state in HostState if state.complete}
 
 
 def with_failed(limit: str | None) -> str | None:
-    """Return the limit with every `@RUN/failed` replaced by host names. Raises `ConfigError`."""
+    """Return the limit with every `@FILE/failed` replaced by host names. Raises `ConfigError`."""
     if limit is None or SUFFIX not in limit:
         return limit
     parts: list[str] = []

@@ -38,8 +38,8 @@ _INVENTORY = Option(
 _LIMIT = Option(
     "--limit",
     Group.HOSTS,
-    "Restrict --hosts to this pattern; @FILE reads it from a file, @RUN/failed selects the hosts that failed in that "
-    "run.",
+    "Restrict --hosts to this pattern; @FILE reads it from a file, @FILE/failed selects the hosts that failed in the "
+    "run of that file of --save or JSON report.",
     metavar="PATTERN|@FILE",
 )
 _HOSTS = (
@@ -204,7 +204,12 @@ _SESSION = (
     Option("--log", Group.MESSAGES, "Append every event to FILE, one JSON object a line.", metavar="FILE"),
 )
 _SCHEDULE = (
-    Option("--resume", Group.RUNS, "Sweep the hosts that failed in a saved run, and complete its file.", metavar="RUN"),
+    Option(
+        "--resume",
+        Group.RUNS,
+        "Sweep the hosts that failed in the run of a file of --save, and complete the file.",
+        metavar="FILE",
+    ),
     Option(
         "--name",
         Group.SCHEDULE,
@@ -268,7 +273,7 @@ _PLAYS = (
 _HISTORY = (
     Option("--key", Group.RUNS, "Show this key over the runs, written as reports show it.", metavar="KEY"),
     Option("--host", Group.RUNS, "Show this host over the runs.", metavar="HOST"),
-    Option("--playbook", Group.RUNS, "Only the runs of this playbook.", metavar="NAME"),
+    Option("--playbook", Group.RUNS, "Only the runs of this play.", metavar="PLAYBOOK/PLAY"),
     Option("--last", Group.RUNS, "Number of runs, the newest ones.", count, "20", "N"),
     _TABLE_OR_JSON,
     _STORE,

@@ -16,8 +16,9 @@ __all__ = ["build_parser", "parse"]
 
 _DESCRIPTION = "The hot keys of a whole memcached fleet, counted exactly with bpftrace over SSH."
 _EPILOG = """\
-exit codes: 0 all traced, 1 a rule found something, 2 usage or configuration, 3 some hosts failed, 4 too many did or
-there is nothing to report, 5 deadline reached, 75 another run holds the lock, 130/143 interrupted"""
+exit codes: 0 all traced, 1 a rule found something or `diff --exit-code` a change, 2 usage or configuration, 3 some
+hosts failed, 4 too many did or there is nothing to report, 5 deadline reached, 75 another run holds the lock, 130/143
+interrupted"""
 
 _OF_PLAYS = ("inventory", "limit", "ssh_config", "store", "no_color", "no_store", "quiet", "verbose")
 """Options of `play` that the variables do not set: they are defaults of each play's own options (app/play/setup.py)."""

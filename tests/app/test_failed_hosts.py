@@ -1,4 +1,4 @@
-"""`--limit @RUN/failed` stands for the hosts that a run did not trace to the end, whatever the run was kept as."""
+"""`--limit @FILE/failed` stands for the hosts that a run did not trace to the end, whatever the run was kept as."""
 
 from __future__ import annotations
 

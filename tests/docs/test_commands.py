@@ -73,7 +73,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (place / name).symlink_to(ROOT / name)
     for name in ("etc/fleettrace/playbooks", "shared/runs/one"):
         (place / name).mkdir(parents=True)
-    for name in ("nightly.yaml", "playbooks/nightly-audit.yaml"):
+    for name in ("playbooks/nightly.yaml", "playbooks/nightly-audit.yaml"):
         shutil.copy(ROOT / "playbooks/nightly-audit.yaml", place / "etc/fleettrace" / name)
     shutil.copy(ROOT / "tests/playbook/wrong/all-at-once.yaml", place)
     hourly = block("docs/playbooks.md", "- name: hourly")

@@ -28,8 +28,9 @@ PATIENCE_S = 60.0
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return the environment without fleettrace's variables, and with these changes."""
-    others = {name: value for name, value in os.environ.items() if not name.startswith("FLEETTRACE_")}
+    """Return the environment without fleettrace's variables but the tests' own history, and with these changes."""
+    kept = "FLEETTRACE_STORE"
+    others = {name: value for name, value in os.environ.items() if name == kept or not name.startswith("FLEETTRACE_")}
     return {**others, "PYTHONPATH": str(REPOSITORY), **changes}
 
 
