@@ -15,8 +15,8 @@ from fleettrace.sweep.waves import serial
 
 __all__ = ["COMMANDS", "FORMATS", "HOST_KEYS", "REDACTIONS", "SEVERITIES"]
 
-# The names of `report.interface.Output`, `report.redact.Redact`, `transport.interface.HostKeyPolicy` and
-# `playbook.findings.Severity`: to import those would double the time of `--help` (tests/app/test_option_table.py).
+# The names of `report.formats.Output`, `report.redact.Redact`, `transport.interface.HostKeyPolicy` and
+# `playbook.findings.Severity`: to import those would double the time of `--help` (tests/cli/test_main.py).
 FORMATS = ("table", "json", "csv", "prometheus", "markdown", "html")
 REDACTIONS = ("hash", "template", "drop")
 HOST_KEYS = ("strict", "accept-new")

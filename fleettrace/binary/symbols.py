@@ -66,7 +66,6 @@ class Symbol:
 
 
 _RENAMED = re.compile(r"\.(?:lto_priv|localalias|llvm|__uniq)(?:\.\d+)?|@.*$")
-_CLONED = re.compile(r"\.(?:constprop|isra)\.\d+")
 _PARTIAL = re.compile(r"\.(?:part|cold)(?:\.\d+)?")
 
 

@@ -2,7 +2,7 @@
 # copies of the binaries, which no process runs, and the program ends itself as soon as they are attached.
 #
 # USAGE: behind input.sh and definitions.sh. Set before it: $program, $seconds (the bound), $pids (a process of each
-#        binary), $strings and $entries (bpftrace's limits), $overlays (as in trace.sh), and as arguments the words of the
+#        binary), $strings and $entries (bpftrace's limits), $overlays (lines `PID OCTAL`), and as arguments the words of the
 #        bpftrace command. The last line is `status N`; 3 means that the node cannot load it this way.
 # COST: a copy of each binary in memory, and one start of bpftrace.
 #

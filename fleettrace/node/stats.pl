@@ -19,7 +19,7 @@ my ($patience, $most) = (300, 4000);
 # When each process started, and what its memcached calls its process id (another one in a namespace of its own), by place.
 my (%starts, %servers);
 my %connections;
-# The questions that are not answered yet, by place; and when a place that gave no answer in time is asked again.
+# The requests that are not answered yet, by place; and when a place that gave no answer in time is asked again.
 my (%asked, %again, %alone);
 my ($kept, $since) = ('', 0);
 $SIG{PIPE} = 'IGNORE';
@@ -96,7 +96,7 @@ sub ask {
     return 1;
 }
 
-# Go on with a question; true when it is over. Then its look has what memcached has counted, if that is known: not when
+# Go on with a request; true when it is over. Then its sample has what memcached has counted, if that is known: not when
 # another process may have answered, for a port is free for a successor as soon as its process has ended, and not before.
 sub go_on {
     my ($place) = @_;

@@ -24,7 +24,7 @@ begins=300
 early=40
 # The most memcached processes that are asked by a process of their own, so that one without an answer delays no other; and
 # the longest pause for one that gave no answer, in hundredths of a second.
-most_hands=64 longest=1600
+most_workers=64 longest=1600
 trap '' PIPE
 
 # Succeed if $1 is a number that is safe in an arithmetic expression, which could otherwise run commands.
@@ -190,15 +190,15 @@ question() {
     now=$before
 }
 
-# Look at each of the places from $3 on that is number $1 of $2 hands.
+# Sample each of the places from $3 on that belongs to worker $1 of $2.
 work() {
-    hand=$1 hands=$2
+    worker=$1 worker_count=$2
     shift 2
     while :; do
         number=0
         for place; do
             number=$((number + 1))
-            [ $((number % hands)) = "$hand" ] || continue
+            [ $((number % worker_count)) = "$worker" ] || continue
             pid=${place%%/*}
             port=${place##*/}
             address=${place#*/}
@@ -218,7 +218,7 @@ work() {
             pause "$sparse"
             continue
         fi
-        # All hands together take little of the CPU, however many they are.
+        # All workers together take little of the CPU, however many they are.
         naps=0
         while [ "$naps" -lt "$slow" ]; do
             naps=$((naps + 1))
@@ -239,7 +239,7 @@ slow=$((($# + 7) / 8))
 [ "$slow" -le 8 ] || slow=8
 [ $# -gt 1 ] || work 0 1 "$@"
 most=$#
-[ "$most" -le "$most_hands" ] || most=$most_hands
+[ "$most" -le "$most_workers" ] || most=$most_workers
 workers= next=0
 trap 'kill $workers; exit' TERM
 while [ "$next" -lt "$most" ]; do

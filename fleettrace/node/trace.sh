@@ -91,7 +91,7 @@ EOF
         set -- "$@" "/proc/$main/fd/6"
     fi
     if unshare -m true 2>/dev/null; then
-        # Not through the environment: one string in it has 128 KiB at most (MAX_ARG_STRLEN), which is 48 overlays.
+        # Not through the environment: one string in it has at most 128 KiB (MAX_ARG_STRLEN), which is 48 overlays.
         overlaid=no
         if [ -n "$overlays" ]; then
             overlaid=yes

@@ -20,7 +20,7 @@ from operator import add, neg
 
 from fleettrace.summary.key import Key
 
-__all__ = ["OPS", "KeyCount", "Summary", "add_known", "add_timelines", "merge_ops", "truncated"]
+__all__ = ["OPS", "KeyCount", "Summary", "add_known", "add_timelines", "truncated"]
 
 OPS = ("get", "set", "delete", "arith", "touch", "other")
 """Kinds of request. `set` is every store (set, add, replace, append, prepend, cas), `arith` incr and decr."""
@@ -29,16 +29,6 @@ OPS = ("get", "set", "delete", "arith", "touch", "other")
 def add_known(a: int | None, b: int | None) -> int | None:
     """Return the sum of two numbers; None (unknown) when either is, never 0."""
     return None if a is None or b is None else a + b
-
-
-def merge_ops(a: Mapping[str, int] | None, b: Mapping[str, int] | None) -> dict[str, int] | None:
-    """Return the sum of two counts by op; None (unknown) when either is."""
-    if a is None or b is None:
-        return None
-    merged = dict(a)
-    for op, count in b.items():
-        merged[op] = merged.get(op, 0) + count
-    return merged
 
 
 def add_timelines(a: list[int], b: Sequence[int]) -> list[int]:

@@ -25,7 +25,7 @@ from fleettrace.text_format import rfc3339
 
 __all__ = ["DetachedRun", "DetachedRunFile", "decode", "encode", "read_detached_run"]
 
-_SCHEMA = "fleettrace/left/1"
+_SCHEMA = "fleettrace/left/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def read_detached_run(path: Path) -> DetachedRun:
         first, *rest = path.read_bytes().split(b"\n")
         head = json.loads(first)
         if head["schema"] != _SCHEMA:
-            raise ValueError(f"schema {head['schema']!r}")
+            raise ValueError(f"schema {head['schema']!r}, written by another version of fleettrace")
         info, hosts = decode(RunInfo, head["run"]), tuple(str(host) for host in head["hosts"])
         return DetachedRun(info, hosts, _pending(rest))
     except OSError as error:

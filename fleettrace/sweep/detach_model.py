@@ -9,7 +9,7 @@ from fleettrace.node.detach import NodeClock
 from fleettrace.node.planning import Planned
 from fleettrace.node.samples import Sample
 from fleettrace.probes.model import KeyLayout, TraceSettings
-from fleettrace.summary.run import Warn
+from fleettrace.summary.run import Failure, Warn
 
 __all__ = ["Detach", "DetachedTrace"]
 
@@ -28,6 +28,9 @@ class DetachedTrace:
     samples: tuple[Sample, ...]
     """From before the window."""
     warnings: tuple[Warn, ...]
+    """Of discovery, of the program's selection and of the clocks, for the report."""
+    failure: Failure | None
+    """What discovery could not look into or trace: it makes a complete result partial."""
     clock: NodeClock
     ends: float
     """When its window is over: seconds since 1970, by the controller's clock."""

@@ -18,11 +18,11 @@ from fleettrace.node.planning import Planned
 from fleettrace.node.plausible import ENDING_S, STARTUP_S
 from fleettrace.node.request_rates import endpoint_lines
 from fleettrace.node.tracing import HostTrace
-from fleettrace.summary.run import HostResult, Warn
+from fleettrace.summary.run import Warn
 from fleettrace.sweep.detach_model import Detach, DetachedTrace
 from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase, WindowsStarted
 from fleettrace.sweep.exclusion import without
-from fleettrace.sweep.host import login, run_on_host
+from fleettrace.sweep.host import add_failure, add_warnings, login, run_on_host
 from fleettrace.sweep.outcome import HostOutcome, failed_outcome, outcome_of_plan, outcome_of_trace
 from fleettrace.sweep.probing import probe_host
 from fleettrace.sweep.program_selection import TracePlan, check_loads
@@ -73,10 +73,19 @@ class DetachedTracer:
         """Leave the host's trace there, or collect it."""
         pending = self._pending.get(task.name) or (self.detach.resumed or {}).get(task.name)
         if pending is not None:
-            return self._collect(task, pending)
+            outcome = self._collect(task, pending)
+            add_warnings(outcome, pending.warnings)
+            add_failure(outcome.result, pending.failure)
+            return outcome
         if self.detach.resumed is not None:
             return self.at_once.run(task)
-        return run_on_host(self.context, task, self._probe, bpftrace=True)
+        outcome = run_on_host(self.context, task, self._probe, bpftrace=True)
+        if (left := self._pending.get(task.name)) is not None:
+            if outcome.again_in_s is not None:
+                left = self._pending[task.name] = _with_findings(left, outcome)
+            self.detach.on_left(left)
+            self.context.emit(HostProgressed(task.name, Phase.LEAVE))
+        return outcome
 
     def finish(self) -> EndOfRun:
         """Return how far apart the windows of the hosts started."""
@@ -133,14 +142,15 @@ class DetachedTracer:
             layout=trace_plan.layout,
             bounds=bounds,
             samples=tuple(rates.samples),
-            warnings=(*warnings, *skew_warnings(host, clock)),
+            warnings=(),
+            failure=None,
             clock=clock,
             ends=time.time() + pause_s,
         )
         self._pending[host] = pending
-        self.detach.on_left(pending)
-        context.emit(HostProgressed(host, Phase.LEAVE))
-        return HostOutcome(HostResult(host, HostState.OK), again_in_s=pause_s)
+        outcome = replace(outcome_of_plan(host, planned), again_in_s=pause_s)
+        outcome.warnings.extend((*warnings, *skew_warnings(host, clock)))
+        return outcome
 
     def _pause_s(self, duration_s: float) -> float:
         """Return the seconds from now until the output of a trace is ready."""
@@ -182,9 +192,7 @@ class DetachedTracer:
         if execution.exit_status is not None:
             self._remove(task, pending, connection)
         self.window_started(pending, end.start_ns)
-        outcome = outcome_of_trace(task.name, pending.planned, end, context.settings, context.cancellation.reason)
-        outcome.warnings.extend(pending.warnings)
-        return outcome
+        return outcome_of_trace(task.name, pending.planned, end, context.settings, context.cancellation.reason)
 
     def _reader(self, task: HostTask, pending: DetachedTrace) -> HostTrace:
         """Return a trace that reads the output of the one that was left."""
@@ -230,6 +238,19 @@ class DetachedTracer:
         except HostError:
             # It removes itself later.
             return
+
+
+def _with_findings(left: DetachedTrace, outcome: HostOutcome) -> DetachedTrace:
+    """Return the trace with what the attempt that left it found out about the host and its program."""
+    why = {instance.pid: instance.probe.why for instance in outcome.result.instances}
+    planned = (_with_why(each, why.get(each.instance.pid)) for each in left.planned)
+    return replace(left, planned=tuple(planned), warnings=tuple(outcome.warnings), failure=outcome.result.error)
+
+
+def _with_why(planned: Planned, why: str | None) -> Planned:
+    if planned.plan is None or why is None:
+        return planned
+    return replace(planned, plan=replace(planned.plan, verdict=replace(planned.plan.verdict, why=why)))
 
 
 def skew_warnings(host: str, clock: NodeClock) -> list[Warn]:

@@ -18,7 +18,7 @@ from fleettrace.sweep.settings import HostTask
 from fleettrace.sweep.tracer import TracerContext
 from fleettrace.transport.interface import Connection
 
-__all__ = ["login", "make_approximate", "node_warnings", "run_on_host"]
+__all__ = ["add_failure", "add_warnings", "login", "node_warnings", "run_on_host"]
 
 _Work = Callable[[HostTask, Connection, Discovery], HostOutcome]
 """What a tracer does on a host that it is logged in to. Raises `HostError`."""
@@ -77,11 +77,26 @@ def _run_on_connection(
     _add_error(outcome.result, unfound(discovery.facts, task.ports, found))
     if bpftrace and outcome.result.state is not HostState.NO_INSTANCES:
         outcome.warnings.extend(node_warnings(task.name, discovery.facts, outcome.result, every=every))
-    if any(warning.code in (PREEMPTIBLE, PREEMPTION_UNKNOWN, UNPROVEN) for warning in outcome.warnings):
-        make_approximate(outcome.result)
     if discovery.facts.stuck:
         outcome.warnings.append(_stuck_warning(task.name, discovery.facts.stuck))
+    add_warnings(outcome, ())
     return outcome
+
+
+def add_warnings(outcome: HostOutcome, warnings: Sequence[Warn]) -> None:
+    """Add warnings to an outcome; where one of them doubts its counts, these certify nothing."""
+    outcome.warnings.extend(warnings)
+    if any(warning.code in (PREEMPTIBLE, PREEMPTION_UNKNOWN, UNPROVEN) for warning in outcome.warnings):
+        _make_approximate(outcome.result)
+
+
+def add_failure(result: HostResult, failure: Failure | None, state: HostState = HostState.PARTIAL) -> None:
+    """Add what discovery could not look into or trace: it makes a complete result partial, and one without an instance
+    `state`."""
+    if failure is None or not result.complete:
+        return
+    result.state = HostState.PARTIAL if result.instances else state
+    result.error = failure
 
 
 def _stuck_warning(host: str, pids: Sequence[int]) -> Warn:
@@ -94,12 +109,8 @@ def _stuck_warning(host: str, pids: Sequence[int]) -> Warn:
 
 
 def _add_error(result: HostResult, error: HostError | None) -> None:
-    """Report what discovery could not look into or trace: it makes a complete result partial, or the host unsupported
-    where it has no other instance."""
-    if error is None or not result.complete:
-        return
-    result.state = HostState.PARTIAL if result.instances else error.state
-    result.error = Failure(error.code, error.message)
+    if error is not None:
+        add_failure(result, Failure(error.code, error.message), error.state)
 
 
 def node_warnings(host: str, facts: NodeFacts, result: HostResult, *, every: bool) -> list[Warn]:
@@ -113,7 +124,7 @@ def node_warnings(host: str, facts: NodeFacts, result: HostResult, *, every: boo
     ]
 
 
-def make_approximate(result: HostResult) -> None:
+def _make_approximate(result: HostResult) -> None:
     """Mark the counts of a host as approximate, so that they certify no key."""
     for instance in result.instances:
         instance.probe = replace(instance.probe, exact=False)

@@ -44,10 +44,10 @@ def test_every_shell_finds_the_loader_and_the_port(shell: list[str], port: int) 
     assert any(Path(f"/proc/{pid}/exe").readlink().name.startswith("ld") for pid in facts.loaded)
 
 
-def verdict(directory: Path, variables: str) -> tuple[str, str | None, int]:
+def verdict(directory: Path, variables: str, *more: str) -> tuple[str, str | None, int]:
     inventory = directory / "loader.yaml"
     inventory.write_text(f"all: {{hosts: {{here: {{ansible_connection: local{variables}}}}}}}\n")
-    with Command(["run", "-i", str(inventory), "--duration", "1s", "--output", "json"]) as command:
+    with Command(["run", "-i", str(inventory), "--duration", "1s", "--output", "json", *more]) as command:
         done = command.finish()
     host = done.host("here")
     return host["state"], host["error"] and host["error"]["code"], done.status
@@ -57,10 +57,11 @@ def test_selected_port_without_memcached_is_an_error(port: int, tmp_path: Path) 
     assert verdict(tmp_path, f", fleettrace_instances: [{port}]") == ("unsupported", "port-without-memcached", 4)
 
 
-def test_port_without_memcached_beside_instance_is_partial(port: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("--detach",)], ids=["attached", "detached"])
+def test_port_without_memcached_beside_instance_is_partial(more: tuple[str, ...], port: int, tmp_path: Path) -> None:
     with served(tmp_path, memcached_binary()) as other:
         selected = f", fleettrace_instances: [{port}, {other.port}]"
-        assert verdict(tmp_path, selected) == ("partial", "port-without-memcached", 3)
+        assert verdict(tmp_path, selected, *more) == ("partial", "port-without-memcached", 3)
 
 
 def test_selected_port_without_listener_is_no_error(tmp_path: Path) -> None:

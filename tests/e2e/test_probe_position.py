@@ -60,10 +60,10 @@ def test_a_damaged_analysis_moves_no_probe(shift: int, tmp_path: Path) -> None:
         memcached.trace(TRAFFIC, seconds=1, variables=variables)
         [file] = (tmp_path / "cache/fleettrace/binaries").iterdir()
         stored = json.loads(file.read_text())
-        for point in stored["analysis"]["points"]:
-            for place in (point, point["entry"], point["cheapest"]):
-                place["address"] += shift
-                place["file_offset"] += shift
+        for function in stored["analysis"]["functions"]:
+            for position in (function, function["entry"], function["cheapest"]):
+                position["address"] += shift
+                position["file_offset"] += shift
         file.write_text(json.dumps(stored))
         done, truth = memcached.trace(TRAFFIC, variables=variables)
         assert memcached.stats()["pid"] == str(memcached.pid)

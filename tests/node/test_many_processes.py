@@ -18,7 +18,7 @@ FILES = 300
 def functions() -> str:
     """The functions of discover.sh that look at files."""
     text = script_text("discover.sh")
-    return text[text.index("# Runs a command for $1 seconds") : text.index("describe_node() {")]
+    return text[text.index("bounded() {") : text.index("describe_node() {")]
 
 
 def looked(shell: Sequence[str], script: str) -> list[str]:

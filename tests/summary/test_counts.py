@@ -7,7 +7,7 @@ from functools import reduce
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.summary.counts import KeyCount, Summary, add_known, add_timelines, merge_ops
+from fleettrace.summary.counts import KeyCount, Summary, add_known, add_timelines
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key
 from tests.summary.strategies import key_counts, keys, summaries
 
@@ -58,12 +58,6 @@ def test_bounds_are_additive(a: Summary, b: Summary, key: Key) -> None:
 def test_unknown_part_makes_sum_unknown(a: int | None, b: int | None) -> None:
     assert add_known(a, b) == add_known(b, a)
     assert (add_known(a, b) is None) == (a is None or b is None)
-
-
-@given(ops, ops, ops)
-def test_ops_merge_in_any_order(a: dict[str, int] | None, b: dict[str, int] | None, c: dict[str, int] | None) -> None:
-    assert merge_ops(a, b) == merge_ops(b, a)
-    assert merge_ops(merge_ops(a, b), c) == merge_ops(a, merge_ops(b, c))
 
 
 @given(timelines, timelines)

@@ -55,6 +55,7 @@ TRACE = DetachedTrace(
     bounds=TraceSettings(10.0),
     samples=(Sample(7, 1, None, 3), Sample(7, 2, 5, None, 1)),
     warnings=(Warn("clock-skew", "its clock", "plain"),),
+    failure=Failure("memcached-unreadable", "no"),
     clock=NodeClock(1.0, 0.5, 2, 3.0, None),
     ends=1e9,
 )

@@ -9,16 +9,19 @@ import pytest
 from fleettrace.errors import ConfigError, FleettraceError, HostError, HostState
 from fleettrace.node.binaries import BinaryCatalog
 from fleettrace.node.detach import NodeClock
+from fleettrace.node.model import Discovery
 from fleettrace.probes.model import TraceSettings
+from fleettrace.summary.run import Coverage, Failure, HostResult, InstanceResult, ProbeVerdict, Warn
 from fleettrace.sweep.attached import AttachedTracer
 from fleettrace.sweep.cancellation import Cancellation
-from fleettrace.sweep.detach_model import Detach
+from fleettrace.sweep.claims import UNPROVEN
+from fleettrace.sweep.detach_model import Detach, DetachedTrace
 from fleettrace.sweep.detached import DetachedTracer, lead_s, skew_warnings
 from fleettrace.sweep.events import WindowsStarted, ignore
 from fleettrace.sweep.outcome import HostOutcome
 from fleettrace.sweep.settings import HostTask, SweepSettings
 from fleettrace.sweep.tracer import EndOfRun, TracerContext
-from fleettrace.transport.interface import Target
+from fleettrace.transport.interface import Connection, Target
 from tests.sweep.fakes import FakeTransport
 from tests.sweep.test_detach_file import TRACE
 
@@ -104,6 +107,40 @@ def test_failed_login_leaves_the_trace_for_resume(error: FleettraceError, code: 
 
 def test_resumed_run_traces_other_hosts_at_once() -> None:
     assert resumed(FakeTransport(), "other").result.state is HostState.NO_INSTANCES
+
+
+class Found(DetachedTracer):
+    """Leaves a trace, and finds things out about its host that concern the report."""
+
+    def _probe(self, task: HostTask, connection: Connection, discovery: Discovery) -> HostOutcome:  # noqa: ARG002
+        self._pending[task.name] = TRACE
+        instance = InstanceResult(
+            7, HostState.OK, "memcached", ProbeVerdict("item", exact=True, why="because; and more")
+        )
+        result = HostResult(task.name, HostState.PARTIAL, Failure("memcached-unreadable", "no"), [instance])
+        return HostOutcome(result, warnings=[Warn(UNPROVEN, "two", task.name)], again_in_s=1.0)
+
+    def _collect(self, task: HostTask, pending: DetachedTrace) -> HostOutcome:  # noqa: ARG002
+        probe = ProbeVerdict("item", exact=True)
+        instance = InstanceResult(7, HostState.OK, "memcached", probe, coverage=Coverage(9, 9))
+        return HostOutcome(HostResult(task.name, HostState.OK, None, [instance]))
+
+
+def test_findings_before_the_window_reach_the_report() -> None:
+    context = TracerContext(SweepSettings(), TraceSettings(10.0), BinaryCatalog(None), Cancellation(), ignore)
+    left: list[DetachedTrace] = []
+    tracer = Found(context, Detach(60.0, on_left=left.append), 0.0, AttachedTracer(context))
+    task = HostTask("plain", Target("plain"), FakeTransport())
+    assert tracer.run(task).again_in_s == 1.0
+    assert [one.plan and one.plan.verdict.why for one in left[0].planned] == ["because; and more", None]
+
+    later = Found(context, Detach(60.0, resumed={"plain": left[0]}), 0.0, AttachedTracer(context))
+    for outcome in (tracer.run(task), later.run(task)):
+        assert [warning.code for warning in outcome.warnings] == [UNPROVEN]
+        assert outcome.result.error is not None
+        assert (outcome.result.state, outcome.result.error.code) == (HostState.PARTIAL, "memcached-unreadable")
+        (instance,) = outcome.result.instances
+        assert (instance.probe.exact, instance.coverage) == (False, None)
 
 
 def test_lead_leaves_time_for_every_host() -> None:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from fleettrace.app.check import warning_lines
 from fleettrace.errors import HostState
 from fleettrace.summary.run import Coverage, Failure, HostResult, InstanceResult, ProbeVerdict, Warn
-from fleettrace.sweep.host import make_approximate, node_warnings
+from fleettrace.sweep.host import add_warnings, node_warnings
+from fleettrace.sweep.outcome import HostOutcome
 from tests.node.test_trace_obstacles import ABLE
 
 FACTS = replace(ABLE, kernel="6.16.3", preemption="full", btf=False, headers=False)
@@ -28,7 +29,7 @@ def test_check_warns_of_every_obstacle_once() -> None:
 def test_preemptible_kernel_makes_counts_approximate() -> None:
     probe = ProbeVerdict("item", exact=True)
     instance = InstanceResult(1, HostState.OK, "memcached", probe, coverage=Coverage(9, 9))
-    make_approximate(HostResult("a", HostState.OK, None, [instance]))
+    add_warnings(HostOutcome(HostResult("a", HostState.OK, None, [instance])), [Warn("preemptible-kernel", "")])
     assert (instance.probe.exact, instance.coverage) == (False, None)
 
 
