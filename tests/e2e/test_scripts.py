@@ -78,7 +78,7 @@ def test_user_program_errors_name_the_cause(memcached: Served, tmp_path: Path) -
     script = tmp_path / "own.bt"
     for old, new, named in (
         ("COUNTS: @of_mine", "Mine", "COUNTS: @"),
-        ("${exe}", "${binary}", f"{script}:4: ${{binary}}"),
+        ("${exe}", "${binary}", f"{script}:4: unknown variable ${{binary}}"),
         ("do_item_get", "do_something", "do_something"),
         ("/${pids}/", "", "${pids}"),
         ("@of_mine[${key}]", "@other[${key}]", "@of_mine"),
