@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.binary.analysis import ANALYSIS, BinaryAnalysis, Found, ProbedFunction, analyse
+from fleettrace.binary.analysis import BinaryAnalysis, Found, ProbedFunction, analyse
 from fleettrace.binary.cheapest import cheapest_instruction, entry_instruction
 from fleettrace.binary.elf import parse
 from fleettrace.binary.functions import read_functions
@@ -21,6 +20,7 @@ from fleettrace.lab.build import memcached_binary
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.specs import HostSpec, InstanceSpec
 from fleettrace.lab.truth import TracedInstance
+from fleettrace.node.stored_analyses import AnalysisStore
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.fleet import keys_of, plan_for
 
@@ -61,9 +61,7 @@ def sweep(lab: Lab, cache: Path, function: str) -> Done:
     """Run a sweep under traffic in which one memcached's analysis takes `function` for do_item_get."""
     binary = memcached_binary("plain").read_bytes()
     analysis = misled(binary, function)
-    cached = cache / "fleettrace/binaries" / f"{sha256(binary).hexdigest()}-{ANALYSIS}.json"
-    cached.parent.mkdir(parents=True)
-    cached.write_text(json.dumps(analysis.to_dict()))
+    AnalysisStore(cache / "fleettrace/binaries").save(sha256(binary).hexdigest(), analysis)
     options = ["--duration", "60s", "--top", "100000", "--output", "json", "-v"]
     with Command(["run", *on_lab(lab), *options], variables={"XDG_CACHE_HOME": str(cache)}) as command:
         command.wait_for_trace("node")
