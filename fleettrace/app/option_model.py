@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum, StrEnum
-from typing import Any
+from typing import Any, Self
 
 from fleettrace.app.option_values import Choice
 from fleettrace.errors import ConfigError
 
-__all__ = ["Command", "Form", "Group", "Option", "Positional"]
+__all__ = ["Command", "Form", "Group", "Option", "OptionValues", "Positional"]
 
 _SWITCH_VALUES = {"": False, "0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
 
@@ -118,3 +118,18 @@ class Command:
     summary: str
     options: tuple[Option, ...]
     positionals: tuple[Positional, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OptionValues:
+    """The base of a dataclass with a field for each option of a command."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Take the fields that `values` has; the others keep their defaults."""
+        known: dict[str, Any] = {}
+        for each in fields(cls):
+            if each.name in values:
+                value = values[each.name]
+                known[each.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**known)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
 
+from fleettrace.app.option_model import OptionValues
 from fleettrace.app.option_values import DEFAULT_RETENTION
 from fleettrace.errors import ConfigError
 from fleettrace.probes.model import ProbeKind, ProbeOptions
@@ -20,7 +19,7 @@ __all__ = ["ReportOptions", "RunOptions", "identity", "probe_options"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportOptions:
+class ReportOptions(OptionValues):
     """How a report is written. The fields are the options of `fleettrace report`, without their dashes."""
 
     top: int = 20
@@ -36,16 +35,6 @@ class ReportOptions:
     store: str | None = None
     quiet: bool = False
     verbose: bool = False
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
-        """Take the fields that `values` has; the others keep their defaults."""
-        known: dict[str, Any] = {}
-        for each in fields(cls):
-            if each.name in values:
-                value = values[each.name]
-                known[each.name] = tuple(value) if isinstance(value, list) else value
-        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

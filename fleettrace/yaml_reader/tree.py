@@ -88,7 +88,7 @@ class Node:
     text_location: Location | None = None
     """Where `text` begins; None when the file has it in another form (escapes, folds) or on several lines."""
     is_literal: bool = False
-    """Whether `{{` in the text is no variable: the value is tagged `!unsafe`."""
+    """Whether `{{` in the text is plain text, not a variable: the value is tagged `!unsafe`."""
     size: int = field(default=1, compare=False)
     """Values in the node, itself included."""
 

@@ -119,7 +119,7 @@ def test_conflicting_play_options_are_refused_first(play: Play, sweep: str, prin
         (["-e", "topp=1"], "-e topp: no play has a variable of that name; did you mean 'top'?"),
         (["-e", "top"], "-e 'top': expected NAME=VALUE, @FILE, or a mapping in braces"),
         (["-e", "@nowhere"], "-e @nowhere: cannot read it: No such file"),
-        (["-e", "{1: 2}"], "-e:1: '1' is no variable's name"),
+        (["-e", "{1: 2}"], "-e:1: '1' is not a variable name"),
         (["--tags", "frist"], "no play has the tag 'frist'; did you mean 'first'?"),
         (["--tags", "first", "--skip-tags", "x"], "--tags and --skip-tags select no play"),
         (["--fail-on", "bad"], "--fail-on: 'bad' is not one of low, medium, high"),

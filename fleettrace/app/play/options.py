@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Self
+from typing import Any
 
-from fleettrace.app.option_model import Form, Option
+from fleettrace.app.option_model import Form, Option, OptionValues
 from fleettrace.app.option_table import COMMANDS
 from fleettrace.playbook.model import Play
 from fleettrace.playbook.schema import Layout, layout
@@ -24,7 +24,7 @@ _RUN = {option.flag.removeprefix("--"): option for option in COMMANDS["run"].opt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlayOptions:
+class PlayOptions(OptionValues):
     """The options of `fleettrace play`, without their dashes. They take precedence over the playbook's."""
 
     files: tuple[str, ...]
@@ -44,16 +44,6 @@ class PlayOptions:
     no_color: bool = False
     quiet: bool = False
     verbose: bool = False
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
-        """Take the fields that `values` has; the others keep their defaults."""
-        known: dict[str, Any] = {}
-        for each in fields(cls):
-            if each.name in values:
-                value = values[each.name]
-                known[each.name] = tuple(value) if isinstance(value, list) else value
-        return cls(**known)
 
 
 @cache

@@ -88,7 +88,7 @@ def _mapping(text: str, file: str) -> dict[str, Node]:
         raise ConfigError(f"here is {tree.kind}; expected a mapping of names to values", file=file, line=1)
     for key, _ in tree.entries:
         if not NAME.fullmatch(key.text):
-            raise ConfigError(f"{key.text!r} is no variable's name", file=file, line=key.location.line)
+            raise ConfigError(f"{key.text!r} is not a variable name", file=file, line=key.location.line)
     return {key.text: value for key, value in tree.entries}
 
 
