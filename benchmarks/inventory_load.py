@@ -65,10 +65,10 @@ def main() -> int:
         path, ranges = Path(directory) / "fleet.yaml", Path(directory) / "ranges.yaml"
         write_fleet(path, options.hosts)
         write_fleet(ranges, options.hosts, with_ranges=True)
-        inventory = load_inventory(str(path))
+        inventory = load_inventory([str(path)])
         steps: dict[str, Callable[[], object]] = {
-            "load, three variables a host": lambda: load_inventory(str(path)),
-            "load, named by ranges": lambda: load_inventory(str(ranges)),
+            "load, three variables a host": lambda: load_inventory([str(path)]),
+            "load, named by ranges": lambda: load_inventory([str(ranges)]),
             "select 'cache-*:!cache_03'": lambda: select(inventory, "cache-*:!cache_03"),
             "read every host's settings": lambda: [host_settings(host) for host in inventory.hosts.values()],
         }

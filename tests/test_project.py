@@ -34,6 +34,8 @@ KEEPERS = {
     "capstone": {"binary"},
     "yaml": {"yaml_reader", "lab"},
     "lark": {"playbook"},
+    "jinja2": {"inventory"},
+    "cryptography": {"inventory"},
 }
 """Libraries that only these packages may import."""
 

@@ -29,12 +29,20 @@ VARIABLES = {
             "Password for the login, or `{cmd: COMMAND}`: the command's output on the controller.",
         ),
         Variable(
-            ("ansible_ssh_common_args", "ansible_ssh_extra_args"),
-            "Only the jump host is taken (`-J`, `-o ProxyJump=`); a warning names the rest.",
+            ("ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args"),
+            'Options for `ssh`, such as `-J bastion` or `-o ProxyCommand="ssh -W %h:%p gw"`. Both clients honor them; '
+            "those for multiplexing have no effect.",
+        ),
+        Variable(("ansible_ssh_executable",), "The `ssh` to run; without it, the one on the PATH."),
+        Variable(("ansible_timeout", "ansible_ssh_timeout"), "Seconds for a whole login."),
+        Variable(
+            ("ansible_host_key_checking", "ansible_ssh_host_key_checking"),
+            "`false`: accept the key of an unknown host and store it. A changed key is refused all the same.",
         ),
         Variable(
             ("ansible_connection",),
-            "`ssh` (default) or `local`: run on the controller itself.",
+            "`ssh` (default; `smart` and `paramiko` mean the same) or `local`: run on the controller itself. "
+            "A host with another connection is skipped.",
         ),
         Variable(
             ("fleettrace_transport",),
@@ -44,14 +52,18 @@ VARIABLES = {
     ),
     "Becoming root": (
         Variable(
-            ("ansible_become",), "Whether to use sudo; without it, sudo is used unless the login is root already."
+            ("ansible_become",),
+            "`false`: trace as the user who logs in. Else become root, unless the login is root already.",
         ),
         Variable(
-            ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"),
-            "Password for sudo, or `{cmd: COMMAND}`; `-K` asks for it once instead.",
+            ("ansible_become_password", "ansible_become_pass"),
+            "Password for the method, or `{cmd: COMMAND}`; `-K` asks for it once instead. `ansible_sudo_pass`, "
+            "`ansible_su_pass` and so on are for that method alone, as are the `_user`, `_exe` and `_flags` below.",
         ),
-        Variable(("ansible_become_method",), "Only `sudo` is supported; a warning names any other."),
-        Variable(("ansible_become_user", "ansible_sudo_user"), "Only `root` is supported; a warning names any other."),
+        Variable(("ansible_become_method",), "`sudo` (default), `su`, `doas`, `dzdo`, `pbrun`, `run0` or `none`."),
+        Variable(("ansible_become_user",), "The user to become; `root` by default, and bpftrace needs it."),
+        Variable(("ansible_become_exe",), "The method's program; by default its name."),
+        Variable(("ansible_become_flags",), "Options for the method's program, instead of its own."),
     ),
     "bpftrace and memcached": (
         Variable(

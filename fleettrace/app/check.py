@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 
 from fleettrace.app.options import RunOptions
 from fleettrace.app.output import report_writer, write_file_or_stdout
 from fleettrace.app.redaction import Redaction
-from fleettrace.app.secrets import prompt_become_password
+from fleettrace.app.secrets import ask_passwords
+from fleettrace.app.site import read_site
 from fleettrace.app.sweep_session import sweep
 from fleettrace.app.targets import Transports, host_tasks, inventory_warnings, select_hosts
 from fleettrace.probes.model import ProbeKind
@@ -36,12 +38,13 @@ def check(options: RunOptions, *, subscriber: Subscriber, warn: Callable[[str], 
 
     transports = Transports()
     try:
-        password = prompt_become_password() if options.ask_become_pass else None
-        tasks = host_tasks(selection.hosts, options, transports, password)
+        site = read_site(options, interactive=sys.stdin.isatty())
+        tasks = host_tasks(selection.hosts, options, site, transports, ask_passwords(site))
         transports.check(options.ssh_config)
         return sweep(
             options,
             tasks,
+            site,
             trace=False,
             write=write,
             redact=Redaction(),

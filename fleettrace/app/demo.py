@@ -30,7 +30,7 @@ def trace_demo(options: RunOptions, *, subscriber: Subscriber, warn: Callable[[s
     with demo_lab(seconds=options.duration + 60) as demo:
         inventory = str(demo.lab.inventory)
         fleet = replace(
-            options, inventory=inventory, ssh_config=str(demo.lab.ssh_config), hosts="cache-*", no_store=True
+            options, inventory=(inventory,), ssh_config=str(demo.lab.ssh_config), hosts="cache-*", no_store=True
         )
         inform(f"demo: fleettrace run -i {inventory} --hosts 'cache-*' --duration {options.duration:g}s")
         with _late(demo, options.duration) as late:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fleettrace.app.options import RunOptions
-from fleettrace.app.targets import inventory_source
+from fleettrace.app.targets import inventory_name
 from fleettrace.errors import BusyError, ConfigError
 from fleettrace.text_format import rfc3339
 
@@ -28,8 +28,7 @@ __all__ = ["exclusive", "lock_directory", "run_lock", "splay_s"]
 @contextmanager
 def exclusive(options: RunOptions, warn: Callable[[str], None]) -> Iterator[None]:
     """Wait as `--splay` requests, then hold the lock while the block runs. Raises `BusyError` and `ConfigError`."""
-    source = inventory_source(options)
-    inventory = str(Path(source).resolve()) if Path(source).exists() else source
+    inventory = inventory_name(options)
     name = options.name or _default_name(options)
     if options.splay is not None:
         seconds = splay_s(options.splay, socket.gethostname(), inventory, name)

@@ -10,7 +10,7 @@ from typing import Any, Self
 from fleettrace.app.option_values import Choice
 from fleettrace.errors import ConfigError
 
-__all__ = ["Command", "Form", "Group", "Option", "OptionValues", "Positional"]
+__all__ = ["Command", "Form", "Group", "Option", "OptionValues", "Positional", "switch"]
 
 _SWITCH_VALUES = {"": False, "0": False, "no": False, "false": False, "1": True, "yes": True, "true": True}
 
@@ -36,6 +36,10 @@ class Form(Enum):
     """Once, with a value."""
     LIST = "list"
     """Any number of times, each with a value; its variable has one value on each line."""
+    UNION = "union"
+    """Any number of times, each with a pattern; a comma joins them, which makes their union."""
+    COUNT = "count"
+    """Alone, any number of times; its variable is their number."""
     OPTIONAL = "optional"
     """Alone, for the first of its choices, or with `=` and one of them; its variable may also be 1 or 0."""
     SWITCH = "switch"
@@ -56,6 +60,8 @@ class Option:
     metavar: str = ""
     short: str = ""
     form: Form = Form.VALUE
+    from_ansible: bool = False
+    """Where the option is not given, ansible.cfg may set it; so it has no value until that is read (app/site.py)."""
 
     @property
     def name(self) -> str:
@@ -78,10 +84,12 @@ class Option:
         """Return the value of an option that the command line leaves out. Raises `ConfigError`."""
         given = environ.get(self.variable)
         match self.form:
-            case Form.VALUE if given is None:
-                return None if self.default is None else self.read(self.default)
-            case Form.VALUE:
+            case Form.VALUE | Form.UNION if given is None:
+                return None if self.default is None or self.from_ansible else self.read(self.default)
+            case Form.VALUE | Form.UNION:
                 return self.value(str(given), self.variable)
+            case Form.COUNT:
+                return self._count(given or "0")
             case Form.LIST:
                 return [self.value(line, self.variable) for line in (given or "").splitlines() if line]
             case Form.SWITCH:
@@ -94,10 +102,22 @@ class Option:
                     return self.value((given or "").lower(), self.variable)
                 return self.choices[0] if switched else None
 
+    def _count(self, given: str) -> int:
+        if given.isascii() and given.isdigit() and len(given) < 3:
+            return int(given)
+        if given.lower() not in _SWITCH_VALUES:
+            raise ConfigError(f"{self.variable}={given!r}: expected 0, 1, 2 or 3")
+        return int(_SWITCH_VALUES[given.lower()])
+
     @property
     def choices(self) -> tuple[str, ...]:
         """The words that an option takes, if it takes only some."""
         return self.read.names if isinstance(self.read, Choice) else ()
+
+
+def switch(flag: str, group: Group, text: str, short: str = "") -> Option:
+    """Return an option that is given alone."""
+    return Option(flag, group, text, short=short, form=Form.SWITCH)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fleettrace.app.option_model import Command, Form, Group, Option, Positional
+from fleettrace.app.option_model import Command, Form, Group, Option, Positional, switch
+from fleettrace.app.option_site import SITE
 from fleettrace.app.option_values import Choice, cores, count, duration, ops, regex, retries, share
 from fleettrace.store.history.retention import DEFAULT as DEFAULT_KEEP
 from fleettrace.store.history.retention import parse_retention
@@ -23,28 +24,35 @@ HOST_KEYS = ("strict", "accept-new")
 SEVERITIES = ("low", "medium", "high")
 
 
-def _switch(flag: str, group: Group, text: str, short: str = "") -> Option:
-    return Option(flag, group, text, short=short, form=Form.SWITCH)
-
-
 _INVENTORY = Option(
     "--inventory",
     Group.HOSTS,
-    "Inventory in Ansible's YAML layout (else ./inventory.yaml, ~/.config/fleettrace/inventory.yaml, "
-    "/etc/fleettrace/inventory.yaml).",
-    metavar="FILE|DIR|SCRIPT|-",
+    "Inventory, in any form that Ansible reads; repeatable (else ANSIBLE_INVENTORY, ansible.cfg, ./inventory.yaml, "
+    "~/.config/fleettrace/inventory.yaml, /etc/fleettrace/inventory.yaml, /etc/ansible/hosts).",
+    metavar="FILE|DIR|SCRIPT|-|HOST,...",
     short="-i",
+    form=Form.LIST,
 )
 _LIMIT = Option(
     "--limit",
     Group.HOSTS,
     "Restrict --hosts to this pattern; @FILE reads it from a file, @FILE/failed selects the hosts that failed in the "
-    "run of that file of --save or JSON report.",
+    "run of that file of --save or JSON report. Repeatable: the union.",
     metavar="PATTERN|@FILE",
+    short="-l",
+    form=Form.UNION,
 )
 _HOSTS = (
     _INVENTORY,
-    Option("--hosts", Group.HOSTS, "Hosts to select, as an Ansible host pattern.", str, "all", "PATTERN"),
+    Option(
+        "--hosts",
+        Group.HOSTS,
+        "Hosts to select, as an Ansible host pattern. Repeatable: the union.",
+        str,
+        "all",
+        "PATTERN",
+        form=Form.UNION,
+    ),
     _LIMIT,
     Option(
         "--shard",
@@ -53,6 +61,8 @@ _HOSTS = (
         metavar="K/N",
     ),
 )
+_LIST_HOSTS = switch("--list-hosts", Group.HOSTS, "List the selected hosts; connect to none.")
+_PATTERN = Positional("pattern", "PATTERN", "The same as --hosts.", nargs="*")
 _TRACE = (
     Option("--duration", Group.TRACE, "Length of the trace window.", duration, "10s", "TIME"),
     Option(
@@ -71,8 +81,8 @@ _TRACE = (
         None,
         "OP,...",
     ),
-    _switch("--misses", Group.TRACE, "Count misses by key too: a return probe, which about doubles the cost."),
-    _switch("--sizes", Group.TRACE, "Sum the bytes of the values written by key: a second probe, on writes only."),
+    switch("--misses", Group.TRACE, "Count misses by key too: a return probe, which about doubles the cost."),
+    switch("--sizes", Group.TRACE, "Sum the bytes of the values written by key: a second probe, on writes only."),
     Option("--script", Group.TRACE, "Run this bpftrace program instead (see docs/scripts.md).", metavar="FILE.bt"),
     Option(
         "--max-cost",
@@ -82,7 +92,7 @@ _TRACE = (
         "50%",
         "SHARE",
     ),
-    _switch(
+    switch(
         "--allow-preemptible",
         Group.SAFETY,
         "Trace also on preemptible kernels from 6.13 on, one of which a trace crashed; counts there certify nothing.",
@@ -93,8 +103,11 @@ _MIN_OK = Option(
     "--min-ok", Group.SAFETY, "Share of hosts that must succeed for exit code 3 instead of 4.", share, "50%", "SHARE"
 )
 _SSH_CONFIG = Option("--ssh-config", Group.CONNECTION, "Read this instead of ~/.ssh/config.", metavar="FILE")
+_FORKS = Option(
+    "--forks", Group.CONNECTION, "Number of hosts to trace at a time.", count, "64", "N", "-f", from_ansible=True
+)
 _CONNECTION = (
-    Option("--forks", Group.CONNECTION, "Number of hosts to trace at a time.", count, "64", "N"),
+    _FORKS,
     Option(
         "--serial",
         Group.SAFETY,
@@ -114,6 +127,7 @@ _CONNECTION = (
         Choice(*HOST_KEYS),
         HOST_KEYS[0],
         "POLICY",
+        from_ansible=True,
     ),
     Option(
         "--transport",
@@ -124,7 +138,15 @@ _CONNECTION = (
         "CLIENT",
     ),
     _SSH_CONFIG,
-    Option("--connect-timeout", Group.CONNECTION, "Time limit of a whole login.", duration, "10s", "TIME"),
+    Option(
+        "--connect-timeout",
+        Group.CONNECTION,
+        "Time limit of a whole login.",
+        duration,
+        "10s",
+        "TIME",
+        from_ansible=True,
+    ),
     Option(
         "--deadline",
         Group.SAFETY,
@@ -139,7 +161,7 @@ _TOP = Option("--top", Group.REPORT, "Number of keys to report.", count, "20", "
 _OUT = Option(
     "--out", Group.REPORT, "Write the report to FILE, atomically, instead of stdout.", metavar="FILE", short="-o"
 )
-_NO_COLOR = _switch("--no-color", Group.REPORT, "Disable color (as the variable NO_COLOR does).")
+_NO_COLOR = switch("--no-color", Group.REPORT, "Disable color (as the variable NO_COLOR does).")
 _OUTPUT = Option(
     "--output", Group.REPORT, f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}.", Choice(*FORMATS), "table", "FORMAT"
 )
@@ -149,7 +171,7 @@ _REPORT = (
     _OUTPUT,
     _OUT,
     Option("--html", Group.REPORT, "Write the report to FILE as an HTML page too.", metavar="FILE"),
-    _switch("--prometheus-keys", Group.REPORT, "Include the keys as labels in --output prometheus."),
+    switch("--prometheus-keys", Group.REPORT, "Include the keys as labels in --output prometheus."),
     _NO_COLOR,
 )
 _NAMES = (
@@ -180,7 +202,7 @@ _SAVE = Option(
     "--save", Group.RUNS, "Write a run file, for `fleettrace report` and `fleettrace merge`.", metavar="FILE"
 )
 _STORE = Option("--store", Group.RUNS, "History database (else below /var/lib or ~/.local/share).", metavar="FILE")
-_NO_STORE = _switch("--no-store", Group.RUNS, "Do not add the run to the history.")
+_NO_STORE = switch("--no-store", Group.RUNS, "Do not add the run to the history.")
 _STORED = (
     _SAVE,
     _STORE,
@@ -195,12 +217,7 @@ _STORED = (
     _NO_STORE,
 )
 _SESSION = (
-    _switch(
-        "--ask-become-pass",
-        Group.CONNECTION,
-        "Ask once for sudo's password, for hosts without one in the inventory.",
-        short="-K",
-    ),
+    *SITE,
     Option("--log", Group.MESSAGES, "Append every event to FILE, one JSON object a line.", metavar="FILE"),
 )
 _SCHEDULE = (
@@ -226,7 +243,7 @@ _SCHEDULE = (
     ),
 )
 _DETACH = (
-    _switch(
+    switch(
         "--detach",
         Group.SCHEDULE,
         "Trace all hosts in one window: leave a trace on each host, and collect the results afterwards.",
@@ -236,8 +253,14 @@ _DETACH = (
     ),
 )
 _MESSAGES = (
-    _switch("--quiet", Group.MESSAGES, "Print only failures on stderr.", short="-q"),
-    _switch("--verbose", Group.MESSAGES, "Print each step on stderr.", short="-v"),
+    switch("--quiet", Group.MESSAGES, "Print only failures on stderr.", short="-q"),
+    Option(
+        "--verbose",
+        Group.MESSAGES,
+        "Print each step on stderr; -vv: also how each host is reached and which setting has which origin.",
+        short="-v",
+        form=Form.COUNT,
+    ),
 )
 _PLAYS = (
     Option(
@@ -258,12 +281,14 @@ _PLAYS = (
         SEVERITIES[0],
         "SEVERITY",
     ),
-    _switch("--check", Group.PLAYS, "Log in to each host, find instances and plan probes; trace nothing."),
-    _switch("--list-hosts", Group.PLAYS, "List the hosts of each play; connect to none."),
-    _switch("--syntax-check", Group.PLAYS, "Check the playbooks and stop."),
-    _switch("--schema", Group.PLAYS, "Print the JSON Schema of playbooks, for editors."),
+    switch("--check", Group.PLAYS, "Log in to each host, find instances and plan probes; trace nothing."),
+    replace(_LIST_HOSTS, group=Group.PLAYS, help="List the hosts of each play; connect to none."),
+    switch("--syntax-check", Group.PLAYS, "Check the playbooks and stop."),
+    switch("--schema", Group.PLAYS, "Print the JSON Schema of playbooks, for editors."),
     replace(_INVENTORY, help="Inventory, instead of the playbook's."),
     replace(_LIMIT, help="Restrict each play's hosts to this pattern."),
+    _FORKS,
+    *SITE[1:],
     _SSH_CONFIG,
     _NO_COLOR,
     _NO_STORE,
@@ -283,11 +308,11 @@ _DIFF = (
     Option("--min-change", Group.REPORT, "Smallest relative change to report.", share, "25%", "SHARE"),
     replace(_TOP, help="Number of changes to report, of keys, families and hosts each."),
     _TABLE_OR_JSON,
-    _switch("--exit-code", Group.REPORT, "Exit with 1 when something changed."),
+    switch("--exit-code", Group.REPORT, "Exit with 1 when something changed."),
     _STORE,
     *_MESSAGES,
 )
-_EXPLAIN = _switch(
+_EXPLAIN = switch(
     "--explain", Group.TRACE, "Show each program variant, and why a host's newest check or run took its own."
 )
 
@@ -299,8 +324,9 @@ COMMANDS: dict[str, Command] = {
         "sweep the fleet once and report",
         (
             *(*_HOSTS, *_TRACE, *_REPORT, *_NAMES, *_STORED, *_CONNECTION),
-            *(*_DETACH, *_SESSION, *_SCHEDULE, *_MESSAGES),
+            *(_LIST_HOSTS, *_DETACH, *_SESSION, *_SCHEDULE, *_MESSAGES),
         ),
+        (_PATTERN,),
     ),
     "play": Command(
         "run playbooks",
@@ -309,20 +335,27 @@ COMMANDS: dict[str, Command] = {
     ),
     "top": Command(
         "sweep the fleet with a live screen",
-        (*_HOSTS, *_LIVE_TRACE, *_REPORT, *_NAMES, *_STORED, *_CONNECTION, *_SESSION, *_MESSAGES),
+        (*_HOSTS, _LIST_HOSTS, *_LIVE_TRACE, *_REPORT, *_NAMES, *_STORED, *_CONNECTION, *_SESSION, *_MESSAGES),
+        (_PATTERN,),
     ),
     "check": Command(
         "log in to each host, find instances and plan probes; trace nothing",
-        (*_HOSTS, *_TRACE, _TOP, _TABLE_OR_JSON, _OUT, _NO_COLOR, *_CONNECTION, *_SESSION, *_MESSAGES),
+        (*_HOSTS, _LIST_HOSTS, *_TRACE, _TOP, _TABLE_OR_JSON, _OUT, _NO_COLOR, *_CONNECTION, *_SESSION, *_MESSAGES),
+        (_PATTERN,),
     ),
     "plan": Command(
         "show hosts, program and command line; connect to none",
-        (*_HOSTS, *_TRACE, *_CONNECTION, _EXPLAIN, *_MESSAGES),
+        (*_HOSTS, _LIST_HOSTS, *_TRACE, *_CONNECTION, *SITE, _TABLE_OR_JSON, _EXPLAIN, *_MESSAGES),
+        (_PATTERN,),
     ),
     "hosts": Command(
         "list the hosts that a pattern selects, with their variables",
-        (*_HOSTS, *_MESSAGES),
-        (Positional("pattern", "PATTERN", "The same as --hosts.", nargs="?"),),
+        (
+            *(*_HOSTS, _LIST_HOSTS, *SITE),
+            replace(_OUTPUT, read=Choice("table", "json", "yaml"), help="table, or an inventory in json or yaml."),
+            *_MESSAGES,
+        ),
+        (_PATTERN,),
     ),
     "report": Command(
         "report a stored run again",

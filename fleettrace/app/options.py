@@ -34,7 +34,8 @@ class ReportOptions(OptionValues):
     redact_key_file: str | None = None
     store: str | None = None
     quiet: bool = False
-    verbose: bool = False
+    verbose: int = 0
+    """0 to 3, the number of `-v`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +45,13 @@ class RunOptions(ReportOptions):
     Durations are seconds, shares are 0 to 1.
     """
 
-    inventory: str | None = None
-    """None: the first of the usual files."""
+    inventory: tuple[str, ...] = ()
+    """Sources, merged in order; none: what Ansible's configuration names, else the first of the usual files."""
     hosts: str = "all"
     limit: str | None = None
     shard: str | None = None
+    extra_vars: tuple[str, ...] = ()
+    """As on the command line: `NAME=VALUE`, `@FILE` or a mapping in braces."""
 
     duration: float = 10.0
     probe: str = "auto"
@@ -60,19 +63,34 @@ class RunOptions(ReportOptions):
     max_cost: float = 0.5
     allow_preemptible: bool = False
 
-    forks: int = 64
+    forks: int | None = None
+    """None: ansible.cfg's, else 64."""
     serial: tuple[WaveSize, ...] | None = None
     max_fail: float | None = None
     retries: int = 2
-    host_key: str = "strict"
+    host_key: str | None = None
+    """None: as ansible.cfg and the inventory say, else `strict`."""
     transport: str | None = None
     """None: the inventory's choice of the SSH client, else `ssh`."""
     ssh_config: str | None = None
-    connect_timeout: float = 10.0
+    connect_timeout: float | None = None
+    """None: ansible.cfg's, else 10 s."""
+    user: str | None = None
+    private_key: str | None = None
+    ssh_common_args: str | None = None
+    ssh_extra_args: str | None = None
+    become: bool = False
+    become_method: str | None = None
+    become_user: str | None = None
+    ask_pass: bool = False
     deadline: float | None = 300.0
     """None: no limit."""
     min_ok: float = 0.5
     ask_become_pass: bool = False
+    vault_password_file: tuple[str, ...] = ()
+    vault_id: tuple[str, ...] = ()
+    ask_vault_pass: bool = False
+    no_ansible_cfg: bool = False
 
     save: str | None = None
     keep: Retention = field(default=DEFAULT_RETENTION)

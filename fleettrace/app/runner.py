@@ -8,6 +8,7 @@ result = run(RunOptions(inventory="inventory.yaml", hosts="cache-*", duration=5.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,7 +19,8 @@ from fleettrace.app.exclusive import exclusive
 from fleettrace.app.options import RunOptions
 from fleettrace.app.redaction import Redaction, redaction
 from fleettrace.app.run_file import RunFileSaver, run_file_saver
-from fleettrace.app.secrets import prompt_become_password
+from fleettrace.app.secrets import ask_passwords
+from fleettrace.app.site import read_site
 from fleettrace.app.sweep_session import Resumed, Write, sweep
 from fleettrace.app.targets import Transports, host_tasks, inventory_warnings, select_hosts
 from fleettrace.errors import ConfigError
@@ -88,8 +90,8 @@ def trace(
     with ExitStack() as stack:
         transports = Transports()
         stack.callback(transports.close)
-        password = prompt_become_password() if options.ask_become_pass else None
-        tasks = host_tasks(selection.hosts, options, transports, password)
+        site = read_site(options, interactive=sys.stdin.isatty())
+        tasks = host_tasks(selection.hosts, options, site, transports, ask_passwords(site))
         names = [task.name for task in tasks]
         transports.check(options.ssh_config)
         stack.enter_context(exclusive(options, warn))
@@ -103,6 +105,7 @@ def trace(
         return sweep(
             options,
             tasks,
+            site,
             write=write,
             redact=redact,
             warnings=inventory_warnings(selection),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shlex
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
+from fleettrace.app.site import Site
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.settings import SecretCommand
 
-__all__ = ["prompt_become_password", "secret"]
+__all__ = ["Passwords", "ask_passwords", "prompt", "secret"]
 
 _TIMEOUT_S = 60
 
@@ -21,17 +25,55 @@ def secret(value: str | SecretCommand | None) -> str | None:
     return _printed(value.command) if isinstance(value, SecretCommand) else value
 
 
-def prompt_become_password() -> str:
-    """Ask on the terminal for the password of `--ask-become-pass`, without echo. Raises `ConfigError`."""
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """The passwords that the user typed, for hosts that have none of their own."""
+
+    login: str | None = field(default=None, repr=False)
+    become: str | None = field(default=None, repr=False)
+
+
+def ask_passwords(site: Site) -> Passwords:
+    """Ask on the terminal for the passwords that the options or ansible.cfg request. Raises `ConfigError`.
+
+    As in Ansible, an empty answer to the second question repeats the first password.
+    """
+    config = site.config
+    login = prompt("--ask-pass", "SSH password: ", "ansible_password") if site.ask_pass else None
+    if login is None and (file := config.text("connection_password_file")):
+        login = _from_file(Path(file))
+    become = None
+    if site.ask_become_pass:
+        hint = " (defaults to SSH password)" if login else ""
+        become = prompt("--ask-become-pass", f"BECOME password{hint}: ", "ansible_become_password") or login
+    elif file := config.text("become_password_file"):
+        become = _from_file(Path(file))
+    return Passwords(login, become)
+
+
+def prompt(option: str, text: str, variable: str) -> str:
+    """Ask on the terminal for a password, without echo. Raises `ConfigError`, which names the option."""
     if not sys.stdin.isatty():
         raise ConfigError(
-            "--ask-become-pass needs a terminal on standard input: set `ansible_become_password` in the inventory, "
+            f"{option} needs a terminal on standard input: set `{variable}` in the inventory, "
             "which may be a command that prints it (`{cmd: ...}`)"
         )
     try:
-        return getpass.getpass("BECOME password: ", sys.stderr)
+        return getpass.getpass(text, sys.stderr)
     except EOFError:
-        raise ConfigError("--ask-become-pass: no password was typed") from None
+        raise ConfigError(f"{option}: no password was typed") from None
+
+
+def _from_file(path: Path) -> str:
+    """Return the password in a file, or the output of the file where it is a program, as Ansible does."""
+    if os.access(path, os.X_OK) and path.is_file():
+        return _printed(shlex.quote(str(path)))
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"the password file cannot be read: {error.strerror}", file=path) from None
+    except UnicodeDecodeError:
+        raise ConfigError("the password file is not UTF-8", file=path) from None
 
 
 @cache

@@ -18,6 +18,7 @@ from fleettrace.app.history import store_run
 from fleettrace.app.known_probes import KnownProbes, default_path
 from fleettrace.app.options import RunOptions, identity, probe_options
 from fleettrace.app.redaction import Redaction
+from fleettrace.app.site import Site
 from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
 from fleettrace.summary.run import RunInfo, RunResult, Warn
 from fleettrace.sweep.cancellation import Reason
@@ -54,6 +55,7 @@ class Resumed:
 def sweep(
     options: RunOptions,
     tasks: Sequence[HostTask],
+    site: Site,
     *,
     trace: bool = True,
     write: Write,
@@ -81,7 +83,7 @@ def sweep(
         log = None if options.log is None else stack.enter_context(EventLog(Path(options.log)))
         engine = Sweep(
             tasks,
-            _settings(options, trace, detach),
+            _settings(options, site, trace, detach),
             info,
             BinaryCatalog(default_cache_dir()),
             broadcast(subscriber, ignore if log is None else log, known),
@@ -108,12 +110,12 @@ def _run_id(started: datetime) -> str:
     return f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
 
 
-def _settings(options: RunOptions, trace: bool, detach: Detach | None) -> SweepSettings:
+def _settings(options: RunOptions, site: Site, trace: bool, detach: Detach | None) -> SweepSettings:
     return SweepSettings(
         duration_s=options.duration,
-        forks=options.forks,
+        forks=site.forks,
         serial=options.serial or (),
-        max_fail=options.max_fail,
+        max_fail=site.max_fail,
         retries=options.retries,
         options=probe_options(options),
         trace=trace,

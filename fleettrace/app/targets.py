@@ -9,48 +9,78 @@ from pathlib import Path
 
 from fleettrace.app.failed_hosts import with_failed
 from fleettrace.app.options import RunOptions
-from fleettrace.app.secrets import secret
+from fleettrace.app.secrets import Passwords, prompt, secret
+from fleettrace.app.site import Site, inventory_sources, read_site
+from fleettrace.app.unsupported import UnsupportedTransport, connection_unsupported, variable_unusable
 from fleettrace.errors import ConfigError, HostError, HostState
-from fleettrace.inventory.load import default_sources, load_inventory
-from fleettrace.inventory.model import Host, Inventory
+from fleettrace.inventory.extra_vars import parse_extra_vars, with_extra_vars
+from fleettrace.inventory.load import load_inventory
+from fleettrace.inventory.model import Host
 from fleettrace.inventory.pattern import Selection, select
+from fleettrace.inventory.read_options import ReadOptions
+from fleettrace.inventory.resolver import Resolver
 from fleettrace.inventory.selectors import InstanceSelector, SelectorKind
-from fleettrace.inventory.settings import ConnectionKind, HostSettings, host_settings
+from fleettrace.inventory.settings import BecomeSettings, ConnectionKind, HostSettings, host_settings
 from fleettrace.inventory.shard import stable_shard
+from fleettrace.inventory.vault import VaultSecrets, VaultSource, vault_sources
 from fleettrace.node.model import Instance
 from fleettrace.summary.run import Container, Warn
 from fleettrace.sweep.settings import HostTask
 from fleettrace.transport.interface import Become, HostKeyPolicy, Target, Transport
+from fleettrace.transport.ssh_arguments import parse_arguments
+from fleettrace.transport.ssh_query import SshQueries
 
-__all__ = ["Transports", "host_tasks", "inventory_source", "inventory_warnings", "select_hosts"]
+__all__ = ["Transports", "host_tasks", "inventory_name", "inventory_warnings", "select_hosts"]
+
+_Vault = tuple[VaultSource, ...]
 
 
 @cache
-def _load(source: str) -> Inventory:
+def _load(sources: tuple[str, ...], extra_vars: tuple[str, ...], vault: _Vault, reading: ReadOptions) -> Resolver:
     """Load an inventory once: standard input can be read once, and the plays of a playbook share a script's answer."""
-    return load_inventory(source)
+    secrets = _secrets(vault)
+    if secrets.sources:
+        reading = replace(reading, decrypt=secrets.decrypt)
+    return Resolver(with_extra_vars(load_inventory(sources, reading), parse_extra_vars(extra_vars)), secrets)
 
 
-def inventory_source(options: RunOptions) -> str:
-    """Return where the inventory is: `--inventory`, else the first default path that exists. Raises `ConfigError`."""
-    if options.inventory is not None:
-        return options.inventory
-    paths = default_sources()
-    for path in paths:
-        if path.exists():
-            return str(path)
-    raise ConfigError(
-        "no inventory: name one with -i FILE or FLEETTRACE_INVENTORY, or write one of "
-        f"{', '.join(str(path) for path in paths)} (see inventory.example.yaml)"
+@cache
+def _secrets(vault: _Vault) -> VaultSecrets:
+    """Return the vault's passwords, which the plays of a playbook share: the user types each once."""
+    return VaultSecrets(vault, lambda question: prompt("the vault password", question, "vault_password_file"))
+
+
+def _resolver(options: RunOptions, site: Site) -> Resolver:
+    """Return the inventory that the options name, with the values of its variables. Raises `ConfigError`."""
+    config = site.config
+    files = options.vault_password_file
+    if (file := config.text("vault_password_file")) is not None:
+        files = (*files, file)
+    ids = (*(config.words("vault_identity_list") or ()), *options.vault_id)
+    vault = tuple(vault_sources(ids, files, ask=site.ask_vault_pass))
+    defaults = ReadOptions()
+    reading = ReadOptions(
+        ignored_suffixes=config.words("inventory_ignore_extensions") or defaults.ignored_suffixes,
+        ignored_patterns=config.words("inventory_ignore_patterns") or (),
+        ansible_arguments=tuple(f"--vault-password-file={file}" for file in options.vault_password_file),
     )
+    return _load(inventory_sources(options, config), options.extra_vars, vault, reading)
+
+
+def inventory_name(options: RunOptions) -> str:
+    """Return the inventory's sources, as absolute paths where they are files. Raises `ConfigError`."""
+    sources = inventory_sources(options, read_site(options).config)
+    return ",".join(str(Path(source).resolve()) if Path(source).exists() else source for source in sources)
 
 
 def select_hosts(options: RunOptions) -> Selection:
     """Return the hosts that pattern, limit and shard select, in the inventory's order. Raises `ConfigError`."""
-    inventory = _load(inventory_source(options))
+    site = read_site(options)
+    inventory = _resolver(options, site).inventory
     selection = select(inventory, options.hosts, with_failed(options.limit))
     hosts = selection.hosts if options.shard is None else stable_shard(selection.hosts, options.shard)
-    return replace(selection, hosts=hosts, warnings=(*inventory.warnings, *selection.warnings))
+    warnings = (*site.config.warnings, *inventory.warnings, *selection.warnings)
+    return replace(selection, hosts=hosts, warnings=warnings)
 
 
 class Transports:
@@ -58,6 +88,8 @@ class Transports:
 
     def __init__(self) -> None:
         self._made: dict[str, Transport] = {}
+        self.queries = SshQueries()
+        """OpenSSH's answers about ssh_config, which both clients share."""
 
     def get(self, name: str) -> Transport:
         """Return the transport `ssh`, `openssh` or `local`."""
@@ -69,12 +101,16 @@ class Transports:
             elif name == "openssh":
                 from fleettrace.transport.openssh.transport import OpenSshTransport
 
-                self._made[name] = OpenSshTransport()
+                self._made[name] = OpenSshTransport(self.queries)
             else:
                 from fleettrace.transport.fabric.transport import SshTransport
 
-                self._made[name] = SshTransport()
+                self._made[name] = SshTransport(self.queries)
         return self._made[name]
+
+    def name_of(self, transport: Transport) -> str:
+        """Return the name of a transport that `get` returned."""
+        return next((name for name, made in self._made.items() if made is transport), "none")
 
     def check(self, ssh_config: str | None) -> None:
         """Read the ssh_config that the hosts share, before anything connects. Raises `ConfigError`."""
@@ -92,31 +128,52 @@ class Transports:
 
 
 def host_tasks(
-    hosts: Sequence[Host], options: RunOptions, transports: Transports, become_password: str | None = None
+    hosts: Sequence[Host], options: RunOptions, site: Site, transports: Transports, passwords: Passwords | None
 ) -> list[HostTask]:
-    """Return a task for each host; `become_password` is for hosts that have none. Raises `ConfigError`."""
-    return [_task(host, options, transports, become_password) for host in hosts]
+    """Return a task for each host. One that fleettrace cannot reach gets a task that reports why.
+
+    Without `passwords` no secret of the inventory is read or asked for, for a caller that connects to no host.
+
+    Raises `ConfigError` where that holds for all of them because of their variables.
+    """
+    resolver = _resolver(options, site)
+    tasks: list[HostTask] = []
+    first_error: ConfigError | None = None
+    for host in hosts:
+        try:
+            settings = host_settings(host, site.config, resolver, secrets=passwords is not None)
+            tasks.append(_task(settings, options, site, transports, passwords or Passwords()))
+        except ConfigError as error:
+            first_error = first_error or error
+            tasks.append(_unusable(host.name, variable_unusable(str(error))))
+    if first_error is not None and all(isinstance(task.transport, UnsupportedTransport) for task in tasks):
+        raise first_error
+    return tasks
 
 
 def inventory_warnings(selection: Selection) -> list[Warn]:
-    """Return warnings: names of the pattern that match no host, and variables that fleettrace does not support."""
-    unmatched = [Warn("inventory", warning) for warning in selection.warnings]
-    return unmatched + [
-        Warn("inventory", warning, host.name) for host in selection.hosts for warning in host_settings(host).warnings
-    ]
+    """Return warnings: what the inventory's readers ignored, and names of the pattern that match no host."""
+    return [Warn("inventory", warning) for warning in selection.warnings]
 
 
-def _task(host: Host, options: RunOptions, transports: Transports, become_password: str | None) -> HostTask:
-    settings = host_settings(host)
+def _task(
+    settings: HostSettings, options: RunOptions, site: Site, transports: Transports, passwords: Passwords
+) -> HostTask:
+    if settings.connection is ConnectionKind.UNSUPPORTED:
+        return _unusable(settings.name, connection_unsupported(settings.connection_name))
     return HostTask(
-        name=host.name,
-        target=_target(settings, options, become_password),
+        name=settings.name,
+        target=_target(settings, options, site, passwords),
         transport=transports.get(_transport(settings, options)),
         bpftrace=settings.bpftrace,
         scope=settings.scope.value,
         selects=_selects(settings),
         ports=tuple(int(each.value) for each in settings.instances if each.kind is SelectorKind.PORT),
     )
+
+
+def _unusable(name: str, error: HostError) -> HostTask:
+    return HostTask(name=name, target=Target(name), transport=UnsupportedTransport(error))
 
 
 def _transport(settings: HostSettings, options: RunOptions) -> str:
@@ -126,23 +183,40 @@ def _transport(settings: HostSettings, options: RunOptions) -> str:
     return options.transport or settings.client.value
 
 
-def _target(settings: HostSettings, options: RunOptions, become_password: str | None) -> Target:
-    # Scripts run as root unless the inventory forbids it; the transport leaves sudo out where the user is root already.
-    own = secret(settings.become_password)
-    become = None if settings.become is False else Become(become_password if own is None else own)
+def _target(settings: HostSettings, options: RunOptions, site: Site, passwords: Passwords) -> Target:
+    own = secret(settings.password)
+    try:
+        parse_arguments(settings.ssh_arguments)
+    except ConfigError as error:
+        raise ConfigError(
+            f"ansible_ssh_args, _common_args or _extra_args of {settings.name}: {error.message}"
+        ) from None
     return Target(
         name=settings.name,
         address=settings.address,
         port=settings.port,
         user=settings.user,
         key_file=settings.key_file,
-        password=secret(settings.password),
-        become=become,
-        connect_timeout=options.connect_timeout,
-        host_key=HostKeyPolicy(options.host_key),
-        proxy_jump=settings.proxy_jump,
+        password=passwords.login if own is None else own,
+        become=None if settings.become is None else _become(settings.become, passwords.become),
+        connect_timeout=settings.connect_timeout or site.connect_timeout,
+        host_key=_host_key(settings, options),
+        ssh_arguments=settings.ssh_arguments,
+        ssh_executable=settings.ssh_executable,
         ssh_config=None if options.ssh_config is None else Path(options.ssh_config),
     )
+
+
+def _become(settings: BecomeSettings, password: str | None) -> Become:
+    own = secret(settings.password)
+    return Become(settings.method, settings.user, settings.executable, settings.flags, password if own is None else own)
+
+
+def _host_key(settings: HostSettings, options: RunOptions) -> HostKeyPolicy | None:
+    """Return the policy for unknown host keys; None leaves it to the options for ssh and to ssh_config."""
+    if options.host_key is not None:
+        return HostKeyPolicy(options.host_key)
+    return HostKeyPolicy.ACCEPT_NEW if settings.host_key_checking is False else None
 
 
 def _selects(settings: HostSettings) -> Callable[[Instance], bool]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 from fleettrace.app.hosts import host_lines
-from fleettrace.app.options import RunOptions
 from fleettrace.cli.messages import warn
+from fleettrace.cli.selection import list_hosts, run_options
 
 __all__ = ["command"]
 
 
 def command(arguments: argparse.Namespace) -> int:
-    """Print a line for each host and return 0."""
-    options = RunOptions.of(vars(arguments))
-    if arguments.pattern is not None:
-        options = replace(options, hosts=arguments.pattern)
+    """Print the hosts and return 0."""
+    options = run_options(arguments)
+    if arguments.list_hosts:
+        return list_hosts(options)
     for line in host_lines(options, warn):
         print(line)
     return 0

@@ -18,4 +18,4 @@ warn = warn_on_stderr
 
 def progress_of(options: ReportOptions) -> Subscriber:
     """Return the subscriber that prints progress; with `--quiet`, a line for each failure at the end."""
-    return progress(quiet=options.quiet, verbose=options.verbose, color=colored(options))
+    return progress(quiet=options.quiet, verbose=options.verbose > 0, color=colored(options))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -20,7 +21,7 @@ exit codes: 0 all traced, 1 a rule found something or `diff --exit-code` a chang
 hosts failed, 4 too many did or there is nothing to report, 5 deadline reached, 75 another run holds the lock, 130/143
 interrupted"""
 
-_OF_PLAYS = ("inventory", "limit", "ssh_config", "store", "no_color", "no_store", "quiet", "verbose")
+_OF_PLAYS = frozenset(option.name for option in COMMANDS["run"].options) - {"extra_vars", "list_hosts"}
 """Options of `play` that the variables do not set: they are defaults of each play's own options (app/play/setup.py)."""
 
 
@@ -29,6 +30,14 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message} (see `{self.prog} --help`)")
+
+
+class _Join(argparse.Action):
+    """Joins the patterns of an option by commas; the first one on the command line replaces that of the variable."""
+
+    def __call__(self, _parser: Any, namespace: argparse.Namespace, values: Any, _option: str | None = None) -> None:
+        known = getattr(namespace, self.dest)
+        setattr(namespace, self.dest, values if known is self.default else f"{known},{values}")
 
 
 class _Collect(argparse.Action):
@@ -57,13 +66,33 @@ def build_parser(environ: Mapping[str, str] = os.environ) -> argparse.ArgumentPa
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> argparse.Namespace:
     """Return the command and its options. Raises `ConfigError` for a wrong command line or variable."""
-    return build_parser(environ).parse_args(argv)
+    arguments, unknown = build_parser(environ).parse_known_args(argv)
+    if unknown and hasattr(arguments, "pattern") and not any(word.startswith("-") for word in unknown):
+        # argparse takes the positional arguments before the first option, and leaves those behind it.
+        arguments.pattern = [*arguments.pattern, *unknown]
+    elif unknown:
+        raise ConfigError(_unknown(arguments.command, unknown))
+    return arguments
+
+
+def _unknown(command: str, words: Sequence[str]) -> str:
+    """Return the message for words that the command does not take."""
+    word = next((word for word in words if word.startswith("-")), None)
+    if word is None:
+        return f"unexpected argument {words[0]!r} (see `fleettrace {command} --help`)"
+    name = word.partition("=")[0]
+    near = difflib.get_close_matches(name, [option.flag for option in COMMANDS[command].options], 1, 0.75)
+    hint = f": did you mean {near[0]}?" if near else ""
+    return f"unknown option {name}{hint} (see `fleettrace {command} --help`)"
 
 
 def _fill(parser: argparse.ArgumentParser, name: str, command: Command, environ: Mapping[str, str]) -> None:
     for positional in command.positionals:
-        known = {"nargs": positional.nargs, "default": positional.default} if positional.nargs else {}
-        parser.add_argument(positional.name, metavar=positional.metavar, help=positional.help, **known)  # type: ignore[arg-type]
+        known: dict[str, Any] = {}
+        if positional.nargs:
+            none_given: list[str] | None = [] if positional.nargs == "*" else None
+            known = {"nargs": positional.nargs, "default": positional.default or none_given}
+        parser.add_argument(positional.name, metavar=positional.metavar, help=positional.help, **known)
     groups: dict[str, Any] = {}
     for option in command.options:
         if option.group not in groups:
@@ -80,6 +109,10 @@ def _add(group: Any, option: Option, environ: Mapping[str, str]) -> None:
         "help": f"{option.help} ({default}{option.variable})".replace("%", "%%"),
     }
     match option.form:
+        case Form.COUNT:
+            group.add_argument(*flags, action="count", **known)
+        case Form.UNION:
+            group.add_argument(*flags, type=_converter(option), action=_Join, metavar=option.metavar, **known)
         case Form.SWITCH:
             group.add_argument(*flags, action="store_true", **known)
         case Form.OPTIONAL:

@@ -8,11 +8,11 @@ import sys
 import termios
 
 from fleettrace.app.exit_code import exit_code
-from fleettrace.app.options import RunOptions
 from fleettrace.app.output import check_writable, report_writer
 from fleettrace.app.redaction import Redaction, redaction
 from fleettrace.app.runner import run
 from fleettrace.cli.messages import warn
+from fleettrace.cli.selection import list_hosts, run_options
 from fleettrace.errors import ConfigError
 from fleettrace.tui.display import LiveDisplay
 from fleettrace.tui.view import LiveView
@@ -22,7 +22,9 @@ __all__ = ["command", "live_view"]
 
 def command(arguments: argparse.Namespace) -> int:
     """Run it and return the exit code: 0 also when the user ended the trace with `q`."""
-    options = RunOptions.of(vars(arguments))
+    options = run_options(arguments)
+    if arguments.list_hosts:
+        return list_hosts(options)
     redact, writer = redaction(options), report_writer(options)
     if not (sys.stdin.isatty() and sys.stderr.isatty()) or os.environ.get("TERM", "dumb") == "dumb":
         raise ConfigError("top needs a terminal to draw on and to read keys from: use `fleettrace run`")

@@ -27,11 +27,13 @@ class Origin:
     path: tuple[object, ...] = ()
     has_lines: bool = True
     """False for standard input and for the output of a script."""
+    number: int | None = None
+    """The line (1-based), of a format that is read line by line."""
 
     def line(self) -> int | None:
         """Return the line (1-based), which it looks up in the file now, None if it is not known."""
-        if not self.has_lines:
-            return None
+        if self.number is not None or not self.has_lines:
+            return self.number
         try:
             return line_of(Path(self.file).read_text(encoding="utf-8-sig"), self.path)
         except (OSError, UnicodeDecodeError):
@@ -39,7 +41,7 @@ class Origin:
 
     def at(self, *keys: object) -> Origin:
         """Return the place that `keys` lead to from here."""
-        return Origin(self.file, (*self.path, *keys), self.has_lines)
+        return Origin(self.file, (*self.path, *keys), self.has_lines, self.number)
 
     def error(self, message: str) -> ConfigError:
         """Return a `ConfigError` that names this place."""
@@ -90,10 +92,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Inventory:
-    """All hosts and groups of one source."""
+    """All hosts and groups of the sources of a run."""
 
-    source: str
-    """As the user named it: a path, or `-`."""
+    sources: tuple[str, ...]
+    """As the user named them: paths, lists of hosts, or `-`."""
     hosts: Mapping[str, Host]
     """By name, in the order of their first mention."""
     groups: Mapping[str, Group]
@@ -104,6 +106,8 @@ class Inventory:
     """The variables of `all`, which every host has."""
     warnings: tuple[str, ...] = ()
     """What was ignored, as in Ansible. One line each."""
+    notes: tuple[str, ...] = ()
+    """How sources were read that Ansible had to read. One line each."""
     _members: dict[str, tuple[Host, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def hosts_in(self, group: str) -> tuple[Host, ...]:

@@ -115,7 +115,7 @@ class _Matcher:
         """Return names that are similar to those `parts` that match nothing, as the end of a sentence."""
         known = [name for name in (*self._inventory.groups, *self._inventory.hosts) if name != "ungrouped"]
         if not self._inventory.hosts:
-            return f": {self._inventory.source} has no hosts"
+            return f": {', '.join(self._inventory.sources)} has no hosts"
         words = [_SUBSCRIPT.sub(r"\1", part.lstrip("&!~")) for part in parts]
         near = [name for word in words if word not in known for name in difflib.get_close_matches(word, known, 3, 0.6)]
         if near:

@@ -1,7 +1,7 @@
 """The inventory while it is read: loaders add groups, hosts and variables, and `freeze` applies Ansible's rules.
 
 Several files add to one tree. A group may be written in many places, and its parts are merged. A group below itself is
-an error, and so is a group with the name of a host.
+an error.
 """
 
 from __future__ import annotations
@@ -73,6 +73,10 @@ class Tree:
             self._groups[name] = _Group(name, origin)
         return name
 
+    def has_group(self, name: str) -> bool:
+        """Return whether a group was added."""
+        return name in self._groups
+
     def add_child(self, parent: str, child: str, origin: Origin) -> None:
         """Put the group `child` below `parent`; the tree has both."""
         if child in self._groups[parent].children:
@@ -118,11 +122,11 @@ class Tree:
             self._groups[name].layers.append(own)
             self._layers.append(own)
 
-    def freeze(self, source: str, files: _FileLayers) -> Inventory:
+    def freeze(self, sources: tuple[str, ...], files: _FileLayers) -> Inventory:
         """Return the finished inventory, with the variables of `files` merged in."""
         self._put_roots_below_all()
         self._update_ungrouped()
-        self._refuse_shared_names()
+        self._warn_of_shared_names()
         depths = self._depths()
         shared: dict[tuple[str, ...], _Shared] = {}
         hosts = {}
@@ -135,7 +139,7 @@ class Tree:
             variables = _merge(common.variables, own)
             hosts[host.name] = Host(host.name, MappingProxyType(variables), common.names, common.layers + own)
         return Inventory(
-            source,
+            sources,
             MappingProxyType(hosts),
             MappingProxyType({group.name: _frozen(group, depths[group.name]) for group in self._groups.values()}),
             (*self._layers, *files.every_layer()),
@@ -182,10 +186,13 @@ class Tree:
                 host.groups["ungrouped"] = None
                 ungrouped.hosts[host.name] = None
 
-    def _refuse_shared_names(self) -> None:
+    def _warn_of_shared_names(self) -> None:
         for name in self._groups:
             if name in self._hosts:
-                raise self._hosts[name].origin.error(f"{name!r} is both a host and a group: rename one of them")
+                origin = self._hosts[name].origin
+                self.warnings.append(
+                    str(origin.error(f"{name!r} is both a host and a group: a pattern means the group"))
+                )
 
     def _ancestors(self, direct: tuple[str, ...]) -> set[str]:
         """Return the groups `direct` and all groups above them."""

@@ -45,8 +45,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Become:
-    """Become root on the host: by `sudo -n` without a password, or by `sudo -S`, which gets it only when it asks."""
+    """Become another user on the host. The method gets the password only when it asks for it."""
 
+    method: str = "sudo"
+    """`sudo`, `su`, `doas`, `dzdo`, `pbrun` or `run0`."""
+    user: str = "root"
+    executable: str | None = None
+    """None: the method's name, found on the host's PATH."""
+    flags: tuple[str, ...] | None = None
+    """None: the method's own."""
     password: str | None = field(default=None, repr=False)
 
 
@@ -76,9 +83,11 @@ class Target:
     """Seconds for TCP, key exchange and authentication together."""
     known_hosts: Path | None = None
     """The file that replaces the user's and the system's known_hosts files."""
-    host_key: HostKeyPolicy = HostKeyPolicy.STRICT
-    """Holds for the bastions on the way as well."""
-    proxy_jump: str | None = None
+    host_key: HostKeyPolicy | None = None
+    """Holds for the bastions on the way as well. None: as `ssh_arguments` and ssh_config say, else strict."""
+    ssh_arguments: tuple[str, ...] = ()
+    """Options for `ssh`, word by word; of an option that is given twice, the first value counts."""
+    ssh_executable: str | None = None
     ssh_config: Path | None = None
     """The file that replaces `~/.ssh/config` and `/etc/ssh/ssh_config`."""
 

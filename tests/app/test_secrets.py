@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fleettrace.app.option_table import HOST_KEYS
-from fleettrace.app.secrets import prompt_become_password, secret
+from fleettrace.app.secrets import prompt, secret
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.settings import SecretCommand
 from fleettrace.transport.interface import HostKeyPolicy
@@ -42,7 +42,7 @@ def test_password_prompt_needs_a_terminal(monkeypatch: pytest.MonkeyPatch) -> No
     with os.fdopen(ours) as no_terminal:
         monkeypatch.setattr(sys, "stdin", no_terminal)
         with pytest.raises(ConfigError, match="needs a terminal on standard input"):
-            prompt_become_password()
+            prompt("--ask-become-pass", "BECOME password: ", "ansible_become_password")
 
 
 def test_host_key_policies_are_the_transports() -> None:

@@ -39,7 +39,7 @@ def _load_both(directory: Path, content: dict[str, Any]) -> tuple[Inventory, Ans
     """Load an inventory here and in Ansible. Return None if it is refused here; Ansible may only warn about it."""
     path = _write(directory, content)
     try:
-        return load_inventory(str(path)), Ansible(path)
+        return load_inventory([str(path)]), Ansible(path)
     except ConfigError as error:
         assert "both a host and a group" in error.message or "below" in error.message
         return None
@@ -116,7 +116,7 @@ def test_vars_files_merge_as_in_ansible(
             file.write_text(yaml.safe_dump(content))
     source = path.parent if as_directory else path
     try:
-        inventory = load_inventory(str(source))
+        inventory = load_inventory([str(source)])
     except ConfigError as error:
         assert "both a host and a group" in error.message or "below" in error.message
         return

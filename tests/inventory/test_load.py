@@ -35,7 +35,7 @@ all:
 def _load(directory: Path, text: str, name: str = "inventory.yaml") -> Inventory:
     path = directory / name
     path.write_text(text)
-    return load_inventory(str(path))
+    return load_inventory([str(path)])
 
 
 def _error(directory: Path, text: str, name: str = "inventory.yaml") -> str:
@@ -72,12 +72,12 @@ def test_output_of_ansible_inventory(tmp_path: Path) -> None:
     """The real `ansible-inventory --list`, read as a script, as JSON on standard input and as a file."""
     static = tmp_path / "fleet.yaml"
     static.write_text(FLEET.replace('secret: !vault "$ANSIBLE_VAULT;1.1;AES256 00", ', ""))
-    expected = {name: dict(host.variables) for name, host in load_inventory(str(static)).hosts.items()}
+    expected = {name: dict(host.variables) for name, host in load_inventory([str(static)]).hosts.items()}
     script = _script(tmp_path / "fleet.sh", f"exec {_BIN}/ansible-inventory -i {static} --list")
     printed = subprocess.run([script], capture_output=True, text=True, env=_environment(), check=True).stdout
     for inventory in (
-        load_inventory(str(script)),
-        load_inventory("-", io.StringIO(printed)),
+        load_inventory([str(script)]),
+        load_inventory(["-"], stdin=io.StringIO(printed)),
         _load(tmp_path, printed, "saved.json"),
     ):
         assert {name: dict(host.variables) for name, host in inventory.hosts.items()} == expected
@@ -91,7 +91,7 @@ def test_ansible_lists_the_same_hosts(tmp_path: Path) -> None:
         command = [f"{_BIN}/ansible", "-i", str(path), pattern, "--list-hosts"]
         printed = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=True).stdout
         expected = [line.strip() for line in printed.splitlines()[1:]]
-        assert [host.name for host in select(load_inventory(str(path)), pattern).hosts] == expected
+        assert [host.name for host in select(load_inventory([str(path)]), pattern).hosts] == expected
 
 
 def test_script_without_meta_runs_for_each_host(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_script_without_meta_runs_for_each_host(tmp_path: Path) -> None:
         """if [ "$1" = --list ]; then echo '{"web": ["a", "b"], "db": {"hosts": ["c"], "vars": {"x": 1}}}'
         else echo "{\\"me\\": \\"$2\\"}"; fi""",
     )
-    inventory = load_inventory(str(script))
+    inventory = load_inventory([str(script)])
     assert {name: dict(host.variables) for name, host in inventory.hosts.items()} == {
         "a": {"me": "a"},
         "b": {"me": "b"},
@@ -112,7 +112,7 @@ def test_executable_yaml_is_read(tmp_path: Path) -> None:
     path = tmp_path / "inventory.yaml"
     path.write_text("all: {hosts: {a: }}\n")
     path.chmod(0o755)
-    assert list(load_inventory(str(path)).hosts) == ["a"]
+    assert list(load_inventory([str(path)]).hosts) == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_executable_yaml_is_read(tmp_path: Path) -> None:
 def test_failed_script_is_named(tmp_path: Path, body: str, expected: str) -> None:
     script = _script(tmp_path / "inventory.sh", body)
     with pytest.raises(ConfigError) as caught:
-        load_inventory(str(script))
+        load_inventory([str(script)])
     assert str(caught.value).startswith(str(script))
     assert expected in str(caught.value)
 
@@ -139,16 +139,23 @@ def test_directory_of_files(tmp_path: Path) -> None:
     (tmp_path / "20-more.json").write_text(json.dumps({"web": {"hosts": {"w2": None}}, "db": {"hosts": {"d1": None}}}))
     _script(tmp_path / "30-script", """echo '{"_meta": {"hostvars": {}}, "cloud": {"hosts": ["c1"]}}'""")
     (tmp_path / "README.md").write_text("not an inventory")
-    (tmp_path / "notes.log").write_text("nor this")
+    (tmp_path / "40-hosts.prod").write_text("[web]\nw3 a=3\n")
     (tmp_path / "group_vars").mkdir()
     (tmp_path / "group_vars" / "web.yml").write_text("a: 1")
     (tmp_path / "host_vars" / "w2").mkdir(parents=True)
     (tmp_path / "host_vars" / "w2" / "main.yml").write_text("a: 2")
-    inventory = load_inventory(str(tmp_path))
-    assert list(inventory.hosts) == ["w1", "w2", "d1", "c1"]
+    inventory = load_inventory([str(tmp_path)])
+    assert list(inventory.hosts) == ["w1", "w2", "d1", "c1", "w3"]
     assert inventory.hosts["w1"].variables["a"] == 1
     assert inventory.hosts["w2"].variables["a"] == 2
-    assert inventory.warnings == (f"{tmp_path}/notes.log: ignored: neither YAML nor JSON nor executable",)
+    assert inventory.hosts["w3"].variables["a"] == 3
+
+
+def test_unreadable_file_of_a_directory_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "web.hosts").write_text("w1\n")
+    (tmp_path / "notes.log").write_text("not a list of hosts\n")
+    with pytest.raises(ConfigError, match=r"notes\.log:1: expected NAME=VALUE after the host, found 'a'"):
+        load_inventory([str(tmp_path)])
 
 
 def test_encrypted_vars_file_is_a_warning(tmp_path: Path) -> None:
@@ -170,12 +177,6 @@ def test_unknown_keys_are_warnings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (
-            "all:\n  hosts:\n    a:\n  hosts:\n    b:\n",
-            "4: the key 'hosts' appears twice in one mapping (first on line 2)",
-        ),
-        ("web: {}\ndb: {}\nweb: {}\n", "3: the key 'web' appears twice in one mapping (first on line 1)"),
-        ('{"web": {},\n "web": {}}', "2: the key 'web' appears twice"),
         ("a:\n  children:\n    b:\n      children:\n        a:\n", "5: the group 'a' is below itself (a > b > a)"),
         ("a:\n  children:\n    a:\n", "3: the group 'a' is below itself (a > a)"),
         ("a:\n  children:\n    all:\n", "1: the group 'a' has 'all' below it"),
@@ -185,7 +186,6 @@ def test_unknown_keys_are_warnings(tmp_path: Path) -> None:
         ('all:\n  hosts:\n    "a\\eb":\n', "3: a host's name must be of printable characters, not 'a\\x1bb'"),
         ("all:\n  children:\n    17:\n", "3: a group's name must be a string, not 17"),
         ("all:\n  children:\n    web: [a]\n", "3: the group 'web' must be a mapping, not a list"),
-        ("web:\n  hosts:\n    web:\n", "3: 'web' is both a host and a group"),
         ("web:\n  hosts:\n    w[3:1]:\n", "3: 'w[3:1]': the range [3:1] ends before it begins"),
         ("web:\n  vars:\n    ansible_group_priority: high\n", "3: ansible_group_priority must be a whole number"),
         (
@@ -202,10 +202,7 @@ def test_unknown_keys_are_warnings(tmp_path: Path) -> None:
         ("all:\n  vars:\n    a: !secret x\n", "3: bad YAML: the tag '!secret' is not known here"),
         ("all: {}\n---\nall: {}\n", "2: bad YAML: a second document begins here"),
         ("- a\n- b\n", " expected groups (all: hosts: ...), found a list"),
-        ("plugin: aws_ec2\n", "1: this configures Ansible's inventory plugin 'aws_ec2': run `ansible-inventory -i"),
         ("", " is empty"),
-        ("[web]\na\nb ansible_user=x\n", " looks like INI, and only YAML and JSON are read: convert it with"),
-        ("mail.example.com\n\n[web]\na\n", " looks like INI"),
         ("$ANSIBLE_VAULT;1.1;AES256\n6162\n", " is encrypted by ansible-vault"),
     ],
 )
@@ -213,8 +210,63 @@ def test_error_has_file_and_line(tmp_path: Path, text: str, expected: str) -> No
     assert _error(tmp_path, text).startswith(f"inventory.yaml:{expected}")
 
 
-def test_ini_suffix_is_refused(tmp_path: Path) -> None:
-    assert "ansible-inventory -i" in _error(tmp_path, "web1\n", "hosts.ini")
+@pytest.mark.parametrize(
+    ("text", "hosts", "expected"),
+    [
+        (
+            "all:\n  hosts:\n    a:\n  hosts:\n    b:\n",
+            ["b"],
+            "4: the key 'hosts' appears twice in one mapping",
+        ),
+        ("web: {}\nweb: {hosts: {a: }}\n", ["a"], "2: the key 'web' appears twice in one mapping (first on line 1)"),
+        ('{"web": {},\n "web": {"hosts": {"a": null}}}', ["a"], "2: the key 'web' appears twice"),
+        ("web:\n  hosts:\n    web:\n", ["web"], "3: 'web' is both a host and a group"),
+    ],
+)
+def test_what_ansible_warns_of_is_a_warning(tmp_path: Path, text: str, hosts: list[str], expected: str) -> None:
+    inventory = _load(tmp_path, text)
+    assert list(inventory.hosts) == hosts
+    assert inventory.warnings[0].startswith(f"{tmp_path}/inventory.yaml:{expected}")
+
+
+def test_plugin_without_ansible_gives_a_working_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fleettrace.inventory.load.ask_ansible", lambda *_: None)
+    path = tmp_path / "my plugin.yaml"
+    message = _error(tmp_path, "plugin: generator\nhosts: {name: 'w{{ n }}'}\nlayers: {n: [1, 2]}\n", path.name)
+    assert message.startswith("my plugin.yaml:1: this configures Ansible's inventory plugin 'generator'")
+    command = message.partition("`")[2].partition("`")[0].replace("fleettrace run", "fleettrace hosts -q")
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=_environment(), check=True)
+    assert done.stdout == "w1\nw2\n"
+
+
+def test_ansible_reads_what_only_it_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", _environment()["PATH"])
+    (tmp_path / "10-hosts").write_text("[web]\nb rack=r1\na rack=r2\n")
+    (tmp_path / "20-rack.yaml").write_text("plugin: constructed\nkeyed_groups: [{key: rack, prefix: rack}]\n")
+    inventory = load_inventory([str(tmp_path)])
+    assert [host.name for host in inventory.hosts_in("web")] == ["b", "a"]
+    assert [host.name for host in inventory.hosts_in("rack_r2")] == ["a"]
+    assert inventory.notes == (f"ansible-inventory read {tmp_path}, because of the plugin 'constructed'",)
+
+
+def test_later_source_takes_precedence(tmp_path: Path) -> None:
+    for name, value in (("one", 1), ("two", 2)):
+        (tmp_path / name / "group_vars").mkdir(parents=True)
+        (tmp_path / name / "hosts").write_text(f"[web]\n{name} a={value}\nboth a={value}\n")
+        (tmp_path / name / "group_vars/web").write_text(f"b: {value}\n")
+    inventory = load_inventory([str(tmp_path / "one"), str(tmp_path / "two/hosts"), "both,list:22"])
+    assert list(inventory.hosts) == ["one", "both", "two", "list"]
+    assert {name: dict(host.variables) for name, host in inventory.hosts.items()} == {
+        "one": {"a": 1, "b": 2},
+        "both": {"a": 2, "b": 2},
+        "two": {"a": 2, "b": 2},
+        "list": {"ansible_port": 22},
+    }
+
+
+def test_empty_standard_input_is_named() -> None:
+    with pytest.raises(ConfigError, match="standard input is empty"):
+        load_inventory(["-"], stdin=io.StringIO(""))
 
 
 def test_error_in_a_vars_file_names_that_file(tmp_path: Path) -> None:
@@ -227,12 +279,12 @@ def test_error_in_a_vars_file_names_that_file(tmp_path: Path) -> None:
 def test_invalid_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "inventory.yaml").write_bytes(b"all: \xff")
     with pytest.raises(ConfigError, match="is not UTF-8: byte 5 is 0xff"):
-        load_inventory(str(tmp_path / "inventory.yaml"))
+        load_inventory([str(tmp_path / "inventory.yaml")])
 
 
 def test_missing_inventory_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="the inventory does not exist"):
-        load_inventory(str(tmp_path / "nowhere.yaml"))
+        load_inventory([str(tmp_path / "nowhere.yaml")])
 
 
 def test_default_sources() -> None:
@@ -241,4 +293,5 @@ def test_default_sources() -> None:
         "inventory.yaml",
         f"{Path.home()}/.config/fleettrace/inventory.yaml",
         "/etc/fleettrace/inventory.yaml",
+        "/etc/ansible/hosts",
     ]

@@ -32,7 +32,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fleet(source: Path) -> Inventory:
-    return load_inventory(str(source))
+    return load_inventory([str(source)])
 
 
 def _names(inventory: Inventory, pattern: str, limit: str | None = None) -> str:

@@ -45,6 +45,6 @@ def test_precedence_is_ansibles(tmp_path: Path, inventory: str, files: dict[str,
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    host = load_inventory(str(path)).hosts["h"]
+    host = load_inventory([str(path)]).hosts["h"]
     assert host.variables["v"] == expected
     assert dict(host.variables) == Ansible(path).variables("h")

@@ -22,6 +22,7 @@ from fleettrace.inventory import (
     load_inventory,
 )
 from fleettrace.inventory.model import Host
+from fleettrace.inventory.settings import BecomeSettings
 from tests.inventory.oracle import option
 
 
@@ -29,7 +30,7 @@ def _settings(tmp_path: Path, variables: str) -> HostSettings:
     path = tmp_path / "inventory.yaml"
     indented = "".join(f"      {line}\n" for line in variables.splitlines())
     path.write_text(f"all:\n  hosts:\n    cache-1:\n{indented}")
-    return host_settings(load_inventory(str(path)).hosts["cache-1"])
+    return host_settings(load_inventory([str(path)]).hosts["cache-1"])
 
 
 def test_host_without_variables_has_the_defaults(tmp_path: Path) -> None:
@@ -63,9 +64,9 @@ fleettrace_instances: [11211, "port:11212", "container:mc-*", "user:memcache"]""
         connection=ConnectionKind.LOCAL,
         key_file=Path.home() / ".ssh/fleet",
         password="letmein",
-        become=True,
-        become_password=SecretCommand("pass show fleet"),
-        proxy_jump="ops@bastion:2200",
+        connection_name="local",
+        become=BecomeSettings(password=SecretCommand("pass show fleet")),
+        ssh_arguments=("-o", "ProxyJump=ops@bastion:2200"),
         bpftrace=("toolbox", "run", "-c", "my tools", "bpftrace"),
         scope=InstanceScope.NETNS,
         client=SshClient.OPENSSH,
@@ -88,14 +89,15 @@ def test_repr_hides_secrets(tmp_path: Path) -> None:
         ("ansible_port: 70000", "4: ansible_port of cache-1: expected a port from 1 to 65535"),
         ("ansible_port: ssh", "4: ansible_port of cache-1: expected a port"),
         ("ansible_host: [a]", "4: ansible_host of cache-1: expected a string"),
-        ("ansible_host: ''", "4: ansible_host of cache-1: expected a string"),
         ('ansible_user: "a\\nb"', "4: ansible_user of cache-1: expected a string"),
         ('rack: 1\nansible_host: "{{ inventory_hostname }}.net"', "5: ansible_host of cache-1: it is a Jinja template"),
         ('ansible_password: "{{ vault_x }}"', "4: ansible_password of cache-1: it is a Jinja template"),
         ('ansible_become_password: {cmd: "{{ x }}"}', "4: ansible_become_password of cache-1: it is a Jinja template"),
         ("ansible_password: !vault |\n  x", "4: ansible_password of cache-1: it is encrypted by ansible-vault"),
         ("ansible_password: {command: x}", "4: ansible_password of cache-1: expected a string or {cmd: COMMAND LINE}"),
-        ("ansible_connection: winrm", "4: ansible_connection of cache-1: expected ssh or local, not 'winrm'"),
+        ("ansible_become_method: magic", "4: ansible_become_method of cache-1: expected one of sudo, su, doas"),
+        ('ansible_ssh_common_args: "-o \'unclosed"', "4: ansible_ssh_common_args of cache-1: No closing quotation"),
+        ("ansible_timeout: soon", "4: ansible_timeout of cache-1: expected seconds"),
         ("ansible_become: maybe", "4: ansible_become of cache-1: expected true or false"),
         ("fleettrace_scope: pod", "4: fleettrace_scope of cache-1: expected host or netns, not 'pod'"),
         ("fleettrace_transport: rsh", "4: fleettrace_transport of cache-1: expected ssh or openssh, not 'rsh'"),
@@ -119,48 +121,56 @@ def test_unusable_value_is_an_error_with_its_line(tmp_path: Path, variables: str
 
 
 def test_unread_variables_may_hold_anything(tmp_path: Path) -> None:
-    assert (
-        _settings(tmp_path, 'motd: "{{ x }}"\nkey: !vault |\n  x\nansible_python_interpreter: "{{ y }}"').warnings == ()
-    )
+    variables = 'motd: "{{ x }}"\nkey: !vault |\n  x\nansible_python_interpreter: "{{ y }}"'
+    assert _settings(tmp_path, variables) == HostSettings("cache-1")
+
+
+def test_empty_text_counts_as_unset(tmp_path: Path) -> None:
+    assert _settings(tmp_path, "ansible_host: ''\nansible_ssh_common_args: ''") == HostSettings("cache-1")
 
 
 def test_unsafe_string_is_not_a_template(tmp_path: Path) -> None:
     assert _settings(tmp_path, 'ansible_password: !unsafe "a{{b"').password == "a{{b"
 
 
-def test_ignored_settings_are_warnings(tmp_path: Path) -> None:
-    found = _settings(
-        tmp_path,
-        "ansible_become_method: su\nansible_become_user: app\n"
-        "ansible_ssh_common_args: -o StrictHostKeyChecking=no -J b1",
-    )
-    assert found.proxy_jump == "b1"
-    assert [warning.split(" is ")[0] for warning in found.warnings] == [
-        "cache-1: ansible_ssh_common_args: StrictHostKeyChecking",
-        "cache-1: ansible_become_method",
-        "cache-1: ansible_become_user",
-    ]
-
-
 @pytest.mark.parametrize(
-    ("text", "jump", "unknown"),
+    ("variables", "expected"),
     [
-        ("-J bastion", "bastion", []),
-        ("-Jops@bastion:22", "ops@bastion:22", []),
-        ("-o ProxyJump=a,b", "a,b", []),
-        ("-oProxyJump=a", "a", []),
-        ('-o "ProxyJump a"', "a", []),
-        ("-o proxyjump=none", None, []),
-        ("-o ProxyJump=a -o ProxyJump=b", "a", []),
-        ('-o ProxyCommand="ssh -W %h:%p b" -C', None, ["ProxyCommand", "-C"]),
-        ("-o 'unclosed", None, ['"-o \'unclosed"']),
+        ("ansible_become_method: su", BecomeSettings("su")),
+        ("ansible_become_method: ansible.builtin.su\nansible_su_user: ops", BecomeSettings("su", "ops")),
+        (
+            "ansible_become_exe: /opt/sudo\nansible_become_flags: -H -n",
+            BecomeSettings("sudo", "root", "/opt/sudo", ("-H", "-n")),
+        ),
+        ("ansible_become_method: su\nansible_sudo_pass: x", BecomeSettings("su")),
+        ("ansible_become_method: su\nansible_su_pass: x", BecomeSettings("su", password="x")),
+        ("ansible_become_method: none", None),
+        ("ansible_become: false", None),
     ],
 )
-def test_jump_host_of_ssh_arguments(text: str, jump: str | None, unknown: list[str]) -> None:
-    found = host_settings(Host("h", {"ansible_ssh_common_args": text}))
-    prefix, suffix = "h: ansible_ssh_common_args: ", " is ignored"
-    assert found.proxy_jump == jump
-    assert [warning.removeprefix(prefix).split(suffix)[0] for warning in found.warnings] == unknown
+def test_become_variables_are_of_one_method(tmp_path: Path, variables: str, expected: BecomeSettings | None) -> None:
+    assert _settings(tmp_path, variables).become == expected
+
+
+@pytest.mark.parametrize("name", ["smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh", "ssh"])
+def test_names_of_ssh_mean_ssh(tmp_path: Path, name: str) -> None:
+    assert _settings(tmp_path, f"ansible_connection: {name}").connection is ConnectionKind.SSH
+
+
+@pytest.mark.parametrize("name", ["winrm", "ansible.netcommon.network_cli", "community.docker.docker"])
+def test_other_connections_are_unsupported(tmp_path: Path, name: str) -> None:
+    found = _settings(tmp_path, f"ansible_connection: {name}")
+    assert (found.connection, found.connection_name) == (ConnectionKind.UNSUPPORTED, name)
+
+
+def test_ssh_arguments_keep_ansibles_order() -> None:
+    variables = {
+        "ansible_ssh_extra_args": "-o C=3",
+        "ansible_ssh_common_args": '-o ProxyCommand="ssh -W %h:%p gw"',
+        "ansible_ssh_args": "-o A=1",
+    }
+    words = ("-o", "A=1", "-o", "ProxyCommand=ssh -W %h:%p gw", "-o", "C=3")
+    assert host_settings(Host("h", variables)).ssh_arguments == words
 
 
 _OPTIONS: dict[str, tuple[str, str]] = {
@@ -187,7 +197,9 @@ def test_alias_precedence_is_ansibles(texts: dict[str, str], ports: dict[str, An
     variables = {**texts, **ports}
     found = host_settings(Host("h", variables))
     for ours, (plugin, theirs) in _OPTIONS.items():
-        value, chosen = getattr(found, ours), option(plugin, theirs, variables)
+        assert found.become is not None
+        value = found.become.password if ours == "become_password" else getattr(found, ours)
+        chosen = option(plugin, theirs, variables)
         unset = option(plugin, theirs, {})
         assert str(chosen) == str(unset if value is None else value), ours
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
+
 from fleettrace.transport.interface import HostKeyPolicy, Target, Transport
 from tests.transport.running import failing
 from tests.transport.sshd import Sshd, key_pair
@@ -57,6 +59,27 @@ def test_unwritable_file_refuses_the_host(ssh: Transport, sshd: Sshd, tmp_path: 
 def test_strict_is_the_default(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:
     with failing("host-key-unknown", "host-key"):
         ssh.connect(sshd.target(known_hosts=tmp_path / "known_hosts"))
+
+
+@pytest.mark.parametrize("value", ["accept-new", "no", "off"])
+@pytest.mark.parametrize("by", ["ssh_config", "arguments"])
+def test_site_may_accept_unknown_host_keys(ssh: Transport, sshd: Sshd, tmp_path: Path, value: str, by: str) -> None:
+    config, known = tmp_path / "config", tmp_path / "known"
+    config.write_text(f"StrictHostKeyChecking {value}\n" if by == "ssh_config" else "")
+    words = ("-o", f"StrictHostKeyChecking={value}") if by == "arguments" else ()
+
+    def target(policy: HostKeyPolicy | None) -> Target:
+        return sshd.target(known_hosts=known, ssh_config=config, ssh_arguments=words, host_key=policy)
+
+    with failing("host-key-unknown", "host-key"):
+        ssh.connect(target(HostKeyPolicy.STRICT))
+    ssh.connect(target(None)).close()
+    assert known.read_text().startswith(f"[127.0.0.1]:{sshd.port} ")
+    key_pair(tmp_path / "other")
+    known.write_text(f"[127.0.0.1]:{sshd.port} {(tmp_path / 'other.pub').read_text()}")
+    ssh.close()
+    with failing("host-key-changed", "host-key"):
+        ssh.connect(target(None))
 
 
 def test_hash_known_hosts_is_respected(ssh: Transport, sshd: Sshd, tmp_path: Path) -> None:

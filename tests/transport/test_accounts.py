@@ -66,7 +66,7 @@ FORCED = {
     'ForceCommand script -qec "$SSH_ORIGINAL_COMMAND" /dev/null': "shell-terminal",
     "ForceCommand echo recorded": "shell-failed",
 }
-BECOME = {"plain": None, "sudo": Become(), "password": Become("x")}
+BECOME = {"plain": None, "sudo": Become(), "password": Become(password="x")}
 # With a password, the script is sent after sudo's prompt, which never comes here: this case would take 30 s.
 SLOW = ("ForceCommand /bin/sh", "password")
 
@@ -95,7 +95,7 @@ def test_expired_password(ssh: Transport, own_directory: Path, become: Become | 
 
 
 @pytest.mark.parametrize("rc", ["", "set -x\n", "set -xv; echo hi; echo '[fleettrace-sudo]' >&2\n"])
-@pytest.mark.parametrize("become", [None, Become(), Become("x")], ids=["plain", "sudo", "password"])
+@pytest.mark.parametrize("become", [None, Become(), Become(password="x")], ids=["plain", "sudo", "password"])
 def test_login_environment_is_cleaned(
     ssh: Transport, server: Sshd, login: Account, rc: str, become: Become | None
 ) -> None:

@@ -36,7 +36,9 @@ def behind(bastion: Sshd, sshd: Sshd, tmp_path: Path) -> Callable[..., Target]:
     known.write_text(bastion.known_hosts.read_text() + sshd.known_hosts.read_text())
 
     def target(name: str = "web1", **changes: object) -> Target:
-        return sshd.target(name, **{"proxy_jump": "jump", "ssh_config": config, "known_hosts": known, **changes})
+        return sshd.target(
+            name, **{"ssh_arguments": ("-J", "jump"), "ssh_config": config, "known_hosts": known, **changes}
+        )
 
     return target
 
@@ -63,7 +65,7 @@ def test_broken_connection_is_opened_again(ssh: Transport, bastion: Sshd, behind
 
 def test_bastion_is_down(ssh: Transport, behind: Callable[..., Target]) -> None:
     with failing("bastion-connection-refused", "unreachable") as caught:
-        ssh.connect(behind(proxy_jump="127.0.0.1:1"))
+        ssh.connect(behind(ssh_arguments=("-J", "127.0.0.1:1")))
     assert str(caught.value).startswith("bastion 127.0.0.1:1: ")
 
 
@@ -111,14 +113,14 @@ def test_bastion_forbids_forwarding(ssh: Transport, directory: Path, user: Accou
         known.write_text(server.known_hosts.read_text() + sshd.known_hosts.read_text())
         jump = f"{user.name}@127.0.0.1:{server.port}"
         with failing("bastion-forbids", "unreachable"):
-            ssh.connect(sshd.target(proxy_jump=jump, ssh_config=config, known_hosts=known))
+            ssh.connect(sshd.target(ssh_arguments=("-J", jump), ssh_config=config, known_hosts=known))
 
 
 def test_bastion_behind_a_bastion(
     ssh: Transport, directory: Path, user: Account, behind: Callable[..., Target]
 ) -> None:
     with running_sshd(directory / "second", user.name) as second:
-        target = behind(proxy_jump=f"jump,{user.name}@127.0.0.1:{second.port}")
+        target = behind(ssh_arguments=("-J", f"jump,{user.name}@127.0.0.1:{second.port}"))
         assert target.ssh_config is not None
         assert target.known_hosts is not None
         target.ssh_config.write_text(

@@ -68,7 +68,7 @@ def watched() -> Iterator[set[bytes]]:
 )
 def test_scripts_run_as_root(ssh: Transport, sshd: Sshd, rule: str, password: str | None) -> None:
     with sudoer(rule) as user, watched() as seen:
-        target = sshd.target(user=user.name, become=Become(password))
+        target = sshd.target(user=user.name, become=Become(password=password))
         with closing(ssh.connect(target)) as connection:
             execution = connection.start(SCRIPT, LIMITS)
             threading.Timer(0.3, execution.stop).start()
@@ -84,13 +84,13 @@ def test_scripts_run_as_the_user_without_become(ssh: Transport, sshd: Sshd, user
 
 
 def test_root_needs_no_sudo(ssh: Transport, sshd: Sshd) -> None:
-    target = sshd.target(user="root", become=Become(SECRET))
+    target = sshd.target(user="root", become=Become(password=SECRET))
     assert run(ssh, target, b'echo "${SUDO_USER:-unset}"') == (b"unset\n", b"", 0)
 
 
 def test_wrong_password(ssh: Transport, sshd: Sshd) -> None:
     with sudoer(WITH_PASSWORD) as user, failing("become-wrong-password", "become-failed") as caught:
-        run(ssh, sshd.target(user=user.name, become=Become("wr0ng")), b"id")
+        run(ssh, sshd.target(user=user.name, become=Become(password="wr0ng")), b"id")
     assert "wr0ng" not in repr(caught.value) + str(caught.value.__cause__) + str(caught.value.__context__)
 
 
@@ -102,12 +102,12 @@ def test_missing_password(ssh: Transport, sshd: Sshd) -> None:
 
 def test_user_without_sudoers_rule(ssh: Transport, sshd: Sshd) -> None:
     with sudoer(None) as user, failing("become-refused", "become-failed"):
-        run(ssh, sshd.target(user=user.name, become=Become(SECRET)), b"id")
+        run(ssh, sshd.target(user=user.name, become=Become(password=SECRET)), b"id")
 
 
 def test_user_with_another_sudoers_rule(ssh: Transport, sshd: Sshd) -> None:
     with sudoer("USER ALL=(ALL) /bin/true") as user, failing("become-refused", "become-failed"):
-        run(ssh, sshd.target(user=user.name, become=Become(SECRET)), b"id")
+        run(ssh, sshd.target(user=user.name, become=Become(password=SECRET)), b"id")
 
 
 def test_sudo_that_requires_a_terminal(ssh: Transport, sshd: Sshd) -> None:

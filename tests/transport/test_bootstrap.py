@@ -60,7 +60,7 @@ class TestReceiver:
         assert receive(words, frame(b"# filler\n" * 30_000 + b"echo end")) == (b"end\n", b"", 0)
 
 
-@pytest.mark.parametrize("become", [None, Become(), Become("x")], ids=["plain", "sudo", "password"])
+@pytest.mark.parametrize("become", [None, Become(), Become(password="x")], ids=["plain", "sudo", "password"])
 class TestCommandLine:
     def test_is_safe_for_any_login_shell(self, become: Become | None) -> None:
         line = command_line(become)
@@ -100,7 +100,7 @@ def test_finds_the_marker_in_any_chunks(noise: bytes, rest: bytes, cuts: list[in
 
 @given(cuts=st.lists(st.integers(0, 80), max_size=8))
 def test_sends_the_password_once_when_asked(cuts: list[int]) -> None:
-    handshake = Handshake(Become("s3cret"), b"script")
+    handshake = Handshake(Become(password="s3cret"), b"script")
     assert handshake.opening() == b""
     traced = b"+ sh -c '... [fleettrace-sudo]'\n\nfleettrace-shell\n"
     lecture = traced + b"We trust you have received the usual lecture\n[fleettrace-sudo]"
@@ -140,7 +140,7 @@ def test_holds_back_no_other_output() -> None:
 
 
 def test_second_prompt_means_a_wrong_password() -> None:
-    handshake = Handshake(Become("s3cret"), b"script")
+    handshake = Handshake(Become(password="s3cret"), b"script")
     list(handshake.feed(Chunk(Stream.ERR, b"\nfleettrace-shell\n[fleettrace-sudo]")))
     with failing("become-wrong-password", "become-failed"):
         list(handshake.feed(Chunk(Stream.ERR, b"\nSorry, try again.\n[fleettrace-sudo]")))

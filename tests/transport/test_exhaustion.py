@@ -25,7 +25,7 @@ listener = socket.create_server(("127.0.0.1", 0))
 port = listener.getsockname()[1]
 SshTransport  # the modules that it imports later need descriptors as well
 import paramiko, fabric
-import fleettrace.transport.fabric.login, fleettrace.transport.ssh_config
+import fleettrace.transport.fabric.login, fleettrace.transport.login_options
 import fleettrace.transport.fabric.keys, fleettrace.transport.fabric.bastions
 
 

@@ -59,7 +59,7 @@ def test_local_shell_stays(local: Connection) -> None:
 
 def test_one_sudo_serves_several_scripts(ssh: Transport, sshd: Sshd) -> None:
     with account("fttmore", password="s3cret", sudo="USER ALL=(ALL) ALL") as user:
-        target = sshd.target(user=user.name, become=Become("s3cret"))
+        target = sshd.target(user=user.name, become=Become(password="s3cret"))
         with closing(ssh.connect(target)) as connection:
             first = run(connection, b"id -u; ps -o ppid= -p $$")
             assert first[0].startswith(b"0\n")

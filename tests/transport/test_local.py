@@ -135,7 +135,7 @@ def test_close_ends_all_processes_of_the_script(local: Connection) -> None:
 def test_root_needs_no_sudo() -> None:
     if os.getuid() != 0:
         pytest.skip("not root")
-    target = Target("here", become=Become("never sent"))
+    target = Target("here", become=Become(password="never sent"))
     assert run(LocalTransport(), target, b"id -u; env | grep -c ^SUDO_") == (b"0\n0\n", b"", 1)
 
 

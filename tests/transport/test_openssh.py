@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ def test_control_master_of_a_bastion_is_used(
             f"Host jump\n HostName 127.0.0.1\n Port {bastion.port}\n User {bastion.user}\n"
             f" IdentityFile {bastion.key_file}\n ControlMaster auto\n ControlPath {control}\n ControlPersist 60\n",
         )
-        target = sshd.target(proxy_jump="jump", ssh_config=path, known_hosts=known)
+        target = sshd.target(ssh_arguments=("-J", "jump"), ssh_config=path, known_hosts=known)
         try:
             openssh.connect(target).close()
             with ThreadPoolExecutor(8) as pool:
@@ -115,23 +116,23 @@ def test_interactive_options_of_a_site_are_ignored(openssh: OpenSshTransport, ss
         tmp_path,
         "Host *\n RequestTTY force\n RemoteCommand sleep 60\n LocalForward 127.0.0.1:1 127.0.0.1:2\n"
         f" ExitOnForwardFailure yes\n ControlMaster no\n ControlPath {tmp_path}/theirs\n ControlPersist 60\n"
-        " StrictHostKeyChecking no\n LogLevel QUIET\n",
+        " LogLevel QUIET\n",
     )
     assert run(openssh, sshd.target(ssh_config=path), b"tty; echo hi") == (b"not a tty\nhi\n", b"", 0)
     assert not (tmp_path / "theirs").exists()
-    with failing("host-key-unknown", "host-key"):
-        openssh.connect(sshd.target(ssh_config=path, known_hosts=tmp_path / "none"))
 
 
 @pytest.mark.parametrize("address", ["-oProxyCommand=touch MARK", "$(touch MARK)", "a;touch MARK", "ssh://a", "a b"])
 def test_addresses_for_a_shell_are_refused(openssh: OpenSshTransport, sshd: Sshd, tmp_path: Path, address: str) -> None:
     mark = tmp_path / "mark"
     path = config(tmp_path, "Host *\n ProxyCommand echo %h %r >/dev/null\n")
-    for change in ({"address": address}, {"user": address}, {"proxy_jump": address.replace("ssh://", "$")}):
-        words = {name: value.replace("MARK", str(mark)) for name, value in change.items()}
-        if words.get("user") != "ssh://a":
-            with failing("address-refused", "unreachable"):
-                openssh.connect(sshd.target(ssh_config=path, **words))
+    address = address.replace("MARK", str(mark))
+    changes: list[dict[str, Any]] = [{"address": address}, {"ssh_arguments": ("-J", address.replace("ssh://", "$"))}]
+    if address != "ssh://a":
+        changes.append({"user": address})
+    for change in changes:
+        with failing("address-refused", "unreachable"):
+            openssh.connect(sshd.target(ssh_config=path, **change))
     assert not mark.exists()
 
 
@@ -224,7 +225,9 @@ def test_bastion_does_not_get_the_hosts_password(
     known.write_text(by_password.known_hosts.read_text() + sshd.known_hosts.read_text())
     path = config(tmp_path, f"Host jump\n HostName 127.0.0.1\n Port {by_password.port}\n User {by_password.user}\n")
     with failing("bastion-auth-failed", "auth-failed"):
-        openssh.connect(sshd.target(proxy_jump="jump", ssh_config=path, known_hosts=known, password=PASSWORD))
+        openssh.connect(
+            sshd.target(ssh_arguments=("-J", "jump"), ssh_config=path, known_hosts=known, password=PASSWORD)
+        )
     assert "Failed password" not in by_password.log()
     assert "Accepted" not in by_password.log()
 

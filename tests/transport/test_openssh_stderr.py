@@ -8,7 +8,7 @@ from fleettrace.errors import HostError
 from fleettrace.transport.interface import Target
 from fleettrace.transport.openssh.stderr import login_error, timeout_error
 
-TARGET = Target("cache-1", proxy_jump="jump")
+TARGET = Target("cache-1", ssh_arguments=("-J", "jump"))
 CONNECTING = "debug1: Connecting to 10.0.0.1 [10.0.0.1] port 22.\r\n"
 CONNECTED = f"{CONNECTING}debug1: Connection established.\r\n"
 GREETED = f"{CONNECTED}debug1: Remote protocol version 2.0, remote software version OpenSSH_9.2p1\r\n"

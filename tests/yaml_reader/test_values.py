@@ -61,10 +61,10 @@ def test_vault_and_unsafe_tags() -> None:
     found = read_text(
         'a: !vault |\n  $ANSIBLE_VAULT\nb: !unsafe "{{ x }}"\nc: !unsafe ["{{ y }}"]\nd: "{{ z }}"\n', "x"
     )
-    assert found["a"] == Vaulted()
+    assert found["a"] == Vaulted("$ANSIBLE_VAULT\n")
     assert [type(item) for item in (found["b"], found["c"][0], found["d"])] == [Unsafe, Unsafe, str]
     assert read_text('{"a": {"__ansible_vault": "x"}, "b": {"__ansible_unsafe": "{{ x }}"}}', "x") == {
-        "a": Vaulted(),
+        "a": Vaulted("x"),
         "b": Unsafe("{{ x }}"),
     }
 

@@ -13,14 +13,22 @@ from fleettrace.playbook.model import Play
 from fleettrace.playbook.schema import Layout, layout
 from fleettrace.playbook.schema_types import KeySpec, ListOf, OneOf, Switch, Text, ValueType, WordList
 
-__all__ = ["PlayOptions", "play_schema", "run_values"]
+__all__ = ["INVENTORY_PREFIXES", "PlayOptions", "play_schema", "run_values"]
 
+INVENTORY_PREFIXES = ("ansible_", "fleettrace_")
+"""The variables of `-e` with these names are for the inventory, not for the playbook."""
 _COMMA_LISTS = ("ops", "serial", "keep")
 """Options with values separated by commas, which may be a list in YAML."""
 
 _TYPES = ("string", "number")
 
-_RUN = {option.flag.removeprefix("--"): option for option in COMMANDS["run"].options}
+_ON_THE_COMMAND_LINE = ("extra-vars", "list-hosts")
+"""Options of `fleettrace run` that a playbook does not take: those of `fleettrace play` have their names."""
+_RUN = {
+    name: option
+    for option in COMMANDS["run"].options
+    if (name := option.flag.removeprefix("--")) not in _ON_THE_COMMAND_LINE
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +44,28 @@ class PlayOptions(OptionValues):
     check: bool = False
     list_hosts: bool = False
     syntax_check: bool = False
-    inventory: str | None = None
+    inventory: tuple[str, ...] = ()
     limit: str | None = None
+    forks: int | None = None
+    user: str | None = None
+    private_key: str | None = None
+    ssh_common_args: str | None = None
+    ssh_extra_args: str | None = None
+    become: bool = False
+    become_method: str | None = None
+    become_user: str | None = None
+    ask_pass: bool = False
+    ask_become_pass: bool = False
+    vault_password_file: tuple[str, ...] = ()
+    vault_id: tuple[str, ...] = ()
+    ask_vault_pass: bool = False
+    no_ansible_cfg: bool = False
     ssh_config: str | None = None
     store: str | None = None
     no_store: bool = False
     no_color: bool = False
     quiet: bool = False
-    verbose: bool = False
+    verbose: int = 0
 
 
 @cache
@@ -54,7 +76,7 @@ def play_schema() -> Layout:
 
 def _value_type(option: Option) -> ValueType:
     match option.form:
-        case Form.SWITCH:
+        case Form.SWITCH | Form.COUNT:
             return Switch()
         case Form.OPTIONAL:
             return OneOf(option.choices, alone=option.choices[0])
@@ -67,7 +89,7 @@ def _value_type(option: Option) -> ValueType:
 
 
 def _help(option: Option) -> str:
-    default = option.default is not None and option.form is Form.VALUE
+    default = option.default is not None and option.form in (Form.VALUE, Form.UNION)
     return f"{option.help} Default: {option.default}." if default else option.help
 
 
@@ -90,7 +112,7 @@ def run_values(play: Play, environ: Mapping[str, str]) -> dict[str, Any]:
         given["keep"] = play.keep
     for name, value in given.items():
         option = _RUN[name]
-        if option.form is Form.SWITCH:
+        if option.form in (Form.SWITCH, Form.COUNT):
             values[option.name] = bool(value)
         elif option.form is Form.LIST:
             texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []

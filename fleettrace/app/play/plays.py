@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fleettrace.app.options import RunOptions
-from fleettrace.app.play.options import PlayOptions, play_schema
+from fleettrace.app.play.options import INVENTORY_PREFIXES, PlayOptions, play_schema
 from fleettrace.app.play.run import check_play, run_play
 from fleettrace.app.play.setup import PreparedPlay, prepare
 from fleettrace.app.targets import select_hosts
@@ -110,7 +110,7 @@ def load_plays(options: PlayOptions) -> list[PreparedPlay]:
     given = extra_variables(options.extra_vars)
     loaded = load_playbooks(files, play_schema(), given.nodes)
     for name in given.by_name:
-        if name not in loaded.names:
+        if name not in loaded.names and not name.startswith(INVENTORY_PREFIXES):
             raise ConfigError(f"-e {name}: no play has a variable of that name{meant(name, loaded.names)}")
     plays = _selected(loaded, options)
     return [] if options.syntax_check else prepare(plays, options)

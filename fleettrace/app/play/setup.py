@@ -6,11 +6,11 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from fleettrace.app.options import RunOptions, probe_options
 from fleettrace.app.output import ReportWriter, report_writer
-from fleettrace.app.play.options import PlayOptions, run_values
+from fleettrace.app.play.options import INVENTORY_PREFIXES, PlayOptions, run_values
 from fleettrace.app.redaction import VARIABLE, Redaction, redaction
 from fleettrace.app.targets import select_hosts
 from fleettrace.errors import ConfigError
@@ -21,8 +21,9 @@ from fleettrace.yaml_reader.tree import Location
 
 __all__ = ["PreparedPlay", "prepare"]
 
-_OVERRIDES = ("inventory", "limit", "ssh_config", "store")
-_SWITCHES = ("no_color", "no_store", "quiet", "verbose")
+_OWN = frozenset({"files", "extra_vars", "tags", "skip_tags", "fail_on", "check", "list_hosts", "syntax_check"})
+_OVERRIDES = tuple(each.name for each in fields(PlayOptions) if each.name not in _OWN)
+"""The options of a run that the command line of `play` takes, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +68,18 @@ def prepare(plays: Sequence[Play], options: PlayOptions) -> list[PreparedPlay]:
 def _run_options(play: Play, options: PlayOptions, environ: Mapping[str, str]) -> RunOptions:
     """The command line takes precedence over the playbook, and the playbook over environment variables."""
     values = run_values(play, environ) | {"hosts": play.hosts}
-    for name in _OVERRIDES:
-        if (value := getattr(options, name)) is not None:
-            values[name] = value
-    for name in _SWITCHES:
-        values[name] = values[name] or getattr(options, name)
+    values |= {name: value for name in _OVERRIDES if (value := getattr(options, name))}
+    values["extra_vars"] = _for_inventory(options.extra_vars)
     values["name"] = values["name"] or play.title
     values["playbook"] = " ".join([play.title, *_part(values)])
     if play.rules and "quiet" not in play.sweep and not values["verbose"] and not _on_terminal():
         values["quiet"] = True
     return RunOptions.of(values)
+
+
+def _for_inventory(words: Sequence[str]) -> tuple[str, ...]:
+    """Return those of `-e` that may hold inventory variables; a single one by its name."""
+    return tuple(word for word in words if word.startswith(("@", "{", *INVENTORY_PREFIXES)))
 
 
 def _part(values: Mapping[str, object]) -> list[str]:

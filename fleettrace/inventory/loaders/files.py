@@ -1,88 +1,27 @@
-"""Read an inventory file, or a directory of them in Ansible's order."""
+"""Read an inventory file in any form that Ansible reads, or a directory of them in Ansible's order."""
 
 from __future__ import annotations
 
-import errno
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from fleettrace.errors import ConfigError
-from fleettrace.inventory.loaders.layout import add_layout
+from fleettrace.inventory.loaders.ini import add_ini
+from fleettrace.inventory.loaders.layout import PluginError, add_layout, kind
 from fleettrace.inventory.loaders.listing import add_listing, is_listing
+from fleettrace.inventory.loaders.scripts import add_script, is_executable
+from fleettrace.inventory.loaders.toml import add_toml
 from fleettrace.inventory.model import Origin
+from fleettrace.inventory.read_options import ReadOptions
 from fleettrace.inventory.tree import Tree
-from fleettrace.yaml_reader.values import read_json, read_text
+from fleettrace.yaml_reader.values import read_text
 
-__all__ = ["VAULT_HEADER", "YAML_SUFFIXES", "add_directory", "add_file", "read_file"]
-
-
-_TIMEOUT_S = 300.0
-
-"""Seconds for one call. Scripts that list thousands of hosts of a cloud take minutes."""
-
-
-def is_executable(path: Path) -> bool:
-    """Return whether Ansible would run the file `path`."""
-    return path.is_file() and os.access(path, os.X_OK)
-
-
-def add_script(tree: Tree, path: Path) -> bool:
-    """Run `path` and add what it prints. Return False if it is not a program, in spite of its permissions.
-
-    Raises `ConfigError` if it fails, takes more than 5 minutes, or prints anything else.
-    """
-    printed = _run(path, "--list")
-    if printed is None:
-        return False
-    origin = Origin(str(path), has_lines=False)
-
-    def ask_host(name: str) -> Any:
-        text = _run(path, "--host", name) or ""
-        return read_json(text, f"{path} --host {name}") if text.strip() else {}
-
-    add_listing(tree, read_json(printed, f"{path} --list"), origin, ask_host)
-    return True
-
-
-def _run(path: Path, *arguments: str) -> str | None:
-    command = [str(path.absolute()), *arguments]
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT_S, encoding="utf-8", check=False
-        )
-    except OSError as error:
-        if error.errno == errno.ENOEXEC:
-            return None
-        raise ConfigError(f"cannot be run: {error.strerror}", file=path) from None
-    except subprocess.TimeoutExpired:
-        raise ConfigError(f"{arguments[0]} took more than {_TIMEOUT_S:.0f} seconds", file=path) from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{arguments[0]} printed output that is not UTF-8", file=path) from None
-    if done.returncode != 0:
-        raise ConfigError(f"{arguments[0]} ended with status {done.returncode}{_last_line(done.stderr)}", file=path)
-    return done.stdout
-
-
-def _last_line(stderr: str) -> str:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return ": " + "".join(letter if letter.isprintable() else "?" for letter in lines[-1]) if lines else ""
-
+__all__ = ["VAULT_HEADER", "YAML_SUFFIXES", "PluginError", "add_directory", "add_file", "read_file"]
 
 YAML_SUFFIXES = frozenset({"", ".yaml", ".yml", ".json"})
-
 VAULT_HEADER = "$ANSIBLE_VAULT;"
-
-
 _IGNORED_NAMES = frozenset({"group_vars", "host_vars", "vars_plugins"})
-
-# Ansible's default for INVENTORY_IGNORE_EXTS (REJECT_EXTS and three more).
-_IGNORED_ENDS = (".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry")
-
-_OTHER_FORMATS = frozenset({".ini", ".toml"})
-
 _INI_SECTION = re.compile(r"^\[[^\[\],\"']+\]\s*(?:[#;].*)?$", re.M)
 
 
@@ -96,52 +35,81 @@ def read_file(path: Path) -> str:
         raise ConfigError(f"is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}", file=path) from None
 
 
-def add_directory(tree: Tree, directory: Path) -> None:
-    """Add every inventory file in `directory` and below, sorted by name, except those that Ansible ignores."""
+def add_directory(tree: Tree, directory: Path, options: ReadOptions) -> None:
+    """Add every inventory file in `directory` and below, sorted by name, except those that Ansible ignores.
+
+    Raises `ConfigError`, also for a file that no reader accepts: its hosts would be missing.
+    """
     try:
-        paths = sorted(directory.iterdir(), key=lambda path: path.name)
+        names = sorted(path.name for path in directory.iterdir())
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", file=directory) from None
-    for path in paths:
-        if path.name.startswith(".") or path.name in _IGNORED_NAMES or path.name.endswith(_IGNORED_ENDS):
+    for name in names:
+        if name.startswith(".") or name in _IGNORED_NAMES or name.endswith(options.ignored_suffixes):
             continue
+        if any(re.search(pattern, name) for pattern in options.ignored_patterns):
+            continue
+        path = directory / name
         if path.is_dir():
-            add_directory(tree, path)
-        elif path.suffix in YAML_SUFFIXES | _OTHER_FORMATS or is_executable(path):
-            add_file(tree, path, may_be_empty=True)
+            add_directory(tree, path, options)
         else:
-            tree.warnings.append(f"{path}: ignored: neither YAML nor JSON nor executable")
+            add_file(tree, path, options, may_be_empty=True)
 
 
-def add_file(tree: Tree, path: Path, *, may_be_empty: bool = False) -> None:
-    """Add one file: run it if it is executable, else read it as YAML or JSON. Raises `ConfigError`."""
+def add_file(tree: Tree, path: Path, options: ReadOptions, *, may_be_empty: bool = False) -> None:
+    """Add one file: run it if it is executable, else read it as Ansible's plugins do, YAML before INI.
+
+    Raises `ConfigError`, and `PluginError` for the configuration of an inventory plugin.
+    """
     if is_executable(path) and add_script(tree, path):
         return
-    if path.suffix in _OTHER_FORMATS:
-        raise _other_format(path, path.suffix[1:].upper())
-    text = read_file(path)
-    if text.startswith(VAULT_HEADER):
-        raise ConfigError("is encrypted by ansible-vault: use a decrypted inventory, or one without secrets", file=path)
-    try:
-        data = read_text(text, str(path))
-    except ConfigError:
-        if _INI_SECTION.search(text):
-            raise _other_format(path, "INI") from None
-        raise
-    if data is None or data == {}:
+    text = _plain(read_file(path), path, options)
+    if path.suffix == ".toml":
+        add_toml(tree, text, str(path))
+        return
+    if not text.strip():
         if not may_be_empty:
-            raise ConfigError("is empty: expected groups and hosts, such as `all: {hosts: {cache-001: }}`", file=path)
-    elif is_listing(data):
+            raise ConfigError("is empty: expected groups and hosts", file=path)
+        return
+    fault: ConfigError | None = None
+    if path.suffix in YAML_SUFFIXES:
+        try:
+            data = read_text(text, str(path), repeated=tree.warnings.append)
+        except ConfigError as error:
+            fault = error
+        else:
+            if isinstance(data, dict) or data is None:
+                _add_yaml(tree, data or {}, path, may_be_empty)
+                return
+            if path.suffix:
+                fault = ConfigError(f"expected groups (all: hosts: ...), found {kind(data)}", file=path)
+    _add_ini(tree, text, path, fault)
+
+
+def _plain(text: str, path: Path, options: ReadOptions) -> str:
+    if not text.startswith(VAULT_HEADER):
+        return text
+    if options.decrypt is None:
+        raise ConfigError("is encrypted by ansible-vault: give its password with --vault-password-file", file=path)
+    return options.decrypt(text, str(path))
+
+
+def _add_yaml(tree: Tree, data: dict[Any, Any], path: Path, may_be_empty: bool) -> None:
+    if not data and not may_be_empty:
+        raise ConfigError("is empty: expected groups and hosts, such as `all: {hosts: {cache-001: }}`", file=path)
+    if is_listing(data):
         add_listing(tree, data, Origin(str(path)))
-    elif not isinstance(data, dict) and _INI_SECTION.search(text):
-        raise _other_format(path, "INI")
     else:
         add_layout(tree, data, Origin(str(path)))
 
 
-def _other_format(path: Path, name: str) -> ConfigError:
-    return ConfigError(
-        f"looks like {name}, and only YAML and JSON are read: "
-        f"convert it with `ansible-inventory -i {path} --list --yaml`",
-        file=path,
-    )
+def _add_ini(tree: Tree, text: str, path: Path, fault: ConfigError | None) -> None:
+    """Add an INI file. `fault`: why it is not YAML, which its name suggests."""
+    try:
+        add_ini(tree, text, str(path))
+    except ConfigError as error:
+        if fault is None or (path.suffix == "" and _INI_SECTION.search(text)):
+            raise
+        raise ConfigError(
+            f"{fault.message} (nor is it INI: line {error.line}: {error.message})", file=path, line=fault.line
+        ) from None

@@ -18,7 +18,7 @@ from fleettrace.inventory.addresses import split_address
 from fleettrace.inventory.model import Layer, Origin
 from fleettrace.inventory.tree import Tree
 
-__all__ = ["add_layout", "expand_host", "expand_range"]
+__all__ = ["PluginError", "add_layout", "expand_host", "expand_range", "kind"]
 
 
 _MAX_HOSTS = 1_000_000
@@ -90,23 +90,32 @@ def _check_order(first: int, last: int, inside: str, text: str) -> None:
         raise ConfigError(f"{text!r}: the range [{inside}] ends before it begins: swap the two")
 
 
+class PluginError(Exception):
+    """A file is not an inventory but the configuration of one of Ansible's inventory plugins."""
+
+    def __init__(self, plugin: str, origin: Origin) -> None:
+        super().__init__(plugin)
+        self.plugin = plugin
+        self.origin = origin
+
+
 def add_layout(tree: Tree, data: Any, origin: Origin) -> None:
-    """Add the groups in `data`, which was read from `origin`. Raises `ConfigError` with the line of the fault."""
+    """Add the groups in `data`, which was read from `origin`.
+
+    Raises `ConfigError` with the line of the fault, and `PluginError`.
+    """
     if not isinstance(data, dict):
         raise ConfigError(
-            f"expected groups (all: hosts: ...), found {_kind(data)}", file=origin.file, line=origin.line()
+            f"expected groups (all: hosts: ...), found {kind(data)}", file=origin.file, line=origin.line()
         )
     if data.get("plugin"):
-        raise origin.at("plugin").error(
-            f"this configures Ansible's inventory plugin {data['plugin']!r}: "
-            f"run `ansible-inventory -i {origin.file} --list | fleettrace run -i -`"
-        )
+        raise PluginError(str(data["plugin"]), origin.at("plugin"))
     for name, content in data.items():
         if content is None or isinstance(content, dict):
             key_origin = origin.at(name)
             _fill_group(tree, tree.add_group(name, key_origin), content, key_origin)
         else:
-            _warn(tree, origin.at(name), f"{name!r} is {_kind(content)}, not a group: ignored")
+            _warn(tree, origin.at(name), f"{name!r} is {kind(content)}, not a group: ignored")
 
 
 def _fill_group(tree: Tree, group: str, content: dict[Any, Any] | None, origin: Origin) -> None:
@@ -119,7 +128,7 @@ def _fill_group(tree: Tree, group: str, content: dict[Any, Any] | None, origin: 
             section = {section: None}
         if section is not None and not isinstance(section, dict):
             raise key_origin.error(
-                f"{key!r} of the group {group!r} must be a mapping, not {_kind(section)}: end each name with a colon"
+                f"{key!r} of the group {group!r} must be a mapping, not {kind(section)}: end each name with a colon"
             )
         if section:
             _SECTIONS[key](tree, group, section, key_origin)
@@ -129,7 +138,7 @@ def _add_hosts(tree: Tree, group: str, section: dict[Any, Any], origin: Origin) 
     for key, values in section.items():
         key_origin = origin.at(key)
         if values and not isinstance(values, dict):
-            raise key_origin.error(f"the variables of the host {key!r} must be a mapping, not {_kind(values)}")
+            raise key_origin.error(f"the variables of the host {key!r} must be a mapping, not {kind(values)}")
         names, port = _expand(key, key_origin)
         layer = Layer(values or {}, key_origin)
         for name in names:
@@ -150,7 +159,7 @@ def _add_children(tree: Tree, group: str, section: dict[Any, Any], origin: Origi
     for name, content in section.items():
         key_origin = origin.at(name)
         if content is not None and not isinstance(content, dict):
-            raise key_origin.error(f"the group {name!r} must be a mapping, not {_kind(content)}")
+            raise key_origin.error(f"the group {name!r} must be a mapping, not {kind(content)}")
         child = tree.add_group(name, key_origin)
         tree.add_child(group, child, key_origin)
         _fill_group(tree, child, content, key_origin)
@@ -167,7 +176,7 @@ def _warn(tree: Tree, origin: Origin, message: str) -> None:
     tree.warnings.append(str(origin.error(message)))
 
 
-def _kind(value: object) -> str:
+def kind(value: object) -> str:
     """Return the YAML term for `value`."""
     if isinstance(value, list):
         return "a list"

@@ -18,9 +18,17 @@ def is_listing(data: object) -> bool:
     return isinstance(data, dict) and isinstance(data.get("_meta"), dict)
 
 
-def add_listing(tree: Tree, data: Any, origin: Origin, ask_host: Callable[[str], Any] | None = None) -> None:
+def add_listing(
+    tree: Tree,
+    data: Any,
+    origin: Origin,
+    ask_host: Callable[[str], Any] | None = None,
+    *,
+    sorted_groups: bool = False,
+) -> None:
     """Add the groups and hosts of `data`. `ask_host` returns a host's variables, for data without `_meta`.
 
+    `sorted_groups`: `ansible-inventory` printed the groups, sorted by name; their own order is that of the children.
     Raises `ConfigError`, which names the faulty key.
     """
     if not isinstance(data, dict):
@@ -30,15 +38,26 @@ def add_listing(tree: Tree, data: Any, origin: Origin, ask_host: Callable[[str],
     if hostvars is not None and not isinstance(hostvars, dict):
         raise origin.at("_meta", "hostvars").error("'_meta.hostvars' must be an object")
     hosts: dict[str, None] = {}
-    for name, content in data.items():
+    for name in _walked(data) if sorted_groups else data:
         if name != "_meta":
-            _add_group(tree, name, content, origin.at(name), hosts)
+            _add_group(tree, name, data[name], origin.at(name), hosts)
     for host in hosts:
         values = hostvars.get(host, {}) if hostvars is not None else ask_host(host) if ask_host else {}
         host_origin = origin.at("_meta", "hostvars", host)
         if not isinstance(values, dict):
             raise host_origin.error(f"the variables of the host {host!r} must be an object")
         tree.add_host_layer(host, Layer(values, host_origin))
+
+
+def _walked(data: dict[str, Any]) -> list[str]:
+    """Return the groups level by level from `all` on, then those that are not below it."""
+    order, level = {"all": None} if "all" in data else {}, ["all"]
+    while level:
+        contents = [data[name] for name in level if isinstance(data.get(name), dict)]
+        children = [each for content in contents for each in content.get("children") or () if isinstance(each, str)]
+        level = [name for name in dict.fromkeys(children) if name in data and name not in order]
+        order.update(dict.fromkeys(level))
+    return [*order, *(name for name in data if name not in order)]
 
 
 def _add_group(tree: Tree, name: str, content: Any, origin: Origin, seen: dict[str, None]) -> None:

@@ -14,7 +14,7 @@ from fleettrace.errors import HostError
 from fleettrace.transport.exhaustion import exhaustion_error
 from fleettrace.transport.fabric.login import hang_up
 from fleettrace.transport.fabric.tunnel import Tunnel
-from fleettrace.transport.ssh_config import LoginOptions
+from fleettrace.transport.login_options import LoginOptions
 from fleettrace.transport.ssh_errors import SshFailure, on_bastion
 
 __all__ = ["Bastions"]

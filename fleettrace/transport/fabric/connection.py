@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from fabric import Connection as FabricConnection
 from paramiko import Channel, ChannelException
 
+from fleettrace.errors import ConfigError
 from fleettrace.transport.bootstrap import command_line
 from fleettrace.transport.exhaustion import exhaustion_error
 from fleettrace.transport.fabric.bastions import Bastions
@@ -24,9 +24,10 @@ from fleettrace.transport.fabric.login import hang_up, login
 from fleettrace.transport.fabric.tcp import connect_by_command, connect_tcp
 from fleettrace.transport.fabric.tunnel import in_order
 from fleettrace.transport.interface import Chunk, Limits, Stream, Target
+from fleettrace.transport.login_options import LoginOptions, login_options
 from fleettrace.transport.session import READ_SIZE, Session, Sessions
-from fleettrace.transport.ssh_config import LoginOptions, SshConfigCache, login_options
 from fleettrace.transport.ssh_errors import SshFailure
+from fleettrace.transport.ssh_query import SshQueries
 
 __all__ = ["Logins", "SshConnection"]
 
@@ -40,19 +41,19 @@ _STALE_SECONDS = 5.0
 class Logins:
     """The logins of a run, and what they share: configuration, keys, bastions."""
 
-    def __init__(self) -> None:
-        self._configs = SshConfigCache()
+    def __init__(self, queries: SshQueries) -> None:
+        self._queries = queries
         self._keys = KeyRing()
         self._bastions = Bastions(self._open_bastion)
         self._slots = threading.Semaphore(_LOGINS_AT_ONCE)
 
-    def read_config(self, file: Path | None) -> None:
-        """Read an ssh_config (None: the user's and the system's). Raises `ConfigError`."""
-        self._configs.read(file)
-
     def open(self, target: Target, deadline: float) -> SshConnection:
         """Log in to a host. Raises `HostError` and `ConfigError`, as `Transport.connect`."""
-        return SshConnection(self._open_host(login_options(target, self._configs), deadline), target)
+        try:
+            options = login_options(target, self._queries)
+        except ConfigError as error:
+            raise SshFailure.SSH_CONFIG.error(str(error)) from None
+        return SshConnection(self._open_host(options, deadline), target)
 
     def close(self) -> None:
         """Close the connections to bastions."""

@@ -15,7 +15,7 @@ import paramiko
 from fleettrace.errors import HostError
 from fleettrace.transport.fabric.known_hosts import HostKey, KnownHosts, append
 from fleettrace.transport.interface import HostKeyPolicy
-from fleettrace.transport.ssh_config import LoginOptions
+from fleettrace.transport.login_options import LoginOptions
 from fleettrace.transport.ssh_errors import (
     SshFailure,
     host_key_changed,
@@ -30,6 +30,10 @@ __all__ = ["HostKeyCheck", "KeyRing"]
 # paramiko's transport thread logs tracebacks, which Python prints on stderr where logging is not configured. What
 # matters arrives as an exception.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
+
+
+_MAX_PUBLIC_KEY = 1 << 16
+"""Bytes of a public key's file that are read."""
 
 
 class KeyRing:
@@ -59,6 +63,17 @@ class KeyRing:
             raise HostError(found.state, found.code, found.message)
         return found
 
+    def public_key(self, path: Path) -> bytes | None:
+        """Return the public half of an identity: in `path` itself or in the `.pub` file beside it, else None."""
+        for file in (path, path.with_name(f"{path.name}.pub")):
+            try:
+                words = file.read_bytes()[:_MAX_PUBLIC_KEY].split()
+                if len(words) > 1 and words[0].startswith((b"ssh-", b"ecdsa-", b"sk-")):
+                    return base64.b64decode(words[1], validate=True)
+            except (OSError, ValueError):
+                continue
+        return None
+
     def host_keys(self, options: LoginOptions) -> list[HostKey]:
         """Return the entries of the known_hosts files for a host."""
         with self._lock:
@@ -70,6 +85,13 @@ class KeyRing:
     def _lookup(self, options: LoginOptions) -> list[HostKey]:
         files = [*(self._known[path] for path in options.known_hosts), self._new]
         return [key for file in files for key in file.lookup(options.host_key_name)]
+
+    def plain_host_keys(self, options: LoginOptions) -> list[HostKey]:
+        """Return the entries of the host's name without its port. Call `host_keys` first."""
+        if options.plain_key_name is None:
+            return []
+        with self._lock:
+            return [key for path in options.known_hosts for key in self._known[path].lookup(options.plain_key_name)]
 
     def learn(self, options: LoginOptions, type_: str, key: str) -> list[HostKey]:
         """Add the key of a host without one to known_hosts, and know it for the rest of the run.
@@ -118,10 +140,11 @@ class HostKeyCheck(paramiko.MissingHostKeyPolicy):
         self._options = options
         self._keys = keys
         self._known = keys.host_keys(options)
+        self._plain = keys.plain_host_keys(options)
 
     def preferred(self, types: tuple[str, ...]) -> tuple[str, ...]:
         """Return the key types to ask the host for, those in known_hosts first: a host may have several keys."""
-        known = {name for key in self._known if not key.marker for name in _algorithms(key.type)}
+        known = {name for key in self._known or self._plain if not key.marker for name in _algorithms(key.type)}
         return tuple(sorted(types, key=lambda name: name not in known))
 
     def missing_host_key(self, client: object, hostname: str, key: paramiko.PKey) -> None:  # noqa: ARG002
@@ -138,6 +161,12 @@ class HostKeyCheck(paramiko.MissingHostKeyPolicy):
             return
         if others := [entry for entry in self._known if not entry.marker]:
             raise self._changed(shown, type_, others)
+        # As check_host_key() of OpenSSH's sshconnect.c: an entry without the port serves where none has it.
+        plain = [entry for entry in self._plain if (entry.type, entry.base64) == (type_, base64_key)]
+        if revoked := [entry for entry in plain if entry.marker == "@revoked"]:
+            raise host_key_revoked(shown, revoked[0].where)
+        if plain:
+            return
         if self._options.host_key is not HostKeyPolicy.ACCEPT_NEW:
             raise self._unknown(shown)
         self._learn(shown, type_, base64_key)

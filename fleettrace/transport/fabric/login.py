@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -22,7 +22,7 @@ from fleettrace.transport.bootstrap import readable
 from fleettrace.transport.exhaustion import exhaustion_error
 from fleettrace.transport.fabric.keys import HostKeyCheck, KeyRing
 from fleettrace.transport.fabric.tunnel import HANDLERS
-from fleettrace.transport.ssh_config import LoginOptions
+from fleettrace.transport.login_options import LoginOptions
 from fleettrace.transport.ssh_errors import (
     SshFailure,
     auth_failed,
@@ -34,6 +34,9 @@ from fleettrace.transport.ssh_errors import (
 __all__ = ["hang_up", "login"]
 
 _KEEPALIVE_SECONDS = 15
+
+_AGENT_TIMEOUT_S = 30.0
+"""An agent may ask the user to confirm a signature."""
 
 _READ_SIZE = 32 * 1024
 """Bytes: the most that OpenSSH puts into one packet."""
@@ -108,6 +111,7 @@ def login(options: LoginOptions, sock: Any, keys: KeyRing, deadline: float) -> C
         transport = _SshTransport(sock, **arguments)
         transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = _remaining(deadline)
         security = transport.get_security_options()
+        _restrict(security, options)
         security.key_types = check.preferred(tuple(security.key_types))
         # GCM first: it needs no MAC, which paramiko compares byte by byte in Python.
         security.ciphers = tuple(sorted(security.ciphers, key=lambda name: "gcm" not in name))
@@ -126,6 +130,20 @@ def login(options: LoginOptions, sock: Any, keys: KeyRing, deadline: float) -> C
         with contextlib.suppress(Exception):
             sock.close()
         raise _login_error(error, options, transports[0] if transports else None, deadline) from None
+
+
+def _restrict(security: Any, options: LoginOptions) -> None:
+    """Use those of paramiko's algorithms alone that ssh_config allows. Raises `HostError` if that is none."""
+    fields = {"kexalgorithms": "kex", "hostkeyalgorithms": "key_types", "ciphers": "ciphers", "macs": "digests"}
+    for keyword, allowed in options.algorithms:
+        if keyword in fields:
+            ours = getattr(security, fields[keyword])
+            common = tuple(name for name in allowed if name in ours)
+            if not common:
+                raise no_common_algorithm(
+                    f"ssh_config's {keyword} has none that this client knows: --transport openssh"
+                )
+            setattr(security, fields[keyword], common)
 
 
 def hang_up(connection: Connection) -> None:
@@ -155,6 +173,25 @@ def _connection(
             "auth_strategy": strategy,
         },
     )
+
+
+class _Agent(paramiko.agent.AgentSSH):
+    """An agent behind any socket; paramiko's own takes the one in SSH_AUTH_SOCK alone."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._sock.settimeout(_AGENT_TIMEOUT_S)
+            self._sock.connect(path)
+            self._connect(self._sock)  # type: ignore[attr-defined]  # the stubs leave it out
+        except (OSError, paramiko.SSHException) as error:
+            self._sock.close()
+            raise OSError(str(error)) from None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._close()  # type: ignore[attr-defined]
 
 
 class _AuthStrategy:
@@ -226,6 +263,9 @@ class _AuthStrategy:
 
     def _file_keys(self) -> Iterator[tuple[str, paramiko.PKey]]:
         for path in self._options.identities:
+            if path.suffix == ".pub":
+                # A public half: the agent has the private one.
+                continue
             try:
                 yield f"key {path}", self._keys.private_key(path, self._options.certificates)
             except HostError as error:
@@ -233,16 +273,27 @@ class _AuthStrategy:
                     self._problem = error
 
     def _agent_keys(self) -> Iterator[tuple[str, paramiko.PKey]]:
-        if not self._options.use_agent:
+        if self._options.agent is None:
             return
-        agent = paramiko.Agent()
         try:
-            for key in agent.get_keys():
+            agent = _Agent(self._options.agent)
+        except OSError:
+            return
+        try:
+            for key in self._allowed(agent.get_keys()):
                 yield f"agent key {readable(key.comment.encode(), 60) or key.get_name()}", key
         except (OSError, paramiko.SSHException):
             return
         finally:
             agent.close()
+
+    def _allowed(self, keys: Sequence[paramiko.AgentKey]) -> list[paramiko.AgentKey]:
+        """Return the agent's keys, those of ssh_config's files first; with IdentitiesOnly no others."""
+        files = [*self._options.identities, *([self._options.key_file] if self._options.key_file else [])]
+        named = {public for path in files if (public := self._keys.public_key(path))}
+        if self._options.identities_only:
+            return [key for key in keys if key.asbytes() in named]
+        return sorted(keys, key=lambda key: key.asbytes() not in named)
 
     def _refused(self, *, closed: bool) -> HostError:
         if not self._tried:

@@ -7,46 +7,25 @@ for the bastions as well are in the file, and options for the host alone are arg
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 
 from fleettrace.transport.interface import HostKeyPolicy, Target
-from fleettrace.transport.ssh_errors import SshFailure
+from fleettrace.transport.ssh_arguments import parse_arguments
+from fleettrace.transport.ssh_query import config_files
 
-__all__ = ["arguments", "check_arguments", "config_text", "site_files"]
-
-_USER_CONFIG = Path("~/.ssh/config")
-_SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
+__all__ = ["arguments", "config_text"]
 
 # `ssh` notices a peer that vanished after 15 * 3 seconds.
 _ALIVE = (("ServerAliveInterval", "15"), ("ServerAliveCountMax", "3"))
 
-# `ssh` puts host and user unquoted into a ProxyCommand, which a shell runs. OpenSSH refuses letters that a shell
-# interprets only from 9.6 on (valid_hostname and valid_ruser in ssh.c). These patterns allow fewer still.
-_HOST = re.compile(r"[A-Za-z0-9_.:\[\]][A-Za-z0-9_.:%\[\]-]*")
-_USER = re.compile(r"[A-Za-z0-9_.@+/\\][A-Za-z0-9_.@+/\\-]*(?<!\\)")
-_JUMP = re.compile(r"[A-Za-z0-9_.@+/\\:\[\]][A-Za-z0-9_.@+/\\:%\[\]-]*")
 
-
-def check_arguments(target: Target) -> None:
-    """Raise `HostError` (`unreachable`, `address-refused`) for a value with letters that a shell may interpret."""
-    address = target.address or target.name
-    jumps = (target.proxy_jump or "none").split(",")
-    for kind, value, allowed in (
-        ("address", address, _HOST),
-        ("user", target.user or "none", _USER),
-        *(("ProxyJump", jump.strip(), _JUMP) for jump in jumps),
-    ):
-        if not allowed.fullmatch(value) or "@-" in value:
-            raise SshFailure.ADDRESS_REFUSED.error(f"the {kind} {value!r} has letters that a shell may interpret")
-
-
-def config_text(target: Target) -> str:
+def config_text(target: Target, policy: HostKeyPolicy) -> str:
     """Return the private configuration, which includes the site's files. Many targets have the same one.
 
-    Raises `HostError` (`unreachable`, `ssh-config`) for a named file that does not exist.
+    Raises `ConfigError` for a named file that cannot be read.
     """
-    new = target.host_key is HostKeyPolicy.ACCEPT_NEW
+    own = parse_arguments(target.ssh_arguments)
+    new = policy is HostKeyPolicy.ACCEPT_NEW
     options = [
         ("BatchMode", "yes"),
         ("StrictHostKeyChecking", "accept-new" if new else "yes"),
@@ -60,22 +39,8 @@ def config_text(target: Target) -> str:
     if target.known_hosts is not None:
         options.append(("UserKnownHostsFile", _quoted(target.known_hosts.expanduser())))
         options.append(("GlobalKnownHostsFile", "none"))
-    options += [("Include", _quoted(path, tokens=False)) for path in site_files(target.ssh_config)]
+    options += [("Include", _quoted(path, tokens=False)) for path in config_files(own.config_file or target.ssh_config)]
     return "Host *\n" + "".join(f"{name} {value}\n" for name, value in options)
-
-
-def site_files(file: Path | None) -> list[Path]:
-    """Return the ssh_config files of the site: `file` alone, or the user's and the system's.
-
-    Raises `HostError` (`unreachable`, `ssh-config`) for a named file that does not exist, and OSError.
-    """
-    if file is None:
-        return [path for path in (_USER_CONFIG.expanduser(), _SYSTEM_CONFIG) if path.is_file()]
-    path = file.expanduser().absolute()
-    if not path.is_file():
-        # `ssh` ignores an Include of a file that does not exist.
-        raise SshFailure.SSH_CONFIG.error(f"{path} does not exist", "correct --ssh-config")
-    return [path]
 
 
 def _quoted(path: Path, *, tokens: bool = True) -> str:
@@ -84,9 +49,14 @@ def _quoted(path: Path, *, tokens: bool = True) -> str:
     return '"' + (text.replace("%", "%%") if tokens else text) + '"'
 
 
-def arguments(target: Target, config: Path, control: Path) -> list[str]:
-    """Return the command line of the `ssh` to `target`, with its control socket at `control`."""
+def arguments(target: Target, policy: HostKeyPolicy, config: Path, control: Path) -> list[str]:
+    """Return the command line of the `ssh` to `target`, with its control socket at `control`.
+
+    The inventory's options are behind fleettrace's own, because the first value of an option counts.
+    """
     options = {
+        "StrictHostKeyChecking": "accept-new" if policy is HostKeyPolicy.ACCEPT_NEW else "yes",
+        "BatchMode": "yes",
         "ControlMaster": "yes",
         "ControlPath": str(control),
         "ControlPersist": "no",
@@ -100,12 +70,11 @@ def arguments(target: Target, config: Path, control: Path) -> list[str]:
         options |= {"BatchMode": "no", "NumberOfPasswordPrompts": "1"}
     if target.key_file is not None:
         options["IdentityFile"] = _quoted(target.key_file.expanduser())
-    argv = ["ssh", "-F", str(config), "-N", "-T", "-a", "-x"]
+    argv = [target.ssh_executable or "ssh", "-F", str(config), "-N", "-T", "-a", "-x"]
     argv += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     if target.port is not None:
         argv += ["-p", str(target.port)]
     if target.user is not None:
         argv += ["-l", target.user]
-    if target.proxy_jump is not None:
-        argv += ["-J", target.proxy_jump]
+    argv += parse_arguments(target.ssh_arguments).words
     return [*argv, "--", target.address or target.name]

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 
 from fleettrace.errors import HostError
+from fleettrace.transport.address_check import jump_hosts
 from fleettrace.transport.bootstrap import readable
 from fleettrace.transport.exhaustion import exhaustion_error
 from fleettrace.transport.interface import Target
@@ -128,8 +129,8 @@ def _proxy_error(stderr: _Stderr) -> HostError:
     """Return why there is no way to the host. The bastion's `ssh` printed the reason; the host's saw only its end."""
     if not stderr.by_proxy_jump:
         return SshFailure.PROXY_COMMAND_FAILED.error()
-    jump = stderr.target.proxy_jump
-    bastion = "a bastion" if jump is None else f"bastion {jump}"
+    jump = ",".join(jump_hosts(stderr.target))
+    bastion = f"bastion {jump}" if jump else "a bastion"
     if refused := stderr.message(r"channel \d+: open failed: (.+)|.*(stdio forwarding (?:request )?failed.*)"):
         reason = refused[1] or refused[2]
         if reason.startswith("administratively prohibited"):

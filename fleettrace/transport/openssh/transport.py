@@ -6,22 +6,24 @@ sudo and the bounds are those of every transport.
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 from pathlib import Path
 
-from fleettrace.errors import ConfigError, HostError
-from fleettrace.transport.bootstrap import command_line, readable
+from fleettrace.errors import ConfigError
+from fleettrace.transport.address_check import check_address
+from fleettrace.transport.bootstrap import command_line
 from fleettrace.transport.interface import HostKeyPolicy, Limits, Target
-from fleettrace.transport.openssh.configuration import arguments, check_arguments, config_text, site_files
+from fleettrace.transport.login_options import ask_ssh, host_key_policy
+from fleettrace.transport.openssh.configuration import arguments, config_text
 from fleettrace.transport.openssh.master import Master
 from fleettrace.transport.openssh.mux import MuxPipe
 from fleettrace.transport.openssh.private_directory import PasswordPipe, PrivateDirectory
 from fleettrace.transport.openssh.stderr import local_error, login_error, timeout_error, unsaved_key_error
 from fleettrace.transport.script_errors import ScriptFailure
 from fleettrace.transport.session import Session, Sessions
-from fleettrace.transport.ssh_errors import SshFailure, key_failure, unreadable_config
+from fleettrace.transport.ssh_errors import SshFailure, key_failure
+from fleettrace.transport.ssh_query import SshQueries
 
 __all__ = ["OpenSshTransport"]
 
@@ -29,7 +31,8 @@ __all__ = ["OpenSshTransport"]
 class OpenSshTransport:
     """Reach hosts with the system's `ssh`. One object serves a run, from many threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, queries: SshQueries | None = None) -> None:
+        self._queries = queries or SshQueries()
         self._lock = threading.Lock()
         self._logins: _Logins | None = None
 
@@ -39,11 +42,11 @@ class OpenSshTransport:
         Raises `HostError` (`unreachable`, `auth-failed`, `host-key`), also for a faulty ssh_config.
         """
         deadline = time.monotonic() + target.connect_timeout
-        check_arguments(target)
+        check_address(target)
         _check_key(target.key_file)
         with self._lock:
             try:
-                logins = self._logins = self._logins or _Logins()
+                logins = self._logins = self._logins or _Logins(self._queries)
             except OSError as error:
                 raise local_error(error) from None
         return OpenSshConnection(logins, logins.open(target, deadline), target)
@@ -53,16 +56,7 @@ class OpenSshTransport:
 
         Raises `ConfigError`. Where `ssh` itself cannot run, each host's login reports that.
         """
-        try:
-            paths = site_files(file)
-            for path in paths:
-                path.open("rb").close()
-        except HostError as error:
-            raise ConfigError(error.message) from None
-        except OSError as error:
-            raise unreadable_config(error) from None
-        for path in paths:
-            _check_syntax(path)
+        self._queries.check(file)
 
     def close(self) -> None:
         """End every `ssh` and remove the private directory."""
@@ -75,7 +69,8 @@ class OpenSshTransport:
 class _Logins:
     """The logins of a run: their processes, and the directory that they share."""
 
-    def __init__(self) -> None:
+    def __init__(self, queries: SshQueries) -> None:
+        self._queries = queries
         self._directory = PrivateDirectory()
         self._lock = threading.Lock()
         self._masters: set[Master] = set()
@@ -104,11 +99,16 @@ class _Logins:
         if target.known_hosts is not None and target.host_key is HostKeyPolicy.ACCEPT_NEW:
             # ssh makes no directory but ~/.ssh.
             target.known_hosts.expanduser().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        control, config = self._directory.control(), self._directory.config(config_text(target))
+        try:
+            policy = host_key_policy(target, ask_ssh(target, self._queries))
+            text = config_text(target, policy)
+        except ConfigError as error:
+            raise SshFailure.SSH_CONFIG.error(str(error)) from None
+        control, config = self._directory.control(), self._directory.config(text)
         with self._lock:
             if self._closed:
                 raise ScriptFailure.CLOSED.error("the controller ended the login early")
-            master = Master(arguments(target, config, control), control, password.variables if password else {})
+            master = Master(arguments(target, policy, config, control), control, password.variables if password else {})
             self._masters.add(master)
         return master
 
@@ -162,17 +162,6 @@ class OpenSshConnection:
         """As `Connection.close`."""
         self._sessions.close()
         self._logins.end(self._master)
-
-
-def _check_syntax(path: Path) -> None:
-    argv = ["ssh", "-G", "-F", str(path), "--", "localhost"]
-    try:
-        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return
-    if done.returncode != 0:
-        fault = readable(done.stderr.strip().split(b"\n")[0]) or f"status {done.returncode}"
-        raise ConfigError(f"`ssh -G -F {path}` refuses it ({fault}): correct the file, or use --transport ssh")
 
 
 def _check_key(path: Path | None) -> None:
