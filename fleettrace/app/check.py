@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from fleettrace.app.options import RunOptions
 from fleettrace.app.output import report_writer, write_file_or_stdout
+from fleettrace.app.reach import details, login_warnings
 from fleettrace.app.redaction import Redaction
 from fleettrace.app.secrets import ask_passwords
 from fleettrace.app.site import read_site
@@ -41,6 +42,8 @@ def check(options: RunOptions, *, subscriber: Subscriber, warn: Callable[[str], 
         site = read_site(options, interactive=sys.stdin.isatty())
         tasks = host_tasks(selection.hosts, options, site, transports, ask_passwords(site))
         transports.check(options.ssh_config)
+        for line in details(options.verbose, selection.notes, site.lines(), tasks, transports):
+            warn(line)
         return sweep(
             options,
             tasks,
@@ -48,7 +51,7 @@ def check(options: RunOptions, *, subscriber: Subscriber, warn: Callable[[str], 
             trace=False,
             write=write,
             redact=Redaction(),
-            warnings=inventory_warnings(selection),
+            warnings=lambda: [*inventory_warnings(selection), *login_warnings(tasks, transports.queries)],
             subscriber=subscriber,
             warn=warn,
         )

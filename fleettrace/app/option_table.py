@@ -257,7 +257,7 @@ _MESSAGES = (
     Option(
         "--verbose",
         Group.MESSAGES,
-        "Print each step on stderr; -vv: also how each host is reached and which setting has which origin.",
+        "Print each step on stderr; -vv: also how each host is reached, and which setting comes from where.",
         short="-v",
         form=Form.COUNT,
     ),

@@ -44,7 +44,7 @@ def plan_lines(options: RunOptions, *, explain: bool = False) -> Iterator[str]:
     at_once = min(site.forks, len(tasks))
     yield f"# {plural(len(tasks), 'host')}, {at_once} at a time, {options.duration:g} s each"
     if options.verbose:
-        yield from (escape_text(f"# {line}") for line in site.lines())
+        yield from (escape_text(f"# {line}") for line in (*selection.notes, *site.lines()))
     yield from (escape_text(f"# warning: {line}") for line in warnings)
     for task, reach in zip(tasks, reached, strict=True):
         command = "" if reach.problem else f": {shlex.join(task.bpftrace)} - <PROGRAM"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from fleettrace.app.targets import Transports
 from fleettrace.app.unsupported import UnsupportedTransport
+from fleettrace.errors import ConfigError
 from fleettrace.report.host_folding import fold
+from fleettrace.summary.run import Warn
 from fleettrace.sweep.settings import HostTask
+from fleettrace.transport.fabric.transport import SshTransport
 from fleettrace.transport.interface import Become
 from fleettrace.transport.local.transport import LocalTransport
-from fleettrace.transport.reach import ResolvedLogin, resolved_login
+from fleettrace.transport.login_options import query_of
+from fleettrace.transport.reach import ResolvedLogin, ignored_keywords, resolved_login
 from fleettrace.transport.ssh_query import SshQueries
 
-__all__ = ["Reach", "reach_of", "shared_warnings"]
+__all__ = ["Reach", "details", "login_warnings", "reach_of", "shared_warnings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +67,44 @@ def reach_of(task: HostTask, client: str, queries: SshQueries) -> Reach:
     return Reach(resolved_login(task.target, client, queries), task.target.become)
 
 
-def shared_warnings(reached: Sequence[Reach]) -> Iterator[str]:
-    """Yield a line for each keyword of ssh_config that matters and is not honoured, with the hosts that it is for."""
+def shared_warnings(reached: Sequence[Reach]) -> list[str]:
+    """Return a line for each keyword of ssh_config that matters and is not honoured, with the hosts that it is for."""
+    return list(_ignored({each.login.host: each.login.ignored for each in reached}))
+
+
+def details(
+    verbose: int, notes: Sequence[str], settings: Iterator[str], tasks: Sequence[HostTask], transports: Transports
+) -> Iterator[str]:
+    """Yield what `-v` shows before a sweep: how sources were read; with `-vv` the site's settings and each login.
+
+    Raises `ConfigError`.
+    """
+    if verbose:
+        yield from notes
+    if verbose > 1:
+        yield from settings
+        for task in tasks:
+            reach = reach_of(task, transports.name_of(task.transport), transports.queries)
+            yield f"{task.name}: {reach.line()}"
+
+
+def login_warnings(tasks: Sequence[HostTask], queries: SshQueries) -> list[Warn]:
+    """Return the same about the hosts that a sweep logged in to."""
+    ignored: dict[str, tuple[str, ...]] = {}
+    for task in tasks:
+        if isinstance(task.transport, SshTransport):
+            try:
+                if queries.asked(query_of(task.target)):
+                    ignored[task.name] = ignored_keywords(task.target, queries)
+            except ConfigError:
+                continue  # the host has this error already
+    return [Warn("ssh-config", line) for line in _ignored(ignored)]
+
+
+def _ignored(keywords: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     hosts: dict[str, list[str]] = {}
-    for each in reached:
-        for keyword in each.login.ignored:
-            hosts.setdefault(keyword, []).append(each.login.host)
+    for host, own in keywords.items():
+        for keyword in own:
+            hosts.setdefault(keyword, []).append(host)
     for keyword, names in hosts.items():
         yield f"{fold(names)}: ssh_config's {keyword} is not honoured by the built-in client: use --transport openssh"

@@ -2,7 +2,7 @@
 
 from fleettrace.app import RunOptions, run
 
-result = run(RunOptions(inventory="inventory.yaml", hosts="cache-*", duration=5.0))
+result = run(RunOptions(inventory=("inventory.yaml",), hosts="cache-*", duration=5.0))
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from fleettrace.app.detach import detached, read_detached
 from fleettrace.app.exclusive import exclusive
 from fleettrace.app.options import RunOptions
+from fleettrace.app.reach import details, login_warnings
 from fleettrace.app.redaction import Redaction, redaction
 from fleettrace.app.run_file import RunFileSaver, run_file_saver
 from fleettrace.app.secrets import ask_passwords
@@ -43,8 +44,8 @@ def run(
 
     `write` writes the report as soon as the sweep has ended, `subscriber` receives the sweep's events (with the slices
     of the traces, if `live`), `warn` receives what goes wrong beside the sweep, such as a history that cannot be
-    written. `redact` is used in place of what the options request. SIGINT, SIGTERM and SIGHUP end the sweep early where
-    the caller is the main thread; `RunResult.stopped` has the reason.
+    written, and the details that `verbose` asks for. `redact` is used in place of what the options request. SIGINT,
+    SIGTERM and SIGHUP end the sweep early where the caller is the main thread; `RunResult.stopped` has the reason.
 
     Raises `ConfigError` for options, inventories and files that are wrong, before any host is connected to, and
     `BusyError` when another run of the same name is under way.
@@ -94,6 +95,8 @@ def trace(
         tasks = host_tasks(selection.hosts, options, site, transports, ask_passwords(site))
         names = [task.name for task in tasks]
         transports.check(options.ssh_config)
+        for line in details(options.verbose, selection.notes, site.lines(), tasks, transports):
+            warn(line)
         stack.enter_context(exclusive(options, warn))
         detach, begin_detached = stack.enter_context(detached(options, names, warn))
         subscriber = broadcast(subscriber, begin_detached)
@@ -108,7 +111,7 @@ def trace(
             site,
             write=write,
             redact=redact,
-            warnings=inventory_warnings(selection),
+            warnings=lambda: [*inventory_warnings(selection), *login_warnings(tasks, transports.queries)],
             subscriber=subscriber,
             warn=warn,
             live=live,

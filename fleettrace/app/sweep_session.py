@@ -60,7 +60,7 @@ def sweep(
     trace: bool = True,
     write: Write,
     redact: Redaction,
-    warnings: Sequence[Warn] = (),
+    warnings: Callable[[], Sequence[Warn]] = tuple,
     subscriber: Subscriber = ignore,
     warn: Callable[[str], None],
     live: bool = False,
@@ -70,7 +70,7 @@ def sweep(
     """Sweep the hosts, write the report, store the run, and return the result, redacted.
 
     With `info` the sweep is a part of that run, which is not stored; without `trace` it is a check. `live`: the
-    subscriber receives the slices of the traces, too.
+    subscriber receives the slices of the traces, too. `warnings` is called after the sweep.
     """
     part = info is not None
     if info is None:
@@ -92,7 +92,7 @@ def sweep(
         with _stopped_by_signals(engine):
             result = engine.run()
     known.save()
-    result.warnings.extend(warnings)
+    result.warnings.extend(warnings())
     if log is not None and log.failed is not None:
         result.warnings.append(Warn("log-incomplete", log.failed))
     seen, patterns = redact.apply(result)

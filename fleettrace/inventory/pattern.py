@@ -33,6 +33,8 @@ class Selection:
 
     hosts: tuple[Host, ...]
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """How the inventory was read, for who asks for details."""
 
 
 def split_pattern(pattern: str) -> list[str]:
@@ -66,7 +68,7 @@ def select(inventory: Inventory, pattern: str = "all", limit: str | None = None)
         if not hosts:
             cure = matcher.suggestion(limit_parts)
             raise ConfigError(f"the limit {limit!r} leaves none of the {before:,} hosts of {pattern!r}{cure}")
-    return Selection(tuple(hosts), tuple(matcher.warnings))
+    return Selection(tuple(hosts), tuple(matcher.warnings), inventory.notes)
 
 
 def _limit_parts(limit: str) -> list[str]:

@@ -19,7 +19,7 @@ from fleettrace.transport.ssh_arguments import parse_arguments
 from fleettrace.transport.ssh_query import Answer, SshQueries, SshQuery
 from fleettrace.transport.ssh_tokens import expand, user_path
 
-__all__ = ["LoginOptions", "ask_ssh", "host_key_policy", "local_user", "login_options"]
+__all__ = ["LoginOptions", "ask_ssh", "host_key_policy", "local_user", "login_options", "query_of"]
 
 _USER_KNOWN_HOSTS = "~/.ssh/known_hosts ~/.ssh/known_hosts2"
 _SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
@@ -81,19 +81,22 @@ def local_user() -> str:
         ) from None
 
 
+def query_of(target: Target) -> SshQuery:
+    """Return what `ssh` would be given for a target. Raises `ConfigError` for arguments that are no login's."""
+    arguments = parse_arguments(target.ssh_arguments)
+    return SshQuery(
+        target.address or target.name,
+        target.port,
+        target.user,
+        arguments.words,
+        arguments.config_file or target.ssh_config,
+        target.ssh_executable or "ssh",
+    )
+
+
 def ask_ssh(target: Target, queries: SshQueries) -> Answer:
     """Return ssh_config's values for a target. Raises `ConfigError`."""
-    arguments = parse_arguments(target.ssh_arguments)
-    return queries.ask(
-        SshQuery(
-            target.address or target.name,
-            target.port,
-            target.user,
-            arguments.words,
-            arguments.config_file or target.ssh_config,
-            target.ssh_executable or "ssh",
-        )
-    )
+    return queries.ask(query_of(target))
 
 
 def host_key_policy(target: Target, answer: Answer) -> HostKeyPolicy:

@@ -8,7 +8,7 @@ from fleettrace.transport.interface import Target
 from fleettrace.transport.login_options import ask_ssh, login_options
 from fleettrace.transport.ssh_query import SshQueries
 
-__all__ = ["ResolvedLogin", "resolved_login"]
+__all__ = ["ResolvedLogin", "ignored_keywords", "resolved_login"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,14 @@ class ResolvedLogin:
     """Keywords of ssh_config that matter and that the client does not honour."""
 
 
+def ignored_keywords(target: Target, queries: SshQueries) -> tuple[str, ...]:
+    """Return the keywords of a target's ssh_config that matter and that the client `ssh` does not honour.
+
+    Raises `ConfigError`.
+    """
+    return queries.ignored(ask_ssh(target, queries), target.ssh_executable or "ssh")
+
+
 def resolved_login(target: Target, client: str, queries: SshQueries) -> ResolvedLogin:
     """Return how `client` (`ssh` or `openssh`) would log in to `target`, without connecting. Raises `ConfigError`."""
     options = login_options(target, queries)
@@ -36,9 +44,7 @@ def resolved_login(target: Target, client: str, queries: SshQueries) -> Resolved
     while bastion is not None:
         jumps.insert(0, f"{bastion.user}@{bastion.address}")
         bastion = bastion.bastion
-    ignored: tuple[str, ...] = ()
-    if client == "ssh":
-        ignored = queries.ignored(ask_ssh(target, queries), target.ssh_executable or "ssh")
+    ignored = ignored_keywords(target, queries) if client == "ssh" else ()
     files = ((options.key_file,) if options.key_file else ()) + options.identities
     return ResolvedLogin(
         host=target.name,

@@ -70,7 +70,7 @@ class SshQueries:
 
         Raises `ConfigError` for a file that cannot be read, or that `ssh` (or the reader) does not accept.
         """
-        shared = replace(query, host="any-host") if self._same_for_all(query) else query
+        shared = self._shared(query)
         with self._lock:
             answer = self._answers.get(shared)
         if answer is None:
@@ -81,6 +81,12 @@ class SshQueries:
             # As ssh.c: the name is in lower case unless it is an address.
             answer = {**answer, "host": (query.host,), "hostname": (query.host.lower(),)}
         return answer
+
+    def asked(self, query: SshQuery) -> bool:
+        """Return whether `ask` has the answer already."""
+        shared = self._shared(query)
+        with self._lock:
+            return shared in self._answers
 
     def chosen_algorithms(self, answer: Answer, executable: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
         """Return the algorithms of an answer, by keyword, that differ from OpenSSH's own choice."""
@@ -98,6 +104,10 @@ class SshQueries:
     def check(self, file: Path | None, executable: str = "ssh") -> None:
         """Let `ssh` check a file before the first login. Raises `ConfigError`."""
         self.ask(SshQuery("localhost", file=file, executable=executable))
+
+    def _shared(self, query: SshQuery) -> SshQuery:
+        """Return the query whose answer serves this one too."""
+        return replace(query, host="any-host") if self._same_for_all(query) else query
 
     def _same_for_all(self, query: SshQuery) -> bool:
         if "-J" in query.arguments or any(_depends(*_keyword(word)) for word in query.arguments):
