@@ -45,6 +45,6 @@ def connection_unsupported(name: str) -> HostError:
 
 
 def variable_unusable(message: str) -> HostError:
-    """Return the error of a host with a variable that cannot be used; the message says which, and the cure."""
+    """Return the error of a host with a variable that cannot be used; `message` has which, and the cure."""
     failure = InventoryFailure.VARIABLE_UNUSABLE
     return HostError(failure.state, failure.code, message)

@@ -1,4 +1,4 @@
-"""The value of a host's variable: templates evaluated and secrets decrypted, when somebody needs it."""
+"""The value of a host's variable: templates evaluated and secrets decrypted, when a user needs it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _TRUE = frozenset({"yes", "on", "1", "true"})
 
 
 class LookupFailureError(Exception):
-    """A lookup cannot be answered; the text says why and what to do."""
+    """A lookup cannot be answered; the text is why, and what to do."""
 
 
 def lookup(directories: Iterable[Path], plugin: str, *terms: Any, default: Any = "", **_options: Any) -> Any:

@@ -28,7 +28,7 @@ _NAMES = "fleettrace names"
 
 
 class TemplateError(Exception):
-    """A template cannot be evaluated; the text says why."""
+    """A template cannot be evaluated; the text is why."""
 
 
 class _Omit:

@@ -130,7 +130,7 @@ def _read_password(source: VaultSource, prompt: Prompt | None) -> bytes:
 
 
 def _printed(path: Path, label: str) -> bytes:
-    # As Ansible: a program whose name ends with -client is given the label.
+    # As Ansible: a program with a name that ends with -client is given the label.
     arguments = ["--vault-id", label] if path.stem.endswith("-client") else []
     try:
         done = subprocess.run(

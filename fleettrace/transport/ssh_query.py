@@ -106,7 +106,7 @@ class SshQueries:
         self.ask(SshQuery("localhost", file=file, executable=executable))
 
     def _shared(self, query: SshQuery) -> SshQuery:
-        """Return the query whose answer serves this one too."""
+        """Return the query with the answer that serves this one too."""
         return replace(query, host="any-host") if self._same_for_all(query) else query
 
     def _same_for_all(self, query: SshQuery) -> bool:
