@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,22 @@ _HALVES = {"e2e": "fleet"}
 """The half of each directory below tests/; `rest` for all others. A worker runs one half in order, in the fleets of its
 fixtures; both halves take about as long, most of it waiting for windows to end."""
 _DIRECTORY = pytest.StashKey[str]()
+_TRACEFS = Path("/sys/kernel/tracing")
+_MOUNTED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Create the history, before any fixture copies the environment."""
+    """Mount tracefs where the machine does not, and create the history, before any fixture copies the environment."""
+    ours = not hasattr(config, "workerinput") and os.geteuid() == 0 and not (_TRACEFS / "uprobe_events").exists()
+    config.stash[_MOUNTED] = ours and subprocess.call(["mount", "-t", "tracefs", "tracefs", _TRACEFS]) == 0
     config.stash[_DIRECTORY] = tempfile.mkdtemp(prefix="fleettrace-history-")
     os.environ["FLEETTRACE_STORE"] = f"{config.stash[_DIRECTORY]}/history.db"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove the history."""
+    """Remove the history, and the mount of tracefs."""
+    if config.stash[_MOUNTED]:
+        subprocess.call(["umount", "-l", _TRACEFS])
     shutil.rmtree(config.stash[_DIRECTORY], ignore_errors=True)
 
 

@@ -26,6 +26,7 @@ from fleettrace.inventory.vault import VaultSecrets, VaultSource, vault_sources
 from fleettrace.node.model import Instance
 from fleettrace.summary.run import Container, Warn
 from fleettrace.sweep.settings import HostTask
+from fleettrace.transport.become import check as check_become
 from fleettrace.transport.interface import Become, HostKeyPolicy, Target, Transport
 from fleettrace.transport.ssh_arguments import parse_arguments
 from fleettrace.transport.ssh_query import SshQueries
@@ -198,7 +199,7 @@ def _target(settings: HostSettings, options: RunOptions, site: Site, passwords: 
         user=settings.user,
         key_file=settings.key_file,
         password=passwords.login if own is None else own,
-        become=None if settings.become is None else _become(settings.become, passwords.become),
+        become=None if settings.become is None else _become(settings.name, settings.become, passwords.become),
         connect_timeout=settings.connect_timeout or site.connect_timeout,
         host_key=_host_key(settings, options),
         ssh_arguments=settings.ssh_arguments,
@@ -207,9 +208,15 @@ def _target(settings: HostSettings, options: RunOptions, site: Site, passwords: 
     )
 
 
-def _become(settings: BecomeSettings, password: str | None) -> Become:
+def _become(host: str, settings: BecomeSettings, password: str | None) -> Become:
     own = secret(settings.password)
-    return Become(settings.method, settings.user, settings.executable, settings.flags, password if own is None else own)
+    password = password if own is None else own
+    become = Become(settings.method, settings.user, settings.executable, settings.flags, password)
+    try:
+        check_become(become)
+    except ValueError as error:
+        raise ConfigError(f"ansible_become_user, _exe or _flags of {host}: {error}") from None
+    return become
 
 
 def _host_key(settings: HostSettings, options: RunOptions) -> HostKeyPolicy | None:

@@ -95,7 +95,8 @@ def _check_root(facts: NodeFacts) -> None:
         raise HostError(
             HostState.BECOME_FAILED,
             "not-root",
-            "bpftrace needs root there: set `ansible_become: true`, or log in as root (`ansible_user: root`)",
+            "bpftrace needs root there: set `ansible_become: true` (and no `ansible_become_user` but root), or log in "
+            "as root (`ansible_user: root`)",
         )
 
 

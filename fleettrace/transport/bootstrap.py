@@ -1,8 +1,8 @@
 """How a script gets onto a node: a constant command line, and the script behind it on standard input.
 
-The command line never varies, so no remote shell parses anything that the controller or a node chose. It works in
-every login shell: it is one line with single quotes only, and has neither `!` (csh expands it) nor a backslash (fish
-interprets it). `sh` then does this:
+The command line varies only in the words of the method that becomes root (`become.py`). Quotes keep every shell from
+interpreting them, and a word with `!` (csh expands it), a backslash (fish interprets it), a quote or a control
+character is refused. So the line works in every login shell. `sh` then does this:
 
 1. It prints a marker on both streams, which ends the output of motd and rc files.
 2. It skips lines up to a header (a password that sudo did not ask for is such a line).
@@ -30,8 +30,18 @@ import shlex
 from collections.abc import Iterator
 
 from fleettrace.errors import HostError
+from fleettrace.transport.become import (
+    NOT_INSTALLED,
+    become_error,
+    check,
+    method_words,
+    prompts,
+    takes_one_word,
+    waits,
+)
 from fleettrace.transport.interface import Become, Chunk, Stream
 from fleettrace.transport.script_errors import BecomeFailure, ShellFailure
+from fleettrace.transport.text import readable
 
 __all__ = [
     "CLEAN_ENVIRONMENT",
@@ -41,21 +51,18 @@ __all__ = [
     "argv",
     "command_line",
     "frame",
-    "readable",
 ]
 
 NOISE_LIMIT = 64 * 1024
 """Bytes that login shells may print on one stream before the marker."""
 
 _MARKER = b"\nfleettrace-ready\n"
-_PROMPT = b"[fleettrace-sudo]"
-_NO_SUDO = "fleettrace-no-sudo"
 _HEADER_RUN = b"fleettrace-script: "
 """A shell that took the header for a command prints this."""
 
 # Printed right before sudo starts, so that it separates the login shell's output from sudo's. Before it, an rc file
 # with `set -x` prints this whole command line, with sudo's prompt in it.
-_BEFORE_SUDO = b"\nfleettrace-shell\n"
+_BEFORE_BECOME = b"\nfleettrace-shell\n"
 
 # Undoes the options of an exported SHELLOPTS, and the timeout of `read`.
 _RESET = "set +aefuvxC; unset TMOUT; LC_ALL=C; export LC_ALL; "
@@ -70,7 +77,7 @@ done; echo k)
 """Goes before each script. Unsets the variables of the login, or of sudo's env_keep, that change how the script's tools
 work, and every variable of bpftrace's, because each version knows others."""
 
-# 97: standard input ended before a whole script arrived. 96 (below): there is no sudo.
+# 97: standard input ended before a whole script arrived. 96 (below): there is no program to become another user.
 _RECEIVE = (
     _RESET + "echo; echo fleettrace-ready; { echo; echo fleettrace-ready; } >&2; "
     "d=97; while read -r k n m; do case $k in fleettrace-script) "
@@ -80,20 +87,26 @@ _RECEIVE = (
     '( unset d k n m; eval "unset s; $s" ); d=$?; '
     'echo "fleettrace-over $m $d"; echo "fleettrace-over $m $d" >&2;; esac; done; exit $d'
 )
+# $1: `_RECEIVE`; $2: the user to become; then the words of the method.
 _BECOME = (
-    f"{_RESET}{{ echo; echo fleettrace-shell; }} >&2; "
-    'if [ "$(id -u)" = 0 ]; then exec sh -c "$1"; fi; '
-    f"command -v sudo >/dev/null 2>&1 || {{ echo {_NO_SUDO} >&2; exit 96; }}; "
+    f"{_RESET}{{ echo; echo fleettrace-shell; }} >&2; r=$1 u=$2; shift 2; "
+    'if [ "$u" = root ]; then [ "$(id -u)" = 0 ]; else [ "$(id -un)" = "$u" ]; fi && exec sh -c "$r"; '
+    f'command -v "$1" >/dev/null 2>&1 || {{ echo {NOT_INSTALLED} >&2; exit 96; }}; '
 )
-_SUDO = _BECOME + 'exec sudo -n -- sh -c "$1"'
-_SUDO_PASSWORD = _BECOME + f'exec sudo -S -p "{_PROMPT.decode()}" -- sh -c "$1"'
+_BECOME_WORDS = _BECOME + 'exec "$@" sh -c "$r"'
+_BECOME_LINE = _BECOME + """exec "$@" "exec sh -c '$r'\""""
 
 
 def argv(become: Become | None) -> tuple[str, ...]:
-    """Return the bootstrap as an argument list: one of three constants (no sudo, sudo without and with a password)."""
+    """Return the bootstrap as an argument list: one of three constants, and behind it the words of `become`.
+
+    Raises ValueError for a word that a login shell may interpret.
+    """
     if become is None:
         return ("sh", "-c", _RECEIVE)
-    return ("sh", "-c", _SUDO if become.password is None else _SUDO_PASSWORD, "fleettrace", _RECEIVE)
+    check(become)
+    script = _BECOME_LINE if takes_one_word(become) else _BECOME_WORDS
+    return ("sh", "-c", script, "fleettrace", _RECEIVE, become.user, *method_words(become))
 
 
 def command_line(become: Become | None) -> str:
@@ -110,13 +123,6 @@ def frame(script: bytes, token: str = "") -> bytes:
     if b"\0" in script:
         raise ValueError("a script cannot hold a NUL byte")
     return b"fleettrace-script %d %b\n%b" % (len(script), token.encode("ascii"), script)
-
-
-def readable(data: bytes, limit: int = 200) -> str:
-    """Return what a node printed as one line of at most `limit` characters that is safe on a terminal."""
-    text = " ".join(data.decode("utf-8", "replace").split())
-    safe = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
-    return safe if len(safe) <= limit else safe[: limit - 3] + "..."
 
 
 class EndDetector:
@@ -164,8 +170,8 @@ class Handshake:
         self._become = become
         self._framed = framed
         # `sudo -S` would read the script as the password, so the script waits until the shell behind sudo is ready.
-        self._script_waits = become is not None and become.password is not None
-        self._seen = {Stream.OUT: bytearray(), Stream.ERR: bytearray(_BEFORE_SUDO if logged_in else b"")}
+        self._script_waits = waits(become)
+        self._seen = {Stream.OUT: bytearray(), Stream.ERR: bytearray(_BEFORE_BECOME if logged_in else b"")}
         self._rest: dict[Stream, bytes] = {}
         self._prompts = 0
 
@@ -198,32 +204,33 @@ class Handshake:
             if chunk.stream is Stream.OUT and self._script_waits:
                 yield self._framed
         if chunk.stream is Stream.ERR:
-            yield from self._answer(before.partition(_BEFORE_SUDO)[2].count(_PROMPT))
+            yield from self._answer(before.partition(_BEFORE_BECOME)[2])
 
-    def _answer(self, prompts: int) -> Iterator[bytes]:
-        if prompts <= self._prompts or self._become is None or self._become.password is None:
+    def _answer(self, printed: bytes) -> Iterator[bytes]:
+        if self._become is None or (asked := prompts(self._become, printed)) <= self._prompts:
             return
-        if self._prompts or prompts > 1:
-            raise BecomeFailure.WRONG_PASSWORD.error()
-        self._prompts = prompts
+        if self._become.password is None:
+            raise become_error(self._become, printed, BecomeFailure.PASSWORD_REQUIRED)
+        if self._prompts or asked > 1:
+            raise become_error(self._become, printed, BecomeFailure.WRONG_PASSWORD)
+        self._prompts = asked
         yield self._become.password.encode() + b"\n"
 
     def failure(self, status: int | None) -> HostError:
         """Return why the command ended before the script started, with `status` (None: a signal ended it)."""
         stderr = bytes(self._seen[Stream.ERR])
-        _, reached_sudo, from_sudo = stderr.partition(_BEFORE_SUDO)
-        if self._become is not None and reached_sudo:
-            return _become_error(from_sudo)
+        _, reached, printed = stderr.partition(_BEFORE_BECOME)
+        if self._become is not None and reached:
+            return become_error(self._become, printed)
         return _shell_error(stderr + b"\n" + bytes(self._seen[Stream.OUT]), status)
 
     def timeout_error(self, seconds: float) -> HostError:
         """Return why the script had not started after `seconds`."""
         stderr = bytes(self._seen[Stream.ERR])
-        _, reached_sudo, from_sudo = stderr.partition(_BEFORE_SUDO)
-        if self._become is not None and reached_sudo:
-            return BecomeFailure.TIMEOUT.error(
-                f"sudo did not start a shell within {seconds:g} s" + _sudo_output(from_sudo)
-            )
+        _, reached, printed = stderr.partition(_BEFORE_BECOME)
+        if self._become is not None and reached:
+            what = f"did not start a shell within {seconds:g} s"
+            return become_error(self._become, printed, BecomeFailure.TIMEOUT, what)
         account = _account_failure(stderr + b"\n" + bytes(self._seen[Stream.OUT]))
         if account is not None:
             return account.error()
@@ -241,19 +248,6 @@ _ACCOUNT_OUTPUT = (
     (_HEADER_RUN, ShellFailure.FORCED_COMMAND),
 )
 """What accounts that run no command print."""
-
-# In sudo's C locale: plugins/sudoers and src/ of sudo 1.8 to 1.9.
-_SUDO_OUTPUT = (
-    (_NO_SUDO, BecomeFailure.NO_SUDO),
-    ("incorrect password attempt", BecomeFailure.WRONG_PASSWORD),
-    ("Sorry, try again", BecomeFailure.WRONG_PASSWORD),
-    ("password is required", BecomeFailure.PASSWORD_REQUIRED),
-    ("no password was provided", BecomeFailure.PASSWORD_REQUIRED),
-    ("must have a tty", BecomeFailure.NEEDS_TTY),
-    ("not in the sudoers", BecomeFailure.REFUSED),
-    ("not allowed to", BecomeFailure.REFUSED),
-    ("may not run sudo", BecomeFailure.REFUSED),
-)
 
 
 def _check_noise(printed: bytes) -> None:
@@ -283,18 +277,3 @@ def _shell_error(printed: bytes, status: int | None) -> HostError:
     return ShellFailure.FAILED.error(
         f"the login shell ended with {end} instead of running `sh`" + (f" ({text})" if text else "")
     )
-
-
-def _become_error(printed: bytes) -> HostError:
-    """Return the error of a sudo that printed this and started no shell."""
-    text = printed.decode("utf-8", "replace")
-    failure = next((failure for part, failure in _SUDO_OUTPUT if part in text), None)
-    if failure is not None:
-        return failure.error()
-    return BecomeFailure.FAILED.error("sudo did not start a shell" + _sudo_output(printed))
-
-
-def _sudo_output(printed: bytes) -> str:
-    """Return what sudo printed besides its prompt, in brackets."""
-    text = readable(b" ".join(printed.split(_PROMPT)))
-    return f" ({text})" if text else ""

@@ -65,11 +65,11 @@ class ShellFailure(FailureCatalogue):
 class BecomeFailure(FailureCatalogue):
     """A user that does not become root."""
 
-    NO_SUDO = (
-        "become-no-sudo",
+    NOT_INSTALLED = (
+        "become-not-installed",
         _BECOME_FAILED,
         "sudo is not installed there",
-        "install it, or log in as root (`ansible_user: root`)",
+        "install it, set `ansible_become_method`, or log in as root (`ansible_user: root`)",
     )
     WRONG_PASSWORD = (
         "become-wrong-password",
@@ -92,8 +92,8 @@ class BecomeFailure(FailureCatalogue):
     REFUSED = (
         "become-refused",
         _BECOME_FAILED,
-        "sudoers does not let this user run `sh` as root",
-        "allow it there, or log in as another user",
+        "sudo does not let this user run `sh` as root",
+        "allow it in sudoers, or log in as another user",
     )
     TIMEOUT = (
         "become-timeout",

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fleettrace.errors import ConfigError
-from fleettrace.transport.bootstrap import readable
 from fleettrace.transport.ssh_config_reader import SYSTEM_CONFIG, include_directory, read_answer
 from fleettrace.transport.ssh_errors import unreadable_config
+from fleettrace.transport.text import readable
 
 __all__ = ["Answer", "SshQueries", "SshQuery", "config_files"]
 

@@ -73,7 +73,7 @@ def test_schema_rejects_invalid_playbooks(name: str) -> None:
 def test_sweep_takes_every_option_of_run() -> None:
     names = {option.flag.removeprefix("--") for option in COMMANDS["run"].options}
     sweep = SCHEMA["items"]["else"]["properties"]["sweep"]["properties"]
-    assert names - set(sweep) == {"hosts", "keep", "output", "out", "html", "resume"}
+    assert names - set(sweep) == {"hosts", "keep", "output", "out", "html", "resume", "extra-vars", "list-hosts"}
     assert set(sweep) <= names
 
 

@@ -122,7 +122,7 @@ def test_host_without_sudo(ssh: Transport, sshd: Sshd, own_directory: Path) -> N
         (tools / name).symlink_to(shutil.which(name) or name)
     with account(f"ftt{os.getpid()}m", shell="/bin/bash") as user:
         (user.home / ".bashrc").write_text(f"PATH={tools}\n")
-        with failing("become-no-sudo", "become-failed"):
+        with failing("become-not-installed", "become-failed"):
             run(ssh, sshd.target(user=user.name, become=Become()), b"id")
 
 

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleettrace.errors import HostState
-from fleettrace.transport.bootstrap import NOISE_LIMIT, EndDetector, Handshake, argv, command_line, frame, readable
+from fleettrace.transport.bootstrap import NOISE_LIMIT, EndDetector, Handshake, argv, command_line, frame
 from fleettrace.transport.interface import Become, Chunk, Stream
+from fleettrace.transport.text import readable
 from tests.transport.running import failing
 
 READY = b"\nfleettrace-ready\n"
@@ -146,6 +147,14 @@ def test_second_prompt_means_a_wrong_password() -> None:
         list(handshake.feed(Chunk(Stream.ERR, b"\nSorry, try again.\n[fleettrace-sudo]")))
 
 
+def test_prompt_of_sudo_rs_is_answered_once() -> None:
+    handshake = Handshake(Become(password="s3cret"), b"script")
+    prompt = b"\nfleettrace-shell\n[sudo: [fleettrace-sudo]] Password: "
+    assert list(handshake.feed(Chunk(Stream.ERR, prompt))) == [b"s3cret\n"]
+    with failing("become-wrong-password", "become-failed"):
+        list(handshake.feed(Chunk(Stream.ERR, b"\nsudo: Authentication failed, try again.\n" + prompt)))
+
+
 def test_limits_the_noise_of_a_login_shell() -> None:
     handshake = Handshake(None, b"script")
     list(handshake.feed(Chunk(Stream.OUT, b"x" * NOISE_LIMIT)))
@@ -156,18 +165,22 @@ def test_limits_the_noise_of_a_login_shell() -> None:
 @pytest.mark.parametrize(
     ("printed", "code"),
     [
-        (b"fleettrace-no-sudo\n", "become-no-sudo"),
+        (b"fleettrace-not-installed\n", "become-not-installed"),
         (b"sudo: a password is required\n", "become-password-required"),
         (b"sudo: 1 incorrect password attempt\n", "become-wrong-password"),
         (b"bob is not in the sudoers file.\n", "become-refused"),
         (b"Sorry, user bob is not allowed to execute '/bin/sh' as root on h.\n", "become-refused"),
         (b"sudo: sorry, you must have a tty to run sudo\n", "become-needs-tty"),
         (b"sudo: something \x1b[31melse\n", "become-failed"),
+        # sudo-rs 0.2.5
+        (b"sudo-rs: interactive authentication is required\n", "become-password-required"),
+        (b"sudo-rs: I'm sorry bob. I'm afraid I can't do that\n", "become-refused"),
+        (b"sudo: Maximum 3 incorrect authentication attempts\n", "become-wrong-password"),
     ],
 )
 def test_names_the_failures_of_sudo(printed: bytes, code: str) -> None:
     handshake = Handshake(Become(), b"script")
-    list(handshake.feed(Chunk(Stream.ERR, b"fleettrace-no-sudo\n\nfleettrace-shell\n" + printed)))
+    list(handshake.feed(Chunk(Stream.ERR, b"fleettrace-not-installed\n\nfleettrace-shell\n" + printed)))
     failure = handshake.failure(1)
     assert (failure.state, failure.code) == (HostState.BECOME_FAILED, code)
     assert "\x1b" not in failure.message
@@ -175,3 +188,19 @@ def test_names_the_failures_of_sudo(printed: bytes, code: str) -> None:
 
 def test_readable_escapes_and_shortens() -> None:
     assert readable(b"a\x1b[31m\nb\xff\t" + b"c" * 300, 20) == "a\\x1b[31m b\N{REPLACEMENT CHARACTER} cccc..."
+
+
+@pytest.mark.parametrize(
+    ("become", "cause"),
+    [
+        (Become("runas"), "expected one of sudo"),
+        (Become(user="o!ps"), "login shell may interpret"),
+        (Become(flags=("a\\b",)), "login shell may interpret"),
+        (Become(executable="/a\x01b"), "login shell may interpret"),
+        (Become(user="-x"), "no user"),
+        (Become(executable="'"), "quot"),
+    ],
+)
+def test_words_that_no_shell_takes_are_refused(become: Become, cause: str) -> None:
+    with pytest.raises(ValueError, match=cause):
+        argv(become)

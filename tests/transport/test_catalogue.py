@@ -19,7 +19,7 @@ FAILURES: list[FailureCatalogue] = [failure for catalogue in CATALOGUES for fail
 CODES = """
 account-expired account-nologin account-sftp-only address-refused askpass-failed auth-failed auth-nothing auth-timeout
 banner-closed banner-timeout bastion-forbids bastion-lost bastion-no-answer bastion-no-route bastion-timeout
-become-failed become-needs-tty become-no-sudo become-password-required become-refused become-timeout
+become-failed become-needs-tty become-not-installed become-password-required become-refused become-timeout
 become-wrong-password closed connect-failed connect-timeout connection-closed connection-lost connection-refused
 dns-failed dns-timeout exec-refused forced-command host-key-changed host-key-refused host-key-revoked host-key-unknown
 host-key-unsaved kex-timeout key-invalid key-missing key-passphrase key-permissions key-unreadable no-common-algorithm

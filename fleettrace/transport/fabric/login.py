@@ -18,7 +18,6 @@ from fabric import Config, Connection
 from paramiko.packet import Packetizer
 
 from fleettrace.errors import HostError
-from fleettrace.transport.bootstrap import readable
 from fleettrace.transport.exhaustion import exhaustion_error
 from fleettrace.transport.fabric.keys import HostKeyCheck, KeyRing
 from fleettrace.transport.fabric.tunnel import HANDLERS
@@ -30,6 +29,7 @@ from fleettrace.transport.ssh_errors import (
     connection_broke,
     no_common_algorithm,
 )
+from fleettrace.transport.text import readable
 
 __all__ = ["hang_up", "login"]
 

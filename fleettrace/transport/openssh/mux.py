@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fleettrace.transport.bootstrap import readable
 from fleettrace.transport.interface import Chunk, Stream
 from fleettrace.transport.openssh.stderr import local_error
 from fleettrace.transport.session import READ_SIZE
 from fleettrace.transport.ssh_errors import SshFailure
+from fleettrace.transport.text import readable
 
 __all__ = ["MuxPipe"]
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from fleettrace.errors import HostError
 from fleettrace.transport.address_check import jump_hosts
-from fleettrace.transport.bootstrap import readable
 from fleettrace.transport.exhaustion import exhaustion_error
 from fleettrace.transport.interface import Target
 from fleettrace.transport.ssh_errors import (
@@ -34,6 +33,7 @@ from fleettrace.transport.ssh_errors import (
     no_route,
     on_bastion,
 )
+from fleettrace.transport.text import readable
 
 __all__ = ["local_error", "login_error", "timeout_error", "unsaved_key_error"]
 
