@@ -11,6 +11,7 @@ import getpass
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from glob import glob
 from pathlib import Path
 
 from fleettrace.errors import ConfigError
@@ -49,19 +50,15 @@ def read_answer(
     """Return the values that apply to `host`, as `ssh -G` would print them. Raises `ConfigError` with file and line."""
     found: dict[str, tuple[str, ...]] = {}
     for keyword, value, where in _options(arguments):
-        _add(found, keyword, value, where)
+        _add(found, keyword, _checked(keyword, value, where))
     if port is not None:
         found.setdefault("port", (str(port),))
     if user is not None:
         found.setdefault("user", (user,))
     for file in files:
-        # What stands before the first Host of a file holds for every host.
-        applies = True
-        for keyword, value, where in _lines(file, include_directory(file), 0):
-            if keyword == "host":
-                applies = _matches(host, value, where)
-            elif applies:
-                _add(found, keyword, value, where)
+        _read(file, include_directory(file), host, found)
+    if found.get("proxyjump", ("none",))[0].split(",")[0].rpartition("@")[2].partition(":")[0] == host:
+        raise ConfigError(f"the ssh_config of {host} has a ProxyJump to {host} itself: correct it")
     name = found.get("hostname", (host,))[0].replace("%%", "\0").replace("%h", host).replace("\0", "%")
     return {**found, "host": (host,), "hostname": (name.lower(),), "user": found.get("user", (getpass.getuser(),))}
 
@@ -79,26 +76,36 @@ def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str, str]]:
             raise ConfigError(f"the option {flag} for ssh needs OpenSSH's client: install openssh-client")
 
 
-def _lines(path: Path, directory: Path, depth: int) -> Iterator[tuple[str, str, str]]:
-    """Yield keyword, value and place of each line, with included files in place of each `Include`."""
+def _read(
+    path: Path, directory: Path, host: str, found: dict[str, tuple[str, ...]], depth: int = 0, *, applies: bool = True
+) -> None:
+    """Add what a file has for `host`. What stands before its first Host belongs to the block that includes it.
+
+    Every line is checked, and in a block for other hosts nothing applies.
+    """
     if depth > _INCLUDE_DEPTH:
         raise ConfigError("Include is nested too deeply", file=path)
     try:
         text = path.read_text(errors="surrogateescape")
     except OSError as error:
         raise unreadable_config(error) from None
+    never = not applies
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.strip().startswith("#"):
             continue
         keyword, value = _split(line)
         where = f"{path}:{number}"
-        if keyword == "include":
+        if keyword == "host":
+            applies = _matches(host, value, where) and not never
+        elif keyword == "include":
             for pattern in _words(value, where):
-                found = directory / Path(pattern).expanduser()
-                for each in sorted(Path(found.anchor).glob(str(found.relative_to(found.anchor)))):
-                    yield from _lines(each, directory, depth + 1)
+                # As glob(3), and unlike Path.glob, it leaves out dotfiles that the pattern does not name.
+                for name in sorted(glob(str(directory / Path(pattern).expanduser()))):  # noqa: PTH207
+                    _read(Path(name), directory, host, found, depth + 1, applies=applies)
         else:
-            yield keyword, value, where
+            words = _checked(keyword, value, where)
+            if applies:
+                _add(found, keyword, words)
 
 
 def _split(line: str) -> tuple[str, str]:
@@ -108,9 +115,12 @@ def _split(line: str) -> tuple[str, str]:
 
 def _words(value: str, where: str) -> list[str]:
     try:
-        return shlex.split(value, comments=True)
+        words = shlex.split(value, comments=True)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}: correct it") from None
+    if not words:
+        raise ConfigError(f"{where}: a value is missing: correct it")
+    return words
 
 
 def _matches(host: str, value: str, where: str) -> bool:
@@ -120,20 +130,28 @@ def _matches(host: str, value: str, where: str) -> bool:
     return any(fnmatch.fnmatchcase(host, each.replace("[", "[[]")) for each in patterns if not each.startswith("!"))
 
 
-def _add(found: dict[str, tuple[str, ...]], keyword: str, value: str, where: str) -> None:
-    if keyword in ("proxycommand", "proxyjump") and ("proxycommand" in found or "proxyjump" in found):
-        return
-    if keyword == "proxycommand":
-        found[keyword] = (value,)
-        return
-    words = _words(value, where)
-    if keyword in _MANY and len(words) == 1:
-        found[keyword] = (*found.get(keyword, ()), words[0])
-    elif keyword in _LISTS and words:
-        found.setdefault(keyword, (" ".join(words),))
-    elif keyword in _SINGLE and len(words) == 1:
-        found.setdefault(keyword, (words[0],))
-    elif not _HARMLESS.fullmatch(keyword):
+def _checked(keyword: str, value: str, where: str) -> tuple[str, ...]:
+    """Return the values of a line. Raises `ConfigError` for one that only OpenSSH understands."""
+    if keyword == "proxycommand" and value:
+        return (value,)
+    words = tuple(_words(value, where))
+    if keyword == "port" and not (words[0].isascii() and words[0].isdigit()):
+        raise ConfigError(f"{where}: {words[0]!r} is no port: correct it")
+    if (keyword in _MANY or keyword in _SINGLE) and len(words) > 1:
+        raise ConfigError(f"{where}: {keyword} takes one value: correct it")
+    if not (keyword in _MANY or keyword in _SINGLE or keyword in _LISTS or _HARMLESS.fullmatch(keyword)):
         raise ConfigError(
             f"{where}: {keyword} needs OpenSSH's own client, which is not installed here: install openssh-client"
         )
+    return words
+
+
+def _add(found: dict[str, tuple[str, ...]], keyword: str, words: tuple[str, ...]) -> None:
+    if keyword in ("proxycommand", "proxyjump") and ("proxycommand" in found or "proxyjump" in found):
+        return
+    if keyword in _MANY:
+        found[keyword] = (*found.get(keyword, ()), words[0])
+    elif keyword in _LISTS:
+        found.setdefault(keyword, (" ".join(words),))
+    else:
+        found.setdefault(keyword, (words[0],))

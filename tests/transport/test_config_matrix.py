@@ -1,0 +1,284 @@
+"""A matrix of ssh_config files: our target is that of `ssh -G`, and the reader without ssh agrees or refuses."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fleettrace.errors import ConfigError
+from fleettrace.transport.interface import Target
+from fleettrace.transport.login_options import LoginOptions, login_options
+from fleettrace.transport.ssh_query import SshQueries
+
+HOSTS = ("cache-1", "cache-2.example.net", "CACHE-3", "db", "10.0.0.7", "fd00::7")
+"""Asked in this order, in one run: answers that are shared between hosts have to hold for each."""
+
+ME = getpass.getuser()
+
+IN_HARDWARE = tuple(f"~/.ssh/id_{kind}" for kind in ("ecdsa_sk", "ed25519_sk", "xmss", "dsa"))
+"""Default keys that a small reader may leave out."""
+HARDWARE = tuple(Path(path).expanduser() for path in IN_HARDWARE)
+
+# DIR is a directory with the files below; it has no blanks in its name.
+FILES = {
+    "ops.conf": "User included\n",
+    "host.conf": "Host cache-*\n  Port 2201\nHost db\n  Port 2202\n",
+    ".hidden.conf": "User hidden\n",
+    "with blank.conf": "User blank\n",
+    "nested.conf": "Include DIR/ops.conf\nPort 2203\n",
+    "match.conf": "Match originalhost db\n  User matched\n",
+    "many/10-a.conf": "User ten\n",
+    "many/20-b.conf": "User twenty\nPort 2220\n",
+    "many/.30-c.conf": "Port 2230\n",
+    "loop.conf": "Include DIR/loop.conf\n",
+}
+
+MATRIX = {
+    # hosts and patterns
+    "empty": "",
+    "comments and blanks": "# a comment\n\n   # another\n\tUser ops\n",
+    "star": "Host *\n  User ops\n  Port 2200\n",
+    "two patterns": "Host cache-1 db\n  Port 2200\n",
+    "question mark": "Host cache-?\n  Port 2200\n",
+    "negation": "Host cache-* !cache-1\n  Port 2200\n",
+    "negation alone": "Host !db\n  Port 2200\n",
+    "negation first": "Host !cache-1 *\n  Port 2200\n",
+    "brackets are no range": "Host cache-[12]\n  Port 2200\n",
+    "quoted pattern": 'Host "cache-1" "db"\n  Port 2200\n',
+    "pattern in capitals": "Host CACHE-3\n  Port 2200\n",
+    "host in small letters": "Host cache-3\n  Port 2200\n",
+    "keywords in capitals": "HOST db\n  PORT 2200\n  USER ops\n",
+    "first value wins": "Host db\n  User first\nHost *\n  User second\n",
+    "later block adds": "Host *\n  User ops\nHost db\n  Port 2200\n  User late\n",
+    "before the first host": "Port 2200\nHost db\n  User ops\n",
+    "equals sign": "Host=db\n  User=ops\n  Port = 2200\n",
+    "tabs": "Host\tdb\n\tUser\tops\n",
+    "trailing blanks": "Host db   \n  User ops   \n",
+    "carriage returns": "Host db\r\n  User ops\r\n",
+    "comment behind a value": "Host db # the database\n  User ops # its user\n",
+    "quoted values": 'Host db\n  User "ops"\n  Port "2200"\n',
+    "address pattern": "Host 10.0.0.*\n  User ops\n",
+    "IPv6 pattern": "Host fd00::*\n  User ops\n",
+    "comma is no separator": "Host cache-1,db\n  User ops\n",
+    # names and ports
+    "hostname": "Host db\n  HostName db.example.net\n",
+    "hostname with %h": "Host cache-1\n  HostName %h.example.net\n",
+    "hostname with %%": "Host db\n  HostName a%%b\n",
+    "hostname of all": "HostName %h.example.net\n",
+    "hostname in capitals": "Host db\n  HostName DB.Example.NET\n",
+    "alias chain is none": "Host db\n  HostName cache-1\nHost cache-1\n  User ops\n",
+    "bad port": "Host db\n  Port many\n",
+    "port of all": "Port 2200\n",
+    # Match
+    "match all": "Match all\n  User ops\n",
+    "match host": "Match host db\n  User ops\n",
+    "match host list": "Match host db,cache-1\n  User ops\n",
+    "match host negated": "Match !host db\n  User ops\n",
+    "match host negated pattern": "Match host *,!db\n  User ops\n",
+    "match with capitals": "Match Host db\n  User ops\n",
+    "match originalhost": "Host db\n  HostName other\nMatch originalhost db\n  User ops\n",
+    "match host after hostname": "Host db\n  HostName other\nMatch host other\n  User ops\n",
+    "match user": f"Match user {ME}\n  Port 2200\nMatch user nobody-else\n  Port 2201\n",
+    "match user that was set": "Host db\n  User ops\nMatch user ops\n  Port 2200\n",
+    "match localuser": f"Match localuser {ME}\n  Port 2200\n",
+    "match localuser negated": f"Match !localuser {ME}\n  Port 2200\n",
+    "match exec": 'Match exec "test %h = db"\n  User ops\n',
+    "match exec false": "Match exec false\n  User ops\n",
+    "match exec with original name": 'Host db\n HostName other\nMatch exec "test %n = db"\n  User ops\n',
+    "match host and exec": "Match host db exec true\n  User ops\n",
+    "match final": "Match final host db\n  User ops\n",
+    "match final all": "Match final all\n  Port 2200\n",
+    "match canonical": "Match canonical host db\n  User ops\n",
+    "match canonical without": "Match !canonical host db\n  User ops\n",
+    "match final after values": "User early\nMatch final all\n  User late\n  Port 2200\n",
+    "match localnetwork": "Match localnetwork 10.0.0.0/8\n  User ops\n",
+    "match tagged": "Host db\n  Tag blue\nMatch tagged blue\n  User ops\n",
+    "match version": "Match version OpenSSH_*\n  User ops\n",
+    "match sessiontype": "Match sessiontype shell\n  User ops\n",
+    "match unknown criterion": "Match moon full\n  User ops\n",
+    "match without a value": "Match host\n  User ops\n",
+    "match ends a host block": "Host db\n  User ops\nMatch all\n  Port 2200\n",
+    # canonical names: the resolver's answer decides, and names without a dot fail to resolve
+    "canonicalize": "CanonicalizeHostname yes\nCanonicalDomains invalid\nHost db\n  User ops\n",
+    "canonicalize no": "CanonicalizeHostname no\nCanonicalDomains example.net\n",
+    # Include
+    "include": "Include DIR/ops.conf\n",
+    "include in a host block": "Host db\n  Include DIR/ops.conf\n  Port 2200\n",
+    "include with host blocks": "Include DIR/host.conf\nUser after\n",
+    "include glob": "Include DIR/many/*.conf\n",
+    "include glob leaves out dotfiles": "Include DIR/*hidden.conf\n",
+    "include dotfile by name": "Include DIR/.hidden.conf\n",
+    "include two files": "Include DIR/host.conf DIR/ops.conf\n",
+    "include quoted": 'Include "DIR/with blank.conf"\n',
+    "include missing": "Include DIR/no-such-file.conf\nUser ops\n",
+    "include nested": "Include DIR/nested.conf\n",
+    "include with match": "Include DIR/match.conf\nHost db\n  Port 2200\n",
+    "include itself": "Include DIR/loop.conf\n",
+    "include and comment": "Include DIR/ops.conf # the user\n",
+    "include with equals": "Include=DIR/ops.conf\n",
+    # ways
+    "jump": "Host cache-*\n  ProxyJump gw\nHost gw\n  HostName gw.example.net\n  User jumper\n  Port 2222\n",
+    "jump with user and port": "Host db\n  ProxyJump ops@gw:2200\n",
+    "jump chain": "Host db\n  ProxyJump a@one:1,b@two:2\n",
+    "jump uri": "Host db\n  ProxyJump ssh://ops@gw:2200\n",
+    "jump none": "Host db\n  ProxyJump none\nHost *\n  ProxyJump gw\nHost gw\n  ProxyJump none\n",
+    "jump and command": "Host db\n  ProxyCommand nc %h %p\n  ProxyJump gw\n",
+    "command": "Host db\n  ProxyCommand ssh -W %h:%p gw\n",
+    "command none": "Host db\n  ProxyCommand none\nHost db cache-1\n  ProxyCommand nc %h %p\n",
+    "command with quotes": "Host db\n  ProxyCommand sh -c \"nc '%h' %p\"\n",
+    # identities and host keys
+    "identity": "IdentityFile /keys/a\nIdentityFile /keys/b\n",
+    "identity per host": "Host db\n  IdentityFile /keys/db\nIdentityFile /keys/all\n",
+    "identity quoted": 'IdentityFile "/keys/with blank"\n',
+    "identity with tokens": "IdentityFile /keys/%h-%r-%n\n",
+    "identity in home": "IdentityFile ~/.ssh/fleet\n",
+    "identities only": "Host db\n  IdentitiesOnly yes\n",
+    "known hosts": "UserKnownHostsFile /known/a /known/b\n",
+    "known hosts with token": "UserKnownHostsFile /known/%h\n",
+    "known hosts none": "GlobalKnownHostsFile none\nUserKnownHostsFile none\n",
+    "host key alias": "Host db\n  HostKeyAlias gold\n",
+    "host key checking": "Host db\n  StrictHostKeyChecking accept-new\n",
+    "host key checking off": "StrictHostKeyChecking no\n",
+    # what ssh does not accept
+    "unknown keyword": "UseKeychain yes\n",
+    "ignored unknown keyword": "IgnoreUnknown UseKeychain\nUseKeychain yes\nUser ops\n",
+    "missing value": "Host db\n  User\n",
+    "open quote": 'Host db\n  User "ops\n',
+    "two values": "Host db\n  User ops dev\n",
+    "host without a pattern": "Host\n  User ops\n",
+}
+
+assert len(MATRIX) >= 60
+
+
+@pytest.fixture
+def config(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """The file of a case, with the files that it may include beside it."""
+    for name, text in FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text.replace("DIR", str(tmp_path)))
+    file = tmp_path / "config"
+    file.write_text(MATRIX[request.param].replace("DIR", str(tmp_path)), newline="")
+    return file
+
+
+class Refused(Exception):  # noqa: N818
+    """ssh does not accept the file."""
+
+
+def answer(file: Path, host: str) -> dict[str, list[str]]:
+    """Return what `ssh -G` prints about a host."""
+    done = subprocess.run(["ssh", "-G", "-F", file, "--", host], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Refused(done.stderr)
+    found: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        keyword, _, value = line.partition(" ")
+        found.setdefault(keyword, []).append(value)
+    return found
+
+
+def expanded(path: str, values: dict[str, str]) -> str:
+    """Return a path with its tokens replaced, as ssh_config(5) has them."""
+    path = re.sub("%(.)", lambda token: values[token[1]], path)
+    return str(Path(path).expanduser())
+
+
+def by_ssh(file: Path, host: str) -> dict[str, object]:
+    """Return the target that `ssh` would log in to."""
+    found = answer(file, host)
+    name, port, user = found["hostname"][0], found["port"][0], found["user"][0]
+    tokens = {"h": name, "n": host, "r": user, "p": port, "%": "%"}
+    jump = found.get("proxyjump", ["none"])[0]
+    command = found.get("proxycommand", ["none"])[0]
+    return {
+        "host": name,
+        "port": int(port),
+        "user": user,
+        "jumps": [hop(file, each) for each in jump.split(",")] if jump != "none" else [],
+        "command": expanded(command, tokens) if command != "none" and jump == "none" else None,
+        "identities": [expanded(path, tokens) for path in found["identityfile"] if path not in IN_HARDWARE],
+        "only": found["identitiesonly"] == ["yes"],
+        "known": [str(Path(path).expanduser()) for path in found["userknownhostsfile"][0].split() if path != "none"],
+        "alias": found.get("hostkeyalias"),
+        "checking": found["stricthostkeychecking"][0] in ("accept-new", "false", "no", "off"),
+    }
+
+
+def hop(file: Path, jump: str) -> tuple[str, int, str]:
+    """Return address, port and user of one bastion of a ProxyJump."""
+    user, _, place = jump.removeprefix("ssh://").rpartition("@")
+    name, _, port = place.partition(":")
+    found = answer(file, name)
+    return found["hostname"][0], int(port or found["port"][0]), user or found["user"][0]
+
+
+def by_us(file: Path, host: str, queries: SshQueries, executable: str | None = None) -> dict[str, object]:
+    """Return the target that fleettrace would log in to. Raises `ConfigError`."""
+    target = Target(host, ssh_config=file, ssh_executable=executable)
+    options = login_options(target, queries)
+    known = [str(path) for path in options.known_hosts if not str(path).startswith("/etc/ssh/")]
+    alias = options.host_key_name if options.host_key_name not in usual_names(options) else None
+    return {
+        "host": options.host,
+        "port": options.port,
+        "user": options.user,
+        "jumps": list(hops(options)),
+        "command": options.proxy_command,
+        "identities": [str(path) for path in options.identities if str(path) not in map(str, HARDWARE)],
+        "only": options.identities_only,
+        "known": known,
+        "alias": None if alias is None else [alias],
+        "checking": options.host_key.value == "accept-new",
+    }
+
+
+def usual_names(options: LoginOptions) -> tuple[str, str]:
+    return options.host, f"[{options.host}]:{options.port}"
+
+
+def hops(options: LoginOptions) -> Iterator[tuple[str, int, str]]:
+    """Yield the bastions, from the controller's side on."""
+    if options.bastion is not None:
+        yield from hops(options.bastion)
+        yield options.bastion.host, options.bastion.port, options.bastion.user
+
+
+def outcome(read: object, *arguments: object) -> object:
+    """Return the target, or "refused"."""
+    try:
+        return read(*arguments)  # type: ignore[operator]
+    except (Refused, ConfigError):
+        return "refused"
+
+
+@pytest.mark.parametrize("config", MATRIX, indirect=True)
+def test_target_is_that_of_ssh(config: Path) -> None:
+    queries = SshQueries()
+    for host in HOSTS:
+        assert outcome(by_us, config, host, queries) == outcome(by_ssh, config, host), host
+
+
+@pytest.mark.parametrize("config", MATRIX, indirect=True)
+def test_reader_without_ssh_agrees_or_refuses(config: Path) -> None:
+    queries = SshQueries()
+    for host in HOSTS:
+        ours = outcome(by_us, config, host, queries, "/no/such/ssh")
+        assert ours in ("refused", outcome(by_ssh, config, host)), host
+
+
+def test_reader_without_ssh_reads_the_common_part(tmp_path: Path) -> None:
+    refused = [name for name in MATRIX if refuses(tmp_path, name)]
+    assert len(refused) < len(MATRIX) / 2, refused
+
+
+def refuses(directory: Path, name: str) -> bool:
+    file = directory / "config"
+    file.write_text(MATRIX[name].replace("DIR", str(directory)), newline="")
+    return "refused" in [outcome(by_us, file, host, SshQueries(), "/no/such/ssh") for host in HOSTS]
