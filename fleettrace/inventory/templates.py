@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import jinja2
+from jinja2.lexer import TOKEN_STRING, TOKEN_VARIABLE_BEGIN, TOKEN_VARIABLE_END, Lexer
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -25,6 +26,7 @@ __all__ = ["OMIT", "TemplateError", "evaluate"]
 MAX_RESULT = 1 << 20
 """Characters, or items, of a value that a template makes."""
 _NAMES = "fleettrace names"
+_CONSTANTS = (str, int, float, list, dict, type(None))
 
 
 class TemplateError(Exception):
@@ -64,10 +66,37 @@ class _Context(Context):
         return self.parent.get(key, missing) if found is missing else found
 
 
+class _Lexer(Lexer):
+    """Takes a backslash in a string of an expression for itself, as Ansible's lexer does: for `'\\1'` in a pattern."""
+
+    def tokeniter(
+        self, source: str, name: str | None, filename: str | None = None, state: str | None = None
+    ) -> Iterator[tuple[int, str, str]]:
+        """Yield line, kind and text of each token."""
+        in_expression = False
+        for line, kind, text in super().tokeniter(source, name, filename, state):
+            in_expression = kind == TOKEN_VARIABLE_BEGIN or (in_expression and kind != TOKEN_VARIABLE_END)
+            yield line, kind, text.replace("\\", "\\\\") if in_expression and kind == TOKEN_STRING else text
+
+
+class _CodeGenerator(NativeCodeGenerator):
+    def _output_const_repr(self, group: Iterable[Any]) -> str:
+        """Return the code of a constant, with its type where nothing stands beside it."""
+        values = list(group)
+        if len(values) == 1 and isinstance(values[0], _CONSTANTS):
+            return repr(values[0])
+        return super()._output_const_repr(values)
+
+
 class _Environment(ImmutableSandboxedEnvironment):
-    code_generator_class = NativeCodeGenerator
+    code_generator_class = _CodeGenerator
     context_class = _Context
     intercepted_binops = frozenset({"*", "**"})
+
+    @property
+    def lexer(self) -> Lexer:
+        """The lexer of the language, which Jinja calls for each template."""
+        return _Lexer(self)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Refuse products that would fill the memory."""

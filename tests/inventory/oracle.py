@@ -55,17 +55,30 @@ def option(plugin: str, name: str, variables: dict[str, Any]) -> Any:
 
 
 class Ansible:
-    """One inventory source in Ansible's InventoryManager and VariableManager.
+    """Sources of an inventory in Ansible's InventoryManager and VariableManager; `password` opens their vaults.
+    `strict`: an error of Ansible's for a source that it cannot read.
 
     Use each path only once: Ansible caches the content of `group_vars` and `host_vars` for the life of the process.
     """
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, *sources: Path | str, password: str | None = None, strict: bool = False) -> None:
         _prepare()
         loader = _ansible("parsing.dataloader").DataLoader()
-        loader.set_basedir(str(source.parent / "no-playbooks-here"))
-        self.manager: Any = _ansible("inventory.manager").InventoryManager(loader=loader, sources=[str(source)])
+        loader.set_basedir("/")
+        if password is not None:
+            secret = _ansible("parsing.vault").VaultSecret(password.encode())
+            loader.set_vault_secrets([("default", secret)])
+            context = _ansible("parsing.vault").VaultSecretsContext
+            if context.current(optional=True) is None:
+                context.initialize(context([("default", secret)]))
+        named = [str(source) for source in sources]
+        # Else it goes on with the hosts above a line that it cannot read.
+        _ansible("constants").INVENTORY_ANY_UNPARSED_IS_FAILED = strict
+        self._loader: Any = loader
+        self.manager: Any = _ansible("inventory.manager").InventoryManager(loader=loader, sources=named)
         self._variables: Any = _ansible("vars.manager").VariableManager(loader=loader, inventory=self.manager)
+        # It makes itself known to the variable manager.
+        _ansible("vars.hostvars").HostVars(self.manager, self._variables, loader)
 
     def hosts(self, pattern: str, limit: str | None = None) -> list[str] | None:
         """Return the hosts that the pattern selects, in order, None if Ansible reports an error."""
@@ -95,6 +108,18 @@ class Ansible:
         names = found.keys() - magic - _MAGIC - {"inventory_hostname", "inventory_hostname_short", "group_names"}
         names -= {"ansible_facts", "ansible_local"}
         return {str(name): found[name] for name in names}
+
+    def evaluated(self, host: str, names: list[str]) -> dict[str, Any]:
+        """Return some variables of a host with their templates evaluated, without those that come to `omit`."""
+        variables = self._variables.get_vars(host=self.manager.hosts[host])
+        templar = _ansible("template").Templar(loader=self._loader, variables=variables)
+        found = {}
+        for name in names:
+            try:
+                found[name] = templar.template(variables[name])
+            except _ansible("errors").AnsibleValueOmittedError:
+                continue
+        return found
 
     def order_is_defined(self, group: str) -> bool:
         """Return whether Ansible's order of the group's hosts is deterministic.

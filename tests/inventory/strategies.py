@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-__all__ = ["inventories", "limits", "patterns"]
+__all__ = ["ini_texts", "inventories", "limits", "patterns"]
 
 
 def _words(text: str) -> list[str]:
@@ -46,6 +46,45 @@ def inventories(draw: st.DrawFn) -> dict[str, Any]:
         below = _GROUPS[:7] if name == "all" else [] if name == "ungrouped" else _GROUPS[_GROUPS.index(name) + 1 : 7]
         found[name] = draw(_group(below, 3))
     return found
+
+
+_INI_VALUES = st.sampled_from(
+    (
+        *("1", "01", "1.5", "True", "no", "None", "a", "'a b'", '"a b"', "''", "[1]", "{'k': 1}", "x#y", "a=b", "-1"),
+        *("'a' # c", "1e3", "0x10", "(1,)", "'it\\'s'", '"a\\"b"', "é", "!vault", "a,b", "/x y", "1_0", "b'x'"),
+        "{{ b }}",
+    )
+)
+_INI_ASSIGNMENTS = st.builds("{}{}{}".format, st.sampled_from(["a", "b", "c"]), st.sampled_from(["="]), _INI_VALUES)
+_INI_HOSTS = st.builds(
+    lambda host, words, tail: " ".join([host, *words]) + tail,
+    st.sampled_from([*_HOSTS, "db-[a:c]", "'quoted'", "w[3:1]", "[x", "h,i", "2001:db8::1", "[::1]:22", "~x", "a/b"]),
+    st.lists(_INI_ASSIGNMENTS, max_size=2),
+    st.sampled_from(["", "", "", " # note", "  ", "#x", " ;x", " word"]),
+)
+_INI_NAMES = st.sampled_from(["web", "db", "east", "all", "ungrouped", "w-x", "cache-01"])
+_INI_SECTIONS = st.one_of(
+    st.builds("[{}]{}".format, _INI_NAMES, st.sampled_from(["", "", " ", " # c", "x"])),
+    st.builds("[{}:vars]".format, _INI_NAMES),
+    st.builds("[{}:children]".format, _INI_NAMES),
+    st.sampled_from(["[", "[]", "[web:", "[web:hosts]", "[web:vars:x]", "[:vars]", "[a b]"]),
+)
+_INI_SETTINGS = st.builds(
+    "{}{}{}".format, st.sampled_from(["a", "b", "c d"]), st.sampled_from(["=", " = ", " =", ":"]), _INI_VALUES
+)
+
+
+@st.composite
+def ini_texts(draw: st.DrawFn) -> str:
+    """Draw the text of an INI inventory, mostly a valid one."""
+    lines = draw(st.lists(_INI_HOSTS, max_size=3))
+    for section in draw(st.lists(_INI_SECTIONS, max_size=5)):
+        lines.append(section)
+        kind = section.partition(":")[2].rstrip("]")
+        inside = {"vars": _INI_SETTINGS, "children": _INI_NAMES}.get(kind, _INI_HOSTS)
+        rare = st.sampled_from(["", "# note", "; note", "x"])
+        lines += draw(st.lists(inside if draw(st.integers(0, 9)) else rare, max_size=3))
+    return "\n".join(lines) + draw(st.sampled_from(["", "\n"]))
 
 
 _WORDS = st.sampled_from(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fleettrace.errors import ConfigError
 from fleettrace.inventory import Inventory, load_inventory, select
 from tests.inventory.oracle import Ansible
-from tests.inventory.strategies import inventories, limits, patterns
+from tests.inventory.strategies import ini_texts, inventories, limits, patterns
 
 _EFFORT = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -43,6 +43,27 @@ def _load_both(directory: Path, content: dict[str, Any]) -> tuple[Inventory, Ans
     except ConfigError as error:
         assert "both a host and a group" in error.message or "below" in error.message
         return None
+
+
+@settings(_EFFORT, max_examples=300)
+@given(text=ini_texts())
+def test_ini_is_read_as_by_ansible(directory: Path, text: str) -> None:
+    parent = directory / str(next(_count))
+    parent.mkdir()
+    path = parent / "hosts"
+    path.write_text(text)
+    try:
+        inventory = load_inventory([str(path)])
+    except ConfigError as error:
+        if "is empty" not in error.message and "ends before" not in error.message:
+            with pytest.raises(Exception, match=r"parse|loop"):
+                Ansible(path, strict=True)
+        return
+    ansible = Ansible(path, strict=True)
+    assert list(inventory.hosts) == ansible.all_names()
+    for name, host in inventory.hosts.items():
+        assert list(host.groups) == ansible.groups_of(name)
+        assert repr(dict(sorted(host.variables.items()))) == repr(dict(sorted(ansible.variables(name).items())))
 
 
 @_EFFORT
