@@ -83,7 +83,7 @@ MATRIX = {
     "match with capitals": "Match Host db\n  User ops\n",
     "match originalhost": "Host db\n  HostName other\nMatch originalhost db\n  User ops\n",
     "match host after hostname": "Host db\n  HostName other\nMatch host other\n  User ops\n",
-    "match user": f"Match user {ME}\n  Port 2200\nMatch user nobody-else\n  Port 2201\n",
+    "match user": f"Match user {ME}\n  Port 2200\nMatch user another\n  Port 2201\n",
     "match user that was set": "Host db\n  User ops\nMatch user ops\n  Port 2200\n",
     "match localuser": f"Match localuser {ME}\n  Port 2200\n",
     "match localuser negated": f"Match !localuser {ME}\n  Port 2200\n",
@@ -201,7 +201,7 @@ def by_ssh(file: Path, host: str) -> dict[str, object]:
         "host": name,
         "port": int(port),
         "user": user,
-        "jumps": [hop(file, each) for each in jump.split(",")] if jump != "none" else [],
+        "jumps": [bastion(file, each) for each in jump.split(",")] if jump != "none" else [],
         "command": expanded(command, tokens) if command != "none" and jump == "none" else None,
         "identities": [expanded(path, tokens) for path in found["identityfile"] if path not in IN_HARDWARE],
         "only": found["identitiesonly"] == ["yes"],
@@ -211,7 +211,7 @@ def by_ssh(file: Path, host: str) -> dict[str, object]:
     }
 
 
-def hop(file: Path, jump: str) -> tuple[str, int, str]:
+def bastion(file: Path, jump: str) -> tuple[str, int, str]:
     """Return address, port and user of one bastion of a ProxyJump."""
     user, _, place = jump.removeprefix("ssh://").rpartition("@")
     name, _, port = place.partition(":")
@@ -229,7 +229,7 @@ def by_us(file: Path, host: str, queries: SshQueries, executable: str | None = N
         "host": options.host,
         "port": options.port,
         "user": options.user,
-        "jumps": list(hops(options)),
+        "jumps": list(bastions(options)),
         "command": options.proxy_command,
         "identities": [str(path) for path in options.identities if str(path) not in map(str, HARDWARE)],
         "only": options.identities_only,
@@ -243,10 +243,10 @@ def usual_names(options: LoginOptions) -> tuple[str, str]:
     return options.host, f"[{options.host}]:{options.port}"
 
 
-def hops(options: LoginOptions) -> Iterator[tuple[str, int, str]]:
+def bastions(options: LoginOptions) -> Iterator[tuple[str, int, str]]:
     """Yield the bastions, from the controller's side on."""
     if options.bastion is not None:
-        yield from hops(options.bastion)
+        yield from bastions(options.bastion)
         yield options.bastion.host, options.bastion.port, options.bastion.user
 
 
