@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 FUZZ_SECONDS = 300
-.PHONY: help demo docs test test-builds test-kernels test-versions fuzz update lint check-types format clean
+.PHONY: help demo docs test test-builds test-kernels test-versions test-ansible fuzz update lint check-types format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ test-kernels: ## boot Debian's kernels under QEMU and trace on each; writes docs
 test-versions: ## run the tests without a fleet, with the newest and the lowest allowed libraries (root)
 	@scripts/setup test
 	@scripts/test-versions $(PYTEST_ARGS)
+
+test-ansible: ## test the collection with the lowest and the newest ansible-core, and ansible-lint (root, 3 minutes)
+	@scripts/setup test
+	@scripts/test-ansible $(PYTEST_ARGS)
 
 fuzz: ## mutate nodes' output, discovery reports and binaries, FUZZ_SECONDS=300 each
 	@scripts/setup test

@@ -69,7 +69,7 @@ class ActionModule(ActionBase):
                 f"fleettrace is missing ({MISSING}): install it for the Python that runs Ansible, {sys.executable}, "
                 "for example in the execution environment"
             )
-        _, options = self.validate_argument_spec(argument_spec=OPTIONS)
+        options = self.validate_argument_spec(argument_spec=OPTIONS)[1]
         check = self._task.check_mode
         with suppress(AnsibleError, KeyError):
             # Without this, Ansible would reconnect after an interruption and silently trace a second time.
@@ -82,7 +82,8 @@ class ActionModule(ActionBase):
                 trace=not check,
             )
             outcome = trace(host, OneShotTransport(self._run, become=self._becomes), task_options)
-            result.update(changed=False, run_file=None, **summary(outcome, task_options))
+            result.update(changed=False, run_file=None, controller_directory=str(Path.cwd()))
+            result.update(summary(outcome, task_options))
             if options["dest"] and not check:
                 play = task_vars.get("ansible_play_name") or "all"
                 path = write_run_file(Path(options["dest"]), options["run"], play, host, outcome, task_options)

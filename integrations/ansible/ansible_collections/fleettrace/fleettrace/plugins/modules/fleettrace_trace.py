@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: fleettrace_trace
 short_description: Count the requests by key of a host's memcached instances
 version_added: 0.1.0
-author: The fleettrace authors
+author: The fleettrace authors (!UNKNOWN)
 description:
   - Finds every memcached of the host, in containers or not, traces them with bpftrace for a bounded time, and returns
     the counts by key. The instances are neither restarted nor changed.
@@ -50,12 +50,12 @@ options:
     type: bool
     default: false
   top:
-    description: Number of the host's hottest keys to return. Key names can be private; V(0) returns none.
+    description: Number of the host's hottest keys to return, 0 to 100000. Key names can be private; V(0) returns none.
     type: int
     default: 10
   dest:
     description: A directory on the controller for the host's run file, which C(fleettrace merge) reads. It is created
-      if needed; failed hosts have a run file too.
+      if needed; failed hosts have a run file too. A relative path starts where Ansible was started.
     type: path
   run:
     description: The id of the run that this host belongs to. Files with one id merge into one run.
@@ -93,7 +93,7 @@ EXAMPLES = r"""
 
 - name: Show the hottest keys of a host
   ansible.builtin.debug:
-    msg: "{{ traced['keys'] | map(attribute='key') | list }}"
+    msg: "{{ traced['top_keys'] | map(attribute='key') | list }}"
 """
 
 RETURN = r"""
@@ -114,7 +114,7 @@ rate:
   description: Requests per second.
   returned: always
   type: float
-keys:
+top_keys:
   description: The host's hottest keys, each with C(key) (bytes that are not printable are escaped) and C(requests).
   returned: always
   type: list
@@ -126,18 +126,11 @@ instances:
   type: list
   elements: dict
 run_file:
-  description: The run file on the controller.
+  description: The absolute path of the run file on the controller; null where none was requested.
+  returned: always
+  type: str
+controller_directory:
+  description: The working directory on the controller, where relative paths start.
   returned: always
   type: str
 """
-
-
-def main():
-    """Fail: Ansible runs this module only where it did not find the action."""
-    from ansible.module_utils.basic import AnsibleModule
-
-    AnsibleModule({}, supports_check_mode=True).fail_json("fleettrace_trace is an action: call it by its full name")
-
-
-if __name__ == "__main__":
-    main()

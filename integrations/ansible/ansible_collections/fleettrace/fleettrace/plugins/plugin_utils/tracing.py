@@ -36,6 +36,7 @@ UNREACHABLE = (HostState.UNREACHABLE, HostState.AUTH_FAILED, HostState.HOST_KEY)
 """The states of a host that Ansible calls unreachable."""
 
 _BUCKETS = 60
+_MOST_KEYS = 100_000
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class TaskOptions:
     def of(cls, options: Mapping[str, Any], *, hosts: int, trace: bool) -> TaskOptions:
         """Check the module's options. Raise ValueError or `ConfigError`."""
         seconds = duration(str(options["duration"]))
+        if not 0 <= options["top"] <= _MOST_KEYS:
+            raise ValueError(f"top: {options['top']} is not a number of keys: expected 0 to {_MOST_KEYS}")
         unknown = set(options["ops"] or ()) - set(OPS)
         if unknown:
             raise ValueError(f"ops: unknown operation {sorted(unknown)[0]!r}: expected some of {', '.join(OPS)}")
@@ -96,7 +99,7 @@ def write_run_file(
     directory: Path, run: str | None, pattern: str, host: str, outcome: HostOutcome, task_options: TaskOptions
 ) -> Path:
     """Write the run file of one host for `fleettrace merge`; return its path. Raise `ConfigError`."""
-    path = directory / f"{quote(host, safe='')}.run"
+    path = directory.expanduser().absolute() / f"{quote(host, safe='')}.run"
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -123,7 +126,7 @@ def summary(outcome: HostOutcome, task_options: TaskOptions) -> dict[str, Any]:
         "requests": host.requests,
         "rate": host.rate,
         "instances": [_instance(each) for each in host.instances],
-        "keys": _keys(host, task_options.top),
+        "top_keys": _keys(host, task_options.top),
     }
 
 
