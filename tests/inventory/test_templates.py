@@ -1,4 +1,4 @@
-"""Templates in the variables that fleettrace reads come to what Ansible makes of them, or to an error with the reason."""
+"""Templates in the variables that fleettrace reads come to what Ansible makes of them, or to an error that is clear."""
 
 from __future__ import annotations
 
