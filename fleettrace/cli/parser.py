@@ -38,6 +38,7 @@ class _Join(argparse.Action):
     def __call__(self, _parser: Any, namespace: argparse.Namespace, values: Any, _option: str | None = None) -> None:
         known = getattr(namespace, self.dest)
         setattr(namespace, self.dest, values if known is self.default else f"{known},{values}")
+        setattr(namespace, f"{self.dest}_given", True)
 
 
 class _Collect(argparse.Action):

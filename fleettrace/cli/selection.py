@@ -12,10 +12,10 @@ __all__ = ["list_hosts", "run_options"]
 
 
 def run_options(arguments: argparse.Namespace) -> RunOptions:
-    """Return the options of a command line; positional patterns and `--hosts` select the union of their hosts."""
+    """Return the options of a command line; positional patterns and `--hosts` on it select the union of their hosts."""
     values = dict(vars(arguments))
     if arguments.pattern:
-        given = [] if arguments.hosts == "all" else [arguments.hosts]
+        given = [arguments.hosts] if getattr(arguments, "hosts_given", False) else []
         values["hosts"] = ",".join([*given, *arguments.pattern])
     return RunOptions.of(values)
 

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from fleettrace.cli.parser import parse
+from fleettrace.cli.selection import run_options
 from fleettrace.errors import ConfigError
 
 
@@ -82,6 +83,20 @@ def test_patterns_may_stand_before_and_behind_options(command: str) -> None:
 def test_repeated_patterns_are_a_union() -> None:
     run = parse(["run", "--hosts", "a", "--hosts", "b", "-l", "c", "--limit", "d"], {"FLEETTRACE_LIMIT": "e"})
     assert (run.hosts, run.limit) == ("a,b", "c,d")
+
+
+@pytest.mark.parametrize(
+    ("words", "hosts"),
+    [
+        (["db"], "db"),
+        (["--hosts", "all", "db"], "all,db"),
+        (["--hosts", "web", "db", "cache"], "web,db,cache"),
+        (["--hosts", "web"], "web"),
+        ([], "of-variable"),
+    ],
+)
+def test_patterns_and_hosts_are_a_union(words: list[str], hosts: str) -> None:
+    assert run_options(parse(["run", *words], {"FLEETTRACE_HOSTS": "of-variable"})).hosts == hosts
 
 
 def test_ansibles_short_options_mean_the_same() -> None:
