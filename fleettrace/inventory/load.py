@@ -203,7 +203,7 @@ def _from_ansible(sources: tuple[str, ...], options: ReadOptions, plugin: Plugin
     if data is None:
         raise plugin.origin.error(
             f"this configures Ansible's inventory plugin {plugin.plugin!r}, and ansible-inventory is not installed: "
-            f"where it is, run `{pipeline(sources)}`"
+            f"where it is, run `{pipeline(sources)}`, or another command in place of `hosts`"
         )
     tree = Tree()
     add_listing(tree, data, Origin("ansible-inventory", has_lines=False), sorted_groups=True)

@@ -234,7 +234,7 @@ def test_plugin_without_ansible_gives_a_working_command(tmp_path: Path, monkeypa
     path = tmp_path / "my plugin.yaml"
     message = _error(tmp_path, "plugin: generator\nhosts: {name: 'w{{ n }}'}\nlayers: {n: [1, 2]}\n", path.name)
     assert message.startswith("my plugin.yaml:1: this configures Ansible's inventory plugin 'generator'")
-    command = message.partition("`")[2].partition("`")[0].replace("fleettrace run", "fleettrace hosts -q")
+    command = message.partition("`")[2].partition("`")[0].replace("fleettrace hosts", "fleettrace hosts -q")
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=_environment(), check=True)
     assert done.stdout == "w1\nw2\n"
 

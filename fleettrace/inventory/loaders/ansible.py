@@ -22,9 +22,9 @@ _TIMEOUT_S = 300.0
 
 
 def pipeline(sources: Sequence[str]) -> str:
-    """Return the command line that hands Ansible's reading of `sources` to fleettrace."""
+    """Return the command line that hands Ansible's reading of `sources` to fleettrace, which then lists the hosts."""
     named = " ".join(f"-i {shlex.quote(source)}" for source in sources)
-    return f"{_PROGRAM} {named} --list | fleettrace run -i -"
+    return f"{_PROGRAM} {named} --list | fleettrace hosts -i -"
 
 
 def ask_ansible(sources: Sequence[str], arguments: Sequence[str]) -> Any | None:
