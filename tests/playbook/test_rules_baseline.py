@@ -10,6 +10,7 @@ from fleettrace.playbook.findings import Certainty
 from fleettrace.playbook.rules.judge import judge
 from fleettrace.playbook.rules.language import compile_rule
 from tests.playbook.rules_evidence import fleet, found, named, of_runs, only, run_after
+from tests.store.diff_traffic import Fleet
 
 FLEET = fleet()
 BEFORE = run_after(FLEET, 1)
@@ -51,6 +52,50 @@ def test_only_changed_subjects_are_found(rule: str, names: list[str]) -> None:
     findings = found(rule, given)
     assert sorted(named(findings)) == sorted(names)
     assert all(one.certainty is Certainty.CERTAIN for one in findings.all)
+
+
+SLOW = replace(FLEET, rate=FLEET.rate // 10)
+SILENT = replace(FLEET, rate=0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "later", "message"),
+    [
+        ("fleet fallen 2 x since baseline", SLOW, "all requests fallen 0.10x"),
+        ("fleet gone since baseline", SILENT, "all requests gone"),
+        ("fleet changed since baseline", SILENT, "all requests gone"),
+        ("changed since baseline", SILENT, "all requests gone"),
+    ],
+)
+def test_fall_of_the_total_is_found(rule: str, later: Fleet, message: str) -> None:
+    finding = only(found(rule, of_runs(BEFORE, run_after(later, 9))))
+    assert message in finding.message
+    assert finding.certainty is Certainty.CERTAIN
+
+
+def test_total_that_begins_is_found() -> None:
+    finding = only(found("fleet new since baseline", of_runs(run_after(SILENT, 1), run_after(FLEET, 9))))
+    assert "all requests new at" in finding.message
+
+
+@pytest.mark.parametrize("rule", ["key risen 2 x since baseline", "key.share > 5%", "template.share > 5%"])
+def test_rule_on_keys_without_a_request_is_unknown(rule: str) -> None:
+    finding = only(found(rule, of_runs(BEFORE, run_after(SILENT, 9))))
+    assert finding.certainty is Certainty.UNKNOWN
+    assert "no requests were counted" in finding.message
+
+
+def test_change_within_its_interval_is_possible() -> None:
+    given = of_runs(BEFORE, run_after(FLEET, 9, times={60: 2.0}))
+    assert only(found("key risen since baseline", given)).certainty is Certainty.CERTAIN
+    certainties = set()
+    for seed in range(9, 30):
+        for finding in found(
+            "key risen 2 x since baseline", of_runs(BEFORE, run_after(FLEET, seed, times={60: 2.1}))
+        ).all:
+            certainties.add(finding.certainty)
+            assert "the change may be 1." in finding.message
+    assert certainties == {Certainty.POSSIBLE}
 
 
 def test_changed_lists_all_changes_in_one_finding() -> None:

@@ -94,8 +94,33 @@ def test_dominant_key_can_double() -> None:
 
 def test_busier_fleet_has_no_risen_key() -> None:
     diff = compare(drawn(1), drawn(2, replace(CALM, rate=3 * CALM.rate)))
-    assert diff.changes == ()
+    assert [(each.subject, each.kind) for each in diff.changes] == [(ComparedKind.FLEET, ChangeKind.RISEN)]
     assert diff.rate_before is not None and diff.rate_after == pytest.approx(3 * diff.rate_before, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        (CALM, replace(CALM, rate=CALM.rate // 10), "fallen"),
+        (CALM, replace(CALM, rate=0), "gone"),
+        (replace(CALM, rate=0), CALM, "new"),
+        (CALM, replace(CALM, rate=CALM.rate * 3 // 2), None),
+    ],
+)
+def test_total_traffic_is_a_subject_of_its_own(before: Fleet, after: Fleet, kind: str | None) -> None:
+    found = kinds(compare(drawn(1, before), drawn(2, after)), ComparedKind.FLEET)
+    assert found == ({} if kind is None else {"all requests": kind})
+
+
+def test_given_multiple_holds_for_the_total() -> None:
+    busier = drawn(2, replace(CALM, rate=CALM.rate * 3 // 2))
+    assert kinds(compare(drawn(1), busier, min_change=0.3), ComparedKind.FLEET) == {"all requests": "risen"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_unchanged_total_is_no_finding(seed: int) -> None:
+    diff = compare(drawn(2 * seed + 1), drawn(2 * seed + 2), min_change=0.05)
+    assert kinds(diff, ComparedKind.FLEET) == {}
 
 
 def test_burst_is_not_a_change() -> None:

@@ -14,7 +14,7 @@ from fleettrace.playbook.rules.values import Bounds, Judgement, Measurement, Ver
 from fleettrace.report.escape import escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.store.diff.compare import MIN_CHANGE
-from fleettrace.store.diff.model import ChangeKind, Diff
+from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Diff
 from fleettrace.summary.key import Key
 
 __all__ = ["All", "Any", "Changed", "Comparison", "Limit", "Newcomer", "Not", "Test"]
@@ -100,19 +100,42 @@ class Changed:
     """`TOTALS`: a change of any subject."""
     kinds: frozenset[ChangeKind]
     min_change: float = MIN_CHANGE
+    compared: ComparedKind | None = None
+    """For the whole run: only changes of this kind of subject; None: of any."""
 
     def judge(self, context: EvalContext, subject: Subject) -> Judgement:
-        """Return whether the comparison with the baseline has such a change."""
+        """Return whether the comparison with the baseline has such a change.
+
+        It is certain where the whole confidence interval is beyond the multiple.
+        """
         diff = context.diff(self.min_change)
         if diff is None:
             return Judgement(_UNKNOWN, _UNKNOWN, (_NO_BASELINE,))
-        if any(one.kind in self.kinds for one in context.changes(diff, subject)):
-            return Judgement(Verdict.YES, Verdict.YES)
+        found = [one for one in context.changes(diff, subject) if self.tests(one)]
+        if found:
+            doubts = [_doubt(one, self.min_change) for one in found]
+            if None in doubts:
+                return Judgement(Verdict.YES, Verdict.YES)
+            return Judgement(Verdict.YES, Verdict.OPEN, tuple(each for each in doubts[:1] if each is not None))
         return _unchanged(diff, subject, context)
+
+    def tests(self, change: Change) -> bool:
+        """Return whether the rule is about this change."""
+        return change.kind in self.kinds and self.compared in (None, change.subject)
 
     def parts(self) -> Iterator[Test]:
         """Yield this test."""
         yield self
+
+
+def _doubt(change: Change, min_change: float) -> str | None:
+    """Return why a change of this size is not certain, None if it is."""
+    low, high = change.ratio_min, change.ratio_max
+    if change.kind is ChangeKind.RISEN and (low is None or low < 1 + min_change):
+        return f"the change may be {low or 0:.2f}x only"
+    if change.kind is ChangeKind.FALLEN and (high is None or high > 1 / (1 + min_change)):
+        return f"the change may be {high:.2f}x only" if high is not None else "the size of the change is not known"
+    return None
 
 
 def _unchanged(diff: Diff, subject: Subject, context: EvalContext) -> Judgement:
@@ -123,6 +146,9 @@ def _unchanged(diff: Diff, subject: Subject, context: EvalContext) -> Judgement:
     names_differ = before is not None and after is not None and before.redaction != after.redaction
     if names_differ and subject.kind is not SubjectKind.HOST:
         return Judgement(_UNKNOWN, _UNKNOWN, ("names were replaced in another way in the baseline",))
+    if subject.kind in (SubjectKind.KEY, SubjectKind.TEMPLATE) and not (diff.rate_before and diff.rate_after):
+        when = "now" if diff.rate_before else "in the baseline"
+        return Judgement(_UNKNOWN, _UNKNOWN, (f"no requests were counted {when}",))
     apart = [one.host for one in diff.excluded]
     if not apart or (subject.kind is SubjectKind.HOST and subject.name not in apart):
         return Judgement(Verdict.NO, Verdict.NO)

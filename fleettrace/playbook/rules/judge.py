@@ -17,7 +17,7 @@ from fleettrace.playbook.rules.language import Rule
 from fleettrace.playbook.rules.values import Bounds, Judgement, Verdict
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.number_format import compact, percent
-from fleettrace.store.diff.model import Change, ChangeKind
+from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind
 from fleettrace.summary.key import Key
 from fleettrace.text_format import plural
 
@@ -49,6 +49,8 @@ def _found(rule: Rule, context: EvalContext) -> Iterator[Finding]:
         elif certainty is not None and (found := found + 1) <= MAX_FINDINGS:
             yield _finding(rule, context, subject, certainty, () if certainty is Certainty.CERTAIN else judged.why)
     unknown_reasons.update(dict.fromkeys(_of_unlisted(rule, context)))
+    if rule.subject in (SubjectKind.KEY, SubjectKind.TEMPLATE) and context.totals.requests == 0:
+        unknown_reasons["no requests were counted"] = None
     if found > MAX_FINDINGS:
         yield _summed_up(rule, f"{found - MAX_FINDINGS:,} more ({rule.name})", Certainty.POSSIBLE)
     if unknown_reasons:
@@ -114,7 +116,8 @@ def _changes(rule: Rule, context: EvalContext, subject: Subject) -> Iterator[Cha
             diff = None if min_change is None else context.diff(min_change)
             about = Subject(SubjectKind.TOTALS) if isinstance(test, Changed) and _of_run(test) else subject
             for change in context.changes(diff, about) if diff is not None else ():
-                if change.kind in kinds and id(change) not in seen:
+                tested = test.tests(change) if isinstance(test, Changed) else change.kind in kinds
+                if tested and id(change) not in seen:
                     seen.add(id(change))
                     yield change
 
@@ -173,12 +176,15 @@ def _change(change: Change) -> str:
 
 
 def _all_changes(changes: list[Change]) -> str:
-    named = "; ".join(
-        f"{'family' if one.subject == 'template' else one.subject} {_name(one)} {_change(one)}"
-        for one in changes[:_CHANGES_NAMED]
-    )
+    named = "; ".join(f"{_who(one)} {_change(one)}" for one in changes[:_CHANGES_NAMED])
     more = len(changes) - _CHANGES_NAMED
     return f"{plural(len(changes), 'change')}: {named}{f'; and {more:,} more' if more > 0 else ''}"
+
+
+def _who(change: Change) -> str:
+    if change.subject is ComparedKind.FLEET:
+        return "all requests"
+    return f"{'family' if change.subject is ComparedKind.TEMPLATE else change.subject} {_name(change)}"
 
 
 def _name(change: Change) -> str:

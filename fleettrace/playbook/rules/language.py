@@ -17,7 +17,7 @@ from fleettrace.playbook.rules.messages import Message, MessageError, compile_me
 from fleettrace.playbook.rules.quantities import EXAMPLES, Quantity, QuantityError, read_quantity
 from fleettrace.report.escape import escape_text
 from fleettrace.store.diff.compare import MIN_CHANGE
-from fleettrace.store.diff.model import ChangeKind
+from fleettrace.store.diff.model import ChangeKind, ComparedKind
 
 if TYPE_CHECKING:
     from lark import Token
@@ -198,9 +198,10 @@ class _Builder:
         by_type = {token.type: token for token in tokens}
         subject, change, quantity = (by_type.get(name) for name in ("SUBJECT", "CHANGE", "QUANTITY"))
         assert change is not None
-        kind = SubjectKind.TOTALS if subject is None else SubjectKind(str(subject))
+        fleet = str(subject) == "fleet"
+        kind = SubjectKind.TOTALS if subject is None or fleet else SubjectKind(str(subject))
         self._about(kind, f"{kind} {change}", _column(subject or change))
-        if str(change) == "moved" and kind in (SubjectKind.TEMPLATE, SubjectKind.HOST):
+        if str(change) == "moved" and (fleet or kind in (SubjectKind.TEMPLATE, SubjectKind.HOST)):
             raise RuleError("only keys move: expected changed, new, gone, risen or fallen", _column(change))
         min_change = MIN_CHANGE
         if quantity is not None:
@@ -210,7 +211,7 @@ class _Builder:
             if not 1 < times <= 1000:
                 raise RuleError("expected a multiple of more than 1x and at most 1000x", _column(quantity))
             min_change = times - 1
-        return Changed(kind, _CHANGES[str(change)], min_change)
+        return Changed(kind, _CHANGES[str(change)], min_change, ComparedKind.FLEET if fleet else None)
 
 
 def _branches(tree: Tree[Token] | Token) -> list[Tree[Token]]:

@@ -19,10 +19,14 @@ from fleettrace.store.diff.model import Diff
 from fleettrace.store.diff.pair import Pair
 from fleettrace.store.history.model import StoredRun
 
-__all__ = ["FALSE_FINDINGS", "MIN_CHANGE", "compare"]
+__all__ = ["FALSE_FINDINGS", "FLEET_CHANGE", "MIN_CHANGE", "compare"]
 
 MIN_CHANGE = 0.25
 """The smallest relative change that counts."""
+
+FLEET_CHANGE = 1.0
+"""The smallest relative change of all requests that counts, unless another one than `MIN_CHANGE` is given: twice as
+many, or half of them. A day's rhythm changes the total by less than that from one audit to the next."""
 
 FALSE_FINDINGS = 0.002
 """The chance of any false finding in a comparison of two runs of an unchanged fleet."""
@@ -31,7 +35,8 @@ FALSE_FINDINGS = 0.002
 def compare(before: StoredRun, after: StoredRun, *, min_change: float = MIN_CHANGE) -> Diff:
     """Return the changes from `before` to `after` by at least `min_change`, relative to `before`.
 
-    Runs without a common host (two pools, say) are compared in total, each with all its hosts.
+    Runs without a common host (two pools, say) are compared in total, each with all its hosts. All requests together
+    are a subject of their own: no key's share changes when the whole traffic stops.
     """
     common = {host.host for host in before.hosts} & {host.host for host in after.hosts}
     hosts, excluded = comparable(before, after)
@@ -44,6 +49,8 @@ def compare(before: StoredRun, after: StoredRun, *, min_change: float = MIN_CHAN
         notes.append("no host is in both runs: their total traffic is compared")
         pair = Pair(Part(before, complete_hosts(before)), Part(after, complete_hosts(after)), 1 + min_change)
         candidates = []
+    if pair.a.hosts and pair.b.hosts:
+        candidates.append(pair.fleet(1 + (FLEET_CHANGE if min_change == MIN_CHANGE else min_change)))
     if before.redaction != after.redaction:
         notes.append(
             "the runs were redacted in different ways or with different secrets: keys and families are not compared"

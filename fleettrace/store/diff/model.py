@@ -17,6 +17,8 @@ class ComparedKind(StrEnum):
     KEY = "key"
     TEMPLATE = "template"
     HOST = "host"
+    FLEET = "fleet"
+    """The requests of all compared hosts together."""
 
 
 class ChangeKind(StrEnum):

@@ -74,6 +74,19 @@ class Pair:
         for key in {**self.a.keys, **self.b.keys}:
             yield self._judged(ComparedKind.KEY, self._compare(key))
 
+    def fleet(self, ratio: float) -> Candidate:
+        """Return the candidate of all requests together, which has to change by `ratio`. It has no share to compare."""
+        before, after = (Between(part.total, part.total, part.total) for part in (self.a, self.b))
+        counted = _Comparison("all requests", before, after, self._fleet, self._windows)
+        sides = Events(before.most, self._windows[0]), Events(after.most, self._windows[1])
+        risen = sides[1].number * sides[0].exposure >= sides[0].number * sides[1].exposure
+        less, more = sides if risen else sides[::-1]
+        chance = 1.0
+        if _larger(less, more, ratio):
+            chance = _chance(less, more, 1.0, self._by_rate.wander(_over_time(self._fleet), self._buckets))
+        kind = _kind(before, after, risen)
+        return Candidate(chance, lambda corrected: self._change(ComparedKind.FLEET, kind, counted, corrected))
+
     def hosts(self) -> Iterable[Candidate]:
         """Yield a candidate for each compared host."""
         for name in self.a.hosts:
