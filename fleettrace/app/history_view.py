@@ -40,6 +40,7 @@ def show_history(options: HistoryOptions) -> tuple[dict[str, Any], list[str]]:
     if options.key is not None and options.host is not None:
         raise ConfigError("--key and --host together: a key's timeline is that of the whole fleet; leave one out")
     with open_history(options.store) as history:
+        _check_playbook(history, options.playbook)
         if options.key is not None:
             document, lines = _of_key(history, options.key, options)
         elif options.host is not None:
@@ -47,6 +48,15 @@ def show_history(options: HistoryOptions) -> tuple[dict[str, Any], list[str]]:
         else:
             document, lines = _of_runs(history, options)
     return {"schema": _SCHEMA, **document}, lines
+
+
+def _check_playbook(history: History, playbook: str | None) -> None:
+    """Raise `ConfigError` for a play without a stored run."""
+    known = history.playbooks()
+    if playbook is None or playbook in known:
+        return
+    named = f"expected one of {', '.join(known)}" if known else "no play has stored one yet"
+    raise ConfigError(escape_text(f"no run of --playbook {playbook} is stored: {named}"), file=history.path)
 
 
 def _of_runs(history: History, options: HistoryOptions) -> tuple[dict[str, Any], list[str]]:

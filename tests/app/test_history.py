@@ -225,3 +225,14 @@ def test_user_families_are_stored(store: Path) -> None:
     family = next(each for each in kept.templates if each.template == "config:{}")
     assert sum(family.timeline) == family.requests == family.hottest
     assert stored_run(run).keys == kept.keys
+
+
+def test_unknown_play_names_the_known_ones(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["history", "--store", str(store), "--playbook", "nope"]) == 2
+    assert "no run of --playbook nope is stored: no play has stored one yet" in capsys.readouterr().err
+    with History.open(store) as history:
+        for play in ("nightly/web", "nightly/all"):
+            history.add(replace(history.load(IDS[0]), playbook=play))
+    assert main(["history", "--store", str(store), "--playbook", "nightly"]) == 2
+    assert "expected one of nightly/all" in capsys.readouterr().err
+    assert main(["history", "--store", str(store), "--playbook", "nightly/all"]) == 0

@@ -212,6 +212,11 @@ class History:
             for row in reversed(rows)
         ]
 
+    def playbooks(self) -> list[str]:
+        """Return the plays with stored runs, sorted, each as `PLAYBOOK/PLAY`."""
+        rows = self._rows("SELECT DISTINCT playbook FROM runs WHERE playbook <> '' ORDER BY playbook", ())
+        return [str(row["playbook"]) for row in rows]
+
     def key_timeline(self, data: bytes, last: int, *, playbook: str | None = None) -> list[KeyPoint]:
         """Return the key in each of the newest runs, the newest last."""
         rows = self._rows(
