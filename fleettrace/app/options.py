@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 from fleettrace.app.option_model import OptionValues
@@ -103,15 +104,23 @@ class RunOptions(ReportOptions):
     detach_ttl: float = 900.0
     playbook: str = ""
     """The play that the run belongs to; in the history, a play's runs are compared with each other."""
+    playbook_file: str = ""
+    """The absolute path of the file that has the play."""
 
 
 _IDENTITY = ("limit", "shard", "probe", "ops", "script")
 """The options, beside the pattern, that decide which requests of which hosts a run counts."""
 
 
-def identity(options: RunOptions) -> str:
-    """Return the options that decide what a run counts, as JSON that is equal for equal options."""
+def identity(options: RunOptions, inventory: str = "") -> str:
+    """Return the options that decide what a run counts, as JSON that is equal for equal options.
+
+    `inventory`, the name of the run's inventory, and the playbook's file are in it as hashes: a run file may be given
+    to people who need not know them.
+    """
     given = {name: getattr(options, name) for name in _IDENTITY}
+    for name, text in (("inventory", inventory), ("playbook", options.playbook_file)):
+        given[name] = sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16] if text else None
     return json.dumps(
         {name: value for name, value in given.items() if value is not None}, sort_keys=True, default=_plain
     )

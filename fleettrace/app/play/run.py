@@ -91,11 +91,6 @@ _FAMILIES = 200
 """Number of families that rules judge: as many as the history stores."""
 
 
-_BASELINE_RUNS = 50
-
-"""Number of runs among which the baseline is searched: a run that traced nothing is not a baseline."""
-
-
 def run_play(play: PreparedPlay, subscriber: Subscriber, warn: Callable[[str], None]) -> int:
     """Sweep, report, judge and notify; return the exit code. Raises `FleettraceError`."""
     judgement = _Judgement(play, warn)
@@ -158,18 +153,17 @@ class _Judgement:
         play = self._play
         stored = history_record(result, patterns, play.redact, play.options.playbook)
         report = build_report(result, top=STORED_KEYS, patterns=patterns, templates=_FAMILIES)
-        return judge(play.play.rules, Evidence(report, stored, self._baseline()))
+        return judge(play.play.rules, Evidence(report, stored, self._baseline(result.info.options)))
 
-    def _baseline(self) -> StoredRun | None:
-        """The newest run of this play on the same hosts that traced any; None when there is none."""
+    def _baseline(self, counted: str) -> StoredRun | None:
+        """The newest run of this play with the same pattern and options that traced any host; None without one."""
         play = self._play
         if not _store(play).exists():
             return None
         try:
             with open_history(play.options.store) as history:
-                for line in reversed(history.runs(_BASELINE_RUNS, playbook=play.options.playbook)):
-                    if line.pattern == play.play.hosts and line.hosts_ok:
-                        return history.load(line.run)
+                run = history.newest_alike(play.options.playbook, play.play.hosts, counted)
+                return None if run is None else history.load(run)
         except ConfigError as error:
             self._warn(f"{play.play.title}: no run to compare with: {error}")
         return None

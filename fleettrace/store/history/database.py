@@ -36,6 +36,7 @@ _BUSY_S = 30.0
 """How long to wait for another process to finish writing, in seconds: writing a run takes well below one."""
 
 _ALL = Retention()
+_LATER_OPTIONS = ("inventory", "playbook")
 
 _CANNOT_READ = (zlib.error, KeyError, TypeError, ValueError, IndexError, AttributeError)
 """Exceptions from a damaged row."""
@@ -171,21 +172,38 @@ class History:
         return found[0]
 
     def previous_alike(self, run: StoredRun) -> str:
-        """Return the id of the newest run before this one with its pattern, options and playbook."""
+        """Return the id of the newest run before this one with its pattern, options and playbook.
+
+        Runs are in the order in which they were stored: the clock of the controller may have stepped back.
+        """
         info = run.info
-        rows = self._rows(
-            "SELECT run, document FROM runs WHERE pattern = ?1 AND playbook = ?2 AND run <> ?3 AND started <= "
-            "(SELECT started FROM runs WHERE run = ?3) ORDER BY started DESC, id DESC",
+        found = self._newest_alike(
+            "SELECT run, document FROM runs WHERE pattern = ?1 AND playbook = ?2 AND id < "
+            "(SELECT id FROM runs WHERE run = ?3) ORDER BY id DESC",
             (info.pattern, run.playbook, info.id),
+            info.options,
         )
-        for row in rows:
-            if run_of(json.loads(row["document"])).options == info.options:
-                return str(row["run"])
+        if found is not None:
+            return found
         raise ConfigError(
             f"no run before {info.id} has its pattern ({info.pattern}) and options: name both runs (see `fleettrace "
             "history`)",
             file=self.path,
         )
+
+    def newest_alike(self, playbook: str, pattern: str, options: str) -> str | None:
+        """Return the id of the newest run with these that traced a host, None if there is none."""
+        return self._newest_alike(
+            "SELECT run, document FROM runs WHERE playbook = ?1 AND pattern = ?2 AND hosts_ok > 0 ORDER BY id DESC",
+            (playbook, pattern),
+            options,
+        )
+
+    def _newest_alike(self, question: str, values: tuple[object, ...], options: str) -> str | None:
+        for row in self._rows(question, values):
+            if _alike(run_of(json.loads(row["document"])).options, options):
+                return str(row["run"])
+        return None
 
     def runs(self, last: int, *, playbook: str | None = None) -> list[RunLine]:
         """Return the newest runs, the newest last."""
@@ -263,17 +281,19 @@ class History:
         self._connection.close()
 
     def _prune(self, retention: Retention, now: datetime) -> int:
-        """Delete the runs beyond the limits, the oldest first; return their number."""
-        old = self._connection.execute("SELECT id, started FROM runs ORDER BY started, id").fetchall()[:-1]
+        """Delete the runs beyond the limits, the first stored ones first; return their number.
+
+        A run that a wrong clock dated into the future is evicted like the others.
+        """
+        old = self._connection.execute("SELECT id, started FROM runs ORDER BY id").fetchall()[:-1]
         excess = 0 if retention.runs is None else len(old) + 1 - retention.runs
         oldest = None if retention.age is None else micros(now - retention.age)
         deleted = 0
         for place, row in enumerate(old):
             aged = oldest is not None and row["started"] < oldest
-            if not aged and place >= excess and (retention.size is None or self._used() <= retention.size):
-                break
-            delete_run(self._connection, row["id"])
-            deleted += 1
+            if aged or place < excess or (retention.size is not None and self._used() > retention.size):
+                delete_run(self._connection, row["id"])
+                deleted += 1
         return deleted
 
     def _used(self) -> int:
@@ -299,6 +319,17 @@ class History:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+
+def _alike(one: str, other: str) -> bool:
+    """Return whether two runs with these options count the same.
+
+    A run that was stored before options had inventory and playbook is taken for one with the same.
+    """
+    a, b = (json.loads(text) if text else {} for text in (one, other))
+    both = a.keys() & b.keys()
+    names = {name for name in a.keys() | b.keys() if name in both or name not in _LATER_OPTIONS}
+    return all(a.get(name) == b.get(name) for name in names)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, until: float) -> None:
