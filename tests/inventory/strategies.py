@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-__all__ = ["ini_texts", "inventories", "limits", "patterns"]
+__all__ = ["host_lists", "ini_texts", "inventories", "limits", "patterns"]
 
 
 def _words(text: str) -> list[str]:
@@ -60,7 +60,7 @@ _INI_HOSTS = st.builds(
     lambda host, words, tail: " ".join([host, *words]) + tail,
     st.sampled_from([*_HOSTS, "db-[a:c]", "'quoted'", "w[3:1]", "[x", "h,i", "2001:db8::1", "[::1]:22", "~x", "a/b"]),
     st.lists(_INI_ASSIGNMENTS, max_size=2),
-    st.sampled_from(["", "", "", " # note", "  ", "#x", " ;x", " word"]),
+    st.sampled_from(["", "", "", " # note", "  ", "#x", " ;x", " word", "\u00a0c=1", " c=\u20031"]),
 )
 _INI_NAMES = st.sampled_from(["web", "db", "east", "all", "ungrouped", "w-x", "cache-01"])
 _INI_SECTIONS = st.one_of(
@@ -85,6 +85,14 @@ def ini_texts(draw: st.DrawFn) -> str:
         rare = st.sampled_from(["", "# note", "; note", "x"])
         lines += draw(st.lists(inside if draw(st.integers(0, 9)) else rare, max_size=3))
     return "\n".join(lines) + draw(st.sampled_from(["", "\n"]))
+
+
+def host_lists() -> st.SearchStrategy[str]:
+    """Return a strategy for host lists, which have a comma."""
+    names = "web1 db2:22 10.0.0.1 2001:db8::1 [::1]:22 w[1:3] w[03:05]:2200 h[a:c] localhost - ~x"
+    return st.lists(st.sampled_from([*_words(names), " padded ", "", "a b"]), min_size=1, max_size=5).map(
+        lambda hosts: ",".join([*hosts, ""])
+    )
 
 
 _WORDS = st.sampled_from(

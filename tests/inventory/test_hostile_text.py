@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fleettrace.errors import ConfigError
+from fleettrace.inventory import load_inventory
+from fleettrace.inventory.loaders.words import split_words
 from fleettrace.yaml_reader.values import MAX_UNFOLDED, read_json, read_text
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -58,3 +64,46 @@ def test_stdin_fault_is_one_line_and_exit_2(text: str) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
+
+
+_LONG = 1_000_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "h a='" + "x" * _LONG + "'",
+        'h a="' + "\\" * _LONG,
+        "h a='" + "x" * _LONG,
+        "[web" + "x" * _LONG,
+        "[web:" + "x" * _LONG + "]",
+        "[all:children]\n" + "x" * _LONG,
+        "h[" + "x" * _LONG + "]",
+        "h" + "[0:0]" * (_LONG // 5),
+        "h " + "x" * _LONG,
+        ":" * _LONG,
+    ],
+    ids=["quoted", "backslashes", "open quotation", "section", "state", "child", "range", "ranges", "word", "colons"],
+)
+def test_long_ini_line_takes_linear_time(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "hosts"
+    path.write_text(text + "\n")
+    began = time.process_time()
+    try:
+        load_inventory([str(path)])
+    except ConfigError as error:
+        assert len(error.message) < 1000
+        assert error.line is not None
+    assert time.process_time() - began < 3
+
+
+@settings(max_examples=2000, deadline=None)
+@given(line=st.text("ab= \t\"'\\#;$\xa0\u2003\x1f", max_size=16))
+def test_words_are_split_as_by_shlex(line: str) -> None:
+    try:
+        expected = shlex.split(line, comments=True)
+    except ValueError:
+        with pytest.raises(ValueError, match=r"No closing quotation|No escaped character"):
+            split_words(line)
+        return
+    assert split_words(line) == expected

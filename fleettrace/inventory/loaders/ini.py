@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ast
 import re
-import shlex
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.loaders.layout import expand_host
+from fleettrace.inventory.loaders.words import clipped, excerpt, split_words
 from fleettrace.inventory.model import Layer, Origin
 from fleettrace.inventory.tree import Tree
 
@@ -87,7 +87,9 @@ class _Reader:
                 group, state = section[1], section[2] or "hosts"
                 self._begin(group, state)
             elif line[0] == "[" and line[-1] == "]":
-                raise self._error(f"{line!r} is not a section: expected [group], [group:children] or [group:vars]")
+                raise self._error(
+                    f"{excerpt(line)} is not a section: expected [group], [group:children] or [group:vars]"
+                )
             elif state == "hosts":
                 self._add_host(line, group)
             elif state == "vars":
@@ -96,12 +98,15 @@ class _Reader:
                 self._add_child(line, group)
         for name, pending in self._pending.items():
             self._line = pending.line
-            where = f"{pending.parents[-1]}:children" if pending.parents else f"{name}:vars"
-            raise self._error(f"the section [{where}] names the group {name!r}, which no section [{name}] declares")
+            short = clipped(name)
+            where = f"{clipped(pending.parents[-1])}:children" if pending.parents else f"{short}:vars"
+            raise self._error(f"the section [{where}] names the group {short!r}, which no section [{short}] declares")
 
     def _begin(self, group: str, state: str) -> None:
         if state not in _STATES:
-            raise self._error(f"[{group}:{state}]: expected one of {', '.join(_STATES)} after the colon")
+            raise self._error(
+                f"[{clipped(group)}:{clipped(state)}]: expected one of {', '.join(_STATES)} after the colon"
+            )
         if not self._tree.has_group(group):
             if state == "vars" and group not in self._pending:
                 self._pending[group] = _Pending(self._line, state)
@@ -122,7 +127,7 @@ class _Reader:
     def _add_child(self, line: str, group: str) -> None:
         name = _GROUP_NAME.fullmatch(line)
         if name is None:
-            raise self._error(f"expected the name of a group, found {line!r}")
+            raise self._error(f"expected the name of a group, found {excerpt(line)}")
         child = name[1]
         if self._tree.has_group(child):
             self._tree.add_child(group, child, self._origin())
@@ -132,38 +137,39 @@ class _Reader:
     def _add_variable(self, line: str, group: str) -> None:
         name, equals, value = line.partition("=")
         if not equals:
-            raise self._error(f"expected NAME=VALUE, found {line!r}")
+            raise self._error(f"expected NAME=VALUE, found {excerpt(line)}")
         layer = Layer({name.strip(): ini_value(value.strip())}, self._origin())
         self._tree.add_group_layer(group, layer)
 
     def _add_host(self, line: str, group: str) -> None:
         words = self._words(line)
         if not words:
-            raise self._error(f"expected a host, found {line!r}")
+            raise self._error(f"expected a host, found {excerpt(line)}")
         pattern = words[0]
         try:
             names, port = expand_host(pattern) if "[" in pattern or ":" in pattern else ([pattern], None)
         except ConfigError as error:
             raise self._error(error.message) from None
         if (pattern.endswith(":") and port is None) or "---" in names:
-            raise self._error(f"{pattern!r} is not a host: is this file YAML? Then name it with .yml")
+            raise self._error(f"{excerpt(pattern)} is not a host: is this file YAML? Then name it with .yml")
         layer = Layer(dict(self._pairs(words[1:])), self._origin())
         for name in names:
             self._tree.add_host_layer(self._tree.add_host(name, group, self._origin(), port), layer)
 
     def _words(self, line: str) -> list[str]:
-        if not any(letter in line for letter in "\"'\\#"):
+        # `str.split` would take a no-break space for a separator; Ansible does not.
+        if line.isascii() and not any(letter in line for letter in "\"'\\#\x0b\x0c\x1c\x1d\x1e\x1f"):
             return line.split()
         try:
-            return shlex.split(line, comments=True)
+            return split_words(line)
         except ValueError as error:
-            raise self._error(f"{error} in {line!r}: close the quotation") from None
+            raise self._error(f"{error} in {excerpt(line)}: close the quotation") from None
 
     def _pairs(self, words: list[str]) -> Iterator[tuple[str, object]]:
         for word in words:
             name, equals, value = word.partition("=")
             if not equals:
-                raise self._error(f"expected NAME=VALUE after the host, found {word!r}")
+                raise self._error(f"expected NAME=VALUE after the host, found {excerpt(word)}")
             yield name, ini_value(value)
 
     def _origin(self) -> Origin:

@@ -15,6 +15,7 @@ from typing import Any
 
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.addresses import split_address
+from fleettrace.inventory.loaders.words import clipped, excerpt
 from fleettrace.inventory.model import Layer, Origin
 from fleettrace.inventory.tree import Tree
 
@@ -44,40 +45,44 @@ def expand_host(text: str) -> tuple[list[str], int | None]:
 def expand_range(text: str) -> list[str]:
     """Return all names that `text` stands for. The last range varies fastest. Raises `ConfigError`."""
     pieces: list[list[str]] = []
-    rest, count = text, 1
-    while "[" in rest:
-        head, _, tail = rest.partition("[")
-        inside, closed, rest = tail.partition("]")
-        if not closed:
-            raise ConfigError(f"{text!r}: a '[' without its ']': expected a range such as [001:512]")
-        pieces += [[head], _values(inside, text)]
+    begin, count = 0, 1
+    while (opening := text.find("[", begin)) >= 0:
+        closing = text.find("]", opening)
+        if closing < 0:
+            raise ConfigError(f"{excerpt(text)}: a '[' without its ']': expected a range such as [001:512]")
+        pieces += [[text[begin:opening]], _values(text[opening + 1 : closing], text)]
+        begin = closing + 1
         count *= len(pieces[-1])
         if count > _MAX_HOSTS:
-            raise ConfigError(f"{text!r} names more than {_MAX_HOSTS:,} hosts: check the range")
-    return ["".join(parts) for parts in product(*pieces, [rest])]
+            raise ConfigError(f"{excerpt(text)} names more than {_MAX_HOSTS:,} hosts: check the range")
+    return ["".join(parts) for parts in product(*pieces, [text[begin:]])]
 
 
 def _values(inside: str, text: str) -> list[str]:
     bounds = inside.split(":")
     if len(bounds) not in (2, 3):
-        raise ConfigError(f"{text!r}: [{inside}] is not a range: expected [begin:end] or [begin:end:step]")
+        raise ConfigError(
+            f"{excerpt(text)}: [{clipped(inside)}] is not a range: expected [begin:end] or [begin:end:step]"
+        )
     begin, end = bounds[0] or "0", bounds[1]
     step = bounds[2] if len(bounds) == 3 else "1"
     if not _is_number(step) or int(step) == 0:
-        raise ConfigError(f"{text!r}: the step of [{inside}] must be a whole number from 1 up")
+        raise ConfigError(f"{excerpt(text)}: the step of [{clipped(inside)}] must be a whole number from 1 up")
     if len(begin) == len(end) == 1 and begin in _LETTERS and end in _LETTERS:
         first, last = _LETTERS.index(begin), _LETTERS.index(end)
         _check_order(first, last, inside, text)
         return list(_LETTERS[first : last + 1 : int(step)])
     if not (_is_number(begin) and _is_number(end)):
-        raise ConfigError(f"{text!r}: [{inside}] must run between two numbers or two single letters")
+        raise ConfigError(f"{excerpt(text)}: [{clipped(inside)}] must run between two numbers or two single letters")
     width = len(begin) if begin[0] == "0" and len(begin) > 1 else 0
     if width and width != len(end):
-        raise ConfigError(f"{text!r}: both ends of [{inside}] must have {width} digits, as the first has leading zeros")
+        raise ConfigError(
+            f"{excerpt(text)}: both ends of [{clipped(inside)}] must have {width} digits: the first has leading zeros"
+        )
     _check_order(int(begin), int(end), inside, text)
     numbers = range(int(begin), int(end) + 1, int(step))
     if len(numbers) > _MAX_HOSTS:
-        raise ConfigError(f"{text!r} names more than {_MAX_HOSTS:,} hosts: check the range")
+        raise ConfigError(f"{excerpt(text)} names more than {_MAX_HOSTS:,} hosts: check the range")
     return [str(number).zfill(width) for number in numbers]
 
 
@@ -87,7 +92,7 @@ def _is_number(text: str) -> bool:
 
 def _check_order(first: int, last: int, inside: str, text: str) -> None:
     if first > last:
-        raise ConfigError(f"{text!r}: the range [{inside}] ends before it begins: swap the two")
+        raise ConfigError(f"{excerpt(text)}: the range [{clipped(inside)}] ends before it begins: swap the two")
 
 
 class PluginError(Exception):
