@@ -12,6 +12,7 @@ from fleettrace.app.site import read_site
 from fleettrace.app.targets import Transports, host_tasks, select_hosts
 from fleettrace.app.unsupported import UnsupportedTransport
 from fleettrace.inventory.model import Host
+from fleettrace.inventory.pattern import Selection
 from fleettrace.report.escape import escape_text
 from fleettrace.yaml_reader.values import Vaulted, dump_yaml
 
@@ -28,8 +29,7 @@ def host_lines(options: RunOptions, warn: Callable[[str], None]) -> Iterator[str
     be used. Raises `ConfigError`.
     """
     selection = select_hosts(options)
-    for warning in selection.warnings:
-        warn(warning)
+    _inform(selection, options, warn)
     _check(selection.hosts, options, warn)
     if options.output == "json":
         yield json.dumps(_listing(selection.hosts), indent=2, default=str)
@@ -46,10 +46,14 @@ def host_lines(options: RunOptions, warn: Callable[[str], None]) -> Iterator[str
 def host_list(options: RunOptions, warn: Callable[[str], None]) -> Iterator[str]:
     """Yield the lines of `--list-hosts`, as `ansible --list-hosts` prints them. Raises `ConfigError`."""
     selection = select_hosts(options)
-    for warning in selection.warnings:
-        warn(warning)
+    _inform(selection, options, warn)
     yield f"  hosts ({len(selection.hosts)}):"
     yield from (escape_text(f"    {host.name}") for host in selection.hosts)
+
+
+def _inform(selection: Selection, options: RunOptions, warn: Callable[[str], None]) -> None:
+    for line in (*selection.warnings, *(selection.notes if options.verbose else ())):
+        warn(line)
 
 
 def _check(hosts: Sequence[Host], options: RunOptions, warn: Callable[[str], None]) -> None:
