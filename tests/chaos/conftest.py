@@ -28,7 +28,7 @@ def lab(directories: dict[str, OwnDirectories]) -> Iterator[Lab]:
             directories[name] = OwnDirectories(host)
             stack.callback(directories[name].close)
         with made.ssh_config.open("a") as config:
-            config.write(f"Host behind\n  ProxyJump root@{made.hosts['bastion'].address}\n")
+            config.write(f"Host {made.hosts['behind'].address}\n  ProxyJump root@{made.hosts['bastion'].address}\n")
         yield made
 
 

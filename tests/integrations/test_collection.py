@@ -21,6 +21,8 @@ from tests.e2e.command import REPOSITORY, environment
 COLLECTION = REPOSITORY / "integrations/ansible/ansible_collections/fleettrace/fleettrace"
 PYTHON = os.environ.get("FLEETTRACE_TEST_ANSIBLE", sys.executable)
 """A Python with another ansible-core, from `make test-ansible`."""
+PORT = 31_877
+"""Of this module's memcached: below the ports that Linux gives to clients."""
 PLAYBOOK = "ansible-playbook fleettrace.fleettrace.trace"
 
 
@@ -41,7 +43,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     galaxy(path, "galaxy", "collection", "install", str(archive), "--collections-path", str(path / "installed"))
     stand = path / "stand"
     stand.mkdir()
-    (stand / "inventory").write_text("[cache]\nlocalhost ansible_connection=local ansible_become=false\n")
+    # Other tests have memcached processes on this machine.
+    (stand / "inventory").write_text(
+        f"[cache]\nlocalhost ansible_connection=local ansible_become=false fleettrace_instances={PORT}\n"
+    )
     return path
 
 
@@ -75,9 +80,7 @@ def play(place: Path, line: str, *more: str) -> subprocess.CompletedProcess[str]
 @pytest.fixture
 def traffic() -> Iterator[None]:
     """A memcached on this machine, and a client that asks it for one key."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = PORT
     server = subprocess.Popen(["memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", str(port)])
     over = threading.Event()
 

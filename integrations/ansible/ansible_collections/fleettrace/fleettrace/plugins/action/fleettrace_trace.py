@@ -18,6 +18,7 @@ try:
     from ansible_collections.fleettrace.fleettrace.plugins.plugin_utils.tracing import (
         UNREACHABLE,
         TaskOptions,
+        run_directory,
         summary,
         trace,
         write_run_file,
@@ -81,6 +82,8 @@ class ActionModule(ActionBase):
                 hosts=len(task_vars.get("ansible_play_hosts_all") or [host]),
                 trace=not check,
             )
+            if options["dest"] and not check:
+                run_directory(Path(options["dest"]))
             outcome = trace(host, OneShotTransport(self._run, become=self._becomes), task_options)
             result.update(changed=False, run_file=None, controller_directory=str(Path.cwd()))
             result.update(summary(outcome, task_options))
@@ -104,9 +107,15 @@ class ActionModule(ActionBase):
         }
         words = given["bpftrace"] or []
         instances = given["instances"] or []
+        if not isinstance(words, (str, list)):
+            raise ValueError(f"bpftrace: expected a command as a string or a list of words, not {words!r}")
+        try:
+            words = shlex.split(words) if isinstance(words, str) else words
+        except ValueError as error:
+            raise ValueError(f"bpftrace: {error} in {words!r}") from None
         return {
             **options,
-            "bpftrace": [str(word) for word in (shlex.split(words) if isinstance(words, str) else words)],
+            "bpftrace": [str(word) for word in words],
             "scope": given["scope"] or "host",
             "instances": instances if isinstance(instances, list) else [instances],
         }

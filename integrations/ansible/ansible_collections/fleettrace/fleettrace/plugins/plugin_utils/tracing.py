@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +31,7 @@ from fleettrace.sweep.tracer import TracerContext
 from fleettrace.sweep.watch import WatchTracer
 from fleettrace.transport.interface import Target, Transport
 
-__all__ = ["UNREACHABLE", "TaskOptions", "summary", "trace", "write_run_file"]
+__all__ = ["UNREACHABLE", "TaskOptions", "run_directory", "summary", "trace", "write_run_file"]
 
 UNREACHABLE = (HostState.UNREACHABLE, HostState.AUTH_FAILED, HostState.HOST_KEY)
 """The states of a host that Ansible calls unreachable."""
@@ -95,20 +96,29 @@ def trace(host: str, transport: Transport, task_options: TaskOptions) -> HostOut
     return (WatchTracer(context) if watch else AttachedTracer(context)).run(task)
 
 
+def run_directory(directory: Path) -> Path:
+    """Return the absolute path of a directory for run files, which is made if needed. Raise `ConfigError`."""
+    path = directory.expanduser().absolute()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot create this directory for run files: {error.strerror}", file=path) from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ConfigError("cannot write run files into this directory: permission denied", file=path)
+    return path
+
+
 def write_run_file(
     directory: Path, run: str | None, pattern: str, host: str, outcome: HostOutcome, task_options: TaskOptions
 ) -> Path:
     """Write the run file of one host for `fleettrace merge`; return its path. Raise `ConfigError`."""
-    path = directory.expanduser().absolute() / f"{quote(host, safe='')}.run"
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"cannot create this directory for run files: {error.strerror}", file=directory) from None
+    path = run_directory(directory) / f"{quote(host, safe='')}.run"
     finished = datetime.now(UTC)
     name = run or f"{finished:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}"
     # The tasks of one run start at different times; the run id holds the time of the first.
-    found = re.match(r"\d{8}T\d{6}Z", name)
-    started = datetime.strptime(found[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if found else finished
+    started = finished
+    with suppress(ValueError):
+        started = datetime.strptime(name[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     info = RunInfo(name, started, pattern, task_options.sweep.duration_s, __version__, task_options.sweep.bucket_s)
     info.finished = finished
     with RunFileWriter(path) as writer:
