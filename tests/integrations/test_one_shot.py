@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
-from typing import Any
 
 import pytest
 
+from fleettrace.app.ansible.one_shot import OneShotTransport
 from fleettrace.transport.interface import Connection, Limits, Stream, Target
-from tests.e2e.command import REPOSITORY
 from tests.transport.running import failing, output
 
-FILE = "integrations/ansible/ansible_collections/fleettrace/fleettrace/plugins/plugin_utils/one_shot.py"
 LIMITS = Limits(seconds=20, max_bytes=1 << 20)
-
-
-def module() -> Any:
-    """Load the collection's module without Ansible."""
-    spec = importlib.util.spec_from_file_location("one_shot", REPOSITORY / FILE)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
 
 
 def shell(command: str, data: bytes) -> tuple[int, bytes, bytes]:
@@ -33,8 +20,7 @@ def shell(command: str, data: bytes) -> tuple[int, bytes, bytes]:
 
 @pytest.fixture
 def connection() -> Connection:
-    made: Connection = module().OneShotTransport(shell, become=False).connect(Target("web1"))
-    return made
+    return OneShotTransport(shell, become=False).connect(Target("web1"))
 
 
 def test_output_is_bytes_with_the_scripts_status(connection: Connection) -> None:
@@ -81,6 +67,6 @@ def test_failed_become_has_its_code() -> None:
     def refused(_command: str, _data: bytes) -> tuple[int, bytes, bytes]:
         return 1, b"", b"sudo: a password is required\n"
 
-    transport = module().OneShotTransport(refused, become=True)
+    transport = OneShotTransport(refused, become=True)
     with failing("become-password-required", "become-failed"):
         transport.connect(Target("web1")).start(b"true", LIMITS)

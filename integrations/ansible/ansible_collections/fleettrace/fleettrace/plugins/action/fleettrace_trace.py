@@ -14,8 +14,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 try:
-    from ansible_collections.fleettrace.fleettrace.plugins.plugin_utils.one_shot import OneShotTransport
-    from ansible_collections.fleettrace.fleettrace.plugins.plugin_utils.tracing import (
+    from fleettrace.app.ansible.one_shot import OneShotTransport
+    from fleettrace.app.ansible.tracing import (
         UNREACHABLE,
         TaskOptions,
         run_directory,
@@ -23,7 +23,6 @@ try:
         trace,
         write_run_file,
     )
-
     from fleettrace.errors import ConfigError, HostError, HostState
 except ImportError as error:
     MISSING = error
