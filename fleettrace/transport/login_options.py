@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -126,8 +126,13 @@ def _own_options(target: Target, answer: Answer, queries: SshQueries) -> LoginOp
     alias = answer.get("hostkeyalias", ("",))[0]
     name = target.address or target.name
     tokens = {"h": host, "p": str(port), "r": user, "n": name, "k": alias or name, "j": _jump(answer)}
-    user_files = _known_hosts(answer.get("userknownhostsfile", (_USER_KNOWN_HOSTS,))[0], tokens)
-    system_files = _known_hosts(answer.get("globalknownhostsfile", (_SYSTEM_KNOWN_HOSTS,))[0], tokens)
+    user_files = _known_hosts(
+        answer.get("userknownhostsfile", (_USER_KNOWN_HOSTS,))[0], lambda each: user_path(each, tokens)
+    )
+    # As ssh.c: this list has neither tokens nor variables.
+    system_files = _known_hosts(
+        answer.get("globalknownhostsfile", (_SYSTEM_KNOWN_HOSTS,))[0], lambda each: Path(each).expanduser()
+    )
     if target.known_hosts is not None:
         user_files, system_files = (target.known_hosts.expanduser(),), ()
     command = answer.get("proxycommand", ("none",))[0]
@@ -167,17 +172,15 @@ def _jump(answer: Answer) -> str:
     return "" if jump.lower() == "none" else jump
 
 
-def _known_hosts(value: str, tokens: dict[str, str]) -> tuple[Path, ...]:
+def _known_hosts(value: str, path_of: Callable[[str], Path]) -> tuple[Path, ...]:
     """Return the files of a list that `ssh -G` prints without quotes: a path with blanks is one that exists."""
     words = value.split(" ")
     files: list[Path] = []
     while words:
-        length = next(
-            (count for count in range(len(words), 1, -1) if user_path(" ".join(words[:count]), tokens).exists()), 1
-        )
+        length = next((count for count in range(len(words), 1, -1) if path_of(" ".join(words[:count])).exists()), 1)
         text, words = " ".join(words[:length]), words[length:]
         if text and text.lower() != "none":
-            files.append(user_path(text, tokens))
+            files.append(path_of(text))
     return tuple(files)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ HOSTS = ("cache-1", "cache-2.example.net", "CACHE-3", "db", "10.0.0.7", "fd00::7
 
 ME = getpass.getuser()
 
+ALGORITHMS = ("kexalgorithms", "hostkeyalgorithms", "pubkeyacceptedalgorithms", "ciphers", "macs")
+
 IN_HARDWARE = tuple(f"~/.ssh/id_{kind}" for kind in ("ecdsa_sk", "ed25519_sk", "xmss", "dsa"))
 """Default keys that a small reader may leave out."""
 HARDWARE = tuple(Path(path).expanduser() for path in IN_HARDWARE)
@@ -35,6 +38,7 @@ FILES = {
     "many/10-a.conf": "User ten\n",
     "many/20-b.conf": "User twenty\nPort 2220\n",
     "many/.30-c.conf": "Port 2230\n",
+    "policy.conf": "Ciphers aes256-gcm@openssh.com,aes256-ctr\nHostKeyAlgorithms ssh-ed25519\n",
     "loop.conf": "Include DIR/loop.conf\n",
 }
 
@@ -98,6 +102,25 @@ MATRIX = {
     "match final after values": "User early\nMatch final all\n  User late\n  Port 2200\n",
     "match localnetwork": "Match localnetwork 10.0.0.0/8\n  User ops\n",
     "match tagged": "Host db\n  Tag blue\nMatch tagged blue\n  User ops\n",
+    "match localnetwork negated": "Match !localnetwork 10.0.0.0/8\n  User ops\n",
+    "match localnetwork of any": "Match localnetwork 0.0.0.0/0,::/0\n  User ops\n",
+    "match localnetwork is no network": "Match localnetwork here\n  User ops\n",
+    "match exec negated": 'Match !exec "test %h = db"\n  User ops\n',
+    "match exec with port and user": 'Match exec "test %p.%r = 22.%u"\n  User ops\n',
+    "match exec with equals": 'Match host=db exec="true"\n  User ops\n',
+    "match user negated": f"Match !user {ME}\n  User ops\n",
+    "match originalhost negated": "Match !originalhost db,cache-*\n  User ops\n",
+    "match original and host": "Host db\n  HostName other\nMatch originalhost d? host o*\n  User ops\n",
+    "match final negated": "Match !final host db\n  User ops\n",
+    "match final with hostname": "Host db\n  HostName other\nMatch final host other\n  User ops\n",
+    "match canonical all": "Match canonical all\n  User ops\n",
+    "match criteria in capitals": f"MATCH HOST db LOCALUSER {ME}\n  User ops\n",
+    "match all and another": "Match all host db\n  User ops\n",
+    "match all negated": "Match !all\n  User ops\n",
+    "match tagged negated": "Host db\n  Tag blue\nMatch !tagged blue\n  User ops\n",
+    "match command": "Match command true\n  User ops\n",
+    "match comment": "Match host db # the database\n  User ops\n",
+    "match quoted": 'Match host "db,cache-1"\n  User ops\n',
     "match version": "Match version OpenSSH_*\n  User ops\n",
     "match sessiontype": "Match sessiontype shell\n  User ops\n",
     "match unknown criterion": "Match moon full\n  User ops\n",
@@ -144,6 +167,14 @@ MATRIX = {
     "host key alias": "Host db\n  HostKeyAlias gold\n",
     "host key checking": "Host db\n  StrictHostKeyChecking accept-new\n",
     "host key checking off": "StrictHostKeyChecking no\n",
+    "system known hosts": "GlobalKnownHostsFile /known/all /known/%h ~/known\n",
+    # algorithms
+    "algorithms": "Ciphers aes256-ctr,aes128-ctr\nMACs hmac-sha2-256\nKexAlgorithms curve25519-sha256\n",
+    "algorithms added": "Host db\n  HostKeyAlgorithms +ssh-rsa\n  PubkeyAcceptedAlgorithms +ssh-rsa\n",
+    "algorithms removed": "Host db\n  Ciphers -*cbc,aes128*\n  MACs -*sha1*\n",
+    "algorithms put first": "HostKeyAlgorithms ^rsa-sha2-512\n",
+    "algorithms by a policy": "Match final all\n  Include DIR/policy.conf\n",
+    "algorithm unknown": "Ciphers moon\n",
     # what ssh does not accept
     "unknown keyword": "UseKeychain yes\n",
     "ignored unknown keyword": "IgnoreUnknown UseKeychain\nUseKeychain yes\nUser ops\n",
@@ -192,7 +223,7 @@ def expanded(path: str, values: dict[str, str]) -> str:
 
 def by_ssh(file: Path, host: str) -> dict[str, object]:
     """Return the target that `ssh` would log in to."""
-    found = answer(file, host)
+    found, usual = answer(file, host), answer(Path(os.devnull), "any")
     name, port, user = found["hostname"][0], found["port"][0], found["user"][0]
     tokens = {"h": name, "n": host, "r": user, "p": port, "%": "%"}
     jump = found.get("proxyjump", ["none"])[0]
@@ -205,7 +236,11 @@ def by_ssh(file: Path, host: str) -> dict[str, object]:
         "command": expanded(command, tokens) if command != "none" and jump == "none" else None,
         "identities": [expanded(path, tokens) for path in found["identityfile"] if path not in IN_HARDWARE],
         "only": found["identitiesonly"] == ["yes"],
-        "known": [str(Path(path).expanduser()) for path in found["userknownhostsfile"][0].split() if path != "none"],
+        "known": [
+            *(str(Path(path).expanduser()) for path in found["userknownhostsfile"][0].split() if path != "none"),
+            *(str(Path(path).expanduser()) for path in found["globalknownhostsfile"][0].split() if path != "none"),
+        ],
+        "algorithms": {word: found[word] for word in ALGORITHMS if found[word] != usual[word]},
         "alias": found.get("hostkeyalias"),
         "checking": found["stricthostkeychecking"][0] in ("accept-new", "false", "no", "off"),
     }
@@ -223,7 +258,7 @@ def by_us(file: Path, host: str, queries: SshQueries, executable: str | None = N
     """Return the target that fleettrace would log in to. Raises `ConfigError`."""
     target = Target(host, ssh_config=file, ssh_executable=executable)
     options = login_options(target, queries)
-    known = [str(path) for path in options.known_hosts if not str(path).startswith("/etc/ssh/")]
+    known = [str(path) for path in options.known_hosts]
     alias = options.host_key_name if options.host_key_name not in usual_names(options) else None
     return {
         "host": options.host,
@@ -234,6 +269,7 @@ def by_us(file: Path, host: str, queries: SshQueries, executable: str | None = N
         "identities": [str(path) for path in options.identities if str(path) not in map(str, HARDWARE)],
         "only": options.identities_only,
         "known": known,
+        "algorithms": {word: [",".join(names)] for word, names in options.algorithms},
         "alias": None if alias is None else [alias],
         "checking": options.host_key.value == "accept-new",
     }
