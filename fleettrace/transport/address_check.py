@@ -9,7 +9,7 @@ from itertools import pairwise
 from fleettrace.errors import ConfigError
 from fleettrace.transport.interface import Target
 from fleettrace.transport.ssh_arguments import parse_arguments
-from fleettrace.transport.ssh_errors import SshFailure
+from fleettrace.transport.ssh_errors import SshFailure, config_refused
 
 __all__ = ["check_address", "jump_hosts"]
 
@@ -38,7 +38,7 @@ def jump_hosts(target: Target) -> Iterator[str]:
     try:
         words = parse_arguments(target.ssh_arguments).words
     except ConfigError as error:
-        raise SshFailure.SSH_CONFIG.error(error.message) from None
+        raise config_refused(error) from None
     for flag, value in pairwise(words):
         option = _PROXY_JUMP.fullmatch(value) if flag == "-o" else None
         text = value if flag == "-J" else option[1] if option else ""

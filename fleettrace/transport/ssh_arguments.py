@@ -21,7 +21,7 @@ _REFUSED = {
     "D": "a forwarding",
     "L": "a forwarding",
     "R": "a forwarding",
-    "W": "a forwarding of standard input: use -J, or -o ProxyCommand",
+    "W": "a forwarding of standard input (as a bastion: -J)",
     "w": "a tunnel",
     "O": "a control command",
     "Q": "a query",
@@ -56,7 +56,7 @@ def parse_arguments(words: Sequence[str]) -> SshArguments:
             if letter in _WITH_VALUE:
                 value = word[position:] or next(rest, None)
                 if value is None:
-                    raise ConfigError(f"the option -{letter} for ssh needs a value")
+                    raise ConfigError(f"the option -{letter} for ssh needs a value: add it")
                 _refuse(letter)
                 if letter == "F":
                     config_file = Path(value).expanduser()
@@ -64,7 +64,7 @@ def parse_arguments(words: Sequence[str]) -> SshArguments:
                     kept += [f"-{letter}", value]
                 break
             if letter not in _SWITCHES:
-                raise ConfigError(f"{word!r} is not an option of ssh")
+                raise ConfigError(f"{word!r} is not an option of ssh: remove it")
             _refuse(letter)
             if letter not in _IGNORED:
                 kept.append(f"-{letter}")
@@ -73,4 +73,6 @@ def parse_arguments(words: Sequence[str]) -> SshArguments:
 
 def _refuse(letter: str) -> None:
     if letter in _REFUSED:
-        raise ConfigError(f"the option -{letter} for ssh asks for {_REFUSED[letter]}, which a login has no use for")
+        raise ConfigError(
+            f"the option -{letter} for ssh asks for {_REFUSED[letter]}, which a login has no use for: remove it"
+        )

@@ -84,7 +84,7 @@ def _read(
     Every line is checked, and in a block for other hosts nothing applies.
     """
     if depth > _INCLUDE_DEPTH:
-        raise ConfigError("Include is nested too deeply", file=path)
+        raise ConfigError("Include is nested too deeply: does the file include itself?", file=path)
     try:
         text = path.read_text(errors="surrogateescape")
     except OSError as error:

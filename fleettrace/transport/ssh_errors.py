@@ -15,6 +15,7 @@ __all__ = [
     "SshFailure",
     "auth_failed",
     "auth_nothing",
+    "config_refused",
     "connect_failed",
     "connect_timeout",
     "connection_broke",
@@ -323,6 +324,11 @@ def unreadable_config(error: OSError) -> ConfigError:
         "--ssh-config",
         file=error.filename,
     )
+
+
+def config_refused(error: ConfigError) -> HostError:
+    """Return the error of one host for a fault of its ssh_config; the message has its cure already."""
+    return HostError(SshFailure.SSH_CONFIG.state, SshFailure.SSH_CONFIG.code, str(error))
 
 
 def _in_brackets(details: str | None) -> str:

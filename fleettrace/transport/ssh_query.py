@@ -194,7 +194,9 @@ def _run(query: SshQuery) -> Answer:
     except (FileNotFoundError, PermissionError):
         return read_answer(query.host, query.user, query.port, query.arguments, files)
     except OSError as error:
-        raise ConfigError(f"`{query.executable} -G` cannot be run: {error.strerror}") from None
+        raise ConfigError(
+            f"`{query.executable} -G` cannot be run ({error.strerror}): check `ansible_ssh_executable`"
+        ) from None
     except subprocess.TimeoutExpired:
         raise ConfigError(
             f"`{query.executable} -G {query.host}` took more than {_TIMEOUT_S:.0f} s: does a `Match exec` or the name "

@@ -36,7 +36,7 @@ def expand(text: str, tokens: Mapping[str, str], where: str) -> str:
             return tokens[letter]
         own = _own_tokens(tokens)
         if letter not in own:
-            raise ConfigError(f"ssh_config: unknown token %{letter} in {where!r}")
+            raise ConfigError(f"ssh_config: unknown token %{letter} in {where!r}: write %% for a percent sign")
         return own[letter]
 
     return re.sub(r"%(.?)", value, text)
@@ -44,7 +44,7 @@ def expand(text: str, tokens: Mapping[str, str], where: str) -> str:
 
 def _variable(name: str, text: str) -> str:
     if name not in os.environ:
-        raise ConfigError(f"ssh_config: the variable {name} in {text!r} is not set")
+        raise ConfigError(f"ssh_config: the variable {name} in {text!r} is not set: export it")
     return os.environ[name]
 
 

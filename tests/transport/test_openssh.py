@@ -141,6 +141,7 @@ def test_faulty_ssh_config_is_named(openssh: OpenSshTransport, sshd: Sshd, tmp_p
     with failing("ssh-config", "unreachable") as caught:
         openssh.connect(sshd.target(ssh_config=path))
     assert f"{path}: line 2: Bad configuration option: prot" in str(caught.value)
+    assert str(caught.value).count("correct it") == 1
     with failing("ssh-config", "unreachable") as caught:
         openssh.connect(sshd.target(ssh_config=tmp_path / "none"))
     assert str(tmp_path / "none") in str(caught.value)

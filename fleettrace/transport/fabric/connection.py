@@ -26,7 +26,7 @@ from fleettrace.transport.fabric.tunnel import in_order
 from fleettrace.transport.interface import Chunk, Limits, Stream, Target
 from fleettrace.transport.login_options import LoginOptions, login_options
 from fleettrace.transport.session import READ_SIZE, Session, Sessions
-from fleettrace.transport.ssh_errors import SshFailure
+from fleettrace.transport.ssh_errors import SshFailure, config_refused
 from fleettrace.transport.ssh_query import SshQueries
 
 __all__ = ["Logins", "SshConnection"]
@@ -52,7 +52,7 @@ class Logins:
         try:
             options = login_options(target, self._queries)
         except ConfigError as error:
-            raise SshFailure.SSH_CONFIG.error(str(error)) from None
+            raise config_refused(error) from None
         return SshConnection(self._open_host(options, deadline), target)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from fleettrace.transport.openssh.private_directory import PasswordPipe, Private
 from fleettrace.transport.openssh.stderr import local_error, login_error, timeout_error, unsaved_key_error
 from fleettrace.transport.script_errors import ScriptFailure
 from fleettrace.transport.session import Session, Sessions
-from fleettrace.transport.ssh_errors import SshFailure, key_failure
+from fleettrace.transport.ssh_errors import SshFailure, config_refused, key_failure
 from fleettrace.transport.ssh_query import SshQueries
 
 __all__ = ["OpenSshTransport"]
@@ -103,7 +103,7 @@ class _Logins:
             policy = host_key_policy(target, ask_ssh(target, self._queries))
             text = config_text(target, policy)
         except ConfigError as error:
-            raise SshFailure.SSH_CONFIG.error(str(error)) from None
+            raise config_refused(error) from None
         control, config = self._directory.control(), self._directory.config(text)
         with self._lock:
             if self._closed:
