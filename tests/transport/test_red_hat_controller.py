@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.local import ADDRESS, binary, served
 from tests.transport.sshd import Sshd
 
 pytestmark = pytest.mark.lab
@@ -63,22 +68,45 @@ def fleettrace(etc: Path, home: Path, *words: str) -> subprocess.CompletedProces
     )
 
 
+@contextmanager
+def reads(port: int) -> Iterator[None]:
+    """Read the key `hot` again and again during the block."""
+    over = threading.Event()
+
+    def read() -> None:
+        with socket.create_connection((ADDRESS, port), 5) as connection:
+            while not over.wait(0.02):
+                connection.sendall(b"get hot\r\n")
+                connection.recv(100)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 @pytest.mark.parametrize("client", ["ssh", "openssh"])
-def test_login_works_with_the_stock_files(sshd: Sshd, etc: Path, tmp_path: Path, client: str) -> None:
-    inventory = tmp_path / "hosts"
-    inventory.write_text(
-        f"gold ansible_host=127.0.0.1 ansible_port={sshd.port} ansible_user=root "
-        f"ansible_ssh_private_key_file={sshd.key_file} "
-        f"ansible_ssh_common_args='-o UserKnownHostsFile={sshd.known_hosts}'\n"
-    )
-    words = ("-i", str(inventory), "--transport", client)
-    plan = fleettrace(etc, tmp_path, "plan", *words, "--output", "json")
-    assert plan.stderr == RED_HAT, plan.stderr
-    (host,) = json.loads(plan.stdout)["hosts"]
-    assert (host["address"], host["port"], host["user"], host["jump"]) == ("127.0.0.1", sshd.port, "root", None)
-    logins = sshd.logins()
-    check = fleettrace(etc, tmp_path, "check", *words, "--output", "json")
-    (checked,) = json.loads(check.stdout)["hosts"]
-    assert checked["state"] in ("ok", "no-instances", "partial"), check.stdout + check.stderr
-    assert sshd.logins() > logins
-    assert "warning" not in check.stderr
+def test_sweep_works_with_the_stock_files(sshd: Sshd, etc: Path, tmp_path: Path, client: str) -> None:
+    with served(tmp_path, binary("built")) as memcached, reads(memcached.port):
+        inventory = tmp_path / "hosts"
+        inventory.write_text(
+            f"gold ansible_host={ADDRESS} ansible_port={sshd.port} ansible_user=root "
+            f"ansible_ssh_private_key_file={sshd.key_file} fleettrace_instances=[{memcached.port}] "
+            f"ansible_ssh_common_args='-o UserKnownHostsFile={sshd.known_hosts}'\n"
+        )
+        words = ("-i", str(inventory), "--transport", client, "--output", "json")
+        plan = fleettrace(etc, tmp_path, "plan", *words)
+        assert plan.stderr == RED_HAT, plan.stderr
+        (host,) = json.loads(plan.stdout)["hosts"]
+        assert (host["address"], host["port"], host["user"], host["jump"]) == (ADDRESS, sshd.port, "root", None)
+        for subcommand in (("check",), ("run", "--duration", "2s")):
+            logins = sshd.logins()
+            done = fleettrace(etc, tmp_path, *subcommand, *words)
+            report = json.loads(done.stdout)
+            assert [host["state"] for host in report["hosts"]] == ["ok"], done.stdout + done.stderr
+            assert sshd.logins() > logins
+            assert "warning" not in done.stderr
+    assert [row["key"] for row in report["keys"]] == ["hot"]
