@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from docs.generate import completion, data_pages, man, options_page
+from docs.generate import completion, data_pages, man, options_page, ssh_config_page
 from docs.generate.command_line import read_commands
 
 __all__ = ["ROOT", "generated", "stale"]
@@ -22,7 +22,7 @@ _HELP = re.compile(r"^(    \$ fleettrace --help\n)(?:(?:    .*)?\n)+?(?=\S)", re
 def generated() -> dict[Path, str]:
     """Return the text of each generated file."""
     commands = read_commands()
-    pages = options_page.pages(commands) | data_pages.pages(ROOT)
+    pages = options_page.pages(commands) | data_pages.pages(ROOT) | ssh_config_page.pages()
     files = {f"docs/reference/{name}": text for name, text in pages.items()}
     files |= {f"share/man/man1/{name}": text for name, text in man.pages(commands).items()}
     files |= {f"share/{name}": text for name, text in completion.scripts().items()}
