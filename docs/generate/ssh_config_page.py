@@ -18,7 +18,8 @@ __all__ = ["pages"]
 _INTRODUCTION = """\
 For each of these files, `tests/transport/test_config_matrix.py` compares the target of six hosts with what `ssh -G`
 prints: address, port, user, bastions, ProxyCommand, keys, known_hosts, HostKeyAlias, policy for host keys, and
-algorithms. What `ssh` refuses, fleettrace refuses. It passed with OpenSSH 9.2 and 10.0.
+algorithms. What `ssh` refuses, fleettrace refuses. The suite runs it with the `ssh` of the machine, OpenSSH 9.2 on
+Debian 12.
 
 The last column is for controllers without `ssh`. `read` is the same answer by fleettrace's own reader; `refused` is an
 error, because the reader does not guess. `DIR` is a directory, and `ME` the controller's user."""

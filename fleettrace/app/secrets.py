@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import shlex
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from fleettrace.app.site import Site
 from fleettrace.errors import ConfigError
+from fleettrace.inventory.password_file import read_password
 from fleettrace.inventory.settings import SecretCommand
 
 __all__ = ["Passwords", "ask_passwords", "prompt", "secret"]
@@ -41,13 +41,13 @@ def ask_passwords(site: Site) -> Passwords:
     config = site.config
     login = prompt("--ask-pass", "SSH password: ", "ansible_password") if site.ask_pass else None
     if login is None and (file := config.text("connection_password_file")):
-        login = _from_file(Path(file))
+        login = _from_file(Path(file), "the password of the login")
     become = None
     if site.ask_become_pass:
         hint = " (defaults to SSH password)" if login else ""
         become = prompt("--ask-become-pass", f"BECOME password{hint}: ", "ansible_become_password") or login
     elif file := config.text("become_password_file"):
-        become = _from_file(Path(file))
+        become = _from_file(Path(file), "the password of become")
     return Passwords(login, become)
 
 
@@ -64,16 +64,11 @@ def prompt(option: str, text: str, variable: str) -> str:
         raise ConfigError(f"{option}: no password was typed") from None
 
 
-def _from_file(path: Path) -> str:
-    """Return the password in a file, or the output of the file where it is a program, as Ansible does."""
-    if os.access(path, os.X_OK) and path.is_file():
-        return _printed(shlex.quote(str(path)))
+def _from_file(path: Path, what: str) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ConfigError(f"the password file cannot be read: {error.strerror}", file=path) from None
+        return read_password(path, what).decode()
     except UnicodeDecodeError:
-        raise ConfigError("the password file is not UTF-8", file=path) from None
+        raise ConfigError(f"{what} is not UTF-8", file=path) from None
 
 
 @cache

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from fleettrace.app.failed_hosts import with_failed
+from fleettrace.app.instance_selection import instance_selection
 from fleettrace.app.options import RunOptions
 from fleettrace.app.secrets import Passwords, prompt, secret
 from fleettrace.app.site import Site, inventory_sources, read_site
 from fleettrace.app.unsupported import UnsupportedTransport, connection_unsupported, variable_unusable
-from fleettrace.errors import ConfigError, HostError, HostState
+from fleettrace.errors import ConfigError, HostError
 from fleettrace.inventory.extra_vars import parse_extra_vars, with_extra_vars
 from fleettrace.inventory.load import load_inventory
 from fleettrace.inventory.model import Host
 from fleettrace.inventory.pattern import Selection, select
 from fleettrace.inventory.read_options import ReadOptions
 from fleettrace.inventory.resolver import Resolver
-from fleettrace.inventory.selectors import InstanceSelector, SelectorKind
+from fleettrace.inventory.selectors import SelectorKind
 from fleettrace.inventory.settings import BecomeSettings, ConnectionKind, HostSettings, host_settings
 from fleettrace.inventory.shard import stable_shard
 from fleettrace.inventory.vault import VaultSecrets, VaultSource, vault_sources
-from fleettrace.node.model import Instance
-from fleettrace.summary.run import Container, Warn
+from fleettrace.summary.run import Warn
 from fleettrace.sweep.settings import HostTask
 from fleettrace.transport.become import check as check_become
 from fleettrace.transport.interface import Become, HostKeyPolicy, Target, Transport
@@ -63,7 +63,11 @@ def _resolver(options: RunOptions, site: Site) -> Resolver:
     reading = ReadOptions(
         ignored_suffixes=config.words("inventory_ignore_extensions") or defaults.ignored_suffixes,
         ignored_patterns=config.words("inventory_ignore_patterns") or (),
-        ansible_arguments=tuple(f"--vault-password-file={file}" for file in options.vault_password_file),
+        ansible_arguments=(
+            *(f"--vault-password-file={file}" for file in options.vault_password_file),
+            # There is no terminal for a password that must be typed.
+            *(f"--vault-id={each}" for each in options.vault_id if not each.endswith("prompt")),
+        ),
     )
     return _load(inventory_sources(options, config), options.extra_vars, vault, reading)
 
@@ -168,7 +172,7 @@ def _task(
         transport=transports.get(_transport(settings, options)),
         bpftrace=settings.bpftrace,
         scope=settings.scope.value,
-        selects=_selects(settings),
+        selects=instance_selection(settings.instances),
         ports=tuple(int(each.value) for each in settings.instances if each.kind is SelectorKind.PORT),
     )
 
@@ -224,37 +228,3 @@ def _host_key(settings: HostSettings, options: RunOptions) -> HostKeyPolicy | No
     if options.host_key is not None:
         return HostKeyPolicy(options.host_key)
     return HostKeyPolicy.ACCEPT_NEW if settings.host_key_checking is False else None
-
-
-def _selects(settings: HostSettings) -> Callable[[Instance], bool]:
-    """Return a predicate: whether a selector of `fleettrace_instances` matches an instance.
-
-    It raises `HostError` for an instance in a container of unknown name where a container selector would decide.
-    """
-    if not settings.instances:
-        return lambda _instance: True
-
-    by_name = [selector for selector in settings.instances if selector.kind is SelectorKind.CONTAINER]
-
-    def selects(instance: Instance) -> bool:
-        name = None if instance.container is None else instance.container.name
-        if any(
-            selector.matches(ports=instance.ports, container=name, user=instance.user)
-            for selector in settings.instances
-        ):
-            return True
-        if instance.container is not None and name is None and by_name:
-            raise _unnamed(instance, instance.container, by_name[0])
-        return False
-
-    return selects
-
-
-def _unnamed(instance: Instance, container: Container, selector: InstanceSelector) -> HostError:
-    return HostError(
-        HostState.UNSUPPORTED,
-        "container-unnamed",
-        f"whether `fleettrace_instances` ({selector}) selects pid {instance.pid} is not known: no container runtime "
-        f"there names its container {container.id[:12]}; select by port or user, or make docker, podman, nerdctl or "
-        "crictl work for the session's root",
-    )

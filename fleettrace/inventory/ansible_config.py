@@ -16,11 +16,11 @@ from pathlib import Path
 
 from fleettrace.errors import ConfigError
 
-__all__ = ["BECOME_METHODS", "AnsibleConfig", "Setting", "find_config", "read_config"]
+__all__ = ["BECOME_METHODS", "TRUE_WORDS", "AnsibleConfig", "Setting", "find_config", "read_config"]
 
 _DEFAULTS, _SSH, _BECOME, _INVENTORY = "defaults", "ssh_connection", "privilege_escalation", "inventory"
 # As in Ansible (module_utils/parsing/convert_bool.py); any other word means false there.
-_TRUE = frozenset({"y", "yes", "on", "1", "true", "t"})
+TRUE_WORDS = frozenset({"y", "yes", "on", "1", "true", "t"})
 BECOME_METHODS = ("sudo", "su", "doas", "dzdo", "pbrun", "run0")
 _OF_METHODS = ("become_user", "become_exe", "become_flags")
 
@@ -209,7 +209,7 @@ def _text(text: str, _directory: Path, _environ: Mapping[str, str]) -> str:
 
 
 def _truth(text: str, _directory: Path, _environ: Mapping[str, str]) -> bool:
-    return text.strip().lower() in _TRUE
+    return text.strip().lower() in TRUE_WORDS
 
 
 def _number(text: str, _directory: Path, _environ: Mapping[str, str]) -> int:
@@ -251,7 +251,6 @@ _KNOWN: dict[str, _Known] = {
     "ssh_extra_args": _Known(("ANSIBLE_SSH_EXTRA_ARGS",), ((_SSH, "ssh_extra_args"),), _text),
     "ssh_executable": _Known(("ANSIBLE_SSH_EXECUTABLE",), ((_SSH, "ssh_executable"),), _text),
     "ask_pass": _Known(("ANSIBLE_ASK_PASS",), ((_DEFAULTS, "ask_pass"),), _truth),
-    "become": _Known(("ANSIBLE_BECOME",), ((_BECOME, "become"),), _truth),
     "become_method": _Known(("ANSIBLE_BECOME_METHOD",), ((_BECOME, "become_method"),), _text),
     "become_ask_pass": _Known(("ANSIBLE_BECOME_ASK_PASS",), ((_BECOME, "become_ask_pass"),), _truth),
     **_become("user", "user"),
@@ -275,5 +274,4 @@ _KNOWN: dict[str, _Known] = {
         ((_DEFAULTS, "inventory_ignore_patterns"), (_INVENTORY, "ignore_patterns")),
         _words,
     ),
-    "inventory_enabled": _Known(("ANSIBLE_INVENTORY_ENABLED",), ((_INVENTORY, "enable_plugins"),), _words),
 }

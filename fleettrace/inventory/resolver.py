@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,35 @@ def is_template(value: object) -> bool:
     return isinstance(value, str) and not isinstance(value, Unsafe) and ("{{" in value or "{%" in value)
 
 
-@dataclass(slots=True)
-class Resolver:
-    """Resolves the variables of an inventory's hosts."""
+class _Omit:
+    """The value of `omit`: the variable counts as unset."""
 
-    inventory: Inventory
-    secrets: VaultSecrets = field(default_factory=VaultSecrets)
-    _in_progress: list[tuple[str, str]] = field(default_factory=list)
+
+_OMIT = _Omit()
+
+
+class Resolver:
+    """Resolves the variables of an inventory's hosts. One thread at a time may use it."""
+
+    def __init__(self, inventory: Inventory, secrets: VaultSecrets | None = None) -> None:
+        self.inventory = inventory
+        self.secrets = secrets or VaultSecrets()
+        self._in_progress: list[tuple[str, str]] = []
+
+    @cached_property
+    def groups(self) -> Mapping[str, list[str]]:
+        """The names of each group's hosts."""
+        return {name: [each.name for each in self.inventory.hosts_in(name)] for name in self.inventory.groups}
+
+    @cached_property
+    def sources(self) -> list[Path]:
+        """The sources that are files or directories, as absolute paths."""
+        return [Path(source).absolute() for source in self.inventory.sources if Path(source).exists()]
+
+    @cached_property
+    def directories(self) -> list[Path]:
+        """The directories of the sources."""
+        return [path if path.is_dir() else path.parent for path in self.sources]
 
     def value(self, host: Host, name: str) -> object:
         """Return the value of a variable of `host`, None where it is unset or omitted.
@@ -35,10 +57,8 @@ class Resolver:
         """
         if name not in host.variables:
             return None
-        from fleettrace.inventory.templates import OMIT
-
         value = self._resolved(host, name, host.variables[name])
-        return None if value is OMIT else value
+        return None if value is _OMIT else value
 
     def _resolved(self, host: Host, name: str, value: object) -> Any:
         if isinstance(value, Vaulted):
@@ -58,7 +78,7 @@ class Resolver:
             raise ConfigError(f"{self._where(host, name)}: the template refers to itself ({loop})")
         self._in_progress.append(step)
         try:
-            return evaluate(text, _Names(self, host).find, self._directories())
+            return evaluate(text, _Names(self, host).find, [Path.cwd(), *self.directories])
         except TemplateError as error:
             raise ConfigError(f"{self._where(host, name)}: the template cannot be evaluated: {error}") from None
         finally:
@@ -70,15 +90,6 @@ class Resolver:
         place = "" if origin is None else f"{origin.file}:{line}: " if line else f"{origin.file}: "
         return f"{place}{name} of {host.name}"
 
-    def _directories(self) -> list[Path]:
-        return [Path.cwd(), *self._inventory_directories()]
-
-    def _inventory_directories(self) -> Iterator[Path]:
-        for source in self.inventory.sources:
-            path = Path(source)
-            if path.exists():
-                yield path.absolute() if path.is_dir() else path.absolute().parent
-
 
 class _Names:
     """What a template of one host can name."""
@@ -89,9 +100,11 @@ class _Names:
 
     def find(self, name: str) -> Any:
         """Return the value of a name. Raises KeyError."""
-        host, inventory = self._host, self._resolver.inventory
+        host, resolver = self._host, self._resolver
         if name in host.variables:
-            return self._resolver._resolved(host, name, host.variables[name])
+            return resolver._resolved(host, name, host.variables[name])
+        if name == "omit":
+            return _OMIT
         if name == "inventory_hostname":
             return host.name
         if name == "inventory_hostname_short":
@@ -99,23 +112,17 @@ class _Names:
         if name == "group_names":
             return list(host.groups)
         if name == "groups":
-            return {group: [each.name for each in inventory.hosts_in(group)] for group in inventory.groups}
-        if name in ("hostvars", "vars"):
-            own = _HostVariables(self._resolver, host)
-            return own if name == "vars" else _AllHosts(self._resolver)
+            return resolver.groups
+        if name == "hostvars":
+            return _AllHosts(resolver)
+        if name == "vars":
+            return _HostVariables(resolver, host)
         if name == "playbook_dir":
             return str(Path.cwd())
-        if name in ("inventory_dir", "inventory_file"):
-            return self._place(name)
-        raise KeyError(name)
-
-    def _place(self, name: str) -> str:
-        for directory in self._resolver._inventory_directories():
-            if name == "inventory_dir":
-                return str(directory)
-        for source in self._resolver.inventory.sources:
-            if name == "inventory_file" and Path(source).exists():
-                return str(Path(source).absolute())
+        if name == "inventory_dir" and resolver.directories:
+            return str(resolver.directories[0])
+        if name == "inventory_file" and resolver.sources:
+            return str(resolver.sources[0])
         raise KeyError(name)
 
 

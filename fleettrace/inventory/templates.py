@@ -8,7 +8,7 @@ client reports is ever a template.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from jinja2.utils import missing
 
 from fleettrace.inventory.template_functions import FILTERS, TESTS, LookupFailureError, lookup
 
-__all__ = ["OMIT", "TemplateError", "evaluate"]
+__all__ = ["TemplateError", "evaluate"]
 
 MAX_RESULT = 1 << 20
 """Characters, or items, of a value that a template makes."""
@@ -31,16 +31,6 @@ _CONSTANTS = (str, int, float, list, dict, type(None))
 
 class TemplateError(Exception):
     """A template cannot be evaluated; the text is why."""
-
-
-class _Omit:
-    """The value of `omit`: the variable counts as unset."""
-
-    def __repr__(self) -> str:
-        return "omit"
-
-
-OMIT = _Omit()
 
 
 class _Undefined(jinja2.StrictUndefined):
@@ -93,7 +83,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     context_class = _Context
     intercepted_binops = frozenset({"*", "**"})
 
-    @property
+    @cached_property
     def lexer(self) -> Lexer:
         """The lexer of the language, which Jinja calls for each template."""
         return _Lexer(self)
@@ -141,7 +131,6 @@ def evaluate(text: str, names: Callable[[str], Any], directories: Iterable[Path]
         "lookup": search,
         "query": lambda *terms, **options: [search(*terms, **options)],
         "q": lambda *terms, **options: [search(*terms, **options)],
-        "omit": OMIT,
     }
     try:
         template = _compiled(text)

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 
 from fleettrace.errors import ConfigError
+from fleettrace.inventory.ansible_config import TRUE_WORDS
 from fleettrace.inventory.model import Host
 from fleettrace.inventory.resolver import Resolver, is_template
 from fleettrace.yaml_reader.values import Vaulted
@@ -13,7 +14,6 @@ from fleettrace.yaml_reader.values import Vaulted
 __all__ = ["Values"]
 
 # As in Ansible (module_utils/parsing/convert_bool.py).
-_TRUE = frozenset({"y", "yes", "on", "1", "true", "t"})
 _FALSE = frozenset({"n", "no", "off", "0", "false", "f"})
 
 
@@ -77,9 +77,9 @@ class Values:
         if name is None:
             return None
         word = str(self._usable(name)).strip().lower()
-        if word not in _TRUE | _FALSE:
+        if word not in TRUE_WORDS | _FALSE:
             raise self.error(name, "expected true or false")
-        return word in _TRUE
+        return word in TRUE_WORDS
 
     def choice(self, name: str, choices: Mapping[str, str]) -> str | None:
         """Return the value in `choices` for one of its keys."""

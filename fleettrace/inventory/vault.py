@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
-import subprocess
 from binascii import unhexlify
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +15,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from fleettrace.errors import ConfigError
+from fleettrace.inventory.password_file import read_password
 
 __all__ = ["VaultSecrets", "VaultSource", "vault_sources"]
 
 _HEADER = re.compile(r"\$ANSIBLE_VAULT;(1\.[12]);(\w+)(?:;([^\r\n]+))?\s*")
 _DEFAULT_LABEL = "default"
-_TIMEOUT_S = 60
 # lib/ansible/parsing/vault/__init__.py, VaultAES256: PBKDF2 with SHA-256, 32 + 32 + 16 bytes.
 _ROUNDS = 10_000
 _KEY_BYTES, _IV_BYTES = 32, 16
@@ -114,41 +112,17 @@ def _plain(keys: bytes, data: bytes, where: str) -> str:
 
 
 def _read_password(source: VaultSource, prompt: Prompt | None) -> bytes:
-    if source.source in ("prompt", "prompt_ask_vault_pass"):
-        if prompt is None:
-            raise ConfigError(f"the vault password {source.label!r} must be typed, but there is no one to ask")
-        question = "Vault password: " if source.label == _DEFAULT_LABEL else f"Vault password ({source.label}): "
-        return _checked(prompt(question).encode(), "the typed vault password")
-    path = Path(source.source).expanduser()
-    if path.is_file() and os.access(path, os.X_OK):
-        return _checked(_printed(path, source.label), f"the vault password that {path} printed")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"the vault password file cannot be read: {error.strerror}", file=path) from None
-    return _checked(data.strip(), f"the vault password file {path}")
-
-
-def _printed(path: Path, label: str) -> bytes:
-    # As Ansible: a program with a name that ends with -client is given the label.
-    arguments = ["--vault-id", label] if path.stem.endswith("-client") else []
-    try:
-        done = subprocess.run(
-            [str(path.absolute()), *arguments], stdout=subprocess.PIPE, timeout=_TIMEOUT_S, check=False
-        )
-    except OSError as error:
-        raise ConfigError(f"the vault password program cannot be run: {error.strerror}", file=path) from None
-    except subprocess.TimeoutExpired:
-        raise ConfigError(f"the vault password program took more than {_TIMEOUT_S} s", file=path) from None
-    if done.returncode != 0:
-        raise ConfigError(f"the vault password program ended with status {done.returncode}", file=path)
-    return done.stdout.strip(b"\r\n")
-
-
-def _checked(password: bytes, what: str) -> bytes:
+    if source.source not in ("prompt", "prompt_ask_vault_pass"):
+        path = Path(source.source)
+        # As Ansible: a program with a name that ends with -client is given the label.
+        arguments = ["--vault-id", source.label] if path.stem.endswith("-client") else []
+        return read_password(path, "the vault password", arguments)
+    if prompt is None:
+        raise ConfigError(f"the vault password {source.label!r} must be typed, and there is no terminal")
+    password = prompt("Vault password: " if source.label == _DEFAULT_LABEL else f"Vault password ({source.label}): ")
     if not password:
-        raise ConfigError(f"{what} is empty")
-    return password
+        raise ConfigError("the typed vault password is empty")
+    return password.encode()
 
 
 def vault_sources(ids: Sequence[str], files: Sequence[str], *, ask: bool) -> Iterator[VaultSource]:

@@ -58,7 +58,6 @@ def _doas(become: Become) -> list[str]:
     return ["-n", *(become.flags or ()), "-u", become.user]
 
 
-_OWN_CURE = "try it there by hand"
 _METHODS = {
     "sudo": _Method(_sudo, own_prompt=True),
     "dzdo": _Method(
@@ -67,7 +66,6 @@ _METHODS = {
         cures={
             BecomeFailure.REFUSED: "allow it in the dzdo rules, or log in as another user",
             BecomeFailure.PASSWORD_REQUIRED: "set `ansible_become_password`, or a dzdo rule without a password",
-            BecomeFailure.FAILED: _OWN_CURE,
         },
     ),
     "su": _Method(
@@ -78,7 +76,6 @@ _METHODS = {
             BecomeFailure.PASSWORD_REQUIRED: "set `ansible_become_password` to that user's password",
             BecomeFailure.REFUSED: "allow it in /etc/pam.d/su (pam_wheel), or log in as another user",
             BecomeFailure.NEEDS_TTY: "use another `ansible_become_method`",
-            BecomeFailure.FAILED: _OWN_CURE,
         },
     ),
     "doas": _Method(
@@ -89,7 +86,6 @@ _METHODS = {
             ),
             BecomeFailure.REFUSED: "write `permit nopass USER` into doas.conf",
             BecomeFailure.NEEDS_TTY: "write `permit nopass USER` into doas.conf",
-            BecomeFailure.FAILED: _OWN_CURE,
         },
     ),
     "pbrun": _Method(
@@ -98,7 +94,6 @@ _METHODS = {
         cures={
             BecomeFailure.REFUSED: "allow it in PowerBroker's policy, or log in as another user",
             BecomeFailure.PASSWORD_REQUIRED: "set `ansible_become_password`",
-            BecomeFailure.FAILED: _OWN_CURE,
         },
     ),
     "run0": _Method(
@@ -108,7 +103,6 @@ _METHODS = {
                 "it reads one from a terminal only: allow org.freedesktop.systemd1.manage-units by a polkit rule"
             ),
             BecomeFailure.REFUSED: "allow org.freedesktop.systemd1.manage-units by a polkit rule",
-            BecomeFailure.FAILED: _OWN_CURE,
         },
     ),
 }
@@ -122,7 +116,7 @@ def check(become: Become) -> None:
         if _UNSAFE.search(word):
             raise ValueError(f"{word!r} has a character that a login shell may interpret")
     if become.user.startswith("-") or not become.user:
-        raise ValueError(f"{become.user!r} is no user")
+        raise ValueError(f"{become.user!r} is not a user")
 
 
 def method_words(become: Become) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ done; echo k)
 """Goes before each script. Unsets the variables of the login, or of sudo's env_keep, that change how the script's tools
 work, and every variable of bpftrace's, because each version knows others."""
 
-# 97: standard input ended before a whole script arrived. 96 (below): there is no program to become another user.
+# 97: standard input ended before a whole script arrived. 96 (below): the program of the method is not installed.
 _RECEIVE = (
     _RESET + "echo; echo fleettrace-ready; { echo; echo fleettrace-ready; } >&2; "
     "d=97; while read -r k n m; do case $k in fleettrace-script) "

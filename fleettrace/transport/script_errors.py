@@ -101,7 +101,7 @@ class BecomeFailure(FailureCatalogue):
         "sudo did not start a shell in time",
         "does it ask for something other than a password?",
     )
-    FAILED = ("become-failed", _BECOME_FAILED, "sudo did not start a shell", "try `sudo -n true` there by hand")
+    FAILED = ("become-failed", _BECOME_FAILED, "sudo did not start a shell", "try it there by hand")
 
 
 class ScriptFailure(FailureCatalogue):

@@ -136,7 +136,7 @@ def _checked(keyword: str, value: str, where: str) -> tuple[str, ...]:
         return (value,)
     words = tuple(_words(value, where))
     if keyword == "port" and not (words[0].isascii() and words[0].isdigit()):
-        raise ConfigError(f"{where}: {words[0]!r} is no port: correct it")
+        raise ConfigError(f"{where}: {words[0]!r} is not a port: correct it")
     if (keyword in _MANY or keyword in _SINGLE) and len(words) > 1:
         raise ConfigError(f"{where}: {keyword} takes one value: correct it")
     if not (keyword in _MANY or keyword in _SINGLE or keyword in _LISTS or _HARMLESS.fullmatch(keyword)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import re
 import socket
 from collections.abc import Mapping
@@ -58,9 +59,5 @@ def _own_tokens(tokens: Mapping[str, str]) -> dict[str, str]:
         "i": str(os.getuid()),
         "L": name.partition(".")[0],
         "l": name,
-        "u": _user(),
+        "u": pwd.getpwuid(os.getuid()).pw_name,
     }
-
-
-def _user() -> str:
-    return Path.home().name if os.getuid() else "root"

@@ -14,7 +14,10 @@ from fleettrace.app.option_table import COMMANDS, SEVERITIES
 from fleettrace.app.options import ReportOptions, identity
 from fleettrace.app.play.options import PlayOptions
 from fleettrace.errors import ConfigError
+from fleettrace.inventory.ansible_config import BECOME_METHODS
 from fleettrace.playbook.findings import Severity
+from fleettrace.transport.become import check
+from fleettrace.transport.interface import Become
 
 
 def test_run_options_default_to_the_option_table() -> None:
@@ -31,6 +34,14 @@ def test_play_options_are_the_options_of_play() -> None:
     assert {each.name for each in fields(PlayOptions)} - {"files"} == {
         option.name for option in COMMANDS["play"].options
     } - {"schema"}
+
+
+def test_every_become_method_is_known_everywhere() -> None:
+    """The option does not import the others' list: `--help` has to answer at once."""
+    (option,) = [each for each in COMMANDS["run"].options if each.name == "become_method"]
+    assert option.choices == (*BECOME_METHODS, "none")
+    for method in BECOME_METHODS:
+        check(Become(method))
 
 
 def test_report_options_are_the_options_of_report() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from fleettrace.lab.system import wait_until
 from tests.e2e.command import REPOSITORY
+from tests.e2e.local import binary, served
 
 pytestmark = pytest.mark.lab
 
@@ -53,8 +54,7 @@ cache:
   hosts:
     here:
       ansible_connection: local
-      # Other tests have memcached processes on this machine; this selects none.
-      fleettrace_instances: [1]
+      fleettrace_instances: [PORT]
 """
 CLOSED = """\
     closed:
@@ -77,7 +77,7 @@ def place() -> Iterator[Path]:
         yield Path(name)
 
 
-def run_cron(place: Path) -> dict[str, dict[str, Any]]:
+def run_cron(place: Path, port: int) -> dict[str, dict[str, Any]]:
     """Run the line once under cron, and once for a fleet with a closed host; return both reports."""
     line = documented()
     for documented_text, text in NOW.items():
@@ -85,8 +85,9 @@ def run_cron(place: Path) -> dict[str, dict[str, Any]]:
         line = line.replace(documented_text, text)
     other = line.replace("last.json", "closed.json") + " -i /etc/fleettrace/closed.yaml"
     (place / "job").write_text(f"{line}\n{other}\n")
-    (place / "hosts.yaml").write_text(INVENTORY)
-    (place / "closed.yaml").write_text(INVENTORY + CLOSED)
+    inventory = INVENTORY.replace("PORT", str(port))
+    (place / "hosts.yaml").write_text(inventory)
+    (place / "closed.yaml").write_text(inventory + CLOSED)
     script = (INSTALLED + DAEMON).format(place=shlex.quote(str(place)), python_directory=Path(sys.executable).parent)
     daemon = subprocess.Popen(
         ["unshare", "--mount", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -110,11 +111,12 @@ def run_cron(place: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.slow
 def test_line_of_the_readme_is_quiet_and_mails_failures(place: Path) -> None:
-    reports = run_cron(place)
+    with served(place, binary("built")) as memcached:
+        reports = run_cron(place, memcached.port)
     states = {name: {host["host"]: host["state"] for host in found["hosts"]} for name, found in reports.items()}
     assert states == {
-        "last": {"here": "no-instances"},
-        "closed": {"here": "no-instances", "closed": "unreachable"},
+        "last": {"here": "ok"},
+        "closed": {"here": "ok", "closed": "unreachable"},
     }
     # One mail, with one line for the one failure: the other job is quiet.
     mail = (place / "mail").read_text()

@@ -150,7 +150,7 @@ def test_error_names_host_file_and_cause(tmp_path: Path, expression: str, cause:
     assert "\n" not in str(caught.value)
 
 
-def test_result_of_a_lookup_is_no_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_result_of_a_lookup_is_not_evaluated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLEET_PROBE", "{{ 6 * 7 }}")
     (tmp_path / "hosts").write_text("h1 probe=\"{{ lookup('env', 'FLEET_PROBE') }}\"\n")
     inventory = load_inventory([str(tmp_path / "hosts")])

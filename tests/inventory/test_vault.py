@@ -146,7 +146,7 @@ def test_secret_that_no_one_needs_stays_encrypted(tmp_path: Path) -> None:
         resolver.value(inventory.hosts["h1"], "other")
 
 
-def test_secret_is_no_template(tmp_path: Path) -> None:
+def test_secret_is_not_evaluated(tmp_path: Path) -> None:
     indented = encrypted("{{ 6 * 7 }}").replace("\n", "\n        ")
     (tmp_path / "inventory.yml").write_text(f"all:\n  hosts:\n    h1:\n      a: !vault |\n        {indented}\n")
     inventory = load_inventory([str(tmp_path / "inventory.yml")])

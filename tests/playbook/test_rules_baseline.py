@@ -126,7 +126,7 @@ def test_moved_key_names_both_hosts() -> None:
 
 def test_first_run_has_no_baseline() -> None:
     finding = only(found("changed since baseline", of_runs(None, BEFORE)))
-    assert (finding.certainty, finding.why) == (Certainty.UNKNOWN, ("there is no comparable run",))
+    assert (finding.certainty, finding.why) == (Certainty.UNKNOWN, ("no comparable run is stored",))
 
 
 def test_missing_host_makes_changes_unknown() -> None:

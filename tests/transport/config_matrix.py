@@ -52,7 +52,7 @@ MATRIX = {
     "quoted values": 'Host db\n  User "ops"\n  Port "2200"\n',
     "address pattern": "Host 10.0.0.*\n  User ops\n",
     "IPv6 pattern": "Host fd00::*\n  User ops\n",
-    "comma is no separator": "Host cache-1,db\n  User ops\n",
+    "comma in a pattern": "Host cache-1,db\n  User ops\n",
     # names and ports
     "hostname": "Host db\n  HostName db.example.net\n",
     "hostname with %h": "Host cache-1\n  HostName %h.example.net\n",
@@ -88,7 +88,7 @@ MATRIX = {
     "match tagged": "Host db\n  Tag blue\nMatch tagged blue\n  User ops\n",
     "match localnetwork negated": "Match !localnetwork 10.0.0.0/8\n  User ops\n",
     "match localnetwork of any": "Match localnetwork 0.0.0.0/0,::/0\n  User ops\n",
-    "match localnetwork is no network": "Match localnetwork here\n  User ops\n",
+    "match localnetwork with a wrong network": "Match localnetwork here\n  User ops\n",
     "match exec negated": 'Match !exec "test %h = db"\n  User ops\n',
     "match exec with port and user": 'Match exec "test %p.%r = 22.%u"\n  User ops\n',
     "match exec with equals": 'Match host=db exec="true"\n  User ops\n',

@@ -197,7 +197,7 @@ def test_readable_escapes_and_shortens() -> None:
         (Become(user="o!ps"), "login shell may interpret"),
         (Become(flags=("a\\b",)), "login shell may interpret"),
         (Become(executable="/a\x01b"), "login shell may interpret"),
-        (Become(user="-x"), "no user"),
+        (Become(user="-x"), "not a user"),
         (Become(executable="'"), "quot"),
     ],
 )

@@ -13,11 +13,11 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from fleettrace import __version__
+from fleettrace.app.instance_selection import instance_selection
 from fleettrace.app.option_values import OPS, cores, duration
 from fleettrace.errors import ConfigError, HostState
 from fleettrace.inventory.selectors import InstanceSelector
 from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
-from fleettrace.node.model import Instance
 from fleettrace.probes.model import ProbeKind, ProbeOptions, TraceSettings
 from fleettrace.report.escape import escape_key
 from fleettrace.store.runfile.writer import RunFileWriter
@@ -79,19 +79,13 @@ class TaskOptions:
         chosen = tuple(InstanceSelector.parse(item, _wrong) for item in options["instances"])
         return cls(sweep, hosts, bpftrace, options["scope"], chosen, options["top"])
 
-    def selects(self, instance: Instance) -> bool:
-        """Return whether the task selects the instance: at least one selector matches, or there is none."""
-        name = None if instance.container is None else instance.container.name
-        return not self.instances or any(
-            one.matches(ports=instance.ports, container=name, user=instance.user) for one in self.instances
-        )
-
 
 def trace(host: str, transport: Transport, task_options: TaskOptions) -> HostOutcome:
     """Sweep one host. Its errors are in the outcome."""
     bounds = TraceSettings(task_options.sweep.duration_s, printed=printed_entries(task_options.hosts))
     context = TracerContext(task_options.sweep, bounds, BinaryCatalog(default_cache_dir()), Cancellation(), ignore)
-    task = HostTask(host, Target(host), transport, task_options.bpftrace, task_options.scope, task_options.selects)
+    selects = instance_selection(task_options.instances)
+    task = HostTask(host, Target(host), transport, task_options.bpftrace, task_options.scope, selects)
     watch = task_options.sweep.options.probe_kind is ProbeKind.WATCH
     return (WatchTracer(context) if watch else AttachedTracer(context)).run(task)
 

@@ -19,7 +19,7 @@ from fleettrace.summary.key import Key
 
 __all__ = ["All", "Any", "Changed", "Comparison", "Limit", "Newcomer", "Not", "Test"]
 
-_NO_BASELINE = "there is no comparable run"
+_NO_BASELINE = "no comparable run is stored"
 _UNKNOWN = Verdict.UNKNOWN
 
 

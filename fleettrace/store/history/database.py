@@ -200,9 +200,11 @@ class History:
         )
 
     def _newest_alike(self, question: str, values: tuple[object, ...], options: str) -> str | None:
-        for row in self._rows(question, values):
-            if _alike(run_of(json.loads(row["document"])).options, options):
-                return str(row["run"])
+        with _translated_errors(self.path):
+            # Row by row: mostly the first one is alike, and there may be thousands.
+            for row in self._connection.execute(question, values):
+                if _alike(run_of(json.loads(row["document"])).options, options):
+                    return str(row["run"])
         return None
 
     def runs(self, last: int, *, playbook: str | None = None) -> list[RunLine]:
@@ -289,9 +291,11 @@ class History:
         excess = 0 if retention.runs is None else len(old) + 1 - retention.runs
         oldest = None if retention.age is None else micros(now - retention.age)
         deleted = 0
+        too_large = retention.size is not None
         for place, row in enumerate(old):
             aged = oldest is not None and row["started"] < oldest
-            if aged or place < excess or (retention.size is not None and self._used() > retention.size):
+            too_large = too_large and retention.size is not None and self._used() > retention.size
+            if aged or place < excess or too_large:
                 delete_run(self._connection, row["id"])
                 deleted += 1
         return deleted
