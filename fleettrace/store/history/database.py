@@ -19,10 +19,10 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 from urllib.parse import quote
 
 from fleettrace.errors import ConfigError
+from fleettrace.store.history.lines import HostPoint, KeyPoint, RunLine
 from fleettrace.store.history.model import StoredRun
 from fleettrace.store.history.retention import Retention
 from fleettrace.store.history.rows import delete_run, insert_run, micros, select_run
@@ -30,7 +30,7 @@ from fleettrace.store.history.schema import check, check_file, migrate
 from fleettrace.store.runfile.codec import run_of
 from fleettrace.summary.key import Key
 
-__all__ = ["History", "HostPoint", "KeyPoint", "RunLine", "default_path"]
+__all__ = ["History", "default_path"]
 
 _BUSY_S = 30.0
 """How long to wait for another process to finish writing, in seconds: writing a run takes well below one."""
@@ -40,47 +40,6 @@ _LATER_OPTIONS = ("inventory", "playbook")
 
 _CANNOT_READ = (zlib.error, KeyError, TypeError, ValueError, IndexError, AttributeError)
 """Exceptions from a damaged row."""
-
-
-class RunLine(NamedTuple):
-    """A run of the history, in one line."""
-
-    run: str
-    started: datetime
-    playbook: str
-    pattern: str
-    hosts: int
-    hosts_ok: int
-    requests: int
-    rate: float | None
-    keys: int
-    """Distinct keys."""
-    hottest: Key | None
-    hottest_requests: int
-
-
-class KeyPoint(NamedTuple):
-    """A key in one run of the history."""
-
-    run: str
-    started: datetime
-    place: int | None
-    """1 for the hottest; None when it is not among the stored keys."""
-    requests: int
-    requests_max: int
-    share: float | None
-    rate: float | None
-
-
-class HostPoint(NamedTuple):
-    """A host in one run of the history."""
-
-    run: str
-    started: datetime
-    state: str
-    requests: int | None
-    share: float | None
-    rate: float | None
 
 
 def default_path() -> Path:
