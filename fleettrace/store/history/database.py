@@ -25,7 +25,7 @@ from urllib.parse import quote
 from fleettrace.errors import ConfigError
 from fleettrace.store.history.model import StoredRun
 from fleettrace.store.history.retention import Retention
-from fleettrace.store.history.rows import delete_run, insert_run, micros, select_run
+from fleettrace.store.history.rows import delete_run, insert_run, select_run
 from fleettrace.store.history.schema import check, check_file, migrate
 from fleettrace.store.runfile.codec import run_of
 from fleettrace.summary.key import Key
@@ -149,14 +149,14 @@ class History:
         with self._transaction("DEFERRED"):
             if back is not None:
                 row = self._connection.execute(
-                    "SELECT run FROM runs ORDER BY started DESC, id DESC LIMIT 1 OFFSET ?", (int(back[1] or 0),)
+                    "SELECT run FROM runs ORDER BY id DESC LIMIT 1 OFFSET ?", (int(back[1] or 0),)
                 ).fetchone()
                 if row is None:
                     number = self._connection.execute("SELECT count(*) FROM runs").fetchone()[0]
                     raise ConfigError(f"there is no run {name}: the history has {number}", file=self.path)
                 return str(row["run"])
             rows = self._connection.execute(
-                "SELECT run FROM runs WHERE substr(run, 1, length(?1)) = ?1 ORDER BY run <> ?1, started LIMIT 4",
+                "SELECT run FROM runs WHERE substr(run, 1, length(?1)) = ?1 ORDER BY run <> ?1, id LIMIT 4",
                 (name,),
             ).fetchall()
         found = [str(row["run"]) for row in rows]
@@ -174,8 +174,8 @@ class History:
         """Return the id of the newest run before this one with its pattern, options and playbook."""
         info = run.info
         rows = self._rows(
-            "SELECT run, document FROM runs WHERE pattern = ?1 AND playbook = ?2 AND run <> ?3 AND started <= "
-            "(SELECT started FROM runs WHERE run = ?3) ORDER BY started DESC, id DESC",
+            "SELECT run, document FROM runs WHERE pattern = ?1 AND playbook = ?2 AND id < "
+            "(SELECT id FROM runs WHERE run = ?3) ORDER BY id DESC",
             (info.pattern, run.playbook, info.id),
         )
         for row in rows:
@@ -192,7 +192,7 @@ class History:
         rows = self._rows(
             "SELECT runs.*, data, length, requests FROM runs "
             "LEFT JOIN keys ON keys.run = runs.id AND keys.place = 0 LEFT JOIN names ON names.id = keys.name "
-            "WHERE ?2 IS NULL OR playbook = ?2 ORDER BY started DESC, runs.id DESC LIMIT ?1",
+            "WHERE ?2 IS NULL OR playbook = ?2 ORDER BY runs.id DESC LIMIT ?1",
             (last, playbook),
         )
         return [
@@ -218,7 +218,7 @@ class History:
             "WITH it AS (SELECT id FROM names WHERE data = ?2 ORDER BY length LIMIT 1) "
             "SELECT runs.run, started, place, requests, requests_max, total, rate, absent FROM runs "
             "LEFT JOIN keys ON keys.run = runs.id AND keys.name = (SELECT id FROM it) "
-            "WHERE ?3 IS NULL OR playbook = ?3 ORDER BY started DESC, runs.id DESC LIMIT ?1",
+            "WHERE ?3 IS NULL OR playbook = ?3 ORDER BY runs.id DESC LIMIT ?1",
             (last, data, playbook),
         )
         points = []
@@ -236,7 +236,7 @@ class History:
         """Return the host in each of the newest runs that selected it, the newest last."""
         rows = self._rows(
             "SELECT runs.run, started, state, requests, total, hosts.rate FROM hosts JOIN runs ON runs.id = hosts.run "
-            "WHERE host = ?2 AND (?3 IS NULL OR playbook = ?3) ORDER BY started DESC, runs.id DESC LIMIT ?1",
+            "WHERE host = ?2 AND (?3 IS NULL OR playbook = ?3) ORDER BY runs.id DESC LIMIT ?1",
             (last, host, playbook),
         )
         return [
@@ -259,13 +259,12 @@ class History:
 
     def _prune(self, retention: Retention, now: datetime) -> int:
         """Delete the runs beyond the limits, the oldest first; return their number."""
-        old = self._connection.execute("SELECT id, started FROM runs ORDER BY started, id").fetchall()[:-1]
-        excess = 0 if retention.runs is None else len(old) + 1 - retention.runs
-        oldest = None if retention.age is None else micros(now - retention.age)
+        rows = self._connection.execute("SELECT id, started FROM runs ORDER BY id").fetchall()
+        excess = 0 if retention.runs is None else len(rows) - retention.runs
+        aged = retention.aged([_time(row["started"]) for row in rows], now)
         deleted = 0
-        for place, row in enumerate(old):
-            aged = oldest is not None and row["started"] < oldest
-            if not aged and place >= excess and (retention.size is None or self._used() <= retention.size):
+        for place, row in enumerate(rows[:-1]):
+            if place >= max(aged, excess) and (retention.size is None or self._used() <= retention.size):
                 break
             delete_run(self._connection, row["id"])
             deleted += 1
