@@ -9,6 +9,7 @@ from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleettrace.app.targets import inventory_name
 from fleettrace.errors import ConfigError
 from fleettrace.store.history.database import History, default_path
 from fleettrace.store.history.model import STORED_KEYS, StoredRun, StoredTemplate, stored_run
@@ -45,16 +46,31 @@ def store_run(
         with open_history(options.store, create=True) as history:
             if history.tightened:
                 warn(f"{history.path}: other users could read the keys in the history; its mode is 0600 now")
-            history.add(history_record(run, patterns, redaction, options.playbook), options.keep)
+            history.add(history_record(run, patterns, redaction, options), options.keep)
     except ConfigError as error:
         warn(f"the run is not stored: {error}")
 
 
 def history_record(
-    run: RunResult, patterns: Sequence[re.Pattern[bytes]], redaction: Redaction, playbook: str = ""
+    run: RunResult, patterns: Sequence[re.Pattern[bytes]], redaction: Redaction, options: RunOptions
 ) -> StoredRun:
     """Return the run, which is redacted already, as the history stores it."""
-    return stored_run(run, _templates(run, patterns), redaction=redaction_mark(redaction), playbook=playbook)
+    return stored_run(
+        run,
+        _templates(run, patterns),
+        redaction=redaction_mark(redaction),
+        playbook=options.playbook,
+        playbook_file=options.playbook_file,
+        inventory=_inventory(options),
+    )
+
+
+def _inventory(options: RunOptions) -> str:
+    """Return the identity of the inventory; empty for a run that a Python program made without one."""
+    try:
+        return inventory_name(options)
+    except ConfigError:
+        return ""
 
 
 def open_history(store: str | None, *, create: bool = False) -> History:

@@ -13,7 +13,8 @@ from fleettrace.report.columns import columns
 from fleettrace.report.escape import escape_key, escape_text, shorten, unescape_key
 from fleettrace.report.json_format import key_fields
 from fleettrace.report.number_format import compact, minute, percent
-from fleettrace.store.history.database import History, HostPoint, KeyPoint, RunLine
+from fleettrace.store.history.database import History
+from fleettrace.store.history.lines import HostPoint, KeyPoint, RunLine
 from fleettrace.summary.key import Key
 from fleettrace.text_format import rfc3339
 

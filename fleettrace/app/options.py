@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -103,6 +104,8 @@ class RunOptions(ReportOptions):
     detach_ttl: float = 900.0
     playbook: str = ""
     """The play that the run belongs to; in the history, a play's runs are compared with each other."""
+    playbook_file: str = ""
+    """The requested playbook, as an absolute path."""
 
 
 _IDENTITY = ("limit", "shard", "probe", "ops", "script")
@@ -112,9 +115,19 @@ _IDENTITY = ("limit", "shard", "probe", "ops", "script")
 def identity(options: RunOptions) -> str:
     """Return the options that decide what a run counts, as JSON that is equal for equal options."""
     given = {name: getattr(options, name) for name in _IDENTITY}
+    if options.script is not None:
+        # An edited program counts something else.
+        given["script"] = f"{options.script} {_digest(Path(options.script))}"
     return json.dumps(
         {name: value for name, value in given.items() if value is not None}, sort_keys=True, default=_plain
     )
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    except OSError:
+        return "unreadable"
 
 
 def _plain(value: object) -> object:

@@ -22,7 +22,7 @@ def test_run_options_default_to_the_option_table() -> None:
 
 
 def test_run_options_are_the_options_of_run() -> None:
-    assert {each.name for each in fields(RunOptions)} - {"playbook"} == {
+    assert {each.name for each in fields(RunOptions)} - {"playbook", "playbook_file"} == {
         option.name for option in COMMANDS["run"].options
     } - {"list_hosts"}
 

@@ -81,7 +81,13 @@ def test_moved_key_names_both_hosts() -> None:
 
 def test_first_run_has_no_baseline() -> None:
     finding = only(found("changed since baseline", of_runs(None, BEFORE)))
-    assert (finding.certainty, finding.why) == (Certainty.UNKNOWN, ("there is no earlier run to compare with",))
+    assert (finding.certainty, finding.why) == (Certainty.UNKNOWN, ("it is the first of its kind",))
+
+
+def test_missing_baseline_is_reported_once_for_all_rules() -> None:
+    given = replace(of_runs(None, BEFORE), no_baseline="run-0 differs in --ops")
+    finding = only(judge([compile_rule(rule) for rule in RULES], given))
+    assert finding.message == "no comparable run for 7 rules since baseline: run-0 differs in --ops"
 
 
 def test_missing_host_makes_changes_unknown() -> None:

@@ -23,6 +23,7 @@ from fleettrace.playbook.notify.stamp import StampTarget
 from fleettrace.report.build import build_report
 from fleettrace.report.formats import Output
 from fleettrace.report.model import Report
+from fleettrace.store.history.alike import not_comparable
 from fleettrace.store.history.database import default_path
 from fleettrace.store.history.model import STORED_KEYS, StoredRun
 from fleettrace.summary.run import RunResult
@@ -91,11 +92,6 @@ _FAMILIES = 200
 """Number of families that rules judge: as many as the history stores."""
 
 
-_BASELINE_RUNS = 50
-
-"""Number of runs among which the baseline is searched: a run that traced nothing is not a baseline."""
-
-
 def run_play(play: PreparedPlay, subscriber: Subscriber, warn: Callable[[str], None]) -> int:
     """Sweep, report, judge and notify; return the exit code. Raises `FleettraceError`."""
     judgement = _Judgement(play, warn)
@@ -156,23 +152,25 @@ class _Judgement:
         from fleettrace.playbook.rules.judge import judge
 
         play = self._play
-        stored = history_record(result, patterns, play.redact, play.options.playbook)
+        stored = history_record(result, patterns, play.redact, play.options)
         report = build_report(result, top=STORED_KEYS, patterns=patterns, templates=_FAMILIES)
-        return judge(play.play.rules, Evidence(report, stored, self._baseline()))
+        return judge(play.play.rules, Evidence(report, stored, *self._baseline(stored)))
 
-    def _baseline(self) -> StoredRun | None:
-        """The newest run of this play on the same hosts that traced any; None when there is none."""
+    def _baseline(self, stored: StoredRun) -> tuple[StoredRun | None, str]:
+        """Return the newest comparable run; None when there is none, and why."""
         play = self._play
         if not _store(play).exists():
-            return None
+            return None, "it is the first of its kind"
         try:
             with open_history(play.options.store) as history:
-                for line in reversed(history.runs(_BASELINE_RUNS, playbook=play.options.playbook)):
-                    if line.pattern == play.play.hosts and line.hosts_ok:
-                        return history.load(line.run)
+                earlier = history.earlier(stored)
+                for run, likeness in earlier:
+                    if likeness == stored.likeness:
+                        return history.load(run), ""
+                return None, not_comparable(stored.likeness, earlier)
         except ConfigError as error:
             self._warn(f"{play.play.title}: no run to compare with: {error}")
-        return None
+            return None, "the history cannot be read"
 
 
 def _notify(play: PreparedPlay, judgement: _Judgement, code: int, warn: Callable[[str], None]) -> None:

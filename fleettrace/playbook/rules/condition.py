@@ -17,9 +17,10 @@ from fleettrace.store.diff.compare import MIN_CHANGE
 from fleettrace.store.diff.model import ChangeKind, Diff
 from fleettrace.summary.key import Key
 
-__all__ = ["All", "Any", "Changed", "Comparison", "Limit", "Newcomer", "Not", "Test"]
+__all__ = ["NO_BASELINE", "All", "Any", "Changed", "Comparison", "Limit", "Newcomer", "Not", "Test"]
 
-_NO_BASELINE = "there is no earlier run to compare with"
+NO_BASELINE = "there is no comparable run"
+"""The reason of a test that needs a baseline and has none. One finding of the whole play reports it, not one a rule."""
 _UNKNOWN = Verdict.UNKNOWN
 
 
@@ -105,7 +106,7 @@ class Changed:
         """Return whether the comparison with the baseline has such a change."""
         diff = context.diff(self.min_change)
         if diff is None:
-            return Judgement(_UNKNOWN, _UNKNOWN, (_NO_BASELINE,))
+            return Judgement(_UNKNOWN, _UNKNOWN, (NO_BASELINE,))
         if any(one.kind in self.kinds for one in context.changes(diff, subject)):
             return Judgement(Verdict.YES, Verdict.YES)
         return _unchanged(diff, subject, context)

@@ -33,7 +33,9 @@ class Evidence:
     stored: StoredRun | None = None
     """The same run as the history stores it; needed for changes since the baseline."""
     baseline: StoredRun | None = None
-    """The previous run of the same audit; None when there is none."""
+    """The run to compare with; None when there is none."""
+    no_baseline: str = "it is the first of its kind"
+    """Why there is no baseline."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
 from fleettrace.playbook.findings import Certainty, Figure, Finding, Findings, SubjectKind
-from fleettrace.playbook.rules.condition import Changed, Comparison
+from fleettrace.playbook.rules.condition import NO_BASELINE, Changed, Comparison
 from fleettrace.playbook.rules.eval_context import EvalContext, Evidence, Subject
 from fleettrace.playbook.rules.fields import shown_value
 from fleettrace.playbook.rules.language import Rule
@@ -35,7 +35,20 @@ _NAMES = {SubjectKind.KEY: "key", SubjectKind.TEMPLATE: "family", SubjectKind.HO
 def judge(rules: Iterable[Rule], evidence: Evidence) -> Findings:
     """Return the findings of `rules` in `evidence`."""
     context = EvalContext(evidence)
-    return Findings.of(finding for rule in rules for finding in _found(rule, context))
+    rules = tuple(rules)
+    found = [finding for rule in rules for finding in _found(rule, context)]
+    unjudged = [rule for rule in rules if rule.needs_baseline]
+    if unjudged and (evidence.baseline is None or evidence.stored is None):
+        found.append(_not_compared(unjudged, evidence.no_baseline))
+    return Findings.of(found)
+
+
+def _not_compared(rules: list[Rule], why: str) -> Finding:
+    """Return the one finding for all rules that need a baseline when there is none."""
+    severity = max((rule.severity for rule in rules), key=lambda one: one.level)
+    message = f"no comparable run for {plural(len(rules), 'rule')} since baseline: {escape_text(why)}"
+    reasons = (escape_text(why),)
+    return Finding("since baseline", severity, Certainty.UNKNOWN, SubjectKind.TOTALS, None, "", message, why=reasons)
 
 
 def _found(rule: Rule, context: EvalContext) -> Iterator[Finding]:
@@ -51,6 +64,7 @@ def _found(rule: Rule, context: EvalContext) -> Iterator[Finding]:
     unknown_reasons.update(dict.fromkeys(_of_unlisted(rule, context)))
     if found > MAX_FINDINGS:
         yield _summed_up(rule, f"{found - MAX_FINDINGS:,} more ({rule.name})", Certainty.POSSIBLE)
+    unknown_reasons.pop(NO_BASELINE, None)
     if unknown_reasons:
         why = tuple(unknown_reasons)
         yield _summed_up(rule, f"not known for all ({rule.name}): {'; '.join(why)}", Certainty.UNKNOWN, why)

@@ -19,10 +19,11 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 from urllib.parse import quote
 
 from fleettrace.errors import ConfigError
+from fleettrace.store.history.alike import Likeness, not_comparable
+from fleettrace.store.history.lines import HostPoint, KeyPoint, RunLine
 from fleettrace.store.history.model import StoredRun
 from fleettrace.store.history.retention import Retention
 from fleettrace.store.history.rows import delete_run, insert_run, select_run
@@ -30,7 +31,7 @@ from fleettrace.store.history.schema import check, check_file, migrate
 from fleettrace.store.runfile.codec import run_of
 from fleettrace.summary.key import Key
 
-__all__ = ["History", "HostPoint", "KeyPoint", "RunLine", "default_path"]
+__all__ = ["History", "default_path"]
 
 _BUSY_S = 30.0
 """How long to wait for another process to finish writing, in seconds: writing a run takes well below one."""
@@ -39,47 +40,6 @@ _ALL = Retention()
 
 _CANNOT_READ = (zlib.error, KeyError, TypeError, ValueError, IndexError, AttributeError)
 """Exceptions from a damaged row."""
-
-
-class RunLine(NamedTuple):
-    """A run of the history, in one line."""
-
-    run: str
-    started: datetime
-    playbook: str
-    pattern: str
-    hosts: int
-    hosts_ok: int
-    requests: int
-    rate: float | None
-    keys: int
-    """Distinct keys."""
-    hottest: Key | None
-    hottest_requests: int
-
-
-class KeyPoint(NamedTuple):
-    """A key in one run of the history."""
-
-    run: str
-    started: datetime
-    place: int | None
-    """1 for the hottest; None when it is not among the stored keys."""
-    requests: int
-    requests_max: int
-    share: float | None
-    rate: float | None
-
-
-class HostPoint(NamedTuple):
-    """A host in one run of the history."""
-
-    run: str
-    started: datetime
-    state: str
-    requests: int | None
-    share: float | None
-    rate: float | None
 
 
 def default_path() -> Path:
@@ -171,21 +131,35 @@ class History:
         return found[0]
 
     def previous_alike(self, run: StoredRun) -> str:
-        """Return the id of the newest run before this one with its pattern, options and playbook."""
-        info = run.info
-        rows = self._rows(
-            "SELECT run, document FROM runs WHERE pattern = ?1 AND playbook = ?2 AND id < "
-            "(SELECT id FROM runs WHERE run = ?3) ORDER BY id DESC",
-            (info.pattern, run.playbook, info.id),
-        )
-        for row in rows:
-            if run_of(json.loads(row["document"])).options == info.options:
-                return str(row["run"])
+        """Return the id of the newest comparable run before this one. Raises `ConfigError`."""
+        earlier = self.earlier(run)
+        for name, likeness in earlier:
+            if likeness == run.likeness:
+                return name
+        why = not_comparable(run.likeness, earlier)
         raise ConfigError(
-            f"no run before {info.id} has its pattern ({info.pattern}) and options: name both runs (see `fleettrace "
-            "history`)",
+            f"no run before {run.info.id} is comparable: {why}; name both runs (see `fleettrace history`)",
             file=self.path,
         )
+
+    def earlier(self, run: StoredRun) -> list[tuple[str, Likeness]]:
+        """Return the runs of the same play that were stored before this one, the newest first; all of them, when this
+        one is not stored."""
+        rows = self._rows(
+            "SELECT run, playbook, playbook_file, inventory, document FROM runs WHERE playbook = ?1 AND id < "
+            "coalesce((SELECT id FROM runs WHERE run = ?2), 9223372036854775807) ORDER BY id DESC",
+            (run.playbook, run.info.id),
+        )
+        return [(str(row["run"]), _likeness(row)) for row in rows]
+
+    def traced(self, host: str) -> list[str]:
+        """Return the runs that counted requests of the host, at least in part, the newest first."""
+        rows = self._rows(
+            "SELECT runs.run FROM hosts JOIN runs ON runs.id = hosts.run WHERE host = ?1 "
+            "AND (requests IS NOT NULL OR state = 'no-instances') ORDER BY runs.id DESC",
+            (host,),
+        )
+        return [str(row["run"]) for row in rows]
 
     def runs(self, last: int, *, playbook: str | None = None) -> list[RunLine]:
         """Return the newest runs, the newest last."""
@@ -354,6 +328,11 @@ def _tighten(path: Path) -> bool:
                 name.chmod(mode & 0o700)
                 found = True
     return found
+
+
+def _likeness(row: sqlite3.Row) -> Likeness:
+    info = run_of(json.loads(row["document"]))
+    return Likeness(row["playbook"], row["playbook_file"], row["inventory"], info.pattern, info.options)
 
 
 def _time(stamp: int) -> datetime:

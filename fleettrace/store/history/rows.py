@@ -51,6 +51,8 @@ def insert_run(connection: sqlite3.Connection, stored: StoredRun) -> None:
         pack_numbers(stored.timeline),
         stored.redaction,
         _text([warn_document(warn) for warn in stored.warnings]),
+        stored.playbook_file,
+        stored.inventory,
     )
     run = connection.execute(f"INSERT INTO runs VALUES (?{', ?' * (len(row) - 1)})", row).lastrowid
     for place, host in enumerate(stored.hosts):
@@ -130,6 +132,8 @@ def select_run(connection: sqlite3.Connection, run: int) -> StoredRun:
         warnings=tuple(warn_of(each) for each in json.loads(row["warnings"])),
         redaction=row["redaction"],
         playbook=row["playbook"],
+        playbook_file=row["playbook_file"],
+        inventory=row["inventory"],
     )
 
 
