@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from fleettrace.playbook.rules.values import Bounds, Judgement, Measurement, Ver
 from fleettrace.report.escape import escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.store.diff.compare import MIN_CHANGE
-from fleettrace.store.diff.model import ChangeKind, Diff
+from fleettrace.store.diff.model import Change, ChangeKind, Diff
 from fleettrace.summary.key import Key
 
 __all__ = ["NO_BASELINE", "All", "Any", "Changed", "Comparison", "Limit", "Newcomer", "Not", "Test"]
@@ -107,13 +107,23 @@ class Changed:
         diff = context.diff(self.min_change)
         if diff is None:
             return Judgement(_UNKNOWN, _UNKNOWN, (NO_BASELINE,))
-        if any(one.kind in self.kinds for one in context.changes(diff, subject)):
-            return Judgement(Verdict.YES, Verdict.YES)
+        found = [one for one in context.changes(diff, subject) if one.kind in self.kinds]
+        if found:
+            return _changed(found, self.min_change)
         return _unchanged(diff, subject, context)
 
     def parts(self) -> Iterator[Test]:
         """Yield this test."""
         yield self
+
+
+def _changed(found: Sequence[Change], min_change: float) -> Judgement:
+    """Return YES where the whole interval of a change lies beyond the threshold, and else OPEN with that interval."""
+    if any(one.surely(1 + min_change) for one in found):
+        return Judgement(Verdict.YES, Verdict.YES)
+    (low, high) = (found[0].ratio_min or 0.0, found[0].ratio_max)
+    interval = f"{low:.2f}x or more" if high is None else f"{low:.2f}x to {high:.2f}x"
+    return Judgement(Verdict.YES, Verdict.OPEN, (f"the change is {interval} at 99 % confidence",))
 
 
 def _unchanged(diff: Diff, subject: Subject, context: EvalContext) -> Judgement:

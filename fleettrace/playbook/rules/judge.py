@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
-from fleettrace.playbook.findings import Certainty, Figure, Finding, Findings, SubjectKind
+from fleettrace.playbook.findings import Certainty, Figure, Finding, Findings, Severity, SubjectKind
 from fleettrace.playbook.rules.condition import NO_BASELINE, Changed, Comparison
 from fleettrace.playbook.rules.eval_context import EvalContext, Evidence, Subject
 from fleettrace.playbook.rules.fields import shown_value
@@ -100,7 +100,7 @@ def _finding(rule: Rule, context: EvalContext, subject: Subject, certainty: Cert
     changes = list(_changes(rule, context, subject))
     return Finding(
         rule=rule.name,
-        severity=rule.severity,
+        severity=_severity(rule, certainty),
         certainty=certainty,
         subject=rule.subject,
         name=subject.name,
@@ -111,6 +111,14 @@ def _finding(rule: Rule, context: EvalContext, subject: Subject, certainty: Cert
         event=context.report.info.id if rule.needs_baseline else None,
         marks=_marks(changes) if rule.subject is SubjectKind.TOTALS else (),
     )
+
+
+def _severity(rule: Rule, certainty: Certainty) -> Severity:
+    """Return the rule's severity; one less for a change that is only possible.
+
+    A state keeps its rule's severity: it is part of the finding's id, and certainty can alternate between runs.
+    """
+    return rule.severity.milder if rule.needs_baseline and certainty is Certainty.POSSIBLE else rule.severity
 
 
 def _summed_up(rule: Rule, message: str, certainty: Certainty, why: tuple[str, ...] = ()) -> Finding:

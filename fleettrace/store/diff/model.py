@@ -66,6 +66,14 @@ class Change:
     host_after: str | None = None
     """The hosts of a key that moved."""
 
+    def surely(self, times: float) -> bool:
+        """Return whether the whole interval of the ratio lies beyond a change by the factor `times` (more than 1)."""
+        if self.kind is ChangeKind.MOVED:
+            return True
+        if self.kind in (ChangeKind.NEW, ChangeKind.RISEN):
+            return self.ratio_min is None or self.ratio_min >= times
+        return self.ratio_max is None or self.ratio_max <= 1 / times
+
     @property
     def size(self) -> float:
         """The change of the rate in requests per second, by which changes are sorted."""

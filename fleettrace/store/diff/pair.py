@@ -164,7 +164,6 @@ class Pair:
     ) -> Change:
         before, after = counted.before, counted.after
         wander = self._by_rate.wander(_over_time(counted.timelines), self._buckets).variance
-        spread = exp(_Z_99 * sqrt(1 / max(before.guess, 1.0) + 1 / max(after.guess, 1.0) + wander))
         least, most = _ratio(after.least, before.most, counted), _ratio(after.most, before.least, counted)
         origin, goal = hosts or (None, None)
         return Change(
@@ -174,12 +173,17 @@ class Pair:
             before=_side(before, self.a, counted.windows[0]),
             after=_side(after, self.b, counted.windows[1]),
             ratio=_ratio(after.guess, before.guess, counted) if after.guess else None,
-            ratio_min=None if least is None else least / spread,
-            ratio_max=None if most is None else most * spread,
+            ratio_min=None if least is None else least / _spread(after.least, before.most, wander),
+            ratio_max=None if most is None else most * _spread(after.most, before.least, wander),
             chance=chance,
             host_before=origin,
             host_after=goal,
         )
+
+
+def _spread(one: float, other: float, wander: float) -> float:
+    """Return the factor around the ratio of two counts that holds 99 % of what chance makes of it."""
+    return exp(_Z_99 * sqrt(1 / max(one, 1.0) + 1 / max(other, 1.0) + wander))
 
 
 def _kind(before: Between, after: Between, risen: bool) -> ChangeKind:
