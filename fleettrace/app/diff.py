@@ -17,7 +17,13 @@ from fleettrace.text_format import plural
 __all__ = ["compare_runs", "diff_lines"]
 
 _NAME_CELLS = 60
-_TITLES = {ComparedKind.KEY: "keys", ComparedKind.TEMPLATE: "families", ComparedKind.HOST: "hosts"}
+_TITLES = {
+    ComparedKind.FLEET: "fleet",
+    ComparedKind.COVERAGE: "coverage",
+    ComparedKind.KEY: "keys",
+    ComparedKind.TEMPLATE: "families",
+    ComparedKind.HOST: "hosts",
+}
 
 
 def compare_runs(store: str | None, before: str | None, after: str, min_change: float) -> Diff:

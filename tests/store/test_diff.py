@@ -94,7 +94,8 @@ def test_dominant_key_can_double() -> None:
 
 def test_busier_fleet_has_no_risen_key() -> None:
     diff = compare(drawn(1), drawn(2, replace(CALM, rate=3 * CALM.rate)))
-    assert diff.changes == ()
+    assert kinds(diff) == kinds(diff, ComparedKind.HOST) == {}
+    assert kinds(diff, ComparedKind.FLEET) == {"fleet.rate": "risen"}
     assert diff.rate_before is not None and diff.rate_after == pytest.approx(3 * diff.rate_before, rel=0.2)
 
 
@@ -141,9 +142,12 @@ def test_host_with_doubled_traffic_has_risen() -> None:
 
 def test_hosts_of_one_run_are_excluded() -> None:
     larger = drawn(2, replace(CALM, hosts=5))
-    for before, after, why in ((drawn(1), larger, "not selected before"), (larger, drawn(1), "not selected after")):
+    for before, after, why, kind in (
+        (drawn(1), larger, "not selected before", "new"),
+        (larger, drawn(1), "not selected after", "gone"),
+    ):
         diff = compare(before, after)
-        assert kinds(diff, ComparedKind.HOST) == {}
+        assert kinds(diff, ComparedKind.HOST) == {"cache-4": kind}
         assert diff.excluded == (ExcludedHost("cache-4", why),)
 
 

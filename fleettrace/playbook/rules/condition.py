@@ -13,8 +13,8 @@ from fleettrace.playbook.rules.measurements import Unit
 from fleettrace.playbook.rules.values import Bounds, Judgement, Measurement, Verdict, compare_number, compare_word
 from fleettrace.report.escape import escape_text
 from fleettrace.report.host_folding import fold
-from fleettrace.store.diff.compare import MIN_CHANGE
-from fleettrace.store.diff.model import Change, ChangeKind, Diff
+from fleettrace.store.diff.compare import FLEET_CHANGE, MIN_CHANGE
+from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Diff
 from fleettrace.summary.key import Key
 
 __all__ = ["NO_BASELINE", "All", "Any", "Changed", "Comparison", "Limit", "Newcomer", "Not", "Test"]
@@ -101,16 +101,29 @@ class Changed:
     """`TOTALS`: a change of any subject."""
     kinds: frozenset[ChangeKind]
     min_change: float = MIN_CHANGE
+    about: ComparedKind | None = None
+    """The subject of a change of the whole run: the total rate or the coverage; None: any."""
 
     def judge(self, context: EvalContext, subject: Subject) -> Judgement:
         """Return whether the comparison with the baseline has such a change."""
-        diff = context.diff(self.min_change)
+        diff = self.diff(context)
         if diff is None:
             return Judgement(_UNKNOWN, _UNKNOWN, (NO_BASELINE,))
-        found = [one for one in context.changes(diff, subject) if one.kind in self.kinds]
+        found = [one for one in context.changes(diff, subject) if self.matches(one)]
         if found:
             return _changed(found, self.min_change)
+        if self.about is ComparedKind.COVERAGE and context.totals.coverage is None:
+            return Judgement(_UNKNOWN, _UNKNOWN, ("the coverage is not known",))
         return _unchanged(diff, subject, context)
+
+    def diff(self, context: EvalContext) -> Diff | None:
+        """Return the comparison with the baseline that the test needs; None without a baseline."""
+        of_fleet = self.about is ComparedKind.FLEET
+        return context.diff(self.min_change, self.min_change if of_fleet else max(self.min_change, FLEET_CHANGE))
+
+    def matches(self, change: Change) -> bool:
+        """Return whether the test is about such a change."""
+        return change.kind in self.kinds and self.about in (None, change.subject)
 
     def parts(self) -> Iterator[Test]:
         """Yield this test."""
@@ -150,12 +163,15 @@ class Newcomer:
 
     def judge(self, context: EvalContext, subject: Subject) -> Judgement:
         """Return whether the key is new or has risen, is in the top now, and was not before."""
-        risen = Changed(SubjectKind.KEY, frozenset({ChangeKind.NEW, ChangeKind.RISEN}), self.min_change).judge(
-            context, subject
-        )
+        risen = self.changes.judge(context, subject)
         if risen.seen is not Verdict.YES:
             return risen
         return risen & self._now(context, subject) & self._not_before(context, subject)
+
+    @property
+    def changes(self) -> Changed:
+        """Return the test of the change that it needs."""
+        return Changed(SubjectKind.KEY, frozenset({ChangeKind.NEW, ChangeKind.RISEN}), self.min_change)
 
     def _now(self, context: EvalContext, subject: Subject) -> Judgement:
         return Comparison(FIELDS["key.place"], Unit.NUMBER, "<=", Limit(self.number)).judge(context, subject)

@@ -13,7 +13,7 @@ from fleettrace.playbook.rules.values import ANY_NUMBER, ANY_PART, Bounds, Measu
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
-from fleettrace.store.diff.compare import MIN_CHANGE, compare
+from fleettrace.store.diff.compare import FLEET_CHANGE, MIN_CHANGE, compare
 from fleettrace.store.diff.model import Change, ComparedKind, Diff
 from fleettrace.store.history.model import StoredRun
 from fleettrace.summary.key import Key
@@ -69,7 +69,7 @@ class EvalContext:
         self.evidence = evidence
         self.report = evidence.report
         self.totals = evidence.report.totals
-        self._diffs: dict[float, Diff] = {}
+        self._diffs: dict[tuple[float, float], Diff] = {}
         self._means: dict[Callable[[EvalContext, Subject], Measurement], tuple[Bounds | None, Bounds | None]] = {}
         self._changes: dict[int, dict[tuple[ComparedKind, Key | str], tuple[Change, ...]]] = {}
         rows = {row.host: row for row in evidence.report.hosts}
@@ -120,14 +120,16 @@ class EvalContext:
             self._means[read] = _mean(seen), _mean(fleet)
         return self._means[read]
 
-    def diff(self, min_change: float = MIN_CHANGE) -> Diff | None:
-        """Return the changes since the baseline of at least `min_change` (a share); None without a baseline."""
+    def diff(self, min_change: float = MIN_CHANGE, fleet_change: float = FLEET_CHANGE) -> Diff | None:
+        """Return the changes since the baseline of at least `min_change` (a share), of the total rate `fleet_change`;
+        None without a baseline."""
         before, after = self.evidence.baseline, self.evidence.stored
         if before is None or after is None:
             return None
-        if min_change not in self._diffs:
-            self._diffs[min_change] = compare(before, after, min_change=min_change)
-        return self._diffs[min_change]
+        least = min_change, max(fleet_change, min_change)
+        if least not in self._diffs:
+            self._diffs[least] = compare(before, after, min_change=least[0], fleet_change=least[1])
+        return self._diffs[least]
 
     def changes(self, diff: Diff, subject: Subject) -> tuple[Change, ...]:
         """Return the changes of a subject; all of them for the whole run."""

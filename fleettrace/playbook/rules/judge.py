@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
 from fleettrace.playbook.findings import Certainty, Figure, Finding, Findings, Severity, SubjectKind
-from fleettrace.playbook.rules.condition import NO_BASELINE, Changed, Comparison
+from fleettrace.playbook.rules.condition import NO_BASELINE, Changed, Comparison, Newcomer
 from fleettrace.playbook.rules.eval_context import EvalContext, Evidence, Subject
 from fleettrace.playbook.rules.fields import shown_value
 from fleettrace.playbook.rules.language import Rule
 from fleettrace.playbook.rules.values import Bounds, Judgement, Verdict
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.number_format import compact, percent
-from fleettrace.store.diff.model import Change, ChangeKind
+from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind
 from fleettrace.summary.key import Key
 from fleettrace.text_format import plural
 
@@ -28,6 +28,9 @@ MAX_FINDINGS = 100
 
 _CHANGES_NAMED = 5
 """Changes that a finding about the whole run lists one by one."""
+
+_PREFIXES = {ComparedKind.TEMPLATE: "family ", ComparedKind.FLEET: "", ComparedKind.COVERAGE: ""}
+"""What the name of a change follows in a list of changes, where it is not the kind of subject."""
 
 _NAMES = {SubjectKind.KEY: "key", SubjectKind.TEMPLATE: "family", SubjectKind.HOST: "host", SubjectKind.TOTALS: ""}
 
@@ -62,6 +65,8 @@ def _found(rule: Rule, context: EvalContext) -> Iterator[Finding]:
         elif certainty is not None and (found := found + 1) <= MAX_FINDINGS:
             yield _finding(rule, context, subject, certainty, () if certainty is Certainty.CERTAIN else judged.why)
     unknown_reasons.update(dict.fromkeys(_of_unlisted(rule, context)))
+    if rule.subject in (SubjectKind.KEY, SubjectKind.TEMPLATE) and not context.totals.requests:
+        unknown_reasons["no request was traced"] = None
     if found > MAX_FINDINGS:
         yield _summed_up(rule, f"{found - MAX_FINDINGS:,} more ({rule.name})", Certainty.POSSIBLE)
     unknown_reasons.pop(NO_BASELINE, None)
@@ -130,19 +135,14 @@ def _changes(rule: Rule, context: EvalContext, subject: Subject) -> Iterator[Cha
     """Yield the changes of `subject` that the rule tests."""
     seen: set[int] = set()
     for test in rule.test.parts():
-        min_changes = [getattr(test, "min_change", None)]
-        kinds = test.kinds if isinstance(test, Changed) else frozenset({ChangeKind.NEW, ChangeKind.RISEN})
-        for min_change in min_changes:
-            diff = None if min_change is None else context.diff(min_change)
-            about = Subject(SubjectKind.TOTALS) if isinstance(test, Changed) and _of_run(test) else subject
-            for change in context.changes(diff, about) if diff is not None else ():
-                if change.kind in kinds and id(change) not in seen:
-                    seen.add(id(change))
-                    yield change
-
-
-def _of_run(test: Changed) -> bool:
-    return test.kind is SubjectKind.TOTALS
+        changed = test.changes if isinstance(test, Newcomer) else test
+        if not isinstance(changed, Changed) or (diff := changed.diff(context)) is None:
+            continue
+        about = Subject(SubjectKind.TOTALS) if changed.kind is SubjectKind.TOTALS else subject
+        for change in context.changes(diff, about):
+            if changed.matches(change) and id(change) not in seen:
+                seen.add(id(change))
+                yield change
 
 
 def _message(rule: Rule, context: EvalContext, subject: Subject, changes: list[Change], why: tuple[str, ...]) -> str:
@@ -185,7 +185,13 @@ def _change(change: Change) -> str:
     """Return a short description of a change."""
     if change.kind is ChangeKind.MOVED:
         return f"moved from {escape_text(change.host_before or '?')} to {escape_text(change.host_after or '?')}"
+    if change.subject is ComparedKind.COVERAGE:
+        return f"{change.kind} from {percent(change.before.share)} to {percent(change.after.share)}"
     rates = f"{compact(change.before.rate)}/s -> {compact(change.after.rate)}/s"
+    if change.selected:
+        rate = change.before.rate if change.kind is ChangeKind.GONE else change.after.rate
+        traffic = "without known traffic" if rate is None else f"with {compact(rate)}/s"
+        return f"{change.selected} {traffic}"
     if change.kind is ChangeKind.NEW:
         share = "" if change.after.share is None else f", {percent(change.after.share)} of all"
         return f"new at {compact(change.after.rate)}/s{share}"
@@ -196,7 +202,7 @@ def _change(change: Change) -> str:
 
 def _all_changes(changes: list[Change]) -> str:
     named = "; ".join(
-        f"{'family' if one.subject == 'template' else one.subject} {_name(one)} {_change(one)}"
+        f"{_PREFIXES.get(one.subject, f'{one.subject} ')}{_name(one)} {_change(one)}"
         for one in changes[:_CHANGES_NAMED]
     )
     more = len(changes) - _CHANGES_NAMED

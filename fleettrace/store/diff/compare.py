@@ -9,37 +9,51 @@ A count has risen or fallen if all of these hold, on the hosts that were traced 
 - it changed by at least a quarter (`min_change`);
 - the change is so clear that counting noise and the observed burstiness would cause any such finding in an unchanged
   fleet in only one of 500 comparisons (Holm's correction over all tests).
+
+The total rate of the fleet is a subject of its own: when it changes, the rates of all keys do and their shares do not.
+It must change by a factor of two, because neighboring hours of a day differ by less. Chance plays no part in the
+coverage, nor in which hosts were selected.
 """
 
 from __future__ import annotations
 
 from fleettrace.store.diff.chance import holm
+from fleettrace.store.diff.fleet import coverage_changes, selection_changes
 from fleettrace.store.diff.hosts import Part, comparable, complete_hosts, not_selected
-from fleettrace.store.diff.model import Diff
+from fleettrace.store.diff.model import Change, Diff
 from fleettrace.store.diff.pair import Pair
 from fleettrace.store.history.model import StoredRun
 
-__all__ = ["FALSE_FINDINGS", "MIN_CHANGE", "compare"]
+__all__ = ["FALSE_FINDINGS", "FLEET_CHANGE", "MIN_CHANGE", "compare"]
 
 MIN_CHANGE = 0.25
 """The smallest relative change that counts."""
+
+FLEET_CHANGE = 1.0
+"""The smallest relative change of the total rate that counts: a doubling, or a fall to a half."""
 
 FALSE_FINDINGS = 0.002
 """The chance of any false finding in a comparison of two runs of an unchanged fleet."""
 
 
-def compare(before: StoredRun, after: StoredRun, *, min_change: float = MIN_CHANGE) -> Diff:
-    """Return the changes from `before` to `after` by at least `min_change`, relative to `before`.
+def compare(
+    before: StoredRun, after: StoredRun, *, min_change: float = MIN_CHANGE, fleet_change: float = FLEET_CHANGE
+) -> Diff:
+    """Return the changes from `before` to `after` by at least `min_change`, relative to `before`; of the total rate,
+    by at least `fleet_change`.
 
     Runs without a common host (two pools, say) are compared in total, each with all its hosts.
     """
     common = {host.host for host in before.hosts} & {host.host for host in after.hosts}
     hosts, excluded = comparable(before, after)
     notes = []
+    sure: list[Change] = []
     if common:
         excluded += not_selected(before, after)
         pair = Pair(Part(before, hosts), Part(after, hosts), 1 + min_change)
-        candidates = [*pair.hosts()]
+        candidates = [*pair.hosts(), *pair.fleet(1 + fleet_change)]
+        sure += coverage_changes(pair.a.hosts.values(), pair.b.hosts.values())
+        sure += selection_changes(before, after) if before.likeness == after.likeness else ()
     else:
         notes.append("no host is in both runs: their total traffic is compared")
         pair = Pair(Part(before, complete_hosts(before)), Part(after, complete_hosts(after)), 1 + min_change)
@@ -53,7 +67,7 @@ def compare(before: StoredRun, after: StoredRun, *, min_change: float = MIN_CHAN
         candidates += pair.moves() if common else ()
     chances = holm([each.chance for each in candidates], len(candidates))
     judged = zip(candidates, chances, strict=True)
-    changes = [each.change(chance) for each, chance in judged if chance <= FALSE_FINDINGS]
+    changes = sure + [each.change(chance) for each, chance in judged if chance <= FALSE_FINDINGS]
     return Diff(
         before=before.info,
         after=after.info,

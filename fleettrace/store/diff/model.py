@@ -17,6 +17,10 @@ class ComparedKind(StrEnum):
     KEY = "key"
     TEMPLATE = "template"
     HOST = "host"
+    FLEET = "fleet"
+    """The requests of all compared hosts together."""
+    COVERAGE = "coverage"
+    """The traced part of the requests that memcached counted, on the compared hosts."""
 
 
 class ChangeKind(StrEnum):
@@ -65,10 +69,12 @@ class Change:
     host_before: str | None = None
     host_after: str | None = None
     """The hosts of a key that moved."""
+    selected: str = ""
+    """For a host that only one run selected: `no longer selected` or `newly selected`, and which host it may be."""
 
     def surely(self, times: float) -> bool:
         """Return whether the whole interval of the ratio lies beyond a change by the factor `times` (more than 1)."""
-        if self.kind is ChangeKind.MOVED:
+        if self.kind is ChangeKind.MOVED or self.subject is ComparedKind.COVERAGE:
             return True
         if self.kind in (ChangeKind.NEW, ChangeKind.RISEN):
             return self.ratio_min is None or self.ratio_min >= times

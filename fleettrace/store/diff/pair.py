@@ -93,6 +93,21 @@ class Pair:
             timelines = (known[0].timeline if known[0] else (), known[1].timeline if known[1] else ())
             yield self._judged(ComparedKind.TEMPLATE, _Comparison(name, before, after, timelines, self._windows))
 
+    def fleet(self, times: float) -> Iterable[Candidate]:
+        """Yield a candidate for the total rate: whether it changed by more than the factor `times`."""
+        if not self.a.total and not self.b.total:
+            return
+        before, after = (Between(total, total, total) for total in (self.a.total, self.b.total))
+        counted = _Comparison("fleet.rate", before, after, self._fleet, self._windows)
+        ends = Events(self.a.total, self._windows[0]), Events(self.b.total, self._windows[1])
+        risen = ends[1].number * ends[0].exposure >= ends[0].number * ends[1].exposure
+        less, more = ends if risen else ends[::-1]
+        chance = 1.0
+        if _larger(less, more, times):
+            chance = _chance(less, more, 1.0, self._by_rate.wander(_over_time(self._fleet), self._buckets))
+        kind = _kind(before, after, risen)
+        yield Candidate(chance, lambda corrected: self._change(ComparedKind.FLEET, kind, counted, corrected))
+
     def moves(self) -> Iterable[Candidate]:
         """Yield a candidate for each key that is hottest on another host than before."""
         for key, was in self.a.keys.items():
