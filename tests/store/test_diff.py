@@ -10,8 +10,8 @@ import pytest
 
 from fleettrace.errors import HostState
 from fleettrace.store.diff.compare import compare
+from fleettrace.store.diff.families import overlap
 from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Diff, ExcludedHost
-from fleettrace.store.diff.pair import overlap
 from fleettrace.store.history.model import StoredRun, StoredTemplate
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import Failure

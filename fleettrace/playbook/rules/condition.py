@@ -111,7 +111,7 @@ class Changed:
             return Judgement(_UNKNOWN, _UNKNOWN, (NO_BASELINE,))
         found = [one for one in context.changes(diff, subject) if self.matches(one)]
         if found:
-            return _changed(found, self.min_change)
+            return _changed(found, self.min_change, diff)
         if self.about is ComparedKind.COVERAGE and context.totals.coverage is None:
             return Judgement(_UNKNOWN, _UNKNOWN, ("the coverage is not known",))
         return _unchanged(diff, subject, context)
@@ -130,13 +130,21 @@ class Changed:
         yield self
 
 
-def _changed(found: Sequence[Change], min_change: float) -> Judgement:
+def _changed(found: Sequence[Change], min_change: float, diff: Diff) -> Judgement:
     """Return YES where the whole interval of a change lies beyond the threshold, and else OPEN with that interval."""
     if any(one.surely(1 + min_change) for one in found):
         return Judgement(Verdict.YES, Verdict.YES)
-    (low, high) = (found[0].ratio_min or 0.0, found[0].ratio_max)
+    one = found[0]
+    low, high = one.fleet_min or 0.0, one.fleet_max
     interval = f"{low:.2f}x or more" if high is None else f"{low:.2f}x to {high:.2f}x"
-    return Judgement(Verdict.YES, Verdict.OPEN, (f"the change is {interval} at 99 % confidence",))
+    why = [f"the change is {interval} at 99 % confidence"]
+    if (one.fleet_min, one.fleet_max) != (one.ratio_min, one.ratio_max):
+        why.append(_apart(diff))
+    return Judgement(Verdict.YES, Verdict.OPEN, tuple(why))
+
+
+def _apart(diff: Diff) -> str:
+    return f"{escape_text(fold([one.host for one in diff.excluded]))} cannot be compared with the baseline"
 
 
 def _unchanged(diff: Diff, subject: Subject, context: EvalContext) -> Judgement:
@@ -144,13 +152,13 @@ def _unchanged(diff: Diff, subject: Subject, context: EvalContext) -> Judgement:
     if not diff.tested:
         return Judgement(_UNKNOWN, _UNKNOWN, ("nothing could be compared with the baseline",))
     before, after = context.evidence.baseline, context.evidence.stored
-    names_differ = before is not None and after is not None and before.redaction != after.redaction
+    names_differ = before is not None and after is not None and before.newest.redaction != after.redaction
     if names_differ and subject.kind is not SubjectKind.HOST:
         return Judgement(_UNKNOWN, _UNKNOWN, ("names were replaced in another way in the baseline",))
     apart = [one.host for one in diff.excluded]
     if not apart or (subject.kind is SubjectKind.HOST and subject.name not in apart):
         return Judgement(Verdict.NO, Verdict.NO)
-    why = (f"{escape_text(fold(apart))} cannot be compared with the baseline",)
+    why = (_apart(diff),)
     return Judgement(_UNKNOWN if subject.kind is SubjectKind.HOST else Verdict.NO, _UNKNOWN, why)
 
 

@@ -13,6 +13,7 @@ from fleettrace.playbook.rules.values import ANY_NUMBER, ANY_PART, Bounds, Measu
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
+from fleettrace.store.diff.baseline import Baseline
 from fleettrace.store.diff.compare import FLEET_CHANGE, MIN_CHANGE, compare
 from fleettrace.store.diff.model import Change, ComparedKind, Diff
 from fleettrace.store.history.model import StoredRun
@@ -32,8 +33,8 @@ class Evidence:
     report: Report
     stored: StoredRun | None = None
     """The same run as the history stores it; needed for changes since the baseline."""
-    baseline: StoredRun | None = None
-    """The run to compare with; None when there is none."""
+    baseline: Baseline | None = None
+    """What to compare with; None when there is no comparable run."""
     no_baseline: str = "it is the first of its kind"
     """Why there is no baseline."""
 
@@ -190,14 +191,22 @@ class EvalContext:
         baseline = self.evidence.baseline
         if baseline is None:
             return None
-        known = {one.key: one for one in baseline.keys}.get(key)
-        low, high = (0, baseline.absent) if known is None else (known.requests, known.requests_max)
-        fewest = sorted(one.requests for one in baseline.keys if one.key != key)
-        most = sorted(one.requests_max for one in baseline.keys if one.key != key)
+        known, absent = self._earlier_counts
+        low, high = known.get(key, Bounds(0, absent))
+        fewest = sorted(one.low for name, one in known.items() if name != key)
+        most = sorted(one.high for name, one in known.items() if name != key)
         if len(fewest) - bisect_right(fewest, high) >= number:
             return True
-        surely_among = known is not None and len(most) - bisect_left(most, low) < number and low > baseline.absent
+        surely_among = key in known and len(most) - bisect_left(most, low) < number and low > absent
         return False if surely_among else None
+
+    @cached_property
+    def _earlier_counts(self) -> tuple[dict[Key, Bounds], float]:
+        """Return the requests of each key in the baseline, and the most of any other key."""
+        assert self.evidence.baseline is not None
+        counts = self.evidence.baseline.counts()
+        known = {key: counts.key(key) for key in counts.keys}
+        return {key: Bounds(one.least, one.most) for key, one in known.items()}, counts.absent
 
 
 def rounded(value: float) -> float:

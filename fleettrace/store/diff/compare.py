@@ -17,11 +17,15 @@ coverage, nor in which hosts were selected.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from fleettrace.store.diff.baseline import Baseline
 from fleettrace.store.diff.chance import holm
 from fleettrace.store.diff.fleet import coverage_changes, selection_changes
-from fleettrace.store.diff.hosts import Part, comparable, complete_hosts, not_selected
-from fleettrace.store.diff.model import Change, Diff
+from fleettrace.store.diff.hosts import Part, complete_hosts
+from fleettrace.store.diff.model import Change, Diff, OlderBaseline
 from fleettrace.store.diff.pair import Pair
+from fleettrace.store.diff.selection import Selected, select
 from fleettrace.store.history.model import StoredRun
 
 __all__ = ["FALSE_FINDINGS", "FLEET_CHANGE", "MIN_CHANGE", "compare"]
@@ -37,28 +41,33 @@ FALSE_FINDINGS = 0.002
 
 
 def compare(
-    before: StoredRun, after: StoredRun, *, min_change: float = MIN_CHANGE, fleet_change: float = FLEET_CHANGE
+    before: StoredRun | Baseline,
+    after: StoredRun,
+    *,
+    min_change: float = MIN_CHANGE,
+    fleet_change: float = FLEET_CHANGE,
 ) -> Diff:
     """Return the changes from `before` to `after` by at least `min_change`, relative to `before`; of the total rate,
     by at least `fleet_change`.
 
     Runs without a common host (two pools, say) are compared in total, each with all its hosts.
     """
-    common = {host.host for host in before.hosts} & {host.host for host in after.hosts}
-    hosts, excluded = comparable(before, after)
+    baseline = before if isinstance(before, Baseline) else Baseline.of(before)
+    newest = baseline.newest
+    selected = select(baseline, after)
+    common = {host.host for host in newest.hosts} & {host.host for host in after.hosts} or selected.hosts
     notes = []
     sure: list[Change] = []
     if common:
-        excluded += not_selected(before, after)
-        pair = Pair(Part(before, hosts), Part(after, hosts), 1 + min_change)
+        pair = Pair(selected.before, selected.after, 1 + min_change, selected.elsewhere)
         candidates = [*pair.hosts(), *pair.fleet(1 + fleet_change)]
         sure += coverage_changes(pair.a.hosts.values(), pair.b.hosts.values())
-        sure += selection_changes(before, after) if before.likeness == after.likeness else ()
+        sure += selection_changes(newest, after) if newest.likeness == after.likeness else ()
     else:
         notes.append("no host is in both runs: their total traffic is compared")
-        pair = Pair(Part(before, complete_hosts(before)), Part(after, complete_hosts(after)), 1 + min_change)
+        pair = Pair(Part(newest, complete_hosts(newest)), Part(after, complete_hosts(after)), 1 + min_change)
         candidates = []
-    if before.redaction != after.redaction:
+    if any(run.redaction != after.redaction for run, _ in baseline.parts):
         notes.append(
             "the runs were redacted in different ways or with different secrets: keys and families are not compared"
         )
@@ -69,13 +78,22 @@ def compare(
     judged = zip(candidates, chances, strict=True)
     changes = sure + [each.change(chance) for each, chance in judged if chance <= FALSE_FINDINGS]
     return Diff(
-        before=before.info,
+        before=newest.info,
         after=after.info,
-        hosts=tuple(hosts),
-        excluded=tuple(excluded),
+        hosts=selected.hosts,
+        excluded=selected.excluded if common else (),
         rate_before=pair.a.rate,
         rate_after=pair.b.rate,
         tested=len(candidates),
         changes=tuple(sorted(changes, key=lambda one: (-one.size, one.subject, str(one.name), one.kind))),
         notes=tuple(notes),
+        older=tuple(_older(baseline, selected)),
     )
+
+
+def _older(baseline: Baseline, selected: Selected) -> Iterator[OlderBaseline]:
+    """Yield the earlier runs than the newest one that are the baseline of compared hosts."""
+    for run, names in baseline.parts:
+        hosts = tuple(name for name in names if name in selected.hosts)
+        if run is not baseline.newest and hosts:
+            yield OlderBaseline(run.info.id, hosts)

@@ -22,7 +22,7 @@ from types import TracebackType
 from urllib.parse import quote
 
 from fleettrace.errors import ConfigError
-from fleettrace.store.history.alike import Likeness, not_comparable
+from fleettrace.store.history.alike import Likeness
 from fleettrace.store.history.lines import HostPoint, KeyPoint, RunLine
 from fleettrace.store.history.model import StoredRun
 from fleettrace.store.history.retention import Retention
@@ -129,18 +129,6 @@ class History:
         if len(found) > 1 and found[0] != name:
             raise ConfigError(f"{name!r} is the beginning of several runs: {', '.join(found)}", file=self.path)
         return found[0]
-
-    def previous_alike(self, run: StoredRun) -> str:
-        """Return the id of the newest comparable run before this one. Raises `ConfigError`."""
-        earlier = self.earlier(run)
-        for name, likeness in earlier:
-            if likeness == run.likeness:
-                return name
-        why = not_comparable(run.likeness, earlier)
-        raise ConfigError(
-            f"no run before {run.info.id} is comparable: {why}; name both runs (see `fleettrace history`)",
-            file=self.path,
-        )
 
     def earlier(self, run: StoredRun) -> list[tuple[str, Likeness]]:
         """Return the runs of the same play that were stored before this one, the newest first; all of them, when this
