@@ -9,7 +9,6 @@ from pathlib import Path
 
 from fleettrace import __version__
 from fleettrace.app.options import RunOptions, identity
-from fleettrace.app.targets import inventory_name
 from fleettrace.errors import ConfigError
 from fleettrace.summary.run import RunInfo
 from fleettrace.sweep.detach_file import DetachedRun, DetachedRunFile, read_detached_run
@@ -52,7 +51,7 @@ def detached(
 
     def listen(event: Event) -> None:
         if isinstance(event, RunStarted) and left is None:
-            now, counted = datetime.now(UTC), identity(options, inventory_name(options))
+            now, counted = datetime.now(UTC), identity(options)
             info = RunInfo(event.run, now, options.hosts, options.duration, __version__, options=counted)
             file.write_run(info, hosts)
 

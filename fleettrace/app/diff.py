@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fleettrace.app.history import find_run, open_history
+from fleettrace.app.history import find_baseline, find_run, open_history
+from fleettrace.errors import ConfigError
 from fleettrace.report.columns import columns
 from fleettrace.report.escape import escape_key, escape_text, shorten
 from fleettrace.report.host_folding import fold
 from fleettrace.report.number_format import compact, minute, percent
-from fleettrace.store.diff.compare import compare
+from fleettrace.store.diff.compare import FLEET_CHANGE, MIN_CHANGE, compare
 from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Diff
 from fleettrace.summary.key import Key
 from fleettrace.text_format import plural
@@ -19,6 +20,7 @@ __all__ = ["compare_runs", "diff_lines"]
 _NAME_CELLS = 60
 _TITLES = {
     ComparedKind.FLEET: "fleet",
+    ComparedKind.COVERAGE: "coverage",
     ComparedKind.KEY: "keys",
     ComparedKind.TEMPLATE: "families",
     ComparedKind.HOST: "hosts",
@@ -27,12 +29,20 @@ _TITLES = {
 
 def compare_runs(store: str | None, before: str | None, after: str, min_change: float) -> Diff:
     """Compare two runs of the history or of run files; without `before`, with the newest run of the same pattern and
-    options. `min_change` is relative. Raises `ConfigError`."""
+    options. `min_change` is relative; another one than the default holds for the total rate too. Raises
+    `ConfigError`."""
+    least = min_change, FLEET_CHANGE if min_change == MIN_CHANGE else min_change
     if before is not None:
-        return compare(find_run(store, before), find_run(store, after), min_change=min_change)
+        return compare(find_run(store, before), find_run(store, after), min_change=least[0], fleet_change=least[1])
     with open_history(store) as history:
         newer = history.load(history.find(after))
-        return compare(history.load(history.previous_alike(newer)), newer, min_change=min_change)
+        baseline, why = find_baseline(history, newer)
+        if baseline is None:
+            raise ConfigError(
+                f"no run before {newer.info.id} is comparable: {why}; name both runs (see `fleettrace history`)",
+                file=history.path,
+            )
+        return compare(baseline, newer, min_change=least[0], fleet_change=least[1])
 
 
 def diff_lines(diff: Diff, top: int) -> list[str]:
@@ -40,7 +50,7 @@ def diff_lines(diff: Diff, top: int) -> list[str]:
     if not diff.changes:
         return [f"{_nothing(diff)}{_apart(diff, '; ')}"]
     lines = [f"{_run(diff, 0)} -> {_run(diff, 1)}: {_compared(diff)}{_apart(diff, '; ')}"]
-    lines += [f"note: {escape_text(note)}" for note in diff.notes]
+    lines += [f"note: {note}" for note in _notes(diff)]
     for subject, title in _TITLES.items():
         changes = diff.of(subject)
         if changes:
@@ -54,8 +64,17 @@ def _nothing(diff: Diff) -> str:
     between = f"{escape_text(diff.before.id)} and {escape_text(diff.after.id)}"
     if not diff.tested:
         return f"nothing to compare between {between}: {_why_nothing(diff)}"
-    notes = "".join(f"; {escape_text(note)}" for note in diff.notes)
+    notes = "".join(f"; {note}" for note in _notes(diff))
     return f"no change between {between} beyond bounds and noise: {_compared(diff)}{notes}"
+
+
+def _notes(diff: Diff) -> Iterator[str]:
+    yield from map(escape_text, diff.notes)
+    for each in diff.older:
+        yield (
+            f"{escape_text(fold(each.hosts))} compared with {escape_text(each.run)}, the newest run that traced them "
+            "completely"
+        )
 
 
 def _why_nothing(diff: Diff) -> str:

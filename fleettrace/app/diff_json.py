@@ -25,6 +25,7 @@ def diff_document(diff: Diff) -> dict[str, Any]:
         "not_compared": [{"host": each.host, "why": each.why} for each in diff.excluded],
         "tested": diff.tested,
         "notes": list(diff.notes),
+        "older_baselines": [{"run": each.run, "hosts": list(each.hosts)} for each in diff.older],
         "changes": [_change(change) for change in diff.changes],
     }
 

@@ -9,7 +9,10 @@ from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleettrace.app.targets import inventory_name
 from fleettrace.errors import ConfigError
+from fleettrace.store.diff.baseline import Baseline, choose
+from fleettrace.store.history.alike import not_comparable
 from fleettrace.store.history.database import History, default_path
 from fleettrace.store.history.model import STORED_KEYS, StoredRun, StoredTemplate, stored_run
 from fleettrace.summary.counts import add_timelines
@@ -19,7 +22,16 @@ if TYPE_CHECKING:
     from fleettrace.app.options import RunOptions
     from fleettrace.app.redaction import Redaction
 
-__all__ = ["find_run", "history_record", "is_run_file", "open_history", "read_run", "redaction_mark", "store_run"]
+__all__ = [
+    "find_baseline",
+    "find_run",
+    "history_record",
+    "is_run_file",
+    "open_history",
+    "read_run",
+    "redaction_mark",
+    "store_run",
+]
 
 _MINED_KEYS = 100_000
 """Number of keys among which families are searched, as for a report."""
@@ -45,21 +57,45 @@ def store_run(
         with open_history(options.store, create=True) as history:
             if history.tightened:
                 warn(f"{history.path}: other users could read the keys in the history; its mode is 0600 now")
-            history.add(history_record(run, patterns, redaction, options.playbook), options.keep)
+            history.add(history_record(run, patterns, redaction, options), options.keep)
     except ConfigError as error:
         warn(f"the run is not stored: {error}")
 
 
 def history_record(
-    run: RunResult, patterns: Sequence[re.Pattern[bytes]], redaction: Redaction, playbook: str = ""
+    run: RunResult, patterns: Sequence[re.Pattern[bytes]], redaction: Redaction, options: RunOptions
 ) -> StoredRun:
     """Return the run, which is redacted already, as the history stores it."""
-    return stored_run(run, _templates(run, patterns), redaction=redaction_mark(redaction), playbook=playbook)
+    return stored_run(
+        run,
+        _templates(run, patterns),
+        redaction=redaction_mark(redaction),
+        playbook=options.playbook,
+        playbook_file=options.playbook_file,
+        inventory=_inventory(options),
+    )
+
+
+def _inventory(options: RunOptions) -> str:
+    """Return the identity of the inventory; empty for a run that a Python program made without one."""
+    try:
+        return inventory_name(options)
+    except ConfigError:
+        return ""
 
 
 def open_history(store: str | None, *, create: bool = False) -> History:
     """Open the history of `--store`, or the default one. Raises `ConfigError`."""
     return History.open(default_path() if store is None else Path(store), create=create)
+
+
+def find_baseline(history: History, run: StoredRun) -> tuple[Baseline | None, str]:
+    """Return for each host of `run` the newest comparable run that traced it; None without one, and why."""
+    earlier = history.earlier(run)
+    comparable = [name for name, likeness in earlier if likeness == run.likeness]
+    if not comparable:
+        return None, not_comparable(run.likeness, earlier)
+    return choose(run, comparable, history.load, history.traced), ""
 
 
 def is_run_file(name: str) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 
 from fleettrace.app.option_model import OptionValues
@@ -105,25 +105,29 @@ class RunOptions(ReportOptions):
     playbook: str = ""
     """The play that the run belongs to; in the history, a play's runs are compared with each other."""
     playbook_file: str = ""
-    """The absolute path of the file that has the play."""
+    """The requested playbook, as an absolute path."""
 
 
 _IDENTITY = ("limit", "shard", "probe", "ops", "script")
 """The options, beside the pattern, that decide which requests of which hosts a run counts."""
 
 
-def identity(options: RunOptions, inventory: str = "") -> str:
-    """Return the options that decide what a run counts, as JSON that is equal for equal options.
-
-    `inventory`, the name of the run's inventory, and the playbook's file are in it as hashes: a run file may be given
-    to people who need not know them.
-    """
+def identity(options: RunOptions) -> str:
+    """Return the options that decide what a run counts, as JSON that is equal for equal options."""
     given = {name: getattr(options, name) for name in _IDENTITY}
-    for name, text in (("inventory", inventory), ("playbook", options.playbook_file)):
-        given[name] = sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16] if text else None
+    if options.script is not None:
+        # An edited program counts something else.
+        given["script"] = f"{options.script} {_digest(Path(options.script))}"
     return json.dumps(
         {name: value for name, value in given.items() if value is not None}, sort_keys=True, default=_plain
     )
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    except OSError:
+        return "unreadable"
 
 
 def _plain(value: object) -> object:

@@ -19,7 +19,6 @@ from fleettrace.app.known_probes import KnownProbes, default_path
 from fleettrace.app.options import RunOptions, identity, probe_options
 from fleettrace.app.redaction import Redaction
 from fleettrace.app.site import Site
-from fleettrace.app.targets import inventory_name
 from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
 from fleettrace.summary.run import RunInfo, RunResult, Warn
 from fleettrace.sweep.cancellation import Reason
@@ -82,7 +81,7 @@ def sweep(
             options.hosts,
             options.duration,
             __version__,
-            options=identity(options, inventory_name(options)),
+            options=identity(options),
         )
     known = KnownProbes(default_path())
     with ExitStack() as stack:

@@ -32,6 +32,11 @@ class Severity(StrEnum):
         """Return the rank, 0 for the least severe."""
         return list(Severity).index(self)
 
+    @property
+    def milder(self) -> Severity:
+        """Return the next less severe one; the least severe one is its own."""
+        return list(Severity)[max(self.level - 1, 0)]
+
 
 class Certainty(StrEnum):
     """How certain a finding is."""

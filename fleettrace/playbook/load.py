@@ -132,6 +132,7 @@ class _Loader:
             name=values["name"],
             hosts=values["hosts"],
             location=entry.location,
+            file=str(inclusion.files[0]),
             locations=locations,
             sweep=values.get("sweep", {}),
             keep=values.get("keep"),

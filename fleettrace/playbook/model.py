@@ -35,6 +35,8 @@ class Play:
     """Unique in the playbook."""
     hosts: str
     location: Location
+    file: str = ""
+    """The requested file, as an absolute path: the play may be in a file that it includes."""
     locations: Mapping[str, Location] = field(default_factory=dict)
     """The location of the value of each key that the play has."""
     sweep: Mapping[str, str | bool | list[str]] = field(default_factory=dict)

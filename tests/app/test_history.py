@@ -137,7 +137,7 @@ def test_bare_diff_compares_runs_of_equal_options(store: Path, command: Command)
         lonely = window(fleet, rng, name="z", after=timedelta(days=5))
         history.add(replace(lonely, info=replace(lonely.info, pattern="db")))
     code, _, words = command("diff")
-    assert code == 2 and "no run before z has its pattern (db)" in words
+    assert code == 2 and "no run before z is comparable: y differs in the host pattern" in words
 
 
 def test_diff_of_incomparable_runs_exits_4(store: Path, command: Command) -> None:

@@ -154,7 +154,7 @@ def test_a_playbook_stands_for_a_command_line(tmp_path: Path, inventory: Path) -
     made = own(tmp_path, inventory, text)
     words = ["--duration=1m30s", "--ops=get,set", "--misses", "--min-ok=90%", "--splay=5m", "--log=x.log"]
     run = parse(["run", *words, "--keep=3", "--hosts=a*", "-i", str(inventory), "--name=playbook/a"])
-    file = str(tmp_path / "playbook.yaml")
+    file = str((tmp_path / "playbook.yaml").resolve())
     assert made == replace(RunOptions.of(vars(run)), playbook="playbook/a", playbook_file=file)
 
 

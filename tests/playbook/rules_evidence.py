@@ -11,6 +11,7 @@ from fleettrace.playbook.rules.eval_context import Evidence
 from fleettrace.playbook.rules.judge import judge
 from fleettrace.playbook.rules.language import compile_rule
 from fleettrace.report.build import build_report
+from fleettrace.store.diff.baseline import Baseline
 from fleettrace.store.history.model import StoredRun, result_of, stored_run
 from fleettrace.summary.counts import KeyCount
 from fleettrace.summary.run import InstanceResult, ProbeVerdict
@@ -86,4 +87,5 @@ def run_after(
 
 def of_runs(before: StoredRun | None, after: StoredRun) -> Evidence:
     """Return the evidence of a run and its baseline."""
-    return Evidence(build_report(result_of(after), top=1000, templates=200), after, before)
+    baseline = None if before is None else Baseline.of(before)
+    return Evidence(build_report(result_of(after), top=1000, templates=200), after, baseline)

@@ -74,10 +74,8 @@ def test_certain_findings_exceed_the_threshold(fleet: list[Host], rule: tuple[st
     certain = {one.shown for one in findings.all if one.certainty is Certainty.CERTAIN}
     assert certain <= over
     assert findings.unknown or over <= {one.shown for one in findings.standing}
-    if all(not host.down and not host.cut for host in fleet):
-        # Without a request, a rule on keys cannot be judged.
-        silent = field.startswith("key.") and not any(host.counts for host in fleet)
-        assert (certain, bool(findings.unknown)) == (over, silent)
+    if all(not host.down and not host.cut for host in fleet) and truth(fleet, field):
+        assert (certain, findings.unknown) == (over, ())
 
 
 @settings(max_examples=200)

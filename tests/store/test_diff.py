@@ -10,8 +10,8 @@ import pytest
 
 from fleettrace.errors import HostState
 from fleettrace.store.diff.compare import compare
+from fleettrace.store.diff.families import overlap
 from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Diff, ExcludedHost
-from fleettrace.store.diff.pair import overlap
 from fleettrace.store.history.model import StoredRun, StoredTemplate
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import Failure
@@ -94,7 +94,8 @@ def test_dominant_key_can_double() -> None:
 
 def test_busier_fleet_has_no_risen_key() -> None:
     diff = compare(drawn(1), drawn(2, replace(CALM, rate=3 * CALM.rate)))
-    assert [(each.subject, each.kind) for each in diff.changes] == [(ComparedKind.FLEET, ChangeKind.RISEN)]
+    assert kinds(diff) == kinds(diff, ComparedKind.HOST) == {}
+    assert kinds(diff, ComparedKind.FLEET) == {"fleet.rate": "risen"}
     assert diff.rate_before is not None and diff.rate_after == pytest.approx(3 * diff.rate_before, rel=0.2)
 
 
@@ -109,17 +110,17 @@ def test_busier_fleet_has_no_risen_key() -> None:
 )
 def test_total_traffic_is_a_subject_of_its_own(before: Fleet, after: Fleet, kind: str | None) -> None:
     found = kinds(compare(drawn(1, before), drawn(2, after)), ComparedKind.FLEET)
-    assert found == ({} if kind is None else {"all requests": kind})
+    assert found == ({} if kind is None else {"fleet.rate": kind})
 
 
 def test_given_multiple_holds_for_the_total() -> None:
     busier = drawn(2, replace(CALM, rate=CALM.rate * 3 // 2))
-    assert kinds(compare(drawn(1), busier, min_change=0.3), ComparedKind.FLEET) == {"all requests": "risen"}
+    assert kinds(compare(drawn(1), busier, fleet_change=0.3), ComparedKind.FLEET) == {"fleet.rate": "risen"}
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_unchanged_total_is_no_finding(seed: int) -> None:
-    diff = compare(drawn(2 * seed + 1), drawn(2 * seed + 2), min_change=0.05)
+    diff = compare(drawn(2 * seed + 1), drawn(2 * seed + 2), fleet_change=0.05)
     assert kinds(diff, ComparedKind.FLEET) == {}
 
 
@@ -166,9 +167,12 @@ def test_host_with_doubled_traffic_has_risen() -> None:
 
 def test_hosts_of_one_run_are_excluded() -> None:
     larger = drawn(2, replace(CALM, hosts=5))
-    for before, after, why in ((drawn(1), larger, "not selected before"), (larger, drawn(1), "not selected after")):
+    for before, after, why, kind in (
+        (drawn(1), larger, "not selected before", "new"),
+        (larger, drawn(1), "not selected after", "gone"),
+    ):
         diff = compare(before, after)
-        assert kinds(diff, ComparedKind.HOST) == {}
+        assert kinds(diff, ComparedKind.HOST) == {"cache-4": kind}
         assert diff.excluded == (ExcludedHost("cache-4", why),)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fleettrace.app.check import check
 from fleettrace.app.exit_code import exit_code
-from fleettrace.app.history import history_record, open_history
+from fleettrace.app.history import find_baseline, history_record, open_history
 from fleettrace.app.output import ReportWriter, write_file_or_stdout
 from fleettrace.app.play.setup import PreparedPlay
 from fleettrace.app.runner import trace
@@ -23,6 +23,7 @@ from fleettrace.playbook.notify.stamp import StampTarget
 from fleettrace.report.build import build_report
 from fleettrace.report.formats import Output
 from fleettrace.report.model import Report
+from fleettrace.store.diff.baseline import Baseline
 from fleettrace.store.history.database import default_path
 from fleettrace.store.history.model import STORED_KEYS, StoredRun
 from fleettrace.summary.run import RunResult
@@ -151,22 +152,21 @@ class _Judgement:
         from fleettrace.playbook.rules.judge import judge
 
         play = self._play
-        stored = history_record(result, patterns, play.redact, play.options.playbook)
+        stored = history_record(result, patterns, play.redact, play.options)
         report = build_report(result, top=STORED_KEYS, patterns=patterns, templates=_FAMILIES)
-        return judge(play.play.rules, Evidence(report, stored, self._baseline(result.info.options)))
+        return judge(play.play.rules, Evidence(report, stored, *self._baseline(stored)))
 
-    def _baseline(self, counted: str) -> StoredRun | None:
-        """The newest run of this play with the same pattern and options that traced any host; None without one."""
+    def _baseline(self, stored: StoredRun) -> tuple[Baseline | None, str]:
+        """Return what to compare the run with; None when there is no comparable run, and why."""
         play = self._play
         if not _store(play).exists():
-            return None
+            return None, "it is the first of its kind"
         try:
             with open_history(play.options.store) as history:
-                run = history.newest_alike(play.options.playbook, play.play.hosts, counted)
-                return None if run is None else history.load(run)
+                return find_baseline(history, stored)
         except ConfigError as error:
             self._warn(f"{play.play.title}: no run to compare with: {error}")
-        return None
+            return None, "the history cannot be read"
 
 
 def _notify(play: PreparedPlay, judgement: _Judgement, code: int, warn: Callable[[str], None]) -> None:

@@ -72,6 +72,7 @@ def _run_options(play: Play, options: PlayOptions, environ: Mapping[str, str]) -
     values |= {name: value for name in _OVERRIDES if (value := getattr(options, name))}
     values["extra_vars"] = _for_inventory(options.extra_vars)
     values["name"] = values["name"] or play.title
+    values["playbook_file"] = play.file
     values["playbook"] = " ".join([play.title, *_part(values)])
     values["playbook_file"] = str(Path(play.location.file).absolute())
     if play.rules and "quiet" not in play.sweep and not values["verbose"] and not _on_terminal():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,13 +13,14 @@ from fleettrace.playbook.rules.measurements import Unit
 from fleettrace.playbook.rules.values import Bounds, Judgement, Measurement, Verdict, compare_number, compare_word
 from fleettrace.report.escape import escape_text
 from fleettrace.report.host_folding import fold
-from fleettrace.store.diff.compare import MIN_CHANGE
+from fleettrace.store.diff.compare import FLEET_CHANGE, MIN_CHANGE
 from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Diff
 from fleettrace.summary.key import Key
 
-__all__ = ["All", "Any", "Changed", "Comparison", "Limit", "Newcomer", "Not", "Test"]
+__all__ = ["NO_BASELINE", "All", "Any", "Changed", "Comparison", "Limit", "Newcomer", "Not", "Test"]
 
-_NO_BASELINE = "no comparable run is stored"
+NO_BASELINE = "there is no comparable run"
+"""The reason of a test that needs a baseline and has none. One finding of the whole play reports it, not one a rule."""
 _UNKNOWN = Verdict.UNKNOWN
 
 
@@ -100,42 +101,50 @@ class Changed:
     """`TOTALS`: a change of any subject."""
     kinds: frozenset[ChangeKind]
     min_change: float = MIN_CHANGE
-    compared: ComparedKind | None = None
-    """For the whole run: only changes of this kind of subject; None: of any."""
+    about: ComparedKind | None = None
+    """The subject of a change of the whole run: the total rate or the coverage; None: any."""
 
     def judge(self, context: EvalContext, subject: Subject) -> Judgement:
-        """Return whether the comparison with the baseline has such a change.
-
-        It is certain where the whole confidence interval is beyond the multiple.
-        """
-        diff = context.diff(self.min_change)
+        """Return whether the comparison with the baseline has such a change."""
+        diff = self.diff(context)
         if diff is None:
-            return Judgement(_UNKNOWN, _UNKNOWN, (_NO_BASELINE,))
-        found = [one for one in context.changes(diff, subject) if self.tests(one)]
+            return Judgement(_UNKNOWN, _UNKNOWN, (NO_BASELINE,))
+        found = [one for one in context.changes(diff, subject) if self.matches(one)]
         if found:
-            doubts = [_doubt(one, self.min_change) for one in found]
-            if None in doubts:
-                return Judgement(Verdict.YES, Verdict.YES)
-            return Judgement(Verdict.YES, Verdict.OPEN, tuple(each for each in doubts[:1] if each is not None))
+            return _changed(found, self.min_change, diff)
+        if self.about is ComparedKind.COVERAGE and context.totals.coverage is None:
+            return Judgement(_UNKNOWN, _UNKNOWN, ("the coverage is not known",))
         return _unchanged(diff, subject, context)
 
-    def tests(self, change: Change) -> bool:
-        """Return whether the rule is about this change."""
-        return change.kind in self.kinds and self.compared in (None, change.subject)
+    def diff(self, context: EvalContext) -> Diff | None:
+        """Return the comparison with the baseline that the test needs; None without a baseline."""
+        of_fleet = self.about is ComparedKind.FLEET
+        return context.diff(self.min_change, self.min_change if of_fleet else max(self.min_change, FLEET_CHANGE))
+
+    def matches(self, change: Change) -> bool:
+        """Return whether the test is about such a change."""
+        return change.kind in self.kinds and self.about in (None, change.subject)
 
     def parts(self) -> Iterator[Test]:
         """Yield this test."""
         yield self
 
 
-def _doubt(change: Change, min_change: float) -> str | None:
-    """Return why a change of this size is not certain, None if it is."""
-    low, high = change.ratio_min, change.ratio_max
-    if change.kind is ChangeKind.RISEN and (low is None or low < 1 + min_change):
-        return f"the change may be {low or 0:.2f}x only"
-    if change.kind is ChangeKind.FALLEN and (high is None or high > 1 / (1 + min_change)):
-        return f"the change may be {high:.2f}x only" if high is not None else "the size of the change is not known"
-    return None
+def _changed(found: Sequence[Change], min_change: float, diff: Diff) -> Judgement:
+    """Return YES where the whole interval of a change lies beyond the threshold, and else OPEN with that interval."""
+    if any(one.surely(1 + min_change) for one in found):
+        return Judgement(Verdict.YES, Verdict.YES)
+    one = found[0]
+    low, high = one.fleet_min or 0.0, one.fleet_max
+    interval = f"{low:.2f}x or more" if high is None else f"{low:.2f}x to {high:.2f}x"
+    why = [f"the change is {interval} at 99 % confidence"]
+    if (one.fleet_min, one.fleet_max) != (one.ratio_min, one.ratio_max):
+        why.append(_apart(diff))
+    return Judgement(Verdict.YES, Verdict.OPEN, tuple(why))
+
+
+def _apart(diff: Diff) -> str:
+    return f"{escape_text(fold([one.host for one in diff.excluded]))} cannot be compared with the baseline"
 
 
 def _unchanged(diff: Diff, subject: Subject, context: EvalContext) -> Judgement:
@@ -143,7 +152,7 @@ def _unchanged(diff: Diff, subject: Subject, context: EvalContext) -> Judgement:
     if not diff.tested:
         return Judgement(_UNKNOWN, _UNKNOWN, ("nothing could be compared with the baseline",))
     before, after = context.evidence.baseline, context.evidence.stored
-    names_differ = before is not None and after is not None and before.redaction != after.redaction
+    names_differ = before is not None and after is not None and before.newest.redaction != after.redaction
     if names_differ and subject.kind is not SubjectKind.HOST:
         return Judgement(_UNKNOWN, _UNKNOWN, ("names were replaced in another way in the baseline",))
     if subject.kind in (SubjectKind.KEY, SubjectKind.TEMPLATE) and not (diff.rate_before and diff.rate_after):
@@ -152,7 +161,7 @@ def _unchanged(diff: Diff, subject: Subject, context: EvalContext) -> Judgement:
     apart = [one.host for one in diff.excluded]
     if not apart or (subject.kind is SubjectKind.HOST and subject.name not in apart):
         return Judgement(Verdict.NO, Verdict.NO)
-    why = (f"{escape_text(fold(apart))} cannot be compared with the baseline",)
+    why = (_apart(diff),)
     return Judgement(_UNKNOWN if subject.kind is SubjectKind.HOST else Verdict.NO, _UNKNOWN, why)
 
 
@@ -165,12 +174,15 @@ class Newcomer:
 
     def judge(self, context: EvalContext, subject: Subject) -> Judgement:
         """Return whether the key is new or has risen, is in the top now, and was not before."""
-        risen = Changed(SubjectKind.KEY, frozenset({ChangeKind.NEW, ChangeKind.RISEN}), self.min_change).judge(
-            context, subject
-        )
+        risen = self.changes.judge(context, subject)
         if risen.seen is not Verdict.YES:
             return risen
         return risen & self._now(context, subject) & self._not_before(context, subject)
+
+    @property
+    def changes(self) -> Changed:
+        """Return the test of the change that it needs."""
+        return Changed(SubjectKind.KEY, frozenset({ChangeKind.NEW, ChangeKind.RISEN}), self.min_change)
 
     def _now(self, context: EvalContext, subject: Subject) -> Judgement:
         return Comparison(FIELDS["key.place"], Unit.NUMBER, "<=", Limit(self.number)).judge(context, subject)

@@ -13,7 +13,8 @@ from fleettrace.playbook.rules.values import ANY_NUMBER, ANY_PART, Bounds, Measu
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
-from fleettrace.store.diff.compare import MIN_CHANGE, compare
+from fleettrace.store.diff.baseline import Baseline
+from fleettrace.store.diff.compare import FLEET_CHANGE, MIN_CHANGE, compare
 from fleettrace.store.diff.model import Change, ComparedKind, Diff
 from fleettrace.store.history.model import StoredRun
 from fleettrace.summary.key import Key
@@ -32,8 +33,10 @@ class Evidence:
     report: Report
     stored: StoredRun | None = None
     """The same run as the history stores it; needed for changes since the baseline."""
-    baseline: StoredRun | None = None
-    """The previous run of the same audit; None when there is none."""
+    baseline: Baseline | None = None
+    """What to compare with; None when there is no comparable run."""
+    no_baseline: str = "it is the first of its kind"
+    """Why there is no baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class EvalContext:
         self.evidence = evidence
         self.report = evidence.report
         self.totals = evidence.report.totals
-        self._diffs: dict[float, Diff] = {}
+        self._diffs: dict[tuple[float, float], Diff] = {}
         self._means: dict[Callable[[EvalContext, Subject], Measurement], tuple[Bounds | None, Bounds | None]] = {}
         self._changes: dict[int, dict[tuple[ComparedKind, Key | str], tuple[Change, ...]]] = {}
         rows = {row.host: row for row in evidence.report.hosts}
@@ -118,14 +121,16 @@ class EvalContext:
             self._means[read] = _mean(seen), _mean(fleet)
         return self._means[read]
 
-    def diff(self, min_change: float = MIN_CHANGE) -> Diff | None:
-        """Return the changes since the baseline of at least `min_change` (a share); None without a baseline."""
+    def diff(self, min_change: float = MIN_CHANGE, fleet_change: float = FLEET_CHANGE) -> Diff | None:
+        """Return the changes since the baseline of at least `min_change` (a share), of the total rate `fleet_change`;
+        None without a baseline."""
         before, after = self.evidence.baseline, self.evidence.stored
         if before is None or after is None:
             return None
-        if min_change not in self._diffs:
-            self._diffs[min_change] = compare(before, after, min_change=min_change)
-        return self._diffs[min_change]
+        least = min_change, max(fleet_change, min_change)
+        if least not in self._diffs:
+            self._diffs[least] = compare(before, after, min_change=least[0], fleet_change=least[1])
+        return self._diffs[least]
 
     def changes(self, diff: Diff, subject: Subject) -> tuple[Change, ...]:
         """Return the changes of a subject; all of them for the whole run."""
@@ -186,14 +191,22 @@ class EvalContext:
         baseline = self.evidence.baseline
         if baseline is None:
             return None
-        known = {one.key: one for one in baseline.keys}.get(key)
-        low, high = (0, baseline.absent) if known is None else (known.requests, known.requests_max)
-        fewest = sorted(one.requests for one in baseline.keys if one.key != key)
-        most = sorted(one.requests_max for one in baseline.keys if one.key != key)
+        known, absent = self._earlier_counts
+        low, high = known.get(key, Bounds(0, absent))
+        fewest = sorted(one.low for name, one in known.items() if name != key)
+        most = sorted(one.high for name, one in known.items() if name != key)
         if len(fewest) - bisect_right(fewest, high) >= number:
             return True
-        surely_among = known is not None and len(most) - bisect_left(most, low) < number and low > baseline.absent
+        surely_among = key in known and len(most) - bisect_left(most, low) < number and low > absent
         return False if surely_among else None
+
+    @cached_property
+    def _earlier_counts(self) -> tuple[dict[Key, Bounds], float]:
+        """Return the requests of each key in the baseline, and the most of any other key."""
+        assert self.evidence.baseline is not None
+        counts = self.evidence.baseline.counts()
+        known = {key: counts.key(key) for key in counts.keys}
+        return {key: Bounds(one.least, one.most) for key, one in known.items()}, counts.absent
 
 
 def rounded(value: float) -> float:

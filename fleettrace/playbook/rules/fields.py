@@ -305,6 +305,7 @@ _TOTALS_FIELDS = (
 
 FIELDS = {one.name: one for one in (*_KEY_FIELDS, *_TEMPLATE_FIELDS, *_HOST_FIELDS, *_TOTALS_FIELDS)}
 BARE = {name.removeprefix("totals."): one for name, one in FIELDS.items() if one.kind is R}
+BARE["fleet.rate"] = FIELDS["totals.rate"]
 """The fields of the whole run by their names without `totals.`, which rules accept too."""
 
 

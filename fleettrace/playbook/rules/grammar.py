@@ -34,7 +34,7 @@ _GRAMMAR = r"""
     newcomer: "new" "key" "in" "top" QUANTITY
     changed: SUBJECT? CHANGE (QUANTITY TIMES?)? "since" "baseline"
 
-    SUBJECT.2: /(key|template|host|fleet)(?=\s+(changed|new|gone|risen|fallen|moved)\b)/
+    SUBJECT.2: /(key|template|host|fleet\.rate|coverage)(?=\s+(changed|new|gone|risen|fallen|moved)\b)/
     CHANGE.2: /(changed|new(?!\s+[a-z]+\s+in\b)|gone|risen|fallen|moved)\b/
     NOT.2: /not\b/
     _AND.2: /and\b/

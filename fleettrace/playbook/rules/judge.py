@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
-from fleettrace.playbook.findings import Certainty, Figure, Finding, Findings, SubjectKind
-from fleettrace.playbook.rules.condition import Changed, Comparison
+from fleettrace.playbook.findings import Certainty, Figure, Finding, Findings, Severity, SubjectKind
+from fleettrace.playbook.rules.condition import NO_BASELINE, Changed, Comparison, Newcomer
 from fleettrace.playbook.rules.eval_context import EvalContext, Evidence, Subject
 from fleettrace.playbook.rules.fields import shown_value
 from fleettrace.playbook.rules.language import Rule
@@ -29,13 +29,29 @@ MAX_FINDINGS = 100
 _CHANGES_NAMED = 5
 """Changes that a finding about the whole run lists one by one."""
 
+_PREFIXES = {ComparedKind.TEMPLATE: "family ", ComparedKind.FLEET: "", ComparedKind.COVERAGE: ""}
+"""What the name of a change follows in a list of changes, where it is not the kind of subject."""
+
 _NAMES = {SubjectKind.KEY: "key", SubjectKind.TEMPLATE: "family", SubjectKind.HOST: "host", SubjectKind.TOTALS: ""}
 
 
 def judge(rules: Iterable[Rule], evidence: Evidence) -> Findings:
     """Return the findings of `rules` in `evidence`."""
     context = EvalContext(evidence)
-    return Findings.of(finding for rule in rules for finding in _found(rule, context))
+    rules = tuple(rules)
+    found = [finding for rule in rules for finding in _found(rule, context)]
+    unjudged = [rule for rule in rules if rule.needs_baseline]
+    if unjudged and (evidence.baseline is None or evidence.stored is None):
+        found.append(_not_compared(unjudged, evidence.no_baseline))
+    return Findings.of(found)
+
+
+def _not_compared(rules: list[Rule], why: str) -> Finding:
+    """Return the one finding for all rules that need a baseline when there is none."""
+    severity = max((rule.severity for rule in rules), key=lambda one: one.level)
+    message = f"no comparable run for {plural(len(rules), 'rule')} since baseline: {escape_text(why)}"
+    reasons = (escape_text(why),)
+    return Finding("since baseline", severity, Certainty.UNKNOWN, SubjectKind.TOTALS, None, "", message, why=reasons)
 
 
 def _found(rule: Rule, context: EvalContext) -> Iterator[Finding]:
@@ -49,10 +65,11 @@ def _found(rule: Rule, context: EvalContext) -> Iterator[Finding]:
         elif certainty is not None and (found := found + 1) <= MAX_FINDINGS:
             yield _finding(rule, context, subject, certainty, () if certainty is Certainty.CERTAIN else judged.why)
     unknown_reasons.update(dict.fromkeys(_of_unlisted(rule, context)))
-    if rule.subject in (SubjectKind.KEY, SubjectKind.TEMPLATE) and context.totals.requests == 0:
-        unknown_reasons["no requests were counted"] = None
+    if rule.subject in (SubjectKind.KEY, SubjectKind.TEMPLATE) and not context.totals.requests:
+        unknown_reasons["no request was traced"] = None
     if found > MAX_FINDINGS:
         yield _summed_up(rule, f"{found - MAX_FINDINGS:,} more ({rule.name})", Certainty.POSSIBLE)
+    unknown_reasons.pop(NO_BASELINE, None)
     if unknown_reasons:
         why = tuple(unknown_reasons)
         yield _summed_up(rule, f"not known for all ({rule.name}): {'; '.join(why)}", Certainty.UNKNOWN, why)
@@ -88,7 +105,7 @@ def _finding(rule: Rule, context: EvalContext, subject: Subject, certainty: Cert
     changes = list(_changes(rule, context, subject))
     return Finding(
         rule=rule.name,
-        severity=rule.severity,
+        severity=_severity(rule, certainty),
         certainty=certainty,
         subject=rule.subject,
         name=subject.name,
@@ -101,6 +118,14 @@ def _finding(rule: Rule, context: EvalContext, subject: Subject, certainty: Cert
     )
 
 
+def _severity(rule: Rule, certainty: Certainty) -> Severity:
+    """Return the rule's severity; one less for a change that is only possible.
+
+    A state keeps its rule's severity: it is part of the finding's id, and certainty can alternate between runs.
+    """
+    return rule.severity.milder if rule.needs_baseline and certainty is Certainty.POSSIBLE else rule.severity
+
+
 def _summed_up(rule: Rule, message: str, certainty: Certainty, why: tuple[str, ...] = ()) -> Finding:
     """Return one finding for many subjects."""
     return Finding(rule.name, rule.severity, certainty, rule.subject, None, "", message, why=why)
@@ -110,20 +135,14 @@ def _changes(rule: Rule, context: EvalContext, subject: Subject) -> Iterator[Cha
     """Yield the changes of `subject` that the rule tests."""
     seen: set[int] = set()
     for test in rule.test.parts():
-        min_changes = [getattr(test, "min_change", None)]
-        kinds = test.kinds if isinstance(test, Changed) else frozenset({ChangeKind.NEW, ChangeKind.RISEN})
-        for min_change in min_changes:
-            diff = None if min_change is None else context.diff(min_change)
-            about = Subject(SubjectKind.TOTALS) if isinstance(test, Changed) and _of_run(test) else subject
-            for change in context.changes(diff, about) if diff is not None else ():
-                tested = test.tests(change) if isinstance(test, Changed) else change.kind in kinds
-                if tested and id(change) not in seen:
-                    seen.add(id(change))
-                    yield change
-
-
-def _of_run(test: Changed) -> bool:
-    return test.kind is SubjectKind.TOTALS
+        changed = test.changes if isinstance(test, Newcomer) else test
+        if not isinstance(changed, Changed) or (diff := changed.diff(context)) is None:
+            continue
+        about = Subject(SubjectKind.TOTALS) if changed.kind is SubjectKind.TOTALS else subject
+        for change in context.changes(diff, about):
+            if changed.matches(change) and id(change) not in seen:
+                seen.add(id(change))
+                yield change
 
 
 def _message(rule: Rule, context: EvalContext, subject: Subject, changes: list[Change], why: tuple[str, ...]) -> str:
@@ -166,7 +185,13 @@ def _change(change: Change) -> str:
     """Return a short description of a change."""
     if change.kind is ChangeKind.MOVED:
         return f"moved from {escape_text(change.host_before or '?')} to {escape_text(change.host_after or '?')}"
+    if change.subject is ComparedKind.COVERAGE:
+        return f"{change.kind} from {percent(change.before.share)} to {percent(change.after.share)}"
     rates = f"{compact(change.before.rate)}/s -> {compact(change.after.rate)}/s"
+    if change.selected:
+        rate = change.before.rate if change.kind is ChangeKind.GONE else change.after.rate
+        traffic = "without known traffic" if rate is None else f"with {compact(rate)}/s"
+        return f"{change.selected} {traffic}"
     if change.kind is ChangeKind.NEW:
         share = "" if change.after.share is None else f", {percent(change.after.share)} of all"
         return f"new at {compact(change.after.rate)}/s{share}"
@@ -176,15 +201,12 @@ def _change(change: Change) -> str:
 
 
 def _all_changes(changes: list[Change]) -> str:
-    named = "; ".join(f"{_who(one)} {_change(one)}" for one in changes[:_CHANGES_NAMED])
+    named = "; ".join(
+        f"{_PREFIXES.get(one.subject, f'{one.subject} ')}{_name(one)} {_change(one)}"
+        for one in changes[:_CHANGES_NAMED]
+    )
     more = len(changes) - _CHANGES_NAMED
     return f"{plural(len(changes), 'change')}: {named}{f'; and {more:,} more' if more > 0 else ''}"
-
-
-def _who(change: Change) -> str:
-    if change.subject is ComparedKind.FLEET:
-        return "all requests"
-    return f"{'family' if change.subject is ComparedKind.TEMPLATE else change.subject} {_name(change)}"
 
 
 def _name(change: Change) -> str:

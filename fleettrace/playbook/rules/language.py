@@ -16,7 +16,7 @@ from fleettrace.playbook.rules.measurements import Unit
 from fleettrace.playbook.rules.messages import Message, MessageError, compile_message
 from fleettrace.playbook.rules.quantities import EXAMPLES, Quantity, QuantityError, read_quantity
 from fleettrace.report.escape import escape_text
-from fleettrace.store.diff.compare import MIN_CHANGE
+from fleettrace.store.diff.compare import FLEET_CHANGE, MIN_CHANGE
 from fleettrace.store.diff.model import ChangeKind, ComparedKind
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ _MAX_DEPTH = 50
 """Levels of nested parentheses."""
 
 _CHANGES = {"changed": frozenset(ChangeKind)} | {kind.value: frozenset({kind}) for kind in ChangeKind}
+_OF_RUN = {"fleet.rate": ComparedKind.FLEET, "coverage": ComparedKind.COVERAGE}
+"""Subjects of changes that belong to the whole run."""
 _NUMBERS = ("==", "!=", ">", ">=", "<", "<=")
 _TEXTS = ("==", "!=", "~")
 
@@ -198,20 +200,24 @@ class _Builder:
         by_type = {token.type: token for token in tokens}
         subject, change, quantity = (by_type.get(name) for name in ("SUBJECT", "CHANGE", "QUANTITY"))
         assert change is not None
-        fleet = str(subject) == "fleet"
-        kind = SubjectKind.TOTALS if subject is None or fleet else SubjectKind(str(subject))
+        about = None if subject is None else _OF_RUN.get(str(subject))
+        kind = SubjectKind.TOTALS if subject is None or about is not None else SubjectKind(str(subject))
         self._about(kind, f"{kind} {change}", _column(subject or change))
-        if str(change) == "moved" and (fleet or kind in (SubjectKind.TEMPLATE, SubjectKind.HOST)):
+        if str(change) == "moved" and subject is not None and kind is not SubjectKind.KEY:
             raise RuleError("only keys move: expected changed, new, gone, risen or fallen", _column(change))
-        min_change = MIN_CHANGE
+        min_change = FLEET_CHANGE if about is ComparedKind.FLEET else MIN_CHANGE
         if quantity is not None:
+            if about is ComparedKind.COVERAGE:
+                raise RuleError(
+                    "coverage takes no multiple: expected coverage fallen since baseline", _column(quantity)
+                )
             if str(change) not in ("risen", "fallen", "changed"):
                 raise RuleError(f"{change} takes no multiple: only changed, risen and fallen do", _column(quantity))
             times = _as_unit(_quantity(quantity), Unit.MULTIPLE, quantity)
             if not 1 < times <= 1000:
                 raise RuleError("expected a multiple of more than 1x and at most 1000x", _column(quantity))
             min_change = times - 1
-        return Changed(kind, _CHANGES[str(change)], min_change, ComparedKind.FLEET if fleet else None)
+        return Changed(kind, _CHANGES[str(change)], min_change, about)
 
 
 def _branches(tree: Tree[Token] | Token) -> list[Tree[Token]]:

@@ -9,14 +9,23 @@ A count has risen or fallen if all of these hold, on the hosts that were traced 
 - it changed by at least a quarter (`min_change`);
 - the change is so clear that counting noise and the observed burstiness would cause any such finding in an unchanged
   fleet in only one of 500 comparisons (Holm's correction over all tests).
+
+The total rate of the fleet is a subject of its own: when it changes, the rates of all keys do and their shares do not.
+It must change by a factor of two, because neighboring hours of a day differ by less. Chance plays no part in the
+coverage, nor in which hosts were selected.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from fleettrace.store.diff.baseline import Baseline
 from fleettrace.store.diff.chance import holm
-from fleettrace.store.diff.hosts import Part, comparable, complete_hosts, not_selected
-from fleettrace.store.diff.model import Diff
+from fleettrace.store.diff.fleet import coverage_changes, selection_changes
+from fleettrace.store.diff.hosts import Part, complete_hosts
+from fleettrace.store.diff.model import Change, Diff, OlderBaseline
 from fleettrace.store.diff.pair import Pair
+from fleettrace.store.diff.selection import Selected, select
 from fleettrace.store.history.model import StoredRun
 
 __all__ = ["FALSE_FINDINGS", "FLEET_CHANGE", "MIN_CHANGE", "compare"]
@@ -25,33 +34,41 @@ MIN_CHANGE = 0.25
 """The smallest relative change that counts."""
 
 FLEET_CHANGE = 1.0
-"""The smallest relative change of all requests that counts, unless another one than `MIN_CHANGE` is given: twice as
-many, or half of them. A day's rhythm changes the total by less than that from one audit to the next."""
+"""The smallest relative change of the total rate that counts: a doubling, or a fall to a half."""
 
 FALSE_FINDINGS = 0.002
 """The chance of any false finding in a comparison of two runs of an unchanged fleet."""
 
 
-def compare(before: StoredRun, after: StoredRun, *, min_change: float = MIN_CHANGE) -> Diff:
-    """Return the changes from `before` to `after` by at least `min_change`, relative to `before`.
+def compare(
+    before: StoredRun | Baseline,
+    after: StoredRun,
+    *,
+    min_change: float = MIN_CHANGE,
+    fleet_change: float = FLEET_CHANGE,
+) -> Diff:
+    """Return the changes from `before` to `after` by at least `min_change`, relative to `before`; of the total rate,
+    by at least `fleet_change`.
 
     Runs without a common host (two pools, say) are compared in total, each with all its hosts. All requests together
     are a subject of their own: no key's share changes when the whole traffic stops.
     """
-    common = {host.host for host in before.hosts} & {host.host for host in after.hosts}
-    hosts, excluded = comparable(before, after)
+    baseline = before if isinstance(before, Baseline) else Baseline.of(before)
+    newest = baseline.newest
+    selected = select(baseline, after)
+    common = {host.host for host in newest.hosts} & {host.host for host in after.hosts} or selected.hosts
     notes = []
+    sure: list[Change] = []
     if common:
-        excluded += not_selected(before, after)
-        pair = Pair(Part(before, hosts), Part(after, hosts), 1 + min_change)
-        candidates = [*pair.hosts()]
+        pair = Pair(selected.before, selected.after, 1 + min_change, selected.elsewhere)
+        candidates = [*pair.hosts(), *pair.fleet(1 + fleet_change)]
+        sure += coverage_changes(pair.a.hosts.values(), pair.b.hosts.values())
+        sure += selection_changes(newest, after) if newest.likeness == after.likeness else ()
     else:
         notes.append("no host is in both runs: their total traffic is compared")
-        pair = Pair(Part(before, complete_hosts(before)), Part(after, complete_hosts(after)), 1 + min_change)
-        candidates = []
-    if pair.a.hosts and pair.b.hosts:
-        candidates.append(pair.fleet(1 + (FLEET_CHANGE if min_change == MIN_CHANGE else min_change)))
-    if before.redaction != after.redaction:
+        pair = Pair(Part(newest, complete_hosts(newest)), Part(after, complete_hosts(after)), 1 + min_change)
+        candidates = [*pair.fleet(1 + fleet_change)]
+    if any(run.redaction != after.redaction for run, _ in baseline.parts):
         notes.append(
             "the runs were redacted in different ways or with different secrets: keys and families are not compared"
         )
@@ -60,15 +77,24 @@ def compare(before: StoredRun, after: StoredRun, *, min_change: float = MIN_CHAN
         candidates += pair.moves() if common else ()
     chances = holm([each.chance for each in candidates], len(candidates))
     judged = zip(candidates, chances, strict=True)
-    changes = [each.change(chance) for each, chance in judged if chance <= FALSE_FINDINGS]
+    changes = sure + [each.change(chance) for each, chance in judged if chance <= FALSE_FINDINGS]
     return Diff(
-        before=before.info,
+        before=newest.info,
         after=after.info,
-        hosts=tuple(hosts),
-        excluded=tuple(excluded),
+        hosts=selected.hosts,
+        excluded=selected.excluded if common else (),
         rate_before=pair.a.rate,
         rate_after=pair.b.rate,
         tested=len(candidates),
         changes=tuple(sorted(changes, key=lambda one: (-one.size, one.subject, str(one.name), one.kind))),
         notes=tuple(notes),
+        older=tuple(_older(baseline, selected)),
     )
+
+
+def _older(baseline: Baseline, selected: Selected) -> Iterator[OlderBaseline]:
+    """Yield the earlier runs than the newest one that are the baseline of compared hosts."""
+    for run, names in baseline.parts:
+        hosts = tuple(name for name in names if name in selected.hosts)
+        if run is not baseline.newest and hosts:
+            yield OlderBaseline(run.info.id, hosts)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunInfo
 
-__all__ = ["Change", "ChangeKind", "ComparedKind", "Diff", "ExcludedHost", "Side"]
+__all__ = ["Change", "ChangeKind", "ComparedKind", "Diff", "ExcludedHost", "OlderBaseline", "Side"]
 
 
 class ComparedKind(StrEnum):
@@ -19,6 +19,8 @@ class ComparedKind(StrEnum):
     HOST = "host"
     FLEET = "fleet"
     """The requests of all compared hosts together."""
+    COVERAGE = "coverage"
+    """The traced part of the requests that memcached counted, on the compared hosts."""
 
 
 class ChangeKind(StrEnum):
@@ -64,9 +66,22 @@ class Change:
     chance: float
     """The chance of such a change in an unchanged fleet, corrected for the number of tests; 0 if chance plays no
     part."""
+    fleet_min: float | None = None
+    fleet_max: float | None = None
+    """The same for the whole fleet, with what the hosts that are not compared can add."""
     host_before: str | None = None
     host_after: str | None = None
     """The hosts of a key that moved."""
+    selected: str = ""
+    """For a host that only one run selected: `no longer selected` or `newly selected`, and which host it may be."""
+
+    def surely(self, times: float) -> bool:
+        """Return whether the whole fleet's interval lies beyond a change by the factor `times` (more than 1)."""
+        if self.kind is ChangeKind.MOVED or self.subject is ComparedKind.COVERAGE or self.selected:
+            return True
+        if self.kind in (ChangeKind.NEW, ChangeKind.RISEN):
+            return self.fleet_min is None or self.fleet_min >= times
+        return self.fleet_max is not None and self.fleet_max <= 1 / times
 
     @property
     def size(self) -> float:
@@ -80,6 +95,14 @@ class ExcludedHost:
 
     host: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class OlderBaseline:
+    """A run that is the baseline of some hosts, because later ones did not trace them completely."""
+
+    run: str
+    hosts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +122,8 @@ class Diff:
     changes: tuple[Change, ...]
     """The largest change of the rate first."""
     notes: tuple[str, ...] = ()
+    older: tuple[OlderBaseline, ...] = ()
+    """The baselines beside `before`."""
 
     def of(self, subject: ComparedKind, kind: ChangeKind | None = None) -> tuple[Change, ...]:
         """Return the changes of one subject, optionally of one kind."""

@@ -22,10 +22,11 @@ from types import TracebackType
 from urllib.parse import quote
 
 from fleettrace.errors import ConfigError
+from fleettrace.store.history.alike import Likeness
 from fleettrace.store.history.lines import HostPoint, KeyPoint, RunLine
 from fleettrace.store.history.model import StoredRun
 from fleettrace.store.history.retention import Retention
-from fleettrace.store.history.rows import delete_run, insert_run, micros, select_run
+from fleettrace.store.history.rows import delete_run, insert_run, select_run
 from fleettrace.store.history.schema import check, check_file, migrate
 from fleettrace.store.runfile.codec import run_of
 from fleettrace.summary.key import Key
@@ -109,14 +110,14 @@ class History:
         with self._transaction("DEFERRED"):
             if back is not None:
                 row = self._connection.execute(
-                    "SELECT run FROM runs ORDER BY started DESC, id DESC LIMIT 1 OFFSET ?", (int(back[1] or 0),)
+                    "SELECT run FROM runs ORDER BY id DESC LIMIT 1 OFFSET ?", (int(back[1] or 0),)
                 ).fetchone()
                 if row is None:
                     number = self._connection.execute("SELECT count(*) FROM runs").fetchone()[0]
                     raise ConfigError(f"there is no run {name}: the history has {number}", file=self.path)
                 return str(row["run"])
             rows = self._connection.execute(
-                "SELECT run FROM runs WHERE substr(run, 1, length(?1)) = ?1 ORDER BY run <> ?1, started LIMIT 4",
+                "SELECT run FROM runs WHERE substr(run, 1, length(?1)) = ?1 ORDER BY run <> ?1, id LIMIT 4",
                 (name,),
             ).fetchall()
         found = [str(row["run"]) for row in rows]
@@ -130,25 +131,24 @@ class History:
             raise ConfigError(f"{name!r} is the beginning of several runs: {', '.join(found)}", file=self.path)
         return found[0]
 
-    def previous_alike(self, run: StoredRun) -> str:
-        """Return the id of the newest run before this one with its pattern, options and playbook.
+    def earlier(self, run: StoredRun) -> list[tuple[str, Likeness]]:
+        """Return the runs of the same play that were stored before this one, the newest first; all of them, when this
+        one is not stored."""
+        rows = self._rows(
+            "SELECT run, playbook, playbook_file, inventory, document FROM runs WHERE playbook = ?1 AND id < "
+            "coalesce((SELECT id FROM runs WHERE run = ?2), 9223372036854775807) ORDER BY id DESC",
+            (run.playbook, run.info.id),
+        )
+        return [(str(row["run"]), _likeness(row)) for row in rows]
 
-        Runs are in the order in which they were stored: the clock of the controller may have stepped back.
-        """
-        info = run.info
-        found = self._newest_alike(
-            "SELECT run, document FROM runs WHERE pattern = ?1 AND playbook = ?2 AND id < "
-            "(SELECT id FROM runs WHERE run = ?3) ORDER BY id DESC",
-            (info.pattern, run.playbook, info.id),
-            info.options,
+    def traced(self, host: str) -> list[str]:
+        """Return the runs that counted requests of the host, at least in part, the newest first."""
+        rows = self._rows(
+            "SELECT runs.run FROM hosts JOIN runs ON runs.id = hosts.run WHERE host = ?1 "
+            "AND (requests IS NOT NULL OR state = 'no-instances') ORDER BY runs.id DESC",
+            (host,),
         )
-        if found is not None:
-            return found
-        raise ConfigError(
-            f"no run before {info.id} has its pattern ({info.pattern}) and options: name both runs (see `fleettrace "
-            "history`)",
-            file=self.path,
-        )
+        return [str(row["run"]) for row in rows]
 
     def newest_alike(self, playbook: str, pattern: str, options: str) -> str | None:
         """Return the id of the newest run with these that traced a host, None if there is none."""
@@ -171,7 +171,7 @@ class History:
         rows = self._rows(
             "SELECT runs.*, data, length, requests FROM runs "
             "LEFT JOIN keys ON keys.run = runs.id AND keys.place = 0 LEFT JOIN names ON names.id = keys.name "
-            "WHERE ?2 IS NULL OR playbook = ?2 ORDER BY started DESC, runs.id DESC LIMIT ?1",
+            "WHERE ?2 IS NULL OR playbook = ?2 ORDER BY runs.id DESC LIMIT ?1",
             (last, playbook),
         )
         return [
@@ -202,7 +202,7 @@ class History:
             "WITH it AS (SELECT id FROM names WHERE data = ?2 ORDER BY length LIMIT 1) "
             "SELECT runs.run, started, place, requests, requests_max, total, rate, absent FROM runs "
             "LEFT JOIN keys ON keys.run = runs.id AND keys.name = (SELECT id FROM it) "
-            "WHERE ?3 IS NULL OR playbook = ?3 ORDER BY started DESC, runs.id DESC LIMIT ?1",
+            "WHERE ?3 IS NULL OR playbook = ?3 ORDER BY runs.id DESC LIMIT ?1",
             (last, data, playbook),
         )
         points = []
@@ -220,7 +220,7 @@ class History:
         """Return the host in each of the newest runs that selected it, the newest last."""
         rows = self._rows(
             "SELECT runs.run, started, state, requests, total, hosts.rate FROM hosts JOIN runs ON runs.id = hosts.run "
-            "WHERE host = ?2 AND (?3 IS NULL OR playbook = ?3) ORDER BY started DESC, runs.id DESC LIMIT ?1",
+            "WHERE host = ?2 AND (?3 IS NULL OR playbook = ?3) ORDER BY runs.id DESC LIMIT ?1",
             (last, host, playbook),
         )
         return [
@@ -242,21 +242,16 @@ class History:
         self._connection.close()
 
     def _prune(self, retention: Retention, now: datetime) -> int:
-        """Delete the runs beyond the limits, the first stored ones first; return their number.
-
-        A run that a wrong clock dated into the future is evicted like the others.
-        """
-        old = self._connection.execute("SELECT id, started FROM runs ORDER BY id").fetchall()[:-1]
-        excess = 0 if retention.runs is None else len(old) + 1 - retention.runs
-        oldest = None if retention.age is None else micros(now - retention.age)
+        """Delete the runs beyond the limits, the oldest first; return their number."""
+        rows = self._connection.execute("SELECT id, started FROM runs ORDER BY id").fetchall()
+        excess = 0 if retention.runs is None else len(rows) - retention.runs
+        aged = retention.aged([_time(row["started"]) for row in rows], now)
         deleted = 0
-        too_large = retention.size is not None
-        for place, row in enumerate(old):
-            aged = oldest is not None and row["started"] < oldest
-            too_large = too_large and retention.size is not None and self._used() > retention.size
-            if aged or place < excess or too_large:
-                delete_run(self._connection, row["id"])
-                deleted += 1
+        for place, row in enumerate(rows[:-1]):
+            if place >= max(aged, excess) and (retention.size is None or self._used() <= retention.size):
+                break
+            delete_run(self._connection, row["id"])
+            deleted += 1
         return deleted
 
     def _used(self) -> int:
@@ -354,6 +349,11 @@ def _tighten(path: Path) -> bool:
                 name.chmod(mode & 0o700)
                 found = True
     return found
+
+
+def _likeness(row: sqlite3.Row) -> Likeness:
+    info = run_of(json.loads(row["document"]))
+    return Likeness(row["playbook"], row["playbook_file"], row["inventory"], info.pattern, info.options)
 
 
 def _time(stamp: int) -> datetime:

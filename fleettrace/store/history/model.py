@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fleettrace.store.history.alike import Likeness
 from fleettrace.summary.counts import KeyCount
 from fleettrace.summary.fleet import FleetKey, FleetSummary
 from fleettrace.summary.key import Key
@@ -77,7 +78,17 @@ class StoredRun:
     """The kind of redaction and a mark of its secret: two runs have the same names only if this is equal. Empty:
     none."""
     playbook: str = ""
-    """The playbook of the run; empty for none."""
+    """The play of the run; empty for none."""
+    playbook_file: str = ""
+    """The requested playbook, as an absolute path; empty for none."""
+    inventory: str = ""
+    """The sources of the inventory, as absolute paths where they are files; empty if not known."""
+
+    @property
+    def likeness(self) -> Likeness:
+        """Return what decides which runs this one can be compared with."""
+        info = self.info
+        return Likeness(self.playbook, self.playbook_file, self.inventory, info.pattern, info.options)
 
     @property
     def rate(self) -> float | None:
@@ -92,6 +103,8 @@ def stored_run(
     *,
     redaction: str = "",
     playbook: str = "",
+    playbook_file: str = "",
+    inventory: str = "",
     keys: int = STORED_KEYS,
 ) -> StoredRun:
     """Return `run` as the history stores it, with the families that the report found."""
@@ -113,6 +126,8 @@ def stored_run(
         warnings=tuple(run.warnings),
         redaction=redaction,
         playbook=playbook,
+        playbook_file=playbook_file,
+        inventory=inventory,
     )
 
 

@@ -29,10 +29,12 @@ __all__ = ["delete_run", "insert_run", "micros", "pack_numbers", "select_run", "
 
 
 def insert_run(connection: sqlite3.Connection, stored: StoredRun) -> None:
-    """Insert the run, within the caller's transaction, and replace one with the same id."""
-    for row in connection.execute("SELECT id FROM runs WHERE run = ?", (stored.info.id,)).fetchall():
-        delete_run(connection, row[0])
+    """Insert the run, within the caller's transaction; one with the same id is replaced, and stays at its place."""
+    known = connection.execute("SELECT id FROM runs WHERE run = ?", (stored.info.id,)).fetchone()
+    if known is not None:
+        delete_run(connection, known[0])
     row = (
+        None if known is None else known[0],
         stored.info.id,
         stored.playbook,
         _text(run_document(stored.info)),
@@ -49,8 +51,10 @@ def insert_run(connection: sqlite3.Connection, stored: StoredRun) -> None:
         pack_numbers(stored.timeline),
         stored.redaction,
         _text([warn_document(warn) for warn in stored.warnings]),
+        stored.playbook_file,
+        stored.inventory,
     )
-    run = connection.execute(f"INSERT INTO runs VALUES (NULL{', ?' * len(row)})", row).lastrowid
+    run = connection.execute(f"INSERT INTO runs VALUES (?{', ?' * (len(row) - 1)})", row).lastrowid
     for place, host in enumerate(stored.hosts):
         _insert_host(connection, run, place, host)
     places = {host.host: place for place, host in enumerate(stored.hosts)}
@@ -128,6 +132,8 @@ def select_run(connection: sqlite3.Connection, run: int) -> StoredRun:
         warnings=tuple(warn_of(each) for each in json.loads(row["warnings"])),
         redaction=row["redaction"],
         playbook=row["playbook"],
+        playbook_file=row["playbook_file"],
+        inventory=row["inventory"],
     )
 
 

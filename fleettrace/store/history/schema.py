@@ -49,7 +49,14 @@ _FIRST = (
         keys INTEGER NOT NULL, hottest INTEGER, course BLOB NOT NULL, PRIMARY KEY (run, place)) WITHOUT ROWID""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+_COMPARABLE = (
+    # Empty in the runs of a history of version 1, which did not store them.
+    "ALTER TABLE runs ADD COLUMN playbook_file TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE runs ADD COLUMN inventory TEXT NOT NULL DEFAULT ''",
+    "CREATE INDEX runs_by_playbook ON runs (playbook, id)",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST, _COMPARABLE)
 """The statements of each version, from 1 on."""
 
 VERSION = len(MIGRATIONS)
