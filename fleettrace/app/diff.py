@@ -12,6 +12,7 @@ from fleettrace.report.host_folding import fold
 from fleettrace.report.number_format import compact, minute, percent
 from fleettrace.store.diff.compare import FLEET_CHANGE, MIN_CHANGE, compare
 from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Diff
+from fleettrace.store.diff.visible import PLAIN_PART
 from fleettrace.summary.key import Key
 from fleettrace.text_format import plural
 
@@ -65,7 +66,17 @@ def _nothing(diff: Diff) -> str:
     if not diff.tested:
         return f"nothing to compare between {between}: {_why_nothing(diff)}"
     notes = "".join(f"; {note}" for note in _notes(diff))
-    return f"no change between {between} beyond bounds and noise: {_compared(diff)}{notes}"
+    return f"no change between {between} beyond bounds and noise{_visible(diff)}: {_compared(diff)}{notes}"
+
+
+def _visible(diff: Diff) -> str:
+    """Return what the comparison could have shown, where that is not every change of the size that was asked for."""
+    seen = diff.visibility
+    if seen is None or seen.shows(seen.least_ratio):
+        return ""
+    if seen.rise is None:
+        return f" (windows too short or too few requests to show any change of a key with {percent(PLAIN_PART)} of all)"
+    return f" (of a key with {percent(PLAIN_PART)} of all requests, none above {seen.rise:.1f}x)"
 
 
 def _notes(diff: Diff) -> Iterator[str]:
@@ -111,6 +122,8 @@ def _row(change: Change) -> list[str]:
     where = ""
     if change.kind is ChangeKind.MOVED:
         where = f"{escape_text(change.host_before or '-')} -> {escape_text(change.host_after or '-')}"
+    elif change.selected:
+        where = change.selected + (f"; it may be {escape_text(change.renamed)}" if change.renamed else "")
     return [
         change.kind.value,
         shorten(name, _NAME_CELLS),

@@ -25,6 +25,7 @@ def diff_document(diff: Diff) -> dict[str, Any]:
         "not_compared": [{"host": each.host, "why": each.why} for each in diff.excluded],
         "tested": diff.tested,
         "notes": list(diff.notes),
+        "visible_rise": None if diff.visibility is None else diff.visibility.rise,
         "older_baselines": [{"run": each.run, "hosts": list(each.hosts)} for each in diff.older],
         "changes": [_change(change) for change in diff.changes],
     }
@@ -37,11 +38,13 @@ def _run(info: RunInfo) -> dict[str, Any]:
 def _change(change: Change) -> dict[str, Any]:
     name = key_fields(change.name) if isinstance(change.name, Key) else {change.subject.value: change.name}
     moved = {"from": change.host_before, "to": change.host_after} if change.subject is ComparedKind.KEY else {}
+    selected = {"selected": change.selected, "renamed": change.renamed} if change.selected else {}
     return {
         "subject": change.subject.value,
         "change": change.kind.value,
         **name,
         **moved,
+        **selected,
         "before": _side(change.before),
         "after": _side(change.after),
         "ratio": change.ratio,

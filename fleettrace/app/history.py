@@ -9,10 +9,11 @@ from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleettrace.app.options import identity
 from fleettrace.app.targets import inventory_name
 from fleettrace.errors import ConfigError
 from fleettrace.store.diff.baseline import Baseline, choose
-from fleettrace.store.history.alike import not_comparable
+from fleettrace.store.history.alike import Likeness, not_comparable
 from fleettrace.store.history.database import History, default_path
 from fleettrace.store.history.model import STORED_KEYS, StoredRun, StoredTemplate, stored_run
 from fleettrace.summary.counts import add_timelines
@@ -27,9 +28,11 @@ __all__ = [
     "find_run",
     "history_record",
     "is_run_file",
+    "likeness",
     "open_history",
     "read_run",
     "redaction_mark",
+    "store_path",
     "store_run",
 ]
 
@@ -84,14 +87,24 @@ def _inventory(options: RunOptions) -> str:
         return ""
 
 
+def likeness(options: RunOptions) -> Likeness:
+    """Return what decides with which stored runs a run with these options can be compared."""
+    return Likeness(options.playbook, options.playbook_file, _inventory(options), options.hosts, identity(options))
+
+
+def store_path(store: str | None) -> Path:
+    """Return the path of the history: that of `--store`, or the default one."""
+    return default_path() if store is None else Path(store)
+
+
 def open_history(store: str | None, *, create: bool = False) -> History:
     """Open the history of `--store`, or the default one. Raises `ConfigError`."""
-    return History.open(default_path() if store is None else Path(store), create=create)
+    return History.open(store_path(store), create=create)
 
 
 def find_baseline(history: History, run: StoredRun) -> tuple[Baseline | None, str]:
     """Return for each host of `run` the newest comparable run that traced it; None without one, and why."""
-    earlier = history.earlier(run)
+    earlier = history.earlier(run.playbook, run.info.id)
     comparable = [name for name, likeness in earlier if likeness == run.likeness]
     if not comparable:
         return None, not_comparable(run.likeness, earlier)

@@ -44,6 +44,7 @@ class _Inclusion:
     """The chain of includes through which a file is read."""
 
     playbook: str
+    requested: Path
     files: tuple[Path, ...] = ()
     """The files of the chain, the requested one first, the file itself last."""
     variables: Mapping[str, Node] = ()  # type: ignore[assignment]
@@ -63,7 +64,7 @@ class _Loader:
 
     def playbook(self, file: Path) -> None:
         """Read a requested playbook."""
-        self._file(file, _Inclusion(file.stem, variables={}), None)
+        self._file(file, _Inclusion(file.stem, file.absolute(), variables={}), None)
 
     def _file(self, file: Path, inclusion: _Inclusion, requested: Location | None) -> None:
         """Read a file that the playbook includes at the location `requested`; None: the user named it."""
@@ -132,7 +133,7 @@ class _Loader:
             name=values["name"],
             hosts=values["hosts"],
             location=entry.location,
-            file=str(inclusion.files[0]),
+            file=str(inclusion.requested),
             locations=locations,
             sweep=values.get("sweep", {}),
             keep=values.get("keep"),

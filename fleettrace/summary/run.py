@@ -129,6 +129,8 @@ class HostResult:
     """The host's hottest keys, most first: the part of its summary that remains after it was merged into the
     fleet's."""
     timeline: list[int] = field(default_factory=list)
+    marks: tuple[str, ...] = ()
+    """Hashes of its address and of its boot id, by which a renamed host is recognized."""
 
     @property
     def requests(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 
 from fleettrace.errors import ConfigError, HostError, HostState
 from fleettrace.node.discovery import discover
@@ -16,7 +17,7 @@ from fleettrace.sweep.outcome import HostOutcome, failed_outcome
 from fleettrace.sweep.retry import retryable
 from fleettrace.sweep.settings import HostTask
 from fleettrace.sweep.tracer import TracerContext
-from fleettrace.transport.interface import Connection
+from fleettrace.transport.interface import Connection, Target
 
 __all__ = ["add_failure", "add_warnings", "login", "node_warnings", "run_on_host"]
 
@@ -24,6 +25,7 @@ _Work = Callable[[HostTask, Connection, Discovery], HostOutcome]
 """What a tracer does on a host that it is logged in to. Raises `HostError`."""
 
 _PIDS_SHOWN = 10
+_MARK_DIGITS = 16
 
 
 def login(task: HostTask) -> Connection:
@@ -69,6 +71,7 @@ def _run_on_connection(
         cancellation = context.cancellation
         outcome = failed_outcome(task.name, error if cancellation.reason is None else cancellation.error())
         every = True
+    outcome.result.marks = _marks(task.target, discovery.facts)
     outcome.warnings.extend(claim_warnings)
     _add_error(outcome.result, unreadable(discovery.facts))
     # Another host may have claimed the instance that has the port.
@@ -81,6 +84,14 @@ def _run_on_connection(
         outcome.warnings.append(_stuck_warning(task.name, discovery.facts.stuck))
     add_warnings(outcome, ())
     return outcome
+
+
+def _marks(target: Target, facts: NodeFacts) -> tuple[str, ...]:
+    """Return hashes of the address and the boot id, which are compared between runs and never shown."""
+    known = [f"boot id {facts.boot_id}"] if facts.boot_id else []
+    if target.address is not None:
+        known.append(f"address {target.address} {target.port or 22}")
+    return tuple(sha256(each.encode()).hexdigest()[:_MARK_DIGITS] for each in known)
 
 
 def add_warnings(outcome: HostOutcome, warnings: Sequence[Warn]) -> None:

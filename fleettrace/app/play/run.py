@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from fleettrace.app.check import check
 from fleettrace.app.exit_code import exit_code
-from fleettrace.app.history import find_baseline, history_record, open_history
+from fleettrace.app.history import find_baseline, history_record, open_history, store_path
 from fleettrace.app.output import ReportWriter, write_file_or_stdout
 from fleettrace.app.play.setup import PreparedPlay
+from fleettrace.app.play.windows import window_warnings
 from fleettrace.app.runner import trace
 from fleettrace.errors import BusyError, ConfigError, FleettraceError
 from fleettrace.playbook.findings import Findings
@@ -24,7 +24,6 @@ from fleettrace.report.build import build_report
 from fleettrace.report.formats import Output
 from fleettrace.report.model import Report
 from fleettrace.store.diff.baseline import Baseline
-from fleettrace.store.history.database import default_path
 from fleettrace.store.history.model import STORED_KEYS, StoredRun
 from fleettrace.summary.run import RunResult
 from fleettrace.sweep.events import Subscriber
@@ -41,7 +40,8 @@ def stdout_writers(play: PreparedPlay) -> tuple[ReportWriter, ...]:
 def print_findings(play: PreparedPlay, findings: Findings) -> None:
     """Print the findings below a report that people read, on stderr beside one that programs read."""
     rules = plural(len(play.play.rules), "rule")
-    title = f"FINDINGS  {play.play.title}: {len(findings.standing) or 'none'} by {rules}"
+    open_ = f", {len(findings.unknown)} not judged" if findings.unknown else ""
+    title = f"FINDINGS  {play.play.title}: {len(findings.standing) or 'none'} by {rules}{open_}"
     _print([title, *(f"  {line}" for line in findings.lines())], stdout_writers(play))
 
 
@@ -116,6 +116,11 @@ def check_play(play: PreparedPlay, subscriber: Subscriber, warn: Callable[[str],
             target.check()
         except NotifyError as error:
             warn(f"{play.play.title}: {target.name}: {error}")
+    try:
+        for message in window_warnings(play):
+            warn(f"{play.play.title}: {message}")
+    except ConfigError as error:
+        warn(f"{play.play.title}: {error}")
     options = replace(play.options, output="table", out=None, html=None, prometheus_keys=False)
     return exit_code(check(options, subscriber=subscriber, warn=warn), options.min_ok, traced=False)
 
@@ -159,7 +164,7 @@ class _Judgement:
     def _baseline(self, stored: StoredRun) -> tuple[Baseline | None, str]:
         """Return what to compare the run with; None when there is no comparable run, and why."""
         play = self._play
-        if not _store(play).exists():
+        if not store_path(play.options.store).exists():
             return None, "it is the first of its kind"
         try:
             with open_history(play.options.store) as history:
@@ -177,9 +182,5 @@ def _notify(play: PreparedPlay, judgement: _Judgement, code: int, warn: Callable
     targets = [target for target in own.notify if name == own.name or not isinstance(target, StampTarget)]
     stdout = [OnStdout(stdout_writers(play))] if play.on_change else []
     notice = Notice(own.playbook, name, judgement.findings, judgement.report, code in _SUCCEEDED, code, time.time())
-    state = _store(play).parent / "notified"
+    state = store_path(play.options.store).parent / "notified"
     notify((*stdout, *targets), notice, state, lambda message: warn(f"{own.title}: {message}"))
-
-
-def _store(play: PreparedPlay) -> Path:
-    return default_path() if play.options.store is None else Path(play.options.store)

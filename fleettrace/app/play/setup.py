@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 from fleettrace.app.options import RunOptions, probe_options
 from fleettrace.app.output import ReportWriter, report_writer
@@ -74,7 +73,6 @@ def _run_options(play: Play, options: PlayOptions, environ: Mapping[str, str]) -
     values["name"] = values["name"] or play.title
     values["playbook_file"] = play.file
     values["playbook"] = " ".join([play.title, *_part(values)])
-    values["playbook_file"] = str(Path(play.location.file).absolute())
     if play.rules and "quiet" not in play.sweep and not values["verbose"] and not _on_terminal():
         values["quiet"] = True
     return RunOptions.of(values)

@@ -116,6 +116,11 @@ class Changed:
             return Judgement(_UNKNOWN, _UNKNOWN, ("the coverage is not known",))
         return _unchanged(diff, subject, context)
 
+    @property
+    def of_keys(self) -> bool:
+        """Whether it finds changes of keys or families, alone or among others."""
+        return self.kind is not SubjectKind.HOST and self.about is None
+
     def diff(self, context: EvalContext) -> Diff | None:
         """Return the comparison with the baseline that the test needs; None without a baseline."""
         of_fleet = self.about is ComparedKind.FLEET

@@ -14,6 +14,7 @@ from fleettrace.playbook.rules.condition import NO_BASELINE, Changed, Comparison
 from fleettrace.playbook.rules.eval_context import EvalContext, Evidence, Subject
 from fleettrace.playbook.rules.fields import shown_value
 from fleettrace.playbook.rules.language import Rule
+from fleettrace.playbook.rules.short_windows import too_short
 from fleettrace.playbook.rules.values import Bounds, Judgement, Verdict
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.number_format import compact, percent
@@ -43,7 +44,16 @@ def judge(rules: Iterable[Rule], evidence: Evidence) -> Findings:
     unjudged = [rule for rule in rules if rule.needs_baseline]
     if unjudged and (evidence.baseline is None or evidence.stored is None):
         found.append(_not_compared(unjudged, evidence.no_baseline))
+    elif unjudged and context.totals.requests and (short := _short(unjudged, context)) is not None:
+        found.append(short)
     return Findings.of(found)
+
+
+def _short(rules: list[Rule], context: EvalContext) -> Finding | None:
+    """Return the finding for rules that the windows were too short for."""
+    diff = context.diff()
+    seen = None if diff is None or not diff.tested or not diff.rate_before else diff.visibility
+    return None if seen is None else too_short(rules, seen)
 
 
 def _not_compared(rules: list[Rule], why: str) -> Finding:
@@ -191,7 +201,8 @@ def _change(change: Change) -> str:
     if change.selected:
         rate = change.before.rate if change.kind is ChangeKind.GONE else change.after.rate
         traffic = "without known traffic" if rate is None else f"with {compact(rate)}/s"
-        return f"{change.selected} {traffic}"
+        renamed = f"; it may be {escape_text(change.renamed)} under another name" if change.renamed else ""
+        return f"{change.selected} {traffic}{renamed}"
     if change.kind is ChangeKind.NEW:
         share = "" if change.after.share is None else f", {percent(change.after.share)} of all"
         return f"new at {compact(change.after.rate)}/s{share}"

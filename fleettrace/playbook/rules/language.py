@@ -58,6 +58,12 @@ class Rule:
         return any(isinstance(one, Changed | Newcomer) for one in self.test.parts())
 
     @property
+    def least_rise(self) -> float | None:
+        """The largest factor among its tests of changes of keys and families; None without such a test."""
+        tests = [one.changes if isinstance(one, Newcomer) else one for one in self.test.parts()]
+        return max((1 + one.min_change for one in tests if isinstance(one, Changed) and one.of_keys), default=None)
+
+    @property
     def min_changes(self) -> frozenset[float]:
         """Return the smallest change (a share) of each of its tests of changes."""
         return frozenset(one.min_change for one in self.test.parts() if isinstance(one, Changed | Newcomer))

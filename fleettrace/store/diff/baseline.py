@@ -17,6 +17,11 @@ from fleettrace.summary.run import HostResult
 __all__ = ["Baseline", "choose"]
 
 
+_MOST_OLDER = 50
+"""Earlier runs that are read for the hosts that the newest one did not trace: reading one takes some milliseconds. A
+host that was never traced completely in so many has no baseline."""
+
+
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """Earlier runs, and the hosts that each stands for."""
@@ -69,11 +74,11 @@ def choose(
     newest = load(comparable[0])
     parts = [_part(newest, pending)]
     useful = {name for host in pending for name in traced(host)}
-    for name in comparable[1:]:
+    older = [name for name in comparable[1:] if name in useful]
+    for name in older[:_MOST_OLDER]:
         if not pending:
             break
-        if name in useful:
-            parts.append(_part(load(name), pending))
+        parts.append(_part(load(name), pending))
     return Baseline(newest, tuple(part for part in parts if part[1]))
 
 

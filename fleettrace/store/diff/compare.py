@@ -24,7 +24,7 @@ from fleettrace.store.diff.chance import holm
 from fleettrace.store.diff.fleet import coverage_changes, selection_changes
 from fleettrace.store.diff.hosts import Part, complete_hosts
 from fleettrace.store.diff.model import Change, Diff, OlderBaseline
-from fleettrace.store.diff.pair import Pair
+from fleettrace.store.diff.pair import FALSE_FINDINGS, Pair
 from fleettrace.store.diff.selection import Selected, select
 from fleettrace.store.history.model import StoredRun
 
@@ -33,11 +33,10 @@ __all__ = ["FALSE_FINDINGS", "FLEET_CHANGE", "MIN_CHANGE", "compare"]
 MIN_CHANGE = 0.25
 """The smallest relative change that counts."""
 
+_LATER = "{} was stored before {}, and is dated later: the controller's clock has stepped back, or was ahead"
+
 FLEET_CHANGE = 1.0
 """The smallest relative change of the total rate that counts: a doubling, or a fall to a half."""
-
-FALSE_FINDINGS = 0.002
-"""The chance of any false finding in a comparison of two runs of an unchanged fleet."""
 
 
 def compare(
@@ -57,7 +56,7 @@ def compare(
     newest = baseline.newest
     selected = select(baseline, after)
     common = {host.host for host in newest.hosts} & {host.host for host in after.hosts} or selected.hosts
-    notes = []
+    notes = [_LATER.format(newest.info.id, after.info.id)] if _stepped_back(before, after) else []
     sure: list[Change] = []
     if common:
         pair = Pair(selected.before, selected.after, 1 + min_change, selected.elsewhere)
@@ -89,7 +88,13 @@ def compare(
         changes=tuple(sorted(changes, key=lambda one: (-one.size, one.subject, str(one.name), one.kind))),
         notes=tuple(notes),
         older=tuple(_older(baseline, selected)),
+        visibility=pair.visibility(len(candidates)),
     )
+
+
+def _stepped_back(before: StoredRun | Baseline, after: StoredRun) -> bool:
+    """Return whether a baseline is dated later than the run. A user may compare two runs in any order."""
+    return isinstance(before, Baseline) and before.newest.info.started > after.info.started
 
 
 def _older(baseline: Baseline, selected: Selected) -> Iterator[OlderBaseline]:

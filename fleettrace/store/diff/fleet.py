@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Side
@@ -44,12 +44,35 @@ def selection_changes(before: StoredRun, after: StoredRun) -> Iterator[Change]:
     """Yield the hosts that joined or left the selection between two comparable runs, such as by an edited inventory."""
     earlier, later = ({host.host: host for host in run.hosts} for run in (before, after))
     nothing = Side(0, 0, None, None)
-    for name in earlier.keys() - later.keys():
-        change = _change(name, ComparedKind.HOST, ChangeKind.GONE, _traffic(earlier[name]), nothing)
-        yield replace(change, selected="no longer selected")
-    for name in later.keys() - earlier.keys():
-        change = _change(name, ComparedKind.HOST, ChangeKind.NEW, nothing, _traffic(later[name]))
-        yield replace(change, selected="newly selected")
+    left = [host for name, host in earlier.items() if name not in later]
+    joined = [host for name, host in later.items() if name not in earlier]
+    names = _renamed(left, joined)
+    for host in left:
+        change = _change(host.host, ComparedKind.HOST, ChangeKind.GONE, _traffic(host), nothing)
+        yield replace(change, selected="no longer selected", renamed=names.get(host.host))
+    others = {new: old for old, new in names.items()}
+    for host in joined:
+        change = _change(host.host, ComparedKind.HOST, ChangeKind.NEW, nothing, _traffic(host))
+        yield replace(change, selected="newly selected", renamed=others.get(host.host))
+
+
+def _renamed(left: Sequence[HostResult], joined: Sequence[HostResult]) -> dict[str, str]:
+    """Return the new name of each host that seems to be renamed.
+
+    Only one host on either side may have the mark: containers of one machine share its boot id.
+    """
+    by_mark = [_by_mark(hosts) for hosts in (left, joined)]
+    pairs = [(by_mark[0][mark], by_mark[1][mark]) for mark in by_mark[0] if mark in by_mark[1]]
+    names = {old[0]: new[0] for old, new in pairs if len(old) == len(new) == 1}
+    return names if len(set(names.values())) == len(names) else {}
+
+
+def _by_mark(hosts: Sequence[HostResult]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        for mark in host.marks:
+            found.setdefault(mark, []).append(host.host)
+    return found
 
 
 def _traffic(host: HostResult) -> Side:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from fleettrace.store.diff.visible import Visibility
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunInfo
 
@@ -73,7 +74,9 @@ class Change:
     host_after: str | None = None
     """The hosts of a key that moved."""
     selected: str = ""
-    """For a host that only one run selected: `no longer selected` or `newly selected`, and which host it may be."""
+    """For a host that only one run selected: `no longer selected` or `newly selected`."""
+    renamed: str | None = None
+    """The host of the other run that it may be under another name: only these two have its address or its boot id."""
 
     def surely(self, times: float) -> bool:
         """Return whether the whole fleet's interval lies beyond a change by the factor `times` (more than 1)."""
@@ -124,6 +127,8 @@ class Diff:
     notes: tuple[str, ...] = ()
     older: tuple[OlderBaseline, ...] = ()
     """The baselines beside `before`."""
+    visibility: Visibility | None = field(default=None, compare=False, repr=False)
+    """What the comparison could have shown."""
 
     def of(self, subject: ComparedKind, kind: ChangeKind | None = None) -> tuple[Change, ...]:
         """Return the changes of one subject, optionally of one kind."""

@@ -13,9 +13,10 @@ from fleettrace.store.diff.hosts import Between, Lines
 from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Side
 from fleettrace.store.diff.noise import Noise, Timeline, Wander
 from fleettrace.store.diff.selection import Elsewhere
+from fleettrace.store.diff.visible import Visibility
 from fleettrace.summary.key import Key
 
-__all__ = ["Candidate", "Pair"]
+__all__ = ["FALSE_FINDINGS", "Candidate", "Pair"]
 
 _LEFT = 2.0
 """A key has left a host when the host's part of its requests has fallen by more than this factor."""
@@ -26,6 +27,9 @@ _MOVED_PART = 0.2
 _BY_RATE = 0.01
 """The largest chance of a change of the rate. It is not corrected for the number of tests, because the test of the
 share is, and both must hold. A busy moment of the whole fleet moves all rates together."""
+
+FALSE_FINDINGS = 0.002
+"""The chance of any false finding in a comparison of two runs of an unchanged fleet."""
 
 _LEARNED_FROM = 300
 """The usual burstiness is estimated from the timelines of this many hottest keys of each run."""
@@ -103,6 +107,19 @@ class Pair:
         kind = _kind(before, after, risen)
         yield Candidate(chance, lambda corrected: self._change(ComparedKind.FLEET, kind, counted, corrected))
 
+    def visibility(self, tests: int) -> Visibility:
+        """Return what the comparison could have shown, if `tests` candidates are tested."""
+        lines = (Lines((), self.a.timeline), Lines((), self.b.timeline))
+
+        def significant(by_rate: tuple[Events, Events], by_share: tuple[Events, Events], longer: float) -> bool:
+            buckets = tuple(round(number * longer) for number in self._buckets)
+            if _chance(*by_rate, 1.0, self._by_rate.wander(_over_time(lines), buckets)) > _BY_RATE:
+                return False
+            wander = _with_rest(self._by_share.wander(_beside_rest(lines), buckets), by_share)
+            return _chance(*by_share, 1.0, wander) * tests <= FALSE_FINDINGS
+
+        return Visibility((self.a.total, self.b.total), self._windows, self._ratio, significant)
+
     def moves(self) -> Iterable[Candidate]:
         """Yield a candidate for each key that is hottest on another host than before."""
         for key, was in self.a.keys.items():
@@ -156,9 +173,7 @@ class Pair:
 
     def _share_wander(self, lines: LinePair, by_share: tuple[Events, Events]) -> Wander:
         """Return the wander of the subject and the rest together, including the rest's counting noise."""
-        wander = self._by_share.wander(_beside_rest(lines), self._buckets)
-        of_rest = 1 / by_share[0].exposure + 1 / by_share[1].exposure
-        return Wander(wander.variance + of_rest, wander.doubt, wander.ceiling + of_rest)
+        return _with_rest(self._by_share.wander(_beside_rest(lines), self._buckets), by_share)
 
     def _change(
         self, subject: ComparedKind, kind: ChangeKind, counted: _Comparison, chance: float, *hosts: str
@@ -187,6 +202,12 @@ class Pair:
             host_before=origin,
             host_after=goal,
         )
+
+
+def _with_rest(wander: Wander, by_share: tuple[Events, Events]) -> Wander:
+    """Return the wander with the rest's counting noise."""
+    of_rest = 1 / by_share[0].exposure + 1 / by_share[1].exposure
+    return Wander(wander.variance + of_rest, wander.doubt, wander.ceiling + of_rest)
 
 
 def _spread(one: float, other: float, wander: float) -> float:

@@ -37,7 +37,6 @@ _BUSY_S = 30.0
 """How long to wait for another process to finish writing, in seconds: writing a run takes well below one."""
 
 _ALL = Retention()
-_LATER_OPTIONS = ("inventory", "playbook")
 
 _CANNOT_READ = (zlib.error, KeyError, TypeError, ValueError, IndexError, AttributeError)
 """Exceptions from a damaged row."""
@@ -131,13 +130,13 @@ class History:
             raise ConfigError(f"{name!r} is the beginning of several runs: {', '.join(found)}", file=self.path)
         return found[0]
 
-    def earlier(self, run: StoredRun) -> list[tuple[str, Likeness]]:
-        """Return the runs of the same play that were stored before this one, the newest first; all of them, when this
-        one is not stored."""
+    def earlier(self, playbook: str, run: str = "") -> list[tuple[str, Likeness]]:
+        """Return the runs of a play that were stored before `run`, the newest first; all of them, when it is not
+        stored."""
         rows = self._rows(
             "SELECT run, playbook, playbook_file, inventory, document FROM runs WHERE playbook = ?1 AND id < "
             "coalesce((SELECT id FROM runs WHERE run = ?2), 9223372036854775807) ORDER BY id DESC",
-            (run.playbook, run.info.id),
+            (playbook, run),
         )
         return [(str(row["run"]), _likeness(row)) for row in rows]
 
@@ -149,22 +148,6 @@ class History:
             (host,),
         )
         return [str(row["run"]) for row in rows]
-
-    def newest_alike(self, playbook: str, pattern: str, options: str) -> str | None:
-        """Return the id of the newest run with these that traced a host, None if there is none."""
-        return self._newest_alike(
-            "SELECT run, document FROM runs WHERE playbook = ?1 AND pattern = ?2 AND hosts_ok > 0 ORDER BY id DESC",
-            (playbook, pattern),
-            options,
-        )
-
-    def _newest_alike(self, question: str, values: tuple[object, ...], options: str) -> str | None:
-        with _translated_errors(self.path):
-            # Row by row: mostly the first one is alike, and there may be thousands.
-            for row in self._connection.execute(question, values):
-                if _alike(run_of(json.loads(row["document"])).options, options):
-                    return str(row["run"])
-        return None
 
     def runs(self, last: int, *, playbook: str | None = None) -> list[RunLine]:
         """Return the newest runs, the newest last."""
@@ -277,17 +260,6 @@ class History:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-
-
-def _alike(one: str, other: str) -> bool:
-    """Return whether two runs with these options count the same.
-
-    A run that was stored before options had inventory and playbook is taken for one with the same.
-    """
-    a, b = (json.loads(text) if text else {} for text in (one, other))
-    both = a.keys() & b.keys()
-    names = {name for name in a.keys() | b.keys() if name in both or name not in _LATER_OPTIONS}
-    return all(a.get(name) == b.get(name) for name in names)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, until: float) -> None:

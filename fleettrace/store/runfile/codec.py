@@ -87,6 +87,7 @@ def host_document(host: HostResult) -> Document:
         "error": None if host.error is None else asdict(host.error),
         "course": host.timeline,
         "top": top,
+        "marks": list(host.marks),
         "instances": instances,
     }
 
@@ -100,6 +101,7 @@ def host_of(document: Mapping[str, Any]) -> HostResult:
         instances=[instance_of(each) for each in document["instances"]],
         top=[(text_key(text, length), requests) for text, length, requests in document["top"]],
         timeline=list(document["course"]),
+        marks=tuple(map(str, document.get("marks", ()))),
     )
 
 
