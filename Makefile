@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 FUZZ_SECONDS = 300
-.PHONY: help demo docs test test-builds test-kernels test-versions test-ansible fuzz update lint check-types format clean
+.PHONY: help demo docs test test-builds test-kernels test-month test-versions test-ansible fuzz update lint check-types format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ test-kernels: ## boot Debian's kernels under QEMU and trace on each; writes docs
 	@scripts/setup test
 	.venv/bin/pytest tests/machines -m machines -n 2 --dist loadscope $(KERNELS_ARGS); code=$$?; \
 	    .venv/bin/python -m tests.machines.results && exit $$code
+
+test-month: ## audit a simulated fleet hourly, six months long; writes docs/audited-month.md (root, 4 minutes)
+	@scripts/setup test
+	.venv/bin/pytest tests/month -m month -n 2 $(MONTH_ARGS); code=$$?; \
+	    .venv/bin/python -m tests.month.results && exit $$code
 
 test-versions: ## run the tests without a fleet, with the newest and the lowest allowed libraries (root)
 	@scripts/setup test

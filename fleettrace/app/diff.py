@@ -19,6 +19,7 @@ from fleettrace.text_format import plural
 __all__ = ["compare_runs", "diff_lines"]
 
 _NAME_CELLS = 60
+_LEVEL_SHOWN = 0.02
 _TITLES = {
     ComparedKind.FLEET: "fleet",
     ComparedKind.COVERAGE: "coverage",
@@ -84,8 +85,14 @@ def _notes(diff: Diff) -> Iterator[str]:
     for each in diff.older:
         yield (
             f"{escape_text(fold(each.hosts))} compared with {escape_text(each.run)}, the newest run that traced them "
-            "completely"
+            f"completely{_leveled(each.level)}"
         )
+
+
+def _leveled(level: float) -> str:
+    if abs(level - 1) < _LEVEL_SHOWN:
+        return ""
+    return f", with its rates times {level:.2f}: as much had the other hosts risen or fallen since then"
 
 
 def _why_nothing(diff: Diff) -> str:

@@ -26,7 +26,7 @@ def diff_document(diff: Diff) -> dict[str, Any]:
         "tested": diff.tested,
         "notes": list(diff.notes),
         "visible_rise": None if diff.visibility is None else diff.visibility.rise,
-        "older_baselines": [{"run": each.run, "hosts": list(each.hosts)} for each in diff.older],
+        "older_baselines": [{"run": each.run, "hosts": list(each.hosts), "level": each.level} for each in diff.older],
         "changes": [_change(change) for change in diff.changes],
     }
 

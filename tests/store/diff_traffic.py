@@ -16,7 +16,7 @@ from fleettrace.summary.fleet import hottest
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, RunInfo, RunResult
 
-__all__ = ["Fleet", "random_fleet", "window"]
+__all__ = ["Fleet", "random_fleet", "traffic_run", "window"]
 
 _STARTED = datetime(2026, 9, 21, 3, 0, 0, tzinfo=UTC)
 _TOP_PER_HOST = 100
@@ -78,10 +78,29 @@ def window(
     name: str = "run",
     after: timedelta = timedelta(0),
 ) -> StoredRun:
-    """Return a window of traffic as a stored run.
+    """Return a window of traffic as a stored run; see `traffic_run`."""
+    run = traffic_run(
+        fleet, rng, seconds=seconds, failed=failed, times=times, places=places, name=name, started=_STARTED + after
+    )
+    return stored_run(run, [_family(run)])
+
+
+def traffic_run(
+    fleet: Fleet,
+    rng: random.Random,
+    *,
+    seconds: int = 10,
+    failed: Sequence[int] = (),
+    times: Mapping[int, float] | None = None,
+    places: Mapping[int, int] | None = None,
+    name: str = "run",
+    started: datetime = _STARTED,
+    host_names: Mapping[int, str] | None = None,
+) -> RunResult:
+    """Return a window of traffic as a run.
 
     Hosts in `failed` cannot be reached; the rate of key n is `times[n]` of the usual one, and it is on host
-    `places[n]`.
+    `places[n]`. Only the hosts in `host_names` are in the run; the default is all, as `cache-0` and so on.
     """
     swing = _wander(rng, fleet.swing, fleet.memory, seconds)
     rates = [fleet.rate * weight / sum(fleet.weights) for weight in fleet.weights]
@@ -94,14 +113,13 @@ def window(
         for host in on:
             means = [rate * burst[second] * swing[second] / len(on) for second in range(seconds)]
             counts[host][key] = [_poisson(rng, mean) for mean in means]
-    started = _STARTED + after
     run = RunResult(RunInfo(name, started, "all", seconds, "0.1.0", 1.0, started + timedelta(seconds=seconds)))
-    for host in range(fleet.hosts):
+    for host, called in (host_names or {number: f"cache-{number}" for number in range(fleet.hosts)}).items():
         if host in failed:
-            run.hosts.append(HostResult(f"cache-{host}", HostState.UNREACHABLE, Failure("connect", "no route")))
+            run.hosts.append(HostResult(called, HostState.UNREACHABLE, Failure("connect", "no route")))
         else:
-            _add(run, f"cache-{host}", _summary(counts[host], seconds, fleet.printed), seconds)
-    return stored_run(run, [_family(run)])
+            _add(run, called, _summary(counts[host], seconds, fleet.printed), seconds)
+    return run
 
 
 def _summary(counts: Mapping[Key, list[int]], seconds: int, printed: int) -> Summary:

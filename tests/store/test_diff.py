@@ -15,7 +15,7 @@ from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Diff, 
 from fleettrace.store.history.model import StoredRun, StoredTemplate
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import Failure
-from tests.store.diff_traffic import Fleet, window
+from tests.store.diff_traffic import Fleet, random_fleet, window
 
 CALM = Fleet(
     hosts=4,
@@ -237,7 +237,8 @@ def test_different_redaction_is_not_compared() -> None:
     assert kinds(diff) == {} and "different secrets" in diff.notes[0]
 
 
-def test_missing_timelines_need_larger_changes() -> None:
+@pytest.mark.parametrize(("times", "found"), [(2.5, {}), (60.0, {key(9): "risen"})])
+def test_missing_timelines_need_larger_changes(times: float, found: dict[object, str]) -> None:
     before, after = (
         replace(
             run,
@@ -245,9 +246,17 @@ def test_missing_timelines_need_larger_changes() -> None:
             keys=tuple(replace(each, timeline=()) for each in run.keys),
             hosts=tuple(replace(host, timeline=[]) for host in run.hosts),
         )
-        for run in (drawn(1), drawn(2, times={9: 2.5}))
+        for run in (drawn(1), drawn(2, times={9: times}))
     )
-    assert kinds(compare(before, after)) == {key(9): "risen"}
+    assert kinds(compare(before, after)) == found
+
+
+def test_windows_of_a_second_cause_no_alarm() -> None:
+    for seed in range(40):
+        rng = random.Random(seed)
+        fleet = random_fleet(rng, keys=120)
+        diff = compare(window(fleet, rng, seconds=1, name="a"), window(fleet, rng, seconds=1, name="b"))
+        assert kinds(diff) == kinds(diff, ComparedKind.HOST) == {}
 
 
 def test_renamed_family_is_not_a_change() -> None:

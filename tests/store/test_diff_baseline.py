@@ -11,11 +11,11 @@ import pytest
 from fleettrace.errors import HostState
 from fleettrace.store.diff.baseline import Baseline, choose
 from fleettrace.store.diff.compare import compare
-from fleettrace.store.diff.model import ComparedKind, Diff, OlderBaseline
+from fleettrace.store.diff.model import ComparedKind, Diff
 from fleettrace.store.history.model import StoredRun
 from fleettrace.summary.run import ProbeVerdict
 from tests.store.diff_traffic import Fleet, random_fleet, window
-from tests.store.test_diff import drawn, key, kinds
+from tests.store.test_diff import CALM, drawn, key, kinds
 
 
 def baseline_of(run: StoredRun, *earlier: StoredRun) -> Baseline:
@@ -35,10 +35,14 @@ def judged(*runs: StoredRun) -> Diff:
     return compare(baseline_of(runs[-1], *runs[:-1]), runs[-1])
 
 
+def older(diff: Diff) -> dict[str, tuple[str, ...]]:
+    return {each.run: each.hosts for each in diff.older}
+
+
 def test_change_during_an_absence_is_found_on_return() -> None:
     diff = judged(drawn(1), drawn(2, failed=[1]), drawn(3, times={9: 40.0}))
     assert kinds(diff)[key(9)] == "risen"
-    assert diff.older == (OlderBaseline("run-1", ("cache-1",)),)
+    assert older(diff) == {"run-1": ("cache-1",)}
     (change,) = [one for one in diff.changes if one.name == key(9)]
     assert change.surely(10)
     assert len(diff.hosts) == 4 and diff.excluded == ()
@@ -49,7 +53,7 @@ def test_long_absence_has_an_older_baseline(away: list[int]) -> None:
     absent = [drawn(number, failed=away) for number in range(2, 8)]
     diff = judged(drawn(1), *absent, drawn(9))
     assert (diff.changes, len(diff.hosts)) == ((), 4)
-    assert diff.older == (OlderBaseline("run-1", tuple(f"cache-{number}" for number in away)),)
+    assert older(diff) == {"run-1": tuple(f"cache-{number}" for number in away)}
 
 
 def test_hosts_that_flap_in_turn_hide_nothing() -> None:
@@ -76,7 +80,7 @@ def test_host_counted_by_other_means_needs_a_like_baseline() -> None:
     approximate = drawn(2)
     approximate.hosts[1].instances[0].probe = ProbeVerdict("watch", False)
     diff = judged(drawn(1), approximate, drawn(3))
-    assert diff.older == (OlderBaseline("run-1", ("cache-1",)),)
+    assert older(diff) == {"run-1": ("cache-1",)}
 
 
 def test_key_that_moves_off_a_lost_host_is_not_certainly_new() -> None:
@@ -123,7 +127,25 @@ def test_flapping_quiet_fleets_have_no_findings() -> None:
     assert [diff.changes for diff in diffs if diff.changes] == []
 
 
-def test_summed_bounds_hold_for_the_true_counts() -> None:
+@pytest.mark.parametrize("busier", [0.3, 3.0])
+def test_absence_over_a_daily_rhythm_is_no_change(busier: float) -> None:
+    now = replace(CALM, rate=busier * CALM.rate)
+    diff = judged(drawn(1), drawn(2, now, failed=[1]), drawn(3, now))
+    assert (diff.changes, len(diff.hosts)) == ((), 4)
+    assert diff.older[0].level == pytest.approx(busier, rel=0.1)
+    changed = judged(drawn(1), drawn(2, now, failed=[1]), drawn(3, now, times={9: 4.0}))
+    assert kinds(changed)[key(9)] == "risen"
+
+
+def test_level_is_unknown_without_common_hosts() -> None:
+    now = replace(CALM, rate=3 * CALM.rate)
+    diff = judged(drawn(1), drawn(2, now, failed=[0, 1, 2, 3]), drawn(3, now))
+    assert diff.older[0].level == 1.0
+    assert kinds(diff, ComparedKind.FLEET) == {"fleet.rate": "risen"}
+
+
+def test_summed_bounds_hold_for_the_true_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fleettrace.store.diff.combined.level", lambda *_: 1.0)
     for seed in range(12):
         rng = random.Random(seed)
         fleet = replace(random_fleet(rng, keys=90, rate=3e4), hosts=4, places=tuple(n % 5 - 1 for n in range(90)))

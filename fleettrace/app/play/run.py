@@ -168,10 +168,13 @@ class _Judgement:
             return None, "it is the first of its kind"
         try:
             with open_history(play.options.store) as history:
-                return find_baseline(history, stored)
+                baseline, why = find_baseline(history, stored)
         except ConfigError as error:
             self._warn(f"{play.play.title}: no run to compare with: {error}")
             return None, "the history cannot be read"
+        if baseline is not None and (note := baseline.dated_after(stored)) is not None:
+            self._warn(f"{play.play.title}: {note}")
+        return baseline, why
 
 
 def _notify(play: PreparedPlay, judgement: _Judgement, code: int, warn: Callable[[str], None]) -> None:

@@ -32,6 +32,11 @@ _MAX_DEPTH = 50
 """Levels of nested parentheses."""
 
 _CHANGES = {"changed": frozenset(ChangeKind)} | {kind.value: frozenset({kind}) for kind in ChangeKind}
+_OF_TOTAL = {
+    _CHANGES["fallen"]: frozenset({ChangeKind.FALLEN, ChangeKind.GONE}),
+    _CHANGES["risen"]: frozenset({ChangeKind.RISEN, ChangeKind.NEW}),
+}
+"""The total rate that stops has fallen, and one that begins has risen."""
 _OF_RUN = {"fleet.rate": ComparedKind.FLEET, "coverage": ComparedKind.COVERAGE}
 """Subjects of changes that belong to the whole run."""
 _NUMBERS = ("==", "!=", ">", ">=", "<", "<=")
@@ -223,7 +228,8 @@ class _Builder:
             if not 1 < times <= 1000:
                 raise RuleError("expected a multiple of more than 1x and at most 1000x", _column(quantity))
             min_change = times - 1
-        return Changed(kind, _CHANGES[str(change)], min_change, about)
+        kinds = _CHANGES[str(change)]
+        return Changed(kind, _OF_TOTAL.get(kinds, kinds) if about is ComparedKind.FLEET else kinds, min_change, about)
 
 
 def _branches(tree: Tree[Token] | Token) -> list[Tree[Token]]:

@@ -36,6 +36,15 @@ class Baseline:
         """Return one run as the baseline of all its hosts."""
         return cls(run, ((run, tuple(host.host for host in run.hosts)),))
 
+    def dated_after(self, run: StoredRun) -> str | None:
+        """Return a note if the newest run is dated later than `run`, which ended after it; else None."""
+        if self.newest.info.started <= run.info.started:
+            return None
+        return (
+            f"{self.newest.info.id} is dated later than {run.info.id}, though it was stored before: the controller's "
+            "clock has stepped back, or was ahead"
+        )
+
     def counts(self) -> Counts:
         """Return the counts on all hosts."""
         return self.counts_on([name for _, names in self.parts for name in names]) or Part(self.newest, ())
@@ -46,7 +55,7 @@ class Baseline:
         parts = [Part(run, hosts) for run, known in self.parts if (hosts := taken & set(known))]
         if not parts:
             return None
-        return parts[0] if len(parts) == 1 else Combined(parts)
+        return parts[0] if len(parts) == 1 and parts[0].run is self.newest else Combined(parts, self.newest)
 
     def sources(self) -> dict[str, tuple[StoredRun, HostResult]]:
         """Return for each host its run, and its result there."""

@@ -1,7 +1,8 @@
 """The counts of several runs, each on hosts of its own, as those of one run. Pure.
 
-Bounds are summed, so they hold for the sum. Longer windows are scaled down to the shortest: a rate keeps its value, and
-its counting noise is taken for larger than it is, never for smaller.
+The traffic of a fleet has a daily rhythm: an older run is taken to the level of the newest one, by the rates of the
+hosts that both traced. Bounds are summed, so they hold for the sum. Counts are only scaled down, to the shortest
+window: a rate keeps its value, and its counting noise is taken for larger than it is, never for smaller.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import ceil, floor
 
-from fleettrace.store.diff.hosts import Between, Lines, Part
-from fleettrace.store.history.model import StoredKey
+from fleettrace.store.diff.hosts import Between, Lines, Part, incomplete
+from fleettrace.store.history.model import StoredKey, StoredRun
 from fleettrace.summary.key import Key
 
-__all__ = ["Combined", "Counts"]
+__all__ = ["Combined", "Counts", "level"]
 
 _ALIKE = 0.02
 """Windows that differ by less count as equal."""
@@ -22,13 +23,17 @@ _ALIKE = 0.02
 class Combined:
     """Several parts as one, with what `Pair` uses of a `Part`."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts = [(part, _scale(part, parts)) for part in parts]
+    def __init__(self, parts: Sequence[Part], newest: StoredRun) -> None:
+        levels = [level(part.run, newest) for part in parts]
+        windows = [part.seconds / level for part, level in zip(parts, levels, strict=True)]
+        self._parts = [
+            (part, _scale(window, windows), level) for part, window, level in zip(parts, windows, levels, strict=True)
+        ]
         self.hosts = {name: host for part in parts for name, host in part.hosts.items()}
-        self.total = sum(round(part.total * scale) for part, scale in self._parts)
-        rates = [part.rate for part in parts if part.rate is not None]
+        self.total = sum(round(part.total * scale) for part, scale, _ in self._parts)
+        rates = [part.rate * level for part, _, level in self._parts if part.rate is not None]
         self.rate = sum(rates) if rates else None
-        self.absent = sum(ceil(part.absent * scale) for part, scale in self._parts)
+        self.absent = sum(ceil(part.absent * scale) for part, scale, _ in self._parts)
         self.timeline = max(parts, key=lambda part: part.total).timeline
         self.keys: dict[Key, StoredKey] = {}
         for part in parts:
@@ -47,46 +52,60 @@ class Combined:
 
     def key(self, key: Key) -> Between:
         """Return the requests of a key."""
-        return _sum((part.key(key), scale) for part, scale in self._parts)
+        return _sum((part.key(key), scale) for part, scale, _ in self._parts)
 
     def template(self, name: str) -> Between:
         """Return the requests of a family."""
-        return _sum((part.template(name), scale) for part, scale in self._parts)
+        return _sum((part.template(name), scale) for part, scale, _ in self._parts)
 
     def host(self, name: str) -> tuple[Between, float]:
         """Return the requests of a host, and its window in seconds."""
-        part, scale = self._of(name)
+        part, scale, level = self._of(name)
         count, seconds = part.host(name)
-        return _sum([(count, scale)]), seconds * scale
+        return _sum([(count, scale)]), seconds * scale / level
 
     def on_host(self, host: str, key: Key) -> Between:
         """Return the requests of a key on one host."""
-        part, scale = self._of(host)
+        part, scale, _ = self._of(host)
         return _sum([(part.on_host(host, key), scale)])
 
     def key_lines(self, key: Key) -> Lines:
         """Return the timelines for a key, of the part with most of its requests."""
-        return max((part for part, _ in self._parts), key=lambda part: part.key(key).guess).key_lines(key)
+        return max((part for part, _, _ in self._parts), key=lambda part: part.key(key).guess).key_lines(key)
 
     def template_lines(self, name: str) -> Lines:
         """Return the timelines for a family, of the part with most of its requests."""
-        return max((part for part, _ in self._parts), key=lambda part: part.template(name).guess).template_lines(name)
+        most = max((part for part, _, _ in self._parts), key=lambda part: part.template(name).guess)
+        return most.template_lines(name)
 
     def host_lines(self, name: str) -> Lines:
         """Return the timelines for a host."""
         return self._of(name)[0].host_lines(name)
 
-    def _of(self, host: str) -> tuple[Part, float]:
-        return next((part, scale) for part, scale in self._parts if host in part.hosts)
+    def _of(self, host: str) -> tuple[Part, float, float]:
+        return next(each for each in self._parts if host in each[0].hosts)
 
 
 Counts = Part | Combined
 
 
-def _scale(part: Part, parts: Sequence[Part]) -> float:
-    """Return the factor from the part's window to the shortest one."""
-    shortest = min((each.seconds for each in parts if each.seconds), default=0.0)
-    return shortest / part.seconds if part.seconds > shortest * (1 + _ALIKE) else 1.0
+def level(run: StoredRun, newest: StoredRun) -> float:
+    """Return the factor from the rates of an older run to those of the newest, on the hosts that both traced; 1 if that
+    is not known."""
+    if run is newest:
+        return 1.0
+    older, newer = (
+        {host.host: host.rate or 0.0 for host in each.hosts if not incomplete(host, "")} for each in (run, newest)
+    )
+    both = older.keys() & newer.keys()
+    before, after = (sum(rates[name] for name in both) for rates in (older, newer))
+    return after / before if before and after else 1.0
+
+
+def _scale(window: float, windows: Sequence[float]) -> float:
+    """Return the factor from a window to the shortest one."""
+    shortest = min((each for each in windows if each), default=0.0)
+    return shortest / window if window > shortest * (1 + _ALIKE) else 1.0
 
 
 def _sum(counts: Iterable[tuple[Between, float]]) -> Between:

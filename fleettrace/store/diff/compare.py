@@ -8,7 +8,7 @@ A count has risen or fallen if all of these hold, on the hosts that were traced 
   fleet is busy, every rate rises;
 - it changed by at least a quarter (`min_change`);
 - the change is so clear that counting noise and the observed burstiness would cause any such finding in an unchanged
-  fleet in only one of 500 comparisons (Holm's correction over all tests).
+  fleet in only one of 2,000 comparisons (Holm's correction over all tests).
 
 The total rate of the fleet is a subject of its own: when it changes, the rates of all keys do and their shares do not.
 It must change by a factor of two, because neighboring hours of a day differ by less. Chance plays no part in the
@@ -21,6 +21,7 @@ from collections.abc import Iterator
 
 from fleettrace.store.diff.baseline import Baseline
 from fleettrace.store.diff.chance import holm
+from fleettrace.store.diff.combined import level
 from fleettrace.store.diff.fleet import coverage_changes, selection_changes
 from fleettrace.store.diff.hosts import Part, complete_hosts
 from fleettrace.store.diff.model import Change, Diff, OlderBaseline
@@ -32,8 +33,6 @@ __all__ = ["FALSE_FINDINGS", "FLEET_CHANGE", "MIN_CHANGE", "compare"]
 
 MIN_CHANGE = 0.25
 """The smallest relative change that counts."""
-
-_LATER = "{} was stored before {}, and is dated later: the controller's clock has stepped back, or was ahead"
 
 FLEET_CHANGE = 1.0
 """The smallest relative change of the total rate that counts: a doubling, or a fall to a half."""
@@ -56,7 +55,9 @@ def compare(
     newest = baseline.newest
     selected = select(baseline, after)
     common = {host.host for host in newest.hosts} & {host.host for host in after.hosts} or selected.hosts
-    notes = [_LATER.format(newest.info.id, after.info.id)] if _stepped_back(before, after) else []
+    # A user may compare two runs in any order.
+    dated = before.dated_after(after) if isinstance(before, Baseline) else None
+    notes = [] if dated is None else [dated]
     sure: list[Change] = []
     if common:
         pair = Pair(selected.before, selected.after, 1 + min_change, selected.elsewhere)
@@ -92,14 +93,9 @@ def compare(
     )
 
 
-def _stepped_back(before: StoredRun | Baseline, after: StoredRun) -> bool:
-    """Return whether a baseline is dated later than the run. A user may compare two runs in any order."""
-    return isinstance(before, Baseline) and before.newest.info.started > after.info.started
-
-
 def _older(baseline: Baseline, selected: Selected) -> Iterator[OlderBaseline]:
     """Yield the earlier runs than the newest one that are the baseline of compared hosts."""
     for run, names in baseline.parts:
         hosts = tuple(name for name in names if name in selected.hosts)
         if run is not baseline.newest and hosts:
-            yield OlderBaseline(run.info.id, hosts)
+            yield OlderBaseline(run.info.id, hosts, level(run, baseline.newest))

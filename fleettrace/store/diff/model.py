@@ -106,6 +106,8 @@ class OlderBaseline:
 
     run: str
     hosts: tuple[str, ...]
+    level: float = 1.0
+    """The factor by which its rates are multiplied: from the level of all traffic then to that of `before`."""
 
 
 @dataclass(frozen=True, slots=True)

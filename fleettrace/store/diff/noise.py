@@ -28,8 +28,9 @@ _ENDS_APART = 6
 _LEAST_WANDER = 0.03**2
 """The smallest wander assumed: 3 % from one window to the next, even if the buckets show less."""
 
-_UNKNOWN_WANDER = 0.05**2
-"""The wander assumed without timelines."""
+_UNKNOWN_WANDER = 0.5**2
+"""The wander assumed where no timeline has two buckets, as in windows of a second: that of the burstiest keys from one
+second to the next."""
 
 _LIKENESS = (1.0, 40.0)
 """Limits of the weight of the usual burstiness, in degrees of freedom, beside a timeline's own."""

@@ -28,8 +28,8 @@ _BY_RATE = 0.01
 """The largest chance of a change of the rate. It is not corrected for the number of tests, because the test of the
 share is, and both must hold. A busy moment of the whole fleet moves all rates together."""
 
-FALSE_FINDINGS = 0.002
-"""The chance of any false finding in a comparison of two runs of an unchanged fleet."""
+FALSE_FINDINGS = 0.0005
+"""The chance of any false finding in a comparison of two runs of an unchanged fleet: hourly, one in twelve weeks."""
 
 _LEARNED_FROM = 300
 """The usual burstiness is estimated from the timelines of this many hottest keys of each run."""
