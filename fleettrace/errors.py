@@ -35,7 +35,14 @@ def write_error(path: str | Path, error: OSError) -> ConfigError:
 
 
 class BusyError(FleettraceError):
-    """Another run holds the lock (exit code 75)."""
+    """Another run holds the lock (exit code 75).
+
+    `repeated`: this is not the first one to find it held by that run, and `silent`: so cron need not mail it again.
+    """
+
+    def __init__(self, message: str, *, repeated: bool = False, silent: bool = False) -> None:
+        super().__init__(message)
+        self.repeated, self.silent = repeated, silent
 
 
 class HostState(StrEnum):

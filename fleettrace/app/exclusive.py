@@ -13,7 +13,7 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from fleettrace.errors import BusyError, ConfigError
 from fleettrace.text_format import rfc3339
 
 __all__ = ["exclusive", "lock_directory", "run_lock", "splay_s"]
+
+_REFUSED = ".refused"
+"""The suffix of the marker beside a lock that a run was refused since the lock was taken."""
 
 
 @contextmanager
@@ -35,7 +38,13 @@ def exclusive(options: RunOptions, warn: Callable[[str], None]) -> Iterator[None
         if not options.quiet:
             warn(f"waiting {seconds:.0f} s of the {options.splay:g} s of --splay")
         time.sleep(seconds)
-    with run_lock(lock_directory(), inventory, name, shlex.join(["fleettrace", *sys.argv[1:]])):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(run_lock(lock_directory(), inventory, name, shlex.join(["fleettrace", *sys.argv[1:]])))
+        except BusyError as error:
+            # cron mails each line: an overlap is worth one mail until the lock is free again.
+            error.silent = error.repeated and options.quiet and not sys.stderr.isatty()
+            raise
         yield
 
 
@@ -73,8 +82,10 @@ def run_lock(directory: Path, inventory: str, name: str, command: str) -> Iterat
         except BlockingIOError:
             raise BusyError(
                 f"another run of {name!r} is under way for {inventory}{_holder(os.pread(file, 4096, 0))}: "
-                "wait for its end, or give this one another --name"
+                "wait for its end, or give this one another --name",
+                repeated=not _first(path.with_suffix(_REFUSED)),
             ) from None
+        path.with_suffix(_REFUSED).unlink(missing_ok=True)
         now = rfc3339(datetime.now(UTC), "seconds")
         _write(file, json.dumps({"pid": os.getpid(), "since": now, "command": command[:2000]}))
         yield
@@ -111,6 +122,17 @@ def _file_name(inventory: str, name: str) -> str:
     """A readable name that differs for every inventory and name."""
     digest = hashlib.blake2b(f"{inventory}\0{name}".encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:60]}-{digest}.lock"
+
+
+def _first(marker: Path) -> bool:
+    """Create the file that stands for a refused run; return whether there was none since the lock was last taken."""
+    try:
+        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    except FileExistsError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _write(file: int, text: str) -> None:

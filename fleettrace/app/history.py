@@ -49,10 +49,12 @@ def store_run(
     patterns: Sequence[re.Pattern[bytes]],
     redaction: Redaction,
     warn: Callable[[str], None],
+    failed: Callable[[str], None] | None = None,
 ) -> None:
     """Add the run, which is redacted already, to the history, unless `--no-store` is given.
 
-    A history that cannot be written is a warning: it costs neither the report nor the exit code.
+    `failed` receives why the history cannot be written, `warn` in its absence: for a run of its own, that costs neither
+    the report nor the exit code.
     """
     if options.no_store:
         return
@@ -62,7 +64,7 @@ def store_run(
                 warn(f"{history.path}: other users could read the keys in the history; its mode is 0600 now")
             history.add(history_record(run, patterns, redaction, options), options.keep)
     except ConfigError as error:
-        warn(f"the run is not stored: {error}")
+        (failed or warn)(f"the run is not stored: {error}")
 
 
 def history_record(

@@ -85,8 +85,12 @@ def trace(
     warn: Callable[[str], None],
     live: bool = False,
     resumed: Resumed | None = None,
+    not_stored: Callable[[str], None] | None = None,
 ) -> RunResult:
-    """Trace the selected hosts, store the run, and report it by `write`. With `resumed` it is a part of that run."""
+    """Trace the selected hosts, store the run, and report it by `write`. With `resumed` it is a part of that run.
+
+    `not_stored` receives why the run could not be stored, `warn` in its absence.
+    """
     selection = select_hosts(options)
     with ExitStack() as stack:
         transports = Transports()
@@ -117,6 +121,7 @@ def trace(
             live=live,
             info=None if resumed is None else resumed.info,
             detach=detach,
+            not_stored=not_stored,
         )
 
 

@@ -66,6 +66,7 @@ def sweep(
     live: bool = False,
     info: RunInfo | None = None,
     detach: Detach | None = None,
+    not_stored: Callable[[str], None] | None = None,
 ) -> RunResult:
     """Sweep the hosts, write the report, store the run, and return the result, redacted.
 
@@ -106,7 +107,7 @@ def sweep(
         write(seen, patterns)
     finally:
         if trace and not part:
-            store_run(options, seen, patterns, redact, warn)
+            store_run(options, seen, patterns, redact, warn, not_stored)
     return seen
 
 

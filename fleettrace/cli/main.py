@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
     except ConfigError as error:
         return _report(error, 2)
     except BusyError as error:
-        return _report(error, 75)  # EX_TEMPFAIL of sysexits.h: try again later
+        return 75 if error.silent else _report(error, 75)  # EX_TEMPFAIL of sysexits.h: try again later
     except FleettraceError as error:
         return _report(error, 4)
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +24,27 @@ __all__ = ["notify_type", "target_of"]
 _MAX_SECONDS = 600
 
 _KIND_OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "command": ("on", "timeout"),
-    "webhook": ("on", "timeout", "retries", "secret_file", "secret_variable"),
-    "mail": ("on", "timeout", "from", "sendmail"),
+    "command": ("when", "on", "repeat", "timeout"),
+    "webhook": ("when", "on", "repeat", "timeout", "retries", "secret_file", "secret_variable"),
+    "mail": ("when", "on", "repeat", "timeout", "from", "sendmail"),
     "textfile": (),
     "stamp": (),
 }
 """The kinds of target, each with its options."""
 
-_ATTRIBUTES = {"on": "on", "timeout": "timeout_s", "retries": "retries", "from": "sender", "sendmail": "sendmail"}
+_ATTRIBUTES = {
+    "when": "on",
+    "on": "on",
+    "repeat": "repeat_s",
+    "timeout": "timeout_s",
+    "retries": "retries",
+    "from": "sender",
+    "sendmail": "sendmail",
+}
 _CONVERT: Mapping[str, Callable[[Any], Any]] = {
+    "when": NotifyWhen,
     "on": NotifyWhen,
+    "repeat": float,
     "timeout": float,
     "retries": int,
     "from": str,
@@ -101,6 +112,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _repeat(text: str) -> float:
+    found = re.fullmatch(r"([1-9][0-9]{0,3})([mhd])", text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a time: expected minutes, hours or days, such as 30m, 6h or 1d")
+    return float(found[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0}[found[2]]
+
+
 def _retries(text: str) -> int:
     if text not in [str(number) for number in range(11)]:
         raise ValueError(f"{text!r} is not a number of retries: expected a whole number from 0 to 10")
@@ -127,8 +145,13 @@ _KINDS: Mapping[str, tuple[ListOf | Text, str]] = {
     "stamp": (Text("a file"), "A file with the time of the last run that succeeded."),
 }
 _OPTIONS: Mapping[str, KeySpec] = {
-    "on": KeySpec(
-        OneOf(tuple(each.value for each in NotifyWhen)), "When to send: on change (the default), or after every run."
+    "when": KeySpec(
+        OneOf(tuple(each.value for each in NotifyWhen)),
+        "When to send: on change (the default), after every run, or once a day what all runs found.",
+    ),
+    "on": KeySpec(OneOf(tuple(each.value for each in NotifyWhen)), "The same as `when`."),
+    "repeat": KeySpec(
+        Text("a time such as 30m, 6h or 1d", _repeat), "Send a finding that persists again after this time."
     ),
     "timeout": KeySpec(Text("seconds, such as 10", _seconds, ("string", "number")), "Timeout in seconds."),
     "retries": KeySpec(
@@ -145,7 +168,8 @@ def target_of(entry: Mapping[str, Any]) -> NotifyTarget:
     """Return the target of an entry: one of the kinds, with its options.
 
     `command` is a list of strings, `mail` a list of addresses, `webhook` a URL, `textfile` and `stamp` are paths;
-    `timeout` is in seconds, `on` is `change` or `every`. Raise `ValueError` with a message for the user.
+    `timeout` and `repeat` are in seconds, `when` is `change`, `every` or `daily`. Raise `ValueError` with a message for
+    the user.
     """
     kinds = [kind for kind in _KIND_OPTIONS if kind in entry]
     if len(kinds) != 1:
@@ -155,6 +179,10 @@ def target_of(entry: Mapping[str, Any]) -> NotifyTarget:
     if others:
         known = ", ".join(_KIND_OPTIONS[kind])
         raise ValueError(f"{min(others)} is not an option of {kind}: expected {known or 'no option'}")
+    if "on" in entry and "when" in entry:
+        raise ValueError("on and when are the same: expected one of them")
+    if entry.get("when", entry.get("on")) == NotifyWhen.DAILY and "repeat" in entry:
+        raise ValueError("a daily digest has what persists: expected no repeat")
     options: dict[str, Any] = {
         attribute: _CONVERT[name](entry[name]) for name, attribute in _ATTRIBUTES.items() if name in entry
     }

@@ -38,6 +38,15 @@ def test_second_run_is_refused_naming_the_first(tmp_path: Path) -> None:
     assert held(tmp_path) is None
 
 
+def test_refusal_is_repeated_until_the_lock_is_free(tmp_path: Path) -> None:
+    for _ in range(2):
+        with run_lock(tmp_path, "/i.yaml", "cache", COMMAND):
+            refused = [held(tmp_path) for _ in range(3)]
+            assert [one is not None and one.repeated for one in refused] == [False, True, True]
+            assert held(tmp_path, name="other") is None
+        assert held(tmp_path) is None
+
+
 @pytest.mark.parametrize(("inventory", "name"), [("/other.yaml", "cache"), ("/i.yaml", "other"), ("/i.yaml", "../x y")])
 def test_another_inventory_or_name_is_another_lock(tmp_path: Path, inventory: str, name: str) -> None:
     with run_lock(tmp_path, "/i.yaml", "cache", COMMAND):

@@ -21,6 +21,8 @@ def test_second_run_names_the_first_and_is_75(lab: Lab) -> None:
         first.wait_for_trace("plain")
         refused = run(*options, "--duration", "1s", "-q")
         assert (refused.status, refused.out) == (75, b"")
+        again = [run(*options, "--duration", "1s", *more) for more in (("-q",), ("-q",), ())]
+        assert [(one.status, one.err == "") for one in again] == [(75, True), (75, True), (75, False)]
         assert all(value in refused.err for value in (str(lab.inventory), str(first.pid), "--duration 60s"))
         named = run(*options, "--duration", "1s", "--name", "another")
         assert (named.status, named.host("plain")["state"]) == (0, "ok")

@@ -29,7 +29,7 @@ from tests.playbook.reading import plays
 
 __all__ = ["Audit", "Outcome"]
 
-PLAYBOOK = """\
+_PLAYBOOK = """\
 - name: fleet
   hosts: all
   sweep: {duration: 10s, quiet: true}
@@ -56,18 +56,28 @@ class Outcome:
     hour: int
     code: int
     lines: tuple[str, ...]
-    """Findings as `SEVERITY, CERTAINTY: MESSAGE`, and warnings as `warning: MESSAGE`."""
+    """Findings as `SEVERITY, CERTAINTY: MESSAGE`, warnings as `warning: MESSAGE`, and why the audit failed as
+    `exit code N: MESSAGE`."""
     events: tuple[Event, ...]
 
 
 class Audit:
     """The schedule on one controller."""
 
-    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-        self.directory, self.seed = directory, seed
-        self._store = directory / "history.db"
+    def __init__(
+        self,
+        directory: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        seed: int,
+        *,
+        playbook: str = _PLAYBOOK,
+        store: Path | None = None,
+    ) -> None:
+        self.directory, self.seed, self._playbook = directory, seed, playbook
+        self._store = store or directory / "history.db"
         self._conditions, self._hour = Conditions(), 0
         self._findings = Findings()
+        self._problems: tuple[str, ...] = ()
         monkeypatch.setattr("fleettrace.app.play.run.trace", self._trace)
         monkeypatch.setattr("fleettrace.app.play.run.notify", self._notify)
 
@@ -79,11 +89,15 @@ class Audit:
         play = self._play()
         with self._storage():
             code = run_play(play, ignore, warnings.append)
-        lines = (*self._findings.lines(), *(f"warning: {line}" for line in warnings))
+        lines = (
+            *self._findings.lines(),
+            *(f"warning: {line}" for line in warnings),
+            *(f"exit code {code}: {line}" for line in self._problems),
+        )
         return Outcome(hour, code, lines, tuple(events))
 
     def _play(self) -> PreparedPlay:
-        text = PLAYBOOK
+        text = self._playbook
         for old, new in self._conditions.playbook.items():
             assert old in text
             text = text.replace(old, new)
@@ -102,6 +116,7 @@ class Audit:
         *,
         subscriber: Subscriber,  # noqa: ARG002 - the sweep publishes events to it
         warn: Callable[[str], None],
+        not_stored: Callable[[str], None],
     ) -> RunResult:
         """Stand for the sweep: fleettrace.app.runner.trace."""
         now = START + timedelta(hours=self._hour) + self._conditions.clock
@@ -119,15 +134,20 @@ class Audit:
         try:
             write(seen, patterns)
         finally:
-            store_run(options, seen, patterns, redact, warn)
+            store_run(options, seen, patterns, redact, warn, not_stored)
         return seen
 
     def _notify(
-        self, targets: Sequence[NotifyTarget], notice: Notice, state: Path, warn: Callable[[str], None]
+        self,
+        targets: Sequence[NotifyTarget],
+        notice: Notice,
+        state: Path,
+        warn: Callable[[str], None],
+        spare: Path | None,
     ) -> None:
         """Read what the targets get, and send it."""
-        self._findings = notice.findings
-        send.notify(targets, notice, state, warn)
+        self._findings, self._problems = notice.findings, notice.problems
+        send.notify(targets, notice, state, warn, spare)
 
     @contextmanager
     def _storage(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from tests.month.audit import Outcome
 __all__ = ["Verdict", "judged"]
 
 _TOO_SHORT = "unknown: the windows are too short"
-"""A quiet hour whose traffic was so uneven that a doubling would have been hidden, and that is reported as such."""
+"""A quiet hour with traffic so uneven that a doubling would have been hidden, and that is reported as such."""
 
 
 @dataclass(frozen=True)

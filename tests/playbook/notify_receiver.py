@@ -101,4 +101,5 @@ def notice(
     given = evidence(dict.fromkeys(keys, 300) | {"rest": 10})
     rule = compile_rule("key.requests > 100", name="hot", severity=Severity.HIGH)
     found = judge([rule], given) if findings is None else findings
-    return Notice("nightly", play, found, given.report, succeeded, exit_code, AT)
+    command = f"fleettrace report {given.report.info.id}"
+    return Notice("nightly", play, found, given.report, succeeded, exit_code, AT, report_command=command)

@@ -65,16 +65,19 @@ def test_example_has_every_kind_of_target(tmp_path: Path) -> None:
         CommandTarget,
         WebhookTarget,
         MailTarget,
+        MailTarget,
         TextfileTarget,
         StampTarget,
     ]
     assert [target.on for target in loaded.notify] == [
         NotifyWhen.CHANGE,
         NotifyWhen.CHANGE,
-        NotifyWhen.EVERY,
+        NotifyWhen.CHANGE,
+        NotifyWhen.DAILY,
         NotifyWhen.EVERY,
         NotifyWhen.EVERY,
     ]
+    assert [target.repeat_s for target in loaded.notify] == [None, None, 6 * 3600.0, None, None, None]
 
 
 def test_documented_verification_detects_forgery() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fleettrace.playbook.findings import Certainty, Finding, Findings, Severity, SubjectKind
+from fleettrace.playbook.notify.digest import MAX_FINDINGS, Digest
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.playbook.notify.send import notify
 from fleettrace.summary.key import Key
@@ -21,9 +22,12 @@ class RecordingTarget:
     """Record what it receives; fail where `fail` raises."""
 
     on: NotifyWhen = NotifyWhen.CHANGE
+    repeat_s: float | None = None
     name: str = "recorder"
     address: str = "recorder"
     received: list[tuple[list[str], list[str]]] = field(default_factory=list)
+    repeated: list[list[str]] = field(default_factory=list)
+    digests: list[Digest] = field(default_factory=list)
     fail: Callable[[], None] | None = None
 
     def check(self) -> None:
@@ -33,6 +37,8 @@ class RecordingTarget:
         """Record what is new and what is resolved."""
         if self.fail is not None:
             self.fail()
+        self.repeated.append([one.shown for one in changes.repeated])
+        self.digests += [] if changes.digest is None else [changes.digest]
         self.received.append(([one.shown for one in changes.new], [one.message for one in changes.resolved]))
 
 
@@ -41,8 +47,8 @@ def finding(key: str, *, event: str | None = None, certainty: Certainty = Certai
     return Finding("hot", Severity.HIGH, certainty, SubjectKind.KEY, name, key, f"key {key}", event=event)
 
 
-def play(*found: Finding, succeeded: bool = True) -> Notice:
-    return Notice("nightly", "keys", Findings.of(found), None, succeeded, 1 if succeeded else 4, AT)
+def play(*found: Finding, succeeded: bool = True, at: float = AT) -> Notice:
+    return Notice("nightly", "keys", Findings.of(found), None, succeeded, 1 if succeeded else 4, at)
 
 
 A, B = finding("a"), finding("b")
@@ -146,3 +152,91 @@ def test_state_is_private_and_holds_no_address(tmp_path: Path, warnings: list[st
     (path,) = (tmp_path / "notified").iterdir()
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     assert "TOKEN" not in path.read_text()
+
+
+HOUR, DAY = 3600.0, 86_400.0
+
+
+def test_persisting_finding_is_repeated_at_the_given_rate(send: Send) -> None:
+    target = RecordingTarget(repeat_s=6 * HOUR)
+    sent = [send(target, play(A, at=AT + hour * HOUR)) for hour in range(14)]
+    assert [hour for hour, one in enumerate(sent) if one] == [0, 6, 12]
+    assert (target.received[1], target.repeated[1]) == (([], []), ["a"])
+    assert send(target, play(at=AT + 14 * HOUR)) == 1
+    assert target.received[-1] == ([], ["key a"])
+
+
+def test_each_finding_has_its_own_rate(send: Send) -> None:
+    target = RecordingTarget(repeat_s=6 * HOUR)
+    for hour in range(9):
+        send(target, play(A, *((B,) if hour >= 2 else ()), at=AT + hour * HOUR))
+    assert target.repeated == [[], [], ["a"], ["b"]]
+
+
+def test_clock_that_stepped_back_repeats_once(send: Send) -> None:
+    target = RecordingTarget(repeat_s=6 * HOUR)
+    send(target, play(A, at=AT + 10 * DAY))
+    assert [send(target, play(A, at=AT + hour * HOUR)) for hour in range(4)] == [1, 0, 0, 0]
+
+
+def test_without_a_rate_nothing_is_repeated(send: Send) -> None:
+    target = RecordingTarget()
+    assert sum(send(target, play(A, at=AT + hour * DAY)) for hour in range(9)) == 1
+
+
+def test_digest_is_sent_once_a_day(send: Send) -> None:
+    target = RecordingTarget(on=NotifyWhen.DAILY)
+    for hour in range(72):
+        found = [A] if hour % 24 == 3 else []
+        send(target, play(*found, succeeded=hour != 30, at=AT + hour * HOUR))
+    assert 2 <= len(target.digests) <= 3
+    second = target.digests[1]
+    assert (second.runs, second.failed) == (24, 1)
+    assert [(one.message, one.runs) for one in second.findings.values()] == [("key a", 1)]
+    assert second.summary == "digest: 1 finding in 24 runs, 1 of them failed"
+    assert "high, certain: key a (in 1 of 24 runs, last at " in second.lines()[0]
+
+
+def test_digest_waits_for_a_target_that_fails(send: Send) -> None:
+    target = RecordingTarget(on=NotifyWhen.DAILY)
+    send(target, play(A))
+    target.fail = refuse
+    assert [send(target, play(at=AT + DAY + hour * HOUR)) for hour in range(2)] == [0, 0]
+    target.fail = None
+    assert send(target, play(B, at=AT + DAY + 3 * HOUR)) == 1
+    (digest,) = target.digests
+    assert (digest.runs, [one.message for one in digest.findings.values()]) == (4, ["key a", "key b"])
+
+
+def test_digest_and_immediate_notices_share_an_address(send: Send) -> None:
+    now, daily = RecordingTarget(), RecordingTarget(on=NotifyWhen.DAILY)
+    for hour in range(0, 49, 24):
+        for target in (now, daily):
+            send(target, play(A, at=AT + hour * HOUR))
+    assert (len(now.received), len(daily.digests)) == (1, 2)
+
+
+def test_digest_is_bounded() -> None:
+    many = tuple(finding(f"k{number}") for number in range(MAX_FINDINGS + 20))
+    digest = Digest.begun(AT).with_run(many, succeeded=True, at=AT)
+    assert (len(digest.findings), digest.omitted, len(digest.lines())) == (MAX_FINDINGS, 20, MAX_FINDINGS + 1)
+    assert Digest.read(digest.stored()) == digest
+
+
+def refuse() -> None:
+    raise NotifyError("no")
+
+
+def test_spare_state_serves_while_the_first_is_unwritable(tmp_path: Path, warnings: list[str]) -> None:
+    directory, spare = tmp_path / "notified", tmp_path / "spare"
+    spare.mkdir()
+    directory.write_text("no directory")
+    target = RecordingTarget()
+    for _ in range(3):
+        notify([target], play(A), directory, warnings.append, spare)
+    assert len(target.received) == 1
+    directory.unlink()
+    for _ in range(2):
+        notify([target], play(A, B), directory, warnings.append, spare)
+    assert target.received[1:] == [(["b"], [])]
+    assert list(spare.iterdir()) == []

@@ -185,12 +185,17 @@ def test_playbook_entry_makes_its_target(entry: dict[str, object]) -> None:
         ({}, "expected exactly one of command, webhook"),
         ({"mail": ["a"], "stamp": "x"}, "expected exactly one of"),
         ({"stamp": "x", "on": "every"}, "on is not an option of stamp: expected no option"),
-        ({"mail": ["a"], "retries": 1}, "retries is not an option of mail: expected on, timeout, from, sendmail"),
+        (
+            {"mail": ["a"], "retries": 1},
+            "retries is not an option of mail: expected when, on, repeat, timeout",
+        ),
         ({"textfile": "x.txt"}, r"reads only files named \*.prom"),
         (
             {"webhook": "https://x/", "secret_file": "a", "secret_variable": "b"},
             "expected either secret_file or secret_variable",
         ),
+        ({"mail": ["a"], "on": "every", "when": "daily"}, "expected one of them"),
+        ({"mail": ["a"], "when": "daily", "repeat": 60.0}, "expected no repeat"),
         ({"command": []}, "expected a program and its arguments"),
     ],
 )

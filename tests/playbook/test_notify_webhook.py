@@ -33,7 +33,7 @@ def test_webhook_posts_the_documented_document() -> None:
     assert (request.path, request.headers["Content-Type"]) == ("/hooks/TOKEN-7f3a", "application/json")
     assert not {"Fleettrace-Signature", "Fleettrace-Timestamp"} & set(request.headers)
     document = request.document
-    fields = "schema playbook play run succeeded exit_code summary findings new gone report"
+    fields = "schema playbook play run succeeded exit_code problems summary findings new gone repeated digest report"
     assert list(document) == fields.split()
     assert document["schema"] == "fleettrace/notice/1"
     assert document["summary"] == "nightly: hot keys: 1 high"

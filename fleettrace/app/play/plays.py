@@ -135,7 +135,8 @@ def run_plays(
         try:
             codes.append(act(play, subscriber(play.options), warn))
         except FleettraceError as error:
-            warn(f"{play.play.title}: {error}")
+            if not (isinstance(error, BusyError) and error.silent):
+                warn(f"{play.play.title}: {error}")
             codes.append(75 if isinstance(error, BusyError) else 2 if isinstance(error, ConfigError) else 4)
         if codes[-1] in _STOPPED:
             break

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fleettrace.app.check import check
+from fleettrace.app.exclusive import lock_directory
 from fleettrace.app.exit_code import exit_code
 from fleettrace.app.history import find_baseline, history_record, open_history, store_path
 from fleettrace.app.output import ReportWriter, write_file_or_stdout
@@ -21,6 +24,7 @@ from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyE
 from fleettrace.playbook.notify.send import notify
 from fleettrace.playbook.notify.stamp import StampTarget
 from fleettrace.report.build import build_report
+from fleettrace.report.escape import escape_text
 from fleettrace.report.formats import Output
 from fleettrace.report.model import Report
 from fleettrace.store.diff.baseline import Baseline
@@ -65,6 +69,10 @@ class OnStdout:
         return NotifyWhen.CHANGE
 
     @property
+    def repeat_s(self) -> None:
+        """Return None: what persists is not printed again."""
+
+    @property
     def name(self) -> str:
         """The name in warnings."""
         return "stdout"
@@ -86,6 +94,7 @@ class OnStdout:
 
 
 _SUCCEEDED = (0, 1, 3)
+_STOPPED = (130, 143)
 
 _FAMILIES = 200
 
@@ -96,7 +105,14 @@ def run_play(play: PreparedPlay, subscriber: Subscriber, warn: Callable[[str], N
     """Sweep, report, judge and notify; return the exit code. Raises `FleettraceError`."""
     judgement = _Judgement(play, warn)
     try:
-        result = trace(play.options, play.redact, judgement.write, subscriber=subscriber, warn=warn)
+        result = trace(
+            play.options,
+            play.redact,
+            judgement.write,
+            subscriber=subscriber,
+            warn=warn,
+            not_stored=judgement.history_failed,
+        )
     except BusyError:
         raise
     except FleettraceError as error:
@@ -105,8 +121,17 @@ def run_play(play: PreparedPlay, subscriber: Subscriber, warn: Callable[[str], N
     code = exit_code(result, play.options.min_ok)
     if code == 0 and judgement.findings.at_or_over(play.fail_on):
         code = 1
+    if judgement.problems and _needs_history(play) and code not in _STOPPED:
+        code = 2
     _notify(play, judgement, code, warn)
     return code
+
+
+def _needs_history(play: PreparedPlay) -> bool:
+    """Return whether a history that cannot be read or written is a failure: rules compare with it, or the playbook or
+    the command line name it."""
+    asked = play.options.store is not None or play.play.keep is not None
+    return any(rule.needs_baseline for rule in play.play.rules) or (asked and not play.options.no_store)
 
 
 def check_play(play: PreparedPlay, subscriber: Subscriber, warn: Callable[[str], None]) -> int:
@@ -131,6 +156,8 @@ class _Judgement:
     def __init__(self, play: PreparedPlay, warn: Callable[[str], None]) -> None:
         self.findings = Findings()
         self.report: Report | None = None
+        self.problems: list[str] = []
+        """Why the history could not be read or written."""
         self._play = play
         self._warn = warn
 
@@ -152,6 +179,12 @@ class _Judgement:
         if play.play.rules and not play.on_change:
             print_findings(play, self.findings)
 
+    def history_failed(self, message: str) -> None:
+        """Note why the history could not be used. Where stdout gets the notice, which has it once, stderr does not."""
+        self.problems.append(escape_text(message))
+        if not self._play.on_change:
+            self._warn(f"{self._play.play.title}: {message}")
+
     def _judge(self, result: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> Findings:
         from fleettrace.playbook.rules.eval_context import Evidence
         from fleettrace.playbook.rules.judge import judge
@@ -170,11 +203,27 @@ class _Judgement:
             with open_history(play.options.store) as history:
                 baseline, why = find_baseline(history, stored)
         except ConfigError as error:
-            self._warn(f"{play.play.title}: no run to compare with: {error}")
+            self.history_failed(f"no run to compare with: {error}")
             return None, "the history cannot be read"
         if baseline is not None and (note := baseline.dated_after(stored)) is not None:
             self._warn(f"{play.play.title}: {note}")
         return baseline, why
+
+
+def _spare() -> Path | None:
+    """Return the directory for states of notices while the one beside the history cannot be written."""
+    try:
+        return lock_directory()
+    except ConfigError:
+        return None
+
+
+def _report_command(play: PreparedPlay, judgement: _Judgement) -> str | None:
+    """Return the command that shows the run again; None when it is not stored."""
+    if judgement.report is None or play.options.no_store or judgement.problems:
+        return None
+    store = [] if play.options.store is None else ["--store", play.options.store]
+    return shlex.join(["fleettrace", "report", judgement.report.info.id, *store])
 
 
 def _notify(play: PreparedPlay, judgement: _Judgement, code: int, warn: Callable[[str], None]) -> None:
@@ -184,6 +233,16 @@ def _notify(play: PreparedPlay, judgement: _Judgement, code: int, warn: Callable
     name = play.options.playbook.removeprefix(f"{own.playbook}/")
     targets = [target for target in own.notify if name == own.name or not isinstance(target, StampTarget)]
     stdout = [OnStdout(stdout_writers(play))] if play.on_change else []
-    notice = Notice(own.playbook, name, judgement.findings, judgement.report, code in _SUCCEEDED, code, time.time())
+    notice = Notice(
+        own.playbook,
+        name,
+        judgement.findings,
+        judgement.report,
+        code in _SUCCEEDED,
+        code,
+        time.time(),
+        tuple(judgement.problems),
+        _report_command(play, judgement),
+    )
     state = store_path(play.options.store).parent / "notified"
-    notify((*stdout, *targets), notice, state, lambda message: warn(f"{own.title}: {message}"))
+    notify((*stdout, *targets), notice, state, lambda message: warn(f"{own.title}: {message}"), _spare())

@@ -21,6 +21,7 @@ class CommandTarget:
     """The program and its arguments, as in the playbook."""
     timeout_s: float = 30.0
     on: NotifyWhen = NotifyWhen.CHANGE
+    repeat_s: float | None = None
 
     def __post_init__(self) -> None:
         if not self.program or not self.program[0]:

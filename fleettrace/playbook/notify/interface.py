@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from fleettrace.errors import FleettraceError
 from fleettrace.playbook.findings import Certainty, Finding, Findings, Severity
+from fleettrace.playbook.notify.digest import Digest
 from fleettrace.report.json_format import to_json
 from fleettrace.report.model import Report
 from fleettrace.text_format import plural
@@ -28,6 +29,8 @@ class NotifyWhen(StrEnum):
     """When the findings differ from those of its last notice."""
     EVERY = "every"
     """After every run of the play."""
+    DAILY = "daily"
+    """Once a day, with what all runs since the last digest found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,13 @@ class FindingChanges:
     resolved: tuple[ResolvedFinding, ...] = ()
     outcome_changed: bool = False
     """Whether the play succeeded this time and failed the last time, or the reverse."""
+    repeated: tuple[Finding, ...] = ()
+    """Persisting findings of which the target was last notified longer ago than its `repeat`."""
+    digest: Digest | None = None
+    """For a target that is notified once a day."""
 
     def __bool__(self) -> bool:
-        return bool(self.new or self.resolved or self.outcome_changed)
+        return bool(self.new or self.resolved or self.outcome_changed or self.repeated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,10 @@ class Notice:
     exit_code: int
     at: float
     """The end of the play, in seconds since 1970."""
+    problems: tuple[str, ...] = ()
+    """Why the play failed although it traced: a history that cannot be read or written. One line each, escaped."""
+    report_command: str | None = None
+    """The command that shows the whole run; None when the run is not stored."""
 
     @property
     def title(self) -> str:
@@ -77,12 +88,16 @@ class Notice:
     def summary(self) -> str:
         """Return the number of findings by severity: `2 high, 1 low`."""
         if not self.succeeded:
-            return f"failed with exit code {self.exit_code}"
+            return f"failed with exit code {self.exit_code}{''.join(f'; {problem}' for problem in self.problems)}"
         counts = {
             severity: sum(self.findings.number(severity, one) for one in (Certainty.CERTAIN, Certainty.POSSIBLE))
             for severity in reversed(Severity)
         }
         return ", ".join(f"{count} {severity}" for severity, count in counts.items() if count) or "no finding"
+
+    def headline(self, changes: FindingChanges) -> str:
+        """Return the title and the summary, of the run or of the digest."""
+        return f"{self.title}: {self.summary if changes.digest is None else changes.digest.summary}"
 
     def document(self, changes: FindingChanges) -> dict[str, Any]:
         """Return the notice as plain values for JSON, for commands and webhooks."""
@@ -93,30 +108,34 @@ class Notice:
             "run": None if self.report is None else self.report.info.id,
             "succeeded": self.succeeded,
             "exit_code": self.exit_code,
-            "summary": f"{self.title}: {self.summary}",
+            "problems": list(self.problems),
+            "summary": self.headline(changes),
             "findings": [one.document() for one in self.findings.all],
             "new": [one.id for one in changes.new],
             "gone": [asdict(one) for one in changes.resolved],
+            "repeated": [one.id for one in changes.repeated],
+            "digest": None if changes.digest is None else changes.digest.document(),
             "report": None if self.report is None else to_json(self.report),
         }
 
     def lines(self, changes: FindingChanges) -> list[str]:
         """Return the lines of the notice for people, escaped for a terminal, new findings first."""
+        if changes.digest is not None:
+            return [self.headline(changes), *changes.digest.lines()]
         new = {one.id for one in changes.new}
-        lines = [f"{self.title}: {self.summary}"]
+        again = {one.id for one in changes.repeated}
+        lines = [self.headline(changes)]
         for finding in sorted(self.findings.all, key=lambda one: one.id not in new):
-            mark = "new" if finding.id in new else "   "
+            mark = "new" if finding.id in new else "yet" if finding.id in again else "   "
             lines.append(f"  {mark}  {finding.severity}, {finding.certainty}: {finding.message}")
         lines += [f"  gone {one.severity}: {one.message}" for one in changes.resolved]
         if self.report is not None:
-            lines += ["", *_about_run(self.report)]
+            lines += ["", self._about_run(self.report)]
         return lines
 
-
-def _about_run(report: Report) -> list[str]:
-    totals = report.totals
-    traced = f"{totals.hosts_traced} of {plural(totals.hosts, 'host')} traced"
-    return [f"{traced}; all of it: fleettrace report {report.info.id}"]
+    def _about_run(self, report: Report) -> str:
+        traced = f"{report.totals.hosts_traced} of {plural(report.totals.hosts, 'host')} traced"
+        return traced if self.report_command is None else f"{traced}; all of it: {self.report_command}"
 
 
 class NotifyTarget(Protocol):
@@ -125,6 +144,11 @@ class NotifyTarget(Protocol):
     @property
     def on(self) -> NotifyWhen:
         """When it receives notices."""
+        ...
+
+    @property
+    def repeat_s(self) -> float | None:
+        """Seconds after which it is notified of a persisting finding again; None: never."""
         ...
 
     @property

@@ -35,6 +35,7 @@ class MailTarget:
     sendmail: str = SENDMAIL
     timeout_s: float = 30.0
     on: NotifyWhen = NotifyWhen.CHANGE
+    repeat_s: float | None = None
 
     def __post_init__(self) -> None:
         if not self.to:
@@ -69,7 +70,7 @@ class MailTarget:
         mail["To"] = ", ".join(self.to)
         if self.sender is not None:
             mail["From"] = self.sender
-        mail["Subject"] = escape_text(f"[fleettrace] {notice.title}: {notice.summary}")
+        mail["Subject"] = escape_text(f"[fleettrace] {notice.headline(changes)}")
         mail["Date"] = formatdate(notice.at)
         mail["Auto-Submitted"] = "auto-generated"
         lines = notice.lines(changes)

@@ -26,6 +26,10 @@ class StampTarget:
         return NotifyWhen.EVERY
 
     @property
+    def repeat_s(self) -> None:
+        """Return None: it is written after every run."""
+
+    @property
     def name(self) -> str:
         """Return the file."""
         return f"stamp {self.path}"

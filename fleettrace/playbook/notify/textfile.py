@@ -52,6 +52,10 @@ class TextfileTarget:
         return NotifyWhen.EVERY
 
     @property
+    def repeat_s(self) -> None:
+        """Return None: it is written after every run."""
+
+    @property
     def name(self) -> str:
         """Return the file."""
         return f"textfile {self.path}"

@@ -65,6 +65,7 @@ class WebhookTarget:
     """Seconds for one attempt, from the DNS lookup to the end of the answer."""
     retries: int = 3
     on: NotifyWhen = NotifyWhen.CHANGE
+    repeat_s: float | None = None
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False, compare=False)
 
     def __post_init__(self) -> None:
