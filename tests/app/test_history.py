@@ -215,6 +215,15 @@ def test_hostile_names_are_escaped(store: Path, command: Command) -> None:
     assert "a\\nb" in command("diff")[1]
 
 
+def test_key_of_at_most_no_request_has_no_share(tmp_path: Path, command: Command) -> None:
+    store = tmp_path / "other.db"
+    fleet = replace(random_fleet(random.Random(2), keys=9, rate=5e4), bursts=(0.0,) * 9, swing=0.0)
+    with History.open(store, create=True) as history:
+        history.add(window(fleet, random.Random(1), name="x"))
+    code, out, _ = command("history", "--store", str(store), "--key", "absent")
+    assert (code, out.splitlines()[1].split()[-4:]) == (0, ["-", "0", "0.00%", "0"])
+
+
 def test_user_families_are_stored(store: Path) -> None:
     import re
 

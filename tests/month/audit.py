@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
 import resource
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -165,7 +166,9 @@ class Audit:
             old = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (_FULL_BYTES, old[1]))
             try:
-                yield
+                # The limit would hold for the file that pytest captures stdout in.
+                with redirect_stdout(io.TextIOWrapper(io.BytesIO())):
+                    yield
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, old)
         else:

@@ -196,6 +196,9 @@ class History:
             rate = share * row["rate"] if share is not None and row["rate"] is not None else None
             place = row["place"] + 1 if stored else None
             most = row["requests_max"] if stored else row["absent"]
+            if not most and row["total"]:
+                # At most no request is none.
+                share, rate = 0.0, None if row["rate"] is None else 0.0
             points.append(KeyPoint(row["run"], _time(row["started"]), place, requests, most, share, rate))
         return points
 
