@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,8 @@ class _Target:
         """Return a target."""
         found = [key for key, _ in node.entries if key.text in self.kinds]
         if len(found) == 1:
-            return self.kinds[found[0].text].read(node, problems)
+            target = self.kinds[found[0].text].read(node, problems)
+            return target if target is INVALID else replace(target, origin=node.location)
         expected = f": expected one of {', '.join(self.kinds)}"
         unknown = next((key for key, _ in node.entries if key.text not in _OPTIONS), None)
         if found:

@@ -29,7 +29,7 @@ _BOOK = """\
     - {{when: "key.share > 12%", severity: high}}
     - changed since baseline
   notify:
-    - command: [/bin/sh, -c, 'cat >> {told}']
+    - command: [/bin/sh, -c, 'cat >> {notices_file}']
     - textfile: {metrics}
     - stamp: {stamp}
 """
@@ -120,14 +120,14 @@ def test_unusable_history_fails_the_audit(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(database.History.open.__func__, "__kwdefaults__", {"create": False, "wait_s": 0.3})  # type: ignore[attr-defined]
-    told, metrics, stamp = (tmp_path / name for name in ("told", "audit.prom", "stamp"))
-    book = _BOOK.format(told=told, metrics=metrics, stamp=stamp)
+    notices_file, metrics, stamp = (tmp_path / name for name in ("notices_file", "audit.prom", "stamp"))
+    book = _BOOK.format(notices_file=notices_file, metrics=metrics, stamp=stamp)
     audit = Audit(tmp_path, monkeypatch, 1, playbook=book, store=small_disk / "history.db")
     assert audit.run(1).code == 1
     assert (metric(metrics, "fleettrace_audit_succeeded"), stamp.exists()) == (1, True)
     success, stamped = metric(metrics, "fleettrace_audit_last_success_timestamp_seconds"), stamp.read_text()
     capfd.readouterr()
-    told.unlink()
+    notices_file.unlink()
     time.sleep(1.1)
     with _FAULTS[fault](small_disk / "history.db"):
         outcomes = [audit.run(hour) for hour in (2, 3)]
@@ -139,12 +139,12 @@ def test_unusable_history_fails_the_audit(
     assert metric(metrics, "fleettrace_audit_exit_code") == 2
     assert metric(metrics, "fleettrace_audit_last_success_timestamp_seconds") == success
     assert stamp.read_text() == stamped
-    notices = [json.loads(line) for line in told.read_text().splitlines()]
+    notices = [json.loads(line) for line in notices_file.read_text().splitlines()]
     assert [(one["succeeded"], one["exit_code"]) for one in notices] == [(False, 2)]
     assert any("the run is not stored" in problem for problem in notices[0]["problems"])
     assert printed.count("failed with exit code 2") == 1
     assert "fleettrace report" not in printed, "the run is not stored"
     audit.run(4)
-    notices = [json.loads(line) for line in told.read_text().splitlines()]
+    notices = [json.loads(line) for line in notices_file.read_text().splitlines()]
     assert notices[-1]["succeeded"] is True
     assert f"fleettrace report run-4 --store {small_disk}/history.db" in capfd.readouterr().out

@@ -38,4 +38,4 @@ def test_month_of_audits_finds_what_was_planted(tmp_path: Path, monkeypatch: pyt
     assert sum(one.quiet for one in found) >= 500
     assert sum(one.unjudged for one in found) <= 0.02 * HOURS
     named = {what for one in found for what, _ in one.found}
-    assert named == {event.what for event in EVENTS if event.at_begin or event.during or event.at_end}
+    assert named == {event.what for event in EVENTS if event.at_begin or event.during or event.at_end or event.later}

@@ -23,6 +23,7 @@ class RecordingTarget:
 
     on: NotifyWhen = NotifyWhen.CHANGE
     repeat_s: float | None = None
+    origin: None = None
     name: str = "recorder"
     address: str = "recorder"
     received: list[tuple[list[str], list[str]]] = field(default_factory=list)

@@ -11,6 +11,7 @@ from fleettrace.app.options import RunOptions
 from fleettrace.app.play.options import INVENTORY_PREFIXES, PlayOptions, play_schema
 from fleettrace.app.play.run import check_play, run_play
 from fleettrace.app.play.setup import PreparedPlay, prepare
+from fleettrace.app.play.targets import check_targets
 from fleettrace.app.targets import select_hosts
 from fleettrace.errors import BusyError, ConfigError, FleettraceError
 from fleettrace.playbook.load import Loaded, load_playbooks
@@ -113,6 +114,8 @@ def load_plays(options: PlayOptions) -> list[PreparedPlay]:
         if name not in loaded.names and not name.startswith(INVENTORY_PREFIXES):
             raise ConfigError(f"-e {name}: no play has a variable of that name{meant(name, loaded.names)}")
     plays = _selected(loaded, options)
+    if options.syntax_check or options.check:
+        check_targets(plays, options.store)
     return [] if options.syntax_check else prepare(plays, options)
 
 

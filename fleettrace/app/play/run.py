@@ -16,11 +16,12 @@ from fleettrace.app.exit_code import exit_code
 from fleettrace.app.history import find_baseline, history_record, open_history, store_path
 from fleettrace.app.output import ReportWriter, write_file_or_stdout
 from fleettrace.app.play.setup import PreparedPlay
+from fleettrace.app.play.targets import STATE_DIRECTORY
 from fleettrace.app.play.windows import window_warnings
 from fleettrace.app.runner import trace
 from fleettrace.errors import BusyError, ConfigError, FleettraceError
 from fleettrace.playbook.findings import Findings
-from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
+from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyWhen
 from fleettrace.playbook.notify.send import notify
 from fleettrace.playbook.notify.stamp import StampTarget
 from fleettrace.report.build import build_report
@@ -67,6 +68,10 @@ class OnStdout:
     def on(self) -> NotifyWhen:
         """Always on change."""
         return NotifyWhen.CHANGE
+
+    @property
+    def origin(self) -> None:
+        """Return None: no playbook names it."""
 
     @property
     def repeat_s(self) -> None:
@@ -136,11 +141,6 @@ def _needs_history(play: PreparedPlay) -> bool:
 
 def check_play(play: PreparedPlay, subscriber: Subscriber, warn: Callable[[str], None]) -> int:
     """Log in and plan as the play would, trace nothing; return the exit code."""
-    for target in play.play.notify:
-        try:
-            target.check()
-        except NotifyError as error:
-            warn(f"{play.play.title}: {target.name}: {error}")
     try:
         for message in window_warnings(play):
             warn(f"{play.play.title}: {message}")
@@ -244,5 +244,5 @@ def _notify(play: PreparedPlay, judgement: _Judgement, code: int, warn: Callable
         tuple(judgement.problems),
         _report_command(play, judgement),
     )
-    state = store_path(play.options.store).parent / "notified"
+    state = store_path(play.options.store).parent / STATE_DIRECTORY
     notify((*stdout, *targets), notice, state, lambda message: warn(f"{own.title}: {message}"), _spare())

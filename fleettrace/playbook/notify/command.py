@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.playbook.notify.process import feed
+from fleettrace.yaml_reader.tree import Location
 
 __all__ = ["CommandTarget"]
 
@@ -22,6 +23,7 @@ class CommandTarget:
     timeout_s: float = 30.0
     on: NotifyWhen = NotifyWhen.CHANGE
     repeat_s: float | None = None
+    origin: Location | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.program or not self.program[0]:

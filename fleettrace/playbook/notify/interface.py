@@ -12,6 +12,7 @@ from fleettrace.playbook.notify.digest import Digest
 from fleettrace.report.json_format import to_json
 from fleettrace.report.model import Report
 from fleettrace.text_format import plural
+from fleettrace.yaml_reader.tree import Location
 
 __all__ = ["SCHEMA", "FindingChanges", "Notice", "NotifyError", "NotifyTarget", "NotifyWhen", "ResolvedFinding"]
 
@@ -144,6 +145,11 @@ class NotifyTarget(Protocol):
     @property
     def on(self) -> NotifyWhen:
         """When it receives notices."""
+        ...
+
+    @property
+    def origin(self) -> Location | None:
+        """Where its playbook names it; None for one that no playbook names."""
         ...
 
     @property

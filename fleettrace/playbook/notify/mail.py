@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from email.utils import formatdate
@@ -12,6 +12,7 @@ from pathlib import Path
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.playbook.notify.process import feed
 from fleettrace.report.escape import escape_text
+from fleettrace.yaml_reader.tree import Location
 
 __all__ = ["SENDMAIL", "MailTarget"]
 
@@ -36,6 +37,7 @@ class MailTarget:
     timeout_s: float = 30.0
     on: NotifyWhen = NotifyWhen.CHANGE
     repeat_s: float | None = None
+    origin: Location | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.to:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,8 @@ class Secret:
         assert self.file is not None
         try:
             about = self.file.stat()
+            if not stat.S_ISREG(about.st_mode):
+                raise NotifyError(f"cannot read the secret in {self.file}: expected a regular file")
             if about.st_mode & 0o077:
                 raise NotifyError(f"other users can read the secret in {self.file}: run chmod 600 {self.file}")
             return str(self.file), self.file.read_bytes().strip()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyTarget, NotifyWhen
 from fleettrace.playbook.notify.state import NotifyState
+from fleettrace.report.escape import escape_text
 
 __all__ = ["notify"]
 
@@ -44,20 +45,26 @@ def _send(target: NotifyTarget, notice: Notice, state: NotifyState, warn: Callab
     try:
         changes = _due_changes(target, notice, state)
     except NotifyError as error:
-        warn(f"{target.name}: the digest lacks this run: {error}")
+        warn(f"{_who(target)}: the digest lacks this run: {error}")
         return False
     if changes is None:
         return False
     try:
         target.send(notice, changes)
     except NotifyError as error:
-        warn(f"{target.name}: {error}")
+        warn(f"{_who(target)}: {error}")
         return False
     except Exception as error:  # A defect in a target must not fail the play.
-        warn(f"{target.name}: not sent ({type(error).__name__})")
+        warn(f"{_who(target)}: not sent ({type(error).__name__})")
         return False
     try:
         state.record(target, notice, changes)
     except NotifyError as error:
-        warn(f"{target.name}: sent, and will be sent again: {error}")
+        warn(f"{_who(target)}: sent, and will be sent again: {error}")
     return True
+
+
+def _who(target: NotifyTarget) -> str:
+    """Return the target's name, after the file and line of its entry."""
+    place = target.origin
+    return target.name if place is None else f"{escape_text(place.file)}:{place.line}: {target.name}"

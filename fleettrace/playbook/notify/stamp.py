@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fleettrace.atomic_file import write_atomically
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.text_format import rfc3339
+from fleettrace.yaml_reader.tree import Location
 
 __all__ = ["StampTarget", "check_writable"]
 
@@ -19,6 +20,7 @@ class StampTarget:
     """A file of one line, replaced after every run that succeeds."""
 
     path: Path
+    origin: Location | None = field(default=None, compare=False, repr=False)
 
     @property
     def on(self) -> NotifyWhen:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleettrace.atomic_file import write_atomically
@@ -18,6 +18,7 @@ from fleettrace.playbook.findings import Certainty, Severity
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.playbook.notify.stamp import check_writable
 from fleettrace.report.escape import escape_text
+from fleettrace.yaml_reader.tree import Location
 
 __all__ = ["LAST_SUCCESS", "TextfileTarget"]
 
@@ -41,6 +42,7 @@ class TextfileTarget:
     """A file of the textfile collector, named `*.prom`; written after every run."""
 
     path: Path
+    origin: Location | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.path.suffix != ".prom":

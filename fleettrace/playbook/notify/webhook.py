@@ -21,6 +21,7 @@ from fleettrace import __version__
 from fleettrace.playbook.notify.interface import FindingChanges, Notice, NotifyError, NotifyWhen
 from fleettrace.playbook.notify.secret import Secret
 from fleettrace.report.escape import escape_text
+from fleettrace.yaml_reader.tree import Location
 
 __all__ = ["WebhookTarget", "signature"]
 
@@ -66,6 +67,7 @@ class WebhookTarget:
     retries: int = 3
     on: NotifyWhen = NotifyWhen.CHANGE
     repeat_s: float | None = None
+    origin: Location | None = field(default=None, compare=False, repr=False)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False, compare=False)
 
     def __post_init__(self) -> None:
