@@ -1,4 +1,4 @@
-"""An audit whose history cannot be used has failed: exit code, metric and stamp say so, and people are notified once.
+"""An audit that cannot use its history has failed: exit code, metric and stamp say so, and people are notified once.
 
 The sweep is replaced by a scripted fleet (tests/month); playbook, history, notices and files are real.
 """
