@@ -87,7 +87,7 @@ def test_unwritable_state_is_named_for_this_user(tmp_path: Path) -> None:
     book = tmp_path / "audit.yaml"
     book.write_text(BOOK.format(entry="command: ['true']"))
     words = ["play", str(book), "--syntax-check", "--store", str(tmp_path / "state/history.db")]
-    # Once as root, because nobody may not read the modules that it imports.
+    # Once as root, because other users may not read the modules that it imports.
     script = (
         "import os, sys; from fleettrace.cli.main import main; main(sys.argv[1:]); os.setuid(65534); "
         "sys.exit(main(sys.argv[1:]))"
