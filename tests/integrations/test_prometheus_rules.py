@@ -31,7 +31,7 @@ PLAY = """\
 
 
 def fired(place: Path, samples: dict[str, float], age_s: int = 60) -> list[str]:
-    """Return the alerts that promtool finds firing for these samples, whose run ended `age_s` before."""
+    """Return the alerts that promtool finds firing for samples of a run that ended `age_s` before."""
     last_run = "fleettrace_audit_last_run_timestamp_seconds"
     series = [
         {"series": name, "values": f"{0 if name.startswith(last_run) else value}+0x600"}
@@ -51,7 +51,7 @@ def fired(place: Path, samples: dict[str, float], age_s: int = 60) -> list[str]:
 
 
 def audited(place: Path) -> dict[str, float]:
-    """Audit a fleet whose port is closed; return the metrics that the audit wrote."""
+    """Audit a fleet with a closed port; return the metrics that the audit wrote."""
     metrics = place / "audit.prom"
     (place / "play.yaml").write_text(PLAY.format(metrics=metrics))
     (place / "inventory").write_text("closed ansible_host=127.0.0.1 ansible_port=1\n")
