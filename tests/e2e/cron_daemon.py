@@ -35,6 +35,8 @@ class Cron:
         self._mails = directory / "mails"
         for name in ("crontabs", "cron.d", "sbin", "mails"):
             (directory / name).mkdir()
+        # cron runs sendmail as the user of the job.
+        self._mails.chmod(0o1777)
         for name in ("crontab", "pid"):
             (directory / name).write_text("")
         (directory / "cron.d/audits").write_text(crontab)

@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 
+from fleettrace.errors import HostState
 from fleettrace.lab.system import wait_until
+from fleettrace.store.history.database import History
+from fleettrace.summary.run import HostResult
 from tests.e2e.command import REPOSITORY
 from tests.e2e.local import binary, served
 
@@ -26,13 +29,18 @@ NOW = {"*/15": "*", "--splay 5m": "--splay 1s"}
 PATIENCE_S = 130.0
 """Seconds to the next minute, and for the run."""
 
+MODULES = f"{REPOSITORY}:{next(Path(sys.prefix).glob('lib/python3*/site-packages'))}"
+"""Where every user's Python finds fleettrace: root's own Python may be in a directory that others cannot read."""
+
 INSTALLED = """
 set -e
 for name in usr/bin usr/sbin etc var/lib var/spool run; do
     mkdir -p {place}/upper/$name {place}/work/$name
     mount -t overlay overlay -o lowerdir=/$name,upperdir={place}/upper/$name,workdir={place}/work/$name /$name
 done
-ln -sf {python_directory}/fleettrace /usr/bin/fleettrace
+rm -f /usr/bin/fleettrace
+printf '#!/bin/sh\\nPYTHONPATH={modules} exec /usr/bin/python3 -m fleettrace "$@"\\n' >/usr/bin/fleettrace
+chmod 755 /usr/bin/fleettrace
 """
 """A script that makes an installed fleettrace appear in a mount namespace."""
 
@@ -65,7 +73,9 @@ CLOSED = """\
 
 def documented() -> str:
     """Return README's line for cron."""
-    found = re.search(r"^    (\*/15 \* \* \* \* root fleettrace run .*)$", (REPOSITORY / "README.md").read_text(), re.M)
+    found = re.search(
+        r"^    (\*/15 \* \* \* \* root /usr/bin/fleettrace run .*)$", (REPOSITORY / "README.md").read_text(), re.M
+    )
     assert found is not None
     return found[1]
 
@@ -83,12 +93,14 @@ def run_cron(place: Path, port: int) -> dict[str, dict[str, Any]]:
     for documented_text, text in NOW.items():
         assert documented_text in line
         line = line.replace(documented_text, text)
-    other = line.replace("last.json", "closed.json") + " -i /etc/fleettrace/closed.yaml"
+    other = line.replace("last.json", "closed.json").replace("inventory.yaml", "closed.yaml")
     (place / "job").write_text(f"{line}\n{other}\n")
     inventory = INVENTORY.replace("PORT", str(port))
     (place / "hosts.yaml").write_text(inventory)
     (place / "closed.yaml").write_text(inventory + CLOSED)
-    script = (INSTALLED + DAEMON).format(place=shlex.quote(str(place)), python_directory=Path(sys.executable).parent)
+    script = INSTALLED.format(place=shlex.quote(str(place)), modules=MODULES) + DAEMON.format(
+        place=shlex.quote(str(place))
+    )
     daemon = subprocess.Popen(
         ["unshare", "--mount", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
@@ -126,8 +138,54 @@ def test_line_of_the_readme_is_quiet_and_mails_failures(place: Path) -> None:
     assert body.startswith("fleettrace: closed: unreachable: ")
 
 
+AUDITED = """
+useradd --create-home --home-dir /var/lib/home fleettrace
+mkdir -p /etc/sudoers.d /etc/fleettrace/playbooks
+echo 'fleettrace ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/fleettrace
+cp {repository}/playbooks/nightly-audit.yaml /etc/fleettrace/playbooks/
+chmod 755 /etc/fleettrace /etc/fleettrace/playbooks
+chmod 644 /etc/fleettrace/playbooks/*
+"""
+
+
+@pytest.mark.slow
+def test_lines_of_scheduled_audits_run(place: Path) -> None:
+    block = re.search(
+        r"^    # /etc/cron.d/fleettrace\n((?:    .*\n)+)", (REPOSITORY / "docs/scheduling.md").read_text(), re.M
+    )
+    assert block is not None
+    lines = [line.strip() for line in block[1].splitlines()]
+    assert lines[-1].startswith("7 * * * * fleettrace /usr/bin/fleettrace play ")
+    (place / "job").write_text("\n".join([*lines[:-1], lines[-1].replace("7 *", "* *", 1)]) + "\n")
+    (place / "closed.yaml").write_text("")
+    place.chmod(0o755)
+    shown = {"place": shlex.quote(str(place)), "modules": MODULES, "repository": REPOSITORY}
+    begin, end = DAEMON.rsplit("exec ", 1)
+    script = "".join(part.format(**shown) for part in (INSTALLED, begin, AUDITED, f"exec {end}"))
+    store = place / "upper/var/lib/home/.local/share/fleettrace/history.db"
+    with served(place, binary("built")) as memcached:
+        (place / "hosts.yaml").write_text(INVENTORY.replace("PORT", str(memcached.port)))
+        daemon = subprocess.Popen(["unshare", "--mount", "sh", "-c", script], stderr=subprocess.PIPE)
+        try:
+            wait_until(lambda: audited(store), "the audit stored no run", seconds=PATIENCE_S, pause=0.5)
+        finally:
+            daemon.kill()
+            daemon.communicate()
+    (host,) = audited(store)
+    assert (host.host, host.state) == ("here", HostState.OK)
+    assert not (place / "mail").exists(), "an audit without a finding prints nothing"
+
+
+def audited(store: Path) -> tuple[HostResult, ...]:
+    """Return the hosts of the newest stored run; none without one."""
+    if not store.exists():
+        return ()
+    with History.open(store) as history:
+        return history.load("".join(line.run for line in history.runs(1))).hosts if history.runs(1) else ()
+
+
 def test_units_pass_the_check_of_systemd(place: Path) -> None:
-    script = INSTALLED.format(place=shlex.quote(str(place)), python_directory=Path(sys.executable).parent)
+    script = INSTALLED.format(place=shlex.quote(str(place)), modules=MODULES)
     script += f"cp {shlex.quote(str(REPOSITORY))}/integrations/systemd/fleettrace-audit@.* /etc/systemd/system/\n"
     script += "systemd-analyze verify --man=no /etc/systemd/system/fleettrace-audit@.service\n"
     script += "systemd-analyze verify --man=no /etc/systemd/system/fleettrace-audit@.timer\n"
