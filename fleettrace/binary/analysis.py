@@ -165,7 +165,7 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
         target = _use_code(references, outcomes)
         if target is not None:
             found_sites = call_sites(references, target, _allocators(outcomes))
-            descriptor = descriptor_offset(elf, target)
+            descriptor = descriptor_offset(references, target)
     else:
         outcomes["do_item_get"] = Miss(f"{get.reason}; none of the phrases it prints are in the file")
     found = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, ProbedFunction))

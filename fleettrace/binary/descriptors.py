@@ -4,8 +4,10 @@ That argument is the connection (`conn *`) up to 1.6.18, and the thread (`LIBEVE
 one and `cur_sfd` of the other are an int at a small offset, which differs by version and build. do_item_get itself
 passes the descriptor to the log of fetches: LOGGER_LOG(..., LOGGER_ITEM_GET, ..., c->sfd) in items.c. It reads no other
 int of that structure, so the only 32-bit load through the argument is the descriptor's.
-Where there is no such load (the log has no descriptor before 1.5.0), the answer is None: a caller must then report the
-clients as unknown.
+The log has no descriptor in older versions, such as 1.4.39. There the argument is the connection, and the functions
+that print `c->sfd` show its offset: they load it right before they call fprintf with one of three texts. At least two
+loads must agree, and do_item_get must read a pointer (`c->thread`) through its argument.
+Where neither is found the answer is None: a caller must then report the clients as unknown.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from typing import Any
 
 from fleettrace.binary.elf import Elf, Machine
 from fleettrace.binary.functions import Function
-from fleettrace.binary.machinecode import ARGUMENTS, disassemble, successors, written
+from fleettrace.binary.machinecode import ARGUMENTS, block_before, disassemble, successors, written
+from fleettrace.binary.references import References, string_addresses
 from fleettrace.binary.work import INSTRUCTION_STEPS
 
 __all__ = ["MAX_OFFSET", "descriptor_offset"]
@@ -37,16 +40,69 @@ _NARROW = r"(?:e[a-z]{2}|r\d+d|w\d+)"
 _SLOT = r"(?:qword ptr )?(\[[^\]]*\])"
 _LOAD = re.compile(rf"{_NARROW}, (?:dword ptr )?\[({_WIDE})(?:(?: \+ |, #)(0x[0-9a-f]+|\d+))?\]")
 
+_POINTER = re.compile(rf"{_WIDE}, (?:qword ptr )?\[({_WIDE})(?:(?: \+ |, #)(?:0x[0-9a-f]+|\d+))?\]")
+_TEXTS = (b"<%d connection closed.\n", b">%d %s\n", b"<%d %s\n")
+"""What conn_close, out_string and process_command print of a connection (memcached.c of 1.4)."""
+_PRINTED = ("edx", "ecx")
+"""The registers of the number after the text in fprintf, and in __fprintf_chk, which has one argument more."""
+_LEAST_AGREEING = 2
+_MAX_USERS = 16
+"""Functions that print one of the texts, at most; real binaries have three."""
+
 _Code = Mapping[int, Any]
 
 
-def descriptor_offset(elf: Elf, function: Function) -> int | None:
+def descriptor_offset(references: References, function: Function) -> int | None:
     """Return the offset of the descriptor behind the fourth argument of do_item_get (`function`); None if unknown."""
+    elf = references.elf
     code = {each.address: each for each in disassemble(elf, function.start, function.end)}
     first = ARGUMENTS[elf.machine][_ARGUMENT][0]
     holders = _holders(elf, code, function, first)
     found = {offset for address, held in holders.items() for offset in _loads(code[address], held)}
-    return found.pop() if len(found) == 1 else None
+    if found:
+        return found.pop() if len(found) == 1 else None
+    points = any(_reads_pointer(code[address], held) for address, held in holders.items())
+    return _printed_offset(references) if points and elf.machine is Machine.X86_64 else None
+
+
+def _reads_pointer(instruction: Any, held: frozenset[str]) -> bool:
+    found = _POINTER.fullmatch(instruction.op_str) if instruction.mnemonic == "mov" else None
+    return found is not None and found[1] in held
+
+
+def _printed_offset(references: References) -> int | None:
+    """Return the offset of the number that functions print with the texts about connections; None if they disagree."""
+    users = references.users(_TEXTS)
+    found: list[int] = []
+    for text, starts in users.items():
+        addresses = set(string_addresses(references.elf, text))
+        for start in sorted(starts)[:_MAX_USERS]:
+            found += _printed(references, start, addresses)
+    return found[0] if len(found) >= _LEAST_AGREEING and len(set(found)) == 1 else None
+
+
+def _printed(references: References, start: int, addresses: set[int]) -> Iterator[int]:
+    """Yield the offset of each number printed with a text at one of `addresses` by the function at `start`."""
+    function = references.functions.starting(start)
+    if function is None:
+        return
+    code = {each.address: each for each in disassemble(references.elf, function.start, function.end)}
+    for address, instruction in code.items():
+        if not _refers(instruction, addresses):
+            continue
+        for before in block_before(code, address):
+            loaded = _LOAD.fullmatch(before.op_str) if before.mnemonic == "mov" else None
+            if loaded and before.op_str.startswith(_PRINTED) and loaded[1] != "rsp":
+                yield int(loaded[2] or "0", 0)
+                break
+
+
+def _refers(instruction: Any, addresses: set[int]) -> bool:
+    """Return whether the instruction takes one of these addresses."""
+    if relative := re.search(r"\[rip ([+-]) (0x[0-9a-f]+)\]", instruction.op_str):
+        return instruction.address + instruction.size + int(relative[1] + relative[2], 16) in addresses
+    absolute = re.fullmatch(r"\w+, (0x[0-9a-f]+)", instruction.op_str)
+    return absolute is not None and int(absolute[1], 16) in addresses
 
 
 def _holders(elf: Elf, code: _Code, function: Function, first: str) -> dict[int, frozenset[str]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from fleettrace.binary.analysis import BinaryAnalysis, analyse
 from fleettrace.binary.elf import BinaryError
-from tests.binary.builds import BUILDS, CI_BUILDS, build, cache, installed, stripped
+from tests.binary.builds import BUILDS, CI_BUILDS, build, cache, extra_binaries, installed, stripped
 
 SFD_OF_1_6_18 = 8
 """`sfd` follows `sasl_conn`, a pointer, in struct conn (memcached.h of 1.6.18)."""
@@ -36,3 +37,16 @@ def test_impossible_stored_offset_is_refused(damaged: object) -> None:
     stored = analyse(Path(build("plain")).read_bytes()).to_dict()
     with pytest.raises(BinaryError, match="damaged"):
         BinaryAnalysis.from_dict(stored | {"descriptor": damaged})
+
+
+OFFSETS = {"1.4.39": 0, "1.5.22": 8, "1.6.38": 344, "1.6.45": 344}
+"""`sfd` of struct conn up to 1.6.18, `cur_sfd` of LIBEVENT_THREAD after that, with gcc -O2 on x86-64."""
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in extra_binaries() if path.parent.name.split("-")[0] in OFFSETS], ids=str
+)
+def test_other_versions_show_their_own_offset(path: Path, tmp_path: Path) -> None:
+    subprocess.run(["strip", "-o", str(tmp_path / "stripped"), str(path)], check=True)
+    for each in (path, tmp_path / "stripped"):
+        assert analyse(each.read_bytes()).descriptor == OFFSETS[path.parent.name.split("-")[0]]
