@@ -85,8 +85,12 @@ def trace(
     warn: Callable[[str], None],
     live: bool = False,
     resumed: Resumed | None = None,
+    asked: Sequence[bytes] = (),
 ) -> RunResult:
-    """Trace the selected hosts, store the run, and report it by `write`. With `resumed` it is a part of that run."""
+    """Trace the selected hosts, store the run, and report it by `write`. With `resumed` it is a part of that run.
+
+    With `asked` it counts only the requests for these keys, by client (summary/clients.py).
+    """
     selection = select_hosts(options)
     with ExitStack() as stack:
         transports = Transports()
@@ -117,6 +121,7 @@ def trace(
             live=live,
             info=None if resumed is None else resumed.info,
             detach=detach,
+            asked=asked,
         )
 
 

@@ -1,0 +1,141 @@
+"""`fleettrace who` counts the requests for a key by client, exactly, with connections that come and go."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleettrace.lab.namespaces import enter
+from tests.binary.builds import extra_binaries, installed, stripped
+from tests.e2e.command import Command, Done
+from tests.e2e.local import ADDRESS, Served, served
+from tests.e2e.who_clients import OtherClient
+
+pytestmark = pytest.mark.lab
+
+VERSIONS = {path.parent.name: path for path in extra_binaries() if re.fullmatch(r"1\.[\d.]+-plain", path.parent.name)}
+"""Other versions than the distribution's, such as `1.4.39-plain`, where the tests' cache has them."""
+LONG = "l" * 250
+KEY, OTHER = "user:12345", "user:12346"
+
+
+def ask(server: Served, *keys: str, seconds: int = 4) -> Command:
+    return Command(["who", *keys, "-i", str(server.inventory), "--duration", f"{seconds}s", "-v", "--output", "json"])
+
+
+def answers(done: Done) -> dict[str, Any]:
+    assert done.status == 0, done.err
+    return {key["key"]: key for key in done.report["keys"]}
+
+
+def counts(key: Any) -> dict[str, int]:
+    return {client["client"]: client["requests"] for client in key["clients"]}
+
+
+@pytest.fixture(params=["packaged", "plain", *sorted(VERSIONS)])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
+    """A stripped memcached: the distribution's package, our own build, or another version in the tests' cache."""
+    path = installed() if request.param == "packaged" else None
+    if request.param == "plain":
+        path = stripped("plain")
+    elif request.param in VERSIONS:
+        path = tmp_path / "memcached"
+        subprocess.run(["strip", "-o", str(path), str(VERSIONS[request.param])], check=True)
+    assert path is not None
+    with served(tmp_path, path) as running:
+        yield running
+
+
+def test_every_request_is_counted_for_its_client(server: Served) -> None:
+    with ExitStack() as stack:
+        stays, leaves, changes, arrives = (
+            stack.enter_context(OtherClient(f"127.0.0.{number}", ADDRESS, server.port)) for number in (5, 6, 7, 8)
+        )
+        for client in (stays, leaves, changes):
+            client.order("open")
+        with ask(server, KEY, LONG) as command:
+            command.wait_for_trace("here")
+            stays.order("get", KEY, "101")
+            leaves.order("get", KEY, "53")
+            leaves.order("close")
+            changes.order("get", KEY, "3")
+            for _ in range(4):
+                arrives.order("open")  # gets the descriptor of the one that left
+                arrives.order("get", KEY, "7")
+                arrives.order("close")
+                changes.order("again")
+                changes.order("get", KEY, "11")
+            stays.order("get", OTHER, "500")
+            stays.order("get", LONG, "23")
+            assert not command.has_finished("here"), "the traffic outlasted the window"
+            found = answers(command.finish())
+    assert counts(found[KEY]) == {"127.0.0.5": 101, "127.0.0.6": 53, "127.0.0.7": 47, "127.0.0.8": 28}
+    assert (found[KEY]["requests"], found[KEY]["unknown"]) == (229, 0)
+    assert (counts(found[LONG]), found[LONG]["unknown"]) == ({"127.0.0.5": 23}, 0)
+
+
+@pytest.fixture
+def other_host() -> Iterator[tuple[str, str, list[str]]]:
+    """A network namespace as a host of its own: our address there, its address, and how to run a command in it."""
+    name, near, far = f"ftw{os.getpid()}", "10.231.250.1", "10.231.250.2"
+    link = f"w{os.getpid()}"
+    lines = [
+        f"netns add {name}",
+        f"link add {link} type veth peer name eth0 netns {name}",
+        f"addr add {near}/30 dev {link}",
+        f"link set {link} up",
+        f"-n {name} addr add {far}/30 dev eth0",
+        f"-n {name} link set eth0 up",
+    ]
+    try:
+        for line in lines:
+            subprocess.run(["ip", *line.split()], check=True)
+        yield near, far, enter(name)
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=False)
+        subprocess.run(["ip", "link", "delete", link], check=False, stderr=subprocess.DEVNULL)
+
+
+def test_clients_of_other_hosts_have_their_addresses(tmp_path: Path, other_host: tuple[str, str, list[str]]) -> None:
+    near, far, inside = other_host
+    with (
+        served(tmp_path, stripped("plain"), "-l", near) as server,
+        OtherClient(far, near, server.port, inside) as there,
+        OtherClient(near, near, server.port) as here,
+    ):
+        there.order("open")
+        with ask(server, KEY) as command:
+            command.wait_for_trace("here")
+            there.order("get", KEY, "31")
+            here.order("open")
+            here.order("get", KEY, "17")
+            there.order("again")
+            there.order("get", KEY, "2")
+            found = answers(command.finish())
+    assert (counts(found[KEY]), found[KEY]["unknown"]) == ({far: 33, near: 17}, 0)
+
+
+def test_hostile_keys_are_only_compared(server: Served, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    hostile = f'x");system("touch\t{mark}");//${{exe}}@w\\n"\'`'.replace("\t", "${IFS}")
+    with OtherClient("127.0.0.5", ADDRESS, server.port) as client:
+        client.order("open")
+        with ask(server, hostile.replace("\\", "\\\\"), seconds=3) as command:
+            command.wait_for_trace("here")
+            client.order("get", hostile, "19")
+            [found] = answers(command.finish()).values()
+    assert (found["requests"], counts(found)) == (19, {"127.0.0.5": 19})
+    assert not mark.exists()
+
+
+def test_key_without_requests_has_no_clients(server: Served) -> None:
+    with ask(server, KEY, seconds=2) as command:
+        found = answers(command.finish())
+    assert (found[KEY]["requests"], found[KEY]["unknown"], found[KEY]["clients"]) == (0, 0, [])
