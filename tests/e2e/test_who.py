@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from fleettrace.lab.fleet import Lab
 from fleettrace.lab.namespaces import enter
 from tests.binary.builds import extra_binaries, installed, stripped
-from tests.e2e.command import Command, Done
+from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.local import ADDRESS, Served, served
 from tests.e2e.who_clients import OtherClient
 
@@ -120,6 +122,34 @@ def test_clients_of_other_hosts_have_their_addresses(tmp_path: Path, other_host:
             there.order("get", KEY, "2")
             found = answers(command.finish())
     assert (counts(found[KEY]), found[KEY]["unknown"]) == ({far: 33, near: 17}, 0)
+
+
+def test_clients_are_folded_over_a_fleet(lab: Lab) -> None:
+    """Over SSH and with sudo, on instances of two inodes and in a container, to clients in namespaces of two hosts."""
+    places = [(name, port) for name in ("plain", "two", "container", "sudo") for port in lab.hosts[name].ports]
+    sources = {lab.hosts[name].address: enter(lab.hosts[name].namespace) for name in ("victim", "shot")}
+    options = ["--hosts", "plain,two,container,sudo", "--duration", "8s", "-v", "--output", "json"]
+    with ExitStack() as stack:
+        clients = [
+            (source, host, stack.enter_context(OtherClient(source, lab.hosts[host].address, port, inside)))
+            for source, inside in sources.items()
+            for host, port in places
+        ]
+        for _, _, client in clients[::2]:
+            client.order("open")
+        with Command(["who", KEY, *on_lab(lab), *options]) as command:
+            command.wait_for_trace(*dict(places))
+            truth: Counter[str] = Counter()
+            hosts: dict[str, set[str]] = {source: set() for source in sources}
+            for number, (source, host, client) in enumerate(clients, 2):
+                client.order("again")
+                client.order("get", KEY, str(number))
+                truth[source] += number
+                hosts[source].add(host)
+            assert not command.has_finished(*dict(places)), "the traffic outlasted the window"
+            [found] = answers(command.finish()).values()
+    assert (counts(found), found["unknown"]) == (truth, 0)
+    assert {one["client"]: set(one["hosts"]) for one in found["clients"]} == hosts
 
 
 def test_hostile_keys_are_only_compared(server: Served, tmp_path: Path) -> None:
