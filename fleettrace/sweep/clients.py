@@ -12,7 +12,11 @@ from fleettrace.probes.model import ProbePlan
 from fleettrace.summary.clients import by_client
 from fleettrace.transport.interface import Connection
 
-__all__ = ["ClientReader"]
+__all__ = ["MOST_DESCRIPTORS", "ClientReader"]
+
+MOST_DESCRIPTORS = 50_000
+"""Descriptors of all traced processes of a node. The program's maps of accepted connections hold 65,536
+(`TraceSettings.entries`): were they full, a descriptor that is used again would pass for the connection before."""
 
 
 class ClientReader:
@@ -32,9 +36,13 @@ class ClientReader:
     def attribute(self, end: TraceEnd) -> None:
         """Put clients into the summaries of a trace that has ended."""
         self.read_again()
+        full = any(
+            sum(len(sockets.inodes) for sockets in reading.values()) > MOST_DESCRIPTORS
+            for reading in (self._before, *self._later)
+        )
         for pid, keys in self._keys.items():
             later = [reading[pid] for reading in self._later if pid in reading]
-            peer = peer_of(self._before.get(pid, Sockets()), later)
+            peer = peer_of(Sockets() if full else self._before.get(pid, Sockets()), later)
             end.summaries[pid] = by_client(end.summaries[pid], keys, peer)
 
     def _read(self) -> dict[int, Sockets]:

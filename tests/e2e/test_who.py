@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import pytest
 
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.namespaces import enter
+from fleettrace.lab.protocol import Command as Request
 from tests.binary.builds import extra_binaries, installed, stripped
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.local import ADDRESS, Served, served
@@ -150,6 +152,50 @@ def test_clients_are_folded_over_a_fleet(lab: Lab) -> None:
             [found] = answers(command.finish()).values()
     assert (counts(found), found["unknown"]) == (truth, 0)
     assert {one["client"]: set(one["hosts"]) for one in found["clients"]} == hosts
+
+
+def test_requests_of_every_kind_are_counted(server: Served) -> None:
+    key, other = KEY.encode(), OTHER.encode()
+    requests = [
+        *[Request("get", (other, key, other))] * 11,
+        *[Request("set", (key,))] * 7,
+        *[Request("incr", (key,))] * 5,
+        *[Request("bget", (key,))] * 13,
+        *[Request("touch", (key,))] * 3,
+        *[Request("delete", (key,))] * 2,
+    ]
+    with ask(server, KEY) as command:
+        command.wait_for_trace("here")
+        truth = server.send(requests, 10_000).by_key()[key]
+        found = answers(command.finish())
+    assert (truth, counts(found[KEY])) == (41, {ADDRESS: 41})
+
+
+def test_clients_of_ipv6_have_their_addresses(tmp_path: Path) -> None:
+    with served(tmp_path, stripped("plain"), "-l", "::1") as server, ExitStack() as stack:
+        before, new = (stack.enter_context(OtherClient("::1", "::1", server.port)) for _ in range(2))
+        before.order("open")
+        with ask(server, KEY, seconds=3) as command:
+            command.wait_for_trace("here")
+            before.order("get", KEY, "7")
+            new.order("open")
+            new.order("get", KEY, "4")
+            found = answers(command.finish())
+    assert (counts(found[KEY]), found[KEY]["unknown"]) == ({"::1": 11}, 0)
+
+
+def test_interrupted_sweep_answers_with_what_it_has(tmp_path: Path) -> None:
+    with served(tmp_path, stripped("plain")) as server, OtherClient("127.0.0.5", ADDRESS, server.port) as client:
+        client.order("open")
+        with ask(server, KEY, seconds=30) as command:
+            command.wait_for_trace("here")
+            client.order("get", KEY, "29")
+            client.order("again")
+            client.order("get", KEY, "2")
+            command.signal(signal.SIGINT)
+            done = command.finish()
+    [found] = done.report["keys"]
+    assert (done.status, found["requests"], counts(found)) == (130, 31, {"127.0.0.5": 31})
 
 
 def test_hostile_keys_are_only_compared(server: Served, tmp_path: Path) -> None:

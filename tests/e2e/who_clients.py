@@ -55,9 +55,7 @@ def _serve(source: str, server: str, port: int) -> None:
         if connection is not None and order in ("close", "again"):
             connection.close()
         if order in ("open", "again"):
-            connection = socket.socket()
-            connection.bind((source, 0))
-            connection.connect((server, port))
+            connection = socket.create_connection((server, port), source_address=(source, 0))
         if order == "get" and connection is not None:
             key, times = words
             for _ in range(int(times)):
