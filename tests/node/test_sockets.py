@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,14 @@ def test_unix_sockets_have_no_address(connection: Connection) -> None:
     with one, other:
         sockets = read_sockets(connection, [os.getpid()])[os.getpid()]
         assert sockets.peers[sockets.inodes[one.fileno()]] == UNIX
+
+
+@pytest.mark.parametrize("name", ["x 9999 -> socket:[77]", "x\nl 1 root 9999 -> socket:[77]", "socket:[77]"])
+def test_files_named_like_sockets_are_none(connection: Connection, tmp_path: Path, name: str) -> None:
+    with (tmp_path / name).open("w") as file:
+        sockets = read_sockets(connection, [os.getpid()])[os.getpid()]
+        assert 77 not in sockets.inodes.values()
+        assert file.fileno() not in sockets.inodes
 
 
 def test_process_that_ended_has_no_sockets(connection: Connection) -> None:
