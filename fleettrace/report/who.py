@@ -11,7 +11,7 @@ from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.report.json_format import key_fields
 from fleettrace.report.number_format import full_number, percent
-from fleettrace.summary.clients import ClientKey
+from fleettrace.summary.clients import UNIX, ClientKey
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunResult
 from fleettrace.text_format import plural
@@ -52,9 +52,9 @@ class AskedKey:
     @property
     def remark(self) -> str | None:
         """Return what one client with nearly all requests resembles, as a sentence; None where there is no such one."""
-        if not self.clients or self.share(self.clients[0]) < _NEARLY_ALL:
+        first = self.clients[0] if self.clients else None
+        if first is None or first.client == UNIX or self.share(first) < _NEARLY_ALL:
             return None
-        first = self.clients[0]
         return (
             f"{first.client} makes {percent(self.share(first))} of the requests for {escape_key(self.key)}: if many "
             "clients use the key, it is a proxy or NAT in front of them"
