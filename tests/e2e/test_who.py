@@ -86,6 +86,12 @@ def test_every_request_is_counted_for_its_client(server: Served) -> None:
 
 
 @pytest.fixture
+def plain(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path, stripped("plain")) as running:
+        yield running
+
+
+@pytest.fixture
 def other_host() -> Iterator[tuple[str, str, list[str]]]:
     """A network namespace as a host of its own: our address there, its address, and how to run a command in it."""
     name, near, far = f"ftw{os.getpid()}", "10.231.250.1", "10.231.250.2"
@@ -198,12 +204,12 @@ def test_interrupted_sweep_answers_with_what_it_has(tmp_path: Path) -> None:
     assert (done.status, found["requests"], counts(found)) == (130, 31, {"127.0.0.5": 31})
 
 
-def test_hostile_keys_are_only_compared(server: Served, tmp_path: Path) -> None:
+def test_hostile_keys_are_only_compared(plain: Served, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     hostile = f'x");system("touch\t{mark}");//${{exe}}@w\\n"\'`'.replace("\t", "${IFS}")
-    with OtherClient("127.0.0.5", ADDRESS, server.port) as client:
+    with OtherClient("127.0.0.5", ADDRESS, plain.port) as client:
         client.order("open")
-        with ask(server, hostile.replace("\\", "\\\\"), seconds=3) as command:
+        with ask(plain, hostile.replace("\\", "\\\\"), seconds=3) as command:
             command.wait_for_trace("here")
             client.order("get", hostile, "19")
             [found] = answers(command.finish()).values()
@@ -211,7 +217,7 @@ def test_hostile_keys_are_only_compared(server: Served, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-def test_key_without_requests_has_no_clients(server: Served) -> None:
-    with ask(server, KEY, seconds=2) as command:
+def test_key_without_requests_has_no_clients(plain: Served) -> None:
+    with ask(plain, KEY, seconds=2) as command:
         found = answers(command.finish())
     assert (found[KEY]["requests"], found[KEY]["unknown"], found[KEY]["clients"]) == (0, 0, [])
