@@ -4,7 +4,8 @@
 
 The numbers are the time in the BPF program without the trap. The benchmark sets the sysctl kernel.bpf_stats_enabled,
 reads /proc/PID/fdinfo of bpftrace, and restores the sysctl. memcaslap loads one memcached worker; the variants are
-interleaved, and the output has medians of the rounds. Needs root.
+interleaved, and the output has medians of the rounds, and of the differences to the complete program in the same round.
+Needs root.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from pathlib import Path
 from benchmarks.probe_cost import PORT, running
 from fleettrace.binary.analysis import analyse
 from fleettrace.lab.build import memcached_binary
+from fleettrace.probes.asked import comparison
 from fleettrace.probes.layout import key_layout, word_expression, word_statements
-from fleettrace.probes.model import TraceSettings
+from fleettrace.probes.model import ProbeOptions, TraceSettings
 from fleettrace.probes.program import ProbeTarget, program
 from fleettrace.probes.selection import choose
 from fleettrace.probes.tags import Tagging
@@ -50,7 +52,21 @@ def variants(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
         "without ops": (whole.replace(plan.tagging.statements, Tagging().statements), 72),
         "without exact totals": (totals.sub("", whole) + NEVER.format("@na_NONCE[0]", "@nb_NONCE[0]"), 72),
         "short keys as strings": (strings, 72),
+        **_by_client(pid, binary),
     }
+
+
+def _by_client(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
+    """Return the program that asks for clients: where no request is for an asked key, and where every one is."""
+    keys = tuple(b"user:%08d" % number for number in range(16))
+    found = {}
+    for name, asked in {"who, no request": keys[:1], "who, no request of 16 keys": keys}.items():
+        plan = choose(analyse(binary.read_bytes()), ProbeOptions(asked=asked))
+        found[name] = (program([ProbeTarget(plan, (pid,))], key_layout((0, 17, 0)), TraceSettings(3600)), 72)
+    text, strings = found["who, no request"]
+    one = comparison(keys[:1])
+    assert one in text
+    return {**found, "who, every request": (text.replace(one, f"{one} $asked = (uint64)1;"), strings)}
 
 
 def run_time(program_text: str, strings: int, seconds: float, settle: float) -> float | None:
@@ -105,7 +121,8 @@ def main() -> None:
         STATS.write_text(enabled)
     print(f"{options.build}: ns a run of the probe's program, medians of {options.rounds}")
     for name, figures in times.items():
-        print(f"{name:28} {statistics.median(figures):8.0f}")
+        differences = [own - complete for own, complete in zip(figures, times["fleettrace"], strict=False)]
+        print(f"{name:28} {statistics.median(figures):8.0f} {statistics.median(differences):+8.0f}")
 
 
 if __name__ == "__main__":

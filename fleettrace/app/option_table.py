@@ -98,6 +98,7 @@ _TRACE = (
         "Trace also on preemptible kernels from 6.13 on, one of which a trace crashed; counts there certify nothing.",
     ),
 )
+_OF_WHO = ("--duration", "--ops", "--max-cost", "--allow-preemptible")
 _LIVE_TRACE = (replace(_TRACE[0], default="60s"), *_TRACE[1:])
 _MIN_OK = Option(
     "--min-ok", Group.SAFETY, "Share of hosts that must succeed for exit code 3 instead of 4.", share, "50%", "SHARE"
@@ -312,6 +313,7 @@ _DIFF = (
     _STORE,
     *_MESSAGES,
 )
+_RESOLVE = switch("--resolve", Group.REPORT, "Show clients by name, as reverse DNS has it.")
 _EXPLAIN = switch(
     "--explain", Group.TRACE, "Show each program variant, and why a host's newest check or run took its own."
 )
@@ -342,6 +344,14 @@ COMMANDS: dict[str, Command] = {
         "log in to each host, find instances and plan probes; trace nothing",
         (*_HOSTS, _LIST_HOSTS, *_TRACE, _TOP, _TABLE_OR_JSON, _OUT, _NO_COLOR, *_CONNECTION, *_SESSION, *_MESSAGES),
         (_PATTERN,),
+    ),
+    "who": Command(
+        "show which clients ask for some keys",
+        (
+            *(*_HOSTS, *(option for option in _TRACE if option.flag in _OF_WHO), *_CONNECTION, *SITE),
+            *(replace(_TOP, help="Number of clients to show of each key."), _TABLE_OR_JSON, _OUT, _RESOLVE, *_MESSAGES),
+        ),
+        (Positional("keys", "KEY", "A key, written as reports show it.", nargs="+"),),
     ),
     "plan": Command(
         "show hosts, program and command line; connect to none",

@@ -86,10 +86,12 @@ def trace(
     live: bool = False,
     resumed: Resumed | None = None,
     not_stored: Callable[[str], None] | None = None,
+    asked: Sequence[bytes] = (),
 ) -> RunResult:
     """Trace the selected hosts, store the run, and report it by `write`. With `resumed` it is a part of that run.
 
-    `not_stored` receives why the run could not be stored, `warn` in its absence.
+    `not_stored` receives why the run could not be stored, `warn` in its absence. With `asked` it counts only the
+    requests for these keys, by client (summary/clients.py).
     """
     selection = select_hosts(options)
     with ExitStack() as stack:
@@ -122,6 +124,7 @@ def trace(
             info=None if resumed is None else resumed.info,
             detach=detach,
             not_stored=not_stored,
+            asked=asked,
         )
 
 

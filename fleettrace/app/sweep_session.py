@@ -26,7 +26,7 @@ from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.engine import Sweep
 from fleettrace.sweep.event_log import EventLog
 from fleettrace.sweep.events import Subscriber, broadcast, ignore
-from fleettrace.sweep.settings import TIMELINE_BUCKETS, HostTask, SweepSettings
+from fleettrace.sweep.settings import MOST_CLIENTS, TIMELINE_BUCKETS, HostTask, SweepSettings
 
 __all__ = ["Resumed", "Write", "sweep"]
 
@@ -67,6 +67,7 @@ def sweep(
     info: RunInfo | None = None,
     detach: Detach | None = None,
     not_stored: Callable[[str], None] | None = None,
+    asked: Sequence[bytes] = (),
 ) -> RunResult:
     """Sweep the hosts, write the report, store the run, and return the result, redacted.
 
@@ -89,7 +90,7 @@ def sweep(
         log = None if options.log is None else stack.enter_context(EventLog(Path(options.log)))
         engine = Sweep(
             tasks,
-            _settings(options, site, trace, detach),
+            _settings(options, site, trace, detach, asked),
             info,
             BinaryCatalog(default_cache_dir()),
             broadcast(subscriber, ignore if log is None else log, known),
@@ -116,8 +117,10 @@ def _run_id(started: datetime) -> str:
     return f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
 
 
-def _settings(options: RunOptions, site: Site, trace: bool, detach: Detach | None) -> SweepSettings:
-    return SweepSettings(
+def _settings(
+    options: RunOptions, site: Site, trace: bool, detach: Detach | None, asked: Sequence[bytes]
+) -> SweepSettings:
+    settings = SweepSettings(
         duration_s=options.duration,
         forks=site.forks,
         serial=options.serial or (),
@@ -132,6 +135,9 @@ def _settings(options: RunOptions, site: Site, trace: bool, detach: Detach | Non
         bucket_s=max(1.0, options.duration / TIMELINE_BUCKETS),
         detach=detach,
     )
+    if not asked:
+        return settings
+    return replace(settings, options=replace(settings.options, asked=tuple(asked)), top_per_host=MOST_CLIENTS)
 
 
 @contextmanager

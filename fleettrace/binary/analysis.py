@@ -13,6 +13,7 @@ from typing import Any
 from fleettrace.binary import elf as elf_file
 from fleettrace.binary.callsites import CallSite, Operation, call_sites
 from fleettrace.binary.cheapest import Instruction, InstructionCost, cheapest_instruction, entry_instruction
+from fleettrace.binary.descriptors import MAX_OFFSET, descriptor_offset
 from fleettrace.binary.elf import BinaryError, Elf, Machine
 from fleettrace.binary.functions import Function, Functions, read_functions
 from fleettrace.binary.locate import (
@@ -31,7 +32,7 @@ from fleettrace.binary.usdt import Operand, UsdtProbe, usdt_probes
 
 __all__ = ["ANALYSIS", "PROBED_FUNCTIONS", "BinaryAnalysis", "Found", "ProbedFunction", "analyse"]
 
-ANALYSIS = 9
+ANALYSIS = 10
 """The version of `analyse`'s results. Increase it with every change of these, so that caches drop old results."""
 
 PROBED_FUNCTIONS = {
@@ -94,7 +95,8 @@ class BinaryAnalysis:
 
     `covered` has the file offsets of instructions that bpftrace, given them as bare numbers, reads as virtual
     addresses.
-    `headers` are those of `elf.code_headers`.
+    `headers` are those of `elf.code_headers`. `descriptor` is the offset of the client's descriptor behind the fourth
+    argument of do_item_get (`descriptors.py`), None if unknown.
     """
 
     analysis: int
@@ -108,6 +110,7 @@ class BinaryAnalysis:
     usdt: tuple[UsdtProbe, ...] = ()
     covered: tuple[int, ...] = ()
     headers: tuple[tuple[int, str], ...] = ()
+    descriptor: int | None = None
 
     def function(self, name: str) -> ProbedFunction | None:
         """Return the function with this name in the source, or None: `missing[name]` then has the reason."""
@@ -135,6 +138,7 @@ class BinaryAnalysis:
                     "usdt": tuple(_usdt(probe) for probe in value["usdt"]),
                     "covered": tuple(value["covered"]),
                     "headers": tuple((offset, code) for offset, code in value["headers"]),
+                    "descriptor": _offset(value["descriptor"]),
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -154,11 +158,14 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
         name: _by_symbol(elf, functions, symbols, name, arguments) for name, arguments in PROBED_FUNCTIONS.items()
     }
     found_sites: tuple[CallSite, ...] = ()
+    descriptor: int | None = None
     get = outcomes["do_item_get"]
     if isinstance(get, ProbedFunction) or has_phrases(elf):
         references = References(elf, functions)
         target = _use_code(references, outcomes)
-        found_sites = () if target is None else call_sites(references, target, _allocators(outcomes))
+        if target is not None:
+            found_sites = call_sites(references, target, _allocators(outcomes))
+            descriptor = descriptor_offset(references, target)
     else:
         outcomes["do_item_get"] = Miss(f"{get.reason}; none of the phrases it prints are in the file")
     found = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, ProbedFunction))
@@ -174,6 +181,7 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
         usdt=tuple(probe for probe in usdt_probes(elf) if probe.name in STATIC_PROBES)[:MAX_USDT],
         covered=covered(elf, [each.file_offset for function in found for each in (function.entry, function.cheapest)]),
         headers=elf_file.code_headers(elf),
+        descriptor=descriptor,
     )
 
 
@@ -265,6 +273,12 @@ def _function(value: dict[str, Any]) -> ProbedFunction:
 def _usdt(value: dict[str, Any]) -> UsdtProbe:
     operands = tuple(None if operand is None else Operand(**operand) for operand in value["arguments"])
     return UsdtProbe(**value | {"instruction": _instruction(value["instruction"]), "arguments": operands})
+
+
+def _offset(value: int | None) -> int | None:
+    if value is not None and not (type(value) is int and 0 <= value < MAX_OFFSET):
+        raise ValueError(f"a descriptor at {value!r}")
+    return value
 
 
 def _operation(value: str | None) -> Operation | None:

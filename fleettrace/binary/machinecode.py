@@ -9,7 +9,7 @@ from typing import Any
 from fleettrace.binary.elf import Elf, Machine
 from fleettrace.binary.work import INSTRUCTION_STEPS, Work
 
-__all__ = ["ARGUMENTS", "block_before", "disassemble", "leaves", "reachable", "read", "written"]
+__all__ = ["ARGUMENTS", "block_before", "disassemble", "leaves", "reachable", "read", "successors", "written"]
 
 MAX_FUNCTION = 1 << 16
 """Bytes of one function to disassemble."""
@@ -87,7 +87,7 @@ def reachable(code: Mapping[int, Any], start: int, limit: int, work: Work) -> It
                 continue
             work.spend(INSTRUCTION_STEPS)
             yield distance, instruction
-            following += [n for n in _successors(instruction) if n not in seen]
+            following += [n for n in successors(instruction) if n not in seen]
             seen.update(following)
         frontier = following
 
@@ -103,7 +103,8 @@ def block_before(code: Mapping[int, Any], end: int) -> list[Any]:
     return block
 
 
-def _successors(instruction: Any) -> list[int]:
+def successors(instruction: Any) -> list[int]:
+    """Return the addresses at which control may continue; none where that is in a register."""
     name, after = instruction.mnemonic, instruction.address + instruction.size
     if not leaves(instruction) or name in ("call", "bl", "blr"):
         return [after]

@@ -12,6 +12,7 @@ from fleettrace.summary.run import ProbeVerdict
 
 __all__ = [
     "WORD",
+    "Asked",
     "Bound",
     "KeyLayout",
     "Overlay",
@@ -111,6 +112,15 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The keys that a program counts by client."""
+
+    keys: tuple[bytes, ...]
+    descriptor: int | None
+    """The offset of the client's descriptor behind the function's fourth argument; None: every client is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeOptions:
     """What the user requests of every probe."""
 
@@ -124,6 +134,8 @@ class ProbeOptions:
     script: Script | None = None
     kinds: bool = True
     """Distinguish kinds of requests. False only after the kernel's verifier refused a program that does."""
+    asked: tuple[bytes, ...] = ()
+    """Count only requests for these keys, by client; none: all keys, and no clients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +165,7 @@ class ProbePlan:
     script: Script | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     """The attach points of a script, by the text of their variables."""
+    asked: Asked | None = None
     certain: bool = False
     """A symbol names the probed function; it was not located by signs in the code."""
 

@@ -7,10 +7,11 @@ and are checked again.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from fleettrace.probes.asked import comparison
 from fleettrace.probes.layout import key_expression, key_sizes, word_expression, word_statements
 from fleettrace.probes.model import KeyLayout, ProbeKind, ProbePlan, TraceSettings
 from fleettrace.probes.pid_namespace import ANY_PROCESS, Process, in_namespace
@@ -28,6 +29,8 @@ _ATTACH_POINT = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*|0x[0-9a-f]{1,16}")
 _ADDRESS = re.compile(r"^uprobe:\S+:0x", re.MULTILINE)
 INTERVALS = 3
 """The interval probes of ready.bt and slices.bt, which bpftrace counts as attached probes."""
+_ACCEPTS = 4
+"""The tracepoints of who.bt."""
 ONCE = 2
 """The interval probes of ready.bt and once.bt."""
 _PROBES = {ProbeKind.SYSCALL: 3}
@@ -83,7 +86,8 @@ def program(
         "v": sizes,
         "u": sizes or any(script.bytes for script in scripts),
     }
-    finish = "\n\t".join(
+    cleared = "fhl" if any(target.plan.asked for target in targets) else ""
+    finish = "\n\t".join(f"clear(@{name});" for name in cleared) + "\n\t".join(
         f"print(@{name}, {settings.printed_once});\n\tclear(@{name});" for name, used in printed_once.items() if used
     )
     clock = {"length_ns": round(settings.duration_s * 1e9), "finish": finish}
@@ -120,7 +124,11 @@ def uprobe_count(targets: Sequence[ProbeTarget]) -> int | None:
         plan = target.plan
         if plan.script is None:
             total += (
-                _PROBES.get(plan.probe_kind, 1) + len(plan.also) + (plan.misses is not None) + (plan.sizes is not None)
+                _PROBES.get(plan.probe_kind, 1)
+                + len(plan.also)
+                + (plan.misses is not None)
+                + (plan.sizes is not None)
+                + (_ACCEPTS if plan.asked is not None else 0)
             )
             continue
         own = probe_count(plan.script)
@@ -154,6 +162,9 @@ def _probes(target: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
         )
         return
     where = {"pid": target.pids[0], "pids": pids}
+    if plan.asked is not None:
+        yield _who(plan, where, layout)
+        return
     # A system call's tracepoint lies outside the process's own code.
     anywhere = plan.probe_kind is ProbeKind.SYSCALL
     keys = {
@@ -180,6 +191,25 @@ def _probes(target: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
         yield _filled("misses", **where, point=_checked(plan.misses), **keys)
     if plan.sizes is not None:
         yield _filled("sizes", **where, point=_checked(plan.sizes), **keys)
+
+
+def _who(plan: ProbePlan, where: Mapping[str, object], layout: KeyLayout) -> str:
+    """Return the probes that count the asked keys by client."""
+    assert plan.asked is not None
+    offset, user = plan.asked.descriptor, "uptr" if layout.uptr else ""
+    return _filled(
+        "who",
+        **where,
+        point=_checked(plan.attach_point),
+        pointer=plan.pointer,
+        length=plan.length,
+        tagging=plan.tagging.statements,
+        filter=_filter(plan),
+        asked=comparison(plan.asked.keys),
+        # No process has the descriptor 2^32.
+        descriptor="(uint64)1 << 32" if offset is None else f"(uint64)*(uint32*)(arg3 + {offset:d})",
+        accepted=_filled("accepted", user=user),
+    )
 
 
 def _any_key(layout: KeyLayout, *, anywhere: bool = False) -> str:

@@ -12,7 +12,7 @@ from fleettrace.binary.elf import BinaryError
 from fleettrace.binary.overlay import overlay
 from fleettrace.probes.arguments import expression
 from fleettrace.probes.attach_points import MAIN, AttachPoints, find_attach_points, instruction_to_probe
-from fleettrace.probes.model import Overlay, ProbeKind, ProbeOptions, ProbePlan, Script, UnsupportedError
+from fleettrace.probes.model import Asked, Overlay, ProbeKind, ProbeOptions, ProbePlan, Script, UnsupportedError
 from fleettrace.probes.script import alternatives
 from fleettrace.probes.tags import Tagging, tagging
 from fleettrace.summary.counts import OPS
@@ -57,6 +57,9 @@ def choose(
     reasons: list[str] = []
     for probe_kind, attempt in _BEST_FIRST.items():
         if options.probe_kind not in (None, probe_kind):
+            continue
+        if options.asked and probe_kind is not ProbeKind.ITEM:
+            reasons.append(f"{probe_kind}: it does not show the client of a request")
             continue
         if probe_kind in refused:
             reasons.append(f"{probe_kind}: its kernel refused the program")
@@ -145,6 +148,7 @@ def _item(analysis: BinaryAnalysis, options: ProbeOptions, overlay_works: bool) 
         misses=misses,
         sizes=sizes,
         certain=get.found is not Found.LOCATED,
+        asked=Asked(options.asked, analysis.descriptor) if options.asked else None,
     )
     return replace(plan, verdict=_with_extras(verdict, plan, options, analysis, attach_points, alloc))
 
@@ -171,6 +175,8 @@ def _with_extras(
         why.append(_COMPLETE_APPENDS if alloc is not None and alloc.name == "do_item_alloc" else _ALL_STORES)
     elif options.sizes and (options.ops is None or "set" in options.ops):
         why.append(f"no sizes: {analysis.missing.get('item_alloc', 'item_alloc was not found')}")
+    if plan.asked is not None and plan.asked.descriptor is None:
+        why.append("no clients, because its code does not show where the descriptor of a connection lies")
     if plan.tagging.repeats < _ways_to_create(analysis):
         why.append(_TWICE)
     return replace(verdict, cost=cost, why="; ".join(why))

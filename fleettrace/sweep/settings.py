@@ -11,11 +11,21 @@ from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.waves import WaveSize
 from fleettrace.transport.interface import Target, Transport
 
-__all__ = ["FLEET_KEYS", "TIMELINE_BUCKETS", "HostTask", "SweepSettings", "keys_per_host", "printed_entries"]
+__all__ = [
+    "FLEET_KEYS",
+    "MOST_CLIENTS",
+    "TIMELINE_BUCKETS",
+    "HostTask",
+    "SweepSettings",
+    "keys_per_host",
+    "printed_entries",
+]
 
 FLEET_KEYS = 100_000
 """Keys of the fleet in memory, the most requested ones; up to half as many more between two cuts. A key takes up to
 1.2 KB."""
+MOST_CLIENTS = 10_000
+"""Pairs of an asked key and a client in the result of each host, the most requested ones."""
 _KEYS_AT_ONCE = 200_000
 """Keys of all the hosts that are being traced at once."""
 

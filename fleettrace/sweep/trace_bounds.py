@@ -13,6 +13,7 @@ from fleettrace.probes.optimized_uprobes import optimises
 from fleettrace.probes.script import has_own_attach_points
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Warn
+from fleettrace.sweep.clients import ClientReader
 from fleettrace.sweep.cost import (
     MIN_WINDOW_S,
     WORST_US,
@@ -120,8 +121,10 @@ def run_trace(
     host = trace_plan.task.name
     instance_ids = {instance.pid: instance.id for instance, _ in trace_plan.plans}
     emit = ignore if silent else context.emit
+    clients = ClientReader(trace_plan.connection, trace_plan.plans)
 
     def on_start() -> None:
+        clients.read_again()
         emit(HostProgressed(host, Phase.TRACE))
         for pid in instance_ids:
             emit(InstanceStarted(host, pid))
@@ -140,7 +143,9 @@ def run_trace(
     )
     execution = trace_plan.connection.start(trace.script(), trace.limits)
     context.cancellation.tracing(trace_plan.connection, execution)
-    return trace.read(execution)
+    end = trace.read(execution)
+    clients.attribute(end)
+    return end
 
 
 def slice_callback(

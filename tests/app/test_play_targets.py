@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -80,13 +81,18 @@ def test_all_faulty_targets_are_named_at_once(check: Check, tmp_path: Path) -> N
     assert lines[-1] == "fleettrace: 2 problems; nothing was run"
 
 
-def test_unwritable_state_is_named_for_this_user(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    book = tmp_path / "audit.yaml"
+@pytest.fixture
+def readable() -> Iterator[Path]:
+    """A directory that other users may read: not below pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="fleettrace-state-", dir="/var/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_unwritable_state_is_named_for_this_user(readable: Path) -> None:
+    book = readable / "audit.yaml"
     book.write_text(BOOK.format(entry="command: ['true']"))
-    words = ["play", str(book), "--syntax-check", "--store", str(tmp_path / "state/history.db")]
+    words = ["play", str(book), "--syntax-check", "--store", str(readable / "state/history.db")]
     # Once as root, because other users may not read the modules that it imports.
     script = (
         "import os, sys; from fleettrace.cli.main import main; main(sys.argv[1:]); os.setuid(65534); "
@@ -102,4 +108,4 @@ def test_unwritable_state_is_named_for_this_user(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "audit.yaml:5:5: " in done.stderr
-    assert f"this user cannot write to {tmp_path}" in done.stderr
+    assert f"this user cannot write to {readable}" in done.stderr

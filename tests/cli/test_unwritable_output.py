@@ -71,6 +71,7 @@ ARGUMENTS: dict[str, list[str]] = {
     "diff": [f"--output {output} ./1.run ./2.run" for output in ("table", "json")],
     "history": [f"--store history.db --output {output}" for output in ("table", "json")],
     "merge": ["1.run 2.run"],
+    "who": ["KEY -i local, --output json"],
     "demo": ["--duration 1s"],
 }
 OTHERS = ["--help", "--version", "run --help"]

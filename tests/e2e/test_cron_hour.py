@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,6 +33,14 @@ MINUTES = int(os.environ.get("CRON_MINUTES", "60"))
 HOT = b"product:4711:stock"
 PYTHON = f"/usr/bin/python3.{sys.version_info.minor}"
 """Root's own Python may be in a directory that other users cannot read."""
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that other users may read: not below pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="fleettrace-cron-", dir="/var/tmp") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 @pytest.fixture
@@ -80,29 +89,27 @@ def sending(lab: Lab, hot: float, seconds: float) -> None:
 
 
 @pytest.mark.timeout(MINUTES * 60 + 300)
-def test_an_hour_under_cron(lab: Lab, user: Account, tmp_path: Path) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
-    own = tmp_path / user.name
+def test_an_hour_under_cron(lab: Lab, user: Account, place: Path) -> None:
+    own = place / user.name
     options = site(lab, own, user.name)
-    quick = audit(tmp_path, "quick", "plain", 3, site(lab, tmp_path / "root", "root"))
+    quick = audit(place, "quick", "plain", 3, site(lab, place / "root", "root"))
     slow = audit(own, "slow", "sudo", 130, options)
-    rotation = tmp_path / "logrotate.conf"
+    rotation = place / "logrotate.conf"
     rotation.write_text(
-        f"{tmp_path}/quick.log {own}/slow.log {{\n    rotate 99\n    compress\n    delaycompress\n    missingok\n"
+        f"{place}/quick.log {own}/slow.log {{\n    rotate 99\n    compress\n    delaycompress\n    missingok\n"
         f"    su root root\n}}\n"
     )
-    rotate = f"/usr/sbin/logrotate -f -s {tmp_path}/logrotate.state {rotation}"
+    rotate = f"/usr/sbin/logrotate -f -s {place}/logrotate.state {rotation}"
     paths = f"{REPOSITORY}:{next(Path(sys.prefix).glob('lib/python3*/site-packages'))}"
     head = f"MAILTO=oncall@example.com\nPYTHONPATH={paths}\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\n"
     crontab = f"* * * * * root {quick}\n* * * * * {user.name} {slow}\n*/10 * * * * root {rotate}\n"
     minutes = MINUTES / 4
-    with Cron(tmp_path, head + crontab) as cron:
+    with Cron(place, head + crontab) as cron:
         for hot in (0.05, 0.05, 0.4, 0.05):
             sending(lab, hot, minutes * 60)
         cron.wait_for([], seconds=180)
         mails = cron.mails()
-    quick_codes = (tmp_path / "quick.codes").read_text().split()
+    quick_codes = (place / "quick.codes").read_text().split()
     slow_codes = (own / "slow.codes").read_text().split()
     texts = [text for _, text in mails]
     print(f"{len(quick_codes)} and {len(slow_codes)} starts, {slow_codes.count('75')} overlaps, {len(mails)} mails")
@@ -117,7 +124,7 @@ def test_an_hour_under_cron(lab: Lab, user: Account, tmp_path: Path) -> None:
     assert [("  new " in text, "  gone " in text) for text in news if "fleettrace" in text or "share" in text] != []
     assert len([text for text in news if "  new " in text]) == len([text for text in news if "  gone " in text]) == 2
     assert len(news) == 4, "each of the two audits reports the hot key once, and its end once"
-    logs = [*tmp_path.glob("quick.log*"), *own.glob("slow.log*")]
+    logs = [*place.glob("quick.log*"), *own.glob("slow.log*")]
     assert len(logs) >= 2 * (MINUTES // 10)
     events = [json.loads(line) for log in logs if log.suffix != ".gz" for line in log.read_text().splitlines()]
     assert events

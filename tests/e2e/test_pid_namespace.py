@@ -22,6 +22,7 @@ from fleettrace.lab.system import wait_until
 from fleettrace.lab.truth import TracedInstance, Truth
 from tests.e2e.command import Command, Done
 from tests.e2e.fleet import keys_of
+from tests.e2e.who_clients import OtherClient
 
 pytestmark = pytest.mark.lab
 
@@ -177,3 +178,17 @@ def test_kernel_without_btf_is_unsupported(inside: Nested) -> None:
     host = done.host("here")
     assert (host["state"], host["error"]["code"]) == ("unsupported", "pid-namespace")
     assert "/sys/kernel/btf/vmlinux" in host["error"]["message"]
+
+
+def test_clients_of_a_key_are_counted(inside: Nested) -> None:
+    arguments = ["who", "a", "-i", str(inside.inventory), "--duration", "4s", "-v", "--output", "json"]
+    with Command(arguments, inside=inside.entering) as command, ExitStack() as clients:
+        command.wait_for_trace("here")
+        for number, port in enumerate((*inside.ports, inside.beside), 2):
+            client = clients.enter_context(OtherClient(f"127.0.0.{number}", "127.0.0.1", port))
+            client.order("open")
+            client.order("get", "a", str(number))
+        done = command.finish()
+    [found] = done.report["keys"]
+    assert {one["client"]: one["requests"] for one in found["clients"]} == {"127.0.0.2": 2, "127.0.0.3": 3}
+    assert (found["requests"], found["unknown"]) == (5, 0)

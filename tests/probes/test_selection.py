@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from fleettrace.binary.analysis import BinaryAnalysis, analyse
-from fleettrace.probes.model import ProbeKind, ProbeOptions, UnsupportedError
+from fleettrace.probes.layout import key_layout
+from fleettrace.probes.model import Asked, ProbeKind, ProbeOptions, TraceSettings, UnsupportedError
+from fleettrace.probes.program import ProbeTarget, program, uprobe_count
 from fleettrace.probes.selection import choose
 from tests.binary.builds import build, stripped
 
@@ -72,3 +74,27 @@ def test_ambiguous_second_lookup_is_not_recognized(unstripped: BinaryAnalysis) -
     [store] = [each for each in unstripped.call_sites if each.repeats]
     double = replace(store, return_address=store.return_address + 0x1000, operation=None, repeats=())
     assert choose(replace(unstripped, call_sites=(*unstripped.call_sites, double))).tagging.repeats == 0
+
+
+def test_asked_keys_need_the_item_probe(unstripped: BinaryAnalysis) -> None:
+    plan = choose(unstripped, ProbeOptions(asked=(b"k",)))
+    assert (plan.probe_kind, plan.asked) == (ProbeKind.ITEM, Asked((b"k",), 8))
+    unfound = replace(unstripped, functions=())
+    with pytest.raises(UnsupportedError, match="does not show the client"):
+        choose(unfound, ProbeOptions(asked=(b"k",)))
+
+
+def test_missing_descriptor_is_reported_and_not_read(unstripped: BinaryAnalysis) -> None:
+    plan = choose(replace(unstripped, descriptor=None), ProbeOptions(asked=(b"k",)))
+    assert "no clients, because" in plan.verdict.why
+    text = program([ProbeTarget(plan, (7,))], key_layout((0, 17, 0)), TraceSettings(1.0))
+    assert "arg3" not in text
+
+
+@pytest.mark.parametrize("version", [(0, 17, 0), (0, 23, 2)])
+def test_program_for_clients_has_every_probe(unstripped: BinaryAnalysis, version: tuple[int, int, int]) -> None:
+    target = ProbeTarget(choose(unstripped, ProbeOptions(asked=(b"k", b"x" * 250))), (7, 8))
+    text = program([target], key_layout(version), TraceSettings(1.0))
+    assert "(uint64)*(uint32*)(arg3 + 8)" in text
+    assert uprobe_count([target]) == len(re.findall(r"^(?:uprobe|tracepoint|interval):", text, re.MULTILINE))
+    assert text.count("{") == text.count("}")

@@ -1,0 +1,49 @@
+"""Attribute the requests of a trace that asks for clients: read the sockets around it, and name each descriptor's
+peer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fleettrace.node.model import Instance
+from fleettrace.node.sockets import Sockets, peer_of, read_sockets
+from fleettrace.node.trace_end import TraceEnd
+from fleettrace.probes.model import ProbePlan
+from fleettrace.summary.clients import by_client
+from fleettrace.transport.interface import Connection
+
+__all__ = ["MOST_DESCRIPTORS", "ClientReader"]
+
+MOST_DESCRIPTORS = 50_000
+"""Descriptors of all traced processes of a node. The program's maps of accepted connections hold 65,536
+(`TraceSettings.entries`): were they full, a descriptor that is used again would pass for the connection before."""
+
+
+class ClientReader:
+    """Reads the sockets of the processes with a plan that asks for clients; does nothing where none does."""
+
+    def __init__(self, connection: Connection, plans: Sequence[tuple[Instance, ProbePlan]]) -> None:
+        """Read the sockets before the program is attached."""
+        self._connection = connection
+        self._keys = {instance.pid: len(plan.asked.keys) for instance, plan in plans if plan.asked is not None}
+        self._before = self._read()
+        self._later: list[dict[int, Sockets]] = []
+
+    def read_again(self) -> None:
+        """Read the sockets after counting began."""
+        self._later.append(self._read())
+
+    def attribute(self, end: TraceEnd) -> None:
+        """Put clients into the summaries of a trace that has ended."""
+        self.read_again()
+        full = any(
+            sum(len(sockets.inodes) for sockets in reading.values()) > MOST_DESCRIPTORS
+            for reading in (self._before, *self._later)
+        )
+        for pid, keys in self._keys.items():
+            later = [reading[pid] for reading in self._later if pid in reading]
+            peer = peer_of(Sockets() if full else self._before.get(pid, Sockets()), later)
+            end.summaries[pid] = by_client(end.summaries[pid], keys, peer)
+
+    def _read(self) -> dict[int, Sockets]:
+        return read_sockets(self._connection, sorted(self._keys)) if self._keys else {}
