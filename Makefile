@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 FUZZ_SECONDS = 300
-.PHONY: help demo docs test test-builds test-kernels test-month test-versions test-ansible fuzz update lint check-types format clean
+.PHONY: help demo docs test test-builds test-kernels test-month test-cron test-versions test-ansible fuzz update lint check-types format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ test-month: ## audit a simulated fleet hourly, six months long; writes docs/audi
 	@scripts/setup test
 	.venv/bin/pytest tests/month -m month -n 2 $(MONTH_ARGS); code=$$?; \
 	    .venv/bin/python -m tests.month.results && exit $$code
+
+test-cron: ## audit under a real cron for an hour: overlaps, logrotate, two users (root; CRON_MINUTES=8 shortens it)
+	@scripts/setup test
+	.venv/bin/pytest tests/e2e/test_cron_hour.py -m cron -n 0 -s $(CRON_ARGS)
 
 test-versions: ## run the tests without a fleet, with the newest and the lowest allowed libraries (root)
 	@scripts/setup test

@@ -6,6 +6,7 @@ import pytest
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the marked tests."""
     if "month" in config.getoption("markexpr"):
         return
     left = [item for item in items if item.get_closest_marker("month")]
