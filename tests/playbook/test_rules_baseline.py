@@ -9,6 +9,7 @@ import pytest
 from fleettrace.playbook.findings import Certainty
 from fleettrace.playbook.rules.judge import judge
 from fleettrace.playbook.rules.language import compile_rule
+from fleettrace.store.diff.baseline import Baseline
 from tests.playbook.rules_evidence import fleet, found, named, of_runs, only, run_after
 
 FLEET = fleet()
@@ -101,6 +102,16 @@ def test_different_pseudonyms_are_not_compared() -> None:
     finding = only(found("key changed since baseline", of_runs(BEFORE, after)))
     assert finding.why == ("names were replaced in another way in the baseline",)
     assert found("host changed since baseline", of_runs(BEFORE, after)).all == ()
+
+
+def test_pseudonyms_of_one_older_part_leave_keys_unknown() -> None:
+    older, newest, after = (
+        replace(run_after(FLEET, seed), redaction=how) for seed, how in ((1, "hash:aa"), (2, "hash:bb"), (3, "hash:bb"))
+    )
+    baseline = Baseline(newest, ((newest, ("cache-0", "cache-2", "cache-3")), (older, ("cache-1",))))
+    finding = only(found("key changed since baseline", replace(of_runs(None, after), baseline=baseline)))
+    assert finding.certainty is Certainty.UNKNOWN
+    assert finding.why == ("names were replaced in another way in the baseline",)
 
 
 def test_event_ids_differ_between_runs() -> None:

@@ -163,3 +163,15 @@ def test_summed_bounds_hold_for_the_true_counts(monkeypatch: pytest.MonkeyPatch)
                 for host in hosts
             ]
             assert counts.key(each).least <= sum(listed) <= counts.key(each).most
+
+
+def test_host_redacted_otherwise_hides_no_change() -> None:
+    runs = [
+        replace(drawn(1), redaction="hash:aa"),
+        replace(drawn(2, failed=[1]), redaction="hash:bb"),
+        replace(drawn(3, times={10: 40.0}), redaction="hash:bb"),
+    ]
+    diff = judged(*runs)
+    assert kinds(diff)[key(10)] == "risen"
+    assert [(one.host, one.why) for one in diff.excluded] == [("cache-1", "unreachable before")]
+    assert diff.notes == ()

@@ -157,7 +157,7 @@ def _unchanged(diff: Diff, subject: Subject, context: EvalContext) -> Judgement:
     if not diff.tested:
         return Judgement(_UNKNOWN, _UNKNOWN, ("nothing could be compared with the baseline",))
     before, after = context.evidence.baseline, context.evidence.stored
-    names_differ = before is not None and after is not None and before.newest.redaction != after.redaction
+    names_differ = before is not None and after is not None and before.names_differ(after)
     if names_differ and subject.kind is not SubjectKind.HOST:
         return Judgement(_UNKNOWN, _UNKNOWN, ("names were replaced in another way in the baseline",))
     if subject.kind in (SubjectKind.KEY, SubjectKind.TEMPLATE) and not (diff.rate_before and diff.rate_after):

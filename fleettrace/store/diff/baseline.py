@@ -45,6 +45,10 @@ class Baseline:
             "clock has stepped back, or was ahead"
         )
 
+    def names_differ(self, run: StoredRun) -> bool:
+        """Return whether keys of any part were redacted in another way, or with another secret, than those of `run`."""
+        return any(part.redaction != run.redaction for part, _ in self.parts or ((self.newest, ()),))
+
     def counts(self) -> Counts:
         """Return the counts on all hosts."""
         return self.counts_on([name for _, names in self.parts for name in names]) or Part(self.newest, ())
@@ -87,7 +91,10 @@ def choose(
     for name in older[:_MOST_OLDER]:
         if not pending:
             break
-        parts.append(_part(load(name), pending))
+        earlier = load(name)
+        # Other names on one host would make the keys of all hosts incomparable.
+        if newest.redaction != run.redaction or earlier.redaction == run.redaction:
+            parts.append(_part(earlier, pending))
     return Baseline(newest, tuple(part for part in parts if part[1]))
 
 
