@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,6 +223,44 @@ def test_digest_is_bounded() -> None:
     digest = Digest.begun(AT).with_run(many, succeeded=True, at=AT)
     assert (len(digest.findings), digest.omitted, len(digest.lines())) == (MAX_FINDINGS, 20, MAX_FINDINGS + 1)
     assert Digest.read(digest.stored()) == digest
+
+
+def test_omitted_findings_count_once_over_runs() -> None:
+    many = tuple(finding(f"k{number}") for number in range(MAX_FINDINGS + 20))
+    digest = Digest.begun(AT)
+    for run in range(24):
+        digest = digest.with_run(many, succeeded=True, at=AT + run)
+    assert digest.summary == f"digest: at least {MAX_FINDINGS + 20} findings in 24 runs"
+    assert digest.lines()[-1] == "  and at least 20 more"
+
+
+DIGEST = '"day": "d", "since": %s, "runs": 1, "failed": 0, "omitted": 0, "findings": [%s]'
+FINDING = '{"id": "i", "rule": "r", "severity": "%s", "certainty": "certain", "message": "m", "runs": 1, "last": %s}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000,
+        DIGEST % ("Infinity", ""),
+        DIGEST % ("NaN", ""),
+        DIGEST % ("1", FINDING % ("high", "1e300")),
+        DIGEST % ("1", FINDING % ("odd", "1")),
+    ],
+    ids=["deep", "endless", "no number", "far future", "severity"],
+)
+def test_damaged_digest_is_replaced(send: Send, tmp_path: Path, warnings: list[str], content: str) -> None:
+    target = RecordingTarget(on=NotifyWhen.DAILY)
+    send(target, play(A))
+    (path,) = (tmp_path / "notified").iterdir()
+    key = next(iter(json.loads(path.read_text())["targets"]))
+    sent = f'{{"succeeded": true, "standing": [], "digest": {{{content}}}}}'
+    document = f'{{"schema": "fleettrace/notified/1", "targets": {{"{key}": {sent}}}}}'
+    path.write_text(content if content.startswith("[") else document)
+    send(target, play(A))
+    assert warnings == [f"{path} is damaged and will be replaced; all findings are sent as new"]
+    send(target, play(A, at=AT + 86_400))
+    assert [len(one.findings) for one in target.digests] == [1]
 
 
 def refuse() -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from fleettrace.playbook.findings import Finding
+from fleettrace.playbook.findings import Finding, Severity
 from fleettrace.text_format import plural, rfc3339
 
 __all__ = ["MAX_FINDINGS", "Digest", "DigestFinding"]
@@ -43,6 +43,7 @@ class Digest:
     findings: Mapping[str, DigestFinding] = field(default_factory=dict)
     """By id."""
     omitted: int = 0
+    """Findings beyond `MAX_FINDINGS`, at least: the most of one run, because their ids are not stored."""
 
     @classmethod
     def begun(cls, at: float) -> Digest:
@@ -55,7 +56,7 @@ class Digest:
 
     def with_run(self, findings: tuple[Finding, ...], succeeded: bool, at: float) -> Digest:
         """Return the digest with one more run."""
-        known, omitted = dict(self.findings), self.omitted
+        known, omitted = dict(self.findings), 0
         for one in findings:
             before = known.get(one.id)
             if before is None and len(known) >= MAX_FINDINGS:
@@ -66,26 +67,26 @@ class Digest:
                 one.id, one.rule, one.severity.value, one.certainty.value, one.message, runs, at
             )
         failed = self.failed + (not succeeded)
-        return replace(self, runs=self.runs + 1, failed=failed, findings=known, omitted=omitted)
+        return replace(self, runs=self.runs + 1, failed=failed, findings=known, omitted=max(self.omitted, omitted))
 
     @property
     def summary(self) -> str:
         """Return one line: `3 findings in 24 runs, 1 of them failed`."""
         number = len(self.findings) + self.omitted
-        found = plural(number, "finding") if number else "no finding"
+        found = f"{'at least ' if self.omitted else ''}{plural(number, 'finding')}" if number else "no finding"
         failed = f", {self.failed} of them failed" if self.failed else ""
         return f"digest: {found} in {plural(self.runs, 'run')}{failed}"
 
     def lines(self) -> list[str]:
         """Return a line for each finding, the most severe first, escaped for a terminal."""
-        order = ("high", "medium", "low")
+        order = [one.value for one in sorted(Severity, key=lambda one: -one.level)]
         ranked = sorted(self.findings.values(), key=lambda one: (order.index(one.severity), -one.runs, -one.last))
         lines = [
             f"  {one.severity}, {one.certainty}: {one.message} (in {one.runs} of {plural(self.runs, 'run')}, last at "
             f"{_shown(one.last)})"
             for one in ranked
         ]
-        return [*lines, f"  and {self.omitted:,} more"] if self.omitted else lines
+        return [*lines, f"  and at least {self.omitted:,} more"] if self.omitted else lines
 
     def document(self) -> dict[str, Any]:
         """Return the digest as plain values for JSON; times are in RFC 3339."""
@@ -103,10 +104,16 @@ class Digest:
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> Digest:
-        """Return the digest of `stored`. Raises `KeyError`, `TypeError` or `ValueError` for another document."""
+        """Return the digest of `stored`. Raises `KeyError`, `TypeError`, `ValueError` or `OverflowError` for another
+        document."""
         findings = {each["id"]: DigestFinding(**each) for each in document["findings"][:MAX_FINDINGS]}
         numbers = {name: int(document[name]) for name in ("runs", "failed", "omitted")}
-        return cls(str(document["day"]), float(document["since"]), findings=findings, **numbers)
+        digest = cls(str(document["day"]), float(document["since"]), findings=findings, **numbers)
+        _shown(digest.since)
+        for one in findings.values():
+            Severity(one.severity)
+            _shown(one.last)
+        return digest
 
 
 def _day(at: float) -> str:

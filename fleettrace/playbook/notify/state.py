@@ -28,7 +28,7 @@ __all__ = ["NotifyState"]
 
 SCHEMA = "fleettrace/notified/1"
 
-_DAMAGED = (ValueError, KeyError, TypeError, AttributeError)
+_DAMAGED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _due(target: NotifyTarget, last: float | None, now: float) -> bool:
 
 
 def _read(document: object) -> dict[str, _Sent]:
-    """Return the state in a document; raise `ValueError`, `KeyError`, `TypeError` or `AttributeError` for any other."""
+    """Return the state in a document; raise one of `_DAMAGED` for any other."""
     if not isinstance(document, dict) or document["schema"] != SCHEMA:
         raise ValueError("not a state of this version")
     return {
