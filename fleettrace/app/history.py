@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "find_baseline",
     "find_run",
+    "history_exists",
     "history_record",
     "is_run_file",
     "likeness",
@@ -97,6 +98,15 @@ def likeness(options: RunOptions) -> Likeness:
 def store_path(store: str | None) -> Path:
     """Return the path of the history: that of `--store`, or the default one."""
     return default_path() if store is None else Path(store)
+
+
+def history_exists(store: str | None) -> bool:
+    """Return whether there is a history. Raises `ConfigError` where this user cannot find out."""
+    path = store_path(store)
+    try:
+        return path.exists()
+    except OSError as error:
+        raise ConfigError(f"cannot open the history: {error.strerror}", file=path) from None
 
 
 def open_history(store: str | None, *, create: bool = False) -> History:

@@ -13,7 +13,7 @@ from pathlib import Path
 from fleettrace.app.check import check
 from fleettrace.app.exclusive import lock_directory
 from fleettrace.app.exit_code import exit_code
-from fleettrace.app.history import find_baseline, history_record, open_history, store_path
+from fleettrace.app.history import find_baseline, history_exists, history_record, open_history, store_path
 from fleettrace.app.output import ReportWriter, write_file_or_stdout
 from fleettrace.app.play.setup import PreparedPlay
 from fleettrace.app.play.targets import STATE_DIRECTORY
@@ -197,9 +197,9 @@ class _Judgement:
     def _baseline(self, stored: StoredRun) -> tuple[Baseline | None, str]:
         """Return what to compare the run with; None when there is no comparable run, and why."""
         play = self._play
-        if not store_path(play.options.store).exists():
-            return None, "it is the first of its kind"
         try:
+            if not history_exists(play.options.store):
+                return None, "it is the first of its kind"
             with open_history(play.options.store) as history:
                 baseline, why = find_baseline(history, stored)
         except ConfigError as error:

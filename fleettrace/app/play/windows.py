@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fleettrace.app.history import likeness, open_history, store_path
+from fleettrace.app.history import history_exists, likeness, open_history
 from fleettrace.app.play.setup import PreparedPlay
 from fleettrace.store.diff.compare import compare
 from fleettrace.store.history.model import StoredRun
@@ -38,7 +38,7 @@ def window_warnings(play: PreparedPlay) -> Iterator[str]:
 
 def _newest(play: PreparedPlay) -> StoredRun | None:
     """Return the newest comparable run; None without one."""
-    if not store_path(play.options.store).exists():
+    if not history_exists(play.options.store):
         return None
     alike = likeness(play.options)
     with open_history(play.options.store) as history:
