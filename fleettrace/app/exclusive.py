@@ -39,11 +39,13 @@ def exclusive(options: RunOptions, warn: Callable[[str], None]) -> Iterator[None
             warn(f"waiting {seconds:.0f} s of the {options.splay:g} s of --splay")
         time.sleep(seconds)
     with ExitStack() as stack:
+        # cron mails each line: an overlap is worth one mail until the lock is free again.
+        mailed = options.quiet and not sys.stderr.isatty()
+        command = shlex.join(["fleettrace", *sys.argv[1:]])
         try:
-            stack.enter_context(run_lock(lock_directory(), inventory, name, shlex.join(["fleettrace", *sys.argv[1:]])))
+            stack.enter_context(run_lock(lock_directory(), inventory, name, command, mailed=mailed))
         except BusyError as error:
-            # cron mails each line: an overlap is worth one mail until the lock is free again.
-            error.silent = error.repeated and options.quiet and not sys.stderr.isatty()
+            error.silent = error.repeated and mailed
             raise
         yield
 
@@ -64,12 +66,12 @@ def _default_name(options: RunOptions) -> str:
 
 
 @contextmanager
-def run_lock(directory: Path, inventory: str, name: str, command: str) -> Iterator[None]:
+def run_lock(directory: Path, inventory: str, name: str, command: str, *, mailed: bool = True) -> Iterator[None]:
     """Hold the lock of `name` for `inventory` while the block runs; others' errors show `command`.
 
     The lock is the kernel's (flock(2)): it ends with the process that holds it, and a file that remains locks nothing.
-    Locks are per user and machine. Raises `BusyError` at once when another run holds it, and `ConfigError` where no
-    lock can be made.
+    Locks are per user and machine. Only a refusal that is `mailed` counts for `BusyError.repeated`. Raises `BusyError`
+    at once when another run holds it, and `ConfigError` where no lock can be made.
     """
     path = directory / _file_name(inventory, name)
     try:
@@ -83,7 +85,7 @@ def run_lock(directory: Path, inventory: str, name: str, command: str) -> Iterat
             raise BusyError(
                 f"another run of {name!r} is under way for {inventory}{_holder(os.pread(file, 4096, 0))}: "
                 "wait for its end, or give this one another --name",
-                repeated=not _first(path.with_suffix(_REFUSED)),
+                repeated=not _first(path.with_suffix(_REFUSED), mark=mailed),
             ) from None
         path.with_suffix(_REFUSED).unlink(missing_ok=True)
         now = rfc3339(datetime.now(UTC), "seconds")
@@ -124,8 +126,10 @@ def _file_name(inventory: str, name: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:60]}-{digest}.lock"
 
 
-def _first(marker: Path) -> bool:
-    """Create the file that stands for a refused run; return whether there was none since the lock was last taken."""
+def _first(marker: Path, *, mark: bool) -> bool:
+    """Return whether no refused run was marked since the lock was last taken; create the marker if `mark`."""
+    if not mark:
+        return not os.path.lexists(marker)
     try:
         os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     except FileExistsError:

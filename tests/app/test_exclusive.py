@@ -18,10 +18,10 @@ from tests.e2e.command import environment
 COMMAND = "fleettrace run --hosts cache"
 
 
-def held(directory: Path, inventory: str = "/i.yaml", name: str = "cache") -> BusyError | None:
+def held(directory: Path, inventory: str = "/i.yaml", name: str = "cache", *, mailed: bool = True) -> BusyError | None:
     """Take the lock and give it back; the error when it cannot be had."""
     try:
-        with run_lock(directory, inventory, name, COMMAND):
+        with run_lock(directory, inventory, name, COMMAND, mailed=mailed):
             return None
     except BusyError as error:
         return error
@@ -45,6 +45,13 @@ def test_refusal_is_repeated_until_the_lock_is_free(tmp_path: Path) -> None:
             assert [one is not None and one.repeated for one in refused] == [False, True, True]
             assert held(tmp_path, name="other") is None
         assert held(tmp_path) is None
+
+
+def test_refusal_on_a_terminal_leaves_the_first_mail(tmp_path: Path) -> None:
+    with run_lock(tmp_path, "/i.yaml", "cache", COMMAND):
+        for mailed, repeated in ((False, False), (True, False), (False, True), (True, True)):
+            error = held(tmp_path, mailed=mailed)
+            assert error is not None and error.repeated is repeated
 
 
 @pytest.mark.parametrize(("inventory", "name"), [("/other.yaml", "cache"), ("/i.yaml", "other"), ("/i.yaml", "../x y")])
