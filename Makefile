@@ -35,7 +35,7 @@ test-month: ## audit a simulated fleet hourly, six months long; writes docs/audi
 
 test-cron: ## audit under a real cron for an hour: overlaps, logrotate, two users (root; CRON_MINUTES=8 shortens it)
 	@scripts/setup test
-	.venv/bin/pytest tests/e2e/test_cron_hour.py -m cron -n 0 -s $(CRON_ARGS)
+	.venv/bin/pytest tests/integrations/test_cron.py tests/e2e/test_cron_hour.py -m cron -n 0 -s $(CRON_ARGS)
 
 test-versions: ## run the tests without a fleet, with the newest and the lowest allowed libraries (root)
 	@scripts/setup test

@@ -20,6 +20,7 @@ settings.load_profile("fleettrace")
 _HALVES = {"e2e": "fleet"}
 """The half of each directory below tests/; `rest` for all others. A worker runs one half in order, in the fleets of its
 fixtures; both halves take about as long, most of it waiting for windows to end."""
+_OWN_TARGETS = ("cron", "month")
 _DIRECTORY = pytest.StashKey[str]()
 _TRACEFS = Path("/sys/kernel/tracing")
 _MOUNTED = pytest.StashKey[bool]()
@@ -31,6 +32,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_MOUNTED] = ours and subprocess.call(["mount", "-t", "tracefs", "tracefs", _TRACEFS]) == 0
     config.stash[_DIRECTORY] = tempfile.mkdtemp(prefix="fleettrace-history-")
     os.environ["FLEETTRACE_STORE"] = f"{config.stash[_DIRECTORY]}/history.db"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests with the mark `cron` or `month` unless `-m` names it (`make test-cron`, `make test-month`)."""
+    left = [item for item in items if any(item.get_closest_marker(name) for name in _OWN_TARGETS)]
+    if not any(name in config.getoption("markexpr") for name in _OWN_TARGETS):
+        items[:] = [item for item in items if item not in left]
+        config.hook.pytest_deselected(items=left)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -16,15 +16,6 @@ from tests.e2e.fleet import FLEET, TRACED, patched, plan_for
 from tests.e2e.secret_watch import Watch
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests with the mark `cron` unless `-m` names it (`make test-cron`)."""
-    if "cron" in config.getoption("markexpr"):
-        return
-    left = [item for item in items if item.get_closest_marker("cron")]
-    items[:] = [item for item in items if not item.get_closest_marker("cron")]
-    config.hook.pytest_deselected(items=left)
-
-
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     with Lab(FLEET) as made:

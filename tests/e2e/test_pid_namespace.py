@@ -181,14 +181,19 @@ def test_kernel_without_btf_is_unsupported(inside: Nested) -> None:
 
 
 def test_clients_of_a_key_are_counted(inside: Nested) -> None:
-    arguments = ["who", "a", "-i", str(inside.inventory), "--duration", "4s", "-v", "--output", "json"]
-    with Command(arguments, inside=inside.entering) as command, ExitStack() as clients:
-        command.wait_for_trace("here")
-        for number, port in enumerate((*inside.ports, inside.beside), 2):
-            client = clients.enter_context(OtherClient(f"127.0.0.{number}", "127.0.0.1", port))
-            client.order("open")
-            client.order("get", "a", str(number))
-        done = command.finish()
+    arguments = ["who", "a", "-i", str(inside.inventory), "--duration", "8s", "-v", "--output", "json"]
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(OtherClient(f"127.0.0.{number}", "127.0.0.1", port))
+            for number, port in enumerate((*inside.ports, inside.beside), 2)
+        ]
+        with Command(arguments, inside=inside.entering) as command:
+            command.wait_for_trace("here")
+            for number, client in enumerate(clients, 2):
+                client.order("open")
+                client.order("get", "a", str(number))
+            assert not command.has_finished("here"), "the traffic outlasted the window"
+            done = command.finish()
     [found] = done.report["keys"]
     assert {one["client"]: one["requests"] for one in found["clients"]} == {"127.0.0.2": 2, "127.0.0.3": 3}
     assert (found["requests"], found["unknown"]) == (5, 0)

@@ -30,7 +30,7 @@ LONG = "l" * 250
 KEY, OTHER = "user:12345", "user:12346"
 
 
-def ask(server: Served, *keys: str, seconds: int = 4) -> Command:
+def ask(server: Served, *keys: str, seconds: int = 6) -> Command:
     return Command(["who", *keys, "-i", str(server.inventory), "--duration", f"{seconds}s", "-v", "--output", "json"])
 
 
@@ -181,7 +181,7 @@ def test_clients_of_ipv6_have_their_addresses(tmp_path: Path) -> None:
     with served(tmp_path, stripped("plain"), "-l", "::1") as server, ExitStack() as stack:
         before, new = (stack.enter_context(OtherClient("::1", "::1", server.port)) for _ in range(2))
         before.order("open")
-        with ask(server, KEY, seconds=3) as command:
+        with ask(server, KEY, seconds=6) as command:
             command.wait_for_trace("here")
             before.order("get", KEY, "7")
             new.order("open")
@@ -209,7 +209,7 @@ def test_hostile_keys_are_only_compared(plain: Served, tmp_path: Path) -> None:
     hostile = f'x");system("touch\t{mark}");//${{exe}}@w\\n"\'`'.replace("\t", "${IFS}")
     with OtherClient("127.0.0.5", ADDRESS, plain.port) as client:
         client.order("open")
-        with ask(plain, hostile.replace("\\", "\\\\"), seconds=3) as command:
+        with ask(plain, hostile.replace("\\", "\\\\"), seconds=6) as command:
             command.wait_for_trace("here")
             client.order("get", hostile, "19")
             [found] = answers(command.finish()).values()

@@ -31,6 +31,8 @@ class OtherClient:
             bufsize=1,
             cwd=REPOSITORY,
         )
+        # Wait until it runs: a busy machine takes longer for that than some windows are.
+        self.order("close")
 
     def order(self, *words: str) -> None:
         """Give one order and wait until it is carried out."""

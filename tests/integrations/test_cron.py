@@ -148,7 +148,7 @@ chmod 644 /etc/fleettrace/playbooks/*
 """
 
 
-@pytest.mark.slow
+@pytest.mark.cron
 def test_lines_of_scheduled_audits_run(place: Path) -> None:
     block = re.search(
         r"^    # /etc/cron.d/fleettrace\n((?:    .*\n)+)", (REPOSITORY / "docs/scheduling.md").read_text(), re.M

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from fleettrace.store.diff.combined import Combined, Counts
+from fleettrace.store.diff.combined import Combined, Counts, is_representative
 from fleettrace.store.diff.hosts import Part, different_means, incomplete
 from fleettrace.store.history.model import StoredRun
 from fleettrace.summary.run import HostResult
@@ -93,7 +93,10 @@ def choose(
             break
         earlier = load(name)
         # Other names on one host would make the keys of all hosts incomparable.
-        if newest.redaction != run.redaction or earlier.redaction == run.redaction:
+        if newest.redaction == run.redaction != earlier.redaction:
+            continue
+        # Otherwise the level of the traffic then, compared with that of the newest run, is not known.
+        if not parts[0][1] or is_representative(earlier, newest):
             parts.append(_part(earlier, pending))
     return Baseline(newest, tuple(part for part in parts if part[1]))
 

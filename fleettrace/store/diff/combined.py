@@ -8,13 +8,13 @@ window: a rate keeps its value, and its counting noise is taken for larger than 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import ceil, floor
+from math import ceil, floor, log
 
 from fleettrace.store.diff.hosts import Between, Lines, Part, incomplete
 from fleettrace.store.history.model import StoredKey, StoredRun
 from fleettrace.summary.key import Key
 
-__all__ = ["Combined", "Counts", "level"]
+__all__ = ["Combined", "Counts", "is_representative", "level"]
 
 _ALIKE = 0.02
 """Windows that differ by less count as equal."""
@@ -90,16 +90,28 @@ Counts = Part | Combined
 
 
 def level(run: StoredRun, newest: StoredRun) -> float:
-    """Return the factor from the rates of an older run to those of the newest, on the hosts that both traced; 1 if that
-    is not known."""
+    """Return the factor from the rates of an older run to those of the newest: the median over the hosts that both
+    traced, so that one hot host does not count for all; of two in the middle, the one nearer to 1. It is 1 without such
+    a host."""
     if run is newest:
         return 1.0
-    older, newer = (
-        {host.host: host.rate or 0.0 for host in each.hosts if not incomplete(host, "")} for each in (run, newest)
-    )
-    both = older.keys() & newer.keys()
-    before, after = (sum(rates[name] for name in both) for rates in (older, newer))
-    return after / before if before and after else 1.0
+    older, newer = (_rates(each) for each in (run, newest))
+    ratios = sorted(newer[name] / rate for name, rate in older.items() if rate and newer.get(name))
+    if not ratios:
+        return 1.0
+    middle = ratios[(len(ratios) - 1) // 2], ratios[len(ratios) // 2]
+    return min(middle, key=lambda ratio: abs(log(ratio)))
+
+
+def is_representative(run: StoredRun, newest: StoredRun) -> bool:
+    """Return whether the hosts that both runs traced are half of the older run's, so that they stand for the others."""
+    older, newer = (_rates(each).keys() for each in (run, newest))
+    return 2 * len(older & newer) >= len(older)
+
+
+def _rates(run: StoredRun) -> dict[str, float]:
+    """Return the rates of the hosts that the run traced completely."""
+    return {host.host: host.rate or 0.0 for host in run.hosts if incomplete(host, "") is None}
 
 
 def _scale(window: float, windows: Sequence[float]) -> float:
