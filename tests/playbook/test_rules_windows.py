@@ -39,6 +39,11 @@ def test_short_windows_suffice_for_large_changes(rule: str) -> None:
     assert found(rule, of_runs(drawn(1, 3), drawn(2, 3))).all == ()
 
 
+def test_short_windows_do_not_prove_the_opposite() -> None:
+    finding = only(found("not key risen 2x since baseline and key.share > 0.1%", of_runs(drawn(1, 3), drawn(2, 3))))
+    assert finding.certainty is Certainty.UNKNOWN
+
+
 def test_long_windows_judge_every_rule() -> None:
     assert found("changed since baseline", of_runs(drawn(1, 15), drawn(2, 15))).all == ()
 

@@ -15,12 +15,15 @@ from fleettrace.report.escape import escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.store.diff.compare import FLEET_CHANGE, MIN_CHANGE
 from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind, Diff
+from fleettrace.store.diff.visible import DOUBLED
 from fleettrace.summary.key import Key
 
-__all__ = ["NO_BASELINE", "All", "Any", "Changed", "Comparison", "Limit", "Newcomer", "Not", "Test"]
+__all__ = ["NO_BASELINE", "TOO_SHORT", "All", "Any", "Changed", "Comparison", "Limit", "Newcomer", "Not", "Test"]
 
 NO_BASELINE = "there is no comparable run"
 """The reason of a test that needs a baseline and has none. One finding of the whole play reports it, not one a rule."""
+TOO_SHORT = "the windows are too short"
+"""The reason of a test of keys that the windows could not show; one finding of the whole play reports it too."""
 _UNKNOWN = Verdict.UNKNOWN
 
 
@@ -114,6 +117,10 @@ class Changed:
             return _changed(found, self.min_change, diff)
         if self.about is ComparedKind.COVERAGE and context.totals.coverage is None:
             return Judgement(_UNKNOWN, _UNKNOWN, ("the coverage is not known",))
+        seen = diff.visibility
+        both = diff.tested and diff.rate_before and diff.rate_after
+        if self.of_keys and both and seen is not None and not seen.shows(max(1 + self.min_change, DOUBLED)):
+            return Judgement(_UNKNOWN, _UNKNOWN, (TOO_SHORT,))
         return _unchanged(diff, subject, context)
 
     @property

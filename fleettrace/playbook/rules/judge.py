@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
 from fleettrace.playbook.findings import Certainty, Figure, Finding, Findings, Severity, SubjectKind
-from fleettrace.playbook.rules.condition import NO_BASELINE, Changed, Comparison, Newcomer
+from fleettrace.playbook.rules.condition import NO_BASELINE, TOO_SHORT, Changed, Comparison, Newcomer
 from fleettrace.playbook.rules.eval_context import EvalContext, Evidence, Subject
 from fleettrace.playbook.rules.fields import shown_value
 from fleettrace.playbook.rules.language import Rule
@@ -80,6 +80,7 @@ def _found(rule: Rule, context: EvalContext) -> Iterator[Finding]:
     if found > MAX_FINDINGS:
         yield _summed_up(rule, f"{found - MAX_FINDINGS:,} more ({rule.name})", Certainty.POSSIBLE)
     unknown_reasons.pop(NO_BASELINE, None)
+    unknown_reasons.pop(TOO_SHORT, None)
     if unknown_reasons:
         why = tuple(unknown_reasons)
         yield _summed_up(rule, f"not known for all ({rule.name}): {'; '.join(why)}", Certainty.UNKNOWN, why)
