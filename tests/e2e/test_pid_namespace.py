@@ -181,7 +181,7 @@ def test_kernel_without_btf_is_unsupported(inside: Nested) -> None:
 
 
 def test_clients_of_a_key_are_counted(inside: Nested) -> None:
-    arguments = ["who", "a", "-i", str(inside.inventory), "--duration", "8s", "-v", "--output", "json"]
+    arguments = ["who", "unset", "-i", str(inside.inventory), "--duration", "8s", "-v", "--output", "json"]
     with ExitStack() as stack:
         clients = [
             stack.enter_context(OtherClient(f"127.0.0.{number}", "127.0.0.1", port))
@@ -191,7 +191,7 @@ def test_clients_of_a_key_are_counted(inside: Nested) -> None:
             command.wait_for_trace("here")
             for number, client in enumerate(clients, 2):
                 client.order("open")
-                client.order("get", "a", str(number))
+                client.order("get", "unset", str(number))
             assert not command.has_finished("here"), "the traffic outlasted the window"
             done = command.finish()
     [found] = done.report["keys"]
