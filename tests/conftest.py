@@ -17,7 +17,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 settings.register_profile("fleettrace", deadline=None)
 settings.load_profile("fleettrace")
 
-_HALVES = {"e2e": "fleet"}
+_HALVES = dict.fromkeys(("e2e", "report", "store"), "fleet")
 """The half of each directory below tests/; `rest` for all others. A worker runs one half in order, in the fleets of its
 fixtures; both halves take about as long, most of it waiting for windows to end."""
 _OWN_TARGETS = ("cron", "month")
