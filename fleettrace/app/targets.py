@@ -65,7 +65,7 @@ def _resolver(options: RunOptions, site: Site) -> Resolver:
         ignored_patterns=config.words("inventory_ignore_patterns") or (),
         ansible_arguments=(
             *(f"--vault-password-file={file}" for file in options.vault_password_file),
-            # There is no terminal for a password that must be typed.
+            # A password cannot be typed without a terminal.
             *(f"--vault-id={each}" for each in options.vault_id if not each.endswith("prompt")),
         ),
     )

@@ -118,7 +118,7 @@ def _read_password(source: VaultSource, prompt: Prompt | None) -> bytes:
         arguments = ["--vault-id", source.label] if path.stem.endswith("-client") else []
         return read_password(path, "the vault password", arguments)
     if prompt is None:
-        raise ConfigError(f"the vault password {source.label!r} must be typed, and there is no terminal")
+        raise ConfigError(f"the vault password {source.label!r} must be typed, which needs a terminal")
     password = prompt("Vault password: " if source.label == _DEFAULT_LABEL else f"Vault password ({source.label}): ")
     if not password:
         raise ConfigError("the typed vault password is empty")

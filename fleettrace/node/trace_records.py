@@ -120,7 +120,7 @@ class TraceRecords:
         """Return when each reported process started, in clock ticks, by pid; None for one that has ended."""
         starts: dict[int, int | None] = {}
         for value in self._values.get(tag, []):
-            # PID, a blank, and /proc/PID/stat, which is empty where there is no such process.
+            # PID, a blank, and /proc/PID/stat, which is empty for a process that has ended.
             pid = re.match(rb"\d{1,10}(?= )", value)
             if pid is None:
                 continue

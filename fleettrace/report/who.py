@@ -51,7 +51,7 @@ class AskedKey:
 
     @property
     def remark(self) -> str | None:
-        """Return what one client with nearly all requests resembles, as a sentence; None where there is no such one."""
+        """Return what one client with nearly all requests resembles, as a sentence; else None."""
         first = self.clients[0] if self.clients else None
         if first is None or first.client == UNIX or self.share(first) < _NEARLY_ALL:
             return None

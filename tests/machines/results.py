@@ -18,6 +18,7 @@ from tests.machines.cells import LOADS, NODES, PREEMPTED
 from tests.machines.debian import machines_cache
 from tests.machines.load import Loaded
 from tests.machines.programs import PROGRAMS
+from tests.written_table import write_between
 
 __all__ = ["DOCUMENT", "keep_load", "keep_node", "write"]
 
@@ -46,12 +47,7 @@ def keep_node(name: str, **facts: Any) -> None:
 
 def write() -> None:
     """Write the tables into docs/machines.md."""
-    text = DOCUMENT.read_text()
-    tables = "\n\n".join(["\n".join(_loads()), "\n".join(_nodes())])
-    replaced = re.sub(
-        f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", lambda _: f"{_BEGIN}\n{tables}\n{_END}", text, flags=re.DOTALL
-    )
-    DOCUMENT.write_text(replaced)
+    write_between(DOCUMENT, _BEGIN, _END, "\n\n".join(["\n".join(_loads()), "\n".join(_nodes())]))
 
 
 def _path(name: str) -> Path:

@@ -8,7 +8,6 @@ Each build keeps its newest result, so a run of some builds updates their rows a
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from tests.binary.builds import cache
 from tests.matrix.cells import cells
+from tests.written_table import write_between
 
 __all__ = ["DOCUMENT", "keep", "write"]
 
@@ -34,14 +34,7 @@ def keep(name: str, facts: Mapping[str, object]) -> None:
 
 def write() -> None:
     """Write the table into docs/probes.md."""
-    rows = "\n".join(_rows())
-    replaced = re.sub(
-        f"{re.escape(_BEGIN)}.*?{re.escape(_END)}",
-        lambda _: f"{_BEGIN}\n{rows}\n{_END}",
-        DOCUMENT.read_text(),
-        flags=re.DOTALL,
-    )
-    DOCUMENT.write_text(replaced)
+    write_between(DOCUMENT, _BEGIN, _END, "\n".join(_rows()))
 
 
 def _path(name: str) -> Path:

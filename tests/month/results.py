@@ -14,6 +14,7 @@ from typing import Any
 from tests.binary.builds import cache
 from tests.month.events import EVENTS, Event
 from tests.month.judgement import Verdict
+from tests.written_table import write_between
 
 __all__ = ["DOCUMENT", "keep", "write"]
 
@@ -40,14 +41,7 @@ def keep(seed: int, first: int, verdicts: Sequence[Verdict]) -> None:
 
 def write() -> None:
     """Write the tables into docs/audited-month.md."""
-    rows = "\n".join(_rows())
-    replaced = re.sub(
-        f"{re.escape(_BEGIN)}.*?{re.escape(_END)}",
-        lambda _: f"{_BEGIN}\n{rows}\n{_END}",
-        DOCUMENT.read_text(),
-        flags=re.DOTALL,
-    )
-    DOCUMENT.write_text(replaced)
+    write_between(DOCUMENT, _BEGIN, _END, "\n".join(_rows()))
 
 
 def _path(seed: int) -> Path:

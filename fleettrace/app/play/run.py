@@ -195,7 +195,7 @@ class _Judgement:
         return judge(play.play.rules, Evidence(report, stored, *self._baseline(stored)))
 
     def _baseline(self, stored: StoredRun) -> tuple[Baseline | None, str]:
-        """Return what to compare the run with; None when there is no comparable run, and why."""
+        """Return what to compare the run with; None, and why, when no run is comparable."""
         play = self._play
         try:
             if not history_exists(play.options.store):

@@ -37,7 +37,7 @@ def _unwritable(directory: Path) -> str | None:
     """Return why this user cannot write to the directory, which may have to be made; None if it can."""
     found = next(each for each in (directory.absolute(), *directory.absolute().parents) if os.path.lexists(each))
     if not found.is_dir():
-        return f"{found} is no directory: expected one"
+        return f"{found} is not a directory: expected one"
     if not os.access(found, os.W_OK | os.X_OK):
         return f"this user cannot write to {found}: change its owner, or name another place with --store"
     return None

@@ -20,7 +20,7 @@ from fleettrace.summary.key import Key
 
 __all__ = ["NO_BASELINE", "TOO_SHORT", "All", "Any", "Changed", "Comparison", "Limit", "Newcomer", "Not", "Test"]
 
-NO_BASELINE = "there is no comparable run"
+NO_BASELINE = "no run is comparable"
 """The reason of a test that needs a baseline and has none. One finding of the whole play reports it, not one a rule."""
 TOO_SHORT = "the windows are too short"
 """The reason of a test of keys that the windows could not show; one finding of the whole play reports it too."""

@@ -34,9 +34,9 @@ class Evidence:
     stored: StoredRun | None = None
     """The same run as the history stores it; needed for changes since the baseline."""
     baseline: Baseline | None = None
-    """What to compare with; None when there is no comparable run."""
+    """What to compare with; None when no run is comparable."""
     no_baseline: str = "it is the first of its kind"
-    """Why there is no baseline."""
+    """The reason for a missing baseline."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Windows that are too short to judge rules about changes of keys. Pure.
 
-A comparison that could not have shown a change is no evidence that there was none.
+A comparison that could not have shown a change does not prove that none happened.
 """
 
 from __future__ import annotations

@@ -81,5 +81,5 @@ class Visibility:
             return False
         less, more = before * PLAIN_PART, after * PLAIN_PART * times
         by_share = Events(less, before - less), Events(more, after * (1 - PLAIN_PART))
-        # All requests stand for time: a busier hour is no change of a key.
+        # All requests stand for time: a busier hour does not change a key.
         return self.significant((Events(less, before), Events(more, after)), by_share, longer)
