@@ -29,6 +29,7 @@ TRACE = (
     ),
     switch("--misses", Group.TRACE, "Count misses by key too: a return probe, which about doubles the cost."),
     switch("--sizes", Group.TRACE, "Sum the bytes of the values written by key: a second probe, on writes only."),
+    switch("--no-ask", Group.SAFETY, "Do not ask memcached for the size and time to live of the hottest keys."),
     Option("--script", Group.TRACE, "Run this bpftrace program instead (see docs/scripts.md).", metavar="FILE.bt"),
     Option(
         "--max-cost",
