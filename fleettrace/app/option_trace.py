@@ -29,6 +29,15 @@ TRACE = (
     ),
     switch("--misses", Group.TRACE, "Count misses by key too: a return probe, which about doubles the cost."),
     switch("--sizes", Group.TRACE, "Sum the bytes of the values written by key: a second probe, on writes only."),
+    Option(
+        "--ask",
+        Group.TRACE,
+        "How to ask memcached about the hottest keys after the window: me (touches no item); get: fetch each value once "
+        "where it has no me.",
+        Choice("me", "get"),
+        "me",
+        "COMMAND",
+    ),
     switch("--no-ask", Group.SAFETY, "Do not ask memcached for the size and time to live of the hottest keys."),
     Option("--script", Group.TRACE, "Run this bpftrace program instead (see docs/scripts.md).", metavar="FILE.bt"),
     Option(

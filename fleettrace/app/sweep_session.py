@@ -135,6 +135,7 @@ def _settings(
         bucket_s=max(1.0, options.duration / TIMELINE_BUCKETS),
         detach=detach,
         ask=not options.no_ask,
+        ask_get=options.ask == "get",
     )
     if not asked:
         return settings

@@ -51,7 +51,7 @@ function _shtab_fleettrace_using
 end
 
 set -g _shtab_fleettrace_commands run play top check who plan hosts report diff history merge demo
-set -g _shtab_fleettrace_opts_with_value --become-method --become-user --connect-timeout --deadline --detach-ttl --duration --extra-vars --fail-on --forks --host --host-key --hosts --html --inventory --keep --key --last --limit --log --max-cost --max-fail --min-change --min-ok --name --ops --out --output --playbook --private-key --probe --redact --redact-key-file --resume --retries --save --script --serial --shard --skip-tags --sort --splay --ssh-common-args --ssh-config --ssh-extra-args --store --tags --template --top --transport --user --vault-id --vault-password-file -e -f -i -l -o -u
+set -g _shtab_fleettrace_opts_with_value --ask --become-method --become-user --connect-timeout --deadline --detach-ttl --duration --extra-vars --fail-on --forks --host --host-key --hosts --html --inventory --keep --key --last --limit --log --max-cost --max-fail --min-change --min-ok --name --ops --out --output --playbook --private-key --probe --redact --redact-key-file --resume --retries --save --script --serial --shard --skip-tags --sort --splay --ssh-common-args --ssh-config --ssh-extra-args --store --tags --template --top --transport --user --vault-id --vault-password-file -e -f -i -l -o -u
 
 complete -c fleettrace -e
 complete -c fleettrace -f
@@ -69,6 +69,7 @@ complete -c fleettrace -n '_shtab_fleettrace_using run' -l probe -xka "auto item
 complete -c fleettrace -n '_shtab_fleettrace_using run' -l ops -x -d 'Count only these operations: get, set (all stores), delete, arith, touch, other. (FLEETTRACE_OPS)'
 complete -c fleettrace -n '_shtab_fleettrace_using run' -l misses -d 'Count misses by key too: a return probe, which about doubles the cost. (FLEETTRACE_MISSES)'
 complete -c fleettrace -n '_shtab_fleettrace_using run' -l sizes -d 'Sum the bytes of the values written by key: a second probe, on writes only. (FLEETTRACE_SIZES)'
+complete -c fleettrace -n '_shtab_fleettrace_using run' -l ask -xka "me get" -d 'How to ask memcached about the hottest keys after the window: me (touches no item); get: fetch each value once where it has no me. (default me, FLEETTRACE_ASK)'
 complete -c fleettrace -n '_shtab_fleettrace_using run' -l no-ask -d 'Do not ask memcached for the size and time to live of the hottest keys. (FLEETTRACE_NO_ASK)'
 complete -c fleettrace -n '_shtab_fleettrace_using run' -l script -xka "(__fish_complete_path (commandline -ct))" -d 'Run this bpftrace program instead (see docs/scripts.md). (FLEETTRACE_SCRIPT)'
 complete -c fleettrace -n '_shtab_fleettrace_using run' -l max-cost -x -d 'Maximum share of one CPU core that tracing may cost an instance; the window is shortened to stay below it. (default 50%, FLEETTRACE_MAX_COST)'
@@ -165,6 +166,7 @@ complete -c fleettrace -n '_shtab_fleettrace_using top' -l probe -xka "auto item
 complete -c fleettrace -n '_shtab_fleettrace_using top' -l ops -x -d 'Count only these operations: get, set (all stores), delete, arith, touch, other. (FLEETTRACE_OPS)'
 complete -c fleettrace -n '_shtab_fleettrace_using top' -l misses -d 'Count misses by key too: a return probe, which about doubles the cost. (FLEETTRACE_MISSES)'
 complete -c fleettrace -n '_shtab_fleettrace_using top' -l sizes -d 'Sum the bytes of the values written by key: a second probe, on writes only. (FLEETTRACE_SIZES)'
+complete -c fleettrace -n '_shtab_fleettrace_using top' -l ask -xka "me get" -d 'How to ask memcached about the hottest keys after the window: me (touches no item); get: fetch each value once where it has no me. (default me, FLEETTRACE_ASK)'
 complete -c fleettrace -n '_shtab_fleettrace_using top' -l no-ask -d 'Do not ask memcached for the size and time to live of the hottest keys. (FLEETTRACE_NO_ASK)'
 complete -c fleettrace -n '_shtab_fleettrace_using top' -l script -xka "(__fish_complete_path (commandline -ct))" -d 'Run this bpftrace program instead (see docs/scripts.md). (FLEETTRACE_SCRIPT)'
 complete -c fleettrace -n '_shtab_fleettrace_using top' -l max-cost -x -d 'Maximum share of one CPU core that tracing may cost an instance; the window is shortened to stay below it. (default 50%, FLEETTRACE_MAX_COST)'
@@ -222,6 +224,7 @@ complete -c fleettrace -n '_shtab_fleettrace_using check' -l probe -xka "auto it
 complete -c fleettrace -n '_shtab_fleettrace_using check' -l ops -x -d 'Count only these operations: get, set (all stores), delete, arith, touch, other. (FLEETTRACE_OPS)'
 complete -c fleettrace -n '_shtab_fleettrace_using check' -l misses -d 'Count misses by key too: a return probe, which about doubles the cost. (FLEETTRACE_MISSES)'
 complete -c fleettrace -n '_shtab_fleettrace_using check' -l sizes -d 'Sum the bytes of the values written by key: a second probe, on writes only. (FLEETTRACE_SIZES)'
+complete -c fleettrace -n '_shtab_fleettrace_using check' -l ask -xka "me get" -d 'How to ask memcached about the hottest keys after the window: me (touches no item); get: fetch each value once where it has no me. (default me, FLEETTRACE_ASK)'
 complete -c fleettrace -n '_shtab_fleettrace_using check' -l no-ask -d 'Do not ask memcached for the size and time to live of the hottest keys. (FLEETTRACE_NO_ASK)'
 complete -c fleettrace -n '_shtab_fleettrace_using check' -l script -xka "(__fish_complete_path (commandline -ct))" -d 'Run this bpftrace program instead (see docs/scripts.md). (FLEETTRACE_SCRIPT)'
 complete -c fleettrace -n '_shtab_fleettrace_using check' -l max-cost -x -d 'Maximum share of one CPU core that tracing may cost an instance; the window is shortened to stay below it. (default 50%, FLEETTRACE_MAX_COST)'
@@ -309,6 +312,7 @@ complete -c fleettrace -n '_shtab_fleettrace_using plan' -l probe -xka "auto ite
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -l ops -x -d 'Count only these operations: get, set (all stores), delete, arith, touch, other. (FLEETTRACE_OPS)'
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -l misses -d 'Count misses by key too: a return probe, which about doubles the cost. (FLEETTRACE_MISSES)'
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -l sizes -d 'Sum the bytes of the values written by key: a second probe, on writes only. (FLEETTRACE_SIZES)'
+complete -c fleettrace -n '_shtab_fleettrace_using plan' -l ask -xka "me get" -d 'How to ask memcached about the hottest keys after the window: me (touches no item); get: fetch each value once where it has no me. (default me, FLEETTRACE_ASK)'
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -l no-ask -d 'Do not ask memcached for the size and time to live of the hottest keys. (FLEETTRACE_NO_ASK)'
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -l script -xka "(__fish_complete_path (commandline -ct))" -d 'Run this bpftrace program instead (see docs/scripts.md). (FLEETTRACE_SCRIPT)'
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -l max-cost -x -d 'Maximum share of one CPU core that tracing may cost an instance; the window is shortened to stay below it. (default 50%, FLEETTRACE_MAX_COST)'
@@ -423,6 +427,7 @@ complete -c fleettrace -n '_shtab_fleettrace_using demo' -l probe -xka "auto ite
 complete -c fleettrace -n '_shtab_fleettrace_using demo' -l ops -x -d 'Count only these operations: get, set (all stores), delete, arith, touch, other. (FLEETTRACE_OPS)'
 complete -c fleettrace -n '_shtab_fleettrace_using demo' -l misses -d 'Count misses by key too: a return probe, which about doubles the cost. (FLEETTRACE_MISSES)'
 complete -c fleettrace -n '_shtab_fleettrace_using demo' -l sizes -d 'Sum the bytes of the values written by key: a second probe, on writes only. (FLEETTRACE_SIZES)'
+complete -c fleettrace -n '_shtab_fleettrace_using demo' -l ask -xka "me get" -d 'How to ask memcached about the hottest keys after the window: me (touches no item); get: fetch each value once where it has no me. (default me, FLEETTRACE_ASK)'
 complete -c fleettrace -n '_shtab_fleettrace_using demo' -l no-ask -d 'Do not ask memcached for the size and time to live of the hottest keys. (FLEETTRACE_NO_ASK)'
 complete -c fleettrace -n '_shtab_fleettrace_using demo' -l script -xka "(__fish_complete_path (commandline -ct))" -d 'Run this bpftrace program instead (see docs/scripts.md). (FLEETTRACE_SCRIPT)'
 complete -c fleettrace -n '_shtab_fleettrace_using demo' -l max-cost -x -d 'Maximum share of one CPU core that tracing may cost an instance; the window is shortened to stay below it. (default 50%, FLEETTRACE_MAX_COST)'
