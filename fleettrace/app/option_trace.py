@@ -32,8 +32,8 @@ TRACE = (
     Option(
         "--ask",
         Group.TRACE,
-        "How to ask memcached about the hottest keys after the window: me (touches no item); get: fetch each value once "
-        "where it has no me.",
+        "Command to ask memcached with about the hottest keys after the window: me (touches no item); get fetches each "
+        "value once where there is no me.",
         Choice("me", "get"),
         "me",
         "COMMAND",
