@@ -7,7 +7,19 @@ from dataclasses import replace
 from fleettrace.app.option_model import Form, Group, Option, switch
 from fleettrace.app.option_values import Choice, count, regex
 
-__all__ = ["FORMATS", "NAMES", "NO_COLOR", "OUT", "OUTPUT", "REDACTIONS", "REPORT", "RESOLVE", "TABLE_OR_JSON", "TOP"]
+__all__ = [
+    "FORMATS",
+    "NAMES",
+    "NO_COLOR",
+    "OUT",
+    "OUTPUT",
+    "PROMETHEUS_KEYS",
+    "REDACTIONS",
+    "REPORT",
+    "RESOLVE",
+    "TABLE_OR_JSON",
+    "TOP",
+]
 
 # The names of `report.formats.Output` and `report.redact.Redact`: to import those would double the time of `--help`
 # (tests/cli/test_main.py).
@@ -23,12 +35,13 @@ OUTPUT = Option(
     "--output", Group.REPORT, f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}.", Choice(*FORMATS), "table", "FORMAT"
 )
 TABLE_OR_JSON = replace(OUTPUT, read=Choice("table", "json"), help="table or json.")
+PROMETHEUS_KEYS = switch("--prometheus-keys", Group.REPORT, "Include the keys as labels in --output prometheus.")
 REPORT = (
     TOP,
     OUTPUT,
     OUT,
     Option("--html", Group.REPORT, "Write the report to FILE as an HTML page too.", metavar="FILE"),
-    switch("--prometheus-keys", Group.REPORT, "Include the keys as labels in --output prometheus."),
+    PROMETHEUS_KEYS,
     NO_COLOR,
 )
 NAMES = (

@@ -18,10 +18,9 @@ UNITS = Path(__file__).parents[2] / "integrations/systemd"
 def units(tmp_path: Path) -> list[Path]:
     """Write an instance of each unit, with an existing program in place of /usr/bin/fleettrace."""
     made = []
-    for kind in ("service", "timer"):
-        text = (UNITS / f"fleettrace-audit@.{kind}").read_text()
-        made.append(tmp_path / f"fleettrace-audit@nightly.{kind}")
-        made[-1].write_text(text.replace("/usr/bin/fleettrace", sys.executable))
+    for name in ("fleettrace-audit@.service", "fleettrace-audit@.timer", "fleettrace-exporter.service"):
+        made.append(tmp_path / name.replace("@", "@nightly"))
+        made[-1].write_text((UNITS / name).read_text().replace("/usr/bin/fleettrace", sys.executable))
     return made
 
 
@@ -39,8 +38,9 @@ def test_systemd_analyze_reports_a_misspelt_directive(units: list[Path]) -> None
     assert "Unknown key 'ProtctHome'" in analyze("verify", "--man=no", *units).stderr
 
 
-def test_service_exposure_is_low(units: list[Path]) -> None:
-    verdict = analyze("security", "--offline=true", "--threshold=20", "--no-pager", units[0])
+@pytest.mark.parametrize("number", [0, 2], ids=["audit", "exporter"])
+def test_service_exposure_is_low(units: list[Path], number: int) -> None:
+    verdict = analyze("security", "--offline=true", "--threshold=20", "--no-pager", units[number])
     exposure = re.search(r"Overall exposure level for \S+: (\d+\.\d)", verdict.stdout)
     assert exposure is not None and float(exposure[1]) <= 2.0
     assert verdict.returncode == 0

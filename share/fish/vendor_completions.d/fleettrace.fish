@@ -50,8 +50,8 @@ function _shtab_fleettrace_using
   test "$_shtab_fleettrace_cmdpath" = "$argv"
 end
 
-set -g _shtab_fleettrace_commands run play top check who plan hosts report diff history merge demo
-set -g _shtab_fleettrace_opts_with_value --become-method --become-user --connect-timeout --deadline --detach-ttl --duration --extra-vars --fail-on --forks --host --host-key --hosts --html --inventory --keep --key --last --limit --log --max-cost --max-fail --min-change --min-ok --name --ops --out --output --playbook --private-key --probe --redact --redact-key-file --resume --retries --save --script --serial --shard --skip-tags --splay --ssh-common-args --ssh-config --ssh-extra-args --store --tags --template --top --transport --user --vault-id --vault-password-file -e -f -i -l -o -u
+set -g _shtab_fleettrace_commands run play top check who exporter plan hosts report diff history merge demo
+set -g _shtab_fleettrace_opts_with_value --become-method --become-user --connect-timeout --deadline --detach-ttl --duration --extra-vars --fail-on --forks --host --host-key --hosts --html --interval --inventory --keep --key --last --limit --listen --log --max-cost --max-fail --min-change --min-ok --name --ops --out --output --playbook --private-key --probe --redact --redact-key-file --resume --retries --save --script --serial --shard --skip-tags --splay --ssh-common-args --ssh-config --ssh-extra-args --store --tags --template --top --transport --user --vault-id --vault-password-file -e -f -i -l -o -u
 
 complete -c fleettrace -e
 complete -c fleettrace -f
@@ -292,6 +292,52 @@ complete -c fleettrace -n '_shtab_fleettrace_using who' -s o -l out -xka "(__fis
 complete -c fleettrace -n '_shtab_fleettrace_using who' -l resolve -d 'Show clients by name, as reverse DNS has it. (FLEETTRACE_RESOLVE)'
 complete -c fleettrace -n '_shtab_fleettrace_using who' -s q -l quiet -d 'Print only failures on stderr. (FLEETTRACE_QUIET)'
 complete -c fleettrace -n '_shtab_fleettrace_using who' -s v -l verbose -d 'Print each step on stderr; -vv: also how each host is reached, and which setting comes from where. (FLEETTRACE_VERBOSE)'
+complete -c fleettrace -n '_shtab_fleettrace_using; and test $_shtab_fleettrace_npos -eq 0' -a exporter -d 'Sweep at intervals and serve metrics for Prometheus.'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -s h -l help -d 'show this help message and exit'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -s i -l inventory -xka "(__fish_complete_path (commandline -ct))" -d 'Inventory, in any form that Ansible reads; repeatable (else ANSIBLE_INVENTORY, ansible.cfg, ./inventory.yaml, ~/.config/fleettrace/inventory.yaml, /etc/fleettrace/inventory.yaml, /etc/ansible/hosts). (FLEETTRACE_INVENTORY)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l hosts -x -d 'Hosts to select, as an Ansible host pattern. Repeatable: the union. (default all, FLEETTRACE_HOSTS)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -s l -l limit -xka "(__fish_complete_path (commandline -ct))" -d 'Restrict --hosts to this pattern; @FILE reads it from a file, @FILE/failed selects the hosts that failed in the run of that file of --save or JSON report. Repeatable: the union. (FLEETTRACE_LIMIT)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l shard -x -d 'Trace part K of N of the selected hosts, split by a hash of their names, one part for each controller. (FLEETTRACE_SHARD)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l duration -x -d 'Length of the trace window. (default 5s, FLEETTRACE_DURATION)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l probe -xka "auto item usdt command syscall watch" -d 'Probe kind: auto takes the best one that the binary and the kernel allow. (default auto, FLEETTRACE_PROBE)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l ops -x -d 'Count only these operations: get, set (all stores), delete, arith, touch, other. (FLEETTRACE_OPS)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l misses -d 'Count misses by key too: a return probe, which about doubles the cost. (FLEETTRACE_MISSES)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l sizes -d 'Sum the bytes of the values written by key: a second probe, on writes only. (FLEETTRACE_SIZES)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l script -xka "(__fish_complete_path (commandline -ct))" -d 'Run this bpftrace program instead (see docs/scripts.md). (FLEETTRACE_SCRIPT)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l max-cost -x -d 'Maximum share of one CPU core that tracing may cost an instance; the window is shortened to stay below it. (default 50%, FLEETTRACE_MAX_COST)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l allow-preemptible -d 'Trace also on preemptible kernels from 6.13 on, one of which a trace crashed; counts there certify nothing. (FLEETTRACE_ALLOW_PREEMPTIBLE)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l interval -x -d 'Time from the start of a sweep to the next one. (default 5m, FLEETTRACE_INTERVAL)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l listen -x -d 'IP address and port to serve /metrics on; port 0 takes a free one. (default 127.0.0.1:9497, FLEETTRACE_LISTEN)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l prometheus-keys -d 'Include the hottest keys as labels: every new hot key is a new series. (FLEETTRACE_PROMETHEUS_KEYS)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l top -x -d 'Number of keys with --prometheus-keys. (default 20, FLEETTRACE_TOP)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l template -x -d 'Family of keys: the groups of REGEX vary. Takes precedence over the families found; repeatable. (FLEETTRACE_TEMPLATE)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l redact -xka "hash template drop" -d 'Replace keys by pseudonyms (hash), replace only their varying parts (template), or leave them out (drop). (FLEETTRACE_REDACT)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l redact-key-file -xka "(__fish_complete_path (commandline -ct))" -d 'Secret of the pseudonyms (else the variable FLEETTRACE_REDACT_KEY). (FLEETTRACE_REDACT_KEY_FILE)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -s e -l extra-vars -xka "(__fish_complete_path (commandline -ct))" -d 'Variables of all hosts; they take precedence over the inventory'"'"'s. Repeatable. (FLEETTRACE_EXTRA_VARS)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -s u -l user -x -d 'User to log in as, where the inventory names none. (FLEETTRACE_USER)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l private-key -xka "(__fish_complete_path (commandline -ct))" -d 'Key to log in with, where the inventory names none. (FLEETTRACE_PRIVATE_KEY)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l ssh-common-args -x -d 'Options for ssh, as in Ansible, where the inventory sets none. (FLEETTRACE_SSH_COMMON_ARGS)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l ssh-extra-args -x -d 'More options for ssh, as in Ansible. (FLEETTRACE_SSH_EXTRA_ARGS)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -s b -l become -d 'Become root: the default, unless the inventory sets ansible_become to false. (FLEETTRACE_BECOME)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l become-method -xka "sudo su doas dzdo pbrun run0 none" -d 'Where the inventory does not set it: sudo (the default), su, doas, dzdo, pbrun, run0 or none. (FLEETTRACE_BECOME_METHOD)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l become-user -x -d 'User to become instead of root. (FLEETTRACE_BECOME_USER)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l vault-password-file -xka "(__fish_complete_path (commandline -ct))" -d 'File with the password of ansible-vault, or a program that prints it. Repeatable. (FLEETTRACE_VAULT_PASSWORD_FILE)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l vault-id -x -d 'Password of ansible-vault, with its label: LABEL@FILE or LABEL@prompt. Repeatable. (FLEETTRACE_VAULT_ID)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l no-ansible-cfg -d 'Read neither ansible.cfg nor Ansible'"'"'s variables (ANSIBLE_*). (FLEETTRACE_NO_ANSIBLE_CFG)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -s f -l forks -x -d 'Number of hosts to trace at a time. (default 64, FLEETTRACE_FORKS)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l serial -x -d 'Sizes of the waves, as numbers or percentages, such as 1,10%,100%; a failure in the first wave ends the run. (FLEETTRACE_SERIAL)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l max-fail -x -d 'Abort when more than SHARE of the started hosts have failed. (FLEETTRACE_MAX_FAIL)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l retries -x -d 'Retries after a transient login failure. (default 2, FLEETTRACE_RETRIES)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l host-key -xka "strict accept-new" -d 'strict, or accept-new: add an unknown host'"'"'s key to known_hosts. A changed key is refused either way. (default strict, FLEETTRACE_HOST_KEY)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l transport -xka "ssh openssh" -d 'SSH client: ssh (the default) is built in, openssh runs the system'"'"'s `ssh` with the site'"'"'s configuration. (FLEETTRACE_TRANSPORT)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l ssh-config -xka "(__fish_complete_path (commandline -ct))" -d 'Read this instead of ~/.ssh/config. (FLEETTRACE_SSH_CONFIG)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l connect-timeout -x -d 'Time limit of a whole login. (default 10s, FLEETTRACE_CONNECT_TIMEOUT)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l deadline -x -d 'Time limit of the whole run; what is collected by then is reported. (default 5m, FLEETTRACE_DEADLINE)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l min-ok -x -d 'Share of hosts that must succeed for exit code 3 instead of 4. (default 50%, FLEETTRACE_MIN_OK)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l name -x -d 'Name of the lock: one run of a name at a time (default: the selected hosts). (FLEETTRACE_NAME)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -l log -xka "(__fish_complete_path (commandline -ct))" -d 'Append every event to FILE, one JSON object a line. (FLEETTRACE_LOG)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -s q -l quiet -d 'Print only failures on stderr. (FLEETTRACE_QUIET)'
+complete -c fleettrace -n '_shtab_fleettrace_using exporter' -s v -l verbose -d 'Print each step on stderr; -vv: also how each host is reached, and which setting comes from where. (FLEETTRACE_VERBOSE)'
 complete -c fleettrace -n '_shtab_fleettrace_using; and test $_shtab_fleettrace_npos -eq 0' -a plan -d 'Show hosts, program and command line; connect to none.'
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -s h -l help -d 'show this help message and exit'
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -s i -l inventory -xka "(__fish_complete_path (commandline -ct))" -d 'Inventory, in any form that Ansible reads; repeatable (else ANSIBLE_INVENTORY, ansible.cfg, ./inventory.yaml, ~/.config/fleettrace/inventory.yaml, /etc/fleettrace/inventory.yaml, /etc/ansible/hosts). (FLEETTRACE_INVENTORY)'
