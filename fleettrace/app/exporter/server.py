@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -90,7 +91,9 @@ class _Server(ThreadingMixIn, TCPServer):
             self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a client that sends too much, sends or reads too slowly, or leaves. No other error is expected."""
+        """Ignore a client that sends too much, sends or reads too slowly, or leaves."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

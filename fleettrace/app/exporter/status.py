@@ -98,7 +98,7 @@ class Status:
         yield one("exporter_sweep_running", "1 while a sweep is under way.", int(self._started is not None))
         outcomes = (({"outcome": outcome.value}, self._outcomes[outcome]) for outcome in Outcome)
         yield many("exporter_sweeps_total", "Sweeps, by how they ended.", outcomes, "counter")
-        yield one("exporter_result_age_seconds", "Time since the start of the sweep whose result is served.", age_s)
+        yield one("exporter_result_age_seconds", "Time since the start of the sweep that is served.", age_s)
         if (last := self._last) is not None:
             succeeded = int(last.outcome is not Outcome.FAILED)
             yield one("exporter_last_sweep_succeeded", "1 when the last sweep traced enough hosts.", succeeded)
