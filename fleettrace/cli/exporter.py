@@ -7,8 +7,9 @@ import os
 
 from fleettrace.app.exporter.loop import export
 from fleettrace.app.exporter.options import ExporterOptions
-from fleettrace.cli.messages import progress_of, warn
+from fleettrace.cli.messages import warn
 from fleettrace.cli.selection import selected
+from fleettrace.tui.progress import progress
 
 __all__ = ["command"]
 
@@ -17,7 +18,9 @@ def command(arguments: argparse.Namespace) -> int:
     """Run it and return the exit code: 0 after SIGTERM and SIGINT."""
     options = ExporterOptions.of(selected(arguments))
     _read_nothing()
-    export(options, subscriber=lambda: progress_of(options), warn=warn)
+    # Failures are folded: of a large fleet, some hosts are always down.
+    verbose = options.verbose > 0
+    export(options, subscriber=lambda: progress(quiet=not verbose, verbose=verbose, color=False), warn=warn)
     return 0
 
 

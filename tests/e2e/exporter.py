@@ -15,17 +15,17 @@ from fleettrace.lab.system import wait_until
 from tests.e2e.command import Command, Done
 from tests.e2e.local import ADDRESS, free_port
 
-__all__ = ["Exporter", "Samples", "exporting"]
+__all__ = ["Exporter", "Samples", "ServedMetrics", "exporting"]
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 """Values by name, without `fleettrace_`, and labels."""
 
 
-class Exporter:
-    """A running exporter on a free port."""
+class ServedMetrics:
+    """What an exporter on this machine serves."""
 
-    def __init__(self, command: Command, port: int) -> None:
-        self.command, self.port = command, port
+    def __init__(self, port: int) -> None:
+        self.port = port
 
     def text(self) -> str:
         """Return the served metrics."""
@@ -63,6 +63,14 @@ class Exporter:
     def wait_for_sweep(self, outcome: str, number: int = 1) -> None:
         """Wait until so many sweeps have ended so."""
         self.wait(lambda: self.swept(outcome) >= number, f"no {number} sweeps are {outcome}")
+
+
+class Exporter(ServedMetrics):
+    """A running exporter on a free port."""
+
+    def __init__(self, command: Command, port: int) -> None:
+        super().__init__(port)
+        self.command = command
 
     def sweep_again(self, outcome: str) -> None:
         """Request a sweep by SIGHUP, and wait until it has ended so."""

@@ -7,6 +7,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from fleettrace.app.exit_code import exit_code
@@ -40,7 +41,7 @@ def export(options: ExporterOptions, *, subscriber: Callable[[], Subscriber], wa
     status = Status(options.interval, _expires_s(options))
     # Hundreds of runs a day would push those of audits out of the history.
     exporter = _Exporter(replace(options, no_store=True), redact, status, subscriber, warn)
-    with exporter.signals.handled(), serving(options.listen, status.text) as listen:
+    with suppress(EndRequested), exporter.signals.handled(), serving(options.listen, status.text) as listen:
         if not options.quiet:
             warn(f"serving http://{shown_address(listen)}/metrics")
         exporter.run()
@@ -63,13 +64,13 @@ class _Exporter:
     """The metrics of the sweep under way, once it has ended."""
 
     def run(self) -> None:
-        """Sweep at each multiple of the interval; after a sweep that took longer, at the next multiple."""
+        """Sweep at each multiple of the interval; after a sweep that took longer, at the next multiple.
+
+        Raises `EndRequested`.
+        """
         begun, first = time.monotonic(), True
         while not self.signals.ended:
-            try:
-                self._sweep(first=first)
-            except EndRequested:
-                return
+            self._sweep(first=first)
             first = False
             interval_s = self.options.interval
             self.signals.wait(interval_s - (time.monotonic() - begun) % interval_s)

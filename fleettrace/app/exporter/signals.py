@@ -15,8 +15,8 @@ from fleettrace.sweep.engine import Sweep
 __all__ = ["EndRequested", "ExporterSignals"]
 
 _REMINDER_S = 1.0
-"""Seconds until a sweep that was cancelled gives up its traces, and as many until it is left alone: on the nodes, the
-watchdog then ends bpftrace."""
+"""Seconds until a cancelled sweep gives up its traces, and as many until the exporter ends without it: the watchdog on
+each node then ends bpftrace."""
 
 
 class EndRequested(BaseException):
@@ -79,16 +79,16 @@ class ExporterSignals:
             yield
         finally:
             self._engine = None
-            signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             return
         self.ended = True
         self._requests += 1
+        if self._requests == 1:
+            signal.setitimer(signal.ITIMER_REAL, _REMINDER_S, _REMINDER_S)
         if self._engine is not None and self._requests <= 2:
             # The first time the traces end, the second time their connections are closed.
             self._engine.cancel(Reason.TERMINATED)
-            signal.setitimer(signal.ITIMER_REAL, _REMINDER_S)
         elif self._sweeping:
             raise EndRequested

@@ -27,6 +27,11 @@ class Outcome(StrEnum):
     """Another run held the lock."""
 
 
+def _since_boot() -> float:
+    """Return seconds, with those in which the machine was suspended: a result grows old then, too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The last sweep that was not skipped."""
@@ -44,7 +49,7 @@ class Result:
 
     text: bytes
     started: float
-    """By the monotonic clock: the beginning of its sweep."""
+    """The beginning of its sweep, in seconds since the machine's start."""
 
 
 class Status:
@@ -54,7 +59,7 @@ class Status:
         self,
         interval_s: float,
         expires_s: float,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = _since_boot,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._interval_s, self._expires_s = interval_s, expires_s
@@ -62,7 +67,7 @@ class Status:
         self._lock = threading.Lock()
         self._outcomes: Counter[Outcome] = Counter()
         self._started: float | None = None
-        """When the sweep under way began, by the monotonic clock."""
+        """When the sweep under way began."""
         self._last: Ended | None = None
         self._result: Result | None = None
 
