@@ -33,6 +33,7 @@ TRACE = (
         "Count misses by key too; some binaries need a return probe for it, which doubles the cost.",
     ),
     switch("--sizes", Group.TRACE, "Sum the bytes of the values written by key: a second probe, on writes only."),
+    switch("--no-ask", Group.SAFETY, "Do not ask memcached for the size and time to live of the hottest keys."),
     Option("--script", Group.TRACE, "Run this bpftrace program instead (see docs/scripts.md).", metavar="FILE.bt"),
     Option(
         "--max-cost",

@@ -24,6 +24,7 @@ class ReportOptions(OptionValues):
     """How a report is written. The fields are the options of `fleettrace report`, without their dashes."""
 
     top: int = 20
+    sort: str = "requests"
     output: str = "table"
     out: str | None = None
     """None: stdout."""
@@ -60,6 +61,7 @@ class RunOptions(ReportOptions):
     """None: requests of every kind."""
     misses: bool = False
     sizes: bool = False
+    no_ask: bool = False
     script: str | None = None
     max_cost: float = 0.5
     allow_preemptible: bool = False

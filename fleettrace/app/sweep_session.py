@@ -134,6 +134,7 @@ def _settings(
         # A long window gets longer buckets, not more of them.
         bucket_s=max(1.0, options.duration / TIMELINE_BUCKETS),
         detach=detach,
+        ask=not options.no_ask,
     )
     if not asked:
         return settings

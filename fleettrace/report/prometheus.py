@@ -128,6 +128,12 @@ def _key_metrics(rows: Iterable[KeyRow]) -> list[_Metric]:
         ),
         _many("key_requests_per_second", "Requests per second.", ((key, row.rate) for key, row in named)),
         _many("key_share_ratio", "Fraction of the fleet's requests.", ((key, row.share) for key, row in named)),
+        _many("key_value_bytes", "Bytes of the value after the window.", ((key, row.item.size) for key, row in named)),
+        _many(
+            "key_sent_bytes_per_second",
+            "Estimated bytes of values sent to clients per second.",
+            ((key, row.out_rate) for key, row in named),
+        ),
         _many("key_certified", "1 when provably in the top n.", ((key, int(row.certified)) for key, row in named)),
     ]
 
