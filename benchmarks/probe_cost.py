@@ -201,17 +201,14 @@ def pinned(cpu: int) -> list[str]:
     return ["taskset", "-c", str(allowed[cpu % len(allowed)])]
 
 
-def table(
-    build: str, untraced: list[Figures], results: dict[str, list[tuple[Figures, Figures]]], base_name: str
-) -> None:
+def table(build: str, untraced: list[Figures], results: dict[str, list[tuple[Figures, Figures]]], other: str) -> None:
     """Print the medians of each tracer, of its cost, and the ratio of its cost to that of `other`."""
     beside = {name: Figures.median([added for _, added in rows]) for name, rows in results.items()}
     middle = {name: Figures.median([under for under, _ in rows]) for name, rows in results.items()}
     base = Figures.median(untraced)
     print(f"\n{build}: medians of {len(next(iter(results.values())))}, CPU in us a request")
-    print(
-        f"{'':16} {'memcached':>10} {'added':>8} {'machine':>9} {'added':>8} {'requests/s':>11} {f'of {base_name}':>13}"
-    )
+    head = f"{'':16} {'memcached':>10} {'added':>8} {'machine':>9} {'added':>8} {'requests/s':>11}"
+    print(f"{head} {f'of {other}':>16}")
     print(f"{'untraced':16} {base.memcached:>10.2f} {'':>8} {base.machine:>9.2f} {'':>8} {base.rate:>11,.0f}")
     for name, figures in middle.items():
         added = beside[name]
