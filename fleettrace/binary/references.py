@@ -50,6 +50,7 @@ class References:
         self._to: dict[int, list[Reference]] = defaultdict(list)
         self._into: dict[int, set[int]] = defaultdict(set)
         self._from: dict[int, list[Reference]] = defaultdict(list)
+        self._inside: dict[int, list[Reference]] = defaultdict(list)
         self._called: set[int] = set()
         scan = _branches_x86 if elf.machine is Machine.X86_64 else _branches_arm
         for base, code in elf.code():
@@ -70,10 +71,16 @@ class References:
                 self._called.add(target.start)
         if reference.kind is ReferenceKind.JUMP and source is not target:
             self._into[target.start].add(source.start)
+        if source is not target and reference.target != target.start:
+            self._inside[target.start].append(reference)
 
     def to(self, start: int) -> list[Reference]:
         """Return the calls of, and jumps to, the function at `start`."""
         return self._to.get(start, [])
+
+    def inside(self, start: int) -> list[Reference]:
+        """Return the calls and jumps from other functions that lead behind the beginning of the one at `start`."""
+        return self._inside.get(start, [])
 
     def leaving(self, start: int) -> list[Reference]:
         """Return the calls and jumps from the function at `start` to the beginning of functions."""

@@ -23,6 +23,8 @@ class Variant:
 
     other_bound: bool = False
     """Bound string lengths in the other way (see layout.py). This loses nothing."""
+    exits: bool = True
+    """Count misses without a return probe where that is possible. False loses nothing."""
     kinds: bool = True
     misses: bool = True
     sizes: bool = True
@@ -35,6 +37,7 @@ class Variant:
             options,
             kinds=options.kinds and self.kinds,
             misses=options.misses and self.misses,
+            exits=options.exits and self.exits,
             sizes=options.sizes and self.sizes,
         )
 
@@ -53,6 +56,8 @@ class Variant:
         parts = [f"without {name}" for name in self._gone(options)]
         if self.other_bound:
             parts.append("string lengths bounded the other way")
+        if not self.exits:
+            parts.append("misses by a return probe")
         return ", ".join(parts) or "the complete program"
 
     def _gone(self, options: ProbeOptions) -> list[str]:
@@ -75,6 +80,7 @@ def variants(options: ProbeOptions) -> Iterator[Variant]:
     if options.script is not None:
         return
     if options.misses:
+        yield Variant(exits=False)
         yield Variant(misses=False)
     if options.sizes:
         yield Variant(sizes=False)

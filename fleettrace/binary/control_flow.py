@@ -1,0 +1,143 @@
+"""Read the control flow of one function: its instructions on every path, and which may follow which.
+
+x86-64. A function that continues at an address in a register, ends in a jump to another function, or can be entered
+elsewhere than at its beginning has no complete control flow here: the answer is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from fleettrace.binary.functions import Function
+from fleettrace.binary.machinecode import disassemble, leaves
+from fleettrace.binary.references import Reference, References
+
+__all__ = ["ControlFlow", "control_flow"]
+
+MAX_INSTRUCTIONS = 4000
+"""Instructions of one function; do_item_get has 150 to 1,500 (with the address sanitizer)."""
+_ENDS = ("ud2", "hlt", "int3")
+"""Instructions after which the function does not continue."""
+
+
+@dataclass(slots=True)
+class ControlFlow:
+    """The instructions of a function by address, the addresses that may follow each, and its return instructions."""
+
+    start: int
+    code: dict[int, Any] = field(default_factory=dict)
+    following: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    returns: set[int] = field(default_factory=set)
+
+    def reachable(self, starts: Collection[int], without: int | None = None) -> set[int]:
+        """Return the addresses that can run from `starts` on, on paths that do not pass `without`."""
+        waiting = [start for start in starts if start != without]
+        seen = set(waiting)
+        while waiting:
+            for address in self.following[waiting.pop()]:
+                if address not in seen and address != without:
+                    seen.add(address)
+                    waiting.append(address)
+        return seen
+
+    def some_path(self) -> list[int]:
+        """Return the addresses on a shortest path from the entry to a return; empty if the function never returns."""
+        before: dict[int, int | None] = {self.start: None}
+        waiting = [self.start]
+        for address in waiting:
+            if address in self.returns:
+                path, step = [], before[address]
+                while step is not None:
+                    path.append(step)
+                    step = before[step]
+                return path[::-1]
+            for target in self.following[address]:
+                if target not in before:
+                    before[target] = address
+                    waiting.append(target)
+        return []
+
+
+def control_flow(references: References, function: Function) -> ControlFlow | None:
+    """Return the complete control flow of a function, with the part that a compiler split off; None if unknown."""
+    if function.unwind is None and function.name is None:
+        return None  # where it ends is a guess
+    flow = ControlFlow(function.start)
+    waiting = [function.start]
+    parts = {function.start}
+    while waiting:
+        address = waiting.pop()
+        if address in flow.code:
+            continue
+        part = references.functions.at(address)
+        if part is None or references.owner_of(part.start) != function.start:
+            return None
+        parts.add(part.start)
+        targets = _read_block(references, flow, address, part.end)
+        if targets is None or len(flow.code) > MAX_INSTRUCTIONS:
+            return None
+        waiting += targets
+    entered = any(_enters(references, flow, reference) for start in parts for reference in references.inside(start))
+    complete = all(address in flow.code for targets in flow.following.values() for address in targets)
+    return flow if complete and not entered and flow.returns else None
+
+
+def _enters(references: References, flow: ControlFlow, reference: Reference) -> bool:
+    """Return whether another function continues in this one: not where other instructions only resemble a jump."""
+    if reference.address in flow.code:
+        return False
+    source = references.functions.at(reference.address)
+    if source is None:
+        return True
+    for instruction in disassemble(references.elf, source.start, source.end):
+        if instruction.address == reference.address:
+            return True
+        if instruction.address > reference.address:
+            return False
+    return True
+
+
+def _read_block(references: References, flow: ControlFlow, start: int, end: int) -> list[int] | None:
+    """Read instructions up to one after which control does not continue; return the targets of their jumps.
+
+    Returns None for an instruction that continues at an unknown address.
+    """
+    targets: list[int] = []
+    for instruction in disassemble(references.elf, start, end):
+        address = instruction.address
+        if address in flow.code:
+            return targets
+        flow.code[address] = instruction
+        after = address + instruction.size
+        following = _following(instruction, after)
+        if following is None:
+            return None
+        if instruction.mnemonic == "call" and after >= end:
+            following = ()  # the called function does not return
+        if not following and instruction.mnemonic.endswith("ret"):
+            flow.returns.add(address)
+        flow.following[address] = following
+        targets += [target for target in following if target != after]
+        if after not in following:
+            return targets
+        if after >= end:
+            return None
+    return None
+
+
+def _following(instruction: Any, after: int) -> tuple[int, ...] | None:
+    """Return the addresses that may follow an instruction; None where one is unknown."""
+    import capstone
+
+    if instruction.mnemonic in _ENDS or instruction.group(capstone.CS_GRP_RET):
+        return ()
+    if instruction.group(capstone.CS_GRP_JUMP):
+        [operand] = instruction.operands
+        if operand.type != capstone.CS_OP_IMM:
+            return None
+        return (operand.imm,) if instruction.mnemonic == "jmp" else (after, operand.imm)
+    if instruction.group(capstone.CS_GRP_CALL) or not leaves(instruction):
+        return (after,)
+    return None
