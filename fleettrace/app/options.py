@@ -61,6 +61,7 @@ class RunOptions(ReportOptions):
     """None: requests of every kind."""
     misses: bool = False
     sizes: bool = False
+    ask: str = "me"
     no_ask: bool = False
     script: str | None = None
     max_cost: float = 0.5

@@ -45,23 +45,43 @@ class Question:
     keys: tuple[Key, ...]
 
 
-def ask_items(connection: Connection, netns: str, questions: Sequence[Question]) -> dict[int, dict[Key, ItemFacts]]:
+def ask_items(
+    connection: Connection, netns: str, questions: Sequence[Question], *, fetch: bool = False
+) -> dict[int, dict[Key, ItemFacts]]:
     """Return what each process reports about its keys, by pid. Raises nothing: what is unknown has a reason.
 
     `netns` is the network namespace of the session: of other ones, a process enters that of memcached. Without it, the
-    namespace of every memcached is entered.
+    namespace of every memcached is entered. With `fetch`, each value is fetched where memcached has no command `me`:
+    its size is known then.
     """
-    gaps = {one.instance.pid: ItemGap.PROXY for one in questions if one.instance.proxy}
-    open_ones = [one for one in questions if one.instance.pid not in gaps and one.keys]
+    found = {
+        one.instance.pid: dict.fromkeys(one.keys, ItemFacts(gap=ItemGap.PROXY))
+        for one in questions
+        if one.instance.proxy
+    }
+    open_ones = [one for one in questions if one.instance.pid not in found and one.keys]
+    found.update(_asked(connection, netns, open_ones, "me"))
+    if fetch:
+        old = [one for one in open_ones if ItemGap.OLD in {facts.gap for facts in found[one.instance.pid].values()}]
+        found.update(_asked(connection, netns, old, "get"))
+    return found
+
+
+def _asked(
+    connection: Connection, netns: str, questions: Sequence[Question], how: str
+) -> dict[int, dict[Key, ItemFacts]]:
+    if not questions:
+        return {}
+    gaps: dict[int, ItemGap] = {}
     answers: dict[int, list[bytes]] = {}
-    if open_ones:
-        for record in _records(connection, _script(netns, open_ones)):
-            pid, *lines = record.value.split(b"\n")
-            number = int(pid) if pid.isdigit() and len(pid) < 10 else -1
-            if record.tag == "arguments":
-                gaps[number] = gap_of(lines)
-            elif record.tag == "items":
-                answers[number] = lines
+    for record in _records(connection, _script(netns, questions, how)):
+        pid, *lines = record.value.split(b"\n")
+        number = int(pid) if pid.isdigit() and len(pid) < 10 else -1
+        if record.tag == "arguments":
+            gaps[number] = gap_of(lines)
+        elif record.tag == "items":
+            answers[number] = lines
+    # The command line explains only a silence.
     return {
         one.instance.pid: facts_of(one.keys, answers.get(one.instance.pid), gaps.get(one.instance.pid))
         for one in questions
@@ -75,23 +95,30 @@ def _records(connection: Connection, script: str) -> list[Record]:
         return []
 
 
-def _script(netns: str, questions: Sequence[Question]) -> str:
-    asked, mute = [], []
+def _script(netns: str, questions: Sequence[Question], how: str) -> str:
+    asked = []
     for one in questions:
         pid, endpoint = one.instance.pid, one.endpoint
-        if endpoint is None:
-            mute.append(str(pid))
-            continue
         where = "-" if one.instance.netns in ("", netns) else str(pid)
-        asked.append(f"{pid} {where} {endpoint.address} {endpoint.port} {_request(one.keys)}")
-    values = {"asker": script_text("talk.sh", "items_ask.sh"), "asked": "\n".join(asked), "mute": " ".join(mute)}
+        place = "- -" if endpoint is None else f"{endpoint.address} {endpoint.port}"
+        request = _request(one.keys, how)
+        asked.append(f"{pid} {where} {place} {_printf_format(request)} {request.hex()}")
+    values = {
+        "how": how,
+        "asker": script_text("talk.sh", "items_ask.sh"),
+        "asker_pl": script_text("items_ask.pl"),
+        "asked": "\n".join(asked),
+    }
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()) + script_text("items.sh")
 
 
-def _request(keys: Iterable[Key]) -> str:
-    """Return the request as a format of printf(1)."""
-    lines = [b"me %b\r\n" % key.data for key in keys if _askable(key)]
-    request = b"".join([*lines, b"mn\r\nquit\r\n"])
+def _request(keys: Iterable[Key], how: str) -> bytes:
+    lines = [b"%b %b\r\n" % (how.encode(), key.data) for key in keys if _askable(key)]
+    return b"".join([*lines, b"mn\r\nquit\r\n"])
+
+
+def _printf_format(request: bytes) -> str:
+    """Return the request as a format of printf(1) without a space."""
     return "".join(chr(byte) if byte in _HARMLESS else f"\\{byte:03o}" for byte in request)
 
 
@@ -124,7 +151,7 @@ def _follows(words: Sequence[str], option: str, start: str) -> bool:
 def facts_of(keys: Sequence[Key], answer: Sequence[bytes] | None, gap: ItemGap | None) -> dict[Key, ItemFacts]:
     """Return the facts of each key from the lines of an answer, which may be a lie. `gap` holds for all of them."""
     lines = [line.removesuffix(b"\r") for line in answer or () if line]
-    if gap is None:
+    if lines or gap is None:
         gap = _refusal(lines)
     if gap is not None:
         return dict.fromkeys(keys, ItemFacts(gap=gap))
@@ -132,7 +159,7 @@ def facts_of(keys: Sequence[Key], answer: Sequence[bytes] | None, gap: ItemGap |
     for line in lines:
         verb, _, rest = line.partition(b" ")
         key, _, text = rest.partition(b" ")
-        facts = _facts(key, text) if verb == b"ME" else None
+        facts = _facts(key, text) if verb == b"ME" else _fetched(text) if verb == b"GOT" else None
         if facts is not None:
             shown.setdefault(key, facts)
     absent = ItemFacts(gap=ItemGap.ABSENT if lines[-1] in _END else ItemGap.NO_ANSWER)
@@ -146,6 +173,10 @@ def _refusal(lines: Sequence[bytes]) -> ItemGap | None:
     if lines[0].startswith(_UNAUTHENTICATED):
         return ItemGap.AUTH_FILE
     return ItemGap.OLD if lines[0].startswith(b"ERROR") and len(lines) > 1 else None
+
+
+def _fetched(text: bytes) -> ItemFacts | None:
+    return ItemFacts(size=int(text)) if text.isdigit() and len(text) < 10 else None
 
 
 def _facts(key: bytes, text: bytes) -> ItemFacts | None:

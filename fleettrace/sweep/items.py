@@ -49,7 +49,7 @@ def add_items(
         if keys[one.pid]
     ]
     items: dict[Key, ItemFacts] = {}
-    for found in ask_items(connection, netns, questions).values():
+    for found in ask_items(connection, netns, questions, fetch=settings.ask_get).values():
         items.update(found)
     outcome.result = replace(outcome.result, items=items)
     return outcome

@@ -9,6 +9,7 @@ from dataclasses import fields
 import pytest
 
 from fleettrace.app import RunOptions, run
+from fleettrace.app.exporter.options import ExporterOptions
 from fleettrace.app.option_model import Form
 from fleettrace.app.option_table import COMMANDS, SEVERITIES
 from fleettrace.app.options import ReportOptions, identity
@@ -34,6 +35,12 @@ def test_play_options_are_the_options_of_play() -> None:
     assert {each.name for each in fields(PlayOptions)} - {"files"} == {
         option.name for option in COMMANDS["play"].options
     } - {"schema"}
+
+
+def test_exporter_options_are_the_options_of_exporter() -> None:
+    options = COMMANDS["exporter"].options
+    assert {option.name for option in options} <= {each.name for each in fields(ExporterOptions)}
+    assert ExporterOptions.of({option.name: option.initial({}) for option in options}) == ExporterOptions()
 
 
 def test_every_become_method_is_known_everywhere() -> None:

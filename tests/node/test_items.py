@@ -142,15 +142,42 @@ def listening(port: int) -> bool:
     return False
 
 
-def test_unix_socket_is_a_reason(here: Connection, tmp_path: Path) -> None:
-    path = tmp_path / "socket"
-    server = subprocess.Popen([DEBIAN, "-u", "root", "-s", str(path)])
+@contextmanager
+def behind_socket(path: Path, *options: str, cwd: Path | None = None) -> Iterator[int]:
+    server = subprocess.Popen([DEBIAN, "-u", "root", *(options or ("-s", str(path)))], cwd=cwd)
     try:
         wait_until(path.exists, "memcached does not start")
-        assert asked(here, server.pid, None, b"k")[b"k"].gap is ItemGap.UNIX
+        yield server.pid
     finally:
         server.kill()
         server.wait()
+
+
+@pytest.mark.parametrize("form", ["-s {}", "-s{}", "--unix-socket={}"])
+def test_unix_socket_is_asked(here: Connection, tmp_path: Path, form: str) -> None:
+    path = tmp_path / "it's"
+    with behind_socket(path, *form.format(path).split(" ", 1)) as pid, socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(b"set k 0 0 5\r\nvalue\r\n")
+        assert client.recv(64) == b"STORED\r\n"
+        assert asked(here, pid, None, b"k")[b"k"].size == 5
+
+
+def test_relative_unix_socket_is_asked(here: Connection, tmp_path: Path) -> None:
+    with behind_socket(tmp_path / "s", "-s", "s", cwd=tmp_path) as pid:
+        assert asked(here, pid, None, b"k")[b"k"].gap is ItemGap.ABSENT
+
+
+def test_socket_of_another_process_gets_nothing(here: Connection, tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with behind_socket(path) as pid, socket.socket(socket.AF_UNIX) as other:
+        path.unlink()
+        other.bind(str(path))
+        other.listen()
+        assert asked(here, pid, None, b"k")[b"k"].gap is ItemGap.UNIX
+        client, _ = other.accept()
+        with client:
+            assert client.recv(64) == b""
 
 
 @pytest.mark.parametrize(
@@ -183,6 +210,43 @@ def answered(lines: Sequence[bytes], *keys: bytes) -> list[ItemFacts]:
 
 def test_old_version_is_a_reason() -> None:
     assert answered([b"ERROR\r", b"ERROR\r"], b"k")[0].gap is ItemGap.OLD
+
+
+@pytest.mark.parametrize("fetch", [True, False])
+def test_old_version_is_fetched_from_on_request(here: Connection, fetch: bool) -> None:
+    values = {b"a": 1, b"big": 300_000, b"lines": 40}
+    with socket.create_server((ADDRESS, 0)) as listener:
+        threading.Thread(target=old_memcached, args=(listener, values), daemon=True).start()
+        question = Question(
+            instance(os.getpid()),
+            Endpoint(ADDRESS, listener.getsockname()[1]),
+            tuple(map(Key.whole, (*values, b"gone"))),
+        )
+        found = ask_items(here, "", [question], fetch=fetch)[os.getpid()].values()
+    if fetch:
+        assert [facts.size for facts in found] == [1, 300_000, 40, None]
+        assert [facts.gap for facts in found] == [None, None, None, ItemGap.ABSENT]
+    else:
+        assert {facts.gap for facts in found} == {ItemGap.OLD}
+
+
+def old_memcached(listener: socket.socket, values: dict[bytes, int]) -> None:
+    """Answer like a memcached that knows `get` and `quit` only, with values full of line ends."""
+    with suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            with client, client.makefile("rb") as lines:
+                for line in lines:
+                    verb, _, key = line.rstrip().partition(b" ")
+                    if verb == b"quit":
+                        break
+                    if verb != b"get":
+                        client.sendall(b"ERROR\r\n")
+                        continue
+                    if key in values:
+                        value = (b"\r\nVALUE gone 0 9\r\n" * values[key])[: values[key]]
+                        client.sendall(b"VALUE %b 0 %d\r\n%b\r\n" % (key, len(value), value))
+                    client.sendall(b"END\r\n")
 
 
 def test_answer_of_each_format_is_read() -> None:
