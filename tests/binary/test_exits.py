@@ -81,10 +81,8 @@ def test_copies_share_what_each_call_passes_once(tmp_path: Path) -> None:
     found = exit_of(tmp_path, f"{LOOKED_UP}; test r13d, 0; {other}; 9: {log}; 5: nop; 4: {RESTORED}")
     assert found is not None
     assert len(found.instructions) == 1
-    split = (
-        f"{SAVED}; test r14, r14; je 9f; call find; mov rbx, rax; {other}; 9: call find; mov rbx, rax; {log}; 5: nop"
-    )
-    both = exit_of(tmp_path, f"{split}; 4: {RESTORED}")
+    find = "call find; mov rbx, rax"
+    both = exit_of(tmp_path, f"{SAVED}; test r14, r14; je 9f; {find}; {other}; 9: {find}; {log}; 5: nop; 4: {RESTORED}")
     assert both is not None
     assert len(both.instructions) == 2
     assert {name: getattr(both, name) for name in REGISTERS} == REGISTERS
