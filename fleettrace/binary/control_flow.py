@@ -13,6 +13,7 @@ from typing import Any
 from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import disassemble, leaves
 from fleettrace.binary.references import Reference, References
+from fleettrace.binary.work import Work
 
 __all__ = ["ControlFlow", "control_flow"]
 
@@ -27,44 +28,43 @@ class ControlFlow:
     """The instructions of a function by address, the addresses that may follow each, and its return instructions."""
 
     start: int
+    work: Work
     code: dict[int, Any] = field(default_factory=dict)
     following: dict[int, tuple[int, ...]] = field(default_factory=dict)
     returns: set[int] = field(default_factory=set)
 
-    def reachable(self, starts: Collection[int], without: int | None = None) -> set[int]:
-        """Return the addresses that can run from `starts` on, on paths that do not pass `without`."""
-        waiting = [start for start in starts if start != without]
+    def reachable(self, starts: Collection[int], without: Collection[int] = ()) -> set[int]:
+        """Return the addresses that can run from `starts` on, on paths that do not pass any of `without`."""
+        waiting = [start for start in starts if start not in without]
         seen = set(waiting)
         while waiting:
+            self.work.spend()
             for address in self.following[waiting.pop()]:
-                if address not in seen and address != without:
+                if address not in seen and address not in without:
                     seen.add(address)
                     waiting.append(address)
         return seen
 
-    def some_path(self) -> list[int]:
-        """Return the addresses on a shortest path from the entry to a return; empty if the function never returns."""
-        before: dict[int, int | None] = {self.start: None}
-        waiting = [self.start]
-        for address in waiting:
-            if address in self.returns:
-                path, step = [], before[address]
-                while step is not None:
-                    path.append(step)
-                    step = before[step]
-                return path[::-1]
-            for target in self.following[address]:
-                if target not in before:
-                    before[target] = address
-                    waiting.append(target)
-        return []
+    def before_returns(self) -> list[int]:
+        """Return the addresses from which a return can be reached, by the number of instructions up to it."""
+        before: dict[int, list[int]] = {}
+        for address, targets in self.following.items():
+            for target in targets:
+                before.setdefault(target, []).append(address)
+        found = sorted(self.returns)
+        seen = set(found)
+        for address in found:
+            fresh = [each for each in before.get(address, ()) if each not in seen]
+            seen.update(fresh)
+            found += fresh
+        return found
 
 
 def control_flow(references: References, function: Function) -> ControlFlow | None:
     """Return the complete control flow of a function, with the part that a compiler split off; None if unknown."""
     if function.unwind is None and function.name is None:
         return None  # where it ends is a guess
-    flow = ControlFlow(function.start)
+    flow = ControlFlow(function.start, references.elf.work)
     waiting = [function.start]
     parts = {function.start}
     while waiting:

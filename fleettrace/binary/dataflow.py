@@ -8,14 +8,15 @@ belong to that function (AMD64 supplement, 3.2.3) and are forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, NamedTuple
 
 from fleettrace.binary.control_flow import ControlFlow
 from fleettrace.binary.work import Work
 
-__all__ = ["REGISTERS", "STACK", "Location", "State", "Value", "flow_of_values"]
+__all__ = ["REGISTERS", "STACK", "Flow", "Location", "State", "Value", "flow_of_values", "merged_states"]
 
 _NAMES = ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp")
 REGISTERS = {
@@ -36,10 +37,10 @@ Location = str | tuple[int, int]
 
 
 class Value(NamedTuple):
-    """A value that is followed: its lowest `size` bytes are those of `name`, the others 0 or unknown."""
+    """A value that is followed: its lowest `bits` bits are those of `name`, the others 0 or unknown."""
 
     name: str
-    size: int = _WORD
+    bits: int = 8 * _WORD
     offset: int = 0
 
 
@@ -55,18 +56,26 @@ class State:
         """Return the bytes from the return address up to the stack pointer (negative), or None."""
         return _stack_offset(self.values.get("sp"))
 
-    def holders(self, name: str, size: int) -> list[Location]:
-        """Return where at least `size` bytes of a value are: registers first, then slots near the return address."""
-        found = [at for at, value in self.values.items() if value.name == name and value.size >= size]
+    def holders(self, name: str, bits: int) -> list[Location]:
+        """Return where at least `bits` bits of a value are: registers first, then slots near the return address."""
+        found = [at for at, value in self.values.items() if value.name == name and value.bits >= bits]
         return sorted(found, key=lambda at: (not isinstance(at, str), -at[0] if isinstance(at, tuple) else 0, str(at)))
 
 
-def flow_of_values(flow: ControlFlow, start: int, values: dict[Location, Value], hook: int | None, work: Work) -> Flow:
+def flow_of_values(
+    flow: ControlFlow,
+    start: int,
+    values: dict[Location, Value],
+    hook: int | None,
+    work: Work,
+    *,
+    with_slots: bool = True,
+) -> Flow:
     """Follow `values`, known before the instruction at `start`, through the function. `hook` is that of `Function`."""
-    for with_slots in (True, False):
-        run = Flow(flow, hook, work, with_slots=with_slots)
-        if run.follow(start, values):
-            break
+    run = Flow(flow, hook, work, with_slots=with_slots)
+    if not run.follow(start, values):
+        run = Flow(flow, hook, work, with_slots=False)
+        run.follow(start, values)
     return run
 
 
@@ -74,7 +83,7 @@ class Flow:
     """The states before each instruction that is reached."""
 
     def __init__(self, flow: ControlFlow, hook: int | None, work: Work, *, with_slots: bool) -> None:
-        self._flow, self._hook, self._work, self._with_slots = flow, hook, work, with_slots
+        self._flow, self._hook, self._work, self.with_slots = flow, hook, work, with_slots
         self.before: dict[int, State] = {}
         self.slots: set[Location] = set()
         """Every slot that the function reads or writes as a value."""
@@ -82,12 +91,12 @@ class Flow:
 
     def follow(self, start: int, values: dict[Location, Value]) -> bool:
         """Compute the states; return whether slots can be trusted."""
-        self.before = {start: State(values if self._with_slots else _registers(values))}
+        self.before = {start: State(values if self.with_slots else _registers(values))}
         waiting = [start]
         while waiting:
             address = waiting.pop()
             state = self._step(self._flow.code[address], self.before[address])
-            if self._address_taken and self._with_slots:
+            if self._address_taken and self.with_slots:
                 return False
             for target in self._flow.following[address]:
                 known = self.before.get(target)
@@ -117,12 +126,12 @@ class Flow:
         for register in _changed(instruction):
             values.pop(register, None)
         if pointer is not None:
-            values["sp"] = Value(STACK, _WORD, pointer)
+            values["sp"] = Value(STACK, offset=pointer)
         if moved is not None:
             target, value = moved
             self._note(target, value)
             values[target] = value
-        if "sp" not in values or not self._with_slots:
+        if "sp" not in values or not self.with_slots:
             values = _registers(values)
         return State(values, frozenset(stored))
 
@@ -172,7 +181,9 @@ class Flow:
             target = REGISTERS[instruction.reg_name(operands[0].reg)]
             if slot is None:
                 return None
-            return target, Value(STACK, _WORD, slot[0])
+            return target, Value(STACK, offset=slot[0])
+        if name == "and":
+            return _masked(instruction, before)
         if name not in ("mov", "movabs", "movzx") or len(operands) != 2:
             return None
         target, source = operands
@@ -183,7 +194,21 @@ class Flow:
             register = REGISTERS.get(instruction.reg_name(target.reg))
             return (register, value) if register is not None and target.size >= 4 else None
         slot = _slot(instruction, target, before)
-        return None if slot is None else (slot, value._replace(size=min(value.size, slot[1])))
+        return None if slot is None else (slot, value._replace(bits=min(value.bits, 8 * slot[1])))
+
+
+def _masked(instruction: Any, before: State) -> tuple[Location, Value] | None:
+    """Return what `and register, constant` leaves of a value: its lowest bits, if the constant has them."""
+    import capstone
+
+    target, mask = instruction.operands
+    if target.type != capstone.CS_OP_REG or mask.type != capstone.CS_OP_IMM:
+        return None
+    value, register = _value(instruction, target, before), REGISTERS.get(instruction.reg_name(target.reg))
+    ones = ((mask.imm + 1) & -(mask.imm + 1)).bit_length() - 1 if mask.imm >= 0 else 0
+    if value is None or value.name == STACK or register is None or ones == 0:
+        return None
+    return register, value._replace(bits=min(value.bits, ones))
 
 
 def _value(instruction: Any, operand: Any, before: State) -> Value | None:
@@ -197,13 +222,15 @@ def _value(instruction: Any, operand: Any, before: State) -> Value | None:
             return None
         if value.name == STACK:
             return value if operand.size == _WORD else None
-        return value._replace(size=min(value.size, operand.size))
+        return value._replace(bits=min(value.bits, 8 * operand.size))
     slot = _slot(instruction, operand, before) if operand.type == capstone.CS_OP_MEM else None
     if slot is None or operand.mem.index:
         return None
     for at, value in before.values.items():
         if isinstance(at, tuple) and at[0] == slot[0] and at[1] >= slot[1]:
-            return None if value.name == STACK and slot[1] < _WORD else value._replace(size=min(value.size, slot[1]))
+            if value.name == STACK and slot[1] < _WORD:
+                return None
+            return value._replace(bits=min(value.bits, 8 * slot[1]))
     return None
 
 
@@ -268,6 +295,11 @@ def _forget(values: dict[Location, Value], slot: Location) -> None:
     start, end = slot[0], slot[0] + slot[1]
     for at in [at for at in values if isinstance(at, tuple) and at[0] < end and start < at[0] + at[1]]:
         del values[at]
+
+
+def merged_states(states: Sequence[State]) -> State:
+    """Return what holds in all of these states."""
+    return reduce(_merge, states)
 
 
 def _merge(one: State, other: State) -> State:

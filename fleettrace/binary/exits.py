@@ -9,15 +9,18 @@ possible, the answer is None, and misses need a return probe.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
 from fleettrace.binary.cheapest import Instruction, InstructionCost, instruction_at
 from fleettrace.binary.control_flow import ControlFlow, control_flow
-from fleettrace.binary.dataflow import REGISTERS, STACK, Flow, Location, State, Value, flow_of_values
+from fleettrace.binary.dataflow import REGISTERS, STACK, Flow, Location, State, Value, flow_of_values, merged_states
 from fleettrace.binary.elf import BinaryError, Elf, Machine
 from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import ARGUMENTS
+from fleettrace.binary.overlay import SYMBOL_SIZE
 from fleettrace.binary.references import References
 from fleettrace.binary.unwind import return_address_slot
 from fleettrace.binary.usdt import Operand
@@ -27,9 +30,10 @@ __all__ = ["Exit", "find_exit", "stored_exit"]
 _KEY, _LENGTH, _FLAG, _FRAME = "key", "length", "flag", "frame"
 _NAMES = {0: _KEY, 1: _LENGTH, 4: _FLAG}
 """The followed arguments of do_item_get(key, nkey, hv, thread, do_update)."""
-_SIZES = {_KEY: 8, _LENGTH: 4, _FLAG: 1, _FRAME: 8}
-"""The bytes of each that a program needs: a key has up to 250 bytes, and do_update is 0 or 1."""
-_MAX_CANDIDATES = 12
+_BITS = {_KEY: 64, _LENGTH: 32, _FLAG: 1, _FRAME: 64}
+"""The lowest bits of each that a program needs: a key has up to 250 bytes, and do_update is 0 or 1."""
+_MAX_CANDIDATES = 24
+_MAX_COPIES = 4
 _MAX_DISPLACEMENT = 1 << 16
 _JUMPS = ("push", "j")
 """The emulated instructions to use: not a call (probes/shadow_stacks.py), not a nop (probes/optimized_uprobes.py)."""
@@ -37,13 +41,13 @@ _JUMPS = ("push", "j")
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """The instruction, and where the request and its result are when it runs.
+    """The instructions, of which each call runs one, and where the request and its result are when it runs.
 
     `flag` is do_update and `frame` the caller's frame pointer, each None if lost. The result is the address of an item,
     or 0 for a miss.
     """
 
-    instruction: Instruction
+    instructions: tuple[Instruction, ...]
     key: Operand
     length: Operand
     flag: Operand | None
@@ -62,17 +66,15 @@ def find_exit(references: References, function: Function) -> Exit | None:
     known: dict[Location, Value] = {REGISTERS[arguments[index][0]]: Value(name) for index, name in _NAMES.items()}
     known |= {"sp": Value(STACK), "bp": Value(_FRAME)}
     entry = flow_of_values(graph, function.start, known, function.hook, references.elf.work)
-    for candidate in list(_candidates(references.elf, function, graph))[-_MAX_CANDIDATES:][::-1]:
-        found = _exit(references.elf, function, graph, entry, candidate)
-        if found is not None:
-            return found
-    return None
+    found = list(_exits(references.elf, function, graph, entry))
+    # With do_update more kinds of requests are recognized; each further copy takes bpftrace time to attach.
+    return min(found, key=lambda each: (each.flag is None, len(each.instructions)), default=None)
 
 
-def stored_exit(value: dict[str, object]) -> Exit:
+def stored_exit(value: dict[str, Any]) -> Exit:
     """Return the exit that `dataclasses.asdict` turned into `value`. Raises `BinaryError`, `KeyError`, `TypeError`."""
     fields: dict[str, Operand | None] = {
-        name: None if value[name] is None else Operand(**value[name])  # type: ignore[arg-type]
+        name: None if value[name] is None else Operand(**value[name])
         for name in (_KEY, _LENGTH, _FLAG, _FRAME, "result")
     }
     for name, operand in fields.items():
@@ -87,59 +89,102 @@ def stored_exit(value: dict[str, object]) -> Exit:
             or abs(operand.displacement) > _MAX_DISPLACEMENT
         ):
             raise BinaryError(f"a stored exit with an impossible {name}")
-    given: dict[str, object] = dict(value["instruction"])  # type: ignore[call-overload]
-    instruction = Instruction(**given | {"cost": InstructionCost(given["cost"])})  # type: ignore[arg-type]
-    return Exit(instruction, **fields)  # type: ignore[arg-type]
+    given: list[dict[str, Any]] = value["instructions"]
+    instructions = tuple(Instruction(**each | {"cost": InstructionCost(each["cost"])}) for each in given)
+    if not instructions or len({each.return_offset for each in instructions}) > 1:
+        raise BinaryError("a stored exit without an instruction, or with different places of the return address")
+    return Exit(instructions, **fields)  # type: ignore[arg-type]
 
 
-def _candidates(elf: Elf, function: Function, graph: ControlFlow) -> Iterator[Instruction]:
-    """Yield the emulated instructions that every call which returns runs exactly once, first one first."""
-    for address in graph.some_path():
-        mnemonic = graph.code[address].mnemonic
-        if not function.start < address < function.end or not mnemonic.startswith(_JUMPS):
+def _exits(elf: Elf, function: Function, graph: ControlFlow, entry: Flow) -> Iterator[Exit]:
+    """Yield every set of instructions of which each call runs exactly one, with the same places of all values."""
+    groups: dict[tuple[int, Location], list[Instruction]] = {}
+    for candidate in _candidates(elf, function, graph, entry):
+        pointer = entry.before[candidate.address].stack_pointer()
+        result = _result(elf, function, graph, entry, candidate.address)
+        if pointer is not None and result is not None:
+            groups.setdefault((pointer, result), []).append(candidate)
+    for (pointer, result), group in groups.items():
+        for cut in _cuts(graph, {each.address for each in group}):
+            chosen = [each for each in group if each.address in cut]
+            if len(chosen) > _MAX_COPIES or _too_near(chosen):
+                continue
+            merged = merged_states([entry.before[each.address] for each in chosen])
+            key, length, flag, frame = (_place(merged, name, bits, pointer) for name, bits in _BITS.items())
+            if key is not None and length is not None:
+                instructions = tuple(_complete(elf, function, each, pointer) for each in chosen)
+                yield Exit(instructions, key, length, flag, frame, _operand(result, 64, pointer))
+
+
+def _cuts(graph: ControlFlow, addresses: set[int]) -> Iterator[set[int]]:
+    """Yield sets of these addresses of which each path from the entry to a return has exactly one, the last ones first.
+
+    A path cannot have two of those that lead to no other one. Where it can have none, it passes one that leads to some
+    of them and also around all of them: that one is taken instead of these.
+    """
+    later = {each: graph.reachable(graph.following[each]) for each in addresses}
+    left = {each for each in addresses if each not in later[each]}
+    while left:
+        last = {each for each in left if not later[each] & left}
+        if not graph.reachable([graph.start], without=last) & graph.returns:
+            yield last
+            left = left - last
+            continue
+        around = {each for each in left - last if graph.reachable(graph.following[each], without=last) & graph.returns}
+        nearest = {each for each in around if not later[each] & around}
+        left = left - set().union(*(later[each] & last for each in nearest))
+        if not nearest:
+            return
+
+
+def _candidates(elf: Elf, function: Function, graph: ControlFlow, entry: Flow) -> Iterator[Instruction]:
+    """Yield the emulated instructions where a request is still known, the ones near a return first."""
+    found = 0
+    for address in graph.before_returns():
+        state, mnemonic = entry.before.get(address), graph.code[address].mnemonic
+        if state is None or not function.start < address < function.end or not mnemonic.startswith(_JUMPS):
             continue
         instruction = instruction_at(elf, address)
         if instruction is None or instruction.cost is not InstructionCost.EMULATED or instruction.is_nop5:
             continue
-        if graph.reachable([graph.start], without=address) & graph.returns:
-            continue
-        if address in graph.reachable(graph.following[address]):
-            continue
-        yield instruction
+        if all(state.holders(name, _BITS[name]) for name in (_KEY, _LENGTH)) and _agrees(elf, function, state, address):
+            yield instruction
+            found += 1
+        if found == _MAX_CANDIDATES:
+            return
 
 
-def _exit(elf: Elf, function: Function, graph: ControlFlow, entry: Flow, candidate: Instruction) -> Exit | None:
-    """Return the exit at an instruction; None if its values are not known there."""
-    address = candidate.address
-    state = entry.before.get(address)
-    pointer = None if state is None else state.stack_pointer()
-    if state is None or pointer is None or pointer > 0:
-        return None
-    unwind = function.unwind
+def _agrees(elf: Elf, function: Function, state: State, address: int) -> bool:
+    """Return whether the stack pointer is known, and the unwind table does not contradict it."""
+    pointer, unwind = state.stack_pointer(), function.unwind
+    if pointer is None or not -_MAX_DISPLACEMENT < pointer <= 0:
+        return False
     slot = None if unwind is None else return_address_slot(elf.machine, unwind, function.start, address)
-    if slot is not None and slot != -pointer:
+    return slot is None or slot == -pointer
+
+
+def _too_near(instructions: Sequence[Instruction]) -> bool:
+    """Return whether the symbols of an overlay would overlap."""
+    addresses = sorted(each.address for each in instructions)
+    return any(after - before < SYMBOL_SIZE for before, after in pairwise(addresses))
+
+
+def _complete(elf: Elf, function: Function, instruction: Instruction, pointer: int) -> Instruction:
+    offset = instruction.address - function.start
+    code = elf.read(function.start, offset + len(instruction.encoding)).hex()
+    return replace(instruction, offset=offset, return_offset=-pointer, code=code)
+
+
+def _place(state: State, name: str, bits: int, pointer: int) -> Operand | None:
+    """Return the operand that holds at least the lowest `bits` bits of a value."""
+    found = state.holders(name, bits)
+    if not found:
         return None
-    places = {name: _place(state, name, size, pointer) for name, size in _SIZES.items()}
-    result = _result(elf, function, graph, entry, address)
-    key, length = places[_KEY], places[_LENGTH]
-    if key is None or length is None or result is None:
-        return None
-    code = elf.read(function.start, address - function.start + len(candidate.encoding))
-    instruction = replace(
-        candidate, offset=address - function.start, return_offset=-pointer, code=code.hex(), caller_frame=False
-    )
-    return Exit(instruction, key, length, places[_FLAG], places[_FRAME], _operand(result, 8, pointer))
+    return _operand(found[0], state.values[found[0]].bits if isinstance(found[0], str) else bits, pointer)
 
 
-def _place(state: State, name: str, size: int, pointer: int) -> Operand | None:
-    for at in state.holders(name, size):
-        value = state.values[at]
-        if abs(pointer) < _MAX_DISPLACEMENT:
-            return _operand(at, value.size if isinstance(at, str) else size, pointer)
-    return None
-
-
-def _operand(at: Location, size: int, pointer: int) -> Operand:
+def _operand(at: Location, bits: int, pointer: int) -> Operand:
+    size = next(size for size in (8, 4, 2, 1) if size == 1 or 8 * size <= bits)
     if isinstance(at, str):
         return Operand(size, at)
     return Operand(size, "sp", at[0] - pointer, memory=True)
@@ -152,15 +197,14 @@ def _result(elf: Elf, function: Function, graph: ControlFlow, entry: Flow, addre
     every: list[Location] = [*dict.fromkeys(REGISTERS.values()), *entry.slots]
     names: dict[str, Location] = {}
     for at in every:
-        size = 8 if isinstance(at, str) else at[1]
-        if (isinstance(at, tuple) and size != 8) or (at in ("sp", "bp") and at in here and here[at].name == STACK):
+        if (isinstance(at, tuple) and at[1] != 8) or (at in ("sp", "bp") and at in here and here[at].name == STACK):
             continue
         names[f"result in {at}"] = at
-        unknown[at] = Value(f"result in {at}", size)
+        unknown[at] = Value(f"result in {at}")
     frame: dict[Location, Value] = {at: here[at] for at in ("sp", "bp") if at in here and here[at].name == STACK}
-    later = flow_of_values(graph, address, {**unknown, **frame}, function.hook, elf.work)
+    later = flow_of_values(graph, address, {**unknown, **frame}, function.hook, elf.work, with_slots=entry.with_slots)
     ends = {later.before[end].values.get("ax") for end in graph.returns if end in later.before}
     if len(ends) != 1:
         return None
     [end] = ends
-    return None if end is None or end.size < 8 else names.get(end.name)
+    return None if end is None or end.bits < 64 else names.get(end.name)

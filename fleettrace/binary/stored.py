@@ -52,9 +52,13 @@ def _check_function(binary: Elf, probed: ProbedFunction) -> None:
 
 def _check_exit(binary: Elf, get: ProbedFunction | None, leaving: Exit) -> None:
     """Check that the exit is an instruction of do_item_get; what holds there is not in the stored code."""
-    instruction = leaving.instruction
     if get is None:
         raise BinaryError("the stored analysis is damaged: it has an exit of do_item_get, and no do_item_get")
+    for instruction in leaving.instructions:
+        _check_inside(binary, get, instruction)
+
+
+def _check_inside(binary: Elf, get: ProbedFunction, instruction: Instruction) -> None:
     address, end = instruction.address, get.address + get.size
     image = _image(binary, instruction, get.address)
     code = [each.address for each in disassemble(image, get.address, end)] if get.address < address < end else []

@@ -16,9 +16,9 @@ __all__ = ["ExitProbe", "exit_probe"]
 
 @dataclass(frozen=True, slots=True)
 class ExitProbe:
-    """The instruction, and the bpftrace expressions for the parts of `Exit` there."""
+    """The instructions, of which each call runs one, and the bpftrace expressions for the parts of `Exit` there."""
 
-    instruction: Instruction
+    instructions: tuple[Instruction, ...]
     pointer: str
     length: str
     flag: str
@@ -41,10 +41,10 @@ def exit_probe(
     flag, frame = expression(leaving.flag), expression(leaving.frame)
     if flag is None and any(site.fetch is not site.operation for site in analysis.call_sites if site.fetch):
         return None
-    there = tagging(analysis, leaving.instruction, flag or "0", frame)
+    there = tagging(analysis, leaving.instructions[0], flag or "0", frame)
     entry = tagging(analysis, instruction_to_probe(get, returns=True))
     if pointer is None or length is None or result is None or set(there.ops or ()) != set(entry.ops or ()):
         return None
     if there.ops is None or there.repeats < entry.repeats:
         return None
-    return ExitProbe(leaving.instruction, pointer, length, flag or "0", frame, result)
+    return ExitProbe(leaving.instructions, pointer, length, flag or "0", frame, result)

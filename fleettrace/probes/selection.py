@@ -12,7 +12,7 @@ from fleettrace.binary.elf import BinaryError
 from fleettrace.binary.overlay import overlay
 from fleettrace.probes.arguments import expression
 from fleettrace.probes.attach_points import MAIN, AttachPoints, find_attach_points, instruction_to_probe
-from fleettrace.probes.exits import exit_probe
+from fleettrace.probes.exits import ExitProbe, exit_probe
 from fleettrace.probes.model import Asked, Overlay, ProbeKind, ProbeOptions, ProbePlan, Script, UnsupportedError
 from fleettrace.probes.script import alternatives
 from fleettrace.probes.tags import Tagging, tagging
@@ -121,7 +121,8 @@ def _item(analysis: BinaryAnalysis, options: ProbeOptions, overlay_works: bool) 
     get = _function(analysis, "do_item_get")
     leaving = exit_probe(analysis, get, options, overlay_works)
     if leaving is not None:
-        probed = {MAIN: (get, leaving.instruction)}
+        first, *others = leaving.instructions
+        probed = {MAIN: (get, first)} | {f"{MAIN}_{number}": (get, each) for number, each in enumerate(others, 1)}
     else:
         probed = {MAIN: (get, instruction_to_probe(get, returns=options.misses))}
         if options.misses:
@@ -148,6 +149,7 @@ def _item(analysis: BinaryAnalysis, options: ProbeOptions, overlay_works: bool) 
         verdict,
         pointer="arg0" if leaving is None else leaving.pointer,
         length="arg1" if leaving is None else leaving.length,
+        also=() if leaving is None else _copies(probed, leaving),
         instructions=attach_points.instructions,
         overlay=attach_points.overlay,
         tagging=kinds,
@@ -159,6 +161,11 @@ def _item(analysis: BinaryAnalysis, options: ProbeOptions, overlay_works: bool) 
         asked=Asked(options.asked, analysis.descriptor) if options.asked else None,
     )
     return replace(plan, verdict=_with_extras(verdict, plan, options, analysis, attach_points, alloc))
+
+
+def _copies(names: Collection[str], leaving: ExitProbe) -> tuple[tuple[str, str, str], ...]:
+    """Return the further attach points of an exit with several instructions."""
+    return tuple((name, leaving.pointer, leaving.length) for name in names if name.startswith(f"{MAIN}_"))
 
 
 def _with_extras(

@@ -53,8 +53,9 @@ def exit_of(tmp_path: Path, body: str) -> Exit | None:
     assert function is not None
     found = find_exit(References(elf, functions), function)
     if found is not None:
-        assert elf.read(found.instruction.address, 2)[:1] in (b"\x74", b"\x75", b"\xeb")
-        assert found.instruction.offset == found.instruction.address - function.start
+        for each in found.instructions:
+            assert elf.read(each.address, 2)[:1] in (b"\x74", b"\x75", b"\xeb")
+            assert each.offset == each.address - function.start
     return found
 
 
@@ -74,10 +75,23 @@ def test_request_and_result_are_found(tmp_path: Path, body: str, parts: dict[str
     assert {name: getattr(found, name) for name in parts} == parts
 
 
+def test_copies_share_what_each_call_passes_once(tmp_path: Path) -> None:
+    log = "test r14, r14; je 4f; test r15, r15; je 5f; call log"
+    other = "test r14, r14; je 4f; call log; jmp 4f"
+    found = exit_of(tmp_path, f"{LOOKED_UP}; test r13d, 0; {other}; 9: {log}; 5: nop; 4: {RESTORED}")
+    assert found is not None
+    assert len(found.instructions) == 1
+    find = "call find; mov rbx, rax"
+    both = exit_of(tmp_path, f"{SAVED}; test r14, r14; je 9f; {find}; {other}; 9: {find}; {log}; 5: nop; 4: {RESTORED}")
+    assert both is not None
+    assert len(both.instructions) == 2
+    assert {name: getattr(both, name) for name in REGISTERS} == REGISTERS
+
+
 def test_return_address_is_found(tmp_path: Path) -> None:
     found = exit_of(tmp_path, f"{LOOKED_UP}; {LOG}; {RESTORED}")
     assert found is not None
-    assert (found.instruction.return_offset, found.flag) == (24, None)
+    assert ([each.return_offset for each in found.instructions], found.flag) == ([24], None)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +110,7 @@ def test_return_address_is_found(tmp_path: Path) -> None:
         f"{SPILLED}; mov qword ptr [rsp+rax*8], 0; {LOG}; {UNSPILLED}",
         f"{SAVED}; push r12; push r13; mov r12, 0; mov r13, 0; call find; mov rbx, rax; {LOG}; add rsp, 16; {RESTORED}",
         f"{LOOKED_UP}; test r14, r14; nop; call log; {RESTORED}",
+        f"{SAVED}; {LOG}; test r14, r14; je 9f; call find; mov rbx, rax; 9: {RESTORED}",
     ],
     ids=[
         "a path around it",
@@ -111,6 +126,7 @@ def test_return_address_is_found(tmp_path: Path) -> None:
         "unknown variable overwritten",
         "only as arguments of a call",
         "no cheap instruction",
+        "not looked up on one path",
     ],
 )
 def test_no_exit_where_anything_is_uncertain(tmp_path: Path, body: str) -> None:

@@ -50,7 +50,8 @@ def _later(point: ProbedFunction) -> ProbedFunction:
 def test_misses_need_one_probe_at_the_exit() -> None:
     analysis = analyse(Path(DEBIAN).read_bytes())
     plan = choose(analysis, ProbeOptions(misses=True))
-    assert plan.instructions == (analysis.exit and analysis.exit.instruction,)
+    assert analysis.exit is not None
+    assert plan.instructions == analysis.exit.instructions
     assert (plan.misses, plan.result is not None, plan.counts_misses) == (None, True, True)
     assert plan.verdict.cost == choose(analysis, ProbeOptions()).verdict.cost
     assert "uretprobe" not in program([ProbeTarget(plan, (1,))], key_layout((0, 17, 0)), TraceSettings(2))
