@@ -154,4 +154,4 @@ def probe_options(options: RunOptions) -> ProbeOptions:
     if kind not in (None, ProbeKind.ITEM) and (options.misses or options.sizes):
         flag = "--misses" if options.misses else "--sizes"
         raise ConfigError(f"{flag} needs the probe kind item: leave --probe {kind} out")
-    return ProbeOptions(kind, options.ops, options.misses, options.sizes)
+    return ProbeOptions(probe_kind=kind, ops=options.ops, misses=options.misses, sizes=options.sizes)

@@ -129,10 +129,10 @@ class ProbeOptions:
     ops: frozenset[str] | None = None
     """Count only requests of these kinds; None: of all kinds."""
     misses: bool = False
-    exits: bool = True
-    """Count misses at an exit of the function, where one is known. False only after the kernel refused the program."""
     sizes: bool = False
     """Add up the bytes of the values written, by key."""
+    exits: bool = True
+    """Count misses at an exit of the function, where one is known. False only after the kernel refused the program."""
     script: Script | None = None
     kinds: bool = True
     """Distinguish kinds of requests. False only after the kernel's verifier refused a program that does."""

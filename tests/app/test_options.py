@@ -8,17 +8,23 @@ from dataclasses import fields
 
 import pytest
 
-from fleettrace.app import RunOptions, run
+from fleettrace.app import run
 from fleettrace.app.exporter.options import ExporterOptions
 from fleettrace.app.option_model import Form
 from fleettrace.app.option_table import COMMANDS, SEVERITIES
-from fleettrace.app.options import ReportOptions, identity
+from fleettrace.app.options import ReportOptions, RunOptions, identity, probe_options
 from fleettrace.app.play.options import PlayOptions
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.ansible_config import BECOME_METHODS
 from fleettrace.playbook.findings import Severity
+from fleettrace.probes.model import ProbeOptions
 from fleettrace.transport.become import check
 from fleettrace.transport.interface import Become
+
+
+def test_each_option_reaches_its_own_probe_option() -> None:
+    assert probe_options(RunOptions(misses=True)) == ProbeOptions(misses=True)
+    assert probe_options(RunOptions(sizes=True)) == ProbeOptions(sizes=True)
 
 
 def test_run_options_default_to_the_option_table() -> None:
