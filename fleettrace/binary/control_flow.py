@@ -12,7 +12,7 @@ from typing import Any
 
 from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import disassemble, leaves
-from fleettrace.binary.references import Reference, References
+from fleettrace.binary.references import MAX_INSIDE, Reference, References
 from fleettrace.binary.work import Work
 
 __all__ = ["ControlFlow", "control_flow"]
@@ -60,11 +60,11 @@ class ControlFlow:
         return found
 
 
-def control_flow(references: References, function: Function) -> ControlFlow | None:
+def control_flow(references: References, function: Function, work: Work) -> ControlFlow | None:
     """Return the complete control flow of a function, with the part that a compiler split off; None if unknown."""
     if function.unwind is None and function.name is None:
         return None  # where it ends is a guess
-    flow = ControlFlow(function.start, references.elf.work)
+    flow = ControlFlow(function.start, work)
     waiting = [function.start]
     parts = {function.start}
     while waiting:
@@ -79,13 +79,17 @@ def control_flow(references: References, function: Function) -> ControlFlow | No
         if targets is None or len(flow.code) > MAX_INSTRUCTIONS:
             return None
         waiting += targets
-    entered = any(_enters(references, flow, reference) for start in parts for reference in references.inside(start))
+    entered = any(
+        len(references.inside(start)) == MAX_INSIDE
+        or any(_enters(references, flow, reference) for reference in references.inside(start))
+        for start in parts
+    )
     complete = all(address in flow.code for targets in flow.following.values() for address in targets)
     return flow if complete and not entered and flow.returns else None
 
 
 def _enters(references: References, flow: ControlFlow, reference: Reference) -> bool:
-    """Return whether another function continues in this one: not where other instructions only resemble a jump."""
+    """Return whether another function continues in this one; not where other instructions only resemble a jump."""
     if reference.address in flow.code:
         return False
     source = references.functions.at(reference.address)

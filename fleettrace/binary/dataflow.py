@@ -172,16 +172,11 @@ class Flow:
             value = _value(instruction, operands[0], before)
             return None if value is None else ((pointer - _WORD, _WORD), value)
         if name == "pop" and (pointer := before.stack_pointer()) is not None:
-            value = before.values.get((pointer, _WORD))
-            if value is None or operands[0].type != capstone.CS_OP_REG:
-                return None
-            return (REGISTERS[instruction.reg_name(operands[0].reg)], value)
+            value, register = before.values.get((pointer, _WORD)), _register(instruction, operands[0])
+            return None if value is None or register is None else (register, value)
         if name == "lea":
-            slot = _slot(instruction, operands[1], before)
-            target = REGISTERS[instruction.reg_name(operands[0].reg)]
-            if slot is None:
-                return None
-            return target, Value(STACK, offset=slot[0])
+            slot, register = _slot(instruction, operands[1], before), _register(instruction, operands[0])
+            return None if slot is None or register is None else (register, Value(STACK, offset=slot[0]))
         if name == "and":
             return _masked(instruction, before)
         if name not in ("mov", "movabs", "movzx") or len(operands) != 2:
@@ -191,10 +186,17 @@ class Flow:
         if value is None:
             return None
         if target.type == capstone.CS_OP_REG:
-            register = REGISTERS.get(instruction.reg_name(target.reg))
+            register = _register(instruction, target)
             return (register, value) if register is not None and target.size >= 4 else None
         slot = _slot(instruction, target, before)
         return None if slot is None else (slot, value._replace(bits=min(value.bits, 8 * slot[1])))
+
+
+def _register(instruction: Any, operand: Any) -> str | None:
+    """Return the register of an operand; None if it is another one, or memory."""
+    import capstone
+
+    return REGISTERS.get(instruction.reg_name(operand.reg)) if operand.type == capstone.CS_OP_REG else None
 
 
 def _masked(instruction: Any, before: State) -> tuple[Location, Value] | None:
@@ -204,7 +206,7 @@ def _masked(instruction: Any, before: State) -> tuple[Location, Value] | None:
     target, mask = instruction.operands
     if target.type != capstone.CS_OP_REG or mask.type != capstone.CS_OP_IMM:
         return None
-    value, register = _value(instruction, target, before), REGISTERS.get(instruction.reg_name(target.reg))
+    value, register = _value(instruction, target, before), _register(instruction, target)
     ones = ((mask.imm + 1) & -(mask.imm + 1)).bit_length() - 1 if mask.imm >= 0 else 0
     if value is None or value.name == STACK or register is None or ones == 0:
         return None

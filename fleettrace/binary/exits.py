@@ -24,6 +24,7 @@ from fleettrace.binary.overlay import SYMBOL_SIZE
 from fleettrace.binary.references import References
 from fleettrace.binary.unwind import return_address_slot
 from fleettrace.binary.usdt import Operand
+from fleettrace.binary.work import ExhaustedError, Work
 
 __all__ = ["Exit", "find_exit", "stored_exit"]
 
@@ -32,6 +33,8 @@ _NAMES = {0: _KEY, 1: _LENGTH, 4: _FLAG}
 """The followed arguments of do_item_get(key, nkey, hv, thread, do_update)."""
 _BITS = {_KEY: 64, _LENGTH: 32, _FLAG: 1, _FRAME: 64}
 """The lowest bits of each that a program needs: a key has up to 250 bytes, and do_update is 0 or 1."""
+_MAX_STEPS = 400_000
+"""Steps of the search; gcc's and clang's builds need some 20,000."""
 _MAX_CANDIDATES = 24
 _MAX_COPIES = 4
 _MAX_DISPLACEMENT = 1 << 16
@@ -59,14 +62,12 @@ def find_exit(references: References, function: Function) -> Exit | None:
     """Return the exit of do_item_get (`function`), or None. x86-64 only."""
     if references.elf.machine is not Machine.X86_64:
         return None
-    graph = control_flow(references, function)
-    if graph is None:
+    work = Work(_MAX_STEPS)
+    try:
+        graph = control_flow(references, function, work)
+        found = [] if graph is None else list(_exits(references.elf, function, graph, work))
+    except ExhaustedError:
         return None
-    arguments = ARGUMENTS[references.elf.machine]
-    known: dict[Location, Value] = {REGISTERS[arguments[index][0]]: Value(name) for index, name in _NAMES.items()}
-    known |= {"sp": Value(STACK), "bp": Value(_FRAME)}
-    entry = flow_of_values(graph, function.start, known, function.hook, references.elf.work)
-    found = list(_exits(references.elf, function, graph, entry))
     # With do_update more kinds of requests are recognized; each further copy takes bpftrace time to attach.
     return min(found, key=lambda each: (each.flag is None, len(each.instructions)), default=None)
 
@@ -96,12 +97,16 @@ def stored_exit(value: dict[str, Any]) -> Exit:
     return Exit(instructions, **fields)  # type: ignore[arg-type]
 
 
-def _exits(elf: Elf, function: Function, graph: ControlFlow, entry: Flow) -> Iterator[Exit]:
+def _exits(elf: Elf, function: Function, graph: ControlFlow, work: Work) -> Iterator[Exit]:
     """Yield every set of instructions of which each call runs exactly one, with the same places of all values."""
+    arguments = ARGUMENTS[elf.machine]
+    known: dict[Location, Value] = {REGISTERS[arguments[index][0]]: Value(name) for index, name in _NAMES.items()}
+    known |= {"sp": Value(STACK), "bp": Value(_FRAME)}
+    entry = flow_of_values(graph, function.start, known, function.hook, work)
     groups: dict[tuple[int, Location], list[Instruction]] = {}
     for candidate in _candidates(elf, function, graph, entry):
         pointer = entry.before[candidate.address].stack_pointer()
-        result = _result(elf, function, graph, entry, candidate.address)
+        result = _result(function, graph, entry, candidate.address, work)
         if pointer is not None and result is not None:
             groups.setdefault((pointer, result), []).append(candidate)
     for (pointer, result), group in groups.items():
@@ -190,7 +195,7 @@ def _operand(at: Location, bits: int, pointer: int) -> Operand:
     return Operand(size, "sp", at[0] - pointer, memory=True)
 
 
-def _result(elf: Elf, function: Function, graph: ControlFlow, entry: Flow, address: int) -> Location | None:
+def _result(function: Function, graph: ControlFlow, entry: Flow, address: int, work: Work) -> Location | None:
     """Return the register or slot that, at `address`, has what the function will return on every path from there."""
     here = entry.before[address].values
     unknown: dict[Location, Value] = {}
@@ -202,7 +207,7 @@ def _result(elf: Elf, function: Function, graph: ControlFlow, entry: Flow, addre
         names[f"result in {at}"] = at
         unknown[at] = Value(f"result in {at}")
     frame: dict[Location, Value] = {at: here[at] for at in ("sp", "bp") if at in here and here[at].name == STACK}
-    later = flow_of_values(graph, address, {**unknown, **frame}, function.hook, elf.work, with_slots=entry.with_slots)
+    later = flow_of_values(graph, address, {**unknown, **frame}, function.hook, work, with_slots=entry.with_slots)
     ends = {later.before[end].values.get("ax") for end in graph.returns if end in later.before}
     if len(ends) != 1:
         return None

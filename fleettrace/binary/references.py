@@ -18,8 +18,10 @@ from fleettrace.binary.elf import PT_LOAD, Elf, Machine
 from fleettrace.binary.functions import Function, Functions
 from fleettrace.binary.work import Work
 
-__all__ = ["Reference", "ReferenceKind", "References", "string_addresses"]
+__all__ = ["MAX_INSIDE", "Reference", "ReferenceKind", "References", "string_addresses"]
 
+MAX_INSIDE = 64
+"""The most jumps into the middle of one function that are kept."""
 MAX_STRING_HITS = 64
 """The most copies of one string; real binaries have one or two."""
 
@@ -71,7 +73,7 @@ class References:
                 self._called.add(target.start)
         if reference.kind is ReferenceKind.JUMP and source is not target:
             self._into[target.start].add(source.start)
-        if source is not target and reference.target != target.start:
+        if source is not target and reference.target != target.start and len(self.inside(target.start)) < MAX_INSIDE:
             self._inside[target.start].append(reference)
 
     def to(self, start: int) -> list[Reference]:
@@ -79,7 +81,10 @@ class References:
         return self._to.get(start, [])
 
     def inside(self, start: int) -> list[Reference]:
-        """Return the calls and jumps from other functions that lead behind the beginning of the one at `start`."""
+        """Return the calls and jumps from other functions that lead behind the beginning of the one at `start`.
+
+        There may be more if these are MAX_INSIDE. Most are other instructions that resemble a jump.
+        """
         return self._inside.get(start, [])
 
     def leaving(self, start: int) -> list[Reference]:

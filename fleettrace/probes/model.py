@@ -131,13 +131,13 @@ class ProbeOptions:
     misses: bool = False
     sizes: bool = False
     """Add up the bytes of the values written, by key."""
-    exits: bool = True
-    """Count misses at an exit of the function, where one is known. False only after the kernel refused the program."""
     script: Script | None = None
     kinds: bool = True
     """Distinguish kinds of requests. False only after the kernel's verifier refused a program that does."""
     asked: tuple[bytes, ...] = ()
     """Count only requests for these keys, by client; none: all keys, and no clients."""
+    exits: bool = True
+    """Count misses at an exit of the function, where one is known. False only after the kernel refused the program."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,13 @@ class Variant:
 
     other_bound: bool = False
     """Bound string lengths in the other way (see layout.py). This loses nothing."""
-    exits: bool = True
-    """Count misses without a return probe where that is possible. False loses nothing."""
     kinds: bool = True
     misses: bool = True
     sizes: bool = True
     refused: frozenset[ProbeKind] = frozenset()
     """Probe kinds that the kernel has refused."""
+    exits: bool = True
+    """Count misses without a return probe where that is possible. False loses nothing."""
 
     def apply(self, options: ProbeOptions) -> ProbeOptions:
         """Return `options` without what this variant gives up."""

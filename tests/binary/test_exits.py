@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fleettrace.binary import elf as elf_file
+from fleettrace.binary.analysis import BinaryAnalysis, analyse
+from fleettrace.binary.elf import BinaryError
 from fleettrace.binary.exits import Exit, find_exit
 from fleettrace.binary.functions import read_functions
 from fleettrace.binary.references import References
+from fleettrace.binary.stored import check_stored
 from fleettrace.binary.symbols import function_symbols
 from fleettrace.binary.usdt import Operand
+from fleettrace.lab.memcached import DEBIAN
 
 SAVED = "push rbx; push r12; push r13; mov r12, rdi; mov r13, rsi"
 RESTORED = "mov rax, rbx; pop r13; pop r12; pop rbx; ret"
@@ -131,3 +136,32 @@ def test_return_address_is_found(tmp_path: Path) -> None:
 )
 def test_no_exit_where_anything_is_uncertain(tmp_path: Path, body: str) -> None:
     assert exit_of(tmp_path, body) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "damaged"),
+    [
+        ("key", {"register": 'r12"); system("'}),
+        ("key", {"register": None}),
+        ("length", {"displacement": 1 << 40}),
+        ("flag", {"displacement": 8.0}),
+        ("result", {"size": 3}),
+        ("result", None),
+    ],
+)
+def test_impossible_stored_exit_is_refused(name: str, damaged: dict[str, object] | None) -> None:
+    stored = analyse(Path(DEBIAN).read_bytes()).to_dict()
+    leaving = stored["exit"]
+    changed = {**leaving, name: None if damaged is None else {**leaving[name], **damaged}}
+    with pytest.raises(BinaryError):
+        BinaryAnalysis.from_dict(stored | {"exit": changed})
+
+
+def test_stored_exit_elsewhere_is_refused() -> None:
+    analysis = analyse(Path(DEBIAN).read_bytes())
+    check_stored(analysis)
+    assert analysis.exit is not None
+    [instruction] = analysis.exit.instructions
+    moved = replace(instruction, address=instruction.address + 1, file_offset=instruction.file_offset + 1)
+    with pytest.raises(BinaryError, match="damaged"):
+        check_stored(replace(analysis, exit=replace(analysis.exit, instructions=(moved,))))
