@@ -15,6 +15,7 @@ from fleettrace.report.escape import escape_key, escape_text, is_plain
 from fleettrace.report.imbalance import Cause
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow, Totals
 from fleettrace.report.timeline import Trend
+from fleettrace.summary.host_stats import NOT_STORED, HostStats, document_of, unknown_stats
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import (
     Container,
@@ -203,7 +204,13 @@ def _instance(instance: InstanceResult) -> _Object:
         "error": _failure(instance.error),
         "coverage": _coverage(instance.coverage),
         "cost": _cost(instance.cost),
+        "stats": _stats(instance.stats),
     }
+
+
+def _stats(stats: HostStats | None) -> _Object:
+    """Return memcached's own stats, each unknown number with its reason."""
+    return document_of(stats or unknown_stats(NOT_STORED))
 
 
 def _container(container: Container | None) -> _Object | None:
