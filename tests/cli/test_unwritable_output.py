@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.app.option_table import COMMANDS, FORMATS
+from fleettrace.app.option_report import FORMATS
+from fleettrace.app.option_table import COMMANDS
 
 REPOSITORY = Path(__file__).parents[2]
 TERMINAL = {"top"}
