@@ -28,6 +28,7 @@ REPORT = (
     OUTPUT,
     OUT,
     Option("--html", Group.REPORT, "Write the report to FILE as an HTML page too.", metavar="FILE"),
+    switch("--hosts-detail", Group.REPORT, "List memcached's own counters of every host in --output table."),
     switch("--prometheus-keys", Group.REPORT, "Include the keys as labels in --output prometheus."),
     NO_COLOR,
 )

@@ -45,6 +45,7 @@ class ReportWriter:
     top: int
     prometheus_keys: bool
     color: bool
+    hosts_detail: bool = False
 
     def write(self, result: RunResult, patterns: Sequence[re.Pattern[bytes]] = ()) -> None:
         """Write the report of `result` in every requested format. `patterns` are the user's families of keys.
@@ -81,6 +82,7 @@ class ReportWriter:
             color=to_terminal and self.color,
             unicode=encoding.lower().replace("-", "") == "utf8",
             prometheus_keys=self.prometheus_keys,
+            hosts_detail=self.hosts_detail,
         )
 
 
@@ -96,7 +98,7 @@ def report_writer(options: ReportOptions) -> ReportWriter:
         raise ConfigError(f"--prometheus-keys with --output {output}: it is for --output prometheus")
     if output is Output.HTML and out is None and sys.stdout.isatty():
         raise ConfigError("--output html is a page, not for a terminal: name a file with -o, or use --html FILE")
-    return ReportWriter(output, out, html, options.top, options.prometheus_keys, colored(options))
+    return ReportWriter(output, out, html, options.top, options.prometheus_keys, colored(options), options.hosts_detail)
 
 
 def colored(options: ReportOptions) -> bool:

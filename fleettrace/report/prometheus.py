@@ -8,17 +8,33 @@ request, because every new hot key is a new series.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, TextIO
 
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
+from fleettrace.summary.host_totals import host_totals
 from fleettrace.text_format import utc
 
 __all__ = ["PrometheusFormatter"]
 
 _Labels = Mapping[str, str]
+_STATS = (
+    ("hit_ratio", "hit_ratio", "Fraction of look-ups that hit, by memcached's own counters."),
+    ("evictions_per_second", "evictions", "Items evicted per second."),
+    ("expired_per_second", "expired", "Items per second that expired unfetched, or were asked for too late."),
+    ("received_bytes_per_second", "bytes_in", "Bytes per second from clients."),
+    ("sent_bytes_per_second", "bytes_out", "Bytes per second to clients."),
+    ("connections", "connections", "Connections at the end of the window."),
+    ("connections_limit", "max_connections", "Most connections that memcached accepts."),
+    ("new_connections_per_second", "new_connections", "Connections accepted per second."),
+    ("window_refused_connections", "refused", "Connections refused in the window because of the limit."),
+    ("window_connection_yields", "yields", "Times in the window that a connection had to wait for others."),
+    ("memory_used_bytes", "memory_used", "Bytes of all items."),
+    ("memory_limit_bytes", "memory_limit", "Bytes of memory for items."),
+)
+"""The metrics of memcached's own stats: name, field of `HostTotals`, help."""
 
 
 class _Sample(NamedTuple):
@@ -102,6 +118,16 @@ def _hosts(rows: Iterable[HostRow]) -> list[_Metric]:
         _many("host_window_requests", "Requests in the window.", ((name, row.requests) for name, row in named)),
         _many("host_requests_per_second", "Requests per second.", ((name, row.rate) for name, row in named)),
         _many("host_load_ratio", "Rate divided by the mean.", ((name, row.load) for name, row in named)),
+        *_stats(named),
+    ]
+
+
+def _stats(named: Sequence[tuple[_Labels, HostRow]]) -> list[_Metric]:
+    """Return the metrics of memcached's own stats."""
+    known = [(name, host_totals(row.instances)) for name, row in named]
+    return [
+        _many(f"host_{metric}", help_text, ((name, getattr(totals, field)) for name, totals in known))
+        for metric, field, help_text in _STATS
     ]
 
 
