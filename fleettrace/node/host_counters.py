@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from fleettrace.node.plausible import MAX_INTEGER
 from fleettrace.node.samples import COUNTERS, ClassSample, Sample
-from fleettrace.summary.host_stats import GAUGES, GROWTHS, EvictingClass, HostStats, unknown_stats
+from fleettrace.summary.host_stats import GAUGES, GROWTHS, MOST_CLASS, EvictingClass, HostStats, unknown_stats
 
 __all__ = ["NOT_ASKED", "host_stats"]
 
@@ -98,7 +98,7 @@ def _evicting_class(samples: Sequence[ClassSample]) -> EvictingClass | str:
         grown[number] = evictions - (earlier[0] if earlier else 0)
         if grown[number] < 0:
             return _WENT_BACK
-        if evictions > MAX_INTEGER:
+        if evictions > MAX_INTEGER or number > MOST_CLASS:
             return _TOO_LARGE
     total = sum(grown.values())
     if not total:

@@ -236,7 +236,8 @@ def _instance(instance: InstanceResult) -> _Object:
 
 def _stats(stats: HostStats | None) -> _Object:
     """Return memcached's own stats, each unknown number with its reason."""
-    return document_of(stats or unknown_stats(NOT_STORED))
+    document = document_of(stats or unknown_stats(NOT_STORED))
+    return {**document, "unknown": {name: _text(why) for name, why in document["unknown"].items()}}
 
 
 def _container(container: Container | None) -> _Object | None:

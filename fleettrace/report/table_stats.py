@@ -55,7 +55,7 @@ def _grid(rows: Sequence[tuple[HostRow, HostTotals]], screen: Screen) -> Rendera
         Column("refused", [_count(one.refused) for one in known]),
         Column("yields", [_count(one.yields) for one in known]) if screen.wide else Column(""),
     ]
-    return grid(screen, columns, "memory", [Name(_memory(one), style="dim") for one in known])
+    return grid(screen, columns, "memory", [Name(_memory(one, screen), style="dim") for one in known])
 
 
 def _bytes(per_second: float | None) -> str:
@@ -66,8 +66,10 @@ def _count(number: int | None) -> str:
     return compact(number)
 
 
-def _memory(totals: HostTotals) -> str:
+def _memory(totals: HostTotals, screen: Screen) -> str:
     used, limit = totals.memory_used, totals.memory_limit
+    if used is not None and limit and not screen.roomy:
+        return f"{percent(used / limit, 0)} {size(limit)}"
     threads = "" if totals.threads is None else f", {totals.threads} threads"
     if used is None or not limit:
         return "?" + threads

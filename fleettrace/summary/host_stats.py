@@ -12,6 +12,7 @@ from typing import Any
 __all__ = [
     "GAUGES",
     "GROWTHS",
+    "MOST_CLASS",
     "MOST_COUNT",
     "NOT_STORED",
     "EvictingClass",
@@ -34,8 +35,10 @@ GAUGES = ("curr_connections", "max_connections", "memory_used", "memory_limit", 
 """The fields that hold at its end."""
 NOT_STORED = "the run has no stats of it: it was not traced, or an older fleettrace wrote the run"
 """The reason where the run did not ask memcached."""
-_MOST_CLASS = 255
-_MOST_SECONDS = 1e9
+MOST_CLASS = 255
+"""The largest number of a slab class: memcached stores it in 8 bits (item.slabs_clsid in memcached.h)."""
+_MOST_SECONDS = 1e14
+"""More than the largest difference of two times that a node can send."""
 _MOST_REASON = 200
 """Characters of a reason in a stored document."""
 
@@ -122,10 +125,12 @@ def unknown_stats(reason: str) -> HostStats:
 def joined(earlier: HostStats, later: HostStats) -> HostStats:
     """Return the stats of one instance over two spans that follow each other."""
     values: dict[str, Any] = {}
+    unknown = {**earlier.unknown, **later.unknown}
     for name in ("seconds", *GROWTHS):
         a, b = getattr(earlier, name), getattr(later, name)
         values[name] = None if a is None or b is None else a + b
-    unknown = {**earlier.unknown, **later.unknown}
+        if values[name] is not None and values[name] > MOST_COUNT:
+            values[name], unknown[name] = None, "the sum exceeds 63 bits"
     known_later = {name: getattr(later, name) for name in (*GAUGES, "evicting_class")}
     for name, value in known_later.items():
         if value is not None:
@@ -162,7 +167,7 @@ def host_stats_of(document: Mapping[str, Any]) -> HostStats:
 
 def _class_of(document: Mapping[str, Any]) -> EvictingClass:
     number, evictions = (_count(document[name], name) for name in ("number", "evictions"))
-    if number is None or evictions is None or number > _MOST_CLASS:
+    if number is None or evictions is None or number > MOST_CLASS:
         raise ValueError(f"no slab class: {number!r:.40}")
     return EvictingClass(
         number=number,

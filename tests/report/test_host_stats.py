@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fleettrace.errors import HostState
 from fleettrace.report.build import build_report
+from fleettrace.report.csv_format import rows
 from fleettrace.report.formats import Output
 from fleettrace.report.host_remarks import host_remarks, worst_remarks
 from fleettrace.report.html.columns import page_data
@@ -147,6 +148,18 @@ def test_page_has_the_stats() -> None:
     hosts = page_data(to_json(build_report(fleet())))["hosts"]
     assert hosts["stats"][1]["bytes_out_rate"] == 35e6
     assert hosts["instances"][1][0]["stats"]["hit_ratio"] == 0.9
+
+
+def test_rows_have_the_stats_of_hosts() -> None:
+    hosts = [row for row in rows(build_report(fleet())) if row["kind"] == "host"]
+    assert (hosts[1]["evictions_rate"], hosts[1]["bytes_out_rate"], hosts[1]["connections"]) == (1200, 35e6, 812)
+    assert {hosts[place]["hit_ratio"] for place in (0, 2, 3)} == {None}
+
+
+def test_ticket_has_the_sentence() -> None:
+    out = io.StringIO()
+    Output.MARKDOWN.formatter().write(build_report(fleet()), out)
+    assert f"- `{SENTENCE}`" in out.getvalue()
 
 
 def test_metrics_have_known_stats_only() -> None:
