@@ -12,10 +12,13 @@ from functools import partial
 from typing import Any, TextIO
 
 from fleettrace.report.escape import escape_key, escape_text, is_plain
+from fleettrace.report.host_remarks import host_remarks
 from fleettrace.report.imbalance import Cause
 from fleettrace.report.items import ByBytes
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow, Totals
 from fleettrace.report.timeline import Trend
+from fleettrace.summary.host_stats import NOT_STORED, HostStats, document_of, unknown_stats
+from fleettrace.summary.host_totals import host_totals
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import (
     Container,
@@ -192,7 +195,31 @@ def _host(row: HostRow) -> _Object:
         "coverage": _coverage(row.coverage),
         "timeline": list(row.timeline),
         "top": [{**key_fields(key), "requests": requests} for key, requests in row.top],
+        "stats": _host_stats(row),
         "instances": [_instance(instance) for instance in row.instances],
+    }
+
+
+def _host_stats(row: HostRow) -> _Object:
+    totals = host_totals(row.instances)
+    evicting = totals.evicting
+    return {
+        "hit_ratio": totals.hit_ratio,
+        "evictions_rate": totals.evictions,
+        "expired_rate": totals.expired,
+        "reclaimed_rate": totals.reclaimed,
+        "bytes_in_rate": totals.bytes_in,
+        "bytes_out_rate": totals.bytes_out,
+        "new_connections_rate": totals.new_connections,
+        "connections": totals.connections,
+        "max_connections": totals.max_connections,
+        "refused_connections": totals.refused,
+        "conn_yields": totals.yields,
+        "memory_used": totals.memory_used,
+        "memory_limit": totals.memory_limit,
+        "threads": totals.threads,
+        "evicting_class": None if evicting is None else evicting.evicting_class.number,
+        "remarks": host_remarks(row, totals),
     }
 
 
@@ -226,7 +253,14 @@ def _instance(instance: InstanceResult) -> _Object:
         "error": _failure(instance.error),
         "coverage": _coverage(instance.coverage),
         "cost": _cost(instance.cost),
+        "stats": _stats(instance.stats),
     }
+
+
+def _stats(stats: HostStats | None) -> _Object:
+    """Return memcached's own stats, each unknown number with its reason."""
+    document = document_of(stats or unknown_stats(NOT_STORED))
+    return {**document, "unknown": {name: _text(why) for name, why in document["unknown"].items()}}
 
 
 def _container(container: Container | None) -> _Object | None:
