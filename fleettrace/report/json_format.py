@@ -164,7 +164,13 @@ def _item(row: KeyRow) -> _Object:
 def _by_bytes(found: ByBytes | None) -> _Object | None:
     if found is None:
         return None
-    return {**key_fields(found.key), "bytes_out": found.bytes_out, "out_rate": found.out_rate, "share": found.share}
+    return {
+        **key_fields(found.key),
+        "bytes_out": found.bytes_out,
+        "out_rate": found.out_rate,
+        "share": found.share,
+        "all_sent": found.all_sent,
+    }
 
 
 def _trend(trend: Trend | None) -> _Object | None:

@@ -396,7 +396,7 @@
     const found = data.by_bytes;
     if (!found) return "";
     const sent = found.out_rate == null ? bytes(found.bytes_out) : bytes(found.out_rate) + " a second";
-    return `By bytes, ${safe(found.key)} is first: about ${sent}, ${percent(found.share)} of what all keys of known size sent. `;
+    return `By bytes, ${safe(found.key)} is first: about ${sent}, ${percent(found.share)} of ${found.all_sent == null ? "what all keys of known size sent" : "all bytes sent"}. `;
   };
 
   const often = (row, what, n) => {
