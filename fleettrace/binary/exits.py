@@ -28,10 +28,10 @@ from fleettrace.binary.work import ExhaustedError, Work
 
 __all__ = ["Exit", "find_exit", "stored_exit"]
 
-_KEY, _LENGTH, _FLAG, _FRAME = "key", "length", "flag", "frame"
-_NAMES = {0: _KEY, 1: _LENGTH, 4: _FLAG}
+_KEY, _LENGTH, _THREAD, _FLAG, _FRAME = "key", "length", "thread", "flag", "frame"
+_NAMES = {0: _KEY, 1: _LENGTH, 3: _THREAD, 4: _FLAG}
 """The followed arguments of do_item_get(key, nkey, hv, thread, do_update)."""
-_BITS = {_KEY: 64, _LENGTH: 32, _FLAG: 1, _FRAME: 64}
+_BITS = {_KEY: 64, _LENGTH: 32, _THREAD: 64, _FLAG: 1, _FRAME: 64}
 """The lowest bits of each that a program needs: a key has up to 250 bytes, and do_update is 0 or 1."""
 _MAX_STEPS = 400_000
 """Steps of the search; gcc's and clang's builds need some 20,000."""
@@ -46,13 +46,14 @@ _JUMPS = ("push", "j")
 class Exit:
     """The instructions, of which each call runs one, and where the request and its result are when it runs.
 
-    `flag` is do_update and `frame` the caller's frame pointer, each None if lost. The result is the address of an item,
-    or 0 for a miss.
+    `thread` is the fourth argument (descriptors.py), `flag` do_update and `frame` the caller's frame pointer, each None
+    if lost. The result is the address of an item, or 0 for a miss.
     """
 
     instructions: tuple[Instruction, ...]
     key: Operand
     length: Operand
+    thread: Operand | None
     flag: Operand | None
     frame: Operand | None
     result: Operand
@@ -69,18 +70,18 @@ def find_exit(references: References, function: Function) -> Exit | None:
     except ExhaustedError:
         return None
     # With do_update more kinds of requests are recognized; each further copy takes bpftrace time to attach.
-    return min(found, key=lambda each: (each.flag is None, len(each.instructions)), default=None)
+    return min(found, key=lambda each: (each.flag is None, each.thread is None, len(each.instructions)), default=None)
 
 
 def stored_exit(value: dict[str, Any]) -> Exit:
     """Return the exit that `dataclasses.asdict` turned into `value`. Raises `BinaryError`, `KeyError`, `TypeError`."""
     fields: dict[str, Operand | None] = {
         name: None if value[name] is None else Operand(**value[name])
-        for name in (_KEY, _LENGTH, _FLAG, _FRAME, "result")
+        for name in (_KEY, _LENGTH, _THREAD, _FLAG, _FRAME, "result")
     }
     for name, operand in fields.items():
         if operand is None:
-            if name not in (_FLAG, _FRAME):
+            if name not in (_THREAD, _FLAG, _FRAME):
                 raise BinaryError(f"a stored exit without its {name}")
         elif (
             operand.register not in set(REGISTERS.values())
@@ -115,10 +116,10 @@ def _exits(elf: Elf, function: Function, graph: ControlFlow, work: Work) -> Iter
             if len(chosen) > _MAX_COPIES or _too_near(chosen):
                 continue
             merged = merged_states([entry.before[each.address] for each in chosen])
-            key, length, flag, frame = (_place(merged, name, bits, pointer) for name, bits in _BITS.items())
+            key, length, thread, flag, frame = (_place(merged, name, bits, pointer) for name, bits in _BITS.items())
             if key is not None and length is not None:
                 instructions = tuple(_complete(elf, function, each, pointer) for each in chosen)
-                yield Exit(instructions, key, length, flag, frame, _operand(result, 64, pointer))
+                yield Exit(instructions, key, length, thread, flag, frame, _operand(result, 64, pointer))
 
 
 def _cuts(graph: ControlFlow, addresses: set[int]) -> Iterator[set[int]]:

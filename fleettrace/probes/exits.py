@@ -21,6 +21,7 @@ class ExitProbe:
     instructions: tuple[Instruction, ...]
     pointer: str
     length: str
+    thread: str | None
     flag: str
     frame: str | None
     result: str
@@ -38,7 +39,7 @@ def exit_probe(
     if leaving is None or not (options.misses and options.kinds and options.exits and overlay_works) or options.asked:
         return None
     pointer, length, result = (expression(each) for each in (leaving.key, leaving.length, leaving.result))
-    flag, frame = expression(leaving.flag), expression(leaving.frame)
+    thread, flag, frame = (expression(each) for each in (leaving.thread, leaving.flag, leaving.frame))
     if flag is None and any(site.fetch is not site.operation for site in analysis.call_sites if site.fetch):
         return None
     there = tagging(analysis, leaving.instructions[0], flag or "0", frame)
@@ -47,4 +48,4 @@ def exit_probe(
         return None
     if there.ops is None or there.repeats < entry.repeats:
         return None
-    return ExitProbe(leaving.instructions, pointer, length, flag or "0", frame, result)
+    return ExitProbe(leaving.instructions, pointer, length, thread, flag or "0", frame, result)

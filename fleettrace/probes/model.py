@@ -152,6 +152,8 @@ class ProbePlan:
     """The bpftrace expression for the address of the key (or of the line); `length` is that for its bytes."""
     length: str
     """Empty where a NUL ends the line; the program then searches for it."""
+    thread: str = "arg3"
+    """The bpftrace expression for what leads to the client's descriptor: do_item_get's fourth argument."""
     also: tuple[tuple[str, str, str], ...] = ()
     """Further copies of the same static probe, which the compiler made: attach point, pointer and length of each."""
     instructions: tuple[Instruction, ...] = ()

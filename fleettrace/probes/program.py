@@ -216,7 +216,7 @@ def _who(plan: ProbePlan, where: Mapping[str, object], layout: KeyLayout) -> str
         filter=_filter(plan),
         asked=comparison(plan.asked.keys),
         # No process has the descriptor 2^32.
-        descriptor="(uint64)1 << 32" if offset is None else f"(uint64)*(uint32*)(arg3 + {offset:d})",
+        descriptor="(uint64)1 << 32" if offset is None else f"(uint64)*(uint32*)({plan.thread} + {offset:d})",
         accepted=_filled("accepted", user=user),
     )
 

@@ -149,6 +149,7 @@ def _item(analysis: BinaryAnalysis, options: ProbeOptions, overlay_works: bool) 
         verdict,
         pointer="arg0" if leaving is None else leaving.pointer,
         length="arg1" if leaving is None else leaving.length,
+        thread="arg3" if leaving is None else leaving.thread or "0",
         also=() if leaving is None else _copies(probed, leaving),
         instructions=attach_points.instructions,
         overlay=attach_points.overlay,
