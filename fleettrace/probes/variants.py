@@ -81,6 +81,7 @@ def variants(options: ProbeOptions) -> Iterator[Variant]:
         return
     if options.misses:
         yield Variant(exits=False)
+        yield Variant(exits=False, other_bound=True)
         yield Variant(misses=False)
     if options.sizes:
         yield Variant(sizes=False)

@@ -81,7 +81,7 @@ def test_refused_string_bound_is_replaced_without_loss(memcached: Served, tmp_pa
     assert keys_of(done.report["keys"]) == truth.by_key()
     assert {key["key"]: key["misses"] for key in done.report["keys"]} == {"absent": 23, "stored": 0}
     assert "program-refused" not in codes(done)
-    assert Variant(other_bound=True).described(MISSES) in str(probe(done)["why"])
+    assert Variant(other_bound=True).described(ProbeOptions()) in str(probe(done)["why"])
 
 
 def test_return_probe_counts_misses_after_refused_exit(memcached: Served, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def test_variants_give_up_misses_and_sizes_first() -> None:
         "",
         "",
         "",
+        "",
         "misses",
         "sizes",
         "misses and sizes",
