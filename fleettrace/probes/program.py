@@ -175,15 +175,7 @@ def _probes(target: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
         "sizes": key_sizes(layout),
         "long_key": key_expression(layout, anywhere=anywhere),
     }
-    missed = {name: _missed(plan, name, str(keys[f"{name}_key"])) for name in ("short", "long")}
-    count = _filled(
-        "count",
-        **keys,
-        filter=_filter(plan),
-        remember=_remember(plan),
-        short_miss=missed["short"],
-        long_miss=missed["long"],
-    )
+    count = _counting(plan, keys)
     for attach_point, pointer, length in ((plan.attach_point, plan.pointer, plan.length), *plan.also):
         yield _filled(
             plan.probe_kind.value,
@@ -200,6 +192,18 @@ def _probes(target: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
         yield _filled("misses", **where, point=_checked(plan.misses), **keys)
     if plan.sizes is not None:
         yield _filled("sizes", **where, point=_checked(plan.sizes), **keys)
+
+
+def _counting(plan: ProbePlan, keys: Mapping[str, object]) -> str:
+    """Return the statements that count a request, and its miss."""
+    return _filled(
+        "count",
+        **keys,
+        filter=_filter(plan),
+        remember=_remember(plan),
+        short_miss=_missed(plan, "m", keys["short_key"]),
+        long_miss=_missed(plan, "n", keys["long_key"]),
+    )
 
 
 def _who(plan: ProbePlan, where: Mapping[str, object], layout: KeyLayout) -> str:
@@ -252,13 +256,12 @@ def _remember(plan: ProbePlan) -> str:
     return f"if ({condition}) {{ @p[tid] = $key; @l[tid] = $length; }}"
 
 
-def _missed(plan: ProbePlan, length: str, key: str) -> str:
-    """Return the statements that count a miss by its `short` or `long` key, where the probe shows the result."""
+def _missed(plan: ProbePlan, name: str, key: object) -> str:
+    """Return the statements that count a miss by its key in the map `name`, where the probe shows the result."""
     condition = _can_miss(plan)
     if plan.result is None or condition is None:
         return ""
     about = "((uint64)pid << 32) | (($length > 65535 ? 65535 : $length) & 0xffff)"
-    name = "m" if length == "short" else "n"
     return f"if ({plan.result} == 0 && ({condition})) {{ $missed = {about}; @{name}[$missed, {key}] = count(); }}"
 
 
