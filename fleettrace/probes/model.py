@@ -166,8 +166,8 @@ class ProbePlan:
     misses: str | None = None
     """The attach point of the return probe for misses, and of the probe for sizes; None: no such probe."""
     sizes: str | None = None
-    result: str | None = None
-    """The bpftrace expression for what the function returns, 0 for a miss, where the main probe shows it."""
+    results: tuple[str, ...] = ()
+    """The bpftrace expressions for what the function returns, 0 for a miss, at the main probe and those in `also`."""
     script: Script | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     """The attach points of a script, by the text of their variables."""
@@ -178,7 +178,7 @@ class ProbePlan:
     @property
     def counts_misses(self) -> bool:
         """Whether the program counts misses."""
-        return self.misses is not None or self.result is not None
+        return self.misses is not None or bool(self.results)
 
     @property
     def attaches(self) -> bool:
