@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from fleettrace.binary.cheapest import Instruction
 from fleettrace.probes.tags import Tagging
-from fleettrace.summary.run import ProbeVerdict
+
+if TYPE_CHECKING:
+    from fleettrace.binary.cheapest import Instruction
+    from fleettrace.summary.run import ProbeVerdict
 
 __all__ = [
     "WORD",
@@ -22,6 +25,7 @@ __all__ = [
     "Script",
     "TraceSettings",
     "UnsupportedError",
+    "annotation_types",
 ]
 
 WORD = 8
@@ -203,3 +207,11 @@ class TraceSettings:
     def printed_once(self) -> int:
         """Entries printed of a map that the program prints once, at the end of the window."""
         return 10 * self.printed
+
+
+def annotation_types() -> dict[str, type]:
+    """Return the types that this module's annotations name and that it does not import, for `get_type_hints`."""
+    from fleettrace.binary.cheapest import Instruction
+    from fleettrace.summary.run import ProbeVerdict
+
+    return {each.__name__: each for each in (Instruction, ProbeVerdict)}

@@ -7,9 +7,10 @@ the clock or the environment.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from fleettrace.report.model import Report
+if TYPE_CHECKING:
+    from fleettrace.report.model import Report
 
 __all__ = ["FormatOptions", "Formatter"]
 
