@@ -17,7 +17,7 @@ __all__ = ["NOT_ASKED", "host_stats"]
 
 NOT_ASKED = "memcached was not asked: it listens on no TCP port that the node can reach"
 """The reason where an instance has no endpoint that answers."""
-_NO_ANSWER = "memcached gave fewer than two answers to `stats` around the window"
+_NO_ANSWER = "memcached gave fewer than two answers to `stats` around the window (TLS, SASL, -Y, or a short window)"
 _ABSENT = "memcached does not report it"
 _WENT_BACK = "the counter went back, so it was reset"
 _TOO_LARGE = "memcached reported no number of 63 bits"
