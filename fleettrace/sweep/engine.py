@@ -18,6 +18,7 @@ from fleettrace.summary.run import RunInfo, RunResult, Warn
 from fleettrace.sweep.attached import AttachedTracer
 from fleettrace.sweep.cancellation import Cancellation, Reason
 from fleettrace.sweep.detached import DetachedTracer, lead_s
+from fleettrace.sweep.endpoint import EndpointTracer
 from fleettrace.sweep.event_queue import EventQueue
 from fleettrace.sweep.events import (
     Event,
@@ -115,8 +116,9 @@ class Sweep:
         detach = settings.detach
         # Only bpftrace can be left on a host. A resumed run still collects what an earlier one has left.
         if detach is None or (watch and detach.resumed is None):
-            return at_once
-        return DetachedTracer(context, detach, time.monotonic() + lead_s(hosts), at_once)
+            return EndpointTracer(context, at_once)
+        left = DetachedTracer(context, detach, time.monotonic() + lead_s(hosts), at_once)
+        return EndpointTracer(context, left)
 
     def _sweep_waves(self, workers: Workers, result: RunResult) -> None:
         waves, started = in_waves(self.tasks, self.settings.serial), 0

@@ -10,6 +10,7 @@ from fleettrace.probes.model import ProbeOptions
 from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.waves import WaveSize
 from fleettrace.transport.interface import Target, Transport
+from fleettrace.transport.memcached_port import PortTarget
 
 __all__ = [
     "FLEET_KEYS",
@@ -49,6 +50,8 @@ class HostTask:
     """Returns whether to trace an instance."""
     ports: tuple[int, ...] = ()
     """The ports that `fleettrace_instances` selects."""
+    endpoint: PortTarget | None = None
+    """The memcached port to ask in place of a login."""
 
 
 @dataclass(frozen=True, slots=True)
