@@ -61,7 +61,7 @@ class LookupLog:
     def _clock_us(self) -> int:
         """Return how far the server's clock is behind the controller's, in microseconds.
 
-        A line arrives up to `FLUSHED_S` after its time, so a few lines do not tell a small difference from that delay.
+        A line arrives up to `FLUSHED_S` after its time, so in a few lines a small difference looks like that delay.
         """
         delay = self._delay_us
         if delay is None or (self._arrivals < _CLOCK_ARRIVALS and 0 <= delay <= FLUSHED_S * 1e6):
@@ -87,15 +87,14 @@ class LookupLog:
 
     def _complete_lines(self, data: bytes) -> bytes:
         """Return the lines that `data` completes, and store the rest of it. A too long line is dropped."""
+        if self._overlong:
+            start = data.find(b"\n") + 1
+            if start == 0:
+                return b""
+            data, self._overlong = data[start:], False
         end = data.rfind(b"\n") + 1
-        if end == 0:
-            self._rest += data
-            if len(self._rest) > _LINE_MAX:
-                self._rest, self._overlong = b"", True
-            return b""
-        start = data.find(b"\n") + 1 if self._overlong else 0
-        lines = self._rest + data[start:end]
-        self._rest, self._overlong = data[end:], False
+        lines = self._rest + data[:end] if end else b""
+        self._rest = data[end:] if end else self._rest + data
         if len(self._rest) > _LINE_MAX:
             self._rest, self._overlong = b"", True
         return lines

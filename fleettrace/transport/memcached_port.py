@@ -90,7 +90,7 @@ class EndpointFailure(FailureCatalogue):
         "endpoint-lost",
         HostState.UNREACHABLE,
         "the endpoint closed the connection",
-        "check that the port is memcached's, and set fleettrace_endpoint_tls if it requires TLS; SASL is not supported",
+        "check that the port is memcached's, and set fleettrace_endpoint_tls: true if it requires TLS",
     )
     AUTHENTICATION = (
         "endpoint-authentication",
@@ -126,7 +126,7 @@ class EndpointFailure(FailureCatalogue):
         "endpoint-silent",
         HostState.UNREACHABLE,
         "the endpoint gave no complete answer in time",
-        "check that the port is memcached's, and whether it requires TLS (fleettrace_endpoint_tls: true)",
+        "check that the port is memcached's; if it requires TLS, set fleettrace_endpoint_tls; SASL is not supported",
     )
 
 
