@@ -73,9 +73,10 @@ def test_refused_watch_leaves_the_request_rate(tmp_path: Path) -> None:
 
 
 def test_check_shows_what_a_run_can_do(memcached: Served) -> None:
-    checked = run("check", "-i", str(memcached.inventory))
+    endpoint = f"{ADDRESS}:{memcached.port}"
+    checked = run("check", "--endpoint", endpoint)
     assert (checked.status, checked.out.count(b"\n")) == (0, 1)
-    assert f"here  pid {memcached.pid}  :{memcached.port}  memcached".encode() in checked.out
+    assert f"{endpoint}  pid {memcached.pid}  :{memcached.port}  memcached".encode() in checked.out
     assert b"watch, about 0.9 us a request" in checked.out
 
 

@@ -70,3 +70,18 @@ def test_certificates_are_verified_by_default(tmp_path: Path) -> None:
 def test_error_names_variable_and_line(tmp_path: Path, lines: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         settings(tmp_path, *lines)
+
+
+def test_endpoint_source_is_a_host_of_its_name() -> None:
+    inventory = load_inventory(["endpoint://[::1]:11212", "endpoint://cache", "web,"])
+    endpoints = {name: host_settings(host).endpoint for name, host in inventory.hosts.items()}
+    assert endpoints == {
+        "[::1]:11212": EndpointSettings("::1", 11212),
+        "cache": EndpointSettings("cache", 11211),
+        "web": None,
+    }
+
+
+def test_impossible_endpoint_source_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--endpoint: expected HOST:PORT"):
+        load_inventory(["endpoint://a b"])
