@@ -28,8 +28,8 @@ from fleettrace.inventory.vault import VaultSecrets, VaultSource, vault_sources
 from fleettrace.summary.run import Warn
 from fleettrace.sweep.settings import HostTask
 from fleettrace.transport.become import check as check_become
+from fleettrace.transport.endpoint.model import PortTarget, Tls
 from fleettrace.transport.interface import Become, HostKeyPolicy, Target, Transport
-from fleettrace.transport.memcached_port import PortTarget, Tls
 from fleettrace.transport.ssh_arguments import parse_arguments
 from fleettrace.transport.ssh_query import SshQueries
 

@@ -16,7 +16,8 @@ from fleettrace.node.server_stats import ServerStats, parse_stats
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import TraceSettings
 from fleettrace.summary.counts import Summary
-from fleettrace.transport.memcached_port import EndpointFailure, MemcachedPort
+from fleettrace.transport.endpoint.failures import EndpointFailure
+from fleettrace.transport.endpoint.port import MemcachedPort
 
 __all__ = ["EndpointTrace", "ask_stats", "ask_watch", "is_proxy"]
 

@@ -17,7 +17,9 @@ from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase
 from fleettrace.sweep.outcome import HostOutcome, failed_outcome, outcome_of_plan, outcome_of_trace
 from fleettrace.sweep.settings import HostTask
 from fleettrace.sweep.tracer import EndOfRun, HostTracer, TracerContext
-from fleettrace.transport.memcached_port import EndpointFailure, MemcachedPort, PortTarget, connect_port
+from fleettrace.transport.endpoint.failures import EndpointFailure
+from fleettrace.transport.endpoint.model import PortTarget
+from fleettrace.transport.endpoint.port import MemcachedPort, connect_port
 
 __all__ = ["EndpointTracer"]
 

@@ -9,8 +9,8 @@ from fleettrace.node.model import Instance
 from fleettrace.probes.model import ProbeOptions
 from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.waves import WaveSize
+from fleettrace.transport.endpoint.model import PortTarget
 from fleettrace.transport.interface import Target, Transport
-from fleettrace.transport.memcached_port import PortTarget
 
 __all__ = [
     "FLEET_KEYS",

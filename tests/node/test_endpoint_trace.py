@@ -14,7 +14,7 @@ from fleettrace.errors import HostError
 from fleettrace.node.endpoint_trace import EndpointTrace, ask_stats, ask_watch
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import TraceSettings
-from fleettrace.transport.memcached_port import MemcachedPort
+from fleettrace.transport.endpoint.port import MemcachedPort
 
 LINE = b"ts=%d.1 gid=7 type=item_get key=a status=found clsid=1 cfd=24 size=3\n"
 STATS = b"STAT pid 7\r\nSTAT version 1.6.18\r\nSTAT cmd_get %d\r\nSTAT cmd_set 0\r\nEND\r\n"

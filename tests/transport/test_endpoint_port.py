@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.transport.memcached_port import MemcachedPort, PortTarget, Tls, connect_port
+from fleettrace.transport.endpoint.model import PortTarget, Tls
+from fleettrace.transport.endpoint.port import MemcachedPort, connect_port
 
 _END = re.compile(rb"END\r?$")
 Behaviour = Callable[[socket.socket], None]
