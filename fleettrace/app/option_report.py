@@ -7,12 +7,26 @@ from dataclasses import replace
 from fleettrace.app.option_model import Form, Group, Option, switch
 from fleettrace.app.option_values import Choice, count, regex
 
-__all__ = ["FORMATS", "NAMES", "NO_COLOR", "OUT", "OUTPUT", "REDACTIONS", "REPORT", "RESOLVE", "TABLE_OR_JSON", "TOP"]
+__all__ = [
+    "FORMATS",
+    "NAMES",
+    "NO_COLOR",
+    "OUT",
+    "OUTPUT",
+    "PROMETHEUS_KEYS",
+    "REDACTIONS",
+    "REPORT",
+    "RESOLVE",
+    "SORTS",
+    "TABLE_OR_JSON",
+    "TOP",
+]
 
-# The names of `report.formats.Output` and `report.redact.Redact`: to import those would double the time of `--help`
-# (tests/cli/test_main.py).
+# The names of `report.formats.Output`, `report.redact.Redact` and `report.items.Sort`: to import those would double the
+# time of `--help` (tests/cli/test_main.py).
 FORMATS = ("table", "json", "csv", "prometheus", "markdown", "html")
 REDACTIONS = ("hash", "template", "drop")
+SORTS = ("requests", "rate", "bytes", "misses")
 
 TOP = Option("--top", Group.REPORT, "Number of keys to report.", count, "20", "N")
 OUT = Option(
@@ -23,12 +37,22 @@ OUTPUT = Option(
     "--output", Group.REPORT, f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}.", Choice(*FORMATS), "table", "FORMAT"
 )
 TABLE_OR_JSON = replace(OUTPUT, read=Choice("table", "json"), help="table or json.")
+SORT = Option(
+    "--sort",
+    Group.REPORT,
+    "Order of the keys: requests, rate (the same order), bytes (sent, estimated), or misses.",
+    Choice(*SORTS),
+    SORTS[0],
+    "ORDER",
+)
+PROMETHEUS_KEYS = switch("--prometheus-keys", Group.REPORT, "Include the keys as labels in --output prometheus.")
 REPORT = (
     TOP,
+    SORT,
     OUTPUT,
     OUT,
     Option("--html", Group.REPORT, "Write the report to FILE as an HTML page too.", metavar="FILE"),
-    switch("--prometheus-keys", Group.REPORT, "Include the keys as labels in --output prometheus."),
+    PROMETHEUS_KEYS,
     NO_COLOR,
 )
 NAMES = (

@@ -27,8 +27,22 @@ TRACE = (
         None,
         "OP,...",
     ),
-    switch("--misses", Group.TRACE, "Count misses by key too: a return probe, which about doubles the cost."),
+    switch(
+        "--misses",
+        Group.TRACE,
+        "Count misses by key too; some binaries need a return probe for it, which doubles the cost.",
+    ),
     switch("--sizes", Group.TRACE, "Sum the bytes of the values written by key: a second probe, on writes only."),
+    Option(
+        "--ask",
+        Group.TRACE,
+        "Command to ask memcached with about the hottest keys after the window: me (touches no item); get fetches each "
+        "value once where there is no me.",
+        Choice("me", "get"),
+        "me",
+        "COMMAND",
+    ),
+    switch("--no-ask", Group.SAFETY, "Do not ask memcached for the size and time to live of the hottest keys."),
     Option("--script", Group.TRACE, "Run this bpftrace program instead (see docs/scripts.md).", metavar="FILE.bt"),
     Option(
         "--max-cost",

@@ -24,6 +24,7 @@ class ReportOptions(OptionValues):
     """How a report is written. The fields are the options of `fleettrace report`, without their dashes."""
 
     top: int = 20
+    sort: str = "requests"
     output: str = "table"
     out: str | None = None
     """None: stdout."""
@@ -62,6 +63,8 @@ class RunOptions(ReportOptions):
     """None: requests of every kind."""
     misses: bool = False
     sizes: bool = False
+    ask: str = "me"
+    no_ask: bool = False
     script: str | None = None
     max_cost: float = 0.5
     allow_preemptible: bool = False
@@ -153,4 +156,4 @@ def probe_options(options: RunOptions) -> ProbeOptions:
     if kind not in (None, ProbeKind.ITEM) and (options.misses or options.sizes):
         flag = "--misses" if options.misses else "--sizes"
         raise ConfigError(f"{flag} needs the probe kind item: leave --probe {kind} out")
-    return ProbeOptions(kind, options.ops, options.misses, options.sizes)
+    return ProbeOptions(probe_kind=kind, ops=options.ops, misses=options.misses, sizes=options.sizes)

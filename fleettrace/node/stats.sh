@@ -1,6 +1,6 @@
 # Sample memcached processes repeatedly: their own counters, and the CPU time that they used.
 #
-# USAGE: with bash, or POSIX sh and nc, socat or perl. bash keeps one connection to each memcached and starts no process
+# USAGE: behind talk.sh; with bash, or POSIX sh and nc, socat or perl. bash keeps one connection to each memcached and starts no process
 #        between two samples. Arguments:
 #   $1 $2 $3  the pause between two samples: where the traced window begins and ends, and in between, both in seconds; and
 #             the latter in hundredths of a second
@@ -80,23 +80,6 @@ wanted() {
     stat=${stat##*") "}
     stat=${stat#* }
     [ "${stat%% *}" = "$session" ]
-}
-
-bounded() {
-    if command -v timeout >/dev/null 2>&1; then timeout "$@"; else shift; "$@"; fi
-}
-
-# Send standard input to address $1, port $2, and print the answer.
-talk() {
-    if command -v nc >/dev/null 2>&1; then bounded 1 nc "$1" "$2"
-    elif busybox nc --help >/dev/null 2>&1; then bounded 1 busybox nc "$1" "$2"
-    elif command -v socat >/dev/null 2>&1; then
-        case $1 in *:*) set -- "[$1]" "$2" ;; esac
-        bounded 1 socat -t 1 - "TCP:$1:$2"
-    else
-        bounded 1 perl -MIO::Socket::IP -e 'alarm 1; $s = IO::Socket::IP->new(PeerHost => $ARGV[0],
-            PeerPort => $ARGV[1]) or exit 1; print $s <STDIN>; $s->flush; print while <$s>' "$1" "$2"
-    fi
 }
 
 # Set $sum to the sum of the counters in an answer to `stats` on standard input. Fail without a usable answer.

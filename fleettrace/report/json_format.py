@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from fleettrace.report.escape import escape_key, escape_text, is_plain
 from fleettrace.report.imbalance import Cause
+from fleettrace.report.items import ByBytes
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow, Totals
 from fleettrace.report.timeline import Trend
 from fleettrace.summary.key import Key
@@ -62,7 +63,9 @@ def to_json(report: Report) -> _Object:
         "schema": SCHEMA,
         "run": _run(report.info, report.top),
         "totals": _totals(report.totals),
+        "sort": report.sort.value,
         "keys": [_key(row) for row in report.keys],
+        "by_bytes": _by_bytes(report.by_bytes),
         "templates": [_template(row) for row in report.templates],
         "hosts": [_host(row) for row in report.hosts],
         "warnings": [_warning(item) for item in report.warnings],
@@ -130,7 +133,7 @@ def _key(row: KeyRow) -> _Object:
         "ops": row.ops,
         "misses": row.misses,
         "value_bytes": row.value_bytes,
-        "bytes_out_estimate": row.bytes_out,
+        **_item(row),
         "hosts": row.hosts,
         "spread": row.spread.value,
         "top_host": None
@@ -139,6 +142,26 @@ def _key(row: KeyRow) -> _Object:
         "timeline": list(row.timeline),
         "trend": _trend(row.trend),
     }
+
+
+def _item(row: KeyRow) -> _Object:
+    item = row.item
+    return {
+        "size": item.size,
+        "ttl_s": item.ttl_s,
+        "last_access_s": item.last_access_s,
+        "slab_class": item.slab_class,
+        "fetched": item.fetched,
+        "bytes_out": row.bytes_out,
+        "out_rate": row.out_rate,
+        "unknown": row.unknown,
+    }
+
+
+def _by_bytes(found: ByBytes | None) -> _Object | None:
+    if found is None:
+        return None
+    return {**key_fields(found.key), "bytes_out": found.bytes_out, "out_rate": found.out_rate, "share": found.share}
 
 
 def _trend(trend: Trend | None) -> _Object | None:

@@ -13,6 +13,7 @@ from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import HOT
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
 from fleettrace.report.number_format import (
+    UNKNOWN,
     full_number,
     minute,
     ops_mix,
@@ -20,12 +21,15 @@ from fleettrace.report.number_format import (
     rate,
     seconds,
     since,
+    size,
     spread_text,
     times,
+    ttl,
 )
 from fleettrace.report.problems import problems
+from fleettrace.report.rebuilds import misses_text
 from fleettrace.report.table_hosts import cause_text, split_hosts
-from fleettrace.report.table_keys import no_hot_member
+from fleettrace.report.table_keys import by_bytes_text, no_hot_member
 from fleettrace.report.timeline import sparkline
 from fleettrace.text_format import plural
 
@@ -92,8 +96,25 @@ def _host(row: HostRow) -> list[str]:
 
 
 def _keys(report: Report) -> list[str]:
-    titles = ["key", "requests", "at most", "req/s", "share", "certified", "ops", "on", "timeline"]
-    return _table(titles, "lrrrrclll", map(_key, report.keys))
+    titles = [
+        "key",
+        "requests",
+        "at most",
+        "req/s",
+        "share",
+        "size",
+        "out/s ~",
+        "ttl",
+        "certified",
+        "ops",
+        "on",
+        "timeline",
+    ]
+    lines = _table(titles, "lrrrrrrrclll", map(_key, report.keys))
+    for text in (misses_text, by_bytes_text):
+        if line := text(report, lambda data: escape_markdown(escape_key(data))):
+            lines = [line, "", *lines]
+    return lines
 
 
 def _key(row: KeyRow) -> list[str]:
@@ -106,11 +127,18 @@ def _key(row: KeyRow) -> list[str]:
         "" if row.exact else f"≤ {full_number(row.requests_max)}",
         rate(row.rate),
         percent(row.share),
+        _known(size(row.item.size)),
+        _known(size(None if row.out_rate is None else round(row.out_rate))),
+        _known(ttl(row.item.ttl_s)),
         "✓" if row.certified else "",
         ops_mix(row.ops),
         spread_text(row) + top,
         " ".join(part for part in (sparkline(row.timeline, _TIMELINE_CELLS), since(row.trend)) if part),
     ]
+
+
+def _known(shown: str) -> str:
+    return "" if shown == UNKNOWN else shown
 
 
 def _templates(report: Report) -> list[str]:

@@ -9,6 +9,7 @@ from fleettrace.playbook.rules.eval_context import EvalContext, Subject, rounded
 from fleettrace.playbook.rules.values import ANY_NUMBER, Bounds, Measurement
 from fleettrace.report.escape import escape_text
 from fleettrace.report.model import HostRow, KeyRow, TemplateRow
+from fleettrace.summary.items import NEVER
 
 __all__ = [
     "UNKNOWN",
@@ -21,6 +22,8 @@ __all__ = [
     "hottest",
     "key_hosts",
     "key_requests",
+    "key_size",
+    "key_ttl",
     "misses",
     "misses_part",
     "of_host",
@@ -58,6 +61,7 @@ class Unit(StrEnum):
 
 
 UNKNOWN = Measurement(None, None)
+_CLIENT_FLAGS = 4
 Read = Callable[[EvalContext, Subject], Measurement]
 
 
@@ -167,6 +171,16 @@ def value_bytes(context: EvalContext, row: KeyRow) -> Measurement:
     if row.value_bytes is None:
         return UNKNOWN
     return context.count(row.value_bytes, ANY_NUMBER.high if _unattributed(row) else row.value_bytes)
+
+
+def key_size(_: EvalContext, row: KeyRow) -> Measurement:
+    """Return the size of the value; client flags, which memcached does not show, take four bytes of it."""
+    size = row.item.size
+    return UNKNOWN if size is None else Measurement(*[Bounds(max(size - _CLIENT_FLAGS, 0), size)] * 2)
+
+
+def key_ttl(_: EvalContext, row: KeyRow) -> Measurement:
+    return exact(float("inf") if row.item.ttl_s == NEVER else row.item.ttl_s)
 
 
 def bytes_out(_: EvalContext, row: KeyRow) -> Measurement:

@@ -21,7 +21,22 @@ _HEAT_KEYS = 40
 
 _KEY_FIELDS = (
     *("key", "key_base64", "truncated", "length", "requests", "requests_max", "share", "rate", "certified", "ops"),
-    *("misses", "value_bytes", "bytes_out_estimate", "hosts", "spread", "timeline", "trend"),
+    *(
+        "misses",
+        "value_bytes",
+        "size",
+        "ttl_s",
+        "last_access_s",
+        "slab_class",
+        "fetched",
+        "bytes_out",
+        "out_rate",
+        "unknown",
+        "hosts",
+        "spread",
+        "timeline",
+        "trend",
+    ),
 )
 _TEMPLATE_FIELDS = ("template", "requests", "share", "rate", "keys", "hottest")
 _HOST_FIELDS = (
@@ -57,6 +72,7 @@ def page_data(report: _Object) -> dict[str, Any]:
         "title": f"{run.get('pattern') or 'fleet'} at {run.get('started') or ''}",
         "run": run,
         "totals": report.get("totals") or {},
+        "by_bytes": report.get("by_bytes"),
         "keys": {"n": len(keys), **columns},
         "templates": {"n": len(_rows(report, "templates")), **_columns(_rows(report, "templates"), _TEMPLATE_FIELDS)},
         "hosts": {"n": len(hosts), **host_columns, "top": [_host_top(host, number) for host in hosts]},

@@ -22,6 +22,7 @@
   const percent = (n) => (n == null ? NONE : n > 0 && n < 0.0005 ? "< 0.1 %" : (100 * n).toFixed(1) + " %");
   const times = (n) => (n == null ? NONE : n.toFixed(n < 10 ? 2 : 0) + " ×");
   const seconds = (n) => (n == null ? NONE : Number(n.toFixed(1)) + " s");
+  const ttl = (n) => (n == null ? NONE : n === -1 ? "never" : count(n) + " s");
   const several = (word) => (word.endsWith("y") && word !== "key" ? word.slice(0, -1) + "ies" : word + "s");
   const plural = (n, word) => count(n) + " " + (n === 1 ? word : several(word));
   const bytes = (n) => {
@@ -340,6 +341,18 @@
     return most == null || most === keys.requests[row] ? "" : el("small", "", "at most " + count(most));
   };
 
+  const heaviest = () => {
+    const found = data.by_bytes;
+    if (!found) return "";
+    const sent = found.out_rate == null ? bytes(found.bytes_out) : bytes(found.out_rate) + " a second";
+    return `By bytes, ${safe(found.key)} is first: about ${sent}, ${percent(found.share)} of what all keys of known size sent. `;
+  };
+
+  const often = (row, what, n) => {
+    const second = at(keys, "rate", row);
+    return second == null || !keys.requests[row] ? "" : `, ${what} ${rate(second * n / keys.requests[row])} times a second`;
+  };
+
   const keyTable = () => {
     const value = (field) => (row) => at(keys, field, row);
     const most = Math.max(0, ...(keys.share || []).map((n) => n || 0));
@@ -356,8 +369,12 @@
         most ? track((at(keys, "share", row) || 0) / most, "", null, true) : "") },
       { label: "Commands", look: "wide", value: ops, cell: ops },
       keys.misses && { label: "Misses", num: true, look: "wide", value: value("misses"), cell: (row) => count(at(keys, "misses", row)) },
-      keys.bytes_out_estimate && { label: "Bytes out", num: true, look: "wide", value: value("bytes_out_estimate"),
-        title: "Estimated: what was fetched times the mean size of the values written", cell: (row) => bytes(at(keys, "bytes_out_estimate", row)) },
+      keys.size && { label: "Size", num: true, look: "wide", value: value("size"), title: "Of the value, after the window",
+        cell: (row) => bytes(at(keys, "size", row)) },
+      keys.out_rate && { label: "Out/s", num: true, look: "mid", value: value("out_rate"),
+        title: "Estimated: what was fetched times the size of the value", cell: (row) => bytes(at(keys, "out_rate", row)) },
+      keys.ttl_s && { label: "TTL", num: true, look: "wide", value: value("ttl_s"), title: "Until it expires",
+        cell: (row) => ttl(at(keys, "ttl_s", row)) },
       { label: "Where", look: "mid", value: value("hosts"), cell: (row) => {
         const top = topHost(row);
         const spread = at(keys, "spread", row);
@@ -370,7 +387,7 @@
     ].filter(Boolean);
     table({
       into: section("keys"), noun: "key", n: keys.n, sort: 1, page: 50, columns,
-      note: "✓ is certain to be among the hottest, whatever was not seen. Open a row for all that is known.",
+      note: heaviest() + "✓ is certain to be among the hottest, whatever was not seen. Open a row for all that is known.",
       text: (row) => [keys.key[row], topHost(row) ? hosts.host[topHost(row)[0]] : ""].join(" "),
       filters: [["All keys", null], ["Certified", (row) => at(keys, "certified", row)], ["On one host", (row) => at(keys, "spread", row) === "one"],
         ["On several hosts", (row) => at(keys, "spread", row) === "several"], ["Everywhere", (row) => at(keys, "spread", row) === "everywhere"],
@@ -386,9 +403,15 @@
           ["requests", exact ? count(most) + ", exact on the hosts traced" : `${count(keys.requests[row])} to ${count(most)}`],
           ["rate", at(keys, "rate", row) != null && rate(keys.rate[row]) + " a second, " + percent(at(keys, "share", row)) + " of the fleet"],
           ["commands", at(keys, "ops", row) && Object.entries(keys.ops[row]).map(([op, n]) => `${safe(op)} ${count(n)}`).join(", ")],
-          ["misses", at(keys, "misses", row) != null && count(keys.misses[row])],
+          ["misses", at(keys, "misses", row) != null && count(keys.misses[row]) + often(row, "missed", keys.misses[row])
+            + (at(keys, "ops", row) ? often(row, "stored", keys.ops[row].set || 0) : "")],
           ["written", at(keys, "value_bytes", row) != null && bytes(keys.value_bytes[row])],
-          ["sent, estimated", at(keys, "bytes_out_estimate", row) != null && bytes(keys.bytes_out_estimate[row])],
+          ["size", at(keys, "size", row) != null && count(keys.size[row]) + " bytes, after the window"],
+          ["sent, estimated", at(keys, "bytes_out", row) != null && bytes(keys.bytes_out[row]) + (at(keys, "out_rate", row) == null ? "" : `, ${bytes(keys.out_rate[row])} a second`)],
+          ["expires", at(keys, "ttl_s", row) != null && ttl(keys.ttl_s[row])],
+          ["last access", at(keys, "last_access_s", row) != null && `noted ${count(keys.last_access_s[row])} s before`],
+          ["slab class", at(keys, "slab_class", row) != null && String(keys.slab_class[row])],
+          ["not known", at(keys, "unknown", row) && safe(keys.unknown[row])],
           ["hosts", plural(at(keys, "hosts", row), "host") + " list it"],
           ["hottest on", top && el("span", "", name(hosts.host[top[0]]), el("span", "figure", `${count(top[1])} requests` + (top[2] == null ? "" : `, ${percent(top[2])} of all there`)))],
           ["timeline", at(keys, "timeline", row) && el("span", "", timeline(keys.timeline[row], trendFrom(row), 420, 60), trendPill(row))],

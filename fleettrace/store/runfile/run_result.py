@@ -155,6 +155,7 @@ def _host(records: Sequence[HostRecord]) -> HostResult:
         state=_common_state(states),
         error=Failure(failures[0].code, "; ".join(each.message for each in failures)) if failures else None,
         instances=list(instances.values()),
+        items={key: facts for record in records for key, facts in record.result.items.items()},
         marks=records[-1].result.marks,
     )
 
