@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fleettrace.errors import HostError, HostState
+from fleettrace.node.items import ask_items_of_port
 from fleettrace.node.lookup_log import FLUSHED_S, LookupLog
 from fleettrace.node.plausible import MAX_RATE, ImplausibleError, implausible
 from fleettrace.node.samples import Sample, counted
@@ -16,6 +17,8 @@ from fleettrace.node.server_stats import ServerStats, parse_stats
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import TraceSettings
 from fleettrace.summary.counts import Summary
+from fleettrace.summary.items import ItemFacts, ItemGap
+from fleettrace.summary.key import Key
 from fleettrace.transport.endpoint.failures import EndpointFailure
 from fleettrace.transport.endpoint.port import MemcachedPort
 
@@ -89,6 +92,12 @@ class EndpointTrace:
         """End the window now, and wait for nothing."""
         self._abandoned = True
         self._stopped.set()
+
+    def items(self, keys: Sequence[Key]) -> dict[Key, ItemFacts]:
+        """Return what memcached reports about some keys, after the window. Raises nothing."""
+        if self._ended or self._silent:
+            return dict.fromkeys(keys, ItemFacts(gap=ItemGap.NO_ANSWER))
+        return ask_items_of_port(self.stats_port, keys)
 
     def sample(self) -> None:
         """Sample the counters. A memcached that fails to answer is not asked again."""

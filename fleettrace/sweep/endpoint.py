@@ -97,6 +97,8 @@ class EndpointTracer:
         if trace.skipped:
             message = f"memcached skipped {trace.skipped:,} lines that it could not write in time"
             outcome.warnings.append(Warn("watch-skipped", message, task.name))
+        if context.settings.ask and context.cancellation.reason is None:
+            outcome.result.items = trace.items([key for key, _ in outcome.result.top])
         return outcome
 
 

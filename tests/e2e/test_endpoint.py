@@ -56,6 +56,8 @@ def test_endpoint_counts_lookups_without_a_login(memcached: Served) -> None:
     assert (done.status, instance["state"], instance["pid"]) == (0, "ok", memcached.pid)
     assert (instance["probe"]["kind"], instance["probe"]["exact"]) == ("watch", False)
     assert instance["coverage"]["counted"] == truth.total()
+    sizes = {row["key"]: row["size"] for row in done.report["keys"]}
+    assert (sizes["a"], sizes["n"]) == (100, None)
     assert not any(row["certified"] for row in done.report["keys"])
 
 

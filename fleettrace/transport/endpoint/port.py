@@ -46,7 +46,7 @@ class MemcachedPort:
                     return bytes(answer[: end + 1])
                 line_start = searched = end + 1
             searched = len(answer)
-        what = f"the answer to `{command.decode('ascii')}` is longer than {most:,} bytes" if len(answer) > most else ""
+        what = f"the answer to `{_word(command)}` is longer than {most:,} bytes" if len(answer) > most else ""
         raise EndpointFailure.SILENT.error(what)
 
     def read(self, seconds: float) -> bytes:
@@ -117,6 +117,10 @@ def _connected(target: PortTarget, deadline: float) -> socket.socket:
         else:
             return made
     raise EndpointFailure.UNREACHABLE.error(f"the controller cannot connect to {target} ({_reason(last)})") from last
+
+
+def _word(command: bytes) -> str:
+    return command[:40].split(b" ")[0].decode("ascii", "backslashreplace")
 
 
 def _reason(error: Exception) -> str:
