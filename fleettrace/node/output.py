@@ -12,6 +12,7 @@ The program prints text, because bpftrace's JSON output loses keys (see docs/pro
     #NONCE last a|b NS                 like `slice`, for the slice that the end of the trace cut short
     @m_NONCE[ABOUT, WORD, WORD...]: N  misses by short key, and @v: bytes written; of the complete window, printed once
     @n_NONCE[ABOUT, KEY, KEY...]: N    the same by long key, and @u
+    @o_NONCE[CLIENT]: N, @q and @i     requests by client, and more of `--clients` (client_counts.py)
 
 ABOUT is one number, process id << 32 | kind of request << 16 | length of the key, which keeps the map's key small. A
 short key is printed as integers and holds any byte (entries.py). A long one may hold any byte but NUL, including
@@ -49,16 +50,19 @@ __all__ = ["Attached", "Entry", "OutputParser", "RawSlice", "Started", "Unparsed
 
 _LONG = {b"c": "a", b"d": "b"}
 """The maps of long keys, and the slice to which each belongs."""
-_WINDOW_MAPS = {b"m": "misses", b"n": "misses", b"v": "bytes", b"u": "bytes"}
+_WINDOW_MAPS = {b"m": "misses", b"n": "misses", b"v": "bytes", b"u": "bytes", b"q": "pairs", b"i": "peers"}
 """The maps of the complete window, and what they hold."""
 _PIECES = b"cdnu"
 """The maps with keys in pieces; the others have keys in integers."""
+_LENGTH_BITS = {b"q": 8}
+"""The bits of ABOUT that hold the key's length, where they are not 16."""
 _ATTACHED = re.compile(rb"Attach(?:ing|ed) (\d{1,6}) probes?")
 
 # A NUL replaces the nonce, so that these patterns apply to every program.
 _OURS = rb"(?:@\w+_\0[\[:]|#\0 )"
-_OPENING = re.compile(rb"@([abcdmnuv])_\0\[(\d+), ")
+_OPENING = re.compile(rb"@([abcdimnquv])_\0\[(\d+), ")
 _TOTAL = re.compile(rb"@n([ab])_\0\[(\d+)\]: (\d+)$")
+_CLIENT = re.compile(rb"@o_\0\[(\d+)\]: (\d+)$")
 _NOW = re.compile(rb"@now_\0: (\d+)$")
 _STOPPED = re.compile(rb"@_asked_\0: ")
 _FILLED = re.compile(rb"@w_\0: (\d+)$")
@@ -144,6 +148,8 @@ class OutputParser:
         """Everything was printed: by the program at its end, or by bpftrace when it was stopped."""
         self.now_ns: int | None = None
         """The node's clock at the end of the trace, once `@now` was printed."""
+        self.by_client: dict[int, int] = {}
+        """Requests of the complete window by process id << 32 | client (`--clients`)."""
         self._window_maps: dict[str, dict[tuple[bytes, bytes], Entry]] = {what: {} for what in _WINDOW_MAPS.values()}
 
     def feed(self, data: bytes) -> list[Event]:
@@ -186,7 +192,7 @@ class OutputParser:
         return parts
 
     def window_entries(self, what: str) -> list[Entry]:
-        """Return the entries of a map of the complete window: `misses` or `bytes`."""
+        """Return the entries of a map of the complete window: `misses`, `bytes`, `pairs` or `peers`."""
         return list(self._window_maps[what].values())
 
     def _drain(self) -> list[Event]:
@@ -244,7 +250,8 @@ class OutputParser:
         """Read the entry that begins with `head`; return its end, None if more data is needed, 0 if it is not an
         entry."""
         start, about = head.end(), integer(head[2], _ABOUT_MAX, "an entry's first number")
-        length, pieces = about & 0xFFFF, self._pieces if head[1] in _PIECES else 0
+        bits, pieces = _LENGTH_BITS.get(head[1], 16), self._pieces if head[1] in _PIECES else 0
+        length, tag = about & (1 << bits) - 1, (about & 0xFFFFFFFF) >> bits
         longest = self._piece * pieces + len(_SEPARATOR) * (pieces - 1) if pieces else WORDS_MAX
         sign = buffer.find(b"\0", start, start + longest + _TAIL_MAX)
         # The end of the entry is confirmed by the program's next text, in which a NUL is the last byte but one.
@@ -260,7 +267,7 @@ class OutputParser:
         key = self._join(shown, length, pieces) if pieces else key_of_integers(shown, length)
         long = _LONG.get(head[1])
         requests = integer(found[1], MAX_INTEGER, "an entry's count")
-        entry = Entry(about >> 32, about >> 16 & 0xFFFF, length, key, requests, pieces > 0)
+        entry = Entry(about >> 32, tag, length, key, requests, pieces > 0)
         self._add(1)
         if what := _WINDOW_MAPS.get(head[1]):
             # A stopped bpftrace prints entries again: the last count is right.
@@ -321,6 +328,10 @@ class OutputParser:
             totals[pid] = integer(total[3], MAX_INTEGER, "a total")
             if len(totals) > self._bounds.totals:
                 raise ImplausibleError("totals of more processes than are traced")
+        elif client := _CLIENT.match(line):
+            self._add(1)
+            number = integer(client[1], _ABOUT_MAX, "a client")
+            self.by_client[number] = integer(client[2], MAX_INTEGER, "a client's count")
         elif now := _NOW.match(line):
             self.now_ns = integer(now[1], MAX_INTEGER, "a time")
         elif _STOPPED.match(line):

@@ -135,7 +135,9 @@ class ProbeOptions:
     kinds: bool = True
     """Distinguish kinds of requests. False only after the kernel's verifier refused a program that does."""
     asked: tuple[bytes, ...] = ()
-    """Count only requests for these keys, by client; none: all keys, and no clients."""
+    """Count only requests for these keys, by client; none: all keys."""
+    clients: bool = False
+    """Count the requests of each client too, and for hot keys by client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +168,8 @@ class ProbePlan:
     names: Mapping[str, str] = field(default_factory=dict)
     """The attach points of a script, by the text of their variables."""
     asked: Asked | None = None
+    descriptor: int | None = None
+    """Where the program counts all keys and clients too: the offset of the client's descriptor, as in `Asked`."""
     certain: bool = False
     """A symbol names the probed function; it was not located by signs in the code."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from fleettrace.probes.model import ProbeKind, ProbeOptions
 
@@ -26,6 +27,7 @@ class Variant:
     kinds: bool = True
     misses: bool = True
     sizes: bool = True
+    clients: bool = True
     refused: frozenset[ProbeKind] = frozenset()
     """Probe kinds that the kernel has refused."""
 
@@ -36,6 +38,7 @@ class Variant:
             kinds=options.kinds and self.kinds,
             misses=options.misses and self.misses,
             sizes=options.sizes and self.sizes,
+            clients=options.clients and self.clients,
         )
 
     def lost(self, options: ProbeOptions) -> str:
@@ -59,6 +62,7 @@ class Variant:
         given_up = {
             "misses": options.misses and not self.misses,
             "sizes": options.sizes and not self.sizes,
+            "clients": options.clients and not self.clients,
             "kinds of requests": not self.kinds,
         }
         return [name for name, gone in given_up.items() if gone]
@@ -74,15 +78,14 @@ def variants(options: ProbeOptions) -> Iterator[Variant]:
     yield Variant(other_bound=True)
     if options.script is not None:
         return
-    if options.misses:
-        yield Variant(misses=False)
-    if options.sizes:
-        yield Variant(sizes=False)
-    if options.misses and options.sizes:
-        yield Variant(misses=False, sizes=False)
+    extras = [name for name in ("clients", "misses", "sizes") if getattr(options, name)]
+    for count in range(1, len(extras) + 1):
+        for names in combinations(extras, count):
+            yield Variant(misses="misses" not in names, sizes="sizes" not in names, clients="clients" not in names)
+    least = Variant(kinds=False, misses=False, sizes=False, clients=False)
     if options.ops is None and options.probe_kind in (None, ProbeKind.ITEM):
-        yield Variant(kinds=False, misses=False, sizes=False)
-        yield Variant(kinds=False, misses=False, sizes=False, other_bound=True)
+        yield least
+        yield replace(least, other_bound=True)
     if options.probe_kind is None:
         for count in range(1, len(_FALLBACK) + 1):
-            yield Variant(kinds=False, misses=False, sizes=False, refused=frozenset(_FALLBACK[:count]))
+            yield replace(least, refused=frozenset(_FALLBACK[:count]))
