@@ -13,6 +13,7 @@ __all__ = [
     "NO_COLOR",
     "OUT",
     "OUTPUT",
+    "PROMETHEUS_KEYS",
     "REDACTIONS",
     "REPORT",
     "RESOLVE",
@@ -44,13 +45,14 @@ SORT = Option(
     SORTS[0],
     "ORDER",
 )
+PROMETHEUS_KEYS = switch("--prometheus-keys", Group.REPORT, "Include the keys as labels in --output prometheus.")
 REPORT = (
     TOP,
     SORT,
     OUTPUT,
     OUT,
     Option("--html", Group.REPORT, "Write the report to FILE as an HTML page too.", metavar="FILE"),
-    switch("--prometheus-keys", Group.REPORT, "Include the keys as labels in --output prometheus."),
+    PROMETHEUS_KEYS,
     NO_COLOR,
 )
 NAMES = (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fleettrace.app.option_exporter import EXPORTER
 from fleettrace.app.option_model import Command, Form, Group, Option, Positional, switch
 from fleettrace.app.option_report import NAMES, NO_COLOR, OUT, OUTPUT, REPORT, RESOLVE, TABLE_OR_JSON, TOP
 from fleettrace.app.option_site import SITE
@@ -139,9 +140,13 @@ _STORED = (
     ),
     _NO_STORE,
 )
-_SESSION = (
-    *SITE,
-    Option("--log", Group.MESSAGES, "Append every event to FILE, one JSON object a line.", metavar="FILE"),
+_LOG = Option("--log", Group.MESSAGES, "Append every event to FILE, one JSON object a line.", metavar="FILE")
+_SESSION = (*SITE, _LOG)
+_NAME = Option(
+    "--name",
+    Group.SCHEDULE,
+    "Name of the lock: one run of a name at a time (default: the selected hosts).",
+    metavar="NAME",
 )
 _SCHEDULE = (
     Option(
@@ -150,12 +155,7 @@ _SCHEDULE = (
         "Sweep the hosts that failed in the run of a file of --save, and complete the file.",
         metavar="FILE",
     ),
-    Option(
-        "--name",
-        Group.SCHEDULE,
-        "Name of the lock: one run of a name at a time (default: the selected hosts).",
-        metavar="NAME",
-    ),
+    _NAME,
     Option(
         "--splay",
         Group.SCHEDULE,
@@ -259,6 +259,11 @@ COMMANDS: dict[str, Command] = {
             *(replace(TOP, help="Number of clients to show of each key."), TABLE_OR_JSON, OUT, RESOLVE, *_MESSAGES),
         ),
         (Positional("keys", "KEY", "A key, written as reports show it.", nargs="+"),),
+    ),
+    "exporter": Command(
+        "sweep at intervals and serve metrics for Prometheus",
+        (*_HOSTS, *EXPORTER, *_CONNECTION, _NAME, _LOG, *_MESSAGES),
+        (_PATTERN,),
     ),
     "plan": Command(
         "show hosts, program and command line; connect to none",

@@ -27,7 +27,11 @@ TRACE = (
         None,
         "OP,...",
     ),
-    switch("--misses", Group.TRACE, "Count misses by key too: a return probe, which about doubles the cost."),
+    switch(
+        "--misses",
+        Group.TRACE,
+        "Count misses by key too; some binaries need a return probe for it, which doubles the cost.",
+    ),
     switch("--sizes", Group.TRACE, "Sum the bytes of the values written by key: a second probe, on writes only."),
     switch("--clients", Group.TRACE, "Count by client too: the busiest clients of each host, and those of hot keys."),
     Option(

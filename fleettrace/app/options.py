@@ -163,4 +163,6 @@ def probe_options(options: RunOptions) -> ProbeOptions:
         raise ConfigError(
             "--clients with --detach: the sockets of a host are read during its trace; leave one of them out"
         )
-    return ProbeOptions(kind, options.ops, options.misses, options.sizes, clients=options.clients)
+    return ProbeOptions(
+        probe_kind=kind, ops=options.ops, misses=options.misses, sizes=options.sizes, clients=options.clients
+    )

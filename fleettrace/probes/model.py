@@ -138,6 +138,13 @@ class ProbeOptions:
     """Count only requests for these keys, by client; none: all keys."""
     clients: bool = False
     """Count the requests of each client too, and for hot keys by client."""
+    exits: bool = True
+    """Count misses at an exit of the function, where one is known. False only after the kernel refused the program."""
+
+    @property
+    def by_client(self) -> bool:
+        """Whether a probe must see the function's fourth argument, which leads to the client."""
+        return self.clients or bool(self.asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +169,10 @@ class ProbePlan:
     ops: frozenset[str] | None = None
     """Count only requests of these kinds."""
     misses: str | None = None
-    """The attach point of the probe for misses, and of that for the sizes of values; None: no such probe."""
+    """The attach point of the return probe for misses, and of the probe for sizes; None: no such probe."""
     sizes: str | None = None
+    result: str | None = None
+    """The bpftrace expression for what the function returns, 0 for a miss, where the main probe shows it."""
     script: Script | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     """The attach points of a script, by the text of their variables."""
@@ -172,6 +181,11 @@ class ProbePlan:
     """Where the program counts all keys and clients too: the offset of the client's descriptor, as in `Asked`."""
     certain: bool = False
     """A symbol names the probed function; it was not located by signs in the code."""
+
+    @property
+    def counts_misses(self) -> bool:
+        """Whether the program counts misses."""
+        return self.misses is not None or self.result is not None
 
     @property
     def attaches(self) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 from fleettrace.probes.model import ProbeKind, ProbeOptions
 
@@ -30,6 +29,8 @@ class Variant:
     clients: bool = True
     refused: frozenset[ProbeKind] = frozenset()
     """Probe kinds that the kernel has refused."""
+    exits: bool = True
+    """Count misses without a return probe where that is possible. False loses nothing."""
 
     def apply(self, options: ProbeOptions) -> ProbeOptions:
         """Return `options` without what this variant gives up."""
@@ -37,6 +38,7 @@ class Variant:
             options,
             kinds=options.kinds and self.kinds,
             misses=options.misses and self.misses,
+            exits=options.exits and self.exits,
             sizes=options.sizes and self.sizes,
             clients=options.clients and self.clients,
         )
@@ -56,6 +58,8 @@ class Variant:
         parts = [f"without {name}" for name in self._gone(options)]
         if self.other_bound:
             parts.append("string lengths bounded the other way")
+        if not self.exits:
+            parts.append("misses by a return probe")
         return ", ".join(parts) or "the complete program"
 
     def _gone(self, options: ProbeOptions) -> list[str]:
@@ -78,11 +82,19 @@ def variants(options: ProbeOptions) -> Iterator[Variant]:
     yield Variant(other_bound=True)
     if options.script is not None:
         return
-    extras = [name for name in ("clients", "misses", "sizes") if getattr(options, name)]
-    for count in range(1, len(extras) + 1):
-        for names in combinations(extras, count):
-            yield Variant(misses="misses" not in names, sizes="sizes" not in names, clients="clients" not in names)
-    least = Variant(kinds=False, misses=False, sizes=False, clients=False)
+    least = Variant(clients=not options.clients)
+    if options.clients:
+        yield least
+        yield replace(least, other_bound=True)
+    if options.misses:
+        yield replace(least, exits=False)
+        yield replace(least, exits=False, other_bound=True)
+        yield replace(least, misses=False)
+    if options.sizes:
+        yield replace(least, sizes=False)
+    if options.misses and options.sizes:
+        yield replace(least, misses=False, sizes=False)
+    least = replace(least, kinds=False, misses=False, sizes=False)
     if options.ops is None and options.probe_kind in (None, ProbeKind.ITEM):
         yield least
         yield replace(least, other_bound=True)

@@ -27,6 +27,7 @@ from fleettrace.report.number_format import (
     ttl,
 )
 from fleettrace.report.problems import problems
+from fleettrace.report.rebuilds import misses_text
 from fleettrace.report.table_hosts import cause_text, split_hosts
 from fleettrace.report.table_keys import by_bytes_text, no_hot_member
 from fleettrace.report.timeline import sparkline
@@ -110,9 +111,10 @@ def _keys(report: Report) -> list[str]:
         "timeline",
     ]
     lines = _table(titles, "lrrrrrrrclll", map(_key, report.keys))
-    if report.by_bytes is None:
-        return lines
-    return [by_bytes_text(report, lambda data: escape_markdown(escape_key(data))), "", *lines]
+    for text in (misses_text, by_bytes_text):
+        if line := text(report, lambda data: escape_markdown(escape_key(data))):
+            lines = [line, "", *lines]
+    return lines
 
 
 def _key(row: KeyRow) -> list[str]:

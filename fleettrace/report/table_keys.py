@@ -9,6 +9,7 @@ from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.items import Sort
 from fleettrace.report.model import KeyRow, Report, Spread, TemplateRow
 from fleettrace.report.number_format import compact, full_number, ops_mix, percent, rate, since, size, spread_text, ttl
+from fleettrace.report.rebuilds import misses_text
 from fleettrace.report.table_grid import Column, Name, Screen, grid, heading
 from fleettrace.report.timeline import sparkline
 
@@ -57,6 +58,8 @@ def keys_part(report: Report, screen: Screen) -> list[RenderableType]:
     lines: list[RenderableType] = [heading("keys", order + certified_text(report, sign))]
     if report.by_bytes is not None:
         lines.append(_styled("  " + by_bytes_text(report, escape_key), "bold yellow"))
+    if missed := misses_text(report, escape_key):
+        lines.append(_styled("  " + missed, "yellow"))
     return [*lines, grid(screen, columns, "key", names)]
 
 

@@ -65,7 +65,7 @@ class TracePlan:
         """Pairs of maps that count over the whole window: for misses, for sizes and for clients."""
         plans = [plan for _, plan in self.plans]
         clients = any(plan.descriptor is not None for plan in plans)
-        return any(plan.misses for plan in plans) + any(plan.sizes for plan in plans) + clients
+        return any(plan.counts_misses for plan in plans) + any(plan.sizes for plan in plans) + clients
 
 
 TraceVariant = Callable[[TracePlan, Sequence[Planned]], HostOutcome]

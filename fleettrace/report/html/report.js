@@ -348,6 +348,11 @@
     return `By bytes, ${safe(found.key)} is first: about ${sent}, ${percent(found.share)} of what all keys of known size sent. `;
   };
 
+  const often = (row, what, n) => {
+    const second = at(keys, "rate", row);
+    return second == null || !keys.requests[row] ? "" : `, ${what} ${rate(second * n / keys.requests[row])} times a second`;
+  };
+
   const keyTable = () => {
     const value = (field) => (row) => at(keys, field, row);
     const most = Math.max(0, ...(keys.share || []).map((n) => n || 0));
@@ -398,7 +403,8 @@
           ["requests", exact ? count(most) + ", exact on the hosts traced" : `${count(keys.requests[row])} to ${count(most)}`],
           ["rate", at(keys, "rate", row) != null && rate(keys.rate[row]) + " a second, " + percent(at(keys, "share", row)) + " of the fleet"],
           ["commands", at(keys, "ops", row) && Object.entries(keys.ops[row]).map(([op, n]) => `${safe(op)} ${count(n)}`).join(", ")],
-          ["misses", at(keys, "misses", row) != null && count(keys.misses[row])],
+          ["misses", at(keys, "misses", row) != null && count(keys.misses[row]) + often(row, "missed", keys.misses[row])
+            + (at(keys, "ops", row) ? often(row, "stored", keys.ops[row].set || 0) : "")],
           ["written", at(keys, "value_bytes", row) != null && bytes(keys.value_bytes[row])],
           ["size", at(keys, "size", row) != null && count(keys.size[row]) + " bytes, after the window"],
           ["sent, estimated", at(keys, "bytes_out", row) != null && bytes(keys.bytes_out[row]) + (at(keys, "out_rate", row) == null ? "" : `, ${bytes(keys.out_rate[row])} a second`)],
