@@ -11,6 +11,7 @@ from typing import TextIO
 from fleettrace.report.escape import escape_key, escape_markdown, escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import HOT
+from fleettrace.report.markdown_clients import clients_tables
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
 from fleettrace.report.number_format import (
     UNKNOWN,
@@ -43,7 +44,10 @@ class MarkdownFormatter:
 
     def write(self, report: Report, out: TextIO) -> None:
         """Write the report to `out`."""
-        parts = [_fleet(report), _causes(report), _hosts(report), _keys(report), _templates(report), _problems(report)]
+        parts = [
+            *(_fleet(report), _causes(report), _hosts(report), _keys(report), clients_tables(report, _table)),
+            *(_templates(report), _problems(report)),
+        ]
         out.write("\n\n".join("\n".join(lines) for lines in parts if lines) + "\n")
 
 
