@@ -30,6 +30,7 @@ class ReportOptions(OptionValues):
     """None: stdout."""
     html: str | None = None
     prometheus_keys: bool = False
+    hosts_detail: bool = False
     no_color: bool = False
     template: tuple[re.Pattern[bytes], ...] = ()
     redact: str | None = None

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from fleettrace.binary.cheapest import Instruction
 from fleettrace.probes.tags import Tagging
-from fleettrace.summary.run import ProbeVerdict
+
+if TYPE_CHECKING:
+    from fleettrace.binary.cheapest import Instruction
+    from fleettrace.summary.run import ProbeVerdict
 
 __all__ = [
     "WORD",
@@ -22,6 +25,7 @@ __all__ = [
     "Script",
     "TraceSettings",
     "UnsupportedError",
+    "annotation_types",
 ]
 
 WORD = 8
@@ -159,6 +163,8 @@ class ProbePlan:
     """The bpftrace expression for the address of the key (or of the line); `length` is that for its bytes."""
     length: str
     """Empty where a NUL ends the line; the program then searches for it."""
+    thread: str = "arg3"
+    """The bpftrace expression for what leads to the client's descriptor: do_item_get's fourth argument."""
     also: tuple[tuple[str, str, str], ...] = ()
     """Further copies of the same static probe, which the compiler made: attach point, pointer and length of each."""
     instructions: tuple[Instruction, ...] = ()
@@ -171,8 +177,8 @@ class ProbePlan:
     misses: str | None = None
     """The attach point of the return probe for misses, and of the probe for sizes; None: no such probe."""
     sizes: str | None = None
-    result: str | None = None
-    """The bpftrace expression for what the function returns, 0 for a miss, where the main probe shows it."""
+    results: tuple[str, ...] = ()
+    """The bpftrace expressions for what the function returns, 0 for a miss, at the main probe and those in `also`."""
     script: Script | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     """The attach points of a script, by the text of their variables."""
@@ -185,7 +191,7 @@ class ProbePlan:
     @property
     def counts_misses(self) -> bool:
         """Whether the program counts misses."""
-        return self.misses is not None or self.result is not None
+        return self.misses is not None or bool(self.results)
 
     @property
     def attaches(self) -> bool:
@@ -210,3 +216,11 @@ class TraceSettings:
     def printed_once(self) -> int:
         """Entries printed of a map that the program prints once, at the end of the window."""
         return 10 * self.printed
+
+
+def annotation_types() -> dict[str, type]:
+    """Return the types that this module's annotations name and that it does not import, for `get_type_hints`."""
+    from fleettrace.binary.cheapest import Instruction
+    from fleettrace.summary.run import ProbeVerdict
+
+    return {each.__name__: each for each in (Instruction, ProbeVerdict)}

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 
 from fleettrace.probes.asked import comparison
 from fleettrace.probes.layout import key_expression, key_sizes, word_expression, word_statements
@@ -178,34 +179,46 @@ def _probes(target: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
         "sizes": key_sizes(layout),
         "long_key": key_expression(layout, anywhere=anywhere),
     }
-    missed = {name: _missed(plan, name, str(keys[f"{name}_key"])) for name in ("short", "long")}
-    count = _filled(
-        "count",
-        **keys,
-        filter=_filter(plan),
-        remember=_remember(plan),
-        short_miss=missed["short"],
-        long_miss=missed["long"],
-        **_client(plan, keys),
-    )
     if plan.descriptor is not None:
         yield _accepts("accepted-client", where, layout)
-    for attach_point, pointer, length in ((plan.attach_point, plan.pointer, plan.length), *plan.also):
+    for (pointer, length, result), names in _copies(plan).items():
         yield _filled(
             plan.probe_kind.value,
             **where,
-            point=_checked(attach_point),
+            point=f",\nuprobe:/proc/{target.pids[0]}/exe:".join(map(_checked, names)),
             pointer=pointer,
             length=length,
             measure=f"$length = {length};" if length else _template("line").strip(),
             tagging=plan.tagging.statements,
-            count=count,
+            count=_counting(plan, keys, result),
             user="uptr" if layout.uptr else "",
         )
     if plan.misses is not None:
         yield _filled("misses", **where, point=_checked(plan.misses), **keys)
     if plan.sizes is not None:
         yield _filled("sizes", **where, point=_checked(plan.sizes), **keys)
+
+
+def _copies(plan: ProbePlan) -> dict[tuple[str, str, str | None], list[str]]:
+    """Return the attach points of the main probe and its copies, by what their program reads: one program for each."""
+    found: dict[tuple[str, str, str | None], list[str]] = {}
+    copies = ((plan.attach_point, plan.pointer, plan.length), *plan.also)
+    for (attach_point, pointer, length), result in zip_longest(copies, plan.results):
+        found.setdefault((pointer, length, result), []).append(attach_point)
+    return found
+
+
+def _counting(plan: ProbePlan, keys: Mapping[str, object], result: str | None) -> str:
+    """Return the statements that count a request, and its miss."""
+    return _filled(
+        "count",
+        **keys,
+        filter=_filter(plan),
+        remember=_remember(plan),
+        short_miss=_missed(plan, result, "m", keys["short_key"]),
+        long_miss=_missed(plan, result, "n", keys["long_key"]),
+        **_client(plan, keys),
+    )
 
 
 def _who(plan: ProbePlan, where: Mapping[str, object], layout: KeyLayout) -> str:
@@ -222,7 +235,7 @@ def _who(plan: ProbePlan, where: Mapping[str, object], layout: KeyLayout) -> str
         filter=_filter(plan),
         asked=comparison(plan.asked.keys),
         # No process has the descriptor 2^32.
-        descriptor="(uint64)1 << 32" if offset is None else _descriptor(offset),
+        descriptor="(uint64)1 << 32" if offset is None else _descriptor(plan, offset),
     )
 
 
@@ -235,16 +248,17 @@ def _accepts(store: str, where: Mapping[str, object], layout: KeyLayout) -> str:
 def _client(plan: ProbePlan, keys: Mapping[str, object]) -> dict[str, str]:
     """Return the statements that count a request by client, and by key and client."""
     if plan.descriptor is None:
-        return {"client": "", "client_key": ""}
+        return {"client": "", "client_key": "", "client_long_key": ""}
     return {
-        "client": _filled("client", descriptor=_descriptor(plan.descriptor)).strip(),
+        "client": _filled("client", descriptor=_descriptor(plan, plan.descriptor)).strip(),
         "client_key": _filled("client-key", **keys).strip(),
+        "client_long_key": _template("client-long-key").strip(),
     }
 
 
-def _descriptor(offset: int) -> str:
+def _descriptor(plan: ProbePlan, offset: int) -> str:
     """Return the expression for the descriptor of the request's connection."""
-    return f"(uint64)*(uint32*)(arg3 + {offset:d})"
+    return f"(uint64)*(uint32*)({plan.thread} + {offset:d})"
 
 
 def _any_key(layout: KeyLayout, *, anywhere: bool = False) -> str:
@@ -278,14 +292,13 @@ def _remember(plan: ProbePlan) -> str:
     return f"if ({condition}) {{ @p[tid] = $key; @l[tid] = $length; }}"
 
 
-def _missed(plan: ProbePlan, length: str, key: str) -> str:
-    """Return the statements that count a miss by its `short` or `long` key, where the probe shows the result."""
+def _missed(plan: ProbePlan, result: str | None, name: str, key: object) -> str:
+    """Return the statements that count a miss by its key in the map `name`, where the probe shows the result."""
     condition = _can_miss(plan)
-    if plan.result is None or condition is None:
+    if result is None or condition is None:
         return ""
     about = "((uint64)pid << 32) | (($length > 65535 ? 65535 : $length) & 0xffff)"
-    name = "m" if length == "short" else "n"
-    return f"if ({plan.result} == 0 && ({condition})) {{ $missed = {about}; @{name}[$missed, {key}] = count(); }}"
+    return f"if ({result} == 0 && ({condition})) {{ $missed = {about}; @{name}[$missed, {key}] = count(); }}"
 
 
 def _can_miss(plan: ProbePlan) -> str | None:

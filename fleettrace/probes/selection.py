@@ -151,6 +151,7 @@ def _item(analysis: BinaryAnalysis, options: ProbeOptions, overlay_works: bool) 
         verdict,
         pointer="arg0" if leaving is None else leaving.pointer,
         length="arg1" if leaving is None else leaving.length,
+        thread="arg3" if leaving is None else leaving.thread or "0",
         also=() if leaving is None else _copies(probed, leaving),
         instructions=attach_points.instructions,
         overlay=attach_points.overlay,
@@ -158,7 +159,7 @@ def _item(analysis: BinaryAnalysis, options: ProbeOptions, overlay_works: bool) 
         ops=options.ops,
         misses=misses,
         sizes=sizes,
-        result=None if leaving is None else leaving.result,
+        results=() if leaving is None else leaving.results,
         certain=get.found is not Found.LOCATED,
         asked=Asked(options.asked, analysis.descriptor) if options.asked else None,
         descriptor=analysis.descriptor if options.clients else None,
@@ -185,7 +186,7 @@ def _with_extras(
         more = predicted_microseconds(analysis.machine, attach_points.by_name[_RETURN].instruction.cost)
         cost = None if cost is None or more is None else cost + more
         why.append("and a return probe for misses" + ("" if more is None else f", {more:g} us of the cost"))
-    elif plan.result is not None:
+    elif plan.results:
         why.append("which every request passes with its result, so it shows misses too")
     elif options.misses:
         why.append("no misses, because a store of a new key looks the same")

@@ -21,6 +21,7 @@ from fleettrace.report.templates import Templates
 from fleettrace.report.timeline import trend_of
 from fleettrace.summary.counts import OPS, KeyCount
 from fleettrace.summary.fleet import Ranked
+from fleettrace.summary.host_totals import host_totals
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import Coverage, HostResult, InstanceResult, RunResult, Warn
 from fleettrace.text_format import plural
@@ -108,7 +109,15 @@ def _by_bytes(
     listed = ((key, run.fleet.keys[key].count) for key in items.keys if key in run.fleet.keys)
     counts = [(key, known) for key, known in listed if known is not None]
     hottest = max(keys, key=lambda row: row.requests, default=None)
-    return heaviest(items, counts, None if hottest is None else hottest.key, rate / total if rate and total else 0.0)
+    sent = [host_totals(host.instances).bytes_out for host in run.hosts if host.instances]
+    known = [each for each in sent if each is not None]
+    return heaviest(
+        items,
+        counts,
+        None if hottest is None else hottest.key,
+        rate / total if rate and total else 0.0,
+        sum(known) if len(known) == len(sent) else None,
+    )
 
 
 def _order(items: Items, sort: Sort) -> Callable[[Key, KeyCount], int] | None:

@@ -17,6 +17,7 @@ from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.imbalance import Cause
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow, Totals
 from fleettrace.summary.counts import OPS
+from fleettrace.summary.host_totals import host_totals
 
 __all__ = ["COLUMNS", "CsvFormatter", "rows"]
 
@@ -53,6 +54,11 @@ COLUMNS = (
     "trend_at_s",
     "coverage",
     "error",
+    "hit_ratio",
+    "evictions_rate",
+    "bytes_in_rate",
+    "bytes_out_rate",
+    "connections",
     "top_client",
     "top_client_requests",
     "clients_unknown",
@@ -108,6 +114,7 @@ def _fleet(totals: Totals, pattern: str) -> dict[str, Any]:
 
 
 def _host(row: HostRow) -> dict[str, Any]:
+    stats = host_totals(row.instances)
     return {
         "kind": "host",
         "name": _safe_text(row.host),
@@ -119,6 +126,11 @@ def _host(row: HostRow) -> dict[str, Any]:
         "cause": None if row.cause is None else _cause(row.cause),
         "load_without": None if row.cause is None else row.cause.load_without,
         "coverage": None if row.coverage is None else row.coverage.share,
+        "hit_ratio": stats.hit_ratio,
+        "evictions_rate": stats.evictions,
+        "bytes_in_rate": stats.bytes_in,
+        "bytes_out_rate": stats.bytes_out,
+        "connections": stats.connections,
         "error": None if row.error is None else _safe_text(row.error.message),
         **_clients(row.clients),
     }

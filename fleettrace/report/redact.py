@@ -12,12 +12,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from fleettrace.errors import ConfigError
-from fleettrace.report.templates import Templates
 from fleettrace.summary.clients import UNIX
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunResult
+
+if TYPE_CHECKING:
+    from fleettrace.report.templates import Templates
 
 __all__ = ["SECRET_MIN", "Redact", "Redactor", "redact", "redacted_patterns"]
 
@@ -62,6 +65,8 @@ def redact(run: RunResult, how: Redact, secret: bytes, patterns: tuple[re.Patter
     families = None
     if how is Redact.TEMPLATE:
         counts = ((key.data, known.count) for key, known in run.fleet.keys.items() if not key.truncated)
+        from fleettrace.report.templates import Templates
+
         families = Templates.learn({data: count.requests for data, count in counts if count is not None}, patterns)
     redactor = Redactor(secret, families)
     rename = redactor.key
@@ -82,6 +87,8 @@ def redacted_patterns(run: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> 
 
     The original patterns may not match, because pseudonyms replace the variable parts."""
     counts = {key.data: 1 for key in run.fleet.keys if not key.truncated}
+    from fleettrace.report.templates import Templates
+
     families = Templates(patterns, {}).tally(counts)[:_FAMILIES] if patterns else []
     matchers = [matcher for family in families if (matcher := _matcher(family.pattern)) is not None]
     return tuple(re.compile(rb"\A%b\Z" % matcher.pattern, re.DOTALL) for matcher in matchers)

@@ -11,6 +11,7 @@ from datetime import datetime
 from fleettrace.errors import HostState
 from fleettrace.summary.fleet import FleetSummary
 from fleettrace.summary.host_clients import HostClients
+from fleettrace.summary.host_stats import HostStats
 from fleettrace.summary.items import ItemFacts
 from fleettrace.summary.key import Key
 
@@ -117,6 +118,8 @@ class InstanceResult:
     error: Failure | None = None
     cost: TracingCost | None = None
     coverage: Coverage | None = None
+    stats: HostStats | None = None
+    """memcached's own stats over the window; None where the run did not ask."""
 
 
 @dataclass(slots=True)

@@ -37,7 +37,7 @@ class ClientReader:
         self._later.append(self._read())
 
     def attribute(self, end: TraceEnd) -> None:
-        """Put clients into the summaries of a trace that has ended."""
+        """Put clients into the summaries of a trace that has ended, or beside them."""
         self.read_again()
         full = any(
             sum(len(sockets.inodes) for sockets in reading.values()) > MOST_DESCRIPTORS
@@ -49,7 +49,7 @@ class ClientReader:
             if pid in self._keys:
                 end.summaries[pid] = by_client(end.summaries[pid], self._keys[pid], peer)
             elif end.client_counts is not None:
-                end.clients[pid] = end.client_counts.of_process(pid, end.summaries[pid].total, peer)
+                end.clients[pid] = end.client_counts.of_process(pid, end.summaries[pid], peer)
 
     @property
     def _pids(self) -> list[int]:

@@ -17,6 +17,7 @@ from tests.e2e.who_clients import OtherClient
 pytestmark = pytest.mark.lab
 
 KEY, OTHER = "user:12345", "user:12346"
+LONG, ALIKE = "l" * 70 + "a" + "l" * 179, "l" * 70 + "b" + "l" * 179
 
 
 @pytest.fixture
@@ -60,11 +61,19 @@ def test_clients_of_hosts_and_keys_are_exact(server: Served) -> None:
                 arrives.order("get", OTHER, "2")
                 arrives.order("close")
             stays.order("get", OTHER, "500")
+            leaves.order("open")
+            leaves.order("get", LONG[:100], "19")
+            leaves.order("get", LONG, "3")
+            leaves.order("get", ALIKE, "2")
             assert not command.has_finished("here"), "the traffic outlasted the window"
             found = report(command.finish())
     [host] = found["hosts"]
-    assert counts(host) == {"127.0.0.5": 601, "127.0.0.6": 53, "127.0.0.7": 36}
+    assert counts(host) == {"127.0.0.5": 601, "127.0.0.6": 77, "127.0.0.7": 36}
     keys = {key["key"]: key for key in found["keys"]}
     assert counts(keys[KEY]) == {"127.0.0.5": 101, "127.0.0.6": 53, "127.0.0.7": 28}
     assert counts(keys[OTHER]) == {"127.0.0.5": 500, "127.0.0.7": 8}
-    assert [row["clients_unknown"] for row in (host, *keys.values())] == [0, 0, 0]
+    assert counts(keys[LONG[:100]]) == {"127.0.0.6": 19}
+    # These two differ in the middle only, which the map of pairs does not hold.
+    unknown = {key: row["clients_unknown"] for key, row in keys.items()}
+    assert unknown == {KEY: 0, OTHER: 0, LONG[:100]: 0, LONG: 3, ALIKE: 2}
+    assert host["clients_unknown"] == 0

@@ -56,6 +56,7 @@ _HOST_FIELDS = (
         "cause",
         "timeline",
         "coverage",
+        "stats",
         "instances",
         "top",
         "clients",
@@ -71,6 +72,7 @@ def page_data(report: _Object) -> dict[str, Any]:
     run = cast(_Object, report.get("run") or {})
     place = {host["host"]: index for index, host in enumerate(hosts)}
     number = {_identity(key): index for index, key in enumerate(keys)}
+    hosts = [{**host, "instances": [_shorter(one) for one in host.get("instances") or []]} for host in hosts]
     columns = _columns(keys, _KEY_FIELDS)
     columns["top_host"] = [_top_host(key.get("top_host"), place) for key in keys]
     host_columns = _columns(hosts, _HOST_FIELDS)
@@ -128,6 +130,14 @@ def _timeline(timeline: Sequence[int] | None) -> list[int] | None:
     width = min(len(timeline), _TIMELINE_CELLS)
     edges = [cell * len(timeline) // width for cell in range(width + 1)]
     return [max(timeline[edges[cell] : edges[cell + 1]]) for cell in range(width)]
+
+
+def _shorter(instance: _Object) -> _Object:
+    """Return the instance with each reason for unknown stats once, not for each field."""
+    stats = instance.get("stats")
+    if stats is None:
+        return instance
+    return {**instance, "stats": {**stats, "unknown": list(dict.fromkeys((stats.get("unknown") or {}).values()))}}
 
 
 def _identity(key: _Object) -> tuple[str | None, str, object]:
