@@ -33,7 +33,7 @@ def conditions(pid: int, binary: Path) -> dict[str, tuple[list[str], bytes | Non
     analysis = analyse(binary.read_bytes())
     by_exit = choose(analysis, ProbeOptions(misses=True))
     returns = choose(analysis, ProbeOptions(misses=True, exits=False))
-    assert by_exit.result is not None
+    assert by_exit.results
     assert returns.misses is not None
     return {
         "no misses": fleettrace(pid, choose(analysis)),

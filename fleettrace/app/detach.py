@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleettrace import __version__
 from fleettrace.app.options import RunOptions, identity
 from fleettrace.errors import ConfigError
 from fleettrace.summary.run import RunInfo
-from fleettrace.sweep.detach_file import DetachedRun, DetachedRunFile, read_detached_run
-from fleettrace.sweep.detach_model import Detach
-from fleettrace.sweep.detached import lead_s
 from fleettrace.sweep.events import Event, RunStarted, Subscriber, ignore
+
+if TYPE_CHECKING:
+    from fleettrace.sweep.detach_file import DetachedRun
+    from fleettrace.sweep.detach_model import Detach
 
 __all__ = ["SUFFIX", "detached", "read_detached"]
 
@@ -25,7 +27,11 @@ SUFFIX = ".left"
 def read_detached(run: str) -> DetachedRun | None:
     """Return the detached traces of a run that are not collected yet, if there are any. Raises `ConfigError`."""
     path = Path(run + SUFFIX)
-    return read_detached_run(path) if path.exists() else None
+    if not path.exists():
+        return None
+    from fleettrace.sweep.detach_file import read_detached_run
+
+    return read_detached_run(path)
 
 
 @contextmanager
@@ -41,12 +47,16 @@ def detached(
     if left is None and not options.detach:
         yield None, ignore
         return
+    from fleettrace.sweep.detach_model import Detach
+
     if left is None:
         _check(options, len(hosts))
     ttl = options.detach_ttl
     if left is None and options.save is None:
         yield Detach(ttl), ignore
         return
+    from fleettrace.sweep.detach_file import DetachedRunFile
+
     file = DetachedRunFile(Path(f"{options.resume if left is not None else options.save}{SUFFIX}"), left)
 
     def listen(event: Event) -> None:
@@ -70,6 +80,8 @@ def _check(options: RunOptions, hosts: int) -> None:
         )
     if options.probe == "watch":
         raise ConfigError("--detach with --probe watch: the probe watch needs the controller; leave one out")
+    from fleettrace.sweep.detached import lead_s
+
     needed = lead_s(hosts) + options.duration
     if options.deadline is not None and options.deadline < needed:
         raise ConfigError(

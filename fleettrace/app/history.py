@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from fleettrace.app.options import identity
 from fleettrace.app.targets import inventory_name
 from fleettrace.errors import ConfigError
-from fleettrace.store.diff.baseline import Baseline, choose
 from fleettrace.store.history.alike import Likeness, not_comparable
 from fleettrace.store.history.database import History, default_path
 from fleettrace.store.history.model import STORED_KEYS, StoredRun, StoredTemplate, stored_run
@@ -22,6 +21,7 @@ from fleettrace.summary.run import RunResult
 if TYPE_CHECKING:
     from fleettrace.app.options import RunOptions
     from fleettrace.app.redaction import Redaction
+    from fleettrace.store.diff.baseline import Baseline
 
 __all__ = [
     "find_baseline",
@@ -116,6 +116,8 @@ def open_history(store: str | None, *, create: bool = False) -> History:
 
 def find_baseline(history: History, run: StoredRun) -> tuple[Baseline | None, str]:
     """Return for each host of `run` the newest comparable run that traced it; None without one, and why."""
+    from fleettrace.store.diff.baseline import choose
+
     earlier = history.earlier(run.playbook, run.info.id)
     comparable = [name for name, likeness in earlier if likeness == run.likeness]
     if not comparable:

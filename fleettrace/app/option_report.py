@@ -52,6 +52,7 @@ REPORT = (
     OUTPUT,
     OUT,
     Option("--html", Group.REPORT, "Write the report to FILE as an HTML page too.", metavar="FILE"),
+    switch("--hosts-detail", Group.REPORT, "List memcached's own counters of every host in --output table."),
     PROMETHEUS_KEYS,
     NO_COLOR,
 )

@@ -47,6 +47,7 @@ class ReportWriter:
     prometheus_keys: bool
     color: bool
     sort: Sort = Sort.REQUESTS
+    hosts_detail: bool = False
 
     def write(self, result: RunResult, patterns: Sequence[re.Pattern[bytes]] = ()) -> None:
         """Write the report of `result` in every requested format. `patterns` are the user's families of keys.
@@ -83,6 +84,7 @@ class ReportWriter:
             color=to_terminal and self.color,
             unicode=encoding.lower().replace("-", "") == "utf8",
             prometheus_keys=self.prometheus_keys,
+            hosts_detail=self.hosts_detail,
         )
 
 
@@ -99,7 +101,9 @@ def report_writer(options: ReportOptions) -> ReportWriter:
     if output is Output.HTML and out is None and sys.stdout.isatty():
         raise ConfigError("--output html is a page, not for a terminal: name a file with -o, or use --html FILE")
     sort = _sort(options)
-    return ReportWriter(output, out, html, options.top, options.prometheus_keys, colored(options), sort)
+    return ReportWriter(
+        output, out, html, options.top, options.prometheus_keys, colored(options), sort, options.hosts_detail
+    )
 
 
 def _sort(options: ReportOptions) -> Sort:

@@ -7,13 +7,16 @@ import re
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fleettrace.app.options import ReportOptions
 from fleettrace.errors import ConfigError
 from fleettrace.report.redact import Redact, Redactor, redact, redacted_patterns
-from fleettrace.report.templates import Templates
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunResult
+
+if TYPE_CHECKING:
+    from fleettrace.report.templates import Templates
 
 __all__ = ["VARIABLE", "Redaction", "redaction"]
 
@@ -45,6 +48,8 @@ class Redaction:
 
     def learn(self, counts: dict[bytes, int]) -> Templates:
         """Return the families of the keys, the user's own first."""
+        from fleettrace.report.templates import Templates
+
         return Templates.learn(counts, self.patterns)
 
     def apply(self, run: RunResult) -> tuple[RunResult, tuple[re.Pattern[bytes], ...]]:

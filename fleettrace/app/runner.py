@@ -13,20 +13,20 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fleettrace.app.detach import detached, read_detached
-from fleettrace.app.exclusive import exclusive
 from fleettrace.app.options import RunOptions
-from fleettrace.app.reach import details, login_warnings
 from fleettrace.app.redaction import Redaction, redaction
-from fleettrace.app.run_file import RunFileSaver, run_file_saver
 from fleettrace.app.secrets import ask_passwords
 from fleettrace.app.site import read_site
-from fleettrace.app.sweep_session import Resumed, Running, Write, stopped_by_signals, sweep
 from fleettrace.app.targets import Transports, host_tasks, inventory_warnings, select_hosts
 from fleettrace.errors import ConfigError
 from fleettrace.summary.run import RunResult
 from fleettrace.sweep.events import Subscriber, broadcast, ignore
+
+if TYPE_CHECKING:
+    from fleettrace.app.run_file import RunFileSaver
+    from fleettrace.app.sweep_session import Resumed, Running, Write
 
 __all__ = ["run", "trace"]
 
@@ -54,7 +54,9 @@ def run(
     report = write or (lambda _result, _patterns: None)
     if options.resume is None:
         return trace(options, names, report, subscriber=subscriber, warn=warn, live=live)
+    from fleettrace.app.detach import read_detached
     from fleettrace.app.resume import resume
+    from fleettrace.app.sweep_session import Resumed
 
     if not Path(options.resume).exists() and (left := read_detached(options.resume)) is not None:
         # The controller ended before it wrote the run file: hosts, name and window are those of the detached run.
@@ -87,7 +89,7 @@ def trace(
     resumed: Resumed | None = None,
     not_stored: Callable[[str], None] | None = None,
     asked: Sequence[bytes] = (),
-    running: Running = stopped_by_signals,
+    running: Running | None = None,
 ) -> RunResult:
     """Trace the selected hosts, store the run, and report it by `write`. With `resumed` it is a part of that run.
 
@@ -95,6 +97,13 @@ def trace(
     requests for these keys, by client (summary/clients.py). `running`: see `sweep`.
     """
     selection = select_hosts(options)
+    # What follows takes long to import, and a wrong option or inventory is reported without it.
+    from fleettrace.app.detach import detached
+    from fleettrace.app.exclusive import exclusive
+    from fleettrace.app.reach import details, login_warnings
+    from fleettrace.app.run_file import run_file_saver
+    from fleettrace.app.sweep_session import stopped_by_signals, sweep
+
     with ExitStack() as stack:
         transports = Transports()
         stack.callback(transports.close)
@@ -126,7 +135,7 @@ def trace(
             detach=detach,
             not_stored=not_stored,
             asked=asked,
-            running=running,
+            running=running or stopped_by_signals,
         )
 
 

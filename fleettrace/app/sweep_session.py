@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import signal
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_hex
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from fleettrace import __version__
 from fleettrace.app.history import store_run
@@ -22,11 +23,13 @@ from fleettrace.app.site import Site
 from fleettrace.node.binaries import BinaryCatalog, default_cache_dir
 from fleettrace.summary.run import RunInfo, RunResult, Warn
 from fleettrace.sweep.cancellation import Reason
-from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.engine import Sweep
 from fleettrace.sweep.event_log import EventLog
 from fleettrace.sweep.events import Subscriber, broadcast, ignore
 from fleettrace.sweep.settings import MOST_CLIENTS, TIMELINE_BUCKETS, HostTask, SweepSettings
+
+if TYPE_CHECKING:
+    from fleettrace.sweep.detach_model import Detach
 
 __all__ = ["Resumed", "Running", "Write", "stopped_by_signals", "sweep"]
 
@@ -141,7 +144,7 @@ def sweep(
 
 def _run_id(started: datetime) -> str:
     """Return an id that sorts by time and differs between two runs of the same second."""
-    return f"{started:%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:6]}"
+    return f"{started:%Y%m%dT%H%M%SZ}-{token_hex(3)}"
 
 
 def _settings(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from fleettrace.binary.control_flow import ControlFlow
 from fleettrace.binary.work import Work
 
-__all__ = ["REGISTERS", "STACK", "Flow", "Location", "State", "Value", "flow_of_values", "merged_states"]
+__all__ = ["REGISTERS", "STACK", "ZERO", "Flow", "Location", "State", "Value", "flow_of_values", "merged_states"]
 
 _NAMES = ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp")
 REGISTERS = {
@@ -27,6 +27,8 @@ _VOLATILE = ("ax", "cx", "dx", "si", "di", "r8", "r9", "r10", "r11")
 """The registers that a call may change (AMD64 supplement, 3.2.1)."""
 STACK = "stack"
 """The name of an address on the stack: `offset` bytes above the function's return address."""
+ZERO = "zero"
+"""The name of the constant 0."""
 _WORD = 8
 _READS_FIRST = ("cmp", "test", "push", "call", "jmp", "nop", "bt", "ucomiss", "ucomisd")
 """Instructions that do not change their first operand in memory."""
@@ -179,6 +181,9 @@ class Flow:
             return None if slot is None or register is None else (register, Value(STACK, offset=slot[0]))
         if name == "and":
             return _masked(instruction, before)
+        if name == "xor" and len({instruction.op_str.partition(", ")[0], instruction.op_str.partition(", ")[2]}) == 1:
+            register = _register(instruction, operands[0])
+            return (register, Value(ZERO)) if register is not None and operands[0].size >= 4 else None
         if name not in ("mov", "movabs", "movzx") or len(operands) != 2:
             return None
         target, source = operands
@@ -217,6 +222,8 @@ def _value(instruction: Any, operand: Any, before: State) -> Value | None:
     """Return the value that is read from a register or a slot."""
     import capstone
 
+    if operand.type == capstone.CS_OP_IMM:
+        return Value(ZERO) if operand.imm == 0 else None
     if operand.type == capstone.CS_OP_REG:
         name = instruction.reg_name(operand.reg)
         value = before.values.get(REGISTERS.get(name, ""))

@@ -16,7 +16,17 @@ from typing import Any
 
 from fleettrace.binary.cheapest import Instruction, InstructionCost, instruction_at
 from fleettrace.binary.control_flow import ControlFlow, control_flow
-from fleettrace.binary.dataflow import REGISTERS, STACK, Flow, Location, State, Value, flow_of_values, merged_states
+from fleettrace.binary.dataflow import (
+    REGISTERS,
+    STACK,
+    ZERO,
+    Flow,
+    Location,
+    State,
+    Value,
+    flow_of_values,
+    merged_states,
+)
 from fleettrace.binary.elf import BinaryError, Elf, Machine
 from fleettrace.binary.functions import Function
 from fleettrace.binary.machinecode import ARGUMENTS
@@ -28,16 +38,18 @@ from fleettrace.binary.work import ExhaustedError, Work
 
 __all__ = ["Exit", "find_exit", "stored_exit"]
 
-_KEY, _LENGTH, _FLAG, _FRAME = "key", "length", "flag", "frame"
-_NAMES = {0: _KEY, 1: _LENGTH, 4: _FLAG}
+_KEY, _LENGTH, _THREAD, _FLAG, _FRAME = "key", "length", "thread", "flag", "frame"
+_NAMES = {0: _KEY, 1: _LENGTH, 3: _THREAD, 4: _FLAG}
 """The followed arguments of do_item_get(key, nkey, hv, thread, do_update)."""
-_BITS = {_KEY: 64, _LENGTH: 32, _FLAG: 1, _FRAME: 64}
+_BITS = {_KEY: 64, _LENGTH: 32, _THREAD: 64, _FLAG: 1, _FRAME: 64}
 """The lowest bits of each that a program needs: a key has up to 250 bytes, and do_update is 0 or 1."""
 _MAX_STEPS = 400_000
 """Steps of the search; gcc's and clang's builds need some 20,000."""
-_MAX_CANDIDATES = 24
-_MAX_COPIES = 4
+_MAX_CANDIDATES = 48
+_MAX_COPIES = 6
 _MAX_DISPLACEMENT = 1 << 16
+_NOTHING = Operand(8, None)
+"""The result on a path where it is always 0."""
 _JUMPS = ("push", "j")
 """The emulated instructions to use: not a call (probes/shadow_stacks.py), not a nop (probes/optimized_uprobes.py)."""
 
@@ -46,16 +58,17 @@ _JUMPS = ("push", "j")
 class Exit:
     """The instructions, of which each call runs one, and where the request and its result are when it runs.
 
-    `flag` is do_update and `frame` the caller's frame pointer, each None if lost. The result is the address of an item,
-    or 0 for a miss.
+    `thread` is the fourth argument (descriptors.py), `flag` do_update and `frame` the caller's frame pointer, each None
+    if lost. `results` has the result at each instruction: the address of an item, or 0 for a miss.
     """
 
     instructions: tuple[Instruction, ...]
     key: Operand
     length: Operand
+    thread: Operand | None
     flag: Operand | None
     frame: Operand | None
-    result: Operand
+    results: tuple[Operand, ...]
 
 
 def find_exit(references: References, function: Function) -> Exit | None:
@@ -69,56 +82,62 @@ def find_exit(references: References, function: Function) -> Exit | None:
     except ExhaustedError:
         return None
     # With do_update more kinds of requests are recognized; each further copy takes bpftrace time to attach.
-    return min(found, key=lambda each: (each.flag is None, len(each.instructions)), default=None)
+    return min(found, key=lambda each: (each.flag is None, each.thread is None, len(each.instructions)), default=None)
 
 
 def stored_exit(value: dict[str, Any]) -> Exit:
     """Return the exit that `dataclasses.asdict` turned into `value`. Raises `BinaryError`, `KeyError`, `TypeError`."""
-    fields: dict[str, Operand | None] = {
-        name: None if value[name] is None else Operand(**value[name])
-        for name in (_KEY, _LENGTH, _FLAG, _FRAME, "result")
-    }
-    for name, operand in fields.items():
-        if operand is None:
-            if name not in (_FLAG, _FRAME):
-                raise BinaryError(f"a stored exit without its {name}")
-        elif (
-            operand.register not in set(REGISTERS.values())
-            or operand.size not in (1, 2, 4, 8)
-            or type(operand.memory) is not bool
-            or type(operand.displacement) is not int
-            or abs(operand.displacement) > _MAX_DISPLACEMENT
-        ):
-            raise BinaryError(f"a stored exit with an impossible {name}")
     given: list[dict[str, Any]] = value["instructions"]
     instructions = tuple(Instruction(**each | {"cost": InstructionCost(each["cost"])}) for each in given)
-    if not instructions or len({each.return_offset for each in instructions}) > 1:
-        raise BinaryError("a stored exit without an instruction, or with different places of the return address")
-    return Exit(instructions, **fields)  # type: ignore[arg-type]
+    key, length = (_stored_operand(value[name]) for name in (_KEY, _LENGTH))
+    thread, flag, frame = (
+        None if value[name] is None else _stored_operand(value[name]) for name in (_THREAD, _FLAG, _FRAME)
+    )
+    results = tuple(_NOTHING if each["register"] is None else _stored_operand(each) for each in value["results"])
+    if not instructions or len(instructions) != len(results) or len({each.return_offset for each in instructions}) > 1:
+        raise BinaryError("a stored exit with instructions or results that do not agree")
+    return Exit(instructions, key, length, thread, flag, frame, results)
+
+
+def _stored_operand(value: dict[str, Any]) -> Operand:
+    """Return the operand: a register's name goes into a program. Raises `BinaryError` for an impossible one."""
+    operand = Operand(**value)
+    if (
+        operand.register not in set(REGISTERS.values())
+        or operand.size not in (1, 2, 4, 8)
+        or type(operand.memory) is not bool
+        or type(operand.displacement) is not int
+        or abs(operand.displacement) > _MAX_DISPLACEMENT
+    ):
+        raise BinaryError("a stored exit with an impossible operand")
+    return operand
 
 
 def _exits(elf: Elf, function: Function, graph: ControlFlow, work: Work) -> Iterator[Exit]:
-    """Yield every set of instructions of which each call runs exactly one, with the same places of all values."""
+    """Yield sets of instructions of which each call runs exactly one, with the request in the same places."""
     arguments = ARGUMENTS[elf.machine]
     known: dict[Location, Value] = {REGISTERS[arguments[index][0]]: Value(name) for index, name in _NAMES.items()}
     known |= {"sp": Value(STACK), "bp": Value(_FRAME)}
     entry = flow_of_values(graph, function.start, known, function.hook, work)
-    groups: dict[tuple[int, Location], list[Instruction]] = {}
+    results: dict[int, Operand] = {}
+    groups: dict[int, list[Instruction]] = {}
     for candidate in _candidates(elf, function, graph, entry):
         pointer = entry.before[candidate.address].stack_pointer()
         result = _result(function, graph, entry, candidate.address, work)
         if pointer is not None and result is not None:
-            groups.setdefault((pointer, result), []).append(candidate)
-    for (pointer, result), group in groups.items():
+            results[candidate.address] = _NOTHING if result == ZERO else _operand(result, 64, pointer)
+            groups.setdefault(pointer, []).append(candidate)
+    for pointer, group in groups.items():
         for cut in _cuts(graph, {each.address for each in group}):
             chosen = [each for each in group if each.address in cut]
             if len(chosen) > _MAX_COPIES or _too_near(chosen):
                 continue
             merged = merged_states([entry.before[each.address] for each in chosen])
-            key, length, flag, frame = (_place(merged, name, bits, pointer) for name, bits in _BITS.items())
+            key, length, thread, flag, frame = (_place(merged, name, bits, pointer) for name, bits in _BITS.items())
             if key is not None and length is not None:
                 instructions = tuple(_complete(elf, function, each, pointer) for each in chosen)
-                yield Exit(instructions, key, length, flag, frame, _operand(result, 64, pointer))
+                found = tuple(results[each.address] for each in chosen)
+                yield Exit(instructions, key, length, thread, flag, frame, found)
 
 
 def _cuts(graph: ControlFlow, addresses: set[int]) -> Iterator[set[int]]:
@@ -196,7 +215,10 @@ def _operand(at: Location, bits: int, pointer: int) -> Operand:
 
 
 def _result(function: Function, graph: ControlFlow, entry: Flow, address: int, work: Work) -> Location | None:
-    """Return the register or slot that, at `address`, has what the function will return on every path from there."""
+    """Return the register or slot that, at `address`, has what the function will return on every path from there.
+
+    ZERO where it will return 0 on every path.
+    """
     here = entry.before[address].values
     unknown: dict[Location, Value] = {}
     every: list[Location] = [*dict.fromkeys(REGISTERS.values()), *entry.slots]
@@ -212,4 +234,6 @@ def _result(function: Function, graph: ControlFlow, entry: Flow, address: int, w
     if len(ends) != 1:
         return None
     [end] = ends
-    return None if end is None or end.bits < 64 else names.get(end.name)
+    if end is None or end.bits < 64:
+        return None
+    return ZERO if end.name == ZERO else names.get(end.name)

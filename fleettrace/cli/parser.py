@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -82,6 +81,8 @@ def _unknown(command: str, words: Sequence[str]) -> str:
     if word is None:
         return f"unexpected argument {words[0]!r} (see `fleettrace {command} --help`)"
     name = word.partition("=")[0]
+    import difflib
+
     near = difflib.get_close_matches(name, [option.flag for option in COMMANDS[command].options], 1, 0.75)
     hint = f": did you mean {near[0]}?" if near else ""
     return f"unknown option {name}{hint} (see `fleettrace {command} --help`)"

@@ -8,7 +8,6 @@ first, then every `&` part intersects, then every `!` part excludes. The order o
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
 from collections.abc import Iterable
@@ -119,6 +118,8 @@ class _Matcher:
         if not self._inventory.hosts:
             return f": {', '.join(self._inventory.sources)} has no hosts"
         words = [_SUBSCRIPT.sub(r"\1", part.lstrip("&!~")) for part in parts]
+        import difflib
+
         near = [name for word in words if word not in known for name in difflib.get_close_matches(word, known, 3, 0.6)]
         if near:
             return f": did you mean {' or '.join(dict.fromkeys(near))}?"

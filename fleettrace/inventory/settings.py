@@ -7,7 +7,6 @@ an error with its file and line. A variable that fleettrace does not read may ho
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -194,6 +193,8 @@ def check_names(inventory: Inventory) -> None:
 
 def _nearest(name: str) -> str:
     words = [own.removeprefix(_PREFIX) for own in OWN_VARIABLES]
+    import difflib
+
     near = difflib.get_close_matches(name.removeprefix(_PREFIX), words, 1)
     return f"did you mean {_PREFIX}{near[0]}?" if near else f"use one of {', '.join(OWN_VARIABLES)}"
 

@@ -1,51 +1,15 @@
-"""The entries of a slice's maps as bpftrace prints them, short keys as integers, and the bounds of their number."""
+"""The entries of a slice as bpftrace prints them, by label, and the bounds of their number."""
 
 from __future__ import annotations
 
-import re
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import nlargest
-from typing import NamedTuple, TypeVar
+from operator import itemgetter
 
-from fleettrace.probes.model import WORD
+from fleettrace.node.labels import Entry, Labels
 
-__all__ = [
-    "WORDS",
-    "WORDS_MAX",
-    "WORDS_SHOWN",
-    "Entry",
-    "RawSlice",
-    "key_of_integers",
-    "largest",
-    "printed_again",
-    "prune",
-]
-
-_Shown = TypeVar("_Shown")
-
-_COUNT = 9
-"""KeyLayout.words."""
-_DIGITS = 20
-WORDS_SHOWN = rb"(?:, -?\d{1,%d}){%d}" % (_DIGITS, _COUNT)
-"""The integers of one key, each with the separator before it."""
-WORDS = re.compile(rb"-?\d{1,%d}(?:, -?\d{1,%d}){%d}" % (_DIGITS, _DIGITS, _COUNT - 1))
-WORDS_MAX = _COUNT * (_DIGITS + 3)
-_MASK = (1 << 8 * WORD) - 1
-
-
-class Entry(NamedTuple):
-    """One entry of a slice's map."""
-
-    pid: int
-    tag: int
-    length: int
-    """The key's length in bytes, as memcached has it."""
-    data: bytes
-    requests: int
-    long: bool
-    """It was in the map of long keys."""
+__all__ = ["Entry", "RawSlice", "largest", "printed_again"]
 
 
 @dataclass(slots=True)
@@ -54,8 +18,13 @@ class RawSlice:
 
     map: str
     end_ns: int | None
+    labels: Labels = field(compare=False, repr=False)
+    """Reads the labels of the entries."""
     totals: dict[int, int] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
+    short: dict[bytes, int] = field(default_factory=dict)
+    """The requests of each entry with a short key, by label."""
+    long: dict[bytes, int] = field(default_factory=dict)
+    """And of each with a long key."""
     complete: bool = field(default=False, compare=False)
     """The program printed it completely, with the largest entries of each map. Otherwise the trace ended early, and it
     has all entries or a part."""
@@ -65,20 +34,22 @@ class RawSlice:
     @property
     def empty(self) -> bool:
         """Whether the slice has no requests."""
-        return not self.totals and not self.entries
+        return not (self.totals or self.short or self.long)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The entries, those with short keys first."""
+        return [self.labels.entry(*item) for item in (*self.short.items(), *self.long.items())]
+
+    def prune(self, most: int) -> None:
+        """Reduce each map of a slice with too many entries to its `most` largest ones."""
+        if self.pruned:
+            self.short, self.long = largest(self.short, most), largest(self.long, most)
 
 
-def prune(part: RawSlice, most: int) -> None:
-    """Reduce each map of a slice with too many entries to its `most` largest ones."""
-    if part.pruned:
-        by_map = [[entry for entry in part.entries if entry.long is long] for long in (False, True)]
-        part.entries[:] = [entry for one in by_map for entry in nlargest(most, one, key=lambda each: each.requests)]
-
-
-def largest(entries: Mapping[_Shown, Entry], most: int) -> dict[_Shown, Entry]:
-    """Return the `most` largest entries of each map, by their printed form."""
-    by_map = [[item for item in entries.items() if item[1].long is long] for long in (False, True)]
-    return {shown: entry for one in by_map for shown, entry in nlargest(most, one, key=lambda item: item[1].requests)}
+def largest(counts: Mapping[bytes, int], most: int) -> dict[bytes, int]:
+    """Return the `most` largest entries of a map; of ties, the earlier ones."""
+    return dict(nlargest(most, counts.items(), key=itemgetter(1)))
 
 
 def printed_again(first: RawSlice, again: RawSlice | None) -> RawSlice:
@@ -88,18 +59,10 @@ def printed_again(first: RawSlice, again: RawSlice | None) -> RawSlice:
     """
     if again is None or again.empty:
         return first
+    made = RawSlice(first.map, first.end_ns, again.labels, again.totals, again.short, again.long)
     if again.pruned:
-        return RawSlice(first.map, first.end_ns, first.totals | again.totals, again.entries, pruned=True)
-    if sum(entry.requests for entry in again.entries) == sum(again.totals.values()):
-        return RawSlice(first.map, first.end_ns, again.totals, again.entries)
-    both = {(entry[:4], entry.long): entry for entry in (*first.entries, *again.entries)}
-    return RawSlice(first.map, first.end_ns, first.totals | again.totals, list(both.values()), pruned=first.pruned)
-
-
-def key_of_integers(shown: bytes, length: int) -> bytes:
-    """Return the key of `length` bytes in these integers: eight bytes each, lowest byte first, 0 behind the key's end.
-
-    The key is empty if all integers are 0: the kernel could not read it. (A key of NULs looks the same.)
-    """
-    words = [int(word) & _MASK for word in shown.split(b", ")]
-    return struct.pack(f"<{_COUNT}Q", *words)[:length] if any(words) else b""
+        made.totals, made.pruned = first.totals | again.totals, True
+    elif sum(again.short.values()) + sum(again.long.values()) != sum(again.totals.values()):
+        made.totals, made.pruned = first.totals | again.totals, first.pruned
+        made.short, made.long = first.short | again.short, first.long | again.long
+    return made

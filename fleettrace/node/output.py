@@ -12,6 +12,7 @@ The program prints text, because bpftrace's JSON output loses keys (see docs/pro
     #NONCE last a|b NS                 like `slice`, for the slice that the end of the trace cut short
     @m_NONCE[ABOUT, WORD, WORD...]: N  misses by short key, and @v: bytes written; of the complete window, printed once
     @n_NONCE[ABOUT, KEY, KEY...]: N    the same by long key, and @u
+    @o_NONCE[CLIENT]: N, @q and @i     requests by client, and more of `--clients` (client_counts.py)
 
 ABOUT is one number, process id << 32 | kind of request << 16 | length of the key, which keeps the map's key small. A
 short key is printed as integers and holds any byte (entries.py). A long one may hold any byte but NUL, including
@@ -29,36 +30,26 @@ written after that.
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import NamedTuple
 
-from fleettrace.node.entries import (
-    WORDS,
-    WORDS_MAX,
-    WORDS_SHOWN,
-    Entry,
-    RawSlice,
-    key_of_integers,
-    largest,
-    printed_again,
-    prune,
-)
+from fleettrace.node.entries import RawSlice, largest, printed_again
+from fleettrace.node.labels import ABOUT_MAX, LONG, SEPARATOR, WORDS, WORDS_MAX, Entry, Labels
 from fleettrace.node.plausible import MAX_INTEGER, ImplausibleError, OutputBounds, integer
+from fleettrace.node.rows import LONG_MAPS, MAPS, RowReader
 
 __all__ = ["Attached", "Entry", "OutputParser", "RawSlice", "Started", "UnparsedLine"]
 
-_LONG = {b"c": "a", b"d": "b"}
-"""The maps of long keys, and the slice to which each belongs."""
-_WINDOW_MAPS = {b"m": "misses", b"n": "misses", b"v": "bytes", b"u": "bytes"}
+_SLICES = {b"a": "a", b"b": "b", b"c": "a", b"d": "b"}
+"""The maps of a slice, and the slice to which each belongs."""
+_WINDOW_MAPS = {b"m": "misses", b"n": "misses", b"v": "bytes", b"u": "bytes", b"q": "pairs", b"i": "peers"}
 """The maps of the complete window, and what they hold."""
-_PIECES = b"cdnu"
-"""The maps with keys in pieces; the others have keys in integers."""
 _ATTACHED = re.compile(rb"Attach(?:ing|ed) (\d{1,6}) probes?")
+_ABOUT = re.compile(rb"(\d+), ")
 
 # A NUL replaces the nonce, so that these patterns apply to every program.
 _OURS = rb"(?:@\w+_\0[\[:]|#\0 )"
-_OPENING = re.compile(rb"@([abcdmnuv])_\0\[(\d+), ")
 _TOTAL = re.compile(rb"@n([ab])_\0\[(\d+)\]: (\d+)$")
+_CLIENT = re.compile(rb"@o_\0\[(\d+)\]: (\d+)$")
 _NOW = re.compile(rb"@now_\0: (\d+)$")
 _STOPPED = re.compile(rb"@_asked_\0: ")
 _FILLED = re.compile(rb"@w_\0: (\d+)$")
@@ -66,24 +57,10 @@ _MARKER = re.compile(rb"#\0 (start|slice|last|end)(?: ([ab]))?(?: (\d+))?$")
 _MAP_LINE = re.compile(rb"@\w+_\0[\[:]")
 _TAIL = re.compile(rb"\]: (\d+)\n(?=\n*%b)" % _OURS)
 
-_SEPARATOR = b", "
 _LINE_MAX = 8192
 """Bytes of the longest accepted line: an entry with a long key has some 400."""
 _TAIL_MAX = 96
 """Bytes of `]: N` with the longest 64-bit N, and of the text that confirms it."""
-_ABOUT_MAX = (1 << 64) - 1
-
-_MAX_HEADS = 4096
-"""The beginning of an entry is the same in every slice. So many parsed beginnings are cached, about a megabyte."""
-
-
-@cache
-def _plain(name: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """Return the patterns for entries of the map `name` with keys in integers: a row of entries, and one of them."""
-    begin = rb"@%b_\0\[" % name
-    # Not `++`: CPython before 3.11.5 ends such a repeated group inside an entry (python/cpython#106052).
-    row = rb"(?:%b\d{1,19}%b\]: \d{1,18}\n(?=\n*%b))+" % (begin, WORDS_SHOWN, _OURS)
-    return re.compile(row), re.compile(rb"%b(\d{1,19}%b)\]: (\d{1,18})\n" % (begin, WORDS_SHOWN))
 
 
 class Attached(NamedTuple):
@@ -120,19 +97,14 @@ class OutputParser:
         self._entries = self._slices = 0
         """The numbers printed so far."""
         self._started = False
-        self._piece = piece
-        self._pieces = pieces
         own = nonce.encode()
+        self._labels = Labels(piece, pieces)
+        self._rows = RowReader(self._labels, own)
         self._signs = [(b"_%b[" % own, b"_\0["), (b"_%b:" % own, b"_\0:"), (b"#%b " % own, b"#\0 ")]
-        """Text that only the program prints, and its replacement in the buffer: bpftrace prints no NUL."""
+        """Text that only the program prints, and its replacement: bpftrace prints no NUL."""
         self._begun = {sign[:size] for sign, _ in self._signs for size in range(len(sign))}
-        self._plain = {name.decode(): _plain(name) for name in (b"a", b"b")}
-        self._heads: dict[bytes, tuple[int, int, int, bytes]] = {}
-        """The first four fields of entries, by their printed form."""
         self._buffer = b""
         self._open: RawSlice | None = None
-        self._shown: dict[bytes, Entry] = {}
-        """The entries of the open slice, by their printed form."""
         self._last = False
         """The open slice, or the one before, is the last one of the trace."""
         self._printed = ""
@@ -144,7 +116,9 @@ class OutputParser:
         """Everything was printed: by the program at its end, or by bpftrace when it was stopped."""
         self.now_ns: int | None = None
         """The node's clock at the end of the trace, once `@now` was printed."""
-        self._window_maps: dict[str, dict[tuple[bytes, bytes], Entry]] = {what: {} for what in _WINDOW_MAPS.values()}
+        self.by_client: dict[int, int] = {}
+        """Requests of the complete window by process id << 32 | client (`--clients`)."""
+        self._window_maps: dict[bytes, dict[bytes, int]] = {name: {} for name in _WINDOW_MAPS}
 
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that `data` completes; a line that cannot be parsed is an `UnparsedLine`.
@@ -152,14 +126,34 @@ class OutputParser:
         Raises `ImplausibleError` for a line with the program's nonce that the program cannot have printed: impossible
         numbers, or too many lines.
         """
-        buffer = self._buffer + data
-        for sign, short in self._signs:
-            buffer = buffer.replace(sign, short)
-        # A possible beginning of such text waits for its rest, so that the result does not depend on the chunks.
-        half = max(len(begun) for begun in self._begun if buffer.endswith(begun))
-        self._buffer = buffer[: len(buffer) - half]
-        events = self._drain()
-        self._buffer += buffer[len(buffer) - half :]
+        events: list[Event] = []
+        buffer, position, fast_from = self._buffer + data, 0, 0
+        while position < len(buffer):
+            if name := self._opening(buffer, position):
+                if position >= fast_from:
+                    counts, end = self._rows.read(buffer, position, name)
+                    if counts is not None:
+                        self._take(name, counts)
+                        position = end
+                        continue
+                    # One entry at a time until there, so that no text is searched for rows twice.
+                    fast_from = end
+                after = self._entry(buffer, position, name)
+                if after is None:
+                    break
+                if after > 0:
+                    position = after
+                    continue
+            newline = buffer.find(b"\n", position)
+            if newline < 0:
+                if len(buffer) - position > _LINE_MAX:
+                    events.append(UnparsedLine(self._short(buffer[position : position + _LINE_MAX])[:200]))
+                    position = len(buffer)
+                break
+            if newline > position:
+                self._line(self._short(buffer[position:newline]), events)
+            position = newline + 1
+        self._buffer = buffer[position:]
         return events
 
     def finish(self, *, complete: bool = True) -> list[Event]:
@@ -170,9 +164,10 @@ class OutputParser:
         are printed before them, and bound the missing entries.
         """
         self._buffer = b""
-        self._fill()
+        if self._open is not None:
+            self._open.prune(self._bounds.printed)
         if not complete:
-            if self._open is not None and not (self._open.totals and self._open.entries):
+            if self._open is not None and not (self._open.totals and (self._open.short or self._open.long)):
                 self._open = None
             self._loose, self.now_ns = {}, None
         elif self._interrupted is not None:
@@ -180,139 +175,90 @@ class OutputParser:
         # A printed map that was not cleared yet is not a second slice.
         self._loose.pop(self._printed, None)
         for part in self._loose.values():
-            prune(part, self._bounds.printed)
+            part.prune(self._bounds.printed)
         parts: list[Event] = [part for part in (self._open, *self._loose.values()) if part and not part.empty]
         self._open, self._interrupted, self._loose = None, None, {}
         return parts
 
     def window_entries(self, what: str) -> list[Entry]:
-        """Return the entries of a map of the complete window: `misses` or `bytes`."""
-        return list(self._window_maps[what].values())
+        """Return the entries of a map of the complete window: `misses`, `bytes`, `pairs` or `peers`."""
+        maps = [self._window_maps[name] for name, holds in _WINDOW_MAPS.items() if holds == what]
+        return [self._labels.entry(*item) for counts in maps for item in counts.items()]
 
-    def _drain(self) -> list[Event]:
-        events: list[Event] = []
-        buffer, position = self._buffer, 0
-        while position < len(buffer):
-            if self._open is not None:
-                position = self._plain_entries(buffer, position, self._open)
-                if len(self._shown) > 4 * self._bounds.printed:
-                    self._open.pruned = True
-                    self._shown = largest(self._shown, self._bounds.printed)
-            if head := _OPENING.match(buffer, position):
-                end = self._entry(buffer, head)
-                if end is None:
-                    break
-                if end > 0:
-                    position = end
-                    continue
-            newline = buffer.find(b"\n", position)
-            if newline < 0:
-                if len(buffer) - position > _LINE_MAX:
-                    events.append(UnparsedLine(buffer[position : position + 200]))
-                    position = len(buffer)
-                break
-            self._line(buffer[position:newline], events)
-            position = newline + 1
-        self._buffer = buffer[position:]
-        return events
+    def _short(self, text: bytes) -> bytes:
+        """Return `text` with a NUL for the nonce in each of the program's signs."""
+        for sign, short in self._signs:
+            text = text.replace(sign, short)
+        return text
 
-    def _plain_entries(self, buffer: bytes, position: int, into: RawSlice) -> int:
-        """Read entries of the open slice with short keys, as `_entry` does but faster, and return where they end.
+    def _opening(self, buffer: bytes, position: int) -> bytes | None:
+        """Return the name of the map of the entry that begins at `position`, if one does."""
+        name = buffer[position + 1 : position + 2]
+        if buffer[position] != 64 or not name or name not in MAPS:
+            return None
+        return name if buffer.startswith(self._signs[0][0], position + 2) else None
 
-        Nearly all entries have short keys.
-        """
-        plain = self._plain.get(into.map)
-        row = plain[0].match(buffer, position) if plain else None
-        if plain is None or row is None:
-            return position
-        heads, make = self._heads, tuple.__new__
-        # An entry that was printed again has its last count.
-        found = dict(plain[1].findall(buffer, position, row.end()))
-        new = found.keys() - heads.keys()
-        if len(heads) + len(new) > _MAX_HEADS:
-            heads.clear()
-            new = set(found)
-        for shown in new:
-            number, _, words = shown.partition(_SEPARATOR)
-            about = int(number)
-            heads[shown] = (about >> 32, about >> 16 & 0xFFFF, about & 0xFFFF, key_of_integers(words, about & 0xFFFF))
-        self._add(len(found))
-        self._shown |= {shown: make(Entry, (*heads[shown], int(requests), False)) for shown, requests in found.items()}
-        return row.end()
-
-    def _entry(self, buffer: bytes, head: re.Match[bytes]) -> int | None:
-        """Read the entry that begins with `head`; return its end, None if more data is needed, 0 if it is not an
+    def _entry(self, buffer: bytes, position: int, name: bytes) -> int | None:
+        """Read the entry of map `name` at `position`; return its end, None if more data is needed, 0 if it is not an
         entry."""
-        start, about = head.end(), integer(head[2], _ABOUT_MAX, "an entry's first number")
-        length, pieces = about & 0xFFFF, self._pieces if head[1] in _PIECES else 0
-        longest = self._piece * pieces + len(_SEPARATOR) * (pieces - 1) if pieces else WORDS_MAX
-        sign = buffer.find(b"\0", start, start + longest + _TAIL_MAX)
-        # The end of the entry is confirmed by the program's next text, in which a NUL is the last byte but one.
-        found = _TAIL.search(buffer, start, sign + 2 if sign >= 0 else start + longest + _TAIL_MAX)
-        if sign >= 0 and found is None:
-            # The entry is incomplete, and other text was printed after it.
-            return max(0, buffer.rfind(b"#" if buffer[sign - 1 : sign] == b"#" else b"@", start, sign))
-        if found is None:
-            return None if len(buffer) < start + longest + _TAIL_MAX else 0
-        shown = buffer[start : found.start()]
-        if not pieces and not WORDS.fullmatch(shown):
+        sign = self._signs[0][0]
+        head = _ABOUT.match(buffer, position + 2 + len(sign))
+        if head is None:
             return 0
-        key = self._join(shown, length, pieces) if pieces else key_of_integers(shown, length)
-        long = _LONG.get(head[1])
+        start, long = head.end(), name in LONG_MAPS
+        integer(head[1], ABOUT_MAX, "an entry's first number")
+        most = (self._labels.longest if long else WORDS_MAX) + _TAIL_MAX
+        text = buffer[start : start + most + len(sign)]
+        # A possible beginning of a sign waits for its rest, so that the result does not depend on the chunks.
+        half = 0 if len(text) == most + len(sign) else max(len(one) for one in self._begun if text.endswith(one))
+        text = self._short(text[: len(text) - half])
+        after = text.find(b"\0", 0, most)
+        # The end of the entry is confirmed by the program's next text, in which a NUL is the last byte but one.
+        found = _TAIL.search(text, 0, after + 2) if after >= 0 else None
+        if found is None:
+            if after < 0:
+                return None if len(text) < most else 0
+            # The entry is incomplete, and other text was printed after it.
+            begin = text.rfind(b"#" if text[after - 1 : after] == b"#" else b"@", 0, after)
+            return start + begin if begin >= 0 else 0
+        shown = text[: found.start()]
+        if not long and not WORDS.fullmatch(shown):
+            return 0
         requests = integer(found[1], MAX_INTEGER, "an entry's count")
-        entry = Entry(about >> 32, about >> 16 & 0xFFFF, length, key, requests, pieces > 0)
-        self._add(1)
-        if what := _WINDOW_MAPS.get(head[1]):
-            # A stopped bpftrace prints entries again: the last count is right.
-            entries = self._window_maps[what]
-            entries[head[0], shown] = entry
+        self._take(name, {LONG * long + head[1] + SEPARATOR + shown: requests})
+        return start + found.end()
+
+    def _take(self, name: bytes, counts: dict[bytes, int]) -> None:
+        """Store entries of map `name`. A stopped bpftrace prints an entry again, with its last count."""
+        self._add(len(counts))
+        if name in _WINDOW_MAPS:
+            entries = self._window_maps[name]
+            entries |= counts
             if len(entries) > 2 * self._bounds.window_entries:
-                self._window_maps[what] = largest(entries, self._bounds.window_entries)
-            return found.end()
-        into = self._slice(long or head[1].decode())
-        if into is self._open:
-            # A stopped bpftrace prints the entry again, with its last count.
-            self._shown[head[0] + shown if long else head[2] + _SEPARATOR + shown] = entry
+                self._window_maps[name] = largest(entries, self._bounds.window_entries)
+            return
+        into = self._slice(_SLICES[name])
+        if name in LONG_MAPS:
+            into.long |= counts
         else:
-            into.entries.append(entry)
-            if len(into.entries) > 4 * self._bounds.printed:
-                into.pruned = True
-                prune(into, self._bounds.printed)
-        return found.end()
+            into.short |= counts
+        if len(into.short) + len(into.long) > 4 * self._bounds.printed:
+            into.pruned = True
+            into.prune(self._bounds.printed)
 
     def _add(self, entries: int) -> None:
         self._entries += entries
         if self._entries > self._most_entries:
             raise ImplausibleError(f"more than {self._most_entries} entries of maps in one trace")
 
-    def _join(self, shown: bytes, length: int, pieces: int) -> bytes:
-        """Return a long key from its printed pieces, as far as it was transmitted."""
-        sizes = [min(self._piece, max(0, length - index * self._piece)) for index in range(pieces)]
-        missing = sum(sizes) + len(_SEPARATOR) * (pieces - 1) - len(shown)
-        if missing == 0:
-            return b"".join(_cut(shown, sizes) or [shown])
-        # A short piece holds a NUL (the binary protocol allows it): the key is known up to there.
-        for index, size in enumerate(sizes):
-            if size >= missing and (parts := _cut(shown, [*sizes[:index], size - missing, *sizes[index + 1 :]])):
-                return b"".join(parts[: index + 1])
-        return shown.split(_SEPARATOR)[0][: self._piece]
-
     def _slice(self, name: str) -> RawSlice:
         if self._open is not None and self._open.map == name:
             return self._open
         if name not in self._loose:
-            self._loose[name] = RawSlice(name, None)
+            self._loose[name] = RawSlice(name, None, self._labels)
         return self._loose[name]
 
-    def _fill(self) -> None:
-        """Store the entries of the open slice in it."""
-        if self._open is not None:
-            self._open.entries.extend(self._shown.values())
-            prune(self._open, self._bounds.printed)
-
     def _line(self, line: bytes, events: list[Event]) -> None:
-        if not line:
-            return
         if marker := _MARKER.match(line):
             self._marked(marker, events)
         elif total := _TOTAL.match(line):
@@ -321,11 +267,15 @@ class OutputParser:
             totals[pid] = integer(total[3], MAX_INTEGER, "a total")
             if len(totals) > self._bounds.totals:
                 raise ImplausibleError("totals of more processes than are traced")
+        elif client := _CLIENT.match(line):
+            self._add(1)
+            number = integer(client[1], ABOUT_MAX, "a client")
+            self.by_client[number] = integer(client[2], MAX_INTEGER, "a client's count")
         elif now := _NOW.match(line):
             self.now_ns = integer(now[1], MAX_INTEGER, "a time")
         elif _STOPPED.match(line):
             if self._open is not None:
-                self._fill()
+                self._open.prune(self._bounds.printed)
                 self._interrupted, self._open = self._open, None
         elif filled := _FILLED.match(line):
             self.complete = True
@@ -345,7 +295,7 @@ class OutputParser:
             events.append(Started(ns))
             return
         if self._open is not None:
-            self._fill()
+            self._open.prune(self._bounds.printed)
             self._open.complete = word == b"end"
             if self._open.complete and self._open.pruned:
                 raise ImplausibleError(f"more than {self._bounds.printed} entries in one slice of a map")
@@ -357,17 +307,4 @@ class OutputParser:
             self._slices += 1
             if self._slices > self._bounds.slices:
                 raise ImplausibleError(f"more than {self._bounds.slices} slices")
-            self._open, self._shown, self._last = RawSlice(name, ns), {}, word == b"last"
-
-
-def _cut(shown: bytes, sizes: list[int]) -> list[bytes] | None:
-    """Split `shown` into pieces of these sizes with a separator between them; None if it does not fit."""
-    pieces: list[bytes] = []
-    position = 0
-    for size in sizes:
-        if pieces and shown[position : position + len(_SEPARATOR)] != _SEPARATOR:
-            return None
-        position += len(_SEPARATOR) if pieces else 0
-        pieces.append(shown[position : position + size])
-        position += size
-    return pieces if position == len(shown) else None
+            self._open, self._last = RawSlice(name, ns, self._labels), word == b"last"

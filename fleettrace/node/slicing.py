@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import Any
 
 from fleettrace.node.ascii_protocol import requests_of_line
 from fleettrace.node.output import Entry, RawSlice
@@ -11,7 +11,7 @@ from fleettrace.node.plausible import LATE_S, MAX_RATE, ImplausibleError
 from fleettrace.probes.model import ProbeKind, ProbePlan, TraceSettings
 from fleettrace.summary.counts import OPS, Summary
 from fleettrace.summary.key import KEY_MAX_LENGTH, Key
-from fleettrace.summary.slices import MapLimits, SliceCounts, SliceSpread, add_slice, spread_over
+from fleettrace.summary.slices import MapLimits, SliceCounts, SliceSpread, Tally, spread_over
 
 __all__ = ["MAX_BYTES", "Slicer"]
 
@@ -28,8 +28,8 @@ MAX_BYTES = 1 << 50
 """The most bytes written of one key in a window. A client can make memcached count 2 GiB for a refused set, so a larger
 value is unknown."""
 
-_PID, _REQUESTS, _LONG = (itemgetter(Entry._fields.index(name)) for name in ("pid", "requests", "long"))
-_PID_AND_REQUESTS = itemgetter(Entry._fields.index("pid"), Entry._fields.index("requests"))
+_MOST_LABELS = 4096
+"""Labels of which the meaning is stored, beyond those of one slice."""
 
 
 class Slicer:
@@ -51,12 +51,38 @@ class Slicer:
         self._invalid = dict.fromkeys(plans, 0)
         self._unknown = dict.fromkeys(plans, 0)
         """Requests of unknown kind, where only some kinds are requested."""
-        self.summaries: dict[int, Summary] = {pid: Summary() for pid in plans}
+        self._scripted = any(plan.script is not None for plan in plans.values())
+        """A program of the user's own prints its map once, so it has no timeline."""
+        self._forget()
+        self._tallies = {pid: self._tally(pid, Summary()) for pid in plans}
         self.slices = 0
         self.garbled = False
         """An incomplete slice lists more than its total, and was excluded."""
         self.overfull = False
         """The map of a program of the user's own was full: the number of requests that it left out is unknown."""
+
+    def _forget(self) -> None:
+        self._labels: dict[bytes, Entry] = {}
+        self._pids: set[int] = set()
+        """The processes of these labels."""
+        self._impossible: set[bytes] = set()
+        """Labels of keys that memcached cannot have received."""
+        self._unclear: set[bytes] = set()
+        """Labels of unknown kinds, where only some kinds are requested."""
+
+    def _tally(self, pid: int, into: Summary) -> Tally[Any]:
+        plan = self._plans[pid]
+        named = _identity if plan.probe_kind is ProbeKind.COMMAND else self._key_of
+        return Tally(into, self._limits, named, _op_of(plan))
+
+    def _key_of(self, label: bytes) -> tuple[Key, int]:
+        entry = self._labels[label]
+        return _key(entry), entry.tag
+
+    @property
+    def summaries(self) -> dict[int, Summary]:
+        """The sums of the slices, by pid."""
+        return {pid: tally.summary for pid, tally in self._tallies.items()}
 
     def start(self, ns: int) -> None:
         """Record the beginning of the counting."""
@@ -107,28 +133,53 @@ class Slicer:
         start = self._end_ns or self._start_ns
         end = raw.end_ns if raw.end_ns is not None else max(self._counted_until(now_ns), start)
         self._check_time(start, end)
-        if not self._consistent(raw, max(0, end - start)):
+        counts = self._by_pid(raw)
+        if not self._consistent(raw, counts, max(0, end - start)):
             self.garbled = True
             return {}
         self._end_ns = max(start, end)
-        # A program of the user's own prints its map once, so it has no timeline.
-        once = any(plan.script is not None for plan in self._plans.values())
-        began = self._start_ns
+        began, once = self._start_ns, self._scripted
         spread = SliceSpread(0) if once else spread_over(start - began, end - began, self._bucket_ns, self._buckets)
-        parts = self._parts(raw, self.slices, start, end)
+        parts = self._parts(raw, counts, start, end)
         self.slices += 1
         summaries = {}
         for pid, part in parts.items():
-            into = Summary() if apart else self.summaries[pid]
-            add_slice(into, part, self._limits, spread, _op_of(self._plans[pid]))
+            tally = self._tally(pid, Summary()) if apart else self._tallies[pid]
+            tally.add(part, spread)
             # Requests of unknown kind, where only some kinds are requested, may belong to any key.
-            into.absent += part.unknown
+            tally.summary.absent += part.unknown
             self._unknown[pid] += part.unknown
             if apart:
-                summaries[pid] = into
-                self.summaries[pid].add(into)
-            self.summaries[pid].bound(self._keys)
+                summaries[pid] = tally.summary
+                self._tallies[pid].summary.add(tally.summary)
+            self._tallies[pid].summary.bound(self._keys)
         return summaries
+
+    def _by_pid(self, raw: RawSlice) -> dict[int, dict[bytes, int]]:
+        """Return the slice's counts by label, by process."""
+        counts = raw.short | raw.long if raw.long else raw.short
+        if len(self._labels) > _MOST_LABELS:
+            self._forget()
+        for label in counts.keys() - self._labels.keys():
+            self._name(raw, label)
+        if len(self._pids) == 1:
+            return dict.fromkeys(self._pids, counts) if counts else {}
+        by_pid: dict[int, dict[bytes, int]] = {}
+        for label, requests in counts.items():
+            by_pid.setdefault(self._labels[label].pid, {})[label] = requests
+        return by_pid
+
+    def _name(self, raw: RawSlice, label: bytes) -> None:
+        entry = self._labels[label] = raw.labels.entry(label, 0)
+        self._pids.add(entry.pid)
+        plan, tag = self._plans.get(entry.pid), entry.tag
+        if plan is None or plan.probe_kind is ProbeKind.COMMAND:
+            return
+        if not _plausible(plan, tag, entry.length, entry.data):
+            self._impossible.add(label)
+        known = plan.tagging.ops
+        if plan.ops is not None and known is not None and (tag >= len(known) or known[tag] is None):
+            self._unclear.add(label)
 
     def _check_time(self, start: int, end: int) -> None:
         """Raise `ImplausibleError` for a slice that ends before the last one did, or long after the window."""
@@ -137,15 +188,13 @@ class Slicer:
         if end > (self._start_ns or 0) + self._length_ns + LATE_S * 1e9:
             raise ImplausibleError("a slice that ends after the trace")
 
-    def _consistent(self, raw: RawSlice, length_ns: int) -> bool:
+    def _consistent(self, raw: RawSlice, counts: Mapping[int, Mapping[bytes, int]], length_ns: int) -> bool:
         """Return whether a slice lists no more than its totals, which an incomplete slice may do.
 
         Raises `ImplausibleError` for a complete slice that does, an impossible number of requests or process id.
         """
-        scripted = any(plan.script is not None for plan in self._plans.values())
-        listed = dict.fromkeys(raw.totals, 0)
-        for pid, requests in map(_PID_AND_REQUESTS, raw.entries):
-            listed[pid] = listed.get(pid, 0) + requests
+        scripted = self._scripted
+        listed = dict.fromkeys(raw.totals, 0) | {pid: sum(part.values()) for pid, part in counts.items()}
         if not scripted and not self._plans.keys() >= listed.keys():
             raise ImplausibleError(f"counts of process {min(listed.keys() - self._plans.keys())}, which is not traced")
         for pid, plan in self._plans.items():
@@ -192,62 +241,44 @@ class Slicer:
         found: dict[Key, int] = {}
         for entry in entries:
             if entry.pid == pid:
-                key = Key(entry.data, max(entry.length, len(entry.data)))
+                key = _key(entry)
                 found[key] = found.get(key, 0) + entry.requests
         return found, None if full else 0
 
-    def _parts(self, raw: RawSlice, index: int, start: int, end: int) -> dict[int, SliceCounts]:
-        parts = {
-            pid: SliceCounts(index, start, end, raw.totals.get(pid, 0), everything=not raw.complete and not raw.pruned)
-            for pid in self._plans
-        }
-        shared: dict[int, list[Entry]] = {pid: [] for pid in parts}
-        if len(set(map(_PID, raw.entries))) == 1 and raw.entries[0].pid in shared:
-            shared[raw.entries[0].pid] = raw.entries
-        else:
-            for entry in raw.entries:
-                if entry.pid in shared:
-                    shared[entry.pid].append(entry)
-        for pid, entries in shared.items():
-            self._count(pid, parts[pid], entries)
-        if any(map(_LONG, raw.entries)):
-            by_map = [[entry.requests for entry in raw.entries if entry.long is long] for long in (False, True)]
-        else:
-            by_map = [list(map(_REQUESTS, raw.entries))]
-        for pid, part in parts.items():
-            if self._plans[pid].script is not None:
+    def _parts(
+        self, raw: RawSlice, counts: Mapping[int, dict[bytes, int]], start: int, end: int
+    ) -> dict[int, SliceCounts[Any]]:
+        sizes = [one.values() for one in (raw.short, raw.long)]
+        cut_off = [min(size) for size in sizes if len(size) >= max(1, self._limits.printed)]
+        everything = not raw.complete and not raw.pruned
+        parts: dict[int, SliceCounts[Any]] = {}
+        for pid, plan in self._plans.items():
+            part = parts[pid] = SliceCounts(
+                self.slices, start, end, raw.totals.get(pid, 0),
+                map_entries=max(map(len, sizes)), map_total=sum(raw.totals.values()),
+                map_listed=sum(map(sum, sizes)), smallest=max(cut_off, default=0), everything=everything,
+            )  # fmt: skip
+            self._count(pid, part, counts.get(pid, {}))
+            if plan.script is not None:
                 # Its own map is the only source of the total: it has all requests unless it was full.
                 part.total = sum(part.counts.values())
-                self.overfull |= len(raw.entries) >= self._printed_once
-        for part in parts.values():
-            part.map_entries = max(map(len, by_map))
-            part.map_total = sum(raw.totals.values())
-            part.map_listed = sum(map(sum, by_map))
-            part.smallest = max(
-                (min(sizes) for sizes in by_map if sizes and len(sizes) >= self._limits.printed), default=0
-            )
+                self.overfull |= len(raw.short) + len(raw.long) >= self._printed_once
         return parts
 
-    def _count(self, pid: int, part: SliceCounts, entries: Sequence[Entry]) -> None:
+    def _count(self, pid: int, part: SliceCounts[Any], counts: dict[bytes, int]) -> None:
         """Count one process's entries into its part of the slice."""
         plan = self._plans[pid]
-        self._listed[pid] += sum(map(_REQUESTS, entries))
+        self._listed[pid] += sum(counts.values())
         if plan.probe_kind is ProbeKind.COMMAND:
-            for entry in entries:
-                _count_line(part, entry, plan)
+            for label, requests in counts.items():
+                _count_line(part, self._labels[label], requests, plan)
             return
-        known, counts, make = plan.tagging.ops, part.counts, tuple.__new__
-        unknown = () if plan.ops is None or known is None else _unknown(known, {entry.tag for entry in entries})
-        for _, tag, length, data, requests, _ in entries:
-            read = len(data)
-            if not _plausible(plan, tag, length, data):
-                self._invalid[pid] += requests
-            if tag in unknown:
-                part.total -= requests
-                part.unknown += requests
-                continue
-            slot = (make(Key, (data, max(length, read))), tag)
-            counts[slot] = counts.get(slot, 0) + requests
+        self._invalid[pid] += sum(counts[label] for label in self._impossible & counts.keys())
+        part.counts = counts
+        if unclear := self._unclear & counts.keys():
+            part.counts = {label: requests for label, requests in counts.items() if label not in unclear}
+            part.unknown = sum(counts[label] for label in unclear)
+            part.total -= part.unknown
 
 
 def _plausible(plan: ProbePlan, tag: int, length: int, data: bytes) -> bool:
@@ -271,19 +302,22 @@ def _call_sites(plan: ProbePlan) -> Container[int]:
     return range(1, len(plan.tagging.ops or ()))
 
 
-def _unknown(known: Sequence[str | None], tags: Iterable[int]) -> set[int]:
-    """Return the tags that stand for no kind of request."""
-    return {tag for tag in tags if tag >= len(known) or known[tag] is None}
+def _key(entry: Entry) -> Key:
+    return Key(entry.data, max(entry.length, len(entry.data)))
 
 
-def _count_line(part: SliceCounts, entry: Entry, plan: ProbePlan) -> None:
+def _count_line(part: SliceCounts[Any], entry: Entry, count: int, plan: ProbePlan) -> None:
     # One line may be several requests or none: the total, counted in lines, is corrected.
     cut = len(entry.data) < entry.length
     requests = [(key, op) for key, op in requests_of_line(entry.data, cut) if plan.ops is None or op in plan.ops]
-    part.total += entry.requests * (len(requests) - 1)
+    part.total += count * (len(requests) - 1)
     for key, op in requests:
         slot = (key, _LINE_TAGS[op])
-        part.counts[slot] = part.counts.get(slot, 0) + entry.requests
+        part.counts[slot] = part.counts.get(slot, 0) + count
+
+
+def _identity(slot: tuple[Key, int]) -> tuple[Key, int]:
+    return slot
 
 
 _LINE_TAGS = {op: index for index, op in enumerate(OPS)}

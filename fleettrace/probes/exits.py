@@ -16,14 +16,15 @@ __all__ = ["ExitProbe", "exit_probe"]
 
 @dataclass(frozen=True, slots=True)
 class ExitProbe:
-    """The instructions, of which each call runs one, and the bpftrace expressions for the parts of `Exit` there."""
+    """The instructions, of which each call runs one, and the bpftrace expressions for the parts of `Exit`."""
 
     instructions: tuple[Instruction, ...]
     pointer: str
     length: str
+    thread: str | None
     flag: str
     frame: str | None
-    result: str
+    results: tuple[str, ...]
 
 
 def exit_probe(
@@ -35,16 +36,21 @@ def exit_probe(
     and the same repeated look-ups, as the instruction of the return probe.
     """
     leaving = analysis.exit
-    if leaving is None or not (options.misses and options.kinds and options.exits and overlay_works) or options.asked:
+    if (
+        leaving is None
+        or not (options.misses and options.kinds and options.exits and overlay_works)
+        or options.by_client
+    ):
         return None
-    pointer, length, result = (expression(each) for each in (leaving.key, leaving.length, leaving.result))
-    flag, frame = expression(leaving.flag), expression(leaving.frame)
+    pointer, length = expression(leaving.key), expression(leaving.length)
+    results = tuple(expression(each) or "0" for each in leaving.results)
+    thread, flag, frame = (expression(each) for each in (leaving.thread, leaving.flag, leaving.frame))
     if flag is None and any(site.fetch is not site.operation for site in analysis.call_sites if site.fetch):
         return None
     there = tagging(analysis, leaving.instructions[0], flag or "0", frame)
     entry = tagging(analysis, instruction_to_probe(get, returns=True))
-    if pointer is None or length is None or result is None or set(there.ops or ()) != set(entry.ops or ()):
+    if pointer is None or length is None or set(there.ops or ()) != set(entry.ops or ()):
         return None
     if there.ops is None or there.repeats < entry.repeats:
         return None
-    return ExitProbe(leaving.instructions, pointer, length, flag or "0", frame, result)
+    return ExitProbe(leaving.instructions, pointer, length, thread, flag or "0", frame, results)

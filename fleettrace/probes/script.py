@@ -22,7 +22,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fleettrace.binary.analysis import PROBED_FUNCTIONS
 from fleettrace.errors import ConfigError
 from fleettrace.probes.model import Script
 
@@ -86,6 +85,8 @@ def _check_variable(word: str, where: str) -> None:
         raise ConfigError(
             f"{where}: unknown variable ${{{word}}}: expected ${{exe}}, ${{pids}}, ${{key}} or ${{point:NAME}}"
         )
+    from fleettrace.binary.analysis import PROBED_FUNCTIONS
+
     for name in alternatives(word):
         if name not in PROBED_FUNCTIONS:
             raise ConfigError(f"{where}: unknown function `{name}`: expected one of {', '.join(PROBED_FUNCTIONS)}")

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fleettrace.binary.analysis import BinaryAnalysis
-from fleettrace.binary.callsites import CallSite, Operation
-from fleettrace.binary.cheapest import Instruction
 from fleettrace.binary.elf import Machine
-from fleettrace.binary.repeats import Caller
+
+if TYPE_CHECKING:
+    from fleettrace.binary.analysis import BinaryAnalysis
+    from fleettrace.binary.callsites import CallSite, Operation
+    from fleettrace.binary.cheapest import Instruction
+    from fleettrace.binary.repeats import Caller
 
 __all__ = ["REPEATED", "Tagging", "tagging"]
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from heapq import nlargest
 
 from fleettrace.errors import HostState
+from fleettrace.report.clients import clients_of_host, clients_of_keys
 from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import Cause, find_causes, loads
 from fleettrace.report.items import ByBytes, Items, Sort, heaviest, why_unknown
@@ -19,6 +21,7 @@ from fleettrace.report.templates import Templates
 from fleettrace.report.timeline import trend_of
 from fleettrace.summary.counts import OPS, KeyCount
 from fleettrace.summary.fleet import Ranked
+from fleettrace.summary.host_totals import host_totals
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import Coverage, HostResult, InstanceResult, RunResult, Warn
 from fleettrace.text_format import plural
@@ -61,7 +64,7 @@ def build_report(
     causes = find_causes(run.hosts, run.fleet, families, {item.pattern: item.requests for item in families.ranked})
     total, rate = _known_total(run), sum(rates.values()) if rates else None
     items = Items(run.hosts)
-    keys = tuple(_key_rows(run, items, top, sort, total, rate))
+    keys = _with_clients(run, tuple(_key_rows(run, items, top, sort, total, rate)))
     return Report(
         info=run.info,
         top=top,
@@ -106,7 +109,15 @@ def _by_bytes(
     listed = ((key, run.fleet.keys[key].count) for key in items.keys if key in run.fleet.keys)
     counts = [(key, known) for key, known in listed if known is not None]
     hottest = max(keys, key=lambda row: row.requests, default=None)
-    return heaviest(items, counts, None if hottest is None else hottest.key, rate / total if rate and total else 0.0)
+    sent = [host_totals(host.instances).bytes_out for host in run.hosts if host.instances]
+    known = [each for each in sent if each is not None]
+    return heaviest(
+        items,
+        counts,
+        None if hottest is None else hottest.key,
+        rate / total if rate and total else 0.0,
+        sum(known) if len(known) == len(sent) else None,
+    )
 
 
 def _order(items: Items, sort: Sort) -> Callable[[Key, KeyCount], int] | None:
@@ -164,6 +175,11 @@ def _key_row(
     )
 
 
+def _with_clients(run: RunResult, rows: tuple[KeyRow, ...]) -> tuple[KeyRow, ...]:
+    clients = clients_of_keys(run.hosts, {row.key: row.requests for row in rows})
+    return tuple(replace(row, clients=clients[row.key]) for row in rows) if clients else rows
+
+
 def _spread(ranked: Ranked, traced: int) -> Spread:
     if ranked.hosts <= 1 or ranked.top_requests >= _ONE_HOST * ranked.known.requests:
         return Spread.ONE
@@ -203,6 +219,7 @@ def _host_row(host: HostResult, total: int | None, load: float | None, cause: Ca
         top=tuple(host.top),
         timeline=tuple(host.timeline),
         coverage=_coverage(host.instances),
+        clients=clients_of_host(host),
     )
 
 

@@ -12,10 +12,12 @@ import re
 from collections.abc import Iterable
 from typing import Any, TextIO
 
+from fleettrace.report.clients import Clients
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.imbalance import Cause
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow, Totals
 from fleettrace.summary.counts import OPS
+from fleettrace.summary.host_totals import host_totals
 
 __all__ = ["COLUMNS", "CsvFormatter", "rows"]
 
@@ -52,6 +54,14 @@ COLUMNS = (
     "trend_at_s",
     "coverage",
     "error",
+    "hit_ratio",
+    "evictions_rate",
+    "bytes_in_rate",
+    "bytes_out_rate",
+    "connections",
+    "top_client",
+    "top_client_requests",
+    "clients_unknown",
 )
 
 _FORMULA = re.compile(r"(?:^|(?<=;))[=+\-@'\"＝＋－＠]")
@@ -104,6 +114,7 @@ def _fleet(totals: Totals, pattern: str) -> dict[str, Any]:
 
 
 def _host(row: HostRow) -> dict[str, Any]:
+    stats = host_totals(row.instances)
     return {
         "kind": "host",
         "name": _safe_text(row.host),
@@ -115,7 +126,13 @@ def _host(row: HostRow) -> dict[str, Any]:
         "cause": None if row.cause is None else _cause(row.cause),
         "load_without": None if row.cause is None else row.cause.load_without,
         "coverage": None if row.coverage is None else row.coverage.share,
+        "hit_ratio": stats.hit_ratio,
+        "evictions_rate": stats.evictions,
+        "bytes_in_rate": stats.bytes_in,
+        "bytes_out_rate": stats.bytes_out,
+        "connections": stats.connections,
         "error": None if row.error is None else _safe_text(row.error.message),
+        **_clients(row.clients),
     }
 
 
@@ -151,6 +168,18 @@ def _key(row: KeyRow) -> dict[str, Any]:
         "unknown": row.unknown,
         "trend": None if row.trend is None else row.trend.kind.value,
         "trend_at_s": None if row.trend is None else row.trend.at_s,
+        **_clients(row.clients),
+    }
+
+
+def _clients(clients: Clients | None) -> dict[str, Any]:
+    if clients is None:
+        return {}
+    first = clients.rows[0] if clients.rows else None
+    return {
+        "top_client": None if first is None else _safe_text(first[0]),
+        "top_client_requests": None if first is None else first[1],
+        "clients_unknown": clients.unknown,
     }
 
 

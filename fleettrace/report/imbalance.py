@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from heapq import nlargest
-from statistics import fmean
+from math import fsum
 from typing import NamedTuple, Protocol
 
 from fleettrace.summary.fleet import FleetSummary
@@ -84,7 +84,7 @@ _Without = Callable[[_Candidate], float | None]
 
 def loads(rates: Mapping[str, float]) -> dict[str, float]:
     """Return each host's rate divided by the mean of all `rates`; empty for fewer than two hosts."""
-    mean = fmean(rates.values()) if len(rates) > 1 else 0.0
+    mean = fsum(rates.values()) / len(rates) if len(rates) > 1 else 0.0
     return {host: rate / mean for host, rate in rates.items()} if mean else {}
 
 

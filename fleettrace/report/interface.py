@@ -7,9 +7,10 @@ the clock or the environment.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from fleettrace.report.model import Report
+if TYPE_CHECKING:
+    from fleettrace.report.model import Report
 
 __all__ = ["FormatOptions", "Formatter"]
 
@@ -25,6 +26,8 @@ class FormatOptions:
     """Whether the stream can encode more than ASCII."""
     prometheus_keys: bool = False
     """Whether keys become labels: at most the top n of a report, but every new key is a new series."""
+    hosts_detail: bool = False
+    """Whether the table lists memcached's own counters of every host."""
 
 
 class Formatter(Protocol):

@@ -99,14 +99,22 @@ class ByBytes:
     out_rate: float | None
     """The same per second."""
     share: float
-    """Of the bytes sent of all keys of known size."""
+    """Of `all_sent` if that is known, else of the bytes sent by all keys of known size."""
+    all_sent: float | None = None
+    """Bytes per second that memcached itself counted as sent on all hosts (headers included); None if unknown."""
 
 
-def heaviest(items: Items, counts: Iterable[tuple[Key, KeyCount]], first: Key | None, per_s: float) -> ByBytes | None:
+def heaviest(
+    items: Items,
+    counts: Iterable[tuple[Key, KeyCount]],
+    first: Key | None,
+    per_s: float,
+    all_sent: float | None = None,
+) -> ByBytes | None:
     """Return the key that sends most bytes if it is not `first`, the key with most requests, and sends at least twice
     as many as that one; else None.
 
-    `per_s` makes rates per second from counts of the window; 0 if that is unknown.
+    `all_sent` is that of `ByBytes`. `per_s` makes rates per second from counts of the window; 0 if that is unknown.
     """
     sent = {key: number for key, known in counts if (number := items.bytes_out(key, known))}
     if first is None or not sent:
@@ -114,4 +122,8 @@ def heaviest(items: Items, counts: Iterable[tuple[Key, KeyCount]], first: Key | 
     key = min(sent, key=lambda each: (-sent[each], each))
     if key == first or sent[key] < _FACTOR * sent.get(first, 0):
         return None
-    return ByBytes(key, sent[key], sent[key] * per_s if per_s else None, sent[key] / sum(sent.values()))
+    out_rate = sent[key] * per_s if per_s else None
+    if out_rate is None or not all_sent:
+        return ByBytes(key, sent[key], out_rate, sent[key] / sum(sent.values()))
+    # A value that shrank after it was asked for, or a window that differs, can make the estimate exceed the count.
+    return ByBytes(key, sent[key], out_rate, min(out_rate / all_sent, 1.0), all_sent)

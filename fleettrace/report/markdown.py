@@ -10,7 +10,9 @@ from typing import TextIO
 
 from fleettrace.report.escape import escape_key, escape_markdown, escape_text
 from fleettrace.report.host_folding import fold
+from fleettrace.report.host_remarks import worst_remarks
 from fleettrace.report.imbalance import HOT
+from fleettrace.report.markdown_clients import clients_tables
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
 from fleettrace.report.number_format import (
     UNKNOWN,
@@ -36,6 +38,8 @@ from fleettrace.text_format import plural
 __all__ = ["MarkdownFormatter"]
 
 _TIMELINE_CELLS = 10
+_REMARKS = 3
+"""Hosts with sentences from their own stats."""
 
 
 class MarkdownFormatter:
@@ -43,7 +47,9 @@ class MarkdownFormatter:
 
     def write(self, report: Report, out: TextIO) -> None:
         """Write the report to `out`."""
-        parts = [_fleet(report), _causes(report), _hosts(report), _keys(report), _templates(report), _problems(report)]
+        hosts = [_causes(report), _hosts(report), _remarks(report)]
+        keys = [_keys(report), clients_tables(report, _table)]
+        parts = [_fleet(report), *hosts, *keys, _templates(report), _problems(report)]
         out.write("\n\n".join("\n".join(lines) for lines in parts if lines) + "\n")
 
 
@@ -88,6 +94,13 @@ def _hosts(report: Report) -> list[str]:
     if untraced:
         lines += ["", f"not traced: {_span(fold(row.host for row in untraced))}"]
     return lines
+
+
+def _remarks(report: Report) -> list[str]:
+    remarks, more = worst_remarks(report.hosts, _REMARKS)
+    if more:
+        remarks.append(f"{more:,} more evict or refuse connections")
+    return [f"- {escape_markdown(remark)}" for remark in remarks]
 
 
 def _host(row: HostRow) -> list[str]:

@@ -8,17 +8,34 @@ request, because every new hot key is a new series.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TextIO
 
 from fleettrace.report.escape import escape_key, escape_text
-from fleettrace.report.metrics_text import Metric, many, metric_lines, one
+from fleettrace.report.metrics_text import Labels, Metric, many, metric_lines, one
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
+from fleettrace.summary.host_totals import host_totals
 from fleettrace.summary.run import Coverage
 from fleettrace.text_format import utc
 
 __all__ = ["PrometheusFormatter"]
+
+_STATS = (
+    ("hit_ratio", "hit_ratio", "Fraction of look-ups that hit, by memcached's own counters."),
+    ("evictions_per_second", "evictions", "Items evicted per second."),
+    ("expired_per_second", "expired", "Items per second that expired unfetched, or were asked for too late."),
+    ("received_bytes_per_second", "bytes_in", "Bytes per second from clients."),
+    ("sent_bytes_per_second", "bytes_out", "Bytes per second to clients."),
+    ("connections", "connections", "Connections at the end of the window."),
+    ("connections_limit", "max_connections", "Most connections that memcached accepts."),
+    ("new_connections_per_second", "new_connections", "Connections accepted per second."),
+    ("window_refused_connections", "refused", "Connections refused in the window because of the limit."),
+    ("window_connection_yields", "yields", "Times in the window that a connection had to wait for others."),
+    ("memory_used_bytes", "memory_used", "Bytes of all items."),
+    ("memory_limit_bytes", "memory_limit", "Bytes of memory for items."),
+)
+"""The metrics of memcached's own stats: name, field of `HostTotals`, help."""
 
 
 class PrometheusFormatter:
@@ -78,6 +95,16 @@ def _hosts(rows: Iterable[HostRow]) -> list[Metric]:
             "Traced requests divided by those that memcached counted.",
             ((name, _share(row.coverage)) for name, row in named),
         ),
+        *_stats(named),
+    ]
+
+
+def _stats(named: Sequence[tuple[Labels, HostRow]]) -> list[Metric]:
+    """Return the metrics of memcached's own stats."""
+    known = [(name, host_totals(row.instances)) for name, row in named]
+    return [
+        many(f"host_{metric}", help_text, ((name, getattr(totals, field)) for name, totals in known))
+        for metric, field, help_text in _STATS
     ]
 
 

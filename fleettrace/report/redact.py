@@ -1,4 +1,4 @@
-"""Replace keys by pseudonyms before they are stored or shown.
+"""Replace keys, and addresses of clients, by pseudonyms before they are stored or shown.
 
 A pseudonym is a keyed hash (HMAC-SHA-256) of a name: equal on every host and in every run with the same secret, so
 results still merge and compare, and not reversible without the secret. Mode `template` keeps the constant parts of a
@@ -12,11 +12,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from fleettrace.errors import ConfigError
-from fleettrace.report.templates import Templates
+from fleettrace.summary.clients import UNIX
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunResult
+
+if TYPE_CHECKING:
+    from fleettrace.report.templates import Templates
 
 __all__ = ["SECRET_MIN", "Redact", "Redactor", "redact", "redacted_patterns"]
 
@@ -41,27 +45,37 @@ class Redact(StrEnum):
     TEMPLATE = "template"
     """Pseudonyms replace the variable parts of a family, and keys without a family."""
     DROP = "drop"
-    """Keys are removed; only hosts and totals remain."""
+    """Keys and clients are removed; only hosts and totals remain."""
 
 
 def redact(run: RunResult, how: Redact, secret: bytes, patterns: tuple[re.Pattern[bytes], ...] = ()) -> RunResult:
     """Return a redacted copy of `run`. Raises `ConfigError` when `secret` is too short."""
     if how is Redact.DROP:
         hosts = [
-            replace(host, top=[], items={}, instances=[replace(instance, absent=None) for instance in host.instances])
+            replace(
+                host,
+                top=[],
+                items={},
+                clients=None,
+                instances=[replace(instance, absent=None) for instance in host.instances],
+            )
             for host in run.hosts
         ]
         return replace(run, hosts=hosts, fleet=run.fleet.nameless())
     families = None
     if how is Redact.TEMPLATE:
         counts = ((key.data, known.count) for key, known in run.fleet.keys.items() if not key.truncated)
+        from fleettrace.report.templates import Templates
+
         families = Templates.learn({data: count.requests for data, count in counts if count is not None}, patterns)
-    rename = Redactor(secret, families).key
+    redactor = Redactor(secret, families)
+    rename = redactor.key
     hosts = [
         replace(
             host,
             top=[(rename(key), requests) for key, requests in host.top],
             items={rename(key): facts for key, facts in host.items.items()},
+            clients=None if host.clients is None else host.clients.renamed(rename, redactor.client),
         )
         for host in run.hosts
     ]
@@ -73,6 +87,8 @@ def redacted_patterns(run: RunResult, patterns: Sequence[re.Pattern[bytes]]) -> 
 
     The original patterns may not match, because pseudonyms replace the variable parts."""
     counts = {key.data: 1 for key in run.fleet.keys if not key.truncated}
+    from fleettrace.report.templates import Templates
+
     families = Templates(patterns, {}).tally(counts)[:_FAMILIES] if patterns else []
     matchers = [matcher for family in families if (matcher := _matcher(family.pattern)) is not None]
     return tuple(re.compile(rb"\A%b\Z" % matcher.pattern, re.DOTALL) for matcher in matchers)
@@ -100,6 +116,10 @@ class Redactor:
         matcher = None if family is None else self._matcher(family)
         found = None if matcher is None else matcher.fullmatch(key.data)
         return Key.whole(self._pseudonym(key.data) if found is None else self._keep_constants(key.data, found))
+
+    def client(self, client: str) -> str:
+        """Return the pseudonym of a client's address, which no key has."""
+        return client if client == UNIX else self._pseudonym(b"client:" + client.encode()).decode()
 
     def _pseudonym(self, name: bytes) -> bytes:
         keyed = self._hmac.copy()

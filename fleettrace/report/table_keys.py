@@ -72,8 +72,8 @@ def by_bytes_text(report: Report, shown: Callable[[bytes], str]) -> str:
     place = next((number for number, row in enumerate(report.keys, 1) if row.key == found.key), None)
     rank = f"below the top {report.top}" if place is None else f"place {place}"
     return (
-        f"by bytes: {shown(found.key.data)} is about {sent}, {percent(found.share, 0)} of all bytes sent by keys of "
-        f"known size; by requests: {rank}"
+        f"by bytes: {shown(found.key.data)} is about {sent}, {percent(found.share, 0)} of all bytes sent"
+        f"{'' if found.all_sent else ' by keys of known size'}; by requests: {rank}"
     )
 
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from enum import StrEnum
 from itertools import pairwise
 from math import sqrt
-from statistics import median
 from typing import NamedTuple
 
 __all__ = ["Trend", "TrendKind", "sparkline", "trend_of"]
@@ -82,7 +81,8 @@ def _late(counts: Sequence[int], totals: Sequence[int]) -> int | None:
 
 def _burst(counts: Sequence[int], totals: Sequence[int], parts: Sequence[float]) -> int | None:
     """Return the first bucket of the key's highest burst."""
-    usual = median(parts)
+    ordered, half = sorted(parts), len(parts) // 2
+    usual = (ordered[half] + ordered[~half]) / 2
     peak = max(range(len(parts)), key=parts.__getitem__)
     if parts[peak] < _BURST * usual or not _stands_out(counts[peak], usual * totals[peak]):
         return None

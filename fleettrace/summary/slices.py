@@ -8,15 +8,19 @@ may have two maps, for short and for long keys; every key belongs to one of them
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 
-__all__ = ["MapLimits", "SliceCounts", "SliceSpread", "add_slice", "spread_over"]
+__all__ = ["MapLimits", "SliceCounts", "SliceSpread", "Tally", "spread_over"]
+
+Name = TypeVar("Name")
+_MOST_NAMES = 4096
+"""Names that a tally stores beyond those of one slice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,8 @@ class MapLimits:
 
 
 @dataclass(slots=True)
-class SliceCounts:
-    """One instance's part of one slice, as printed: counts by (key, tag)."""
+class SliceCounts(Generic[Name]):
+    """One instance's part of one slice, as printed: counts by a name that stands for a key and a tag."""
 
     index: int
     """Position of the slice in the trace, from 0."""
@@ -42,7 +46,7 @@ class SliceCounts:
     """Nanoseconds of the node's monotonic clock."""
     total: int
     """Requests in the slice, from the scalar counter: exact."""
-    counts: dict[tuple[Key, int], int] = field(default_factory=dict)
+    counts: dict[Name, int] = field(default_factory=dict)
     map_entries: int = 0
     """Printed entries, including those of other instances; of two maps, the larger number."""
     map_total: int = 0
@@ -94,7 +98,7 @@ def spread_over(start_ns: int, end_ns: int, bucket_ns: int, buckets: int) -> Sli
     return SliceSpread(first, tuple(weights)) if len(weights) > 1 else SliceSpread(first)
 
 
-def unprinted_bounds(part: SliceCounts, limits: MapLimits) -> tuple[int, int]:
+def unprinted_bounds(part: SliceCounts[Name], limits: MapLimits) -> tuple[int, int]:
     """Return the most requests of this instance in one entry that was not printed, and in all that a full map dropped.
 
     Neither can exceed the remainder, which is the counted minus the printed requests. An entry that was not printed is
@@ -111,47 +115,98 @@ def unprinted_bounds(part: SliceCounts, limits: MapLimits) -> tuple[int, int]:
     return min(remainder, part.smallest), min(remainder, max(0, dropped))
 
 
-def add_slice(
-    into: Summary, part: SliceCounts, limits: MapLimits, spread: SliceSpread, op_of: Callable[[int], str | None] | None
-) -> None:
-    """Add one instance's slice to a summary, and spread its counts over the summary's timeline.
+_Slot = tuple[KeyCount, list[int], dict[str, int] | None, str]
+"""A key's count, its timeline and ops, and the op of the requests to add."""
 
-    `op_of` returns the op for a tag, None for an unknown tag; without it, ops are unknown. The result equals merging a
-    summary of the slice, in half the time.
+
+class Tally(Generic[Name]):
+    """Adds one instance's slices to a summary, with the entries under names that the caller chose.
+
+    `named` returns the key and the tag of a name; it is called once for a name that is in many slices. `op_of` returns
+    the op for a tag, None for an unknown tag; without it, ops are unknown. The result equals merging a summary of each
+    slice, in less than half the time.
     """
-    entry, dropped = unprinted_bounds(part, limits)
-    absent = min(max(0, part.total - sum(part.counts.values())), entry * limits.tags + dropped)
-    into.total += part.total
-    into.absent += absent
-    _spread_in(into.timeline, spread, part.total)
-    keys, bucket, alone = into.keys, spread.first, len(spread.weights) == 1
-    names: dict[int, str | None] = {} if op_of is None else {tag: op_of(tag) for tag in {tag for _, tag in part.counts}}
-    for (key, tag), count in part.counts.items():
-        op = names.get(tag)
-        known = keys.get(key)
-        if known is None:
-            timeline = [*([0] * bucket), *([count] if alone else spread.parts(count))]
-            keys[key] = KeyCount(count, ops=None if op is None else {op: count}, timeline=timeline)
-            continue
-        known.requests += count
-        timeline = known.timeline
-        if not alone:
-            _spread_in(timeline, spread, count)
-        elif len(timeline) == bucket:
-            timeline.append(count)
-        else:
-            _count_in(timeline, bucket, count)
-        ops = known.ops
-        if op is None or ops is None:
-            known.ops = None
-        else:
-            ops[op] = ops.get(op, 0) + count
-        known.misses = known.value_bytes = None
-    if absent:
-        for key, listed in Counter(key for key, _ in part.counts).items():
+
+    def __init__(
+        self,
+        into: Summary,
+        limits: MapLimits,
+        named: Callable[[Name], tuple[Key, int]],
+        op_of: Callable[[int], str | None] | None,
+    ) -> None:
+        self.summary = into
+        self._limits = limits
+        self._named = named
+        self._op_of = op_of
+        self._forget()
+
+    def _forget(self) -> None:
+        self._keys = self.summary.keys
+        self._counts: dict[Name, _Slot] = {}
+        """Where the requests of a name are added."""
+        self._first: dict[Key, Name] = {}
+        self._shared: set[Name] = set()
+        """Names of keys that have several."""
+
+    def add(self, part: SliceCounts[Name], spread: SliceSpread) -> None:
+        """Add a slice, and spread its counts over the summary's timeline."""
+        into, limits = self.summary, self._limits
+        entry, dropped = unprinted_bounds(part, limits)
+        absent = min(max(0, part.total - sum(part.counts.values())), entry * limits.tags + dropped)
+        into.total += part.total
+        into.absent += absent
+        _spread_in(into.timeline, spread, part.total)
+        if into.keys is not self._keys or len(self._counts) > _MOST_NAMES:
+            self._forget()
+        self._count(part.counts, spread)
+        if absent:
             # Entries of the key's other tags may be among those not printed.
-            others = limits.tags - min(listed, limits.tags)
-            keys[key].covered += absent - (min(absent, entry * others + dropped) if others else 0)
+            others = [0, *(min(absent, entry * tags + dropped) for tags in range(1, limits.tags))]
+            self._cover(part.counts, [absent - most for most in others])
+
+    def _count(self, counts: Mapping[Name, int], spread: SliceSpread) -> None:
+        known, bucket, alone = self._counts, spread.first, len(spread.weights) == 1
+        for name, count in counts.items():
+            slot = known.get(name)
+            if slot is None:
+                slot = known[name] = self._slot(name)
+            key_count, timeline, ops, op = slot
+            key_count.requests += count
+            if ops is not None:
+                ops[op] += count
+            if not alone:
+                _spread_in(timeline, spread, count)
+            elif len(timeline) == bucket:
+                timeline.append(count)
+            else:
+                _count_in(timeline, bucket, count)
+
+    def _slot(self, name: Name) -> _Slot:
+        key, tag = self._named(name)
+        op = None if self._op_of is None else self._op_of(tag)
+        first = self._first.setdefault(key, name)
+        if first is not name:
+            self._shared |= {first, name}
+        count = self._keys.get(key)
+        if count is None:
+            count = self._keys[key] = KeyCount(ops={})
+        if op is None or count.ops is None:
+            count.ops = None
+            return count, count.timeline, None, ""
+        count.ops.setdefault(op, 0)
+        return count, count.timeline, count.ops, op
+
+    def _cover(self, counts: Mapping[Name, int], covered: list[int]) -> None:
+        """Add to `covered` of each listed key, by the number of its tags that the slice does not list."""
+        known, once = self._counts, covered[-1]
+        if once:
+            for name in counts:
+                known[name][0].covered += once
+        if shared := self._shared & counts.keys():
+            names = Counter(self._named(name)[0] for name in shared)
+            tags = Counter(key for key, _ in {self._named(name) for name in shared})
+            for key, listed in tags.items():
+                self._keys[key].covered += covered[max(0, len(covered) - listed)] - names[key] * once
 
 
 def _spread_in(timeline: list[int], spread: SliceSpread, count: int) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from fleettrace.errors import ConfigError
+from fleettrace.probes.model import annotation_types
 from fleettrace.summary.run import RunInfo
 from fleettrace.sweep.detach_model import DetachedTrace
 from fleettrace.text_format import rfc3339
@@ -172,7 +173,7 @@ def decode(kind: Any, data: Any) -> Any:
     if kind is datetime:
         return datetime.fromisoformat(data)
     if is_dataclass(kind):
-        hints = get_type_hints(kind)
+        hints = get_type_hints(kind, localns=annotation_types())
         return cast(Callable[..., Any], kind)(
             **{each.name: decode(hints[each.name], data[each.name]) for each in fields(kind)}
         )

@@ -17,8 +17,6 @@ from fleettrace.probes.model import ProbeKind, TraceSettings
 from fleettrace.summary.run import RunInfo, RunResult, Warn
 from fleettrace.sweep.attached import AttachedTracer
 from fleettrace.sweep.cancellation import Cancellation, Reason
-from fleettrace.sweep.detached import DetachedTracer, lead_s
-from fleettrace.sweep.endpoint import EndpointTracer
 from fleettrace.sweep.event_queue import EventQueue
 from fleettrace.sweep.events import (
     Event,
@@ -36,7 +34,6 @@ from fleettrace.sweep.events import (
 from fleettrace.sweep.outcome import HostOutcome, failed_outcome
 from fleettrace.sweep.settings import FLEET_KEYS, HostTask, SweepSettings, keys_per_host, printed_entries
 from fleettrace.sweep.tracer import HostTracer, TracerContext
-from fleettrace.sweep.watch import WatchTracer
 from fleettrace.sweep.waves import abort_reason, in_waves
 from fleettrace.sweep.workers import Workers
 
@@ -112,13 +109,26 @@ class Sweep:
             run_id=self.info.id,
         )
         watch = settings.options.probe_kind is ProbeKind.WATCH
-        at_once = WatchTracer(context) if watch else AttachedTracer(context)
+        at_once: HostTracer = AttachedTracer(context)
+        if watch:
+            from fleettrace.sweep.watch import WatchTracer
+
+            at_once = WatchTracer(context)
         detach = settings.detach
         # Only bpftrace can be left on a host. A resumed run still collects what an earlier one has left.
         if detach is None or (watch and detach.resumed is None):
-            return EndpointTracer(context, at_once)
-        left = DetachedTracer(context, detach, time.monotonic() + lead_s(hosts), at_once)
-        return EndpointTracer(context, left)
+            return self._with_endpoints(context, at_once)
+        from fleettrace.sweep.detached import DetachedTracer, lead_s
+
+        return self._with_endpoints(context, DetachedTracer(context, detach, time.monotonic() + lead_s(hosts), at_once))
+
+    def _with_endpoints(self, context: TracerContext, others: HostTracer) -> HostTracer:
+        """Return a tracer that also asks hosts without a login, if there are any."""
+        if all(task.endpoint is None for task in self.tasks):
+            return others
+        from fleettrace.sweep.endpoint import EndpointTracer
+
+        return EndpointTracer(context, others)
 
     def _sweep_waves(self, workers: Workers, result: RunResult) -> None:
         waves, started = in_waves(self.tasks, self.settings.serial), 0

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from fleettrace.node.model import Instance
 from fleettrace.probes.model import ProbeOptions
-from fleettrace.sweep.detach_model import Detach
 from fleettrace.sweep.waves import WaveSize
 from fleettrace.transport.endpoint.model import PortTarget
 from fleettrace.transport.interface import Target, Transport
+
+if TYPE_CHECKING:
+    from fleettrace.sweep.detach_model import Detach
 
 __all__ = [
     "FLEET_KEYS",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +65,13 @@ def exit_of(tmp_path: Path, body: str) -> Exit | None:
     return found
 
 
+def parts_of(found: Exit | None, names: Iterable[str]) -> dict[str, Operand | None]:
+    """Return these parts of an exit, with the result that all its instructions share."""
+    assert found is not None
+    [result] = set(found.results)
+    return {name: result if name == "result" else getattr(found, name) for name in names}
+
+
 @pytest.mark.parametrize(
     ("body", "parts"),
     [
@@ -75,9 +83,7 @@ def exit_of(tmp_path: Path, body: str) -> Exit | None:
     ids=["registers", "stack", "two paths", "one ends"],
 )
 def test_request_and_result_are_found(tmp_path: Path, body: str, parts: dict[str, Operand]) -> None:
-    found = exit_of(tmp_path, body)
-    assert found is not None
-    assert {name: getattr(found, name) for name in parts} == parts
+    assert parts_of(exit_of(tmp_path, body), parts) == parts
 
 
 def test_copies_share_what_each_call_passes_once(tmp_path: Path) -> None:
@@ -90,7 +96,15 @@ def test_copies_share_what_each_call_passes_once(tmp_path: Path) -> None:
     both = exit_of(tmp_path, f"{SAVED}; test r14, r14; je 9f; {find}; {other}; 9: {find}; {log}; 5: nop; 4: {RESTORED}")
     assert both is not None
     assert len(both.instructions) == 2
-    assert {name: getattr(both, name) for name in REGISTERS} == REGISTERS
+    assert parts_of(both, REGISTERS) == REGISTERS
+
+
+def test_path_that_always_misses_has_result_zero(tmp_path: Path) -> None:
+    gone = "9: test r14, r14; je 8f; call log; 8: xor r13d, r13d; xor ebx, ebx; jmp 4b"
+    body = f"{SAVED}; test r14, r14; je 9f; call find; mov rbx, rax; {LOG}; 4: {RESTORED}; {gone}"
+    both = exit_of(tmp_path, body)
+    assert both is not None
+    assert set(both.results) == {Operand(8, "bx"), Operand(8, None)}
 
 
 def test_return_address_is_found(tmp_path: Path) -> None:
@@ -145,8 +159,8 @@ def test_no_exit_where_anything_is_uncertain(tmp_path: Path, body: str) -> None:
         ("key", {"register": None}),
         ("length", {"displacement": 1 << 40}),
         ("flag", {"displacement": 8.0}),
-        ("result", {"size": 3}),
-        ("result", None),
+        ("thread", {"size": 3}),
+        ("length", None),
     ],
 )
 def test_impossible_stored_exit_is_refused(name: str, damaged: dict[str, object] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from itertools import pairwise
 
 from hypothesis import strategies as st
 
-from fleettrace.node.output import Entry
+from fleettrace.node.labels import LONG, Labels
+from fleettrace.node.output import Entry, Event, RawSlice
 from fleettrace.probes.layout import key_layout
 
 __all__ = [
@@ -18,9 +20,12 @@ __all__ = [
     "SHORT",
     "Printed",
     "chunked",
+    "contents",
     "entries",
     "entry_of",
+    "in_order",
     "keys",
+    "raw_slice",
     "render",
     "short_keys",
     "shown",
@@ -79,6 +84,38 @@ def render(slices: Iterable[Printed], piece: int, pieces: int) -> bytes:
         if one.end_ns is not None:
             lines.append(b"#%b end\n" % nonce)
     return b"".join(lines)
+
+
+def contents(events: Iterable[Event]) -> list[Event | Printed]:
+    """The events, with what is in the maps of each slice: the entries with short keys first."""
+    return [
+        Printed(one.map, one.end_ns, one.totals, one.entries) if isinstance(one, RawSlice) else one for one in events
+    ]
+
+
+def in_order(printed: Iterable[Printed]) -> list[Event | Printed]:
+    """What `contents` gives of these slices."""
+    return [
+        Printed(one.name, one.end_ns, dict(one.totals), sorted(one.entries, key=lambda entry: entry.long))
+        for one in printed
+    ]
+
+
+class _Literal(Labels):
+    """Reads labels that are literals, so that any entry can have one."""
+
+    def entry(self, label: bytes, requests: int) -> Entry:
+        long = label.startswith(LONG)
+        pid, tag, length, data = ast.literal_eval(label[long:].decode())
+        return Entry(pid, tag, length, data, requests, long)
+
+
+def raw_slice(name: str, end_ns: int | None, totals: dict[int, int], entries: Iterable[Entry]) -> RawSlice:
+    """A slice with any entries, also those that no program can print."""
+    made = RawSlice(name, end_ns, _Literal(*LAYOUTS[0]), totals)
+    for entry in entries:
+        (made.long if entry.long else made.short)[LONG * entry.long + repr(tuple(entry[:4])).encode()] = entry.requests
+    return made
 
 
 # Pieces of the output's own grammar, so that generated keys are as misleading as they can be without the nonce.

@@ -52,7 +52,7 @@ def test_misses_need_one_probe_at_the_exit() -> None:
     plan = choose(analysis, ProbeOptions(misses=True))
     assert analysis.exit is not None
     assert plan.instructions == analysis.exit.instructions
-    assert (plan.misses, plan.result is not None, plan.counts_misses) == (None, True, True)
+    assert (plan.misses, len(plan.results), plan.counts_misses) == (None, 1, True)
     assert plan.verdict.cost == choose(analysis, ProbeOptions()).verdict.cost
     assert "uretprobe" not in program([ProbeTarget(plan, (1,))], key_layout((0, 17, 0)), TraceSettings(2))
 
@@ -64,7 +64,7 @@ def test_misses_need_one_probe_at_the_exit() -> None:
 )
 def test_return_probe_stays_where_exits_are_impossible(options: ProbeOptions, overlay: bool) -> None:
     plan = choose(analyse(Path(DEBIAN).read_bytes()), options, overlay_works=overlay)
-    assert (plan.misses is not None, plan.result, plan.verdict.offset) == (True, None, 0)
+    assert (plan.misses is not None, plan.results, plan.verdict.offset) == (True, (), 0)
 
 
 def test_misses_put_both_probes_on_one_instruction(behind: BinaryAnalysis) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.node.entries import key_of_integers
+from fleettrace.node.labels import key_of_integers
 from fleettrace.probes.layout import key_expression, key_layout, key_sizes, word_expression, word_statements
 from fleettrace.probes.model import Bound, KeyLayout
 from fleettrace.summary.key import KEY_MAX_LENGTH

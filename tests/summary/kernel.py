@@ -11,20 +11,27 @@ from dataclasses import dataclass
 
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.key import Key
-from fleettrace.summary.slices import MapLimits, SliceCounts, SliceSpread, add_slice
+from fleettrace.summary.slices import MapLimits, SliceCounts, SliceSpread, Tally
 
-__all__ = ["Request", "Slice", "run_slice", "summarise"]
+__all__ = ["Request", "Slice", "itself", "run_slice", "summarise"]
 
 Request = tuple[int, int, int]
 """(instance, key number, tag)."""
+Name = tuple[Key, int]
+"""A key and a tag."""
 
 
 @dataclass(frozen=True)
 class Slice:
     """The printed part of a slice for each instance, and the true counts."""
 
-    parts: dict[int, SliceCounts]
+    parts: dict[int, SliceCounts[Name]]
     truth: dict[int, Counter[Key]]
+
+
+def itself(name: Name) -> Name:
+    """Return the key and the tag for which a name of this model stands."""
+    return name
 
 
 def key(number: int) -> Key:
@@ -43,7 +50,7 @@ def run_slice(requests: list[Request], limits: MapLimits, instances: int, *, eve
     printed = held.most_common(None if everything else limits.printed)
     parts = {}
     for instance in range(instances):
-        part = SliceCounts(0, 0, 1_000_000_000, truth[instance].total(), everything=everything)
+        part: SliceCounts[Name] = SliceCounts(0, 0, 1_000_000_000, truth[instance].total(), everything=everything)
         part.counts = {(key(number), tag): count for (owner, number, tag), count in printed if owner == instance}
         part.map_entries = len(printed)
         part.map_total = len(requests)
@@ -53,8 +60,10 @@ def run_slice(requests: list[Request], limits: MapLimits, instances: int, *, eve
     return Slice(parts, truth)
 
 
-def summarise(part: SliceCounts, limits: MapLimits, bucket: int, op_of: Callable[[int], str | None] | None) -> Summary:
+def summarise(
+    part: SliceCounts[Name], limits: MapLimits, bucket: int, op_of: Callable[[int], str | None] | None
+) -> Summary:
     """Return the slice's summary."""
     summary = Summary()
-    add_slice(summary, part, limits, SliceSpread(bucket), op_of)
+    Tally(summary, limits, itself, op_of).add(part, SliceSpread(bucket))
     return summary

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fleettrace.summary.counts import OPS, Summary
-from fleettrace.summary.slices import MapLimits, SliceCounts, SliceSpread, add_slice, spread_over, unprinted_bounds
-from tests.summary.kernel import Request, key, run_slice, summarise
+from fleettrace.summary.slices import MapLimits, SliceCounts, SliceSpread, Tally, spread_over, unprinted_bounds
+from tests.summary.kernel import Request, itself, key, run_slice, summarise
 
 INSTANCES = 2
 TAGS = 3
@@ -41,18 +41,19 @@ def test_bounds_contain_true_counts(traffic: list[Request], bounds: MapLimits, e
     limits,
     st.sampled_from([OPS.__getitem__, lambda tag: OPS[tag] if tag else None, None]),
 )
-def test_add_slice_equals_adding_its_summary(
+def test_adding_slices_equals_adding_their_summaries(
     slices: list[list[Request]], bounds: MapLimits, op_of: Callable[[int], str | None] | None
 ) -> None:
-    direct, merged = Summary(), Summary()
+    merged = Summary()
+    direct = Tally(Summary(), bounds, itself, op_of)
     for number, traffic in enumerate(slices):
         part = run_slice(traffic, bounds, INSTANCES).parts[0]
         spread = SliceSpread(number // 2 + 1, (3, 1)[: number % 2 + 1])
         own = Summary()
-        add_slice(direct, part, bounds, spread, op_of)
-        add_slice(own, part, bounds, spread, op_of)
+        direct.add(part, spread)
+        Tally(own, bounds, itself, op_of).add(part, spread)
         merged.add(own)
-    assert direct == merged
+    assert direct.summary == merged
 
 
 @given(st.integers(0, 10**12), st.lists(st.integers(1, 10**9), min_size=1, max_size=6))
@@ -69,9 +70,10 @@ def test_steady_traffic_has_steady_timeline(lengths_ms: list[int], rate: int) ->
         ends.append(ends[-1] + length)
     buckets = -(-ends[-1] // 1000)
     summary = Summary()
+    tally = Tally(summary, bounds, itself, None)
     for start, end in pairwise(ends):
         part = SliceCounts(0, start, end, rate * (end - start), {(key(1), 0): rate * (end - start)})
-        add_slice(summary, part, bounds, spread_over(start, end, 1000, buckets), None)
+        tally.add(part, spread_over(start, end, 1000, buckets))
     assert sum(summary.timeline) == rate * ends[-1]
     assert summary.keys[key(1)].timeline == summary.timeline
     # A slice may omit two slivers of 1/50, and so may its neighbors.

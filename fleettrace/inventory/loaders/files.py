@@ -11,7 +11,6 @@ from fleettrace.inventory.loaders.ini import add_ini
 from fleettrace.inventory.loaders.layout import PluginError, add_layout, kind
 from fleettrace.inventory.loaders.listing import add_listing, is_listing
 from fleettrace.inventory.loaders.scripts import add_script, is_executable
-from fleettrace.inventory.loaders.toml import add_toml
 from fleettrace.inventory.model import Origin
 from fleettrace.inventory.read_options import ReadOptions
 from fleettrace.inventory.tree import Tree
@@ -65,6 +64,8 @@ def add_file(tree: Tree, path: Path, options: ReadOptions, *, may_be_empty: bool
         return
     text = _plain(read_file(path), path, options)
     if path.suffix == ".toml":
+        from fleettrace.inventory.loaders.toml import add_toml
+
         add_toml(tree, text, str(path))
         return
     if not text.strip():

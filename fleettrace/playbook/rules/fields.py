@@ -16,6 +16,7 @@ from fleettrace.playbook.rules.measurements import (
     exact,
     host_count,
     host_share,
+    host_stat,
     hottest,
     key_hosts,
     key_requests,
@@ -205,6 +206,30 @@ _HOST_FIELDS = (
         H,
         {Unit.PART: of_host(lambda _, row: exact(None if row.coverage is None else row.coverage.share))},
         "the traced part of the requests that memcached counted",
+    ),
+    Field(
+        "host.evictions",
+        H,
+        {Unit.RATE: host_stat(lambda totals: totals.evictions)},
+        "items that it evicts per second, by memcached's own counters",
+    ),
+    Field(
+        "host.hit_ratio",
+        H,
+        {Unit.PART: host_stat(lambda totals: totals.hit_ratio)},
+        "the part of look-ups that hit, by memcached's own counters",
+    ),
+    Field(
+        "host.bytes_out",
+        H,
+        {Unit.BYTES: host_stat(lambda totals: totals.bytes_out)},
+        "bytes that it sends to clients per second, by memcached's own counters",
+    ),
+    Field(
+        "host.connections",
+        H,
+        {Unit.NUMBER: host_stat(lambda totals: totals.connections)},
+        "connections of clients at the end of the window",
     ),
     Field(
         "host.instances",

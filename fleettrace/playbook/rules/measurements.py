@@ -9,6 +9,7 @@ from fleettrace.playbook.rules.eval_context import EvalContext, Subject, rounded
 from fleettrace.playbook.rules.values import ANY_NUMBER, Bounds, Measurement
 from fleettrace.report.escape import escape_text
 from fleettrace.report.model import HostRow, KeyRow, TemplateRow
+from fleettrace.summary.host_totals import HostTotals, host_totals
 from fleettrace.summary.items import NEVER
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "exact",
     "host_count",
     "host_share",
+    "host_stat",
     "hottest",
     "key_hosts",
     "key_requests",
@@ -212,6 +214,11 @@ def host_count(number: Callable[[HostRow], float | None]) -> Read:
         return UNKNOWN if value is None else context.on_host(row, value)
 
     return of_host(read)
+
+
+def host_stat(number: Callable[[HostTotals], float | None]) -> Read:
+    """Return a reader of memcached's own stats, which are exact whatever was traced."""
+    return of_host(lambda _, row: exact(number(host_totals(row.instances))))
 
 
 def host_share(context: EvalContext, row: HostRow) -> Measurement:

@@ -5,6 +5,7 @@
   const { run, totals, keys, hosts, templates } = data;
   const NONE = "–";
   const HOT = 1.5;
+  const NEARLY_ALL = 0.9;
   const WARM = 1.2;
   const narrow = matchMedia("(max-width: 40rem)").matches;
 
@@ -85,6 +86,19 @@
     const list = el("dl");
     for (const [term, value] of pairs) if (value != null && value !== "") list.append(el("dt", "", term), el("dd", "", value));
     return list;
+  };
+
+  const askedBy = (columns, row) => {
+    const clients = at(columns, "clients", row);
+    if (!clients) return null;
+    const list = el("span");
+    clients.forEach(([client, n, share], i) => list.append(i ? el("br") : "", name(client),
+      el("span", "figure", `${count(n)}, ${percent(share)}` + (share >= NEARLY_ALL && client !== "unix" ? ", perhaps a proxy or NAT" : ""))));
+    for (const [words, field] of [["others", "clients_others"], ["unknown", "clients_unknown"]]) {
+      const n = at(columns, field, row);
+      if (n) list.append(list.childNodes.length ? el("br") : "", words, el("span", "figure", count(n)));
+    }
+    return list.childNodes.length ? list : "none";
   };
 
   // ---- a table that sorts, filters and pages -----------------------------------------------------------------------
@@ -257,6 +271,56 @@
   const stateLook = (state) => (state === "ok" ? "ok" : state === "partial" || state === "no-instances" ? "warm" : "bad");
   const keyText = (index) => (typeof index === "number" ? keys.key[index] : index);
 
+  const statsFacts = (stats) => {
+    const evicting = stats.evicting_class;
+    const each = (n) => (n != null && stats.seconds ? rate(n / stats.seconds) + " a second" : null);
+    const reasons = stats.unknown || [];
+    return [
+      ["hit ratio", stats.hit_ratio != null && percent(stats.hit_ratio)],
+      ["evictions", stats.evictions != null && count(stats.evictions) + (stats.evictions ? ", " + each(stats.evictions) : "")],
+      ["evicting class", evicting && `${count(evicting.number)}, ${percent(evicting.share)} of all` +
+        (evicting.chunk_size == null ? "" : `, items of about ${bytes(evicting.chunk_size)}`)],
+      ["connections", stats.curr_connections != null && count(stats.curr_connections) +
+        (stats.max_connections == null ? "" : ` of ${count(stats.max_connections)}`)],
+      ["bytes read", stats.bytes_read != null && bytes(stats.bytes_read)],
+      ["bytes written", stats.bytes_written != null && bytes(stats.bytes_written)],
+      ["memory", stats.memory_used != null && stats.memory_limit != null && `${bytes(stats.memory_used)} of ${bytes(stats.memory_limit)}`],
+      ["threads", stats.threads != null && count(stats.threads)],
+      ["unknown", reasons.length ? safe(reasons.join("; ")) : null],
+    ].filter(([, shown]) => shown);
+  };
+
+  const statsTable = () => {
+    const value = (field) => (row) => (at(hosts, "stats", row) || {})[field];
+    const remarks = (row) => value("remarks")(row) || [];
+    const number = (label, field, show, look) => ({ label, num: true, look, value: value(field), cell: (row) => show(value(field)(row)) });
+    table({
+      into: section("memcached"), noun: "host", n: hosts.n, sort: 2, page: 20,
+      note: "What memcached itself counted over the window.",
+      text: (row) => [hosts.host[row], ...remarks(row)].join(" "),
+      filters: [["All hosts", null], ["Evicting", (row) => value("evictions_rate")(row) > 0], ["Refusing connections", (row) => value("refused_connections")(row) > 0]],
+      columns: [
+        { label: "Host", ascending: true, value: (row) => hosts.host[row], cell: (row) => name(hosts.host[row]) },
+        number("Hits", "hit_ratio", percent),
+        number("Evicted/s", "evictions_rate", rate),
+        number("Expired/s", "expired_rate", rate, "wide"),
+        number("Bytes in/s", "bytes_in_rate", bytes, "mid"),
+        number("Bytes out/s", "bytes_out_rate", bytes),
+        number("Connections", "connections", count, "mid"),
+        number("New/s", "new_connections_rate", rate, "wide"),
+        number("Refused", "refused_connections", count, "wide"),
+        number("Yields", "conn_yields", count, "wide"),
+        { label: "Memory", num: true, look: "mid", value: value("memory_used"), cell: (row) => value("memory_used")(row) == null ? NONE
+          : `${bytes(value("memory_used")(row))} of ${bytes(value("memory_limit")(row))}` },
+      ],
+      detail: (row) => {
+        const all = el("div", "", ...remarks(row).map((one) => el("p", "", safe(one))));
+        for (const one of hosts.instances?.[row] || []) all.append(facts([["instance", `pid ${one.pid}`], ...statsFacts(one.stats || {})]));
+        return all;
+      },
+    });
+  };
+
   const instanceFacts = (one) => {
     const probe = one.probe || {};
     const container = one.container;
@@ -271,6 +335,7 @@
       ["probe", safe([probe.kind || "none", probe.symbol && probe.symbol + offset, probe.exact ? "exact" : "approximate", probe.why].filter(Boolean).join(" · "))],
       ["window", one.window_s != null && seconds(one.window_s)],
       ["requests", one.requests != null && count(one.requests)],
+      ...statsFacts(one.stats || {}),
       ["cost", cost && cost.during_us != null && cost.before_us != null &&
         `${cost.before_us.toFixed(1)} µs a request before, ${cost.during_us.toFixed(1)} µs during the trace`],
     ]);
@@ -307,6 +372,7 @@
           ["error", error && safe(error.message)],
           ["cause", cause && el("span", "", ...causeWords(cause))],
           ["hottest keys", hosts.top[row].length ? top : null],
+          ["busiest clients", askedBy(hosts, row)],
         ]));
         for (const one of hosts.instances?.[row] || []) all.append(el("hr"), instanceFacts(one));
         return all;
@@ -345,7 +411,7 @@
     const found = data.by_bytes;
     if (!found) return "";
     const sent = found.out_rate == null ? bytes(found.bytes_out) : bytes(found.out_rate) + " a second";
-    return `By bytes, ${safe(found.key)} is first: about ${sent}, ${percent(found.share)} of what all keys of known size sent. `;
+    return `By bytes, ${safe(found.key)} is first: about ${sent}, ${percent(found.share)} of ${found.all_sent == null ? "what all keys of known size sent" : "all bytes sent"}. `;
   };
 
   const often = (row, what, n) => {
@@ -414,6 +480,7 @@
           ["not known", at(keys, "unknown", row) && safe(keys.unknown[row])],
           ["hosts", plural(at(keys, "hosts", row), "host") + " list it"],
           ["hottest on", top && el("span", "", name(hosts.host[top[0]]), el("span", "figure", `${count(top[1])} requests` + (top[2] == null ? "" : `, ${percent(top[2])} of all there`)))],
+          ["asked by", askedBy(keys, row)],
           ["timeline", at(keys, "timeline", row) && el("span", "", timeline(keys.timeline[row], trendFrom(row), 420, 60), trendPill(row))],
         ].filter(([, shown]) => shown));
       },
@@ -529,6 +596,7 @@
 
   fleet();
   hostTable();
+  if (hosts.stats) statsTable(); else section("memcached").hidden = true;
   keyTable();
   if (templates.n) templateTable(); else section("templates").hidden = true;
   heatMap();

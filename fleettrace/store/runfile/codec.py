@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from fleettrace.errors import HostState
+from fleettrace.summary.host_stats import HostStats, host_stats_of
 from fleettrace.summary.items import NEVER, ItemFacts, ItemGap
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import (
@@ -129,7 +130,7 @@ def _number(value: object) -> int | None:
 
 def _instance_document(instance: InstanceResult) -> Document:
     document = {field.name: getattr(instance, field.name) for field in fields(instance)}
-    for name in ("probe", "container", "error", "cost", "coverage"):
+    for name in ("probe", "container", "error", "cost", "coverage", "stats"):
         if document[name] is not None:
             document[name] = asdict(document[name])
     return {**document, "state": instance.state.value, "ports": list(instance.ports)}
@@ -156,7 +157,12 @@ def instance_of(document: Mapping[str, Any]) -> InstanceResult:
         error=_value(Failure, document.get("error")),
         cost=_value(TracingCost, document.get("cost")),
         coverage=_value(Coverage, document.get("coverage")),
+        stats=_stats(document.get("stats")),
     )
+
+
+def _stats(document: Mapping[str, Any] | None) -> HostStats | None:
+    return None if document is None else host_stats_of(document)
 
 
 def warn_document(warn: Warn) -> Document:
