@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -56,6 +57,14 @@ def test_package_creates_the_user_of_audits(root: Root) -> None:
 def test_other_users_may_run_it(root: Root) -> None:
     shown = root.run("setpriv", "--reuid=nobody", "--clear-groups", "fleettrace", "hosts", "-i", "a,b,", "all")
     assert shown.split() == ["a", "b"]
+
+
+def test_other_users_need_an_inventory_of_their_own(root: Root) -> None:
+    (root.path / "etc/fleettrace/inventory.yaml").write_text("all: {hosts: {private: }}")
+    as_other = [*root.inside, "setpriv", "--reuid=nobody", "--clear-groups", "fleettrace", "hosts"]
+    done = subprocess.run(as_other, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("fleettrace: no inventory: name one with -i FILE")
 
 
 def test_single_file_runs_on_a_bare_debian(root: Root, packages: Packages, lab: Lab) -> None:
