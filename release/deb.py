@@ -92,10 +92,11 @@ def _add_control(root: Path, source: Source, architecture: str) -> None:
     _write(root / "DEBIAN/control", (_FILES / "control").read_text().format(**fields).encode())
     for name in _MAINTAINER_SCRIPTS:
         _write(root / "DEBIAN" / name, (_FILES / name).read_bytes())
-    sums = (f"{hashlib.md5((root / name).read_bytes()).hexdigest()}  {name}\n" for name in contents)
+    configuration = [name for name in contents if name.parts[0] == "etc"]
+    _write(root / "DEBIAN/conffiles", "".join(f"/{name}\n" for name in configuration).encode())
+    fixed = [name for name in contents if name not in configuration]
+    sums = (f"{hashlib.md5((root / name).read_bytes()).hexdigest()}  {name}\n" for name in fixed)
     _write(root / "DEBIAN/md5sums", "".join(sums).encode())
-    conffiles = (f"/{name}\n" for name in contents if name.parts[0] == "etc")
-    _write(root / "DEBIAN/conffiles", "".join(conffiles).encode())
 
 
 def _changelog(source: Source) -> str:

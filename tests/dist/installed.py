@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.e2e.fleet import keys_of
 __all__ = ["bare", "check_traces", "inside_root"]
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NETWORK = ("SSL_CERT_FILE", "PIP_CERT", "PIP_INDEX_URL", "UV_DEFAULT_INDEX", "HTTP_PROXY", "HTTPS_PROXY")
+"""Variables with which this machine reaches the package registries."""
 _ENTER = """
 root=$1 shared=$2
 shift 2
@@ -26,8 +29,9 @@ REQUESTS = [Request("set", (b"hot",)), *[Request("get", (b"hot",))] * 23, *[Requ
 
 
 def bare(home: Path) -> list[str]:
-    """Return the beginning of a command line with an environment of a home directory and a path alone."""
-    return ["env", "-i", f"PATH={_PATH}", f"HOME={home}", "LC_ALL=C.UTF-8"]
+    """Return the beginning of a command line with little environment: a home, a path, access to registries."""
+    network = [f"{name}={os.environ[name]}" for name in _NETWORK if name in os.environ]
+    return ["env", "-i", f"PATH={_PATH}", f"HOME={home}", "LC_ALL=C.UTF-8", *network]
 
 
 def inside_root(root: Path, shared: Path) -> list[str]:
