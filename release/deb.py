@@ -29,17 +29,18 @@ _MAINTAINER_SCRIPTS = ("postinst", "prerm", "postrm")
 _EXECUTABLE = {f"DEBIAN/{name}" for name in _MAINTAINER_SCRIPTS} | {"usr/bin/fleettrace"}
 _DOC = "usr/share/doc/fleettrace"
 _COPIED = {
-    "inventory.example.yaml": "etc/fleettrace/inventory.example.yaml",
-    "integrations/systemd/fleettrace-audit@.service": "usr/lib/systemd/system/fleettrace-audit@.service",
-    "integrations/systemd/fleettrace-audit@.timer": "usr/lib/systemd/system/fleettrace-audit@.timer",
-    "integrations/systemd/fleettrace-sysusers.conf": "usr/lib/sysusers.d/fleettrace.conf",
-    "integrations/prometheus/fleettrace.rules.yml": f"{_DOC}/examples/fleettrace.rules.yml",
-    "playbooks/nightly-audit.yaml": f"{_DOC}/examples/nightly-audit.yaml",
-    "share/bash-completion/completions/fleettrace": "usr/share/bash-completion/completions/fleettrace",
-    "share/fish/vendor_completions.d/fleettrace.fish": "usr/share/fish/vendor_completions.d/fleettrace.fish",
-    "share/zsh/site-functions/_fleettrace": "usr/share/zsh/vendor-completions/_fleettrace",
+    "inventory.example.yaml": "etc/fleettrace",
+    "integrations/systemd/*.service": "usr/lib/systemd/system",
+    "integrations/systemd/*.timer": "usr/lib/systemd/system",
+    "integrations/prometheus/*.yml": f"{_DOC}/examples",
+    "integrations/grafana/*.json": f"{_DOC}/examples",
+    "playbooks/nightly-audit.yaml": f"{_DOC}/examples",
+    "share/bash-completion/completions/*": "usr/share/bash-completion/completions",
+    "share/fish/vendor_completions.d/*": "usr/share/fish/vendor_completions.d",
+    "share/zsh/site-functions/*": "usr/share/zsh/vendor-completions",
 }
-"""Files of the source tree, and their paths in the package."""
+"""Files of the source tree, and their directories in the package."""
+_RENAMED = {"integrations/systemd/fleettrace-sysusers.conf": "usr/lib/sysusers.d/fleettrace.conf"}
 
 
 def build_deb(machine: str, source: Source, site: Path, output: Path) -> Path:
@@ -49,8 +50,7 @@ def build_deb(machine: str, source: Source, site: Path, output: Path) -> Path:
     with TemporaryDirectory(prefix="fleettrace-deb-") as directory:
         root = Path(directory, "root")
         shutil.copytree(site, root / "usr/lib/fleettrace")
-        for name, place in _COPIED.items():
-            _write(root / place, (source.root / name).read_bytes())
+        _copy_files(source.root, root)
         _write(root / "usr/bin/fleettrace", (_FILES / "fleettrace").read_bytes())
         _write(root / "usr/share/lintian/overrides/fleettrace", (_FILES / "lintian-overrides").read_bytes())
         (root / "etc/fleettrace/playbooks").mkdir()
@@ -66,6 +66,14 @@ def build_deb(machine: str, source: Source, site: Path, output: Path) -> Path:
         command = ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(root), str(target)]
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     return target
+
+
+def _copy_files(source: Path, root: Path) -> None:
+    for pattern, place in _COPIED.items():
+        for path in sorted(source.glob(pattern)):
+            _write(root / place / path.name, path.read_bytes())
+    for name, place in _RENAMED.items():
+        _write(root / place, (source / name).read_bytes())
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -24,11 +24,13 @@ class ReportOptions(OptionValues):
     """How a report is written. The fields are the options of `fleettrace report`, without their dashes."""
 
     top: int = 20
+    sort: str = "requests"
     output: str = "table"
     out: str | None = None
     """None: stdout."""
     html: str | None = None
     prometheus_keys: bool = False
+    hosts_detail: bool = False
     no_color: bool = False
     template: tuple[re.Pattern[bytes], ...] = ()
     redact: str | None = None
@@ -60,6 +62,8 @@ class RunOptions(ReportOptions):
     """None: requests of every kind."""
     misses: bool = False
     sizes: bool = False
+    ask: str = "me"
+    no_ask: bool = False
     script: str | None = None
     max_cost: float = 0.5
     allow_preemptible: bool = False
@@ -151,4 +155,4 @@ def probe_options(options: RunOptions) -> ProbeOptions:
     if kind not in (None, ProbeKind.ITEM) and (options.misses or options.sizes):
         flag = "--misses" if options.misses else "--sizes"
         raise ConfigError(f"{flag} needs the probe kind item: leave --probe {kind} out")
-    return ProbeOptions(kind, options.ops, options.misses, options.sizes)
+    return ProbeOptions(probe_kind=kind, ops=options.ops, misses=options.misses, sizes=options.sizes)

@@ -22,7 +22,7 @@ from fleettrace.app.redaction import Redaction, redaction
 from fleettrace.app.run_file import RunFileSaver, run_file_saver
 from fleettrace.app.secrets import ask_passwords
 from fleettrace.app.site import read_site
-from fleettrace.app.sweep_session import Resumed, Write, sweep
+from fleettrace.app.sweep_session import Resumed, Running, Write, stopped_by_signals, sweep
 from fleettrace.app.targets import Transports, host_tasks, inventory_warnings, select_hosts
 from fleettrace.errors import ConfigError
 from fleettrace.summary.run import RunResult
@@ -87,11 +87,12 @@ def trace(
     resumed: Resumed | None = None,
     not_stored: Callable[[str], None] | None = None,
     asked: Sequence[bytes] = (),
+    running: Running = stopped_by_signals,
 ) -> RunResult:
     """Trace the selected hosts, store the run, and report it by `write`. With `resumed` it is a part of that run.
 
     `not_stored` receives why the run could not be stored, `warn` in its absence. With `asked` it counts only the
-    requests for these keys, by client (summary/clients.py).
+    requests for these keys, by client (summary/clients.py). `running`: see `sweep`.
     """
     selection = select_hosts(options)
     with ExitStack() as stack:
@@ -125,6 +126,7 @@ def trace(
             detach=detach,
             not_stored=not_stored,
             asked=asked,
+            running=running,
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from fleettrace.app.failed_hosts import with_failed
 from fleettrace.app.instance_selection import instance_selection
 from fleettrace.app.options import RunOptions
-from fleettrace.app.secrets import Passwords, prompt, secret
+from fleettrace.app.secrets import Passwords, forget_secrets, prompt, secret
 from fleettrace.app.site import Site, inventory_sources, read_site
 from fleettrace.app.unsupported import UnsupportedTransport, connection_unsupported, variable_unusable
 from fleettrace.errors import ConfigError, HostError
@@ -31,7 +31,7 @@ from fleettrace.transport.interface import Become, HostKeyPolicy, Target, Transp
 from fleettrace.transport.ssh_arguments import parse_arguments
 from fleettrace.transport.ssh_query import SshQueries
 
-__all__ = ["Transports", "host_tasks", "inventory_name", "inventory_warnings", "select_hosts"]
+__all__ = ["Transports", "forget_inventories", "host_tasks", "inventory_name", "inventory_warnings", "select_hosts"]
 
 _Vault = tuple[VaultSource, ...]
 
@@ -49,6 +49,12 @@ def _load(sources: tuple[str, ...], extra_vars: tuple[str, ...], vault: _Vault, 
 def _secrets(vault: _Vault) -> VaultSecrets:
     """Return the vault's passwords, which the plays of a playbook share: the user types each once."""
     return VaultSecrets(vault, lambda question: prompt("the vault password", question, "vault_password_file"))
+
+
+def forget_inventories() -> None:
+    """Read the inventory anew at its next use, and the secrets that commands print. The vault's passwords stay."""
+    _load.cache_clear()
+    forget_secrets()
 
 
 def _resolver(options: RunOptions, site: Site) -> Resolver:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.node.samples import Sample
+from fleettrace.node.samples import ClassSample, Sample
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import Failure
 
@@ -72,6 +72,8 @@ class TraceEnd:
     """When the counting began, on the node's monotonic clock."""
     samples: dict[int, list[Sample]] = field(default_factory=dict)
     """By pid, in order, on the same clock."""
+    classes: dict[int, tuple[ClassSample, ClassSample]] = field(default_factory=dict)
+    """By pid: the first and the last of the evictions by class."""
     overfull: bool = False
     """The map of a program of the user's own was full."""
     tracer_cpu_s: float | None = None

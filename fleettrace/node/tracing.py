@@ -251,6 +251,7 @@ class HostTrace:
             undecided=self._slicer.undecided,
             start_ns=self._start_ns,
             samples=self._records.by_pid([*self._early_samples, *self._samples.samples]),
+            classes=self._samples.classes,
             overfull=self._slicer.overfull,
             tracer_cpu_s=self._records.tracer_cpu_s,
             error_text=str(broken) if broken is not None else self._reason().removeprefix(": "),

@@ -136,6 +136,8 @@ class ProbeOptions:
     """Distinguish kinds of requests. False only after the kernel's verifier refused a program that does."""
     asked: tuple[bytes, ...] = ()
     """Count only requests for these keys, by client; none: all keys, and no clients."""
+    exits: bool = True
+    """Count misses at an exit of the function, where one is known. False only after the kernel refused the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +162,21 @@ class ProbePlan:
     ops: frozenset[str] | None = None
     """Count only requests of these kinds."""
     misses: str | None = None
-    """The attach point of the probe for misses, and of that for the sizes of values; None: no such probe."""
+    """The attach point of the return probe for misses, and of the probe for sizes; None: no such probe."""
     sizes: str | None = None
+    result: str | None = None
+    """The bpftrace expression for what the function returns, 0 for a miss, where the main probe shows it."""
     script: Script | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     """The attach points of a script, by the text of their variables."""
     asked: Asked | None = None
     certain: bool = False
     """A symbol names the probed function; it was not located by signs in the code."""
+
+    @property
+    def counts_misses(self) -> bool:
+        """Whether the program counts misses."""
+        return self.misses is not None or self.result is not None
 
     @property
     def attaches(self) -> bool:

@@ -78,7 +78,8 @@ def program(
         probes, pid = _in_its_namespace(target, layout), target.pids[0]
         parts += [f"// site {pid}", *probes, f"// end of site {pid}"] if marked else probes
     scripts = [target.plan.script for target in targets if target.plan.script is not None]
-    misses, sizes = (any(getattr(target.plan, what) for target in targets) for what in ("misses", "sizes"))
+    misses = any(target.plan.counts_misses for target in targets)
+    sizes = any(target.plan.sizes for target in targets)
     printed_once = {
         "c": bool(scripts),
         "m": misses,
@@ -174,7 +175,15 @@ def _probes(target: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
         "sizes": key_sizes(layout),
         "long_key": key_expression(layout, anywhere=anywhere),
     }
-    count = _filled("count", **keys, filter=_filter(plan), remember=_remember(plan))
+    missed = {name: _missed(plan, name, str(keys[f"{name}_key"])) for name in ("short", "long")}
+    count = _filled(
+        "count",
+        **keys,
+        filter=_filter(plan),
+        remember=_remember(plan),
+        short_miss=missed["short"],
+        long_miss=missed["long"],
+    )
     for attach_point, pointer, length in ((plan.attach_point, plan.pointer, plan.length), *plan.also):
         yield _filled(
             plan.probe_kind.value,
@@ -237,8 +246,25 @@ def _filter(plan: ProbePlan) -> str:
 
 def _remember(plan: ProbePlan) -> str:
     """Return the statements that store, for the return probe for misses, a request that may be a miss."""
-    known = plan.tagging.ops
-    if plan.misses is None or known is None:
+    condition = _can_miss(plan)
+    if plan.misses is None or condition is None:
         return ""
-    tags = [tag for tag, op in enumerate(known) if op not in (None, "set")]
-    return f"if ({' || '.join(f'$tag == {tag}' for tag in tags)}) {{ @p[tid] = $key; @l[tid] = $length; }}"
+    return f"if ({condition}) {{ @p[tid] = $key; @l[tid] = $length; }}"
+
+
+def _missed(plan: ProbePlan, length: str, key: str) -> str:
+    """Return the statements that count a miss by its `short` or `long` key, where the probe shows the result."""
+    condition = _can_miss(plan)
+    if plan.result is None or condition is None:
+        return ""
+    about = "((uint64)pid << 32) | (($length > 65535 ? 65535 : $length) & 0xffff)"
+    name = "m" if length == "short" else "n"
+    return f"if ({plan.result} == 0 && ({condition})) {{ $missed = {about}; @{name}[$missed, {key}] = count(); }}"
+
+
+def _can_miss(plan: ProbePlan) -> str | None:
+    """Return the condition for a request that is known not to be a store; None where kinds are not recognized."""
+    known = plan.tagging.ops
+    if known is None:
+        return None
+    return " || ".join(f"$tag == {tag}" for tag, op in enumerate(known) if op not in (None, "set"))

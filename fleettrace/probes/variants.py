@@ -28,6 +28,8 @@ class Variant:
     sizes: bool = True
     refused: frozenset[ProbeKind] = frozenset()
     """Probe kinds that the kernel has refused."""
+    exits: bool = True
+    """Count misses without a return probe where that is possible. False loses nothing."""
 
     def apply(self, options: ProbeOptions) -> ProbeOptions:
         """Return `options` without what this variant gives up."""
@@ -35,6 +37,7 @@ class Variant:
             options,
             kinds=options.kinds and self.kinds,
             misses=options.misses and self.misses,
+            exits=options.exits and self.exits,
             sizes=options.sizes and self.sizes,
         )
 
@@ -53,6 +56,8 @@ class Variant:
         parts = [f"without {name}" for name in self._gone(options)]
         if self.other_bound:
             parts.append("string lengths bounded the other way")
+        if not self.exits:
+            parts.append("misses by a return probe")
         return ", ".join(parts) or "the complete program"
 
     def _gone(self, options: ProbeOptions) -> list[str]:
@@ -75,6 +80,8 @@ def variants(options: ProbeOptions) -> Iterator[Variant]:
     if options.script is not None:
         return
     if options.misses:
+        yield Variant(exits=False)
+        yield Variant(exits=False, other_bound=True)
         yield Variant(misses=False)
     if options.sizes:
         yield Variant(sizes=False)

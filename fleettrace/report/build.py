@@ -7,21 +7,23 @@ merged over all of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import nlargest
 
 from fleettrace.errors import HostState
 from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import Cause, find_causes, loads
+from fleettrace.report.items import ByBytes, Items, Sort, heaviest, why_unknown
 from fleettrace.report.model import HostRow, KeyRow, Report, Spread, TemplateRow, TopHost, Totals
 from fleettrace.report.templates import Templates
 from fleettrace.report.timeline import trend_of
 from fleettrace.summary.counts import OPS, KeyCount
 from fleettrace.summary.fleet import Ranked
+from fleettrace.summary.key import Key
 from fleettrace.summary.run import Coverage, HostResult, InstanceResult, RunResult, Warn
 from fleettrace.text_format import plural
 
-__all__ = ["build_report", "bytes_out"]
+__all__ = ["build_report"]
 
 _ONE_HOST = 0.9
 """Spread `one`: at least this part of a key's requests is on its hottest host."""
@@ -45,8 +47,9 @@ def build_report(
     top: int = 20,
     patterns: Sequence[re.Pattern[bytes]] = (),
     templates: int = 10,
+    sort: Sort = Sort.REQUESTS,
 ) -> Report:
-    """Return the report of `run` with its `top` hottest keys and up to `templates` families.
+    """Return the report of `run` with the first `top` keys by `sort` and up to `templates` families.
 
     `patterns` define the user's families; others are found in the keys. With `templates` 0 there are no families, and
     none can be the cause of a hot host.
@@ -57,7 +60,8 @@ def build_report(
     load = loads(rates)
     causes = find_causes(run.hosts, run.fleet, families, {item.pattern: item.requests for item in families.ranked})
     total, rate = _known_total(run), sum(rates.values()) if rates else None
-    keys = tuple(_key_rows(run, top, total, rate))
+    items = Items(run.hosts)
+    keys = tuple(_key_rows(run, items, top, sort, total, rate))
     return Report(
         info=run.info,
         top=top,
@@ -66,6 +70,8 @@ def build_report(
         templates=tuple(_template_rows(families, templates, counts, total, rate)),
         hosts=tuple(_host_row(host, total, load.get(host.host), causes.get(host.host)) for host in run.hosts),
         warnings=(*run.warnings, *_warnings(run)),
+        by_bytes=None if sort is Sort.BYTES else _by_bytes(run, items, keys, total, rate),
+        sort=sort,
     )
 
 
@@ -94,19 +100,47 @@ def _times(share: float | None, rate: float | None) -> float | None:
     return None if share is None or rate is None else share * rate
 
 
-def _key_rows(run: RunResult, top: int, total: int | None, rate: float | None) -> Iterable[KeyRow]:
+def _by_bytes(
+    run: RunResult, items: Items, keys: Sequence[KeyRow], total: int | None, rate: float | None
+) -> ByBytes | None:
+    listed = ((key, run.fleet.keys[key].count) for key in items.keys if key in run.fleet.keys)
+    counts = [(key, known) for key, known in listed if known is not None]
+    hottest = max(keys, key=lambda row: row.requests, default=None)
+    return heaviest(items, counts, None if hottest is None else hottest.key, rate / total if rate and total else 0.0)
+
+
+def _order(items: Items, sort: Sort) -> Callable[[Key, KeyCount], int] | None:
+    """Return the sort value of a key; None for the order by requests, which that by rate equals."""
+    if sort is Sort.BYTES:
+        return lambda key, known: -1 if (sent := items.bytes_out(key, known)) is None else sent
+    if sort is Sort.MISSES:
+        return lambda _, known: -1 if known.misses is None else known.misses
+    return None
+
+
+def _key_rows(
+    run: RunResult, items: Items, top: int, sort: Sort, total: int | None, rate: float | None
+) -> Iterable[KeyRow]:
     requests_of = {host.host: host.requests for host in run.hosts}
     traced = sum(1 for requests in requests_of.values() if requests is not None)
-    for ranked in run.fleet.rank(top, bounds_open=not _bounds_closed(run), missing=_missing(run)):
+    bounds_open, missing = not _bounds_closed(run), _missing(run)
+    for ranked in run.fleet.rank(top, bounds_open=bounds_open, missing=missing, order=_order(items, sort)):
         share = _share(ranked.known.requests, total)
-        yield _key_row(ranked, run, share, _times(share, rate), requests_of.get(ranked.top_host), traced)
+        yield _key_row(ranked, run, items, share, _times(share, rate), requests_of.get(ranked.top_host), traced)
 
 
 def _key_row(
-    ranked: Ranked, run: RunResult, share: float | None, rate: float | None, host_requests: int | None, traced: int
+    ranked: Ranked,
+    run: RunResult,
+    items: Items,
+    share: float | None,
+    rate: float | None,
+    host_requests: int | None,
+    traced: int,
 ) -> KeyRow:
     known, fleet_timeline = ranked.known, run.fleet.timeline
     timeline = tuple(known.timeline) + (0,) * (len(fleet_timeline) - len(known.timeline))
+    sent, facts = items.bytes_out(ranked.key, known), items.facts(ranked.key)
     top_host = TopHost(ranked.top_host, ranked.top_requests, _share(ranked.top_requests, host_requests))
     return KeyRow(
         key=ranked.key,
@@ -118,23 +152,16 @@ def _key_row(
         ops=None if known.ops is None else {op: known.ops[op] for op in OPS if op in known.ops},
         misses=known.misses,
         value_bytes=known.value_bytes,
-        bytes_out=bytes_out(known),
+        item=facts,
+        bytes_out=sent,
+        out_rate=None if sent is None or rate is None or not known.requests else sent * rate / known.requests,
+        unknown=why_unknown(facts, sent, known),
         hosts=ranked.hosts,
         spread=_spread(ranked, traced),
         top_host=top_host if ranked.top_host else None,
         timeline=timeline,
         trend=trend_of(timeline, fleet_timeline, run.info.bucket_s),
     )
-
-
-def bytes_out(known: KeyCount) -> int | None:
-    """Return the bytes sent to clients, estimated from the mean size written; None without a write."""
-    if known.ops is None or known.value_bytes is None:
-        return None
-    gets, sets = known.ops.get("get", 0), known.ops.get("set", 0)
-    if not gets:
-        return 0
-    return round(max(gets - (known.misses or 0), 0) * known.value_bytes / sets) if sets else None
 
 
 def _spread(ranked: Ranked, traced: int) -> Spread:

@@ -48,7 +48,7 @@ def redact(run: RunResult, how: Redact, secret: bytes, patterns: tuple[re.Patter
     """Return a redacted copy of `run`. Raises `ConfigError` when `secret` is too short."""
     if how is Redact.DROP:
         hosts = [
-            replace(host, top=[], instances=[replace(instance, absent=None) for instance in host.instances])
+            replace(host, top=[], items={}, instances=[replace(instance, absent=None) for instance in host.instances])
             for host in run.hosts
         ]
         return replace(run, hosts=hosts, fleet=run.fleet.nameless())
@@ -57,7 +57,14 @@ def redact(run: RunResult, how: Redact, secret: bytes, patterns: tuple[re.Patter
         counts = ((key.data, known.count) for key, known in run.fleet.keys.items() if not key.truncated)
         families = Templates.learn({data: count.requests for data, count in counts if count is not None}, patterns)
     rename = Redactor(secret, families).key
-    hosts = [replace(host, top=[(rename(key), requests) for key, requests in host.top]) for host in run.hosts]
+    hosts = [
+        replace(
+            host,
+            top=[(rename(key), requests) for key, requests in host.top],
+            items={rename(key): facts for key, facts in host.items.items()},
+        )
+        for host in run.hosts
+    ]
     return replace(run, hosts=hosts, fleet=run.fleet.renamed(rename))
 
 

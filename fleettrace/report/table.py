@@ -18,6 +18,7 @@ from fleettrace.report.problems import problems
 from fleettrace.report.table_grid import Screen, heading
 from fleettrace.report.table_hosts import hosts_part
 from fleettrace.report.table_keys import keys_part, templates_part
+from fleettrace.report.table_stats import remark_lines, stats_part
 from fleettrace.text_format import plural
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class TableFormatter:
         console = _console(options, text)
         parts = [
             _fleet_part(report, screen),
-            hosts_part(report, screen),
+            [*hosts_part(report, screen), *remark_lines(report)],
+            stats_part(report, screen) if options.hosts_detail else [],
             keys_part(report, screen),
             templates_part(report, screen),
             _problems_part(report),

@@ -64,7 +64,7 @@ class TracePlan:
     def window_maps(self) -> int:
         """Pairs of maps that count over the whole window: for misses and for sizes."""
         plans = [plan for _, plan in self.plans]
-        return any(plan.misses for plan in plans) + any(plan.sizes for plan in plans)
+        return any(plan.counts_misses for plan in plans) + any(plan.sizes for plan in plans)
 
 
 TraceVariant = Callable[[TracePlan, Sequence[Planned]], HostOutcome]

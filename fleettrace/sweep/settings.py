@@ -72,6 +72,10 @@ class SweepSettings:
     allow_preemptible: bool = False
     """Trace also on preemptible kernels with private stacks (6.13 and later), where counts certify no key."""
     deadline_s: float | None = 300.0
+    ask: bool = True
+    """Ask memcached after the window about the hottest keys of each host: their size, and when they expire."""
+    ask_get: bool = False
+    """Fetch the value of each of them where memcached has no command to ask with."""
     top_per_host: int = 100
     """Keys of each host in the report, besides those of the fleet."""
     bucket_s: float = 1.0

@@ -18,6 +18,7 @@ INSTALLED = [
     "/etc/fleettrace/inventory.example.yaml",
     "/usr/lib/systemd/system/fleettrace-audit@.service",
     "/usr/lib/systemd/system/fleettrace-audit@.timer",
+    "/usr/lib/systemd/system/fleettrace-exporter.service",
     "/usr/lib/sysusers.d/fleettrace.conf",
     "/usr/share/bash-completion/completions/fleettrace",
     "/usr/share/doc/fleettrace/copyright",

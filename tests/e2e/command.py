@@ -149,6 +149,14 @@ class Command:
         with self._changed:
             return f"fleettrace: {line}" in self._lines
 
+    def wait_for_line(self, beginning: str, *, seconds: float = PATIENCE_S) -> None:
+        """Wait until stderr has a line that begins so, after the prefix `fleettrace: `."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while not any(line.startswith(f"fleettrace: {beginning}") for line in self._lines):
+                assert time.monotonic() < deadline, f"stderr lacks {beginning!r}: {self._lines}"
+                self._changed.wait(0.2)
+
     def has_finished(self, *hosts: str) -> bool:
         """Return whether any of these hosts has ended with the state `ok`. Needs `-v`."""
         return any(self.has_printed(f"{host}: {HostState.OK}") for host in hosts)

@@ -21,7 +21,22 @@ _HEAT_KEYS = 40
 
 _KEY_FIELDS = (
     *("key", "key_base64", "truncated", "length", "requests", "requests_max", "share", "rate", "certified", "ops"),
-    *("misses", "value_bytes", "bytes_out_estimate", "hosts", "spread", "timeline", "trend"),
+    *(
+        "misses",
+        "value_bytes",
+        "size",
+        "ttl_s",
+        "last_access_s",
+        "slab_class",
+        "fetched",
+        "bytes_out",
+        "out_rate",
+        "unknown",
+        "hosts",
+        "spread",
+        "timeline",
+        "trend",
+    ),
 )
 _TEMPLATE_FIELDS = ("template", "requests", "share", "rate", "keys", "hottest")
 _HOST_FIELDS = (
@@ -36,6 +51,7 @@ _HOST_FIELDS = (
         "cause",
         "timeline",
         "coverage",
+        "stats",
         "instances",
         "top",
     ),
@@ -48,6 +64,7 @@ def page_data(report: _Object) -> dict[str, Any]:
     run = cast(_Object, report.get("run") or {})
     place = {host["host"]: index for index, host in enumerate(hosts)}
     number = {_identity(key): index for index, key in enumerate(keys)}
+    hosts = [{**host, "instances": [_shorter(one) for one in host.get("instances") or []]} for host in hosts]
     columns = _columns(keys, _KEY_FIELDS)
     columns["top_host"] = [_top_host(key.get("top_host"), place) for key in keys]
     host_columns = _columns(hosts, _HOST_FIELDS)
@@ -57,6 +74,7 @@ def page_data(report: _Object) -> dict[str, Any]:
         "title": f"{run.get('pattern') or 'fleet'} at {run.get('started') or ''}",
         "run": run,
         "totals": report.get("totals") or {},
+        "by_bytes": report.get("by_bytes"),
         "keys": {"n": len(keys), **columns},
         "templates": {"n": len(_rows(report, "templates")), **_columns(_rows(report, "templates"), _TEMPLATE_FIELDS)},
         "hosts": {"n": len(hosts), **host_columns, "top": [_host_top(host, number) for host in hosts]},
@@ -94,6 +112,14 @@ def _timeline(timeline: Sequence[int] | None) -> list[int] | None:
     width = min(len(timeline), _TIMELINE_CELLS)
     edges = [cell * len(timeline) // width for cell in range(width + 1)]
     return [max(timeline[edges[cell] : edges[cell + 1]]) for cell in range(width)]
+
+
+def _shorter(instance: _Object) -> _Object:
+    """Return the instance with each reason for unknown stats once, not for each field."""
+    stats = instance.get("stats")
+    if stats is None:
+        return instance
+    return {**instance, "stats": {**stats, "unknown": list(dict.fromkeys((stats.get("unknown") or {}).values()))}}
 
 
 def _identity(key: _Object) -> tuple[str | None, str, object]:
