@@ -37,7 +37,9 @@ def build(directory: Path, variables: Mapping[str, str], umask: int) -> Packages
 
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
-    return build(tmp_path_factory.mktemp("packages"), {}, 0o022)
+    """Return the packages in `$FLEETTRACE_TEST_PACKAGES`, else build them."""
+    given = os.environ.get("FLEETTRACE_TEST_PACKAGES")
+    return Packages(Path(given)) if given else build(tmp_path_factory.mktemp("packages"), {}, 0o022)
 
 
 @pytest.fixture(scope="session")
