@@ -25,6 +25,7 @@ _KEY_FIELDS = (
     *("key", "key_base64", "truncated", "length", "requests", "requests_max", "share", "rate", "certified", "ops"),
     *(
         "misses",
+        "miss_cause",
         "value_bytes",
         "size",
         "ttl_s",
