@@ -60,7 +60,11 @@ def ask_watch(port: MemcachedPort) -> str | None:
     """Begin to watch; return memcached's answer where it refuses. Raises `HostError`."""
     answer = port.ask(b"watch fetchers", _WATCH_END, seconds=_ANSWER_S, most=200)
     text = answer.decode("ascii", "backslashreplace").strip()
-    return None if text == "OK" else text
+    if text != "OK":
+        return text
+    # The logger's thread writes this answer, and memcached counts none of its bytes.
+    port.answered -= len(answer)
+    return None
 
 
 @dataclass(eq=False)
@@ -68,10 +72,11 @@ class EndpointTrace:
     """One window of one endpoint. `stop` and `close` are safe from another thread."""
 
     stats_port: MemcachedPort
-    watch_port: MemcachedPort | None
-    """Watching already; None: sample the counters only."""
+    watch_port: MemcachedPort
     settings: TraceSettings
     pid: int
+    watching: bool = True
+    """memcached logs to `watch_port`; if not, sample the counters only."""
     samples: list[Sample] = field(default_factory=list)
     refusal: str = ""
     """Why the window ended early."""
@@ -103,6 +108,8 @@ class EndpointTrace:
         """Sample the counters. A memcached that fails to answer is not asked again."""
         if self._ended or self._silent:
             return
+        ports = (self.stats_port, self.watch_port)
+        written = sum(port.answered for port in ports)
         before = time.monotonic_ns()
         try:
             stats = ask_stats(self.stats_port, _SAMPLE_S)
@@ -111,7 +118,15 @@ class EndpointTrace:
             self._silent = not self._ended
             return
         taken = time.monotonic_ns() - before
-        self.samples.append(Sample(self.pid, before + taken // 2, None, stats.requests, taken // 2 + 1))
+        own = {
+            "bytes_read": sum(port.asked for port in ports),
+            # memcached counts an answer after it has written it.
+            "bytes_written": written,
+            "total_connections": len(ports),
+            "curr_connections": len(ports),
+        }
+        at = before + taken // 2
+        self.samples.append(Sample(self.pid, at, None, stats.requests, taken // 2 + 1, counters=stats.counters(own)))
 
     def run(self, on_start: Callable[[], None]) -> TraceEnd:
         """Trace to the end of the window. Raises `HostError` for impossible data."""
@@ -126,11 +141,11 @@ class EndpointTrace:
         self.sample()
         self._stopped.clear()
         if not self.refusal and not self._abandoned:
-            self._listen(log, FLUSHED_S if self.watch_port is not None else _DENSE_S, _DENSE_S)
+            self._listen(log, FLUSHED_S if self.watching else _DENSE_S, _DENSE_S)
         self.sample()
         self.skipped = log.skipped
         span = counted(self.samples, start_ns, end_ns)
-        likely = log.total if self.watch_port is not None or span is None else (span.least + span.greatest) // 2
+        likely = log.total if self.watching or span is None else (span.least + span.greatest) // 2
         summary = self._summary(log, None if span is None else span.nearest(likely), window_s)
         return TraceEnd(
             complete=window_s >= duration * 0.98,
@@ -154,7 +169,7 @@ class EndpointTrace:
                 self.sample()
                 due = time.monotonic() + pause
             wait = max(0.0, min(end, due, now + _POLL_S) - now)
-            if self.watch_port is None:
+            if not self.watching:
                 self._stopped.wait(wait)
                 continue
             try:
@@ -174,7 +189,7 @@ class EndpointTrace:
         if max(log.total, log.skipped, requests or 0) > bound:
             what = ImplausibleError(f"more requests than memcached can serve in {window_s:.3g} s")
             raise implausible(what)
-        if self.watch_port is None:
+        if not self.watching:
             if requests is None:
                 message = (
                     "memcached refuses `watch`, and did not report its counters until the end of the window, so its "
