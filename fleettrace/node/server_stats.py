@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from fleettrace.node.plausible import MAX_INTEGER, MAX_PID
 from fleettrace.node.samples import COUNTERS
 
-__all__ = ["ServerStats", "parse_stats"]
+__all__ = ["ServerStats", "parse_classes", "parse_stats"]
 
 _LINE = re.compile(rb"STAT (\S{1,64}) ([!-~]{1,64})\r?\n")
+_EVICTED = re.compile(rb"^STAT items:(\d{1,3}):evicted (\d{1,20})\r?$", re.MULTILINE)
+_CHUNK = re.compile(rb"^STAT (\d{1,3}):chunk_size (\d{1,10})\r?$", re.MULTILINE)
 # Each request naming one key is in exactly one of these (see add_up in stats.sh, which sums the same).
 _COUNTERS = frozenset(
     (
@@ -65,6 +67,16 @@ def parse_stats(answer: bytes) -> ServerStats | None:
         sum(known) if complete else None,
         {name: number for name, number in others.items() if number is not None},
     )
+
+
+def parse_classes(items: bytes, slabs: bytes) -> dict[int, tuple[int, int | None]]:
+    """Return the evictions of each slab class, and the bytes of a chunk if known.
+
+    `items` and `slabs` are the answers to `stats items` and `stats slabs`.
+    """
+    chunks = {int(number): _number(size, MAX_INTEGER) for number, size in _CHUNK.findall(slabs)}
+    evicted = {int(number): _number(count, _MOST) for number, count in _EVICTED.findall(items)}
+    return {number: (count, chunks.get(number)) for number, count in evicted.items() if count is not None}
 
 
 def _number(digits: bytes | None, most: int) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fleettrace.node.samples import COUNTERS
-from fleettrace.node.server_stats import ServerStats, parse_stats
+from fleettrace.node.server_stats import ServerStats, parse_classes, parse_stats
 
 ANSWER = b"STAT pid 7\r\nSTAT version 1.6.18\r\nSTAT cmd_get 3\r\nSTAT cmd_set 4\r\nSTAT get_hits 9\r\nEND\r\n"
 
@@ -33,3 +33,9 @@ def test_impossible_counters_are_unknown(number: bytes) -> None:
 
 def test_one_counter_alone_is_no_sum() -> None:
     assert parse_stats(b"STAT pid 7\r\nSTAT cmd_get 3\r\nEND\r\n") == ServerStats(7, None, None)
+
+
+def test_classes_have_evictions_and_chunks() -> None:
+    items = b"STAT items:1:number 5\r\nSTAT items:1:evicted 7\r\nSTAT items:12:evicted 3\r\nEND\r\n"
+    slabs = b"STAT 1:chunk_size 96\r\nSTAT 1:chunks_per_page 10922\r\nSTAT active_slabs 1\r\nEND\r\n"
+    assert parse_classes(items, slabs) == {1: (7, 96), 12: (3, None)}
