@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,8 +90,9 @@ def inventory_sources(options: RunOptions, config: AnsibleConfig) -> tuple[str, 
         return sources
     paths = default_sources()
     for path in paths:
-        if path.exists():
-            return (str(path),)
+        with suppress(PermissionError):  # the Debian package hides /etc/fleettrace from other users
+            if path.exists():
+                return (str(path),)
     raise ConfigError(
         "no inventory: name one with -i FILE, FLEETTRACE_INVENTORY or ansible.cfg, or write one of "
         f"{', '.join(str(path) for path in paths)} (see inventory.example.yaml)"

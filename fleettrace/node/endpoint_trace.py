@@ -154,6 +154,8 @@ class EndpointTrace:
     def run(self, on_start: Callable[[], None]) -> TraceEnd:
         """Trace to the end of the window. Raises `HostError` for impossible data."""
         duration, log = self.settings.duration_s, LookupLog(self.settings.keys)
+        if not self.watching:
+            self.sample()
         start_ns = time.monotonic_ns()
         self.sample()
         on_start()
@@ -169,7 +171,7 @@ class EndpointTrace:
         self.sample_classes()
         self.skipped = log.skipped
         span = counted(self.samples, start_ns, end_ns)
-        likely = log.total if self.watching or span is None else (span.least + span.greatest) // 2
+        likely = log.total if self.watching else self._growth(start_ns, end_ns)
         summary = self._summary(log, None if span is None else span.nearest(likely), window_s)
         return TraceEnd(
             complete=window_s >= duration * 0.98,
@@ -183,6 +185,14 @@ class EndpointTrace:
             classes={self.pid: (self.classes[0], self.classes[-1])} if self.classes else {},
             error_text=self.refusal,
         )
+
+    def _growth(self, start_ns: int, end_ns: int) -> int:
+        """Return how much the counters grew between the samples nearest to two moments."""
+        known = [(sample.ns, sample.requests) for sample in self.samples if sample.requests is not None]
+        if not known:
+            return 0
+        first, last = (min(known, key=lambda each: abs(each[0] - moment))[1] for moment in (start_ns, end_ns))
+        return last - first
 
     def _listen(self, log: LookupLog, seconds: float, pause: float) -> None:
         """Read the log for some seconds, and sample the counters at each `pause`."""
