@@ -12,8 +12,8 @@ from fleettrace.errors import HostError, HostState
 from fleettrace.node.items import ask_items_of_port
 from fleettrace.node.lookup_log import FLUSHED_S, LookupLog
 from fleettrace.node.plausible import MAX_RATE, ImplausibleError, implausible
-from fleettrace.node.samples import Sample, counted
-from fleettrace.node.server_stats import ServerStats, parse_stats
+from fleettrace.node.samples import ClassSample, Sample, counted
+from fleettrace.node.server_stats import ServerStats, parse_classes, parse_stats
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import TraceSettings
 from fleettrace.summary.counts import Summary
@@ -26,6 +26,8 @@ __all__ = ["EndpointTrace", "ask_stats", "ask_watch", "is_proxy"]
 
 _STATS_END = re.compile(rb"END\r?$|(?:ERROR|CLIENT_ERROR|SERVER_ERROR)\b")
 _MOST_STATS = 1 << 16
+_MOST_CLASSES = 1 << 18
+"""Bytes of an answer about all 63 slab classes, with room: some 30 lines of 40 bytes each."""
 _WATCH_END = re.compile(rb"")
 _ANSWER_S = 5.0
 _SAMPLE_S = 1.0
@@ -60,7 +62,11 @@ def ask_watch(port: MemcachedPort) -> str | None:
     """Begin to watch; return memcached's answer where it refuses. Raises `HostError`."""
     answer = port.ask(b"watch fetchers", _WATCH_END, seconds=_ANSWER_S, most=200)
     text = answer.decode("ascii", "backslashreplace").strip()
-    return None if text == "OK" else text
+    if text != "OK":
+        return text
+    # The logger's thread writes this answer, and memcached counts none of its bytes.
+    port.answered -= len(answer)
+    return None
 
 
 @dataclass(eq=False)
@@ -68,15 +74,19 @@ class EndpointTrace:
     """One window of one endpoint. `stop` and `close` are safe from another thread."""
 
     stats_port: MemcachedPort
-    watch_port: MemcachedPort | None
-    """Watching already; None: sample the counters only."""
+    watch_port: MemcachedPort
     settings: TraceSettings
     pid: int
+    watching: bool = True
+    """memcached logs to `watch_port`; if not, sample the counters only."""
     samples: list[Sample] = field(default_factory=list)
     refusal: str = ""
     """Why the window ended early."""
     skipped: int = 0
     """Lines that memcached reports as dropped."""
+    classes: list[ClassSample] = field(default_factory=list)
+    _evictions: int | None = None
+    """Of all classes, by the last sample."""
     _stopped: threading.Event = field(default_factory=threading.Event)
     _abandoned: bool = False
     _ended: bool = False
@@ -103,23 +113,52 @@ class EndpointTrace:
         """Sample the counters. A memcached that fails to answer is not asked again."""
         if self._ended or self._silent:
             return
+        ports = (self.stats_port, self.watch_port)
+        written = sum(port.answered for port in ports)
         before = time.monotonic_ns()
         try:
             stats = ask_stats(self.stats_port, _SAMPLE_S)
         except HostError as error:
-            self._ended = error.code == EndpointFailure.LOST.code
-            self._silent = not self._ended
+            self._fail(error)
             return
+        self._evictions = stats.others.get("evictions")
         taken = time.monotonic_ns() - before
-        self.samples.append(Sample(self.pid, before + taken // 2, None, stats.requests, taken // 2 + 1))
+        own = {
+            "bytes_read": sum(port.asked for port in ports),
+            # memcached counts an answer after it has written it.
+            "bytes_written": written,
+            "total_connections": len(ports),
+            "curr_connections": len(ports),
+        }
+        at = before + taken // 2
+        self.samples.append(Sample(self.pid, at, None, stats.requests, taken // 2 + 1, counters=stats.counters(own)))
+
+    def sample_classes(self) -> None:
+        """Sample the evictions of each slab class, right after a sample of the counters."""
+        answers = []
+        for command in (b"stats items", b"stats slabs"):
+            if self._ended or self._silent:
+                return
+            try:
+                answers.append(self.stats_port.ask(command, _STATS_END, seconds=_SAMPLE_S, most=_MOST_CLASSES))
+            except HostError as error:
+                self._fail(error)
+        if len(answers) == 2:
+            taken = ClassSample(self.pid, time.monotonic_ns(), self._evictions, parse_classes(*answers))
+            self.classes.append(taken)
+
+    def _fail(self, error: HostError) -> None:
+        self._ended = error.code == EndpointFailure.LOST.code
+        self._silent = not self._ended
 
     def run(self, on_start: Callable[[], None]) -> TraceEnd:
         """Trace to the end of the window. Raises `HostError` for impossible data."""
         duration, log = self.settings.duration_s, LookupLog(self.settings.keys)
-        self.sample()
+        if not self.watching:
+            self.sample()
         start_ns = time.monotonic_ns()
-        on_start()
         self.sample()
+        on_start()
         self._listen(log, duration, max(1.0, duration / 36))
         end_ns = time.monotonic_ns()
         window_s = (end_ns - start_ns) / 1e9
@@ -127,11 +166,12 @@ class EndpointTrace:
         self.sample()
         self._stopped.clear()
         if not self.refusal and not self._abandoned:
-            self._listen(log, FLUSHED_S if self.watch_port is not None else _DENSE_S, _DENSE_S)
+            self._listen(log, FLUSHED_S if self.watching else _DENSE_S, _DENSE_S)
         self.sample()
+        self.sample_classes()
         self.skipped = log.skipped
         span = counted(self.samples, start_ns, end_ns)
-        likely = log.total if self.watch_port is not None else self._growth(start_ns, end_ns)
+        likely = log.total if self.watching else self._growth(start_ns, end_ns)
         summary = self._summary(log, None if span is None else span.nearest(likely), window_s)
         return TraceEnd(
             complete=window_s >= duration * 0.98,
@@ -142,6 +182,7 @@ class EndpointTrace:
             implausible=set(),
             start_ns=start_ns,
             samples={self.pid: self.samples},
+            classes={self.pid: (self.classes[0], self.classes[-1])} if self.classes else {},
             error_text=self.refusal,
         )
 
@@ -163,7 +204,7 @@ class EndpointTrace:
                 self.sample()
                 due = time.monotonic() + pause
             wait = max(0.0, min(end, due, now + _POLL_S) - now)
-            if self.watch_port is None:
+            if not self.watching:
                 self._stopped.wait(wait)
                 continue
             try:
@@ -183,7 +224,7 @@ class EndpointTrace:
         if max(log.total, log.skipped, requests or 0) > bound:
             what = ImplausibleError(f"more requests than memcached can serve in {window_s:.3g} s")
             raise implausible(what)
-        if self.watch_port is None:
+        if not self.watching:
             if requests is None:
                 message = (
                     "memcached refuses `watch`, and did not report its counters until the end of the window, so its "

@@ -70,9 +70,10 @@ class EndpointTracer:
         planned = _planned(endpoint, stats)
         trace = EndpointTrace(stats_port, watch_port, self.context.bounds, planned.instance.pid)
         trace.sample()
+        if self.context.settings.trace:
+            trace.sample_classes()
         refused = ask_watch(watch_port)
-        if refused is not None:
-            trace.watch_port = None
+        trace.watching = refused is None
         if self.context.settings.trace:
             outcome = self._trace(task, planned, trace)
         else:

@@ -58,6 +58,9 @@ def test_endpoint_counts_lookups_without_a_login(memcached: Served) -> None:
     assert instance["coverage"]["counted"] == truth.total()
     sizes = {row["key"]: row["size"] for row in done.report["keys"]}
     assert (sizes["a"], sizes["n"]) == (100, None)
+    stats = instance["stats"]
+    assert (stats["new_connections"], stats["curr_connections"], stats["threads"]) == (1, 0, 2)
+    assert 0 < stats["bytes_read"] < 10_000
     assert not any(row["certified"] for row in done.report["keys"])
 
 

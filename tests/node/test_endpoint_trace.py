@@ -59,7 +59,8 @@ def traced(stats: Behaviour, watch: Behaviour | None, seconds: float = 0.5) -> t
             threading.Thread(target=work, daemon=True).start()
             return MemcachedPort(ours)
 
-        trace = EndpointTrace(port(stats), port(watch) if watch else None, TraceSettings(seconds), pid=7)
+        watched = port(watch or counting(0))
+        trace = EndpointTrace(port(stats), watched, TraceSettings(seconds), 7, watching=watch is not None)
         trace.sample()
         return trace, trace.run(lambda: None)
 

@@ -27,6 +27,10 @@ class MemcachedPort:
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
+        self.asked = 0
+        """Bytes of all commands."""
+        self.answered = 0
+        """Bytes of all answers to them."""
         self._early = b""
         """What arrived together with the end of an answer."""
 
@@ -37,12 +41,14 @@ class MemcachedPort:
         """
         deadline = time.monotonic() + seconds
         self._send(command + b"\r\n", seconds)
+        self.asked += len(command) + 2
         answer, line_start, searched = bytearray(), 0, 0
         while (remaining := deadline - time.monotonic()) > 0 and len(answer) <= most:
             answer += self.read(remaining)
             while (end := answer.find(b"\n", searched)) >= 0:
                 if last.match(bytes(answer[line_start:end])):
                     self._early = bytes(answer[end + 1 :])
+                    self.answered += end + 1
                     return bytes(answer[: end + 1])
                 line_start = searched = end + 1
             searched = len(answer)
