@@ -7,14 +7,14 @@ from dataclasses import replace
 from fleettrace.app.option_model import Group, Option
 from fleettrace.app.option_report import NAMES, PROMETHEUS_KEYS, TOP
 from fleettrace.app.option_site import SITE
-from fleettrace.app.option_trace import TRACE
+from fleettrace.app.option_trace import LIVE_TRACE
 from fleettrace.app.option_values import address, duration
 
 __all__ = ["EXPORTER"]
 
 EXPORTER = (
-    replace(TRACE[0], default="5s"),
-    *TRACE[1:],
+    replace(LIVE_TRACE[0], default="5s"),
+    *LIVE_TRACE[1:],
     Option("--interval", Group.SCHEDULE, "Time from the start of a sweep to the next one.", duration, "5m", "TIME"),
     Option(
         "--listen",

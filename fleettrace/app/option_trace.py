@@ -33,6 +33,7 @@ TRACE = (
         "Count misses by key too; some binaries need a return probe for it, which doubles the cost.",
     ),
     switch("--sizes", Group.TRACE, "Sum the bytes of the values written by key: a second probe, on writes only."),
+    switch("--clients", Group.TRACE, "Count by client too: the busiest clients of each host, and those of hot keys."),
     Option(
         "--ask",
         Group.TRACE,
@@ -59,7 +60,7 @@ TRACE = (
     ),
 )
 OF_WHO = ("--duration", "--ops", "--max-cost", "--allow-preemptible")
-LIVE_TRACE = (replace(TRACE[0], default="60s"), *TRACE[1:])
+LIVE_TRACE = (replace(TRACE[0], default="60s"), *(option for option in TRACE[1:] if option.flag != "--clients"))
 DETACH = (
     switch(
         "--detach",

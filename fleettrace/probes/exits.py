@@ -36,7 +36,11 @@ def exit_probe(
     and the same repeated look-ups, as the instruction of the return probe.
     """
     leaving = analysis.exit
-    if leaving is None or not (options.misses and options.kinds and options.exits and overlay_works) or options.asked:
+    if (
+        leaving is None
+        or not (options.misses and options.kinds and options.exits and overlay_works)
+        or options.by_client
+    ):
         return None
     pointer, length = expression(leaving.key), expression(leaving.length)
     results = tuple(expression(each) or "0" for each in leaving.results)

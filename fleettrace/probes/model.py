@@ -139,9 +139,16 @@ class ProbeOptions:
     kinds: bool = True
     """Distinguish kinds of requests. False only after the kernel's verifier refused a program that does."""
     asked: tuple[bytes, ...] = ()
-    """Count only requests for these keys, by client; none: all keys, and no clients."""
+    """Count only requests for these keys, by client; none: all keys."""
+    clients: bool = False
+    """Count the requests of each client too, and for hot keys by client."""
     exits: bool = True
     """Count misses at an exit of the function, where one is known. False only after the kernel refused the program."""
+
+    @property
+    def by_client(self) -> bool:
+        """Whether a probe must see the function's fourth argument, which leads to the client."""
+        return self.clients or bool(self.asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +183,8 @@ class ProbePlan:
     names: Mapping[str, str] = field(default_factory=dict)
     """The attach points of a script, by the text of their variables."""
     asked: Asked | None = None
+    descriptor: int | None = None
+    """Where the program counts all keys and clients too: the offset of the client's descriptor, as in `Asked`."""
     certain: bool = False
     """A symbol names the probed function; it was not located by signs in the code."""
 

@@ -31,7 +31,7 @@ _ADDRESS = re.compile(r"^uprobe:\S+:0x", re.MULTILINE)
 INTERVALS = 3
 """The interval probes of ready.bt and slices.bt, which bpftrace counts as attached probes."""
 _ACCEPTS = 4
-"""The tracepoints of who.bt."""
+"""The tracepoints of accepts.bt."""
 ONCE = 2
 """The interval probes of ready.bt and once.bt."""
 _PROBES = {ProbeKind.SYSCALL: 3}
@@ -89,7 +89,10 @@ def program(
         "u": sizes or any(script.bytes for script in scripts),
     }
     cleared = "fhl" if any(target.plan.asked for target in targets) else ""
-    finish = "\n\t".join(f"clear(@{name});" for name in cleared) + "\n\t".join(
+    if any(target.plan.descriptor is not None for target in targets):
+        printed_once |= dict.fromkeys("oiq", True)
+        cleared += "gjkt"
+    finish = "".join(f"clear(@{name});\n\t" for name in cleared) + "\n\t".join(
         f"print(@{name}, {settings.printed_once});\n\tclear(@{name});" for name, used in printed_once.items() if used
     )
     clock = {"length_ns": round(settings.duration_s * 1e9), "finish": finish}
@@ -130,7 +133,7 @@ def uprobe_count(targets: Sequence[ProbeTarget]) -> int | None:
                 + len(plan.also)
                 + (plan.misses is not None)
                 + (plan.sizes is not None)
-                + (_ACCEPTS if plan.asked is not None else 0)
+                + (_ACCEPTS if plan.asked is not None or plan.descriptor is not None else 0)
             )
             continue
         own = probe_count(plan.script)
@@ -176,6 +179,8 @@ def _probes(target: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
         "sizes": key_sizes(layout),
         "long_key": key_expression(layout, anywhere=anywhere),
     }
+    if plan.descriptor is not None:
+        yield _accepts("accepted-client", where, layout)
     for (pointer, length, result), names in _copies(plan).items():
         yield _filled(
             plan.probe_kind.value,
@@ -212,14 +217,15 @@ def _counting(plan: ProbePlan, keys: Mapping[str, object], result: str | None) -
         remember=_remember(plan),
         short_miss=_missed(plan, result, "m", keys["short_key"]),
         long_miss=_missed(plan, result, "n", keys["long_key"]),
+        **_client(plan, keys),
     )
 
 
 def _who(plan: ProbePlan, where: Mapping[str, object], layout: KeyLayout) -> str:
     """Return the probes that count the asked keys by client."""
     assert plan.asked is not None
-    offset, user = plan.asked.descriptor, "uptr" if layout.uptr else ""
-    return _filled(
+    offset = plan.asked.descriptor
+    return _accepts("accepted-address", where, layout) + _filled(
         "who",
         **where,
         point=_checked(plan.attach_point),
@@ -229,9 +235,30 @@ def _who(plan: ProbePlan, where: Mapping[str, object], layout: KeyLayout) -> str
         filter=_filter(plan),
         asked=comparison(plan.asked.keys),
         # No process has the descriptor 2^32.
-        descriptor="(uint64)1 << 32" if offset is None else f"(uint64)*(uint32*)({plan.thread} + {offset:d})",
-        accepted=_filled("accepted", user=user),
+        descriptor="(uint64)1 << 32" if offset is None else _descriptor(plan, offset),
     )
+
+
+def _accepts(store: str, where: Mapping[str, object], layout: KeyLayout) -> str:
+    """Return the probes that store the peers of accepted connections, each by the template `store`."""
+    accepted = _filled("accepted", user="uptr" if layout.uptr else "", store=_template(store).strip())
+    return _filled("accepts", **where, accepted=accepted)
+
+
+def _client(plan: ProbePlan, keys: Mapping[str, object]) -> dict[str, str]:
+    """Return the statements that count a request by client, and by key and client."""
+    if plan.descriptor is None:
+        return {"client": "", "client_key": "", "client_long_key": ""}
+    return {
+        "client": _filled("client", descriptor=_descriptor(plan, plan.descriptor)).strip(),
+        "client_key": _filled("client-key", **keys).strip(),
+        "client_long_key": _template("client-long-key").strip(),
+    }
+
+
+def _descriptor(plan: ProbePlan, offset: int) -> str:
+    """Return the expression for the descriptor of the request's connection."""
+    return f"(uint64)*(uint32*)({plan.thread} + {offset:d})"
 
 
 def _any_key(layout: KeyLayout, *, anywhere: bool = False) -> str:

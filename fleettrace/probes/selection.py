@@ -33,6 +33,8 @@ _LINE_HAS_LENGTH = (1, 6, 40)
 """From this version on process_command_ascii's line has no NUL at its end; its third argument is the length."""
 _SYSCALL_US = 5.0
 """Microseconds of memcached's CPU for each read."""
+_DESCRIPTOR = 8
+"""The offset of a connection's descriptor in 1.6.18, for the preview."""
 _RETURN, _ALLOC = "fleettrace_return", "fleettrace_alloc"
 """The symbols that an overlay gives to the other probes' instructions."""
 
@@ -97,7 +99,7 @@ def preview(options: ProbeOptions = ProbeOptions()) -> ProbePlan:  # noqa: B008
             probe_kind, "do_item_get", ProbeVerdict(probe_kind, True, why=why), pointer="arg0", length="arg1"
         )
         misses, sizes = "do_item_get" if options.misses else None, "item_alloc" if options.sizes else None
-        return replace(plan, misses=misses, sizes=sizes)
+        return replace(plan, misses=misses, sizes=sizes, descriptor=_DESCRIPTOR if options.clients else None)
     if probe_kind is ProbeKind.USDT:
         verdict = ProbeVerdict(probe_kind, True, why=why)
         return ProbePlan(probe_kind, MAIN, verdict, pointer='reg("r12")', length='reg("r13")')
@@ -160,6 +162,7 @@ def _item(analysis: BinaryAnalysis, options: ProbeOptions, overlay_works: bool) 
         results=() if leaving is None else leaving.results,
         certain=get.found is not Found.LOCATED,
         asked=Asked(options.asked, analysis.descriptor) if options.asked else None,
+        descriptor=analysis.descriptor if options.clients else None,
     )
     return replace(plan, verdict=_with_extras(verdict, plan, options, analysis, attach_points, alloc))
 
@@ -193,7 +196,7 @@ def _with_extras(
         why.append(_COMPLETE_APPENDS if alloc is not None and alloc.name == "do_item_alloc" else _ALL_STORES)
     elif options.sizes and (options.ops is None or "set" in options.ops):
         why.append(f"no sizes: {analysis.missing.get('item_alloc', 'item_alloc was not found')}")
-    if plan.asked is not None and plan.asked.descriptor is None:
+    if (plan.asked is not None or options.clients) and analysis.descriptor is None:
         why.append("no clients, because its code does not show where the descriptor of a connection lies")
     if plan.tagging.repeats < _ways_to_create(analysis):
         why.append(_TWICE)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from heapq import nlargest
 
 from fleettrace.errors import HostState
+from fleettrace.report.clients import clients_of_host, clients_of_keys
 from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import Cause, find_causes, loads
 from fleettrace.report.items import ByBytes, Items, Sort, heaviest, why_unknown
@@ -62,7 +64,7 @@ def build_report(
     causes = find_causes(run.hosts, run.fleet, families, {item.pattern: item.requests for item in families.ranked})
     total, rate = _known_total(run), sum(rates.values()) if rates else None
     items = Items(run.hosts)
-    keys = tuple(_key_rows(run, items, top, sort, total, rate))
+    keys = _with_clients(run, tuple(_key_rows(run, items, top, sort, total, rate)))
     return Report(
         info=run.info,
         top=top,
@@ -173,6 +175,11 @@ def _key_row(
     )
 
 
+def _with_clients(run: RunResult, rows: tuple[KeyRow, ...]) -> tuple[KeyRow, ...]:
+    clients = clients_of_keys(run.hosts, {row.key: row.requests for row in rows})
+    return tuple(replace(row, clients=clients[row.key]) for row in rows) if clients else rows
+
+
 def _spread(ranked: Ranked, traced: int) -> Spread:
     if ranked.hosts <= 1 or ranked.top_requests >= _ONE_HOST * ranked.known.requests:
         return Spread.ONE
@@ -212,6 +219,7 @@ def _host_row(host: HostResult, total: int | None, load: float | None, cause: Ca
         top=tuple(host.top),
         timeline=tuple(host.timeline),
         coverage=_coverage(host.instances),
+        clients=clients_of_host(host),
     )
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, TextIO
 
+from fleettrace.report.clients import Clients
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.imbalance import Cause
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow, Totals
@@ -58,6 +59,9 @@ COLUMNS = (
     "bytes_in_rate",
     "bytes_out_rate",
     "connections",
+    "top_client",
+    "top_client_requests",
+    "clients_unknown",
 )
 
 _FORMULA = re.compile(r"(?:^|(?<=;))[=+\-@'\"＝＋－＠]")
@@ -128,6 +132,7 @@ def _host(row: HostRow) -> dict[str, Any]:
         "bytes_out_rate": stats.bytes_out,
         "connections": stats.connections,
         "error": None if row.error is None else _safe_text(row.error.message),
+        **_clients(row.clients),
     }
 
 
@@ -163,6 +168,18 @@ def _key(row: KeyRow) -> dict[str, Any]:
         "unknown": row.unknown,
         "trend": None if row.trend is None else row.trend.kind.value,
         "trend_at_s": None if row.trend is None else row.trend.at_s,
+        **_clients(row.clients),
+    }
+
+
+def _clients(clients: Clients | None) -> dict[str, Any]:
+    if clients is None:
+        return {}
+    first = clients.rows[0] if clients.rows else None
+    return {
+        "top_client": None if first is None else _safe_text(first[0]),
+        "top_client_requests": None if first is None else first[1],
+        "clients_unknown": clients.unknown,
     }
 
 

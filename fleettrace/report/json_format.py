@@ -11,6 +11,7 @@ from base64 import b64encode
 from functools import partial
 from typing import Any, TextIO
 
+from fleettrace.report.clients import clients_fields
 from fleettrace.report.escape import escape_key, escape_text, is_plain
 from fleettrace.report.host_remarks import host_remarks
 from fleettrace.report.imbalance import Cause
@@ -144,6 +145,7 @@ def _key(row: KeyRow) -> _Object:
         else {"host": row.top_host.host, "requests": row.top_host.requests, "share": row.top_host.share},
         "timeline": list(row.timeline),
         "trend": _trend(row.trend),
+        **clients_fields(row.clients),
     }
 
 
@@ -203,6 +205,7 @@ def _host(row: HostRow) -> _Object:
         "top": [{**key_fields(key), "requests": requests} for key, requests in row.top],
         "stats": _host_stats(row),
         "instances": [_instance(instance) for instance in row.instances],
+        **clients_fields(row.clients),
     }
 
 

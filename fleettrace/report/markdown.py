@@ -12,6 +12,7 @@ from fleettrace.report.escape import escape_key, escape_markdown, escape_text
 from fleettrace.report.host_folding import fold
 from fleettrace.report.host_remarks import worst_remarks
 from fleettrace.report.imbalance import HOT
+from fleettrace.report.markdown_clients import clients_tables
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
 from fleettrace.report.number_format import (
     UNKNOWN,
@@ -47,7 +48,8 @@ class MarkdownFormatter:
     def write(self, report: Report, out: TextIO) -> None:
         """Write the report to `out`."""
         hosts = [_causes(report), _hosts(report), _remarks(report)]
-        parts = [_fleet(report), *hosts, _keys(report), _templates(report), _problems(report)]
+        keys = [_keys(report), clients_tables(report, _table)]
+        parts = [_fleet(report), *hosts, *keys, _templates(report), _problems(report)]
         out.write("\n\n".join("\n".join(lines) for lines in parts if lines) + "\n")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleettrace.errors import HostState
+from fleettrace.report.clients import Clients
 from fleettrace.report.imbalance import Cause
 from fleettrace.report.items import ByBytes, Sort
 from fleettrace.report.timeline import Trend
@@ -71,6 +72,8 @@ class KeyRow:
     top_host: TopHost | None
     timeline: tuple[int, ...]
     trend: Trend | None
+    clients: Clients | None = None
+    """None if no host counted by client (`--clients`)."""
 
     @property
     def exact(self) -> bool:
@@ -112,6 +115,8 @@ class HostRow:
     """Its hottest keys, most first."""
     timeline: tuple[int, ...]
     coverage: Coverage | None
+    clients: Clients | None = None
+    """None if it did not count by client (`--clients`)."""
 
     @property
     def traced(self) -> bool:

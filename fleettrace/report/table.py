@@ -15,6 +15,7 @@ from fleettrace.report.interface import FormatOptions
 from fleettrace.report.model import Report
 from fleettrace.report.number_format import full_number, minute, percent, rate, seconds
 from fleettrace.report.problems import problems
+from fleettrace.report.table_clients import hosts_clients_part, keys_clients_part
 from fleettrace.report.table_grid import Screen, heading
 from fleettrace.report.table_hosts import hosts_part
 from fleettrace.report.table_keys import keys_part, templates_part
@@ -51,6 +52,8 @@ class TableFormatter:
             [*hosts_part(report, screen), *remark_lines(report)],
             stats_part(report, screen) if options.hosts_detail else [],
             keys_part(report, screen),
+            keys_clients_part(report, screen),
+            hosts_clients_part(report, screen),
             templates_part(report, screen),
             _problems_part(report),
         ]

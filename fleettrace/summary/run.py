@@ -10,6 +10,7 @@ from datetime import datetime
 
 from fleettrace.errors import HostState
 from fleettrace.summary.fleet import FleetSummary
+from fleettrace.summary.host_clients import HostClients
 from fleettrace.summary.host_stats import HostStats
 from fleettrace.summary.items import ItemFacts
 from fleettrace.summary.key import Key
@@ -135,6 +136,8 @@ class HostResult:
     timeline: list[int] = field(default_factory=list)
     items: dict[Key, ItemFacts] = field(default_factory=dict)
     """What memcached reported about keys of `top` after the window."""
+    clients: HostClients | None = None
+    """Requests by client; None if they were not counted (`--clients`)."""
     marks: tuple[str, ...] = ()
     """Hashes of its address and of its boot id, by which a renamed host is recognized."""
 

@@ -15,6 +15,7 @@ from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, Warn
 from fleettrace.sweep.cancellation import Reason
+from fleettrace.sweep.clients import host_clients
 from fleettrace.sweep.cost import costs_of, coverage_of, measured_verdict
 from fleettrace.sweep.counter_check import BLIND, blindness, excess, unproven
 from fleettrace.sweep.exclusion import DROPPED
@@ -98,6 +99,7 @@ def outcome_of_trace(
     total = _sum(list(summaries.values()))
     result.top = hottest(total, settings.top_per_host)
     result.timeline = list(total.timeline)
+    result.clients = host_clients(result, end)
     return HostOutcome(result, summaries, warnings)
 
 

@@ -5,6 +5,7 @@
   const { run, totals, keys, hosts, templates } = data;
   const NONE = "–";
   const HOT = 1.5;
+  const NEARLY_ALL = 0.9;
   const WARM = 1.2;
   const narrow = matchMedia("(max-width: 40rem)").matches;
 
@@ -85,6 +86,19 @@
     const list = el("dl");
     for (const [term, value] of pairs) if (value != null && value !== "") list.append(el("dt", "", term), el("dd", "", value));
     return list;
+  };
+
+  const askedBy = (columns, row) => {
+    const clients = at(columns, "clients", row);
+    if (!clients) return null;
+    const list = el("span");
+    clients.forEach(([client, n, share], i) => list.append(i ? el("br") : "", name(client),
+      el("span", "figure", `${count(n)}, ${percent(share)}` + (share >= NEARLY_ALL && client !== "unix" ? ", perhaps a proxy or NAT" : ""))));
+    for (const [words, field] of [["others", "clients_others"], ["unknown", "clients_unknown"]]) {
+      const n = at(columns, field, row);
+      if (n) list.append(list.childNodes.length ? el("br") : "", words, el("span", "figure", count(n)));
+    }
+    return list.childNodes.length ? list : "none";
   };
 
   // ---- a table that sorts, filters and pages -----------------------------------------------------------------------
@@ -358,6 +372,7 @@
           ["error", error && safe(error.message)],
           ["cause", cause && el("span", "", ...causeWords(cause))],
           ["hottest keys", hosts.top[row].length ? top : null],
+          ["busiest clients", askedBy(hosts, row)],
         ]));
         for (const one of hosts.instances?.[row] || []) all.append(el("hr"), instanceFacts(one));
         return all;
@@ -465,6 +480,7 @@
           ["not known", at(keys, "unknown", row) && safe(keys.unknown[row])],
           ["hosts", plural(at(keys, "hosts", row), "host") + " list it"],
           ["hottest on", top && el("span", "", name(hosts.host[top[0]]), el("span", "figure", `${count(top[1])} requests` + (top[2] == null ? "" : `, ${percent(top[2])} of all there`)))],
+          ["asked by", askedBy(keys, row)],
           ["timeline", at(keys, "timeline", row) && el("span", "", timeline(keys.timeline[row], trendFrom(row), 420, 60), trendPill(row))],
         ].filter(([, shown]) => shown));
       },
