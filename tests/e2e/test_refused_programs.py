@@ -152,6 +152,6 @@ def test_plan_explains_the_last_check(memcached: Served, tmp_path: Path) -> None
             done = command.finish()
         assert done.status == 0
     text = done.out.decode()
-    assert f"4. {WITHOUT_MISSES}" in text
+    assert f"5. {WITHOUT_MISSES}" in text
     assert f"here :{memcached.port} (" in text
     assert REASON in text
