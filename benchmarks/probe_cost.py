@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from fleettrace.lab.build import memcached_binary
 from fleettrace.node.discovery import discover
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.layout import key_layout
-from fleettrace.probes.model import TraceSettings
+from fleettrace.probes.model import ProbePlan, TraceSettings
 from fleettrace.probes.selection import choose
 from fleettrace.transport.interface import Target
 from fleettrace.transport.local.transport import LocalTransport
@@ -39,6 +39,8 @@ __all__ = ["main"]
 
 PORT = 21987
 TICKS = os.sysconf("SC_CLK_TCK")
+Conditions = Callable[[int, Path], dict[str, tuple[list[str], bytes | None]]]
+"""Returns, for a pid and its binary, the command of each tracer and its standard input, which stays open."""
 
 
 @dataclass(frozen=True)
@@ -111,23 +113,27 @@ def bpftrace(program: str) -> list[str]:
     return ["bpftrace", "-e", program]
 
 
-def conditions(pid: int, binary: Path) -> dict[str, tuple[list[str], bytes | None]]:
-    """Return the command of each tracer, and its standard input, which stays open."""
-    exe = f"/proc/{pid}/exe"
-    plan = choose(analyse(binary.read_bytes()))
+def fleettrace(pid: int, plan: ProbePlan) -> tuple[list[str], bytes | None]:
+    """Return the command that traces a process with this plan, and its standard input."""
     task = LocalTransport().connect(Target("here"))
     found = discover(task, ("bpftrace",), "host")
     instance = next(each for each in found.instances if each.pid == pid)
     assert found.facts.bpftrace is not None
     version = (found.facts.bpftrace.major, found.facts.bpftrace.minor, found.facts.bpftrace.patch)
     trace = HostTrace(("bpftrace",), [(instance, plan)], key_layout(version), TraceSettings(120))
+    return ["sh", "-c", trace.script().decode()], b""
+
+
+def conditions(pid: int, binary: Path) -> dict[str, tuple[list[str], bytes | None]]:
+    """Return the command of each tracer, and its standard input, which stays open."""
+    exe = f"/proc/{pid}/exe"
     return {
         "count only": (bpftrace(f"uprobe:{exe}:do_item_get {{ @ = count(); }}"), None),
         "prototype": (
             bpftrace(f"uprobe:{exe}:process_command_ascii /pid == {pid}/ {{ @command[str(arg1)]++ }}"),
             None,
         ),
-        "fleettrace": (["sh", "-c", trace.script().decode()], b""),
+        "fleettrace": fleettrace(pid, choose(analyse(binary.read_bytes()))),
         "tcpdump": (["tcpdump", "-i", "lo", "-w", "/dev/null", "-B", "16384", f"tcp port {PORT}"], None),
     }
 
@@ -157,9 +163,18 @@ def traced(pid: int, command: list[str], stdin: bytes | None, seconds: float, se
         return measure(pid, seconds)
 
 
-def run(build: str, rounds: int, seconds: float, settle: float, only: list[str] | None) -> None:
-    """Measure one build and print its table."""
-    binary = memcached_binary(build)
+def run(
+    build: str,
+    binary: Path,
+    rounds: int,
+    seconds: float,
+    settle: float,
+    *,
+    conditions: Conditions = conditions,
+    only: Sequence[str] | None = None,
+    base: str = "prototype",
+) -> None:
+    """Measure one build and print its table, with the ratio of each cost to that of `base`."""
     served = [*pinned(0), str(binary), "-u", "nobody", "-l", "127.0.0.1", "-p", str(PORT), "-t", "1", "-m", "512"]
     load = [*pinned(1), "memcaslap", "-s", f"127.0.0.1:{PORT}", "-T", "1", "-c", "16", "-t", "36000s"]
     with running(served) as memcached:
@@ -177,7 +192,7 @@ def run(build: str, rounds: int, seconds: float, settle: float, only: list[str] 
                     untraced.append(measure(memcached.pid, seconds))
                     results[name].append((under, under.beside(untraced[-2], untraced[-1])))
                 print(f"# {build}: round {number + 1} of {rounds} done", file=sys.stderr)
-    table(build, untraced, results)
+    table(build, untraced, results, base)
 
 
 def pinned(cpu: int) -> list[str]:
@@ -186,19 +201,20 @@ def pinned(cpu: int) -> list[str]:
     return ["taskset", "-c", str(allowed[cpu % len(allowed)])]
 
 
-def table(build: str, untraced: list[Figures], results: dict[str, list[tuple[Figures, Figures]]]) -> None:
-    """Print the medians of each tracer, of its cost, and the ratio of its cost to the prototype's."""
+def table(build: str, untraced: list[Figures], results: dict[str, list[tuple[Figures, Figures]]], other: str) -> None:
+    """Print the medians of each tracer, of its cost, and the ratio of its cost to that of `other`."""
     beside = {name: Figures.median([added for _, added in rows]) for name, rows in results.items()}
     middle = {name: Figures.median([under for under, _ in rows]) for name, rows in results.items()}
     base = Figures.median(untraced)
     print(f"\n{build}: medians of {len(next(iter(results.values())))}, CPU in us a request")
-    print(f"{'':12} {'memcached':>10} {'added':>8} {'machine':>9} {'added':>8} {'requests/s':>11} {'of prototype':>13}")
-    print(f"{'untraced':12} {base.memcached:>10.2f} {'':>8} {base.machine:>9.2f} {'':>8} {base.rate:>11,.0f}")
+    head = f"{'':16} {'memcached':>10} {'added':>8} {'machine':>9} {'added':>8} {'requests/s':>11}"
+    print(f"{head} {f'of {other}':>16}")
+    print(f"{'untraced':16} {base.memcached:>10.2f} {'':>8} {base.machine:>9.2f} {'':>8} {base.rate:>11,.0f}")
     for name, figures in middle.items():
         added = beside[name]
-        ratio = f"{added.memcached / beside['prototype'].memcached:>12.2f}x" if "prototype" in beside else ""
+        ratio = f"{added.memcached / beside[other].memcached:>15.2f}x" if other in beside else ""
         print(
-            f"{name:12} {figures.memcached:>10.2f} {added.memcached:>+8.2f} {figures.machine:>9.2f}"
+            f"{name:16} {figures.memcached:>10.2f} {added.memcached:>+8.2f} {figures.machine:>9.2f}"
             f" {added.machine:>+8.2f} {figures.rate:>11,.0f} {ratio}"
         )
 
@@ -213,7 +229,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+")
     options = parser.parse_args()
     for build in options.builds:
-        run(build, options.rounds, options.seconds, options.settle, options.only)
+        run(build, memcached_binary(build), options.rounds, options.seconds, options.settle, only=options.only)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from fleettrace.app.option_exporter import EXPORTER
 from fleettrace.app.option_model import Command, Form, Group, Option, Positional, switch
+from fleettrace.app.option_report import NAMES, NO_COLOR, OUT, OUTPUT, REPORT, RESOLVE, TABLE_OR_JSON, TOP
 from fleettrace.app.option_site import SITE
-from fleettrace.app.option_values import Choice, cores, count, duration, ops, regex, retries, share
+from fleettrace.app.option_trace import DETACH, EXPLAIN, LIVE_TRACE, OF_WHO, TRACE
+from fleettrace.app.option_values import Choice, count, duration, retries, share
 from fleettrace.store.history.retention import DEFAULT as DEFAULT_KEEP
 from fleettrace.store.history.retention import parse_retention
 from fleettrace.sweep.waves import serial
 
-__all__ = ["COMMANDS", "FORMATS", "HOST_KEYS", "REDACTIONS", "SEVERITIES"]
+__all__ = ["COMMANDS", "HOST_KEYS", "SEVERITIES"]
 
-# The names of `report.formats.Output`, `report.redact.Redact`, `transport.interface.HostKeyPolicy` and
-# `playbook.findings.Severity`: to import those would double the time of `--help` (tests/cli/test_main.py).
-FORMATS = ("table", "json", "csv", "prometheus", "markdown", "html")
-REDACTIONS = ("hash", "template", "drop")
+# The names of `transport.interface.HostKeyPolicy` and `playbook.findings.Severity`: to import those would double the
+# time of `--help` (tests/cli/test_main.py).
 HOST_KEYS = ("strict", "accept-new")
 SEVERITIES = ("low", "medium", "high")
 
@@ -31,6 +32,13 @@ _INVENTORY = Option(
     "~/.config/fleettrace/inventory.yaml, /etc/fleettrace/inventory.yaml, /etc/ansible/hosts).",
     metavar="FILE|DIR|SCRIPT|-|HOST,...",
     short="-i",
+    form=Form.LIST,
+)
+_ENDPOINT = Option(
+    "--endpoint",
+    Group.HOSTS,
+    "Ask this memcached over its port, without a login (see docs/how-to/endpoint.md). Repeatable.",
+    metavar="HOST:PORT",
     form=Form.LIST,
 )
 _LIMIT = Option(
@@ -63,43 +71,6 @@ _HOSTS = (
 )
 _LIST_HOSTS = switch("--list-hosts", Group.HOSTS, "List the selected hosts; connect to none.")
 _PATTERN = Positional("pattern", "PATTERN", "The same as --hosts.", nargs="*")
-_TRACE = (
-    Option("--duration", Group.TRACE, "Length of the trace window.", duration, "10s", "TIME"),
-    Option(
-        "--probe",
-        Group.TRACE,
-        "Probe kind: auto takes the best one that the binary and the kernel allow.",
-        Choice("auto", "item", "usdt", "command", "syscall", "watch"),
-        "auto",
-        "KIND",
-    ),
-    Option(
-        "--ops",
-        Group.TRACE,
-        "Count only these operations: get, set (all stores), delete, arith, touch, other.",
-        ops,
-        None,
-        "OP,...",
-    ),
-    switch("--misses", Group.TRACE, "Count misses by key too: a return probe, which about doubles the cost."),
-    switch("--sizes", Group.TRACE, "Sum the bytes of the values written by key: a second probe, on writes only."),
-    Option("--script", Group.TRACE, "Run this bpftrace program instead (see docs/scripts.md).", metavar="FILE.bt"),
-    Option(
-        "--max-cost",
-        Group.SAFETY,
-        "Maximum share of one CPU core that tracing may cost an instance; the window is shortened to stay below it.",
-        cores,
-        "50%",
-        "SHARE",
-    ),
-    switch(
-        "--allow-preemptible",
-        Group.SAFETY,
-        "Trace also on preemptible kernels from 6.13 on, one of which a trace crashed; counts there certify nothing.",
-    ),
-)
-_OF_WHO = ("--duration", "--ops", "--max-cost", "--allow-preemptible")
-_LIVE_TRACE = (replace(_TRACE[0], default="60s"), *_TRACE[1:])
 _MIN_OK = Option(
     "--min-ok", Group.SAFETY, "Share of hosts that must succeed for exit code 3 instead of 4.", share, "50%", "SHARE"
 )
@@ -158,47 +129,6 @@ _CONNECTION = (
     ),
     _MIN_OK,
 )
-_TOP = Option("--top", Group.REPORT, "Number of keys to report.", count, "20", "N")
-_OUT = Option(
-    "--out", Group.REPORT, "Write the report to FILE, atomically, instead of stdout.", metavar="FILE", short="-o"
-)
-_NO_COLOR = switch("--no-color", Group.REPORT, "Disable color (as the variable NO_COLOR does).")
-_OUTPUT = Option(
-    "--output", Group.REPORT, f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}.", Choice(*FORMATS), "table", "FORMAT"
-)
-_TABLE_OR_JSON = replace(_OUTPUT, read=Choice("table", "json"), help="table or json.")
-_REPORT = (
-    _TOP,
-    _OUTPUT,
-    _OUT,
-    Option("--html", Group.REPORT, "Write the report to FILE as an HTML page too.", metavar="FILE"),
-    switch("--prometheus-keys", Group.REPORT, "Include the keys as labels in --output prometheus."),
-    _NO_COLOR,
-)
-_NAMES = (
-    Option(
-        "--template",
-        Group.REPORT,
-        "Family of keys: the groups of REGEX vary. Takes precedence over the families found; repeatable.",
-        regex,
-        None,
-        "REGEX",
-        form=Form.LIST,
-    ),
-    Option(
-        "--redact",
-        Group.REPORT,
-        "Replace keys by pseudonyms (hash), replace only their varying parts (template), or leave them out (drop).",
-        Choice(*REDACTIONS),
-        form=Form.OPTIONAL,
-    ),
-    Option(
-        "--redact-key-file",
-        Group.REPORT,
-        "Secret of the pseudonyms (else the variable FLEETTRACE_REDACT_KEY).",
-        metavar="FILE",
-    ),
-)
 _SAVE = Option(
     "--save", Group.RUNS, "Write a run file, for `fleettrace report` and `fleettrace merge`.", metavar="FILE"
 )
@@ -217,9 +147,13 @@ _STORED = (
     ),
     _NO_STORE,
 )
-_SESSION = (
-    *SITE,
-    Option("--log", Group.MESSAGES, "Append every event to FILE, one JSON object a line.", metavar="FILE"),
+_LOG = Option("--log", Group.MESSAGES, "Append every event to FILE, one JSON object a line.", metavar="FILE")
+_SESSION = (*SITE, _LOG)
+_NAME = Option(
+    "--name",
+    Group.SCHEDULE,
+    "Name of the lock: one run of a name at a time (default: the selected hosts).",
+    metavar="NAME",
 )
 _SCHEDULE = (
     Option(
@@ -228,12 +162,7 @@ _SCHEDULE = (
         "Sweep the hosts that failed in the run of a file of --save, and complete the file.",
         metavar="FILE",
     ),
-    Option(
-        "--name",
-        Group.SCHEDULE,
-        "Name of the lock: one run of a name at a time (default: the selected hosts).",
-        metavar="NAME",
-    ),
+    _NAME,
     Option(
         "--splay",
         Group.SCHEDULE,
@@ -241,16 +170,6 @@ _SCHEDULE = (
         duration,
         None,
         "TIME",
-    ),
-)
-_DETACH = (
-    switch(
-        "--detach",
-        Group.SCHEDULE,
-        "Trace all hosts in one window: leave a trace on each host, and collect the results afterwards.",
-    ),
-    Option(
-        "--detach-ttl", Group.SCHEDULE, "Time a host keeps uncollected results of --detach.", duration, "15m", "TIME"
     ),
 )
 _MESSAGES = (
@@ -291,7 +210,7 @@ _PLAYS = (
     _FORKS,
     *SITE[1:],
     _SSH_CONFIG,
-    _NO_COLOR,
+    NO_COLOR,
     _NO_STORE,
     _STORE,
     *_MESSAGES,
@@ -301,23 +220,18 @@ _HISTORY = (
     Option("--host", Group.RUNS, "Show this host over the runs.", metavar="HOST"),
     Option("--playbook", Group.RUNS, "Only the runs of this play.", metavar="PLAYBOOK/PLAY"),
     Option("--last", Group.RUNS, "Number of runs, the newest ones.", count, "20", "N"),
-    _TABLE_OR_JSON,
+    TABLE_OR_JSON,
     _STORE,
     *_MESSAGES,
 )
 _DIFF = (
     Option("--min-change", Group.REPORT, "Smallest relative change to report.", share, "25%", "SHARE"),
-    replace(_TOP, help="Number of changes to report, of keys, families and hosts each."),
-    _TABLE_OR_JSON,
+    replace(TOP, help="Number of changes to report, of keys, families and hosts each."),
+    TABLE_OR_JSON,
     switch("--exit-code", Group.REPORT, "Exit with 1 when something changed."),
     _STORE,
     *_MESSAGES,
 )
-_RESOLVE = switch("--resolve", Group.REPORT, "Show clients by name, as reverse DNS has it.")
-_EXPLAIN = switch(
-    "--explain", Group.TRACE, "Show each program variant, and why a host's newest check or run took its own."
-)
-
 _RUN = "a run of the history (its id or the beginning of it, last, last~2), or a file of `fleettrace run --save`"
 _RUN_FILES = Positional("files", "FILE", "A file of `fleettrace run --save FILE`.", nargs="+")
 
@@ -325,8 +239,8 @@ COMMANDS: dict[str, Command] = {
     "run": Command(
         "sweep the fleet once and report",
         (
-            *(*_HOSTS, *_TRACE, *_REPORT, *_NAMES, *_STORED, *_CONNECTION),
-            *(_LIST_HOSTS, *_DETACH, *_SESSION, *_SCHEDULE, *_MESSAGES),
+            *(*_HOSTS, _ENDPOINT, *TRACE, *REPORT, *NAMES, *_STORED, *_CONNECTION),
+            *(_LIST_HOSTS, *DETACH, *_SESSION, *_SCHEDULE, *_MESSAGES),
         ),
         (_PATTERN,),
     ),
@@ -337,39 +251,56 @@ COMMANDS: dict[str, Command] = {
     ),
     "top": Command(
         "sweep the fleet with a live screen",
-        (*_HOSTS, _LIST_HOSTS, *_LIVE_TRACE, *_REPORT, *_NAMES, *_STORED, *_CONNECTION, *_SESSION, *_MESSAGES),
+        (*_HOSTS, _ENDPOINT, _LIST_HOSTS, *LIVE_TRACE, *REPORT, *NAMES, *_STORED, *_CONNECTION, *_SESSION, *_MESSAGES),
         (_PATTERN,),
     ),
     "check": Command(
         "log in to each host, find instances and plan probes; trace nothing",
-        (*_HOSTS, _LIST_HOSTS, *_TRACE, _TOP, _TABLE_OR_JSON, _OUT, _NO_COLOR, *_CONNECTION, *_SESSION, *_MESSAGES),
+        (
+            *_HOSTS,
+            _ENDPOINT,
+            _LIST_HOSTS,
+            *TRACE,
+            TOP,
+            TABLE_OR_JSON,
+            OUT,
+            NO_COLOR,
+            *_CONNECTION,
+            *_SESSION,
+            *_MESSAGES,
+        ),
         (_PATTERN,),
     ),
     "who": Command(
         "show which clients ask for some keys",
         (
-            *(*_HOSTS, *(option for option in _TRACE if option.flag in _OF_WHO), *_CONNECTION, *SITE),
-            *(replace(_TOP, help="Number of clients to show of each key."), _TABLE_OR_JSON, _OUT, _RESOLVE, *_MESSAGES),
+            *(*_HOSTS, *(option for option in TRACE if option.flag in OF_WHO), *_CONNECTION, *SITE),
+            *(replace(TOP, help="Number of clients to show of each key."), TABLE_OR_JSON, OUT, RESOLVE, *_MESSAGES),
         ),
         (Positional("keys", "KEY", "A key, written as reports show it.", nargs="+"),),
     ),
+    "exporter": Command(
+        "sweep at intervals and serve metrics for Prometheus",
+        (*_HOSTS, *EXPORTER, *_CONNECTION, _NAME, _LOG, *_MESSAGES),
+        (_PATTERN,),
+    ),
     "plan": Command(
         "show hosts, program and command line; connect to none",
-        (*_HOSTS, _LIST_HOSTS, *_TRACE, *_CONNECTION, *SITE, _TABLE_OR_JSON, _EXPLAIN, *_MESSAGES),
+        (*_HOSTS, _ENDPOINT, _LIST_HOSTS, *TRACE, *_CONNECTION, *SITE, TABLE_OR_JSON, EXPLAIN, *_MESSAGES),
         (_PATTERN,),
     ),
     "hosts": Command(
         "list the hosts that a pattern selects, with their variables",
         (
-            *(*_HOSTS, _LIST_HOSTS, *SITE),
-            replace(_OUTPUT, read=Choice("table", "json", "yaml"), help="table, or an inventory in json or yaml."),
+            *(*_HOSTS, _ENDPOINT, _LIST_HOSTS, *SITE),
+            replace(OUTPUT, read=Choice("table", "json", "yaml"), help="table, or an inventory in json or yaml."),
             *_MESSAGES,
         ),
         (_PATTERN,),
     ),
     "report": Command(
         "report a stored run again",
-        (*_REPORT, *_NAMES, _STORE, *_MESSAGES),
+        (*REPORT, *NAMES, _STORE, *_MESSAGES),
         (Positional("run", "RUN", f"{_RUN[0].upper()}{_RUN[1:]}."),),
     ),
     "diff": Command(
@@ -387,9 +318,9 @@ COMMANDS: dict[str, Command] = {
         ),
     ),
     "history": Command("list stored runs", _HISTORY),
-    "merge": Command("merge run files into one report", (*_REPORT, *_NAMES, _SAVE, _MIN_OK, *_MESSAGES), (_RUN_FILES,)),
+    "merge": Command("merge run files into one report", (*REPORT, *NAMES, _SAVE, _MIN_OK, *_MESSAGES), (_RUN_FILES,)),
     "demo": Command(
         "trace a fleet of seven hosts made on this machine",
-        (*_TRACE, *_REPORT, *_NAMES, *_CONNECTION, *_SESSION, *_MESSAGES),
+        (*TRACE, *REPORT, *NAMES, *_CONNECTION, *_SESSION, *_MESSAGES),
     ),
 }

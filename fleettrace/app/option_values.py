@@ -6,7 +6,7 @@ import re
 
 from fleettrace.store.history.retention import DEFAULT, parse_retention
 
-__all__ = ["DEFAULT_RETENTION", "Choice", "cores", "count", "duration", "ops", "regex", "retries", "share"]
+__all__ = ["DEFAULT_RETENTION", "Choice", "address", "cores", "count", "duration", "ops", "regex", "retries", "share"]
 
 OPS = ("get", "set", "delete", "arith", "touch", "other")
 """As in fleettrace/summary/counts.py, which the command line's help need not load."""
@@ -37,6 +37,14 @@ def duration(text: str) -> float:
     if not 0 < seconds <= 86400:
         raise ValueError(f"{text!r} is out of range: expected more than 0 and at most 24h")
     return seconds
+
+
+def address(text: str) -> tuple[str, int]:
+    """An IP address and a TCP port from `127.0.0.1:9497` or `[::1]:9497`."""
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9]+(?:\.[0-9]+){3})):([0-9]{1,5})", text)
+    if found is None or int(found[3]) > 65535 or (found[1] and ":" not in found[1]):
+        raise ValueError(f"{text!r} is not an IP address with a port: expected 127.0.0.1:9497 or [::1]:9497, say")
+    return found[1] or found[2], int(found[3])
 
 
 def share(text: str) -> float:

@@ -24,11 +24,13 @@ class ReportOptions(OptionValues):
     """How a report is written. The fields are the options of `fleettrace report`, without their dashes."""
 
     top: int = 20
+    sort: str = "requests"
     output: str = "table"
     out: str | None = None
     """None: stdout."""
     html: str | None = None
     prometheus_keys: bool = False
+    hosts_detail: bool = False
     no_color: bool = False
     template: tuple[re.Pattern[bytes], ...] = ()
     redact: str | None = None
@@ -48,6 +50,8 @@ class RunOptions(ReportOptions):
 
     inventory: tuple[str, ...] = ()
     """Sources, merged in order; none: what Ansible's configuration names, else the first of the usual files."""
+    endpoint: tuple[str, ...] = ()
+    """memcached ports to ask without a login, each a host of the inventory."""
     hosts: str = "all"
     limit: str | None = None
     shard: str | None = None
@@ -60,6 +64,9 @@ class RunOptions(ReportOptions):
     """None: requests of every kind."""
     misses: bool = False
     sizes: bool = False
+    clients: bool = False
+    ask: str = "me"
+    no_ask: bool = False
     script: str | None = None
     max_cost: float = 0.5
     allow_preemptible: bool = False
@@ -135,7 +142,10 @@ def _plain(value: object) -> object:
 
 
 def probe_options(options: RunOptions) -> ProbeOptions:
-    """Return what `--probe`, `--ops`, `--misses`, `--sizes` and `--script` request. Raises `ConfigError`."""
+    """Return what `--probe`, `--ops`, `--misses`, `--sizes`, `--clients` and `--script` request.
+
+    Raises `ConfigError`.
+    """
     kind = None if options.probe == "auto" else ProbeKind(options.probe)
     if options.script is not None:
         others = {
@@ -143,12 +153,19 @@ def probe_options(options: RunOptions) -> ProbeOptions:
             "--ops": options.ops is not None,
             "--misses": options.misses,
             "--sizes": options.sizes,
+            "--clients": options.clients,
         }
         for flag, given in others.items():
             if given:
                 raise ConfigError(f"{flag} has no effect on a program of --script: leave one of them out")
         return ProbeOptions(script=read_script(Path(options.script)))
-    if kind not in (None, ProbeKind.ITEM) and (options.misses or options.sizes):
-        flag = "--misses" if options.misses else "--sizes"
+    if kind not in (None, ProbeKind.ITEM) and (options.misses or options.sizes or options.clients):
+        flag = "--misses" if options.misses else "--sizes" if options.sizes else "--clients"
         raise ConfigError(f"{flag} needs the probe kind item: leave --probe {kind} out")
-    return ProbeOptions(kind, options.ops, options.misses, options.sizes)
+    if options.clients and options.detach:
+        raise ConfigError(
+            "--clients with --detach: the sockets of a host are read during its trace; leave one of them out"
+        )
+    return ProbeOptions(
+        probe_kind=kind, ops=options.ops, misses=options.misses, sizes=options.sizes, clients=options.clients
+    )

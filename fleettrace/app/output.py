@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleettrace.app.options import ReportOptions
+from fleettrace.app.options import ReportOptions, RunOptions
 from fleettrace.atomic_file import write_atomically
 from fleettrace.errors import ConfigError, write_error
 from fleettrace.report.escape import escape_text
 from fleettrace.report.formats import Output
 from fleettrace.report.interface import FormatOptions
+from fleettrace.report.items import Sort
 from fleettrace.text_format import color_allowed
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class ReportWriter:
     top: int
     prometheus_keys: bool
     color: bool
+    sort: Sort = Sort.REQUESTS
+    hosts_detail: bool = False
 
     def write(self, result: RunResult, patterns: Sequence[re.Pattern[bytes]] = ()) -> None:
         """Write the report of `result` in every requested format. `patterns` are the user's families of keys.
@@ -53,7 +56,7 @@ class ReportWriter:
         """
         from fleettrace.report.build import build_report
 
-        self.show(build_report(result, top=self.top, patterns=patterns))
+        self.show(build_report(result, top=self.top, patterns=patterns, sort=self.sort))
 
     def as_json(self, path: Path) -> ReportWriter:
         """Return a writer of the same report as JSON to a file."""
@@ -81,6 +84,7 @@ class ReportWriter:
             color=to_terminal and self.color,
             unicode=encoding.lower().replace("-", "") == "utf8",
             prometheus_keys=self.prometheus_keys,
+            hosts_detail=self.hosts_detail,
         )
 
 
@@ -96,7 +100,21 @@ def report_writer(options: ReportOptions) -> ReportWriter:
         raise ConfigError(f"--prometheus-keys with --output {output}: it is for --output prometheus")
     if output is Output.HTML and out is None and sys.stdout.isatty():
         raise ConfigError("--output html is a page, not for a terminal: name a file with -o, or use --html FILE")
-    return ReportWriter(output, out, html, options.top, options.prometheus_keys, colored(options))
+    sort = _sort(options)
+    return ReportWriter(
+        output, out, html, options.top, options.prometheus_keys, colored(options), sort, options.hosts_detail
+    )
+
+
+def _sort(options: ReportOptions) -> Sort:
+    """Return the order of the keys. Raises `ConfigError` for one that the run will know nothing about."""
+    sort = Sort(options.sort)
+    if isinstance(options, RunOptions):
+        if sort is Sort.MISSES and not options.misses:
+            raise ConfigError("--sort misses without --misses: no miss is counted; add --misses")
+        if sort is Sort.BYTES and options.no_ask and not options.sizes:
+            raise ConfigError("--sort bytes with --no-ask: no size is known; leave --no-ask out, or add --sizes")
+    return sort
 
 
 def colored(options: ReportOptions) -> bool:

@@ -9,6 +9,7 @@ from fleettrace.app.options import ReportOptions
 from fleettrace.app.output import report_writer
 from fleettrace.app.redaction import redaction
 from fleettrace.report.build import build_report
+from fleettrace.report.items import Sort
 from fleettrace.report.model import Report, TemplateRow
 from fleettrace.store.history.model import StoredRun, result_of
 
@@ -26,7 +27,7 @@ def report_again(options: ReportOptions, name: str) -> None:
         return
     stored = find_run(options.store, name)
     run, patterns = redact.apply(result_of(stored))
-    report = build_report(run, top=options.top, patterns=patterns)
+    report = build_report(run, top=options.top, patterns=patterns, sort=Sort(options.sort))
     if redact.how is None and not patterns:
         report = replace(report, templates=_templates(stored, report))
     totals = replace(report.totals, distinct=stored.distinct, absent=_absent(stored, report))

@@ -26,7 +26,7 @@ from fleettrace.sweep.events import Subscriber, broadcast, ignore
 
 if TYPE_CHECKING:
     from fleettrace.app.run_file import RunFileSaver
-    from fleettrace.app.sweep_session import Resumed, Write
+    from fleettrace.app.sweep_session import Resumed, Running, Write
 
 __all__ = ["run", "trace"]
 
@@ -89,11 +89,12 @@ def trace(
     resumed: Resumed | None = None,
     not_stored: Callable[[str], None] | None = None,
     asked: Sequence[bytes] = (),
+    running: Running | None = None,
 ) -> RunResult:
     """Trace the selected hosts, store the run, and report it by `write`. With `resumed` it is a part of that run.
 
     `not_stored` receives why the run could not be stored, `warn` in its absence. With `asked` it counts only the
-    requests for these keys, by client (summary/clients.py).
+    requests for these keys, by client (summary/clients.py). `running`: see `sweep`.
     """
     selection = select_hosts(options)
     # What follows takes long to import, and a wrong option or inventory is reported without it.
@@ -101,7 +102,7 @@ def trace(
     from fleettrace.app.exclusive import exclusive
     from fleettrace.app.reach import details, login_warnings
     from fleettrace.app.run_file import run_file_saver
-    from fleettrace.app.sweep_session import sweep
+    from fleettrace.app.sweep_session import stopped_by_signals, sweep
 
     with ExitStack() as stack:
         transports = Transports()
@@ -134,6 +135,7 @@ def trace(
             detach=detach,
             not_stored=not_stored,
             asked=asked,
+            running=running or stopped_by_signals,
         )
 
 

@@ -15,7 +15,7 @@ from fleettrace.errors import ConfigError
 from fleettrace.inventory.password_file import read_password
 from fleettrace.inventory.settings import SecretCommand
 
-__all__ = ["Passwords", "ask_passwords", "prompt", "secret"]
+__all__ = ["Passwords", "ask_passwords", "forget_secrets", "prompt", "secret"]
 
 _TIMEOUT_S = 60
 
@@ -23,6 +23,11 @@ _TIMEOUT_S = 60
 def secret(value: str | SecretCommand | None) -> str | None:
     """Return the secret: its text, or the first line that its command prints. Raises `ConfigError`."""
     return _printed(value.command) if isinstance(value, SecretCommand) else value
+
+
+def forget_secrets() -> None:
+    """Run the commands that print secrets again at their next use."""
+    _printed.cache_clear()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ from fleettrace.sweep.settings import MOST_CLIENTS, TIMELINE_BUCKETS, HostTask, 
 if TYPE_CHECKING:
     from fleettrace.sweep.detach_model import Detach
 
-__all__ = ["Resumed", "Write", "sweep"]
+__all__ = ["Resumed", "Running", "Write", "stopped_by_signals", "sweep"]
 
 _SIGNALS = {
     signal.SIGINT: Reason.INTERRUPTED,
@@ -42,6 +42,31 @@ _SIGNALS = {
 
 Write = Callable[[RunResult, Sequence[re.Pattern[bytes]]], None]
 """Writes the report of a run; the patterns are the user's families of keys."""
+Running = Callable[[Sweep], AbstractContextManager[None]]
+"""Is entered while a sweep runs, to cancel it when the user asks for that."""
+
+
+@contextmanager
+def stopped_by_signals(engine: Sweep) -> Iterator[None]:
+    """End the sweep early on a signal: it reports what it has. A second signal gives up waiting for the traces."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        engine.cancel(_SIGNALS[signal.Signals(number)])
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handle) for number in _SIGNALS if not _ignored(number)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignored(number: signal.Signals) -> bool:
+    """Whether the signal is ignored and must stay so, as nohup(1) arranges for SIGHUP."""
+    return signal.getsignal(number) is signal.SIG_IGN
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +96,13 @@ def sweep(
     detach: Detach | None = None,
     not_stored: Callable[[str], None] | None = None,
     asked: Sequence[bytes] = (),
+    running: Running = stopped_by_signals,
 ) -> RunResult:
     """Sweep the hosts, write the report, store the run, and return the result, redacted.
 
     With `info` the sweep is a part of that run, which is not stored; without `trace` it is a check. `live`: the
-    subscriber receives the slices of the traces, too. `warnings` is called after the sweep.
+    subscriber receives the slices of the traces, too. `warnings` is called after the sweep; `running` is entered while
+    it runs.
     """
     part = info is not None
     if info is None:
@@ -99,7 +126,7 @@ def sweep(
             broadcast(subscriber, ignore if log is None else log, known),
             slices=live or log is not None,
         )
-        with _stopped_by_signals(engine):
+        with running(engine):
             result = engine.run()
     known.save()
     result.warnings.extend(warnings())
@@ -137,30 +164,9 @@ def _settings(
         # A long window gets longer buckets, not more of them.
         bucket_s=max(1.0, options.duration / TIMELINE_BUCKETS),
         detach=detach,
+        ask=not options.no_ask,
+        ask_get=options.ask == "get",
     )
     if not asked:
         return settings
     return replace(settings, options=replace(settings.options, asked=tuple(asked)), top_per_host=MOST_CLIENTS)
-
-
-@contextmanager
-def _stopped_by_signals(engine: Sweep) -> Iterator[None]:
-    """End the sweep early on a signal: it reports what it has. A second signal gives up waiting for the traces."""
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        engine.cancel(_SIGNALS[signal.Signals(number)])
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handle) for number in _SIGNALS if not _ignored(number)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _ignored(number: signal.Signals) -> bool:
-    """Whether the signal is ignored and must stay so, as nohup(1) arranges for SIGHUP."""
-    return signal.getsignal(number) is signal.SIG_IGN

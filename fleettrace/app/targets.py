@@ -10,10 +10,11 @@ from pathlib import Path
 from fleettrace.app.failed_hosts import with_failed
 from fleettrace.app.instance_selection import instance_selection
 from fleettrace.app.options import RunOptions
-from fleettrace.app.secrets import Passwords, prompt, secret
+from fleettrace.app.secrets import Passwords, forget_secrets, prompt, secret
 from fleettrace.app.site import Site, inventory_sources, read_site
-from fleettrace.app.unsupported import UnsupportedTransport, connection_unsupported, variable_unusable
+from fleettrace.app.unsupported import NoLogin, UnsupportedTransport, connection_unsupported, variable_unusable
 from fleettrace.errors import ConfigError, HostError
+from fleettrace.inventory.endpoint import EndpointSettings
 from fleettrace.inventory.extra_vars import parse_extra_vars, with_extra_vars
 from fleettrace.inventory.load import load_inventory
 from fleettrace.inventory.model import Host
@@ -27,11 +28,12 @@ from fleettrace.inventory.vault import VaultSecrets, VaultSource, vault_sources
 from fleettrace.summary.run import Warn
 from fleettrace.sweep.settings import HostTask
 from fleettrace.transport.become import check as check_become
+from fleettrace.transport.endpoint.model import PortTarget, Tls
 from fleettrace.transport.interface import Become, HostKeyPolicy, Target, Transport
 from fleettrace.transport.ssh_arguments import parse_arguments
 from fleettrace.transport.ssh_query import SshQueries
 
-__all__ = ["Transports", "host_tasks", "inventory_name", "inventory_warnings", "select_hosts"]
+__all__ = ["Transports", "forget_inventories", "host_tasks", "inventory_name", "inventory_warnings", "select_hosts"]
 
 _Vault = tuple[VaultSource, ...]
 
@@ -49,6 +51,12 @@ def _load(sources: tuple[str, ...], extra_vars: tuple[str, ...], vault: _Vault, 
 def _secrets(vault: _Vault) -> VaultSecrets:
     """Return the vault's passwords, which the plays of a playbook share: the user types each once."""
     return VaultSecrets(vault, lambda question: prompt("the vault password", question, "vault_password_file"))
+
+
+def forget_inventories() -> None:
+    """Read the inventory anew at its next use, and the secrets that commands print. The vault's passwords stay."""
+    _load.cache_clear()
+    forget_secrets()
 
 
 def _resolver(options: RunOptions, site: Site) -> Resolver:
@@ -164,6 +172,9 @@ def inventory_warnings(selection: Selection) -> list[Warn]:
 def _task(
     settings: HostSettings, options: RunOptions, site: Site, transports: Transports, passwords: Passwords
 ) -> HostTask:
+    if settings.endpoint is not None:
+        target = Target(settings.name, connect_timeout=site.connect_timeout)
+        return HostTask(settings.name, target, NoLogin(), endpoint=_endpoint(settings.endpoint))
     if settings.connection is ConnectionKind.UNSUPPORTED:
         return _unusable(settings.name, connection_unsupported(settings.connection_name))
     return HostTask(
@@ -175,6 +186,12 @@ def _task(
         selects=instance_selection(settings.instances),
         ports=tuple(int(each.value) for each in settings.instances if each.kind is SelectorKind.PORT),
     )
+
+
+def _endpoint(settings: EndpointSettings) -> PortTarget:
+    tls = settings.tls
+    given = None if tls is None else Tls(tls.ca, tls.certificate, tls.key, tls.server_name, tls.verify)
+    return PortTarget(settings.address, settings.port, given)
 
 
 def _unusable(name: str, error: HostError) -> HostTask:

@@ -15,6 +15,7 @@ from fleettrace.binary.callsites import CallSite, Operation, call_sites
 from fleettrace.binary.cheapest import Instruction, InstructionCost, cheapest_instruction, entry_instruction
 from fleettrace.binary.descriptors import MAX_OFFSET, descriptor_offset
 from fleettrace.binary.elf import BinaryError, Elf, Machine
+from fleettrace.binary.exits import Exit, find_exit, stored_exit
 from fleettrace.binary.functions import Function, Functions, read_functions
 from fleettrace.binary.locate import (
     Located,
@@ -32,7 +33,7 @@ from fleettrace.binary.usdt import Operand, UsdtProbe, usdt_probes
 
 __all__ = ["ANALYSIS", "PROBED_FUNCTIONS", "BinaryAnalysis", "Found", "ProbedFunction", "analyse"]
 
-ANALYSIS = 10
+ANALYSIS = 11
 """The version of `analyse`'s results. Increase it with every change of these, so that caches drop old results."""
 
 PROBED_FUNCTIONS = {
@@ -96,7 +97,8 @@ class BinaryAnalysis:
     `covered` has the file offsets of instructions that bpftrace, given them as bare numbers, reads as virtual
     addresses.
     `headers` are those of `elf.code_headers`. `descriptor` is the offset of the client's descriptor behind the fourth
-    argument of do_item_get (`descriptors.py`), None if unknown.
+    argument of do_item_get (`descriptors.py`), None if unknown. `exit` is where one probe sees a request and its result
+    (`exits.py`), None if unknown.
     """
 
     analysis: int
@@ -111,6 +113,7 @@ class BinaryAnalysis:
     covered: tuple[int, ...] = ()
     headers: tuple[tuple[int, str], ...] = ()
     descriptor: int | None = None
+    exit: Exit | None = None
 
     def function(self, name: str) -> ProbedFunction | None:
         """Return the function with this name in the source, or None: `missing[name]` then has the reason."""
@@ -139,6 +142,7 @@ class BinaryAnalysis:
                     "covered": tuple(value["covered"]),
                     "headers": tuple((offset, code) for offset, code in value["headers"]),
                     "descriptor": _offset(value["descriptor"]),
+                    "exit": None if value["exit"] is None else stored_exit(value["exit"]),
                 }
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -159,6 +163,7 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
     }
     found_sites: tuple[CallSite, ...] = ()
     descriptor: int | None = None
+    leaving: Exit | None = None
     get = outcomes["do_item_get"]
     if isinstance(get, ProbedFunction) or has_phrases(elf):
         references = References(elf, functions)
@@ -166,9 +171,11 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
         if target is not None:
             found_sites = call_sites(references, target, _allocators(outcomes))
             descriptor = descriptor_offset(references, target)
+            leaving = find_exit(references, target)
     else:
         outcomes["do_item_get"] = Miss(f"{get.reason}; none of the phrases it prints are in the file")
     found = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, ProbedFunction))
+    probed = [each for function in found for each in (function.entry, function.cheapest)]
     return BinaryAnalysis(
         analysis=ANALYSIS,
         machine=elf.machine,
@@ -179,9 +186,10 @@ def analyse(data: bytes, debug: bytes | None = None) -> BinaryAnalysis:
         call_sites=found_sites,
         missing={name: outcome.reason for name, outcome in outcomes.items() if isinstance(outcome, Miss)},
         usdt=tuple(probe for probe in usdt_probes(elf) if probe.name in STATIC_PROBES)[:MAX_USDT],
-        covered=covered(elf, [each.file_offset for function in found for each in (function.entry, function.cheapest)]),
+        covered=covered(elf, [each.file_offset for each in probed]),
         headers=elf_file.code_headers(elf),
         descriptor=descriptor,
+        exit=leaving,
     )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from fleettrace.binary.cheapest import Instruction
 from fleettrace.binary.elf import BinaryError, Machine
 
-__all__ = ["overlay"]
+__all__ = ["SYMBOL_SIZE", "overlay"]
 
 SYMBOL_SIZE = 4
 """Bytes that each symbol covers: enough for a function, too few to reach the next probed instruction."""

@@ -18,8 +18,10 @@ from fleettrace.binary.elf import PT_LOAD, Elf, Machine
 from fleettrace.binary.functions import Function, Functions
 from fleettrace.binary.work import Work
 
-__all__ = ["Reference", "ReferenceKind", "References", "string_addresses"]
+__all__ = ["MAX_INSIDE", "Reference", "ReferenceKind", "References", "string_addresses"]
 
+MAX_INSIDE = 64
+"""The most jumps into the middle of one function that are kept."""
 MAX_STRING_HITS = 64
 """The most copies of one string; real binaries have one or two."""
 
@@ -50,6 +52,7 @@ class References:
         self._to: dict[int, list[Reference]] = defaultdict(list)
         self._into: dict[int, set[int]] = defaultdict(set)
         self._from: dict[int, list[Reference]] = defaultdict(list)
+        self._inside: dict[int, list[Reference]] = defaultdict(list)
         self._called: set[int] = set()
         scan = _branches_x86 if elf.machine is Machine.X86_64 else _branches_arm
         for base, code in elf.code():
@@ -70,10 +73,19 @@ class References:
                 self._called.add(target.start)
         if reference.kind is ReferenceKind.JUMP and source is not target:
             self._into[target.start].add(source.start)
+        if source is not target and reference.target != target.start and len(self.inside(target.start)) < MAX_INSIDE:
+            self._inside[target.start].append(reference)
 
     def to(self, start: int) -> list[Reference]:
         """Return the calls of, and jumps to, the function at `start`."""
         return self._to.get(start, [])
+
+    def inside(self, start: int) -> list[Reference]:
+        """Return the calls and jumps from other functions that lead behind the beginning of the one at `start`.
+
+        There may be more if these are MAX_INSIDE. Most are other instructions that resemble a jump.
+        """
+        return self._inside.get(start, [])
 
     def leaving(self, start: int) -> list[Reference]:
         """Return the calls and jumps from the function at `start` to the beginning of functions."""

@@ -11,7 +11,9 @@ from dataclasses import replace
 from fleettrace.binary.analysis import PROBED_FUNCTIONS, BinaryAnalysis, ProbedFunction
 from fleettrace.binary.cheapest import Instruction, instruction_at, straight_line
 from fleettrace.binary.elf import PF_X, PT_LOAD, BinaryError, Elf, Segment, code_offset, code_segments
+from fleettrace.binary.exits import Exit
 from fleettrace.binary.functions import Function
+from fleettrace.binary.machinecode import disassemble
 
 __all__ = ["check_stored"]
 
@@ -25,6 +27,8 @@ def check_stored(analysis: BinaryAnalysis) -> None:
         binary = Elf(b"", analysis.machine, 0, code_segments(analysis.headers), ())
         for probed in analysis.functions:
             _check_function(binary, probed)
+        if analysis.exit is not None:
+            _check_exit(binary, analysis.function("do_item_get"), analysis.exit)
         for probe in analysis.usdt:
             address = probe.instruction.address
             _check(binary, probe.instruction, instruction_at(_image(binary, probe.instruction, address), address))
@@ -44,6 +48,26 @@ def _check_function(binary: Elf, probed: ProbedFunction) -> None:
             if found:
                 break
         _check(binary, instruction, found[0] if found else None)
+
+
+def _check_exit(binary: Elf, get: ProbedFunction | None, leaving: Exit) -> None:
+    """Check that the exit is an instruction of do_item_get; what holds there is not in the stored code."""
+    if get is None:
+        raise BinaryError("the stored analysis is damaged: it has an exit of do_item_get, and no do_item_get")
+    for instruction in leaving.instructions:
+        _check_inside(binary, get, instruction)
+
+
+def _check_inside(binary: Elf, get: ProbedFunction, instruction: Instruction) -> None:
+    address, end = instruction.address, get.address + get.size
+    image = _image(binary, instruction, get.address)
+    code = [each.address for each in disassemble(image, get.address, end)] if get.address < address < end else []
+    expected = instruction_at(image, address) if address in code else None
+    if expected is not None:
+        offset = address - get.address
+        body = image.read(get.address, offset + len(expected.encoding)).hex()
+        expected = replace(expected, offset=offset, code=body, return_offset=instruction.return_offset)
+    _check(binary, instruction, expected)
 
 
 def _image(binary: Elf, instruction: Instruction, start: int) -> Elf:

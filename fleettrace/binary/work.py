@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fleettrace.errors import FleettraceError
 
-__all__ = ["INSTRUCTION_STEPS", "MAX_STEPS", "BinaryError", "Work"]
+__all__ = ["INSTRUCTION_STEPS", "MAX_STEPS", "BinaryError", "ExhaustedError", "Work"]
 
 MAX_STEPS = 4_000_000
 """Steps of one analysis, each about a microsecond. Of 127 builds of memcached (tests/matrix/cells.py, Debian 11 to
@@ -23,6 +23,10 @@ class BinaryError(FleettraceError):
     """A file is not an ELF file this tool can read. The text is the reason, on one line."""
 
 
+class ExhaustedError(BinaryError):
+    """The analysis of a file takes too many steps."""
+
+
 @dataclass(slots=True)
 class Work:
     """Counts the steps of one analysis."""
@@ -33,4 +37,4 @@ class Work:
         """Count `steps`. Raises `BinaryError` when the analysis has taken too many."""
         self.left -= steps
         if self.left < 0:
-            raise BinaryError(f"its analysis takes more than {MAX_STEPS:,} steps, which no known memcached does")
+            raise ExhaustedError(f"its analysis takes more than {MAX_STEPS:,} steps, which no known memcached does")

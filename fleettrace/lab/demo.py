@@ -1,7 +1,7 @@
 """The demo's fleet: seven hosts, and traffic with patterns for the report to show.
 
-One key is hot on one host, one is warm on every host, one family is hot though none of its keys is, and one key
-appears late.
+One key is hot on one host, one is warm on every host, one family is hot though none of its keys is, one key appears
+late, and one large value sends most bytes with few requests.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fleettrace.lab.profile import WEB, Profile
 from fleettrace.lab.specs import HostSpec, Reach, container, two
 from fleettrace.lab.truth import Truth
 
-__all__ = ["FAMILY", "FLEET", "HOT", "HOT_HOST", "LATE", "WARM", "Demo", "demo_lab"]
+__all__ = ["FAMILY", "FLEET", "HOT", "HOT_HOST", "LARGE", "LATE", "WARM", "Demo", "demo_lab"]
 
 FLEET = (
     HostSpec("cache-001"),
@@ -36,6 +36,10 @@ FAMILY = "session:{n}:cart"
 LATE = b"news:breaking"
 """A key that appears late, on all hosts at once."""
 _LATE_SHARE = 0.2
+LARGE, LARGE_HOST = b"page:home", "cache-004"
+"""A key with few requests on one host, and most of the bytes sent."""
+_LARGE_BYTES = 90_000
+_LARGE_SHARE = 0.08
 
 
 @dataclass(slots=True)
@@ -89,6 +93,9 @@ def demo_lab(*, seconds: float = 60.0, rate: float = 500.0, seed: int = 1) -> It
             )
             for instance in lab.instances()
         ]
+        page = Profile({"get": 49, "set": 1}, families=(), keys=0, hot={LARGE: 1.0}, value_size=_LARGE_BYTES)
+        large = next(flow for flow in flows if flow.instance.host == LARGE_HOST)
+        flows.append(replace(large, profile=page, rate=_LARGE_SHARE * rate))
         demo = Demo(lab, flows, seconds, seed)
         demo.begin()
         yield demo

@@ -158,7 +158,7 @@ def carry_out(order: Order, stopped: Callable[[], bool]) -> Truth:
     """
     seconds = min(order.seconds, MAX_SECONDS)
     running = {
-        flow.instance: (flow, Client(flow.instance, flow.address), Drawer(flow.profile, order.seed + index))
+        index: (flow, Client(flow.instance, flow.address), Drawer(flow.profile, order.seed + index))
         for index, flow in enumerate(order.flows)
     }
     truth = Truth()
@@ -168,20 +168,20 @@ def carry_out(order: Order, stopped: Callable[[], bool]) -> Truth:
     while running and (now := time.monotonic()) < start + seconds and sent < order.max_requests:
         if stopped():
             break
-        for instance, (flow, client, drawer) in list(running.items()):
+        for index, (flow, client, drawer) in list(running.items()):
             # A busy machine falls behind: catch up by one second's requests at most.
-            owed[instance] = min(owed[instance] + flow.rate * (now - last), flow.rate)
+            owed[index] = min(owed[index] + flow.rate * (now - last), flow.rate)
             commands = []
-            while owed[instance] >= 1:
+            while owed[index] >= 1:
                 commands.append(drawer.draw(late=now >= start + seconds * flow.profile.late_after))
-                owed[instance] -= len(commands[-1].keys)
+                owed[index] -= len(commands[-1].keys)
                 sent += len(commands[-1].keys)
             try:
                 client.send(commands)
             except FleettraceError as error:
                 order.errors.append(str(error))
                 client.close()
-                truth.update(running.pop(instance)[1].truth)
+                truth.update(running.pop(index)[1].truth)
         last = now
         time.sleep(max(0.0, TICK - (time.monotonic() - now)))
     for _, client, _ in running.values():

@@ -12,6 +12,7 @@ The program prints text, because bpftrace's JSON output loses keys (see docs/pro
     #NONCE last a|b NS                 like `slice`, for the slice that the end of the trace cut short
     @m_NONCE[ABOUT, WORD, WORD...]: N  misses by short key, and @v: bytes written; of the complete window, printed once
     @n_NONCE[ABOUT, KEY, KEY...]: N    the same by long key, and @u
+    @o_NONCE[CLIENT]: N, @q and @i     requests by client, and more of `--clients` (client_counts.py)
 
 ABOUT is one number, process id << 32 | kind of request << 16 | length of the key, which keeps the map's key small. A
 short key is printed as integers and holds any byte (entries.py). A long one may hold any byte but NUL, including
@@ -40,7 +41,7 @@ __all__ = ["Attached", "Entry", "OutputParser", "RawSlice", "Started", "Unparsed
 
 _SLICES = {b"a": "a", b"b": "b", b"c": "a", b"d": "b"}
 """The maps of a slice, and the slice to which each belongs."""
-_WINDOW_MAPS = {b"m": "misses", b"n": "misses", b"v": "bytes", b"u": "bytes"}
+_WINDOW_MAPS = {b"m": "misses", b"n": "misses", b"v": "bytes", b"u": "bytes", b"q": "pairs", b"i": "peers"}
 """The maps of the complete window, and what they hold."""
 _ATTACHED = re.compile(rb"Attach(?:ing|ed) (\d{1,6}) probes?")
 _ABOUT = re.compile(rb"(\d+), ")
@@ -48,6 +49,7 @@ _ABOUT = re.compile(rb"(\d+), ")
 # A NUL replaces the nonce, so that these patterns apply to every program.
 _OURS = rb"(?:@\w+_\0[\[:]|#\0 )"
 _TOTAL = re.compile(rb"@n([ab])_\0\[(\d+)\]: (\d+)$")
+_CLIENT = re.compile(rb"@o_\0\[(\d+)\]: (\d+)$")
 _NOW = re.compile(rb"@now_\0: (\d+)$")
 _STOPPED = re.compile(rb"@_asked_\0: ")
 _FILLED = re.compile(rb"@w_\0: (\d+)$")
@@ -114,6 +116,8 @@ class OutputParser:
         """Everything was printed: by the program at its end, or by bpftrace when it was stopped."""
         self.now_ns: int | None = None
         """The node's clock at the end of the trace, once `@now` was printed."""
+        self.by_client: dict[int, int] = {}
+        """Requests of the complete window by process id << 32 | client (`--clients`)."""
         self._window_maps: dict[bytes, dict[bytes, int]] = {name: {} for name in _WINDOW_MAPS}
 
     def feed(self, data: bytes) -> list[Event]:
@@ -177,7 +181,7 @@ class OutputParser:
         return parts
 
     def window_entries(self, what: str) -> list[Entry]:
-        """Return the entries of a map of the complete window: `misses` or `bytes`."""
+        """Return the entries of a map of the complete window: `misses`, `bytes`, `pairs` or `peers`."""
         maps = [self._window_maps[name] for name, holds in _WINDOW_MAPS.items() if holds == what]
         return [self._labels.entry(*item) for counts in maps for item in counts.items()]
 
@@ -226,9 +230,7 @@ class OutputParser:
 
     def _take(self, name: bytes, counts: dict[bytes, int]) -> None:
         """Store entries of map `name`. A stopped bpftrace prints an entry again, with its last count."""
-        self._entries += len(counts)
-        if self._entries > self._most_entries:
-            raise ImplausibleError(f"more than {self._most_entries} entries of maps in one trace")
+        self._add(len(counts))
         if name in _WINDOW_MAPS:
             entries = self._window_maps[name]
             entries |= counts
@@ -243,6 +245,11 @@ class OutputParser:
         if len(into.short) + len(into.long) > 4 * self._bounds.printed:
             into.pruned = True
             into.prune(self._bounds.printed)
+
+    def _add(self, entries: int) -> None:
+        self._entries += entries
+        if self._entries > self._most_entries:
+            raise ImplausibleError(f"more than {self._most_entries} entries of maps in one trace")
 
     def _slice(self, name: str) -> RawSlice:
         if self._open is not None and self._open.map == name:
@@ -260,6 +267,10 @@ class OutputParser:
             totals[pid] = integer(total[3], MAX_INTEGER, "a total")
             if len(totals) > self._bounds.totals:
                 raise ImplausibleError("totals of more processes than are traced")
+        elif client := _CLIENT.match(line):
+            self._add(1)
+            number = integer(client[1], ABOUT_MAX, "a client")
+            self.by_client[number] = integer(client[2], MAX_INTEGER, "a client's count")
         elif now := _NOW.match(line):
             self.now_ns = integer(now[1], MAX_INTEGER, "a time")
         elif _STOPPED.match(line):

@@ -51,8 +51,9 @@ LATE_S = 240.0
 """Seconds after the window's end in which a slice can end. By then the node kills a bpftrace that started at once: its
 bound includes the unused time for starting, and the time for ending (trace_script.py)."""
 
-_MAPS = 6
-"""The maps of keys: @a, @b, @c and @d, and @m and @v. A stopped bpftrace prints all of them without a limit."""
+_MAPS = 9
+"""The maps of keys: @a, @b, @c and @d, @m and @v, and @i, @o and @q. A stopped bpftrace prints all of them without a
+limit."""
 _ENTRY_BYTES = 400
 """Bytes of a printed entry: a key of 250, its numbers and the map's name."""
 _LEAST_OUTPUT = 32 << 20
@@ -107,9 +108,10 @@ class OutputBounds:
     def max_entries(self) -> int:
         """The most entries that the program can print.
 
-        These are the largest ones of two maps for each slice, and all entries of every map when it is stopped.
+        These are the largest ones of two maps for each slice and of five for the window, and all entries of every map
+        when it is stopped.
         """
-        return 2 * self.printed * self.slices + 2 * self.window_entries + 2 * _MAPS * self.entries
+        return 2 * self.printed * self.slices + 5 * self.window_entries + 2 * _MAPS * self.entries
 
     @property
     def max_bytes(self) -> int:

@@ -65,7 +65,7 @@ def assignments(timing: str, endpoints: str) -> str:
 @cache
 def _sampler() -> str:
     """Return sampler.sh with the programs that it runs."""
-    texts = {"looker": script_text("stats.sh"), "looker_pl": script_text("stats.pl")}
+    texts = {"looker": script_text("talk.sh", "stats.sh"), "looker_pl": script_text("stats.pl")}
     return "".join(f"{name}={shlex.quote(text)}\n" for name, text in texts.items()) + script_text("sampler.sh")
 
 

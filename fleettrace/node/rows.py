@@ -13,7 +13,7 @@ __all__ = ["LONG_MAPS", "MAPS", "RowReader"]
 
 LONG_MAPS = b"cdnu"
 """The maps with keys in pieces; the others have keys in integers."""
-MAPS = b"abmv" + LONG_MAPS
+MAPS = b"abimqv" + LONG_MAPS
 
 _MOST_KNOWN = 4096
 """A label is the same in every slice. So many are known to be valid, in half a megabyte."""

@@ -16,6 +16,8 @@ from typing import NamedTuple
 from fleettrace.node.plausible import MAX_INSTANCES, MAX_INTEGER
 
 __all__ = [
+    "COUNTERS",
+    "ClassSample",
     "Sample",
     "SampleReader",
     "Span",
@@ -30,9 +32,21 @@ __all__ = [
     "was_reset",
 ]
 
-_SAMPLE = re.compile(rb"(\d{1,10}) (\d{1,15}) (\d{1,15}) (\d{1,19}) (\d{1,19}|-)(?: (\d{1,19}|-))?")
-_LONGEST = 112
-"""Bytes of the longest sample; a longer text after a NUL is not a sample."""
+COUNTERS = (
+    *("get_hits", "get_misses", "evictions", "expired_unfetched", "get_expired", "reclaimed", "total_connections"),
+    *("rejected_connections", "listen_disabled_num", "conn_yields", "bytes_read", "bytes_written", "curr_connections"),
+    *("max_connections", "bytes", "limit_maxbytes", "threads", "curr_items"),
+)
+"""memcached's names of the counters in a sample, in their order (stats.sh, stats.pl)."""
+_COUNTER = rb"(?:\d{1,20}|-)"
+_SAMPLE = re.compile(
+    rb"(\d{1,10}) (\d{1,15}) (\d{1,15}) (\d{1,19}) (\d{1,19}|-)(?: (\d{1,19}|-))?"
+    rb"(?: (%b(?:,%b){%d})?)?" % (_COUNTER, _COUNTER, len(COUNTERS) - 1)
+)
+_CLASS = rb"\d{1,3}:\d{1,20}:(?:\d{1,10}|-)"
+_CLASSES = re.compile(rb"(\d{1,10}) (\d{1,15}) classes (\d{1,20}|-) ((?:%b(?:,%b){0,63})?)" % (_CLASS, _CLASS))
+_LONGEST = 2560
+"""Bytes of the longest sample, one of 64 classes; a longer text after a NUL is not a sample."""
 _CENTISECOND_NS = 10_000_000
 _SLOW_NS = 400_000_000
 """The counters in an answer that took longer are ignored, because their time is not known well enough. (An answer to
@@ -62,6 +76,20 @@ class Sample(NamedTuple):
     """The most time between `ns` and the reading of the counter."""
     read_bytes: int | None = None
     """Bytes that it has read, mostly from its clients (`rchar` of /proc/PID/io); None if unknown."""
+    counters: bytes = b""
+    """Its `COUNTERS` as text, with commas and `-` for an unknown one; empty if it did not answer."""
+
+
+class ClassSample(NamedTuple):
+    """The evictions of each slab class of one memcached process at one moment."""
+
+    pid: int
+    ns: int
+    """As in `Sample`."""
+    evictions: int | None
+    """Of all classes, by `stats`."""
+    classes: dict[int, tuple[int, int | None]]
+    """By the class's number: its evictions, and the bytes of a chunk, None if unknown."""
 
 
 class Span(NamedTuple):
@@ -81,6 +109,8 @@ class SampleReader:
     def __init__(self) -> None:
         self._buffer = b""
         self.samples: list[Sample] = []
+        self.classes: dict[int, tuple[ClassSample, ClassSample]] = {}
+        """The first and the last of each process, by pid."""
         self._pids: set[int] = set()
 
     def feed(self, data: bytes) -> bytes:
@@ -92,10 +122,14 @@ class SampleReader:
             closed = text.find(b"\0", opened + 1, opened + 2 + _LONGEST)
             if closed < 0 and len(text) <= opened + 1 + _LONGEST:
                 break
-            sample = _parse_sample(text[opened + 1 : closed]) if closed >= 0 else None
-            position = opened + 1 if sample is None else closed + 1
+            found = text[opened + 1 : closed] if closed >= 0 else b""
+            sample = _parse_sample(found)
+            classes = _parse_classes(found) if sample is None else None
+            position = opened + 1 if sample is None and classes is None else closed + 1
             if sample is not None:
                 self._store(sample)
+            elif classes is not None and (classes.pid in self.classes or len(self.classes) < MAX_INSTANCES):
+                self.classes[classes.pid] = (self.classes.get(classes.pid, (classes,))[0], classes)
         if opened < 0:
             other += text[position:]
             position = len(text)
@@ -146,7 +180,19 @@ def _parse_sample(text: bytes) -> Sample | None:
     # The clock truncates to 10 ms.
     middle = before * _CENTISECOND_NS + (taken + _CENTISECOND_NS) // 2
     read_bytes = None if found[6] in (None, b"-") else int(found[6])
-    return Sample(int(found[1]), middle, cpu or None, requests, (taken + _CENTISECOND_NS) // 2, read_bytes)
+    counters = (found[7] or b"") if requests is not None else b""
+    return Sample(int(found[1]), middle, cpu or None, requests, (taken + _CENTISECOND_NS) // 2, read_bytes, counters)
+
+
+def _parse_classes(text: bytes) -> ClassSample | None:
+    found = _CLASSES.fullmatch(text)
+    if found is None:
+        return None
+    classes = {}
+    for number, evictions, chunk in (one.split(b":") for one in found[4].split(b",") if one):
+        classes[int(number)] = (int(evictions), None if chunk == b"-" else int(chunk))
+    evictions = None if found[3] == b"-" else int(found[3])
+    return ClassSample(int(found[1]), int(found[2]) * _CENTISECOND_NS, evictions, classes)
 
 
 def by_process(samples: Iterable[Sample]) -> dict[int, list[Sample]]:

@@ -220,7 +220,7 @@ class Slicer:
         """
         for pid, plan in self._plans.items():
             counts = self.summaries[pid].keys
-            if plan.misses is not None:
+            if plan.counts_misses:
                 found, rest = self._by_key(pid, misses)
                 if sum(found.values()) > self.summaries[pid].total + _LATE_COUNTS:
                     raise ImplausibleError(f"more misses than requests (pid {pid})")

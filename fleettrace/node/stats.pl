@@ -21,6 +21,19 @@ my (%starts, %servers);
 my %connections;
 # The requests that are not answered yet, by place; and when a place that gave no answer in time is asked again.
 my (%asked, %again, %alone);
+# What this process itself added to memcached's counters, by place: connections, bytes sent, bytes received.
+my %own;
+# The places that were asked for their classes, and the evictions in their last answer to `stats`.
+my (%classed, %evicted);
+# As in stats.sh.
+my $series = $looks > 8;
+# Before and after a trace, but not in the short series before it.
+my $asks_classes = $series || $looks == 1;
+my @names = qw(get_hits get_misses evictions expired_unfetched get_expired reclaimed total_connections rejected_connections
+    listen_disabled_num conn_yields bytes_read bytes_written curr_connections max_connections bytes limit_maxbytes threads curr_items);
+my %wanted = map { $_ => 1 } @names;
+# The classes of memcached 1.4 to 1.6 have numbers below 256 (MAX_NUMBER_OF_SLAB_CLASSES in memcached.h is 64).
+my $most_classes = 64;
 my ($kept, $since) = ('', 0);
 $SIG{PIPE} = 'IGNORE';
 $SIG{TERM} = sub { exit 0 };
@@ -66,33 +79,68 @@ sub packed {
     return pack 'S n N n8 N', $inet6, $port, 0, @$head, (0) x (8 - @$head - @$tail), @$tail, 0;
 }
 
-# The sum of the counters in an answer to `stats` from the place $_[1]: stats.sh lists them. Dies for any other answer.
+# A number of an answer without the part $_[1] that this process added; `-` if it is no number, or too large for perl.
+sub without {
+    my ($value, $own) = @_;
+    return '-' if ($value // '') !~ /^(?:0|[1-9]\d{0,19})$/;
+    return $value if !$own;
+    return length $value > 18 || $value < $own ? '-' : $value - $own;
+}
+
+# The counters @names of an answer, without what this process added: its own connection, and the bytes until this answer.
+sub counters {
+    my ($place, $found) = @_;
+    my ($opened, $sent, $received) = @{ $own{$place} };
+    my %part = (total_connections => $opened, curr_connections => 1, bytes_read => $sent, bytes_written => $received);
+    return join ',', map { without($found->{$_}, $part{$_}) } @names;
+}
+
+# The sum of the counters in an answer to `stats` from the place $_[1], with a blank and @names: stats.sh lists both. Dies
+# for any other answer.
 sub added_up {
-    my ($sum, $known) = (0, 0);
+    my ($sum, $known, %found) = (0, 0);
     for my $line (split /\r?\n/, $_[0]) {
         last if $line eq 'END';
         my ($name, $value) = $line =~ /^STAT (\S+) (.*)/ or die;
         die if $name eq 'pid' && ($servers{$_[1]} //= $value) ne $value;
+        $found{$name} = $value if $wanted{$name};
         next if $name !~ /^(?:cmd_get|cmd_set|cmd_touch|(?:delete|incr|decr)_(?:hits|misses))$/;
         die if $value !~ /^(?:0|[1-9]\d{0,16})$/;
         $sum += $value;
         $known++;
     }
     die if $known < 2;
-    return $sum;
+    $evicted{$_[1]} = without($found{evictions});
+    return ($sum, $series ? counters($_[1], \%found) : '');
+}
+
+# The classes in the answers to `stats items` and `stats slabs`, as they are written.
+sub classes {
+    my (%evictions, %chunks);
+    for my $line (split /\r?\n/, $_[0]) {
+        $evictions{$1} = $2 if $line =~ /^STAT items:(\d{1,3}):evicted (\d{1,20})$/;
+        $chunks{$1} = $2 if $line =~ /^STAT (\d{1,3}):chunk_size (\d{1,10})$/;
+    }
+    die if keys %evictions > $most_classes;
+    return join ',', map { "$_:$evictions{$_}:" . ($chunks{$_} // '-') } sort { $a <=> $b } keys %evictions;
 }
 
 # Send a request to the memcached at a place without waiting: one without an answer delays no other. False if it cannot be sent.
 sub ask {
-    my ($place, $look) = @_;
+    my ($place, $look, $classes) = @_;
     my (undef, $address, $port) = split m{/}, $place;
     my $socket = $connections{$place};
     if (!$socket) {
         socket $socket, ($address =~ /:/ ? $inet6 : $inet), $stream | $nonblock, 0 or return;
         connect $socket, packed($address, $port) or $! == $in_progress or return;
         $connections{$place} = $socket;
+        $own{$place}[0]++;
     }
-    $asked{$place} = { %$look, socket => $socket, answer => '', sent => 0 };
+    # An answer without classes is only `END`.
+    my %request = $classes
+        ? (text => "stats items\r\nstats slabs\r\n", answer => "\n", left => 2, classes => 1)
+        : (text => "stats\r\n", answer => '', left => 1);
+    $asked{$place} = { %$look, %request, socket => $socket, sent => 0, from => 0 };
     return 1;
 }
 
@@ -101,13 +149,15 @@ sub ask {
 sub go_on {
     my ($place) = @_;
     my $one = $asked{$place};
-    my $sum = eval {
+    my @found = eval {
         if (!$one->{sent}) {
-            if (!syswrite $one->{socket}, "stats\r\n") {
+            # Shorter than any socket's buffer: it is written completely or not at all.
+            if (!syswrite $one->{socket}, $one->{text}) {
                 die if $! != $would_block;
                 return;
             }
             $one->{sent} = 1;
+            $own{$place}[1] += length $one->{text};
         }
         while (1) {
             my $known = length $one->{answer};
@@ -116,50 +166,69 @@ sub go_on {
                 die if $! != $would_block;
                 return;
             }
-            die if !$read or length $one->{answer} > 65536;
-            # Only the new end is searched: an answer may come a byte at a time.
-            last if index($one->{answer}, "\nEND\r\n", $known < 5 ? 0 : $known - 5) >= 0;
+            die if !$read or length $one->{answer} > ($one->{classes} ? 262144 : 65536);
+            # Only what is new is searched: an answer may come a byte at a time.
+            pos($one->{answer}) = $one->{from};
+            $one->{left}-- while $one->{answer} =~ /\n(?:END|ERROR)\r(?=\n)/gc;
+            last if $one->{left} <= 0;
+            my ($matched, $recent) = (pos($one->{answer}) // 0, length($one->{answer}) - 8);
+            $one->{from} = $matched > $recent ? $matched : $recent;
         }
         my $start = start_of($one->{pid});
         die if !defined $start || $start ne ($starts{$place} // '');
-        return added_up($one->{answer}, $place);
+        return $one->{classes} ? classes($one->{answer}) : added_up($one->{answer}, $place);
     };
-    return 0 if !defined $sum && !$@;
-    over($place, $sum);
+    return 0 if !@found && !$@;
+    over($place, @found);
     return 1;
 }
 
-# End a request, with the count of memcached or without.
+# End a request, with what was found in the answer or with nothing.
 sub over {
-    my ($place, $sum) = @_;
+    my ($place, @found) = @_;
     my $one = delete $asked{$place};
-    if (defined $sum) {
+    $own{$place}[2] += length($one->{answer}) - ($one->{classes} ? 1 : 0);
+    if (@found) {
         delete $alone{$place};
         $one->{after} = uptime();
     } else {
         # The rest of this answer would be taken for the next one.
         delete $connections{$place};
     }
-    taken($one, $sum);
+    if ($one->{classes}) {
+        store("\0$one->{pid} $one->{after} classes $evicted{$place} $found[0]\0", $one->{before}) if @found;
+        return;
+    }
+    taken($one, @found);
+    my $now = $one->{after};
+    ask($place, { pid => $one->{pid}, before => $now, after => $now }, 1) if @found && $asks_classes && !$classed{$place}++;
 }
 
 # Give up requests without an answer in time. Each connection stays in the queue of a stopped memcached, so the pauses grow.
 sub give_up {
     my ($now) = @_;
     for my $place (grep { $now - $asked{$_}{before} >= $late } keys %asked) {
-        $alone{$place} = !$alone{$place} ? $late : 2 * $alone{$place} > $longest ? $longest : 2 * $alone{$place};
-        $again{$place} = $now + $alone{$place};
-        over($place, undef);
+        if (!$asked{$place}{classes}) {
+            $alone{$place} = !$alone{$place} ? $late : 2 * $alone{$place} > $longest ? $longest : 2 * $alone{$place};
+            $again{$place} = $now + $alone{$place};
+        }
+        over($place);
     }
 }
 
 # Store a sample of a process. CPU time and bytes were read at its beginning.
 sub taken {
-    my ($one, $sum) = @_;
-    my $look = join(' ', "\0$one->{pid}", $one->{before}, $one->{after}, $one->{cpu}, $sum // '-', $one->{read}) . "\0";
-    write_out() or exit 0 if length($kept . $look) > $most;
-    $since = $one->{before} if !length $kept;
-    $kept .= $look;
+    my ($one, $sum, $counters) = @_;
+    my @values = ($one->{before}, $one->{after}, $one->{cpu}, $sum // '-', $one->{read}, $counters // '');
+    store(join(' ', "\0$one->{pid}", @values) . "\0", $one->{before});
+}
+
+# Store a text that was taken at a time.
+sub store {
+    my ($text, $time) = @_;
+    write_out() or exit 0 if length($kept . $text) > $most;
+    $since = $time if !length $kept;
+    $kept .= $text;
 }
 
 # Write the pending samples; false if no process reads them any more.

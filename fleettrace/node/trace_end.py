@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.node.samples import Sample
+from fleettrace.node.client_counts import ClientCounts
+from fleettrace.node.samples import ClassSample, Sample
 from fleettrace.summary.counts import Summary
+from fleettrace.summary.host_clients import HostClients
 from fleettrace.summary.run import Failure
 
 __all__ = [
@@ -72,6 +74,8 @@ class TraceEnd:
     """When the counting began, on the node's monotonic clock."""
     samples: dict[int, list[Sample]] = field(default_factory=dict)
     """By pid, in order, on the same clock."""
+    classes: dict[int, tuple[ClassSample, ClassSample]] = field(default_factory=dict)
+    """By pid: the first and the last of the evictions by class."""
     overfull: bool = False
     """The map of a program of the user's own was full."""
     tracer_cpu_s: float | None = None
@@ -79,3 +83,7 @@ class TraceEnd:
     """The error of the connection, or bpftrace's own messages."""
     refused: dict[int, Failure] = field(default_factory=dict)
     """The reasons why processes were not traced, by pid."""
+    client_counts: ClientCounts | None = None
+    """The requests by client as the program printed them (`--clients`); None if it printed none."""
+    clients: dict[int, HostClients] = field(default_factory=dict)
+    """The same by pid, with names of clients."""

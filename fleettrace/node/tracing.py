@@ -8,6 +8,7 @@ from secrets import token_hex
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binding import RefusedError
+from fleettrace.node.client_counts import ClientCounts
 from fleettrace.node.model import Instance
 from fleettrace.node.output import Attached, Event, OutputParser, RawSlice, Started, UnparsedLine
 from fleettrace.node.plausible import ENDING_S, STARTUP_S, ImplausibleError, OutputBounds, implausible
@@ -251,10 +252,20 @@ class HostTrace:
             undecided=self._slicer.undecided,
             start_ns=self._start_ns,
             samples=self._records.by_pid([*self._early_samples, *self._samples.samples]),
+            classes=self._samples.classes,
             overfull=self._slicer.overfull,
             tracer_cpu_s=self._records.tracer_cpu_s,
             error_text=str(broken) if broken is not None else self._reason().removeprefix(": "),
             refused=self._records.refused,
+            client_counts=self._client_counts(),
+        )
+
+    def _client_counts(self) -> ClientCounts | None:
+        """Return the counts by client, which the program prints at its end."""
+        if not self._printed_all:
+            return None
+        return ClientCounts(
+            self._parser.by_client, self._parser.window_entries("pairs"), self._parser.window_entries("peers")
         )
 
     def _reason(self) -> str:

@@ -264,6 +264,7 @@ class WatchTrace:
             implausible=set(),
             start_ns=start_ns,
             samples=samples,
+            classes=self._samples.classes,
             error_text="" if broken is None else str(broken),
         )
 

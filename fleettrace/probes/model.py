@@ -139,7 +139,16 @@ class ProbeOptions:
     kinds: bool = True
     """Distinguish kinds of requests. False only after the kernel's verifier refused a program that does."""
     asked: tuple[bytes, ...] = ()
-    """Count only requests for these keys, by client; none: all keys, and no clients."""
+    """Count only requests for these keys, by client; none: all keys."""
+    clients: bool = False
+    """Count the requests of each client too, and for hot keys by client."""
+    exits: bool = True
+    """Count misses at an exit of the function, where one is known. False only after the kernel refused the program."""
+
+    @property
+    def by_client(self) -> bool:
+        """Whether a probe must see the function's fourth argument, which leads to the client."""
+        return self.clients or bool(self.asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +163,8 @@ class ProbePlan:
     """The bpftrace expression for the address of the key (or of the line); `length` is that for its bytes."""
     length: str
     """Empty where a NUL ends the line; the program then searches for it."""
+    thread: str = "arg3"
+    """The bpftrace expression for what leads to the client's descriptor: do_item_get's fourth argument."""
     also: tuple[tuple[str, str, str], ...] = ()
     """Further copies of the same static probe, which the compiler made: attach point, pointer and length of each."""
     instructions: tuple[Instruction, ...] = ()
@@ -164,14 +175,23 @@ class ProbePlan:
     ops: frozenset[str] | None = None
     """Count only requests of these kinds."""
     misses: str | None = None
-    """The attach point of the probe for misses, and of that for the sizes of values; None: no such probe."""
+    """The attach point of the return probe for misses, and of the probe for sizes; None: no such probe."""
     sizes: str | None = None
+    results: tuple[str, ...] = ()
+    """The bpftrace expressions for what the function returns, 0 for a miss, at the main probe and those in `also`."""
     script: Script | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     """The attach points of a script, by the text of their variables."""
     asked: Asked | None = None
+    descriptor: int | None = None
+    """Where the program counts all keys and clients too: the offset of the client's descriptor, as in `Asked`."""
     certain: bool = False
     """A symbol names the probed function; it was not located by signs in the code."""
+
+    @property
+    def counts_misses(self) -> bool:
+        """Whether the program counts misses."""
+        return self.misses is not None or bool(self.results)
 
     @property
     def attaches(self) -> bool:

@@ -77,16 +77,16 @@ def _beside_shadow_stack(
         and any(text.startswith("return:") for text in options.script.attach_points)
     ):
         raise UnsupportedError(f"{options.script.name}: {NO_MISSES}")
-    plan = choose_for_kernel(
-        without_calls(analysis),
-        replace(options, misses=options.misses and not broken),
-        overlay_works=overlay_works,
-        kernel=kernel,
-        arch=arch,
-        refused=refused,
-    )
-    if not (broken and options.misses):
+
+    def chosen(options: ProbeOptions) -> ProbePlan:
+        return choose_for_kernel(
+            without_calls(analysis), options, overlay_works=overlay_works, kernel=kernel, arch=arch, refused=refused
+        )
+
+    plan = chosen(options)
+    if not broken or plan.misses is None:
         return plan
+    plan = chosen(replace(options, misses=False))
     return replace(plan, verdict=replace(plan.verdict, why=f"{plan.verdict.why}; {NO_MISSES}"))
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 
 from fleettrace.probes.asked import comparison
 from fleettrace.probes.layout import key_expression, key_sizes, word_expression, word_statements
@@ -30,7 +31,7 @@ _ADDRESS = re.compile(r"^uprobe:\S+:0x", re.MULTILINE)
 INTERVALS = 3
 """The interval probes of ready.bt and slices.bt, which bpftrace counts as attached probes."""
 _ACCEPTS = 4
-"""The tracepoints of who.bt."""
+"""The tracepoints of accepts.bt."""
 ONCE = 2
 """The interval probes of ready.bt and once.bt."""
 _PROBES = {ProbeKind.SYSCALL: 3}
@@ -78,7 +79,8 @@ def program(
         probes, pid = _in_its_namespace(target, layout), target.pids[0]
         parts += [f"// site {pid}", *probes, f"// end of site {pid}"] if marked else probes
     scripts = [target.plan.script for target in targets if target.plan.script is not None]
-    misses, sizes = (any(getattr(target.plan, what) for target in targets) for what in ("misses", "sizes"))
+    misses = any(target.plan.counts_misses for target in targets)
+    sizes = any(target.plan.sizes for target in targets)
     printed_once = {
         "c": bool(scripts),
         "m": misses,
@@ -87,7 +89,10 @@ def program(
         "u": sizes or any(script.bytes for script in scripts),
     }
     cleared = "fhl" if any(target.plan.asked for target in targets) else ""
-    finish = "\n\t".join(f"clear(@{name});" for name in cleared) + "\n\t".join(
+    if any(target.plan.descriptor is not None for target in targets):
+        printed_once |= dict.fromkeys("oiq", True)
+        cleared += "gjkt"
+    finish = "".join(f"clear(@{name});\n\t" for name in cleared) + "\n\t".join(
         f"print(@{name}, {settings.printed_once});\n\tclear(@{name});" for name, used in printed_once.items() if used
     )
     clock = {"length_ns": round(settings.duration_s * 1e9), "finish": finish}
@@ -128,7 +133,7 @@ def uprobe_count(targets: Sequence[ProbeTarget]) -> int | None:
                 + len(plan.also)
                 + (plan.misses is not None)
                 + (plan.sizes is not None)
-                + (_ACCEPTS if plan.asked is not None else 0)
+                + (_ACCEPTS if plan.asked is not None or plan.descriptor is not None else 0)
             )
             continue
         own = probe_count(plan.script)
@@ -174,17 +179,18 @@ def _probes(target: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
         "sizes": key_sizes(layout),
         "long_key": key_expression(layout, anywhere=anywhere),
     }
-    count = _filled("count", **keys, filter=_filter(plan), remember=_remember(plan))
-    for attach_point, pointer, length in ((plan.attach_point, plan.pointer, plan.length), *plan.also):
+    if plan.descriptor is not None:
+        yield _accepts("accepted-client", where, layout)
+    for (pointer, length, result), names in _copies(plan).items():
         yield _filled(
             plan.probe_kind.value,
             **where,
-            point=_checked(attach_point),
+            point=f",\nuprobe:/proc/{target.pids[0]}/exe:".join(map(_checked, names)),
             pointer=pointer,
             length=length,
             measure=f"$length = {length};" if length else _template("line").strip(),
             tagging=plan.tagging.statements,
-            count=count,
+            count=_counting(plan, keys, result),
             user="uptr" if layout.uptr else "",
         )
     if plan.misses is not None:
@@ -193,11 +199,33 @@ def _probes(target: ProbeTarget, layout: KeyLayout) -> Iterator[str]:
         yield _filled("sizes", **where, point=_checked(plan.sizes), **keys)
 
 
+def _copies(plan: ProbePlan) -> dict[tuple[str, str, str | None], list[str]]:
+    """Return the attach points of the main probe and its copies, by what their program reads: one program for each."""
+    found: dict[tuple[str, str, str | None], list[str]] = {}
+    copies = ((plan.attach_point, plan.pointer, plan.length), *plan.also)
+    for (attach_point, pointer, length), result in zip_longest(copies, plan.results):
+        found.setdefault((pointer, length, result), []).append(attach_point)
+    return found
+
+
+def _counting(plan: ProbePlan, keys: Mapping[str, object], result: str | None) -> str:
+    """Return the statements that count a request, and its miss."""
+    return _filled(
+        "count",
+        **keys,
+        filter=_filter(plan),
+        remember=_remember(plan),
+        short_miss=_missed(plan, result, "m", keys["short_key"]),
+        long_miss=_missed(plan, result, "n", keys["long_key"]),
+        **_client(plan, keys),
+    )
+
+
 def _who(plan: ProbePlan, where: Mapping[str, object], layout: KeyLayout) -> str:
     """Return the probes that count the asked keys by client."""
     assert plan.asked is not None
-    offset, user = plan.asked.descriptor, "uptr" if layout.uptr else ""
-    return _filled(
+    offset = plan.asked.descriptor
+    return _accepts("accepted-address", where, layout) + _filled(
         "who",
         **where,
         point=_checked(plan.attach_point),
@@ -207,9 +235,30 @@ def _who(plan: ProbePlan, where: Mapping[str, object], layout: KeyLayout) -> str
         filter=_filter(plan),
         asked=comparison(plan.asked.keys),
         # No process has the descriptor 2^32.
-        descriptor="(uint64)1 << 32" if offset is None else f"(uint64)*(uint32*)(arg3 + {offset:d})",
-        accepted=_filled("accepted", user=user),
+        descriptor="(uint64)1 << 32" if offset is None else _descriptor(plan, offset),
     )
+
+
+def _accepts(store: str, where: Mapping[str, object], layout: KeyLayout) -> str:
+    """Return the probes that store the peers of accepted connections, each by the template `store`."""
+    accepted = _filled("accepted", user="uptr" if layout.uptr else "", store=_template(store).strip())
+    return _filled("accepts", **where, accepted=accepted)
+
+
+def _client(plan: ProbePlan, keys: Mapping[str, object]) -> dict[str, str]:
+    """Return the statements that count a request by client, and by key and client."""
+    if plan.descriptor is None:
+        return {"client": "", "client_key": "", "client_long_key": ""}
+    return {
+        "client": _filled("client", descriptor=_descriptor(plan, plan.descriptor)).strip(),
+        "client_key": _filled("client-key", **keys).strip(),
+        "client_long_key": _template("client-long-key").strip(),
+    }
+
+
+def _descriptor(plan: ProbePlan, offset: int) -> str:
+    """Return the expression for the descriptor of the request's connection."""
+    return f"(uint64)*(uint32*)({plan.thread} + {offset:d})"
 
 
 def _any_key(layout: KeyLayout, *, anywhere: bool = False) -> str:
@@ -237,8 +286,24 @@ def _filter(plan: ProbePlan) -> str:
 
 def _remember(plan: ProbePlan) -> str:
     """Return the statements that store, for the return probe for misses, a request that may be a miss."""
-    known = plan.tagging.ops
-    if plan.misses is None or known is None:
+    condition = _can_miss(plan)
+    if plan.misses is None or condition is None:
         return ""
-    tags = [tag for tag, op in enumerate(known) if op not in (None, "set")]
-    return f"if ({' || '.join(f'$tag == {tag}' for tag in tags)}) {{ @p[tid] = $key; @l[tid] = $length; }}"
+    return f"if ({condition}) {{ @p[tid] = $key; @l[tid] = $length; }}"
+
+
+def _missed(plan: ProbePlan, result: str | None, name: str, key: object) -> str:
+    """Return the statements that count a miss by its key in the map `name`, where the probe shows the result."""
+    condition = _can_miss(plan)
+    if result is None or condition is None:
+        return ""
+    about = "((uint64)pid << 32) | (($length > 65535 ? 65535 : $length) & 0xffff)"
+    return f"if ({result} == 0 && ({condition})) {{ $missed = {about}; @{name}[$missed, {key}] = count(); }}"
+
+
+def _can_miss(plan: ProbePlan) -> str | None:
+    """Return the condition for a request that is known not to be a store; None where kinds are not recognized."""
+    known = plan.tagging.ops
+    if known is None:
+        return None
+    return " || ".join(f"$tag == {tag}" for tag, op in enumerate(known) if op not in (None, "set"))

@@ -12,6 +12,7 @@ from fleettrace.binary.elf import BinaryError
 from fleettrace.binary.overlay import overlay
 from fleettrace.probes.arguments import expression
 from fleettrace.probes.attach_points import MAIN, AttachPoints, find_attach_points, instruction_to_probe
+from fleettrace.probes.exits import ExitProbe, exit_probe
 from fleettrace.probes.model import Asked, Overlay, ProbeKind, ProbeOptions, ProbePlan, Script, UnsupportedError
 from fleettrace.probes.script import alternatives
 from fleettrace.probes.tags import Tagging, tagging
@@ -32,6 +33,8 @@ _LINE_HAS_LENGTH = (1, 6, 40)
 """From this version on process_command_ascii's line has no NUL at its end; its third argument is the length."""
 _SYSCALL_US = 5.0
 """Microseconds of memcached's CPU for each read."""
+_DESCRIPTOR = 8
+"""The offset of a connection's descriptor in 1.6.18, for the preview."""
 _RETURN, _ALLOC = "fleettrace_return", "fleettrace_alloc"
 """The symbols that an overlay gives to the other probes' instructions."""
 
@@ -96,7 +99,7 @@ def preview(options: ProbeOptions = ProbeOptions()) -> ProbePlan:  # noqa: B008
             probe_kind, "do_item_get", ProbeVerdict(probe_kind, True, why=why), pointer="arg0", length="arg1"
         )
         misses, sizes = "do_item_get" if options.misses else None, "item_alloc" if options.sizes else None
-        return replace(plan, misses=misses, sizes=sizes)
+        return replace(plan, misses=misses, sizes=sizes, descriptor=_DESCRIPTOR if options.clients else None)
     if probe_kind is ProbeKind.USDT:
         verdict = ProbeVerdict(probe_kind, True, why=why)
         return ProbePlan(probe_kind, MAIN, verdict, pointer='reg("r12")', length='reg("r13")')
@@ -118,39 +121,55 @@ def _function(analysis: BinaryAnalysis, *names: str) -> ProbedFunction:
 
 def _item(analysis: BinaryAnalysis, options: ProbeOptions, overlay_works: bool) -> ProbePlan:
     get = _function(analysis, "do_item_get")
-    probed = {MAIN: (get, instruction_to_probe(get, returns=options.misses))}
-    if options.misses:
-        probed[_RETURN] = probed[MAIN]
+    leaving = exit_probe(analysis, get, options, overlay_works)
+    if leaving is not None:
+        first, *others = leaving.instructions
+        probed = {MAIN: (get, first)} | {f"{MAIN}_{number}": (get, each) for number, each in enumerate(others, 1)}
+    else:
+        probed = {MAIN: (get, instruction_to_probe(get, returns=options.misses))}
+        if options.misses:
+            probed[_RETURN] = probed[MAIN]
     alloc = analysis.function("item_alloc") or analysis.function("do_item_alloc") if options.sizes else None
     if alloc is not None:
         probed[_ALLOC] = (alloc, instruction_to_probe(alloc))
     attach_points = find_attach_points(analysis, probed, overlay_works)
     names = {name: attach_point.name for name, attach_point in attach_points.by_name.items()}
-    kinds = tagging(analysis, attach_points.by_name[MAIN].instruction) if options.kinds else Tagging()
+    main = attach_points.by_name[MAIN].instruction
+    elsewhere = () if leaving is None else (leaving.flag, leaving.frame)
+    kinds = tagging(analysis, main, *elsewhere) if options.kinds else Tagging()
     if options.ops is not None and (unknown := options.ops - set(kinds.ops or ())):
         raise UnsupportedError(
             f"requests of kind {', '.join(sorted(unknown))} (--ops) cannot be recognized in this binary"
         )
     verdict = _verdict(ProbeKind.ITEM, analysis, get, attach_points, exact=True)
     # A store of a new key finds nothing either: a program that recognizes no stores cannot recognize misses.
-    misses = names[_RETURN] if options.misses and kinds.ops is not None else None
+    misses = names[_RETURN] if _RETURN in names and kinds.ops is not None else None
     sizes = names[_ALLOC] if alloc is not None and (options.ops is None or "set" in options.ops) else None
     plan = ProbePlan(
         ProbeKind.ITEM,
         names[MAIN],
         verdict,
-        pointer="arg0",
-        length="arg1",
+        pointer="arg0" if leaving is None else leaving.pointer,
+        length="arg1" if leaving is None else leaving.length,
+        thread="arg3" if leaving is None else leaving.thread or "0",
+        also=() if leaving is None else _copies(probed, leaving),
         instructions=attach_points.instructions,
         overlay=attach_points.overlay,
         tagging=kinds,
         ops=options.ops,
         misses=misses,
         sizes=sizes,
+        results=() if leaving is None else leaving.results,
         certain=get.found is not Found.LOCATED,
         asked=Asked(options.asked, analysis.descriptor) if options.asked else None,
+        descriptor=analysis.descriptor if options.clients else None,
     )
     return replace(plan, verdict=_with_extras(verdict, plan, options, analysis, attach_points, alloc))
+
+
+def _copies(names: Collection[str], leaving: ExitProbe) -> tuple[tuple[str, str, str], ...]:
+    """Return the further attach points of an exit with several instructions."""
+    return tuple((name, leaving.pointer, leaving.length) for name in names if name.startswith(f"{MAIN}_"))
 
 
 def _with_extras(
@@ -167,6 +186,8 @@ def _with_extras(
         more = predicted_microseconds(analysis.machine, attach_points.by_name[_RETURN].instruction.cost)
         cost = None if cost is None or more is None else cost + more
         why.append("and a return probe for misses" + ("" if more is None else f", {more:g} us of the cost"))
+    elif plan.results:
+        why.append("which every request passes with its result, so it shows misses too")
     elif options.misses:
         why.append("no misses, because a store of a new key looks the same")
     if plan.sizes is not None:
@@ -175,7 +196,7 @@ def _with_extras(
         why.append(_COMPLETE_APPENDS if alloc is not None and alloc.name == "do_item_alloc" else _ALL_STORES)
     elif options.sizes and (options.ops is None or "set" in options.ops):
         why.append(f"no sizes: {analysis.missing.get('item_alloc', 'item_alloc was not found')}")
-    if plan.asked is not None and plan.asked.descriptor is None:
+    if (plan.asked is not None or options.clients) and analysis.descriptor is None:
         why.append("no clients, because its code does not show where the descriptor of a connection lies")
     if plan.tagging.repeats < _ways_to_create(analysis):
         why.append(_TWICE)

@@ -46,8 +46,13 @@ class Tagging:
     repeats: int = 0
 
 
-def tagging(analysis: BinaryAnalysis, instruction: Instruction) -> Tagging:
-    """Return the tagging for a probe on `instruction`."""
+def tagging(
+    analysis: BinaryAnalysis, instruction: Instruction, flag: str = "arg4", frame: str | None = None
+) -> Tagging:
+    """Return the tagging for a probe on `instruction`, where the expression `flag` is do_update.
+
+    `frame` is the expression for the caller's frame pointer, if rbp is not (`Instruction.caller_frame`).
+    """
     address = _return_address(analysis.machine, instruction)
     if address is None:
         return Tagging()
@@ -55,7 +60,7 @@ def tagging(analysis: BinaryAnalysis, instruction: Instruction) -> Tagging:
     by_bits: dict[int, str] = {}
     for call_site in analysis.call_sites:
         bits = call_site.return_address & _PAGE_BITS
-        value = _value(call_site, tags)
+        value = _value(call_site, tags, flag)
         # Two call sites with equal bits and different meanings: neither is recognized.
         by_bits[bits] = value if by_bits.get(bits, value) == value else str(_MIXED)
     by_value: dict[str, list[str]] = {}
@@ -65,7 +70,9 @@ def tagging(analysis: BinaryAnalysis, instruction: Instruction) -> Tagging:
         return Tagging()
     # Branches, not conditional expressions: bpftrace 0.23.2 crashes on nested ones.
     branches = [f"if ({' || '.join(tests)}) {{ $tag = {value}; }}" for value, tests in by_value.items()]
-    repeats = list(_repeats(analysis, instruction, by_bits))
+    if frame is None and instruction.caller_frame:
+        frame = 'reg("bp")'
+    repeats = list(_repeats(analysis, instruction, by_bits, frame))
     return Tagging(
         f"$caller = {address} & {_PAGE_BITS:#x};\n\t$tag = {_UNKNOWN};\n\t"
         + "\n\t".join(["\n\telse ".join(branches), *repeats]),
@@ -74,7 +81,9 @@ def tagging(analysis: BinaryAnalysis, instruction: Instruction) -> Tagging:
     )
 
 
-def _repeats(analysis: BinaryAnalysis, instruction: Instruction, known: Mapping[int, str]) -> Iterator[str]:
+def _repeats(
+    analysis: BinaryAnalysis, instruction: Instruction, known: Mapping[int, str], frame: str | None
+) -> Iterator[str]:
     """Yield the statements that recognize second look-ups by the return addresses further up the stack."""
     if instruction.return_offset is None:
         return
@@ -83,20 +92,19 @@ def _repeats(analysis: BinaryAnalysis, instruction: Instruction, known: Mapping[
         if known[bits] == str(_MIXED):
             continue
         for chain in call_site.repeats:
-            if not instruction.caller_frame and any(caller.frames for caller in chain):
+            if frame is None and any(caller.frames for caller in chain):
                 continue
             text = f"$tag = {REPEATED};"
             for caller in reversed(chain):
-                above = f"*(uint64*)({_position(instruction.return_offset, caller)}) & {_PAGE_BITS:#x}"
+                above = f"*(uint64*)({_position(instruction.return_offset, caller, frame or '')}) & {_PAGE_BITS:#x}"
                 text = f"$outer = {above}; if ($outer == {caller.address & _PAGE_BITS:#x}) {{ {text} }}"
             yield f"if ($caller == {bits:#x}) {{ {text} }}"
 
 
-def _position(return_offset: int, caller: Caller) -> str:
+def _position(return_offset: int, caller: Caller, frame: str) -> str:
     """Return the expression for the address of a caller's return address on the stack."""
     if not caller.frames:
         return f'reg("sp") + {return_offset + caller.offset}'
-    frame = 'reg("bp")'
     for _ in range(caller.frames - 1):
         frame = f"*(uint64*)({frame})"
     return f"{frame} + {caller.offset}"
@@ -112,7 +120,7 @@ def _return_address(machine: Machine, instruction: Instruction) -> str | None:
     return f'*(uint64*)(reg("sp") + {instruction.return_offset})'
 
 
-def _value(call_site: CallSite, tags: list[str | None]) -> str:
+def _value(call_site: CallSite, tags: list[str | None], flag: str) -> str:
     """Return the expression for the tag of a call site, and add new operations to `tags`."""
 
     def index(operation: Operation | None) -> int:
@@ -124,4 +132,4 @@ def _value(call_site: CallSite, tags: list[str | None]) -> str:
 
     if call_site.fetch is None or call_site.fetch is call_site.operation:
         return str(index(call_site.operation))
-    return f"((arg4 & 1) == 1 ? {index(call_site.fetch)} : {index(call_site.operation)})"
+    return f"(({flag} & 1) == 1 ? {index(call_site.fetch)} : {index(call_site.operation)})"

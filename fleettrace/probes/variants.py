@@ -26,8 +26,11 @@ class Variant:
     kinds: bool = True
     misses: bool = True
     sizes: bool = True
+    clients: bool = True
     refused: frozenset[ProbeKind] = frozenset()
     """Probe kinds that the kernel has refused."""
+    exits: bool = True
+    """Count misses without a return probe where that is possible. False loses nothing."""
 
     def apply(self, options: ProbeOptions) -> ProbeOptions:
         """Return `options` without what this variant gives up."""
@@ -35,7 +38,9 @@ class Variant:
             options,
             kinds=options.kinds and self.kinds,
             misses=options.misses and self.misses,
+            exits=options.exits and self.exits,
             sizes=options.sizes and self.sizes,
+            clients=options.clients and self.clients,
         )
 
     def lost(self, options: ProbeOptions) -> str:
@@ -53,12 +58,15 @@ class Variant:
         parts = [f"without {name}" for name in self._gone(options)]
         if self.other_bound:
             parts.append("string lengths bounded the other way")
+        if not self.exits:
+            parts.append("misses by a return probe")
         return ", ".join(parts) or "the complete program"
 
     def _gone(self, options: ProbeOptions) -> list[str]:
         given_up = {
             "misses": options.misses and not self.misses,
             "sizes": options.sizes and not self.sizes,
+            "clients": options.clients and not self.clients,
             "kinds of requests": not self.kinds,
         }
         return [name for name, gone in given_up.items() if gone]
@@ -74,15 +82,22 @@ def variants(options: ProbeOptions) -> Iterator[Variant]:
     yield Variant(other_bound=True)
     if options.script is not None:
         return
+    least = Variant(clients=not options.clients)
+    if options.clients:
+        yield least
+        yield replace(least, other_bound=True)
     if options.misses:
-        yield Variant(misses=False)
+        yield replace(least, exits=False)
+        yield replace(least, exits=False, other_bound=True)
+        yield replace(least, misses=False)
     if options.sizes:
-        yield Variant(sizes=False)
+        yield replace(least, sizes=False)
     if options.misses and options.sizes:
-        yield Variant(misses=False, sizes=False)
+        yield replace(least, misses=False, sizes=False)
+    least = replace(least, kinds=False, misses=False, sizes=False)
     if options.ops is None and options.probe_kind in (None, ProbeKind.ITEM):
-        yield Variant(kinds=False, misses=False, sizes=False)
-        yield Variant(kinds=False, misses=False, sizes=False, other_bound=True)
+        yield least
+        yield replace(least, other_bound=True)
     if options.probe_kind is None:
         for count in range(1, len(_FALLBACK) + 1):
-            yield Variant(kinds=False, misses=False, sizes=False, refused=frozenset(_FALLBACK[:count]))
+            yield replace(least, refused=frozenset(_FALLBACK[:count]))

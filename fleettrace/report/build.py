@@ -7,21 +7,27 @@ merged over all of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from heapq import nlargest
 
 from fleettrace.errors import HostState
+from fleettrace.report.clients import clients_of_host, clients_of_keys
 from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import Cause, find_causes, loads
+from fleettrace.report.items import ByBytes, Items, Sort, heaviest, why_unknown
+from fleettrace.report.miss_cause import miss_cause
 from fleettrace.report.model import HostRow, KeyRow, Report, Spread, TemplateRow, TopHost, Totals
 from fleettrace.report.templates import Templates
 from fleettrace.report.timeline import trend_of
 from fleettrace.summary.counts import OPS, KeyCount
 from fleettrace.summary.fleet import Ranked
+from fleettrace.summary.host_totals import host_totals
+from fleettrace.summary.key import Key
 from fleettrace.summary.run import Coverage, HostResult, InstanceResult, RunResult, Warn
 from fleettrace.text_format import plural
 
-__all__ = ["build_report", "bytes_out"]
+__all__ = ["build_report"]
 
 _ONE_HOST = 0.9
 """Spread `one`: at least this part of a key's requests is on its hottest host."""
@@ -45,8 +51,9 @@ def build_report(
     top: int = 20,
     patterns: Sequence[re.Pattern[bytes]] = (),
     templates: int = 10,
+    sort: Sort = Sort.REQUESTS,
 ) -> Report:
-    """Return the report of `run` with its `top` hottest keys and up to `templates` families.
+    """Return the report of `run` with the first `top` keys by `sort` and up to `templates` families.
 
     `patterns` define the user's families; others are found in the keys. With `templates` 0 there are no families, and
     none can be the cause of a hot host.
@@ -57,7 +64,8 @@ def build_report(
     load = loads(rates)
     causes = find_causes(run.hosts, run.fleet, families, {item.pattern: item.requests for item in families.ranked})
     total, rate = _known_total(run), sum(rates.values()) if rates else None
-    keys = tuple(_key_rows(run, top, total, rate))
+    items = Items(run.hosts)
+    keys = _with_clients(run, tuple(_key_rows(run, items, top, sort, total, rate)))
     return Report(
         info=run.info,
         top=top,
@@ -66,6 +74,8 @@ def build_report(
         templates=tuple(_template_rows(families, templates, counts, total, rate)),
         hosts=tuple(_host_row(host, total, load.get(host.host), causes.get(host.host)) for host in run.hosts),
         warnings=(*run.warnings, *_warnings(run)),
+        by_bytes=None if sort is Sort.BYTES else _by_bytes(run, items, keys, total, rate),
+        sort=sort,
     )
 
 
@@ -94,20 +104,58 @@ def _times(share: float | None, rate: float | None) -> float | None:
     return None if share is None or rate is None else share * rate
 
 
-def _key_rows(run: RunResult, top: int, total: int | None, rate: float | None) -> Iterable[KeyRow]:
-    requests_of = {host.host: host.requests for host in run.hosts}
-    traced = sum(1 for requests in requests_of.values() if requests is not None)
-    for ranked in run.fleet.rank(top, bounds_open=not _bounds_closed(run), missing=_missing(run)):
+def _by_bytes(
+    run: RunResult, items: Items, keys: Sequence[KeyRow], total: int | None, rate: float | None
+) -> ByBytes | None:
+    listed = ((key, run.fleet.keys[key].count) for key in items.keys if key in run.fleet.keys)
+    counts = [(key, known) for key, known in listed if known is not None]
+    hottest = max(keys, key=lambda row: row.requests, default=None)
+    sent = [host_totals(host.instances).bytes_out for host in run.hosts if host.instances]
+    known = [each for each in sent if each is not None]
+    return heaviest(
+        items,
+        counts,
+        None if hottest is None else hottest.key,
+        rate / total if rate and total else 0.0,
+        sum(known) if len(known) == len(sent) else None,
+    )
+
+
+def _order(items: Items, sort: Sort) -> Callable[[Key, KeyCount], int] | None:
+    """Return the sort value of a key; None for the order by requests, which that by rate equals."""
+    if sort is Sort.BYTES:
+        return lambda key, known: -1 if (sent := items.bytes_out(key, known)) is None else sent
+    if sort is Sort.MISSES:
+        return lambda _, known: -1 if known.misses is None else known.misses
+    return None
+
+
+def _key_rows(
+    run: RunResult, items: Items, top: int, sort: Sort, total: int | None, rate: float | None
+) -> Iterable[KeyRow]:
+    hosts = {host.host: host for host in run.hosts}
+    traced = sum(host.requests is not None for host in run.hosts)
+    bounds_open, missing = not _bounds_closed(run), _missing(run)
+    for ranked in run.fleet.rank(top, bounds_open=bounds_open, missing=missing, order=_order(items, sort)):
         share = _share(ranked.known.requests, total)
-        yield _key_row(ranked, run, share, _times(share, rate), requests_of.get(ranked.top_host), traced)
+        yield _key_row(ranked, run, items, share, _times(share, rate), hosts.get(ranked.top_host), traced)
 
 
 def _key_row(
-    ranked: Ranked, run: RunResult, share: float | None, rate: float | None, host_requests: int | None, traced: int
+    ranked: Ranked,
+    run: RunResult,
+    items: Items,
+    share: float | None,
+    rate: float | None,
+    host: HostResult | None,
+    traced: int,
 ) -> KeyRow:
     known, fleet_timeline = ranked.known, run.fleet.timeline
     timeline = tuple(known.timeline) + (0,) * (len(fleet_timeline) - len(known.timeline))
-    top_host = TopHost(ranked.top_host, ranked.top_requests, _share(ranked.top_requests, host_requests))
+    sent, facts = items.bytes_out(ranked.key, known), items.facts(ranked.key)
+    top_host = TopHost(
+        ranked.top_host, ranked.top_requests, _share(ranked.top_requests, None if host is None else host.requests)
+    )
     return KeyRow(
         key=ranked.key,
         requests=known.requests,
@@ -118,7 +166,11 @@ def _key_row(
         ops=None if known.ops is None else {op: known.ops[op] for op in OPS if op in known.ops},
         misses=known.misses,
         value_bytes=known.value_bytes,
-        bytes_out=bytes_out(known),
+        item=facts,
+        bytes_out=sent,
+        out_rate=None if sent is None or rate is None or not known.requests else sent * rate / known.requests,
+        unknown=why_unknown(facts, sent, known),
+        miss_cause=miss_cause(known, facts, host.instances if host is not None else ()),
         hosts=ranked.hosts,
         spread=_spread(ranked, traced),
         top_host=top_host if ranked.top_host else None,
@@ -127,14 +179,9 @@ def _key_row(
     )
 
 
-def bytes_out(known: KeyCount) -> int | None:
-    """Return the bytes sent to clients, estimated from the mean size written; None without a write."""
-    if known.ops is None or known.value_bytes is None:
-        return None
-    gets, sets = known.ops.get("get", 0), known.ops.get("set", 0)
-    if not gets:
-        return 0
-    return round(max(gets - (known.misses or 0), 0) * known.value_bytes / sets) if sets else None
+def _with_clients(run: RunResult, rows: tuple[KeyRow, ...]) -> tuple[KeyRow, ...]:
+    clients = clients_of_keys(run.hosts, {row.key: row.requests for row in rows})
+    return tuple(replace(row, clients=clients[row.key]) for row in rows) if clients else rows
 
 
 def _spread(ranked: Ranked, traced: int) -> Spread:
@@ -176,6 +223,7 @@ def _host_row(host: HostResult, total: int | None, load: float | None, cause: Ca
         top=tuple(host.top),
         timeline=tuple(host.timeline),
         coverage=_coverage(host.instances),
+        clients=clients_of_host(host),
     )
 
 

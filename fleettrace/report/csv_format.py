@@ -12,10 +12,12 @@ import re
 from collections.abc import Iterable
 from typing import Any, TextIO
 
+from fleettrace.report.clients import Clients
 from fleettrace.report.escape import escape_key, escape_text
 from fleettrace.report.imbalance import Cause
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow, Totals
 from fleettrace.summary.counts import OPS
+from fleettrace.summary.host_totals import host_totals
 
 __all__ = ["COLUMNS", "CsvFormatter", "rows"]
 
@@ -38,14 +40,29 @@ COLUMNS = (
     "load_without",
     *OPS,
     "misses",
+    "miss_cause",
     "value_bytes",
-    "bytes_out_estimate",
+    "size",
+    "ttl_s",
+    "last_access_s",
+    "slab_class",
+    "bytes_out",
+    "out_rate",
+    "unknown",
     "keys",
     "hottest",
     "trend",
     "trend_at_s",
     "coverage",
     "error",
+    "hit_ratio",
+    "evictions_rate",
+    "bytes_in_rate",
+    "bytes_out_rate",
+    "connections",
+    "top_client",
+    "top_client_requests",
+    "clients_unknown",
 )
 
 _FORMULA = re.compile(r"(?:^|(?<=;))[=+\-@'\"＝＋－＠]")
@@ -98,6 +115,7 @@ def _fleet(totals: Totals, pattern: str) -> dict[str, Any]:
 
 
 def _host(row: HostRow) -> dict[str, Any]:
+    stats = host_totals(row.instances)
     return {
         "kind": "host",
         "name": _safe_text(row.host),
@@ -109,7 +127,13 @@ def _host(row: HostRow) -> dict[str, Any]:
         "cause": None if row.cause is None else _cause(row.cause),
         "load_without": None if row.cause is None else row.cause.load_without,
         "coverage": None if row.coverage is None else row.coverage.share,
+        "hit_ratio": stats.hit_ratio,
+        "evictions_rate": stats.evictions,
+        "bytes_in_rate": stats.bytes_in,
+        "bytes_out_rate": stats.bytes_out,
+        "connections": stats.connections,
         "error": None if row.error is None else _safe_text(row.error.message),
+        **_clients(row.clients),
     }
 
 
@@ -135,10 +159,29 @@ def _key(row: KeyRow) -> dict[str, Any]:
         "top_host_requests": None if row.top_host is None else row.top_host.requests,
         **({} if row.ops is None else {op: row.ops.get(op, 0) for op in OPS}),
         "misses": row.misses,
+        "miss_cause": None if row.miss_cause is None else row.miss_cause.value,
         "value_bytes": row.value_bytes,
-        "bytes_out_estimate": row.bytes_out,
+        "size": row.item.size,
+        "ttl_s": row.item.ttl_s,
+        "last_access_s": row.item.last_access_s,
+        "slab_class": row.item.slab_class,
+        "bytes_out": row.bytes_out,
+        "out_rate": row.out_rate,
+        "unknown": row.unknown,
         "trend": None if row.trend is None else row.trend.kind.value,
         "trend_at_s": None if row.trend is None else row.trend.at_s,
+        **_clients(row.clients),
+    }
+
+
+def _clients(clients: Clients | None) -> dict[str, Any]:
+    if clients is None:
+        return {}
+    first = clients.rows[0] if clients.rows else None
+    return {
+        "top_client": None if first is None else _safe_text(first[0]),
+        "top_client_requests": None if first is None else first[1],
+        "clients_unknown": clients.unknown,
     }
 
 

@@ -26,6 +26,8 @@ class FormatOptions:
     """Whether the stream can encode more than ASCII."""
     prometheus_keys: bool = False
     """Whether keys become labels: at most the top n of a report, but every new key is a new series."""
+    hosts_detail: bool = False
+    """Whether the table lists memcached's own counters of every host."""
 
 
 class Formatter(Protocol):

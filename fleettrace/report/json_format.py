@@ -11,10 +11,15 @@ from base64 import b64encode
 from functools import partial
 from typing import Any, TextIO
 
+from fleettrace.report.clients import clients_fields
 from fleettrace.report.escape import escape_key, escape_text, is_plain
+from fleettrace.report.host_remarks import host_remarks
 from fleettrace.report.imbalance import Cause
+from fleettrace.report.items import ByBytes
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow, Totals
 from fleettrace.report.timeline import Trend
+from fleettrace.summary.host_stats import NOT_STORED, HostStats, document_of, unknown_stats
+from fleettrace.summary.host_totals import host_totals
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import (
     Container,
@@ -62,7 +67,9 @@ def to_json(report: Report) -> _Object:
         "schema": SCHEMA,
         "run": _run(report.info, report.top),
         "totals": _totals(report.totals),
+        "sort": report.sort.value,
         "keys": [_key(row) for row in report.keys],
+        "by_bytes": _by_bytes(report.by_bytes),
         "templates": [_template(row) for row in report.templates],
         "hosts": [_host(row) for row in report.hosts],
         "warnings": [_warning(item) for item in report.warnings],
@@ -129,8 +136,9 @@ def _key(row: KeyRow) -> _Object:
         "certified": row.certified,
         "ops": row.ops,
         "misses": row.misses,
+        "miss_cause": None if row.miss_cause is None else row.miss_cause.value,
         "value_bytes": row.value_bytes,
-        "bytes_out_estimate": row.bytes_out,
+        **_item(row),
         "hosts": row.hosts,
         "spread": row.spread.value,
         "top_host": None
@@ -138,6 +146,33 @@ def _key(row: KeyRow) -> _Object:
         else {"host": row.top_host.host, "requests": row.top_host.requests, "share": row.top_host.share},
         "timeline": list(row.timeline),
         "trend": _trend(row.trend),
+        **clients_fields(row.clients),
+    }
+
+
+def _item(row: KeyRow) -> _Object:
+    item = row.item
+    return {
+        "size": item.size,
+        "ttl_s": item.ttl_s,
+        "last_access_s": item.last_access_s,
+        "slab_class": item.slab_class,
+        "fetched": item.fetched,
+        "bytes_out": row.bytes_out,
+        "out_rate": row.out_rate,
+        "unknown": row.unknown,
+    }
+
+
+def _by_bytes(found: ByBytes | None) -> _Object | None:
+    if found is None:
+        return None
+    return {
+        **key_fields(found.key),
+        "bytes_out": found.bytes_out,
+        "out_rate": found.out_rate,
+        "share": found.share,
+        "all_sent": found.all_sent,
     }
 
 
@@ -169,7 +204,32 @@ def _host(row: HostRow) -> _Object:
         "coverage": _coverage(row.coverage),
         "timeline": list(row.timeline),
         "top": [{**key_fields(key), "requests": requests} for key, requests in row.top],
+        "stats": _host_stats(row),
         "instances": [_instance(instance) for instance in row.instances],
+        **clients_fields(row.clients),
+    }
+
+
+def _host_stats(row: HostRow) -> _Object:
+    totals = host_totals(row.instances)
+    evicting = totals.evicting
+    return {
+        "hit_ratio": totals.hit_ratio,
+        "evictions_rate": totals.evictions,
+        "expired_rate": totals.expired,
+        "reclaimed_rate": totals.reclaimed,
+        "bytes_in_rate": totals.bytes_in,
+        "bytes_out_rate": totals.bytes_out,
+        "new_connections_rate": totals.new_connections,
+        "connections": totals.connections,
+        "max_connections": totals.max_connections,
+        "refused_connections": totals.refused,
+        "conn_yields": totals.yields,
+        "memory_used": totals.memory_used,
+        "memory_limit": totals.memory_limit,
+        "threads": totals.threads,
+        "evicting_class": None if evicting is None else evicting.evicting_class.number,
+        "remarks": host_remarks(row, totals),
     }
 
 
@@ -203,7 +263,14 @@ def _instance(instance: InstanceResult) -> _Object:
         "error": _failure(instance.error),
         "coverage": _coverage(instance.coverage),
         "cost": _cost(instance.cost),
+        "stats": _stats(instance.stats),
     }
+
+
+def _stats(stats: HostStats | None) -> _Object:
+    """Return memcached's own stats, each unknown number with its reason."""
+    document = document_of(stats or unknown_stats(NOT_STORED))
+    return {**document, "unknown": {name: _text(why) for name, why in document["unknown"].items()}}
 
 
 def _container(container: Container | None) -> _Object | None:

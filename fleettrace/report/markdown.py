@@ -10,9 +10,12 @@ from typing import TextIO
 
 from fleettrace.report.escape import escape_key, escape_markdown, escape_text
 from fleettrace.report.host_folding import fold
+from fleettrace.report.host_remarks import worst_remarks
 from fleettrace.report.imbalance import HOT
+from fleettrace.report.markdown_clients import clients_tables
 from fleettrace.report.model import HostRow, KeyRow, Report, TemplateRow
 from fleettrace.report.number_format import (
+    UNKNOWN,
     full_number,
     minute,
     ops_mix,
@@ -20,18 +23,23 @@ from fleettrace.report.number_format import (
     rate,
     seconds,
     since,
+    size,
     spread_text,
     times,
+    ttl,
 )
 from fleettrace.report.problems import problems
+from fleettrace.report.rebuilds import misses_text
 from fleettrace.report.table_hosts import cause_text, split_hosts
-from fleettrace.report.table_keys import no_hot_member
+from fleettrace.report.table_keys import by_bytes_text, no_hot_member
 from fleettrace.report.timeline import sparkline
 from fleettrace.text_format import plural
 
 __all__ = ["MarkdownFormatter"]
 
 _TIMELINE_CELLS = 10
+_REMARKS = 3
+"""Hosts with sentences from their own stats."""
 
 
 class MarkdownFormatter:
@@ -39,7 +47,9 @@ class MarkdownFormatter:
 
     def write(self, report: Report, out: TextIO) -> None:
         """Write the report to `out`."""
-        parts = [_fleet(report), _causes(report), _hosts(report), _keys(report), _templates(report), _problems(report)]
+        hosts = [_causes(report), _hosts(report), _remarks(report)]
+        keys = [_keys(report), clients_tables(report, _table)]
+        parts = [_fleet(report), *hosts, *keys, _templates(report), _problems(report)]
         out.write("\n\n".join("\n".join(lines) for lines in parts if lines) + "\n")
 
 
@@ -86,14 +96,38 @@ def _hosts(report: Report) -> list[str]:
     return lines
 
 
+def _remarks(report: Report) -> list[str]:
+    remarks, more = worst_remarks(report.hosts, _REMARKS)
+    if more:
+        remarks.append(f"{more:,} more evict or refuse connections")
+    return [f"- {escape_markdown(remark)}" for remark in remarks]
+
+
 def _host(row: HostRow) -> list[str]:
     load = f"**{times(row.load)}**" if (row.load or 0) >= HOT else times(row.load)
     return [_span(row.host), row.state.value, full_number(row.requests), rate(row.rate), percent(row.share), load]
 
 
 def _keys(report: Report) -> list[str]:
-    titles = ["key", "requests", "at most", "req/s", "share", "certified", "ops", "on", "timeline"]
-    return _table(titles, "lrrrrclll", map(_key, report.keys))
+    titles = [
+        "key",
+        "requests",
+        "at most",
+        "req/s",
+        "share",
+        "size",
+        "out/s ~",
+        "ttl",
+        "certified",
+        "ops",
+        "on",
+        "timeline",
+    ]
+    lines = _table(titles, "lrrrrrrrclll", map(_key, report.keys))
+    for text in (misses_text, by_bytes_text):
+        if line := text(report, lambda data: escape_markdown(escape_key(data))):
+            lines = [line, "", *lines]
+    return lines
 
 
 def _key(row: KeyRow) -> list[str]:
@@ -106,11 +140,18 @@ def _key(row: KeyRow) -> list[str]:
         "" if row.exact else f"≤ {full_number(row.requests_max)}",
         rate(row.rate),
         percent(row.share),
+        _known(size(row.item.size)),
+        _known(size(None if row.out_rate is None else round(row.out_rate))),
+        _known(ttl(row.item.ttl_s)),
         "✓" if row.certified else "",
         ops_mix(row.ops),
         spread_text(row) + top,
         " ".join(part for part in (sparkline(row.timeline, _TIMELINE_CELLS), since(row.trend)) if part),
     ]
+
+
+def _known(shown: str) -> str:
+    return "" if shown == UNKNOWN else shown
 
 
 def _templates(report: Report) -> list[str]:

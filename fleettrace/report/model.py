@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fleettrace.errors import HostState
+from fleettrace.report.clients import Clients
 from fleettrace.report.imbalance import Cause
+from fleettrace.report.items import ByBytes, Sort
+from fleettrace.report.miss_cause import MissCause
 from fleettrace.report.timeline import Trend
+from fleettrace.summary.items import ItemFacts
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import Coverage, Failure, InstanceResult, RunInfo, Warn
 
@@ -55,14 +59,24 @@ class KeyRow:
     misses: int | None
     value_bytes: int | None
     """Bytes of the values written."""
+    item: ItemFacts
+    """What memcached reported about it after the window, on its hottest host that knows it."""
     bytes_out: int | None
-    """Estimated bytes sent to clients: hits times the mean size of the values written."""
+    """Estimated bytes of the values sent to clients: hits times the size of the value."""
+    out_rate: float | None
+    """The same per second."""
+    unknown: str | None
+    """Why `item` or `bytes_out` is unknown."""
     hosts: int
     """Hosts that listed it."""
     spread: Spread
     top_host: TopHost | None
     timeline: tuple[int, ...]
     trend: Trend | None
+    miss_cause: MissCause | None = None
+    """Why it was missed; None where more than one cause is possible."""
+    clients: Clients | None = None
+    """None if no host counted by client (`--clients`)."""
 
     @property
     def exact(self) -> bool:
@@ -104,6 +118,8 @@ class HostRow:
     """Its hottest keys, most first."""
     timeline: tuple[int, ...]
     coverage: Coverage | None
+    clients: Clients | None = None
+    """None if it did not count by client (`--clients`)."""
 
     @property
     def traced(self) -> bool:
@@ -159,3 +175,7 @@ class Report:
     hosts: tuple[HostRow, ...]
     """In the order of the run."""
     warnings: tuple[Warn, ...]
+    by_bytes: ByBytes | None = None
+    """The key that sends most bytes, where the order by requests hides it."""
+    sort: Sort = Sort.REQUESTS
+    """The order of the keys."""

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from fleettrace.report.model import KeyRow, Spread
 from fleettrace.report.timeline import Trend
+from fleettrace.summary.items import NEVER
 from fleettrace.text_format import utc
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "size",
     "spread_text",
     "times",
+    "ttl",
 ]
 
 UNKNOWN = "?"
@@ -84,6 +86,18 @@ def times(load: float | None) -> str:
 def seconds(span: float | None) -> str:
     """Format a time span: `10.0 s`."""
     return UNKNOWN if span is None else f"{span:.1f} s"
+
+
+def ttl(span_s: int | None) -> str:
+    """Format a time to live in its largest unit of which it has ten or more: `never`, `42s`, `10m`, `24h`, `30d`."""
+    if span_s is None:
+        return UNKNOWN
+    if span_s == NEVER:
+        return "never"
+    for unit, unit_s in (("d", 86400), ("h", 3600), ("m", 60)):
+        if span_s >= 10 * unit_s:
+            return f"{span_s // unit_s}{unit}"
+    return f"{span_s}s"
 
 
 def minute(time: datetime) -> str:

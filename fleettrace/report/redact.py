@@ -1,4 +1,4 @@
-"""Replace keys by pseudonyms before they are stored or shown.
+"""Replace keys, and addresses of clients, by pseudonyms before they are stored or shown.
 
 A pseudonym is a keyed hash (HMAC-SHA-256) of a name: equal on every host and in every run with the same secret, so
 results still merge and compare, and not reversible without the secret. Mode `template` keeps the constant parts of a
@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from fleettrace.errors import ConfigError
+from fleettrace.summary.clients import UNIX
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import RunResult
 
@@ -44,14 +45,20 @@ class Redact(StrEnum):
     TEMPLATE = "template"
     """Pseudonyms replace the variable parts of a family, and keys without a family."""
     DROP = "drop"
-    """Keys are removed; only hosts and totals remain."""
+    """Keys and clients are removed; only hosts and totals remain."""
 
 
 def redact(run: RunResult, how: Redact, secret: bytes, patterns: tuple[re.Pattern[bytes], ...] = ()) -> RunResult:
     """Return a redacted copy of `run`. Raises `ConfigError` when `secret` is too short."""
     if how is Redact.DROP:
         hosts = [
-            replace(host, top=[], instances=[replace(instance, absent=None) for instance in host.instances])
+            replace(
+                host,
+                top=[],
+                items={},
+                clients=None,
+                instances=[replace(instance, absent=None) for instance in host.instances],
+            )
             for host in run.hosts
         ]
         return replace(run, hosts=hosts, fleet=run.fleet.nameless())
@@ -61,8 +68,17 @@ def redact(run: RunResult, how: Redact, secret: bytes, patterns: tuple[re.Patter
         from fleettrace.report.templates import Templates
 
         families = Templates.learn({data: count.requests for data, count in counts if count is not None}, patterns)
-    rename = Redactor(secret, families).key
-    hosts = [replace(host, top=[(rename(key), requests) for key, requests in host.top]) for host in run.hosts]
+    redactor = Redactor(secret, families)
+    rename = redactor.key
+    hosts = [
+        replace(
+            host,
+            top=[(rename(key), requests) for key, requests in host.top],
+            items={rename(key): facts for key, facts in host.items.items()},
+            clients=None if host.clients is None else host.clients.renamed(rename, redactor.client),
+        )
+        for host in run.hosts
+    ]
     return replace(run, hosts=hosts, fleet=run.fleet.renamed(rename))
 
 
@@ -100,6 +116,10 @@ class Redactor:
         matcher = None if family is None else self._matcher(family)
         found = None if matcher is None else matcher.fullmatch(key.data)
         return Key.whole(self._pseudonym(key.data) if found is None else self._keep_constants(key.data, found))
+
+    def client(self, client: str) -> str:
+        """Return the pseudonym of a client's address, which no key has."""
+        return client if client == UNIX else self._pseudonym(b"client:" + client.encode()).decode()
 
     def _pseudonym(self, name: bytes) -> bytes:
         keyed = self._hmac.copy()

@@ -15,9 +15,11 @@ from fleettrace.report.interface import FormatOptions
 from fleettrace.report.model import Report
 from fleettrace.report.number_format import full_number, minute, percent, rate, seconds
 from fleettrace.report.problems import problems
+from fleettrace.report.table_clients import hosts_clients_part, keys_clients_part
 from fleettrace.report.table_grid import Screen, heading
 from fleettrace.report.table_hosts import hosts_part
 from fleettrace.report.table_keys import keys_part, templates_part
+from fleettrace.report.table_stats import remark_lines, stats_part
 from fleettrace.text_format import plural
 
 if TYPE_CHECKING:
@@ -47,8 +49,11 @@ class TableFormatter:
         console = _console(options, text)
         parts = [
             _fleet_part(report, screen),
-            hosts_part(report, screen),
+            [*hosts_part(report, screen), *remark_lines(report)],
+            stats_part(report, screen) if options.hosts_detail else [],
             keys_part(report, screen),
+            keys_clients_part(report, screen),
+            hosts_clients_part(report, screen),
             templates_part(report, screen),
             _problems_part(report),
         ]

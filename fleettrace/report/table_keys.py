@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from fleettrace.report.escape import escape_key, escape_text
+from fleettrace.report.items import Sort
 from fleettrace.report.model import KeyRow, Report, Spread, TemplateRow
-from fleettrace.report.number_format import compact, full_number, ops_mix, percent, rate, since, size, spread_text
+from fleettrace.report.number_format import compact, full_number, ops_mix, percent, rate, since, size, spread_text, ttl
+from fleettrace.report.rebuilds import misses_text
 from fleettrace.report.table_grid import Column, Name, Screen, grid, heading
 from fleettrace.report.timeline import sparkline
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-__all__ = ["certified_text", "keys_part", "no_hot_member", "templates_part"]
+__all__ = ["by_bytes_text", "certified_text", "keys_part", "no_hot_member", "templates_part"]
 
 _TIMELINE_CELLS = 8
 _TIMELINE_CELLS_WIDE = 20
@@ -44,7 +46,7 @@ def keys_part(report: Report, screen: Screen) -> list[RenderableType]:
         Column("at most", ["" if row.exact else f"{at_most}{_at_most(row, screen)}" for row in rows], style="dim"),
         Column("req/s", [rate(row.rate) if screen.wide else compact(row.rate) for row in rows]),
         Column("share", [_styled(percent(row.share), _heat(row)) for row in rows]),
-        *_optional_columns(rows, screen),
+        *_optional_columns(report, screen),
         *_where(rows, traced, screen),
         Column("timeline", [_timeline(row, screen) for row in rows], right=False),
     ]
@@ -52,7 +54,35 @@ def keys_part(report: Report, screen: Screen) -> list[RenderableType]:
         Name(_key(row), since(row.trend, short=not screen.wide), "bold" if (row.share or 0) >= _HOT_SHARE else "")
         for row in rows
     ]
-    return [heading("keys", certified_text(report, sign)), grid(screen, columns, "key", names)]
+    order = "" if report.sort is Sort.REQUESTS else f"by {report.sort.value}; "
+    lines: list[RenderableType] = [heading("keys", order + certified_text(report, sign))]
+    if report.by_bytes is not None:
+        lines.append(_remark(by_bytes_text(report, escape_key), "bold yellow"))
+    if missed := misses_text(report, escape_key):
+        lines.append(_remark(missed, "yellow"))
+    return [*lines, grid(screen, columns, "key", names)]
+
+
+def _remark(text: str, style: str) -> RenderableType:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    return Padding(Text(text, style, overflow="fold"), (0, 0, 0, 2))
+
+
+def by_bytes_text(report: Report, shown: Callable[[bytes], str]) -> str:
+    """Return the line about the key that sends most bytes. `shown` escapes a key."""
+    found = report.by_bytes
+    if found is None:
+        return ""
+    sent = f"{size(found.bytes_out)} sent" if found.out_rate is None else f"{size(round(found.out_rate))}/s"
+    place = next((number for number, row in enumerate(report.keys, 1) if row.key == found.key), None)
+    rank = f"below the top {report.top}" if place is None else f"place {place}"
+    by_requests = f"; by requests: {rank}" if report.sort in (Sort.REQUESTS, Sort.RATE) else ""
+    return (
+        f"by bytes: {shown(found.key.data)} is about {sent}, {percent(found.share, 0)} of all bytes sent"
+        f"{'' if found.all_sent else ' by keys of known size'}{by_requests}"
+    )
 
 
 def certified_text(report: Report, sign: str) -> str:
@@ -62,7 +92,8 @@ def certified_text(report: Report, sign: str) -> str:
         return "none is certified: hosts are missing"
     if not totals.certified:
         return f"none is certified to be in the top {report.top}"
-    return f"{sign} {totals.certified} of {len(report.keys)} certified: provably in the top {report.top}"
+    order = "" if report.sort in (Sort.REQUESTS, Sort.RATE) else " by requests"
+    return f"{sign} {totals.certified} of {len(report.keys)} certified: provably in the top {report.top}{order}"
 
 
 def templates_part(report: Report, screen: Screen) -> list[RenderableType]:
@@ -100,20 +131,33 @@ def _round_up(number: int) -> int:
     return -(-number // step) * step
 
 
-def _optional_columns(rows: Sequence[KeyRow], screen: Screen) -> list[Column]:
-    """Return the columns with a known value for any key, if there is room."""
-    columns = []
+def _optional_columns(report: Report, screen: Screen) -> list[Column]:
+    """Return the columns with a known value for any key, if there is room or the keys are ordered by them."""
+    rows, columns = report.keys, []
     if screen.roomy and any(row.ops is not None for row in rows):
         columns.append(
             Column("ops", [ops_mix(row.ops, None if screen.width is None else _OPS) for row in rows], right=False)
         )
-    if screen.wide and any(row.misses is not None for row in rows):
+    if (screen.wide or report.sort is Sort.MISSES) and any(row.misses is not None for row in rows):
         columns.append(Column("misses", [full_number(row.misses) for row in rows]))
-    if screen.wide and any(row.bytes_out is not None for row in rows):
-        columns.append(Column("bytes out ~", [size(row.bytes_out) for row in rows]))
+    return columns + _item_columns(report, screen)
+
+
+def _item_columns(report: Report, screen: Screen) -> list[Column]:
+    rows, columns, by_bytes = report.keys, [], report.sort is Sort.BYTES
+    if (screen.wide or by_bytes) and any(row.item.size is not None for row in rows):
+        columns.append(Column("size", [size(row.item.size) for row in rows]))
+    if (screen.roomy or by_bytes) and any(row.bytes_out is not None for row in rows):
+        columns.append(Column("out/s ~", [_out_rate(row) for row in rows]))
     elif screen.wide and any(row.value_bytes is not None for row in rows):
         columns.append(Column("written", [size(row.value_bytes) for row in rows]))
+    if screen.wide and any(row.item.ttl_s is not None for row in rows):
+        columns.append(Column("ttl", [ttl(row.item.ttl_s) for row in rows]))
     return columns
+
+
+def _out_rate(row: KeyRow) -> str:
+    return size(None if row.out_rate is None else round(row.out_rate))
 
 
 def _where(rows: Sequence[KeyRow], traced: int, screen: Screen) -> list[Column]:

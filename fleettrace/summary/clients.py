@@ -14,7 +14,7 @@ from typing import NamedTuple
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 
-__all__ = ["ALL", "ASKER_BYTES", "UNIX", "Asker", "ClientKey", "address_text", "by_client"]
+__all__ = ["ALL", "ASKER_BYTES", "UNIX", "Asker", "ClientKey", "address_text", "by_client", "peer_text"]
 
 UNIX = "unix"
 """The client of every connection through a Unix socket."""
@@ -48,11 +48,7 @@ class Asker(NamedTuple):
     @property
     def peer(self) -> str | None:
         """The peer's address of an accepted connection; None if it is unknown."""
-        if self.family == _FAMILY_UNIX:
-            return UNIX
-        if self.family == _FAMILY_INET:
-            return address_text(self.address[8:12])
-        return address_text(self.address) if self.family == _FAMILY_INET6 else None
+        return peer_text(self.family, self.address)
 
 
 class ClientKey(NamedTuple):
@@ -80,6 +76,15 @@ def address_text(packed: bytes) -> str:
         return str(IPv4Address(packed))
     address = IPv6Address(packed)
     return str(address.ipv4_mapped or address)
+
+
+def peer_text(family: int, address: bytes) -> str | None:
+    """Return the client of an address of this family as the programs store it, in 16 bytes; None if it is unknown."""
+    if family == _FAMILY_UNIX:
+        return UNIX
+    if family == _FAMILY_INET:
+        return address_text(address[8:12])
+    return address_text(address) if family == _FAMILY_INET6 else None
 
 
 def by_client(counted: Summary, keys: int, peer_of: Callable[[int], str | None]) -> Summary:

@@ -134,15 +134,27 @@ class FleetSummary:
             self.absent += more
             self.truncated = True
 
-    def rank(self, n: int, *, bounds_open: bool = False, missing: int = 0) -> list[Ranked]:
+    def rank(
+        self,
+        n: int,
+        *,
+        bounds_open: bool = False,
+        missing: int = 0,
+        order: Callable[[Key, KeyCount], int] | None = None,
+    ) -> list[Ranked]:
         """Return the `n` keys with the most requests, most first; ties in the order of their bytes.
 
         A key is certified when it is provably in the top `n`: at most `n - 1` other keys, listed or not, can have had
         more requests. With `bounds_open` (a host is missing) no key is certified; a truncated key, which may stand for
-        several, never is. `missing` requests were not traced: any other key can have had all of them.
+        several, never is. `missing` requests were not traced: any other key can have had all of them. `order` returns
+        what the keys are ordered by instead of their requests, largest first; they are certified as before.
         """
         cut = CutKeys(self._listed())
-        top = nsmallest(n, self._listed(), key=lambda item: (-item[1].requests, item[0]))
+        top = nsmallest(
+            n,
+            self._listed(),
+            key=lambda item: (0 if order is None else -order(*item), -item[1].requests, item[0]),
+        )
         bars = _largest_uppers(self._listed(), self.absent + missing, n + 1, cut)
         return [self._ranked(key, count, bars, n, bounds_open, cut, missing) for key, count in top]
 

@@ -10,6 +10,9 @@ from datetime import datetime
 
 from fleettrace.errors import HostState
 from fleettrace.summary.fleet import FleetSummary
+from fleettrace.summary.host_clients import HostClients
+from fleettrace.summary.host_stats import HostStats
+from fleettrace.summary.items import ItemFacts
 from fleettrace.summary.key import Key
 
 __all__ = [
@@ -115,6 +118,8 @@ class InstanceResult:
     error: Failure | None = None
     cost: TracingCost | None = None
     coverage: Coverage | None = None
+    stats: HostStats | None = None
+    """memcached's own stats over the window; None where the run did not ask."""
 
 
 @dataclass(slots=True)
@@ -129,6 +134,10 @@ class HostResult:
     """The host's hottest keys, most first: the part of its summary that remains after it was merged into the
     fleet's."""
     timeline: list[int] = field(default_factory=list)
+    items: dict[Key, ItemFacts] = field(default_factory=dict)
+    """What memcached reported about keys of `top` after the window."""
+    clients: HostClients | None = None
+    """Requests by client; None if they were not counted (`--clients`)."""
     marks: tuple[str, ...] = ()
     """Hashes of its address and of its boot id, by which a renamed host is recognized."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fleettrace.node.model import Discovery
 from fleettrace.node.planning import Planned
 from fleettrace.sweep.host import run_on_host
+from fleettrace.sweep.items import add_items
 from fleettrace.sweep.outcome import HostOutcome, outcome_of_trace
 from fleettrace.sweep.probing import probe_host
 from fleettrace.sweep.program_selection import TracePlan
@@ -45,4 +46,5 @@ class AttachedTracer:
         end = run_trace(context, trace_plan, bounds, rates)
         outcome = outcome_of_trace(trace_plan.task.name, planned, end, context.settings, context.cancellation.reason)
         outcome.warnings.extend(warnings)
-        return outcome
+        facts, endpoints = trace_plan.discovery.facts, rates.endpoints
+        return add_items(context, trace_plan.connection, outcome, planned, netns=facts.netns, answering=endpoints)

@@ -100,7 +100,8 @@ def measured_verdict(verdict: ProbeVerdict, cost: TracingCost | None) -> ProbeVe
 def map_bytes(layout: KeyLayout, cpus: int, window_maps: int = 0) -> int:
     """Return the bytes of kernel memory per map entry, for all maps of the program together.
 
-    `window_maps` is the number of pairs of maps for misses and sizes.
+    `window_maps` is the number of pairs of maps for misses, sizes and clients. (Clients have no map of long keys: its
+    bytes stand for those of their smaller maps.)
 
     Linux allocates the elements when it creates a hash map (kernel/bpf/hashtab.c): for each one 48 bytes, the key, a
     pointer, 8 bytes per possible CPU for the count, and up to two buckets of 16 bytes.

@@ -23,6 +23,7 @@ from fleettrace.sweep.detach_model import Detach, DetachedTrace
 from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase, WindowsStarted
 from fleettrace.sweep.exclusion import without
 from fleettrace.sweep.host import add_failure, add_warnings, login, run_on_host
+from fleettrace.sweep.items import add_items
 from fleettrace.sweep.outcome import HostOutcome, failed_outcome, outcome_of_plan, outcome_of_trace
 from fleettrace.sweep.probing import probe_host
 from fleettrace.sweep.program_selection import TracePlan, check_loads
@@ -192,7 +193,8 @@ class DetachedTracer:
         if execution.exit_status is not None:
             self._remove(task, pending, connection)
         self.window_started(pending, end.start_ns)
-        return outcome_of_trace(task.name, pending.planned, end, context.settings, context.cancellation.reason)
+        outcome = outcome_of_trace(task.name, pending.planned, end, context.settings, context.cancellation.reason)
+        return add_items(context, connection, outcome, pending.planned, netns="")
 
     def _reader(self, task: HostTask, pending: DetachedTrace) -> HostTrace:
         """Return a trace that reads the output of the one that was left."""

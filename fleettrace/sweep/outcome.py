@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from fleettrace.errors import HostError, HostState
 from fleettrace.node.binding import REFUSALS
+from fleettrace.node.host_counters import host_stats
 from fleettrace.node.planning import Planned
 from fleettrace.node.trace_end import TraceEnd
 from fleettrace.probes.model import ProbeKind, ProbePlan
@@ -14,6 +15,7 @@ from fleettrace.summary.counts import Summary
 from fleettrace.summary.fleet import hottest
 from fleettrace.summary.run import Failure, HostResult, InstanceResult, ProbeVerdict, Warn
 from fleettrace.sweep.cancellation import Reason
+from fleettrace.sweep.clients import host_clients
 from fleettrace.sweep.cost import costs_of, coverage_of, measured_verdict
 from fleettrace.sweep.counter_check import BLIND, blindness, excess, unproven
 from fleettrace.sweep.exclusion import DROPPED
@@ -64,6 +66,13 @@ def outcome_of_trace(
         instances.append(instance)
         if each.plan is None:
             continue
+        instance.stats = host_stats(
+            end.samples.get(instance.pid, ()),
+            end.classes.get(instance.pid, ()),
+            end.start_ns,
+            end.start_ns + round(end.window_s * 1e9),
+            asked=bool(each.instance.endpoints),
+        )
         failure, warning = _verdict(each, each.plan, end)
         if failure is None and cut is None and instance.pid in end.alive:
             failure = unproven(end, each.instance, each.plan, end.summaries[instance.pid].total)
@@ -90,6 +99,7 @@ def outcome_of_trace(
     total = _sum(list(summaries.values()))
     result.top = hottest(total, settings.top_per_host)
     result.timeline = list(total.timeline)
+    result.clients = host_clients(result, end)
     return HostOutcome(result, summaries, warnings)
 
 

@@ -62,9 +62,10 @@ class TracePlan:
 
     @property
     def window_maps(self) -> int:
-        """Pairs of maps that count over the whole window: for misses and for sizes."""
+        """Pairs of maps that count over the whole window: for misses, for sizes and for clients."""
         plans = [plan for _, plan in self.plans]
-        return any(plan.misses for plan in plans) + any(plan.sizes for plan in plans)
+        clients = any(plan.descriptor is not None for plan in plans)
+        return any(plan.counts_misses for plan in plans) + any(plan.sizes for plan in plans) + clients
 
 
 TraceVariant = Callable[[TracePlan, Sequence[Planned]], HostOutcome]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fleettrace.node.model import Instance
 from fleettrace.probes.model import ProbeOptions
 from fleettrace.sweep.waves import WaveSize
+from fleettrace.transport.endpoint.model import PortTarget
 from fleettrace.transport.interface import Target, Transport
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class HostTask:
     """Returns whether to trace an instance."""
     ports: tuple[int, ...] = ()
     """The ports that `fleettrace_instances` selects."""
+    endpoint: PortTarget | None = None
+    """The memcached port to ask in place of a login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,10 @@ class SweepSettings:
     allow_preemptible: bool = False
     """Trace also on preemptible kernels with private stacks (6.13 and later), where counts certify no key."""
     deadline_s: float | None = 300.0
+    ask: bool = True
+    """Ask memcached after the window about the hottest keys of each host: their size, and when they expire."""
+    ask_get: bool = False
+    """Fetch the value of each of them where memcached has no command to ask with."""
     top_per_host: int = 100
     """Keys of each host in the report, besides those of the fleet."""
     bucket_s: float = 1.0

@@ -12,6 +12,7 @@ from fleettrace.node.watching import WatchTrace, plan_watch, reachable_without_r
 from fleettrace.summary.run import Failure, HostResult, Warn
 from fleettrace.sweep.events import HostProgressed, InstanceStarted, Phase
 from fleettrace.sweep.host import run_on_host
+from fleettrace.sweep.items import add_items
 from fleettrace.sweep.outcome import HostOutcome, outcome_of_plan, outcome_of_trace
 from fleettrace.sweep.settings import HostTask
 from fleettrace.sweep.tracer import EndOfRun, TracerContext
@@ -74,7 +75,7 @@ class WatchTracer:
             if lines:
                 message = f"memcached (pid {pid}) skipped {lines:,} lines that it could not write in time"
                 outcome.warnings.append(Warn("watch-skipped", message, task.name))
-        return outcome
+        return add_items(context, connection, outcome, planned, netns=discovery.facts.netns)
 
 
 def _with_refusal(planned: Planned, reason: str | None) -> Planned:

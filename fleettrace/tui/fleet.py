@@ -82,6 +82,8 @@ class LiveFleet:
         self.recent = 0
         self.hosts: dict[str, LiveHost] = {}
         self.keys: dict[Key, LiveKey] = {}
+        self.sizes: dict[Key, int] = {}
+        """Bytes of the values that memcached reported on finished hosts."""
         self.began: float | None = None
         """The time at which the first host started to count."""
         self._seconds: deque[_Second] = deque()
@@ -123,6 +125,7 @@ class LiveFleet:
             case HostFinished(name, state, result):
                 host = self._host(name)
                 host.state, host.message = state, result.error.message if result.error is not None else ""
+                self.sizes.update((key, facts.size) for key, facts in result.items.items() if facts.size is not None)
 
     def forget(self, at: float) -> None:
         """Let go of what is no longer recent."""

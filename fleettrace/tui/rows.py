@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from heapq import nsmallest
 
-from fleettrace.report.build import bytes_out
 from fleettrace.report.escape import escape_text
+from fleettrace.report.items import bytes_out
 from fleettrace.report.templates import Templates
 from fleettrace.summary.key import Key
 from fleettrace.tui.fleet import LiveFleet
@@ -117,7 +117,7 @@ def _key_order(fleet: LiveFleet, sort: Sort) -> _Order:
 
     def measure(key: Key) -> tuple[int, int, Key]:
         count = keys[key].count
-        value = bytes_out(count) if sort is Sort.BYTES else count.misses
+        value = bytes_out(count, fleet.sizes.get(key)) if sort is Sort.BYTES else count.misses
         return 1 if value is None else -value, -count.requests, key
 
     return measure
@@ -128,9 +128,8 @@ def _key_row(fleet: LiveFleet, host: str | None, key: Key, name: Callable[[Key],
         return Row(key, name(key), fleet.hosts[host].keys[key], None)
     known = fleet.keys[key]
     count = known.count
-    return Row(
-        key, name(key), count.requests, known.recent, count.misses, bytes_out(count), timeline=tuple(count.timeline)
-    )
+    sent = bytes_out(count, fleet.sizes.get(key))
+    return Row(key, name(key), count.requests, known.recent, count.misses, sent, timeline=tuple(count.timeline))
 
 
 def _template_rows(fleet: LiveFleet, families: Templates) -> Iterable[Row]:

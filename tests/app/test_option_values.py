@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleettrace.app.option_values import count, duration, share
+from fleettrace.app.option_values import address, count, duration, share
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,17 @@ def test_no_text_is_too_odd(text: str) -> None:
             assert read(text) >= 0
         except ValueError as error:
             assert "expected" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("127.0.0.1:9497", ("127.0.0.1", 9497)), ("[::1]:0", ("::1", 0)), ("0.0.0.0:65535", ("0.0.0.0", 65535))],
+)
+def test_an_address_has_a_port(text: str, value: tuple[str, int]) -> None:
+    assert address(text) == value
+
+
+@pytest.mark.parametrize("text", ["", ":9497", "9497", "localhost:9497", "127.0.0.1", "127.0.0.1:65536", "::1:9497"])
+def test_wrong_address_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected 127\.0\.0\.1:9497"):
+        address(text)

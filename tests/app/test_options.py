@@ -8,16 +8,23 @@ from dataclasses import fields
 
 import pytest
 
-from fleettrace.app import RunOptions, run
+from fleettrace.app import run
+from fleettrace.app.exporter.options import ExporterOptions
 from fleettrace.app.option_model import Form
 from fleettrace.app.option_table import COMMANDS, SEVERITIES
-from fleettrace.app.options import ReportOptions, identity
+from fleettrace.app.options import ReportOptions, RunOptions, identity, probe_options
 from fleettrace.app.play.options import PlayOptions
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.ansible_config import BECOME_METHODS
 from fleettrace.playbook.findings import Severity
+from fleettrace.probes.model import ProbeOptions
 from fleettrace.transport.become import check
 from fleettrace.transport.interface import Become
+
+
+def test_each_option_reaches_its_own_probe_option() -> None:
+    assert probe_options(RunOptions(misses=True)) == ProbeOptions(misses=True)
+    assert probe_options(RunOptions(sizes=True)) == ProbeOptions(sizes=True)
 
 
 def test_run_options_default_to_the_option_table() -> None:
@@ -34,6 +41,12 @@ def test_play_options_are_the_options_of_play() -> None:
     assert {each.name for each in fields(PlayOptions)} - {"files"} == {
         option.name for option in COMMANDS["play"].options
     } - {"schema"}
+
+
+def test_exporter_options_are_the_options_of_exporter() -> None:
+    options = COMMANDS["exporter"].options
+    assert {option.name for option in options} <= {each.name for each in fields(ExporterOptions)}
+    assert ExporterOptions.of({option.name: option.initial({}) for option in options}) == ExporterOptions()
 
 
 def test_every_become_method_is_known_everywhere() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.app.option_table import FORMATS
+from fleettrace.app.option_report import FORMATS
 from fleettrace.app.options import ReportOptions
 from fleettrace.app.output import check_writable, report_writer, write_file
 from fleettrace.errors import ConfigError

@@ -89,6 +89,12 @@ def test_the_schema_needs_no_playbook(capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(capsys.readouterr().out)["$id"] == "urn:fleettrace:schema:playbook:1"
 
 
+def test_faulty_playbook_writes_no_metrics(play: Play, tmp_path: Path) -> None:
+    book = "- name: a\n  hosts: a1\n  notify: [textfile: a.prom]\n  rules: [key.share >]\n"
+    assert play(book)[0] == 2
+    assert not (tmp_path / "a.prom").exists()
+
+
 def test_unknown_hosts_are_reported_with_positions(play: Play) -> None:
     code, _, err = play("- {name: a, hosts: c1}\n- {name: b, hosts: all, sweep: {limit: d1}}\n", "--list-hosts")
     assert code == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fleettrace.app.option_table import REDACTIONS
+from fleettrace.app.option_report import REDACTIONS
 from fleettrace.app.options import RunOptions
 from fleettrace.app.redaction import VARIABLE, Redaction, redaction
 from fleettrace.cli.parser import parse

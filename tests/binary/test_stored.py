@@ -61,6 +61,8 @@ def numbers(stored: dict[str, Any]) -> Iterator[Path]:
             )
     for index, probe in enumerate(stored["usdt"]):
         yield from (("usdt", index, "instruction", name) for name in NUMBERS if probe["instruction"][name] is not None)
+    if stored["exit"] is not None:
+        yield from (("exit", "instructions", 0, name) for name in ("address", "file_offset", "offset"))
     for index in range(len(stored["headers"])):
         yield "headers", index, 0
 

@@ -67,6 +67,7 @@ class Command:
         terminal: bool = False,
         variables: Mapping[str, str] | None = None,
         inside: Sequence[str] = (),
+        program: Sequence[str] = (sys.executable, "-m", "fleettrace"),
     ) -> None:
         """Start the command. `inside` is the beginning of a command line that runs the rest, such as nsenter(1)."""
         self._controller: int | None = None
@@ -74,7 +75,7 @@ class Command:
         if terminal:
             self._controller, follower = pty.openpty()
         self._process = subprocess.Popen(
-            [*inside, sys.executable, "-m", "fleettrace", *arguments],
+            [*inside, *program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if follower is None else follower,
             stderr=subprocess.PIPE,
@@ -147,6 +148,14 @@ class Command:
         """Return whether stderr has this line, after the prefix `fleettrace: `."""
         with self._changed:
             return f"fleettrace: {line}" in self._lines
+
+    def wait_for_line(self, beginning: str, *, seconds: float = PATIENCE_S) -> None:
+        """Wait until stderr has a line that begins so, after the prefix `fleettrace: `."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while not any(line.startswith(f"fleettrace: {beginning}") for line in self._lines):
+                assert time.monotonic() < deadline, f"stderr lacks {beginning!r}: {self._lines}"
+                self._changed.wait(0.2)
 
     def has_finished(self, *hosts: str) -> bool:
         """Return whether any of these hosts has ended with the state `ok`. Needs `-v`."""

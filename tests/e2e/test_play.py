@@ -148,13 +148,14 @@ def test_check_logs_in_and_traces_nothing(lab: Lab, tmp_path: Path) -> None:
 def test_locked_play_does_not_stop_the_others(lab: Lab, tmp_path: Path) -> None:
     book = tmp_path / "book.yaml"
     book.write_text(
-        "- {name: a, hosts: plain, sweep: {duration: 60s}, tags: a}\n"
+        f"- {{name: a, hosts: plain, sweep: {{duration: 60s}}, tags: a, notify: [{{textfile: {tmp_path}/a.prom}}]}}\n"
         "- {name: b, hosts: plain, sweep: {duration: 1s}, tags: b, outputs: {format: json}}\n"
     )
     with Command(options(lab, tmp_path, str(book), "--tags", "a", "-v")) as first:
         first.wait_for_trace("plain")
         done = play(lab, tmp_path, str(book))
         assert (done.status, done.host("plain")["state"]) == (75, "ok")
+        assert not (tmp_path / "a.prom").exists()
         assert re.search(rf"^fleettrace: book/a: .*\b{first.pid}\b", done.err, re.MULTILINE)
         first.signal(signal.SIGINT)
         assert first.finish().status == 130

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fleettrace.app.option_table import FORMATS
+from fleettrace.app.option_report import FORMATS
 from fleettrace.lab.fleet import Lab
 from fleettrace.lab.load import Flow
 from fleettrace.lab.profile import WEB

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.e2e.exporter import ServedMetrics
+from tests.e2e.local import ADDRESS, free_port
+
 UNITS = Path(__file__).parents[2] / "integrations/systemd"
 
 
@@ -18,10 +21,9 @@ UNITS = Path(__file__).parents[2] / "integrations/systemd"
 def units(tmp_path: Path) -> list[Path]:
     """Write an instance of each unit, with an existing program in place of /usr/bin/fleettrace."""
     made = []
-    for kind in ("service", "timer"):
-        text = (UNITS / f"fleettrace-audit@.{kind}").read_text()
-        made.append(tmp_path / f"fleettrace-audit@nightly.{kind}")
-        made[-1].write_text(text.replace("/usr/bin/fleettrace", sys.executable))
+    for name in ("fleettrace-audit@.service", "fleettrace-audit@.timer", "fleettrace-exporter.service"):
+        made.append(tmp_path / name.replace("@", "@nightly"))
+        made[-1].write_text((UNITS / name).read_text().replace("/usr/bin/fleettrace", sys.executable))
     return made
 
 
@@ -39,8 +41,9 @@ def test_systemd_analyze_reports_a_misspelt_directive(units: list[Path]) -> None
     assert "Unknown key 'ProtctHome'" in analyze("verify", "--man=no", *units).stderr
 
 
-def test_service_exposure_is_low(units: list[Path]) -> None:
-    verdict = analyze("security", "--offline=true", "--threshold=20", "--no-pager", units[0])
+@pytest.mark.parametrize("number", [0, 2], ids=["audit", "exporter"])
+def test_service_exposure_is_low(units: list[Path], number: int) -> None:
+    verdict = analyze("security", "--offline=true", "--threshold=20", "--no-pager", units[number])
     exposure = re.search(r"Overall exposure level for \S+: (\d+\.\d)", verdict.stdout)
     assert exposure is not None and float(exposure[1]) <= 2.0
     assert verdict.returncode == 0
@@ -53,29 +56,55 @@ shift && exec env -i PATH=/usr/bin:/bin "$@"
 """
 
 
-@pytest.mark.lab
-def test_service_writes_only_to_its_directories(tmp_path: Path) -> None:
-    text = (UNITS / "fleettrace-audit@.service").read_text()
-    assert "\nReadWritePaths=-/run/lock " in text
-    directories = {"%S": tmp_path / "lib", "%C": tmp_path / "cache", "%t": tmp_path / "run", "/etc": tmp_path / "etc"}
+def variables_of(place: Path, unit: str) -> list[str]:
+    """Return the variables of a unit's service with its directories in `place`, and write its inventory there."""
+    text = (UNITS / unit).read_text()
+    assert re.search("^ReadWritePaths=-/run/lock( |$)", text, re.M)
+    directories = {"%S": place / "lib", "%C": place / "cache", "%t": place / "run", "/etc": place / "etc"}
     for directory in directories.values():
         (directory / "fleettrace").mkdir(parents=True)
     variables = [word for line in re.findall(r"^Environment=(.*)$", text, re.M) for word in line.split()]
     for specifier, directory in directories.items():
         variables = [word.replace(specifier, str(directory)) for word in variables]
     host = {"ansible_host": "127.0.0.1", "ansible_port": 9}
-    inventory = tmp_path / "etc/fleettrace/inventory.yaml"
+    inventory = place / "etc/fleettrace/inventory.yaml"
     inventory.write_text(yaml.safe_dump({"all": {"hosts": {"closed": host}}}))
+    return variables
+
+
+def isolated(place: Path, variables: list[str], *arguments: str) -> list[str]:
+    """Return the command line of fleettrace where only `place` and /run/lock can be written."""
+    program = [sys.executable, "-m", "fleettrace", *arguments]
+    alone = ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh", str(place)]
+    return [*alone, *variables, f"PYTHONPATH={UNITS.parents[1]}", *program]
+
+
+@pytest.mark.lab
+def test_exporter_service_writes_only_to_its_directories(tmp_path: Path) -> None:
+    port = free_port()
+    variables = [*variables_of(tmp_path, "fleettrace-exporter.service"), "FLEETTRACE_RETRIES=0"]
+    command = isolated(tmp_path, variables, "exporter", "--listen", f"{ADDRESS}:{port}")
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            ServedMetrics(port).wait_for_sweep("failed")
+        finally:
+            server.terminate()
+        assert server.stderr is not None
+        printed = server.stderr.read().splitlines()
+    assert (server.returncode, len(printed)) == (0, 2)
+    assert printed[1].startswith("fleettrace: closed: unreachable: ")
+
+
+@pytest.mark.lab
+def test_service_writes_only_to_its_directories(tmp_path: Path) -> None:
+    variables = variables_of(tmp_path, "fleettrace-audit@.service")
     playbook = tmp_path / "audit.yaml"
     stamp = {"textfile": str(tmp_path / "run/x.prom")}
     sweep = {"duration": "1s", "retries": 0}
     play = {"name": "fleet", "hosts": "all", "sweep": sweep, "rules": ["coverage < 99%"], "notify": [stamp]}
     playbook.write_text(yaml.safe_dump([play]))
-    program = [sys.executable, "-m", "fleettrace", "play", str(playbook)]
-    isolated = ["unshare", "--mount", "--propagation", "private", "sh", "-c", READ_ONLY, "sh", str(tmp_path)]
-    done = subprocess.run(
-        [*isolated, *variables, f"PYTHONPATH={UNITS.parents[1]}", *program], capture_output=True, text=True, check=False
-    )
+    command = isolated(tmp_path, variables, "play", str(playbook))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("fleettrace: closed: unreachable: ")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fleettrace.lab.demo import FAMILY, HOT, HOT_HOST, LATE, WARM, demo_lab
+from fleettrace.lab.demo import FAMILY, HOT, HOT_HOST, LARGE, LARGE_HOST, LATE, WARM, demo_lab
 from tests.lab.traces import traces_of
 
 pytestmark = pytest.mark.lab
@@ -27,6 +27,7 @@ def test_demo_traffic_has_its_patterns() -> None:
     everywhere = truth.by_key()
     assert truth.by_key(HOT_HOST).most_common(1)[0][0] == HOT
     assert HOT not in truth.by_key("cache-001")
+    assert {instance.host for instance in truth.instances if LARGE in truth.by_key(instance.host)} == {LARGE_HOST}
     assert all(WARM in truth.by_key(instance.host) for instance in truth.instances)
     assert all(0 < truth.by_key(instance.host)[LATE] < 0.2 * truth.total(instance.host) for instance in truth.instances)
     prefix, suffix = (part.encode() for part in FAMILY.split("{n}"))

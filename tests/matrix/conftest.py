@@ -17,9 +17,8 @@ from fleettrace.lab.memcached import OPTIONS, read_stats
 from fleettrace.lab.namespaces import enter
 from fleettrace.lab.specs import HostSpec, InstanceSpec
 from fleettrace.lab.system import wait_until
-from fleettrace.lab.truth import TracedInstance, Truth
 from fleettrace.node.binaries import BinaryCatalog
-from fleettrace.probes.model import TraceSettings
+from fleettrace.probes.model import ProbeOptions, TraceSettings
 from fleettrace.summary.counts import Summary
 from fleettrace.summary.run import InstanceResult
 from fleettrace.sweep.attached import AttachedTracer
@@ -32,10 +31,11 @@ from fleettrace.sweep.tracer import TracerContext
 from fleettrace.transport.interface import Target
 from fleettrace.transport.local.transport import LocalTransport
 from tests.binary.builds import build
+from tests.matrix.requests import Sent, send_plan
 from tests.matrix.roots import RELEASES, bpftrace_of, bpftrace_version, memcached_of
 from tests.matrix.traffic import plan
 
-__all__ = ["BLIND", "BUILDS", "Matrix", "Traced"]
+__all__ = ["BLIND", "BUILDS", "MISSES", "Matrix", "Traced"]
 
 _COMPILED = {"plain": 11213, "cf-protection": 11214, "lto": 11215, "dtrace": 11216, "proxy": 11217}
 _PACKAGED = {"bookworm": 11211, "trixie": 11212, "sid": 11218}
@@ -43,6 +43,8 @@ BUILDS = {f"debian {release}": port for release, port in _PACKAGED.items()} | _C
 """The port of every memcached."""
 BLIND = {f"{release} without overlays": release for release in ("bookworm", "sid")}
 """The releases of bpftraces that cannot read our symbol overlays, as in a container."""
+MISSES = {f"{release} with misses": release for release in RELEASES}
+"""The tracers that count misses too."""
 _WINDOW_S = 120.0
 """The longest window, for a very slow machine; the trace is stopped as soon as the traffic is over."""
 _BOUNDS = TraceSettings(_WINDOW_S, printed=20_000)
@@ -61,12 +63,12 @@ class Traced:
 class Matrix:
     """The whole matrix."""
 
-    truth: dict[str, Truth]
+    truth: dict[str, Sent]
     """The requests sent to each build."""
     versions: dict[str, str]
     """The version of each release's bpftrace."""
     traced: dict[tuple[str, str], Traced]
-    """The results by release (or a name in `BLIND`) and build."""
+    """The results by release (or a name in `BLIND` or `MISSES`) and build."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -96,11 +98,7 @@ def matrix(tmp_path_factory: pytest.TempPathFactory) -> Matrix:
             pid = f"{by_port[port].pid}@"
             summary = next((one for instance, one in outcome.summaries.items() if instance.startswith(pid)), None)
             traced[tracer, name] = Traced(by_port[port], summary)
-    by_build = {
-        name: Truth({one: counts for one, counts in truth.counts.items() if one.port == port})
-        for name, port in BUILDS.items()
-    }
-    return Matrix(by_build, versions, traced)
+    return Matrix({name: truth[port] for name, port in BUILDS.items()}, versions, traced)
 
 
 @contextmanager
@@ -123,7 +121,7 @@ def _answers(address: str, port: int) -> bool:
         return False
 
 
-def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, dict[str, HostOutcome]]:
+def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[dict[int, Sent], dict[str, HostOutcome]]:
     """Trace with every release's bpftrace at once, send the traffic, and stop."""
     cancellation, catalog = Cancellation(), BinaryCatalog(analyses)
     commands = {release: bpftrace_of(release, lab.private) for release in RELEASES}
@@ -132,6 +130,7 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
         script.write_text(f'#!/bin/sh\nexec env -u BCC_SYMFS {commands[release]} "$@"\n')
         script.chmod(0o755)
         commands[name] = str(script)
+    commands |= {name: commands[release] for name, release in MISSES.items()}
     tracing = {name: threading.Event() for name in commands}
     seen = dict.fromkeys(commands, 0)
 
@@ -141,7 +140,8 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
         elif isinstance(event, SliceArrived):
             seen[event.host] += sum(summary.total for summary in event.slices.values())
 
-    context = TracerContext(SweepSettings(_WINDOW_S, max_cost=1e9), _BOUNDS, catalog, cancellation, on_event)
+    settings = SweepSettings(_WINDOW_S, max_cost=1e9)
+    context = TracerContext(settings, _BOUNDS, catalog, cancellation, on_event)
     selected = set(pids.values())
 
     def trace(name: str) -> HostOutcome:
@@ -149,7 +149,8 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
         task = HostTask(name, Target(name), LocalTransport(), words, selects=lambda one: one.pid in selected)
         try:
             # Each bpftrace counts all of them, as if it were a run of its own.
-            return AttachedTracer(replace(context, claims=Claims())).run(task)
+            own = replace(settings, options=ProbeOptions(misses=name in MISSES))
+            return AttachedTracer(replace(context, claims=Claims(), settings=own)).run(task)
         finally:
             tracing[name].set()  # whether it traced or failed
 
@@ -158,14 +159,18 @@ def _trace_all(lab: Lab, pids: dict[int, int], analyses: Path) -> tuple[Truth, d
         try:
             for event in tracing.values():
                 assert event.wait(90)
-            truth = lab.send({TracedInstance("node", port): plan(port) for port in pids})
+            address = lab.hosts["node"].address
+            with ThreadPoolExecutor(max_workers=len(pids)) as clients:
+                sent = dict(
+                    zip(pids, clients.map(lambda port: send_plan(address, port, plan(port)), pids), strict=True)
+                )
             # A bpftrace that is stopped while it waits for its reader loses output.
-            sent = sum(counts.total() for counts in truth.counts.values())
+            total = sum(one.requests.total() for one in sent.values())
             wait_until(
-                lambda: all(seen[name] >= sent or one.done() for name, one in running.items()),
+                lambda: all(seen[name] >= total or one.done() for name, one in running.items()),
                 "not all of the traffic was seen",
                 seconds=60,
             )
         finally:
             cancellation.request(Reason.INTERRUPTED)
-        return truth, {name: future.result() for name, future in running.items()}
+        return sent, {name: future.result() for name, future in running.items()}

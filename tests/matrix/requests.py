@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fleettrace.lab.load import Connection
@@ -17,7 +17,7 @@ from fleettrace.lab.protocol import HEADER, Command, Reader
 from fleettrace.lab.truth import OP_OF_VERB, Op
 from tests.matrix.traffic import plan
 
-__all__ = ["Sent", "send", "sole_key"]
+__all__ = ["Sent", "send", "send_plan", "sole_key"]
 
 _COUNTERS, _EACH = 23, 4
 _CREATE = struct.pack("!QQI", 1, 7, 60)
@@ -153,11 +153,20 @@ def send(address: str, port: int, seed: int) -> Sent:
 
     `seed` makes the keys' bytes differ from one instance to the next.
     """
+    return _send(address, port, _requests(seed))
+
+
+def send_plan(address: str, port: int, commands: Iterable[Command]) -> Sent:
+    """Send these commands to the memcached at a port and return the truth. Raises `FleettraceError` or `OSError`."""
+    return _send(address, port, map(_Plain, commands))
+
+
+def _send(address: str, port: int, requests: Iterable[_Request]) -> Sent:
     sent = Sent()
     connections = {binary: Connection(address, port, 60) for binary in (False, True)}
     try:
         batch: list[_Request] = []
-        for request in _requests(seed):
+        for request in requests:
             if batch and (request.binary != batch[0].binary or len(batch) == _PIPELINE):
                 _exchange(connections[batch[0].binary], batch, sent)
                 batch = []

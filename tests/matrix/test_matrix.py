@@ -9,7 +9,7 @@ import pytest
 from fleettrace.probes.model import ProbeKind
 from fleettrace.summary.key import Key
 from tests.e2e.command import REPOSITORY
-from tests.matrix.conftest import BLIND, BUILDS, Matrix
+from tests.matrix.conftest import BLIND, BUILDS, MISSES, Matrix
 from tests.matrix.roots import RELEASES
 from tests.matrix.traffic import Protocol, protocol_of
 
@@ -25,7 +25,7 @@ builds = pytest.mark.parametrize("name", BUILDS)
 def test_every_key_and_kind_is_exact(matrix: Matrix, release: str, name: str, protocol: Protocol) -> None:
     summary = matrix.traced[release, name].summary
     assert summary is not None, matrix.traced[release, name].result.error
-    truth = {slot: count for slot, count in matrix.truth[name].by_op().items() if protocol_of(slot[0]) is protocol}
+    truth = {slot: count for slot, count in matrix.truth[name].ops.items() if protocol_of(slot[0]) is protocol}
     assert len(truth) > 250
     counted = Counter(
         {
@@ -38,16 +38,28 @@ def test_every_key_and_kind_is_exact(matrix: Matrix, release: str, name: str, pr
     assert counted == truth
 
 
-@pytest.mark.parametrize("release", (*RELEASES, *BLIND))
+@pytest.mark.parametrize("release", (*RELEASES, *BLIND, *MISSES))
 @builds
 def test_nothing_else_is_counted(matrix: Matrix, release: str, name: str) -> None:
     summary = matrix.traced[release, name].summary
     assert summary is not None
-    by_key = matrix.truth[name].by_key()
+    by_key = matrix.truth[name].requests
     assert {key: known.requests for key, known in summary.keys.items()} == {
         Key.whole(key): count for key, count in by_key.items()
     }
     assert (summary.total, summary.absent) == (by_key.total(), 0)
+
+
+@pytest.mark.parametrize("tracer", MISSES)
+@builds
+def test_misses_are_exact_with_one_probe(matrix: Matrix, tracer: str, name: str) -> None:
+    traced, truth = matrix.traced[tracer, name], matrix.truth[name]
+    assert traced.summary is not None, traced.result.error
+    assert "return probe" not in traced.result.probe.why
+    assert traced.result.probe.cost == matrix.traced[MISSES[tracer], name].result.probe.cost
+    counted = {key.data: (known.requests, known.misses) for key, known in traced.summary.keys.items()}
+    assert counted == {key: (count, truth.misses[key]) for key, count in truth.requests.items()}
+    assert 1000 < truth.misses.total() < truth.requests.total() - 100
 
 
 @cells

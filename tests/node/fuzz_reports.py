@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from fleettrace.errors import HostError
 from fleettrace.node.discovery import parse_discovery
+from fleettrace.node.host_counters import host_stats
 from fleettrace.node.output import OutputParser
 from fleettrace.node.plausible import MAX_INSTANCES, MAX_INTEGER, MAX_PID, ImplausibleError
 from fleettrace.node.records import RecordReader
@@ -22,6 +23,7 @@ from fleettrace.node.samples import SampleReader
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.model import ProbeOptions, TraceSettings
 from fleettrace.probes.selection import preview
+from fleettrace.summary.host_stats import document_of, host_stats_of
 from fleettrace.transport.interface import Chunk, Stream
 from tests.node.bpftrace_text import NONCE, Printed, chunked, render
 from tests.node.reports import LAYOUT, PID, SECOND, START, N, Sent, entry, instance, node, report
@@ -38,8 +40,15 @@ PIECES = (
     b"@a_%b[%d, " % (N, PID << 32 | 1), b"@c_%b[%d, " % (N, PID << 32 | 99), b"@na_%b[7]: " % N, b"@nb_%b[8]: 1\n" % N,
     b"@m_%b[%d, k, , , ]: 9\n" % (N, PID << 32 | 1), b"@a_%b[0, " % N, b"#%b slice a " % N, b"#%b last b 5\n" % N,
     b"#%b end\n" % N, b"#%b start 5\n" % N, b"@now_%b: " % N, b"@w_%b: 1\n" % N, b"@_asked_%b: 1\n" % N, b"@a_%b[" % N,
-    b"Attaching 4 probes...\n", b"\0007 100 101 5 7\0", b"\0007 9999 ", b"0100007F:2BCB ", b"!/proc/7/exe ",
+    b"Attaching 4 probes...\n", b"\0007 100 101 5 7\0", b"\0007 9999 ",
+    b"\0007 100 101 5 7 9 " + b"5," * 17 + b"%d\0" % 2**64, b"\0007 900 901 5 8 9 " + b"7," * 17 + b"-\0",
+    b"\0007 100 classes 5 12:5:96\0", b"\0007 900 classes 99 12:9:-,999:90:96\0",
+    b" classes ", b":96,", b"0100007F:2BCB ", b"!/proc/7/exe ",
 )  # fmt: skip
+SAMPLES = (
+    b"ERROR: no\n\0007 100 101 5 7\0\0007 100 classes 5 12:5:96,13:0:-\0"
+    b"\0007 100 101 5 7 9 %b\0\0007 900 901 5 8 9 %b\0\0007 900 classes 9 12:9:96,13:0:-\0"
+) % (b",".join([b"5"] * 18), b",".join([b"7"] * 18))
 GROWS = 1 << 17
 """Bytes of the smaller input."""
 NOISE_S = 0.05
@@ -101,7 +110,7 @@ def a_trace(chance: random.Random) -> None:
     settings = TraceSettings(2.0)
     trace = HostTrace(["bpftrace"], [(instance(), preview(ProbeOptions(misses=True)))], LAYOUT, settings, nonce=NONCE)
     chunks = chunked(text, [chance.randrange(len(text) + 1) for _ in range(chance.randrange(4))])
-    words = mutated(b"ERROR: no\n\0007 100 101 5 7\0", chance)[: 32 * 1024]
+    words = mutated(SAMPLES, chance)[: 32 * 1024]
     try:
         end = trace.read(Both(words, *chunks))
     except HostError as error:
@@ -109,6 +118,9 @@ def a_trace(chance: random.Random) -> None:
         assert len(error.message) < 1000
         return
     assert 0 <= end.window_s < 300
+    own, classes = end.samples.get(PID, []), end.classes.get(PID, ())
+    stats = host_stats(own, classes, end.start_ns, end.start_ns + SECOND)
+    assert host_stats_of(document_of(stats)).evicting_class == stats.evicting_class
     for summary in end.summaries.values():
         assert 0 <= summary.total <= MAX_INTEGER >> 10
         assert len(summary.timeline) < 300

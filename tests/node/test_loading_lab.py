@@ -69,7 +69,7 @@ def test_loading_puts_no_probe_into_a_running_process(pid: int) -> None:
 
 
 def test_a_refusal_gives_the_reason(pid: int, tmp_path: Path) -> None:
-    outcome = load(pid, (refusing(tmp_path, "uretprobe"),), ProbeOptions(misses=True))
+    outcome = load(pid, (refusing(tmp_path, "@m_"),), ProbeOptions(misses=True))
     assert outcome.verdict is LoadVerdict.REFUSED
     assert "BPF stack limit" in outcome.reason
 

@@ -1,7 +1,8 @@
-"""Kinds survive `--misses` where the cheap instruction lies behind the one with the return address, as on aarch64."""
+"""Kinds and misses are exact with one probe at the exit of do_item_get, and with a return probe at its entry."""
 
 from __future__ import annotations
 
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from fleettrace.node.discovery import discover
 from fleettrace.node.tracing import HostTrace
 from fleettrace.probes.layout import key_layout
 from fleettrace.probes.model import ProbeOptions, TraceSettings
+from fleettrace.probes.program import ProbeTarget, program
 from fleettrace.probes.selection import choose
 from fleettrace.transport.interface import Target
 from fleettrace.transport.local.transport import LocalTransport
@@ -26,10 +28,13 @@ PUSH_R15 = 2
 
 @pytest.fixture(scope="module")
 def behind() -> BinaryAnalysis:
-    """Debian's memcached, as if only the second instruction of do_item_get were cheap."""
+    """Debian's memcached, as if it had no exit, and only the second instruction of do_item_get were cheap.
+
+    So it is on aarch64.
+    """
     analysis = analyse(Path(DEBIAN).read_bytes())
     points = tuple(_later(point) if point.name == "do_item_get" else point for point in analysis.functions)
-    return replace(analysis, functions=points)
+    return replace(analysis, functions=points, exit=None)
 
 
 def _later(point: ProbedFunction) -> ProbedFunction:
@@ -41,6 +46,26 @@ def _later(point: ProbedFunction) -> ProbedFunction:
         return_offset=8,
     )
     return replace(point, cheapest=instruction)
+
+
+def test_misses_need_one_probe_at_the_exit() -> None:
+    analysis = analyse(Path(DEBIAN).read_bytes())
+    plan = choose(analysis, ProbeOptions(misses=True))
+    assert analysis.exit is not None
+    assert plan.instructions == analysis.exit.instructions
+    assert (plan.misses, len(plan.results), plan.counts_misses) == (None, 1, True)
+    assert plan.verdict.cost == choose(analysis, ProbeOptions()).verdict.cost
+    assert "uretprobe" not in program([ProbeTarget(plan, (1,))], key_layout((0, 17, 0)), TraceSettings(2))
+
+
+@pytest.mark.parametrize(
+    ("options", "overlay"),
+    [(ProbeOptions(misses=True), False), (ProbeOptions(misses=True, exits=False), True)],
+    ids=["without overlay", "refused"],
+)
+def test_return_probe_stays_where_exits_are_impossible(options: ProbeOptions, overlay: bool) -> None:
+    plan = choose(analyse(Path(DEBIAN).read_bytes()), options, overlay_works=overlay)
+    assert (plan.misses is not None, plan.results, plan.verdict.offset) == (True, (), 0)
 
 
 def test_misses_put_both_probes_on_one_instruction(behind: BinaryAnalysis) -> None:
@@ -59,13 +84,19 @@ def _linked(point: ProbedFunction) -> ProbedFunction:
 
 
 @pytest.mark.lab
-def test_kinds_and_misses_are_exact(behind: BinaryAnalysis) -> None:
+@pytest.mark.parametrize("returns", [False, True], ids=["exit", "return probe"])
+def test_kinds_and_misses_are_exact(behind: BinaryAnalysis, returns: bool, tmp_path: Path) -> None:
+    # A return probe hides the caller from every exit probe on the same inode, also from those of other tests.
+    own = Path(shutil.copy2(DEBIAN, tmp_path / "memcached"))
+    tmp_path.chmod(0o755)
+    analysis = behind if returns else analyse(Path(DEBIAN).read_bytes())
     connection = LocalTransport().connect(Target("here"))
-    with memcached(Path(DEBIAN)) as (pid, connect):
+    with memcached(own) as (pid, connect):
         client = connect()
         found = discover(connection, ["bpftrace"], "host")
         [instance] = [instance for instance in found.instances if instance.pid == pid]
-        plan = choose(behind, ProbeOptions(misses=True))
+        plan = choose(analysis, ProbeOptions(misses=True))
+        assert (plan.misses is not None) is returns
         version = found.facts.bpftrace
         assert version is not None
         started = threading.Event()

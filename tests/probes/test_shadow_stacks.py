@@ -35,12 +35,21 @@ def test_return_probes_are_broken_before_the_fix(kernel: str, broken: bool) -> N
 
 @pytest.mark.parametrize(("kernel", "misses"), [("6.8.0", False), ("6.12.0", True)])
 def test_no_return_probe_on_a_kernel_without_the_fix(kernel: str, misses: bool) -> None:
-    analysis = analyse(build("plain").read_bytes())
+    analysis = replace(analyse(build("plain").read_bytes()), exit=None)
     plan = choose_for_kernel(
         analysis, ProbeOptions(misses=True), overlay_works=True, kernel=kernel, arch="x86_64", shadow_stack=True
     )
     assert (plan.misses is not None) is misses
     assert (NO_MISSES in plan.verdict.why) is not misses
+
+
+@pytest.mark.parametrize("kernel", ["6.8.0", "6.12.0"])
+def test_misses_at_an_exit_need_no_return_probe(kernel: str) -> None:
+    analysis = analyse(build("plain").read_bytes())
+    plan = choose_for_kernel(
+        analysis, ProbeOptions(misses=True), overlay_works=True, kernel=kernel, arch="x86_64", shadow_stack=True
+    )
+    assert (plan.misses, plan.counts_misses, NO_MISSES in plan.verdict.why) == (None, True, False)
 
 
 @pytest.mark.parametrize("kernel", ["6.8.0", "6.12.0", "7.1.0"])

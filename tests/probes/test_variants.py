@@ -24,6 +24,8 @@ def test_variants_give_up_misses_and_sizes_first() -> None:
     assert lost == [
         "",
         "",
+        "",
+        "",
         "misses",
         "sizes",
         "misses and sizes",

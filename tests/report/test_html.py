@@ -25,6 +25,7 @@ from fleettrace.report.html import render_html
 from fleettrace.report.json_format import to_json
 from tests.report.contract import bare, large
 from tests.report.examples import HOSTILE, add_host, count, failed, new_run, realistic
+from tests.report.test_host_stats import SENTENCE, fleet
 
 Browser = webdriver.Chrome
 
@@ -133,7 +134,7 @@ def test_page_begins_with_cause_and_missing(page: Browser) -> None:
     assert re.search(r"cache-017 is at 2\.\d+ × the mean; without user:1:profile it would be at", text)
     assert "3 hosts: cache-003, cache-040, cache-041" in text
     order = page.execute_script("return [...document.querySelectorAll('main > section')].map((part) => part.id)")
-    assert order == ["fleet", "hosts", "keys", "templates", "heat", "problems"]
+    assert order == ["fleet", "hosts", "memcached", "keys", "templates", "heat", "problems"]
 
 
 def test_page_shows_report_numbers(page: Browser, report: dict[str, Any]) -> None:
@@ -302,6 +303,16 @@ def test_page_needs_only_required_fields(browser: Browser, tmp_path: Path) -> No
     browser.find_element(By.CSS_SELECTOR, "#hosts tr.row").click()
     assert logged(browser, "browser") == []
     assert browser.execute_script("return document.documentElement.dataset.ready") == "yes"
+
+
+def test_page_shows_what_a_host_evicts(browser: Browser, tmp_path: Path) -> None:
+    opened(browser, render_html(to_json(build_report(fleet()))), tmp_path)
+    row = browser.find_element(By.CSS_SELECTOR, "#memcached tr.row")
+    assert row.text.startswith("cache-004 90.0 % 1,200")
+    browser.execute_script("arguments[0].click()", row)
+    assert SENTENCE in browser.find_element(By.CSS_SELECTOR, "#memcached tr.detail").text
+    unknown = browser.find_elements(By.CSS_SELECTOR, "#memcached tr.row")[1]
+    assert unknown.text.endswith("– – –")
 
 
 def test_page_has_no_address_or_handler(report: dict[str, Any]) -> None:

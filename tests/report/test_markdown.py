@@ -61,7 +61,7 @@ def test_hostile_names_do_not_break_rows() -> None:
     rows = [line for line in text.splitlines() if line.startswith("|")]
     keys = tokens(text)
     cells = sum(token.type == "td_open" for token in keys)
-    assert cells == 6 * 1 + 9 * len(build_report(hostile(), top=100).keys)
+    assert cells == 6 * 1 + 12 * len(build_report(hostile(), top=100).keys)
     assert len(rows) == 2 + 1 + 2 + len(build_report(hostile(), top=100).keys)
 
 

@@ -65,7 +65,7 @@ def test_keys_are_labels_only_on_request() -> None:
 def test_number_of_series_is_bounded(top: int) -> None:
     run = realistic()
     families = len(build_report(run).templates)
-    assert len(parsed(written(run, keys=True, top=top))) <= 20 + 4 * len(run.hosts) + 4 * families + 5 * top
+    assert len(parsed(written(run, keys=True, top=top))) <= 20 + 5 * len(run.hosts) + 4 * families + 7 * top
 
 
 def test_hostile_keys_are_restored_from_labels() -> None:

@@ -27,6 +27,7 @@ from fleettrace.playbook.notify.stamp import StampTarget
 from fleettrace.report.build import build_report
 from fleettrace.report.escape import escape_text
 from fleettrace.report.formats import Output
+from fleettrace.report.items import Sort
 from fleettrace.report.model import Report
 from fleettrace.store.diff.baseline import Baseline
 from fleettrace.store.history.model import STORED_KEYS, StoredRun
@@ -166,7 +167,7 @@ class _Judgement:
         play = self._play
         if play.play.rules:
             self.findings = self._judge(result, patterns)
-        self.report = build_report(result, top=play.options.top, patterns=patterns)
+        self.report = build_report(result, top=play.options.top, patterns=patterns, sort=Sort(play.options.sort))
         failed: ConfigError | None = None
         for output in play.outputs:
             try:

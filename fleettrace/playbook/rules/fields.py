@@ -16,9 +16,12 @@ from fleettrace.playbook.rules.measurements import (
     exact,
     host_count,
     host_share,
+    host_stat,
     hottest,
     key_hosts,
     key_requests,
+    key_size,
+    key_ttl,
     misses,
     misses_part,
     of_host,
@@ -115,6 +118,13 @@ _KEY_FIELDS = (
         for op in _OPS
     ),
     Field("key.value_bytes", K, {Unit.BYTES: of_key(value_bytes)}, "bytes of the values written"),
+    Field("key.size", K, {Unit.BYTES: of_key(key_size)}, "bytes of its value, as memcached reported after the window"),
+    Field(
+        "key.ttl",
+        K,
+        {Unit.SECONDS: of_key(key_ttl)},
+        "seconds until it expired then; without an end it is longer than any time",
+    ),
     Field("key.bytes_out", K, {Unit.BYTES: of_key(bytes_out)}, "bytes sent to clients, estimated: never certain"),
     Field("key.hosts", K, {Unit.NUMBER: of_key(key_hosts)}, "hosts that listed it"),
     Field("key.spread", K, {Unit.WORD: of_key(spread)}, "how widely it is spread over the fleet", tuple(Spread)),
@@ -196,6 +206,30 @@ _HOST_FIELDS = (
         H,
         {Unit.PART: of_host(lambda _, row: exact(None if row.coverage is None else row.coverage.share))},
         "the traced part of the requests that memcached counted",
+    ),
+    Field(
+        "host.evictions",
+        H,
+        {Unit.RATE: host_stat(lambda totals: totals.evictions)},
+        "items that it evicts per second, by memcached's own counters",
+    ),
+    Field(
+        "host.hit_ratio",
+        H,
+        {Unit.PART: host_stat(lambda totals: totals.hit_ratio)},
+        "the part of look-ups that hit, by memcached's own counters",
+    ),
+    Field(
+        "host.bytes_out",
+        H,
+        {unit: host_stat(lambda totals: totals.bytes_out) for unit in (Unit.BYTES_RATE, Unit.BYTES)},
+        "bytes that it sends to clients per second, by memcached's own counters",
+    ),
+    Field(
+        "host.connections",
+        H,
+        {Unit.NUMBER: host_stat(lambda totals: totals.connections)},
+        "connections of clients at the end of the window",
     ),
     Field(
         "host.instances",
@@ -315,6 +349,7 @@ _SHOWN: Mapping[Unit, Callable[[float], str]] = {
     Unit.PART: percent,
     Unit.MULTIPLE: times,
     Unit.BYTES: lambda number: size(round(number)),
+    Unit.BYTES_RATE: lambda number: f"{size(round(number))}/s",
     Unit.SECONDS: seconds,
 }
 
@@ -326,6 +361,8 @@ def shown_value(value: Value, unit: Unit) -> str:
     if isinstance(value, frozenset):
         return " or ".join(sorted(value))
     show = _SHOWN[unit]
+    if unit is Unit.SECONDS and value.low == float("inf"):
+        return "never"
     if value.high == float("inf"):
         return f"{show(value.low)} or more"
     low, high = show(value.low), show(value.high)

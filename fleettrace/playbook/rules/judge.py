@@ -17,8 +17,11 @@ from fleettrace.playbook.rules.language import Rule
 from fleettrace.playbook.rules.short_windows import too_short
 from fleettrace.playbook.rules.values import Bounds, Judgement, Verdict
 from fleettrace.report.escape import escape_key, escape_text
+from fleettrace.report.host_remarks import eviction_remark
+from fleettrace.report.model import HostRow
 from fleettrace.report.number_format import compact, percent
 from fleettrace.store.diff.model import Change, ChangeKind, ComparedKind
+from fleettrace.summary.host_totals import host_totals
 from fleettrace.summary.key import Key
 from fleettrace.text_format import plural
 
@@ -159,6 +162,8 @@ def _changes(rule: Rule, context: EvalContext, subject: Subject) -> Iterator[Cha
 def _message(rule: Rule, context: EvalContext, subject: Subject, changes: list[Change], why: tuple[str, ...]) -> str:
     if rule.message is not None:
         return rule.message.filled(context, subject)
+    if (remark := _remark(rule, subject)) is not None:
+        return f"{remark} ({rule.name})"
     who = f"{_NAMES[rule.subject]} {subject.shown}: " if subject.name is not None else ""
     figures = [f"{_label(one.field)} {one.shown}" for one in _figures(rule, context, subject)]
     if changes and rule.subject is SubjectKind.TOTALS:
@@ -167,6 +172,15 @@ def _message(rule: Rule, context: EvalContext, subject: Subject, changes: list[C
         figures += [_change(one) for one in changes]
     doubt = f"; {'; '.join(why)}" if why else ""
     return f"{who}{', '.join(figures)} ({rule.name}){doubt}"
+
+
+def _remark(rule: Rule, subject: Subject) -> str | None:
+    """Return the sentence for a rule about evictions alone, which names the class that evicts; else None."""
+    row = subject.row
+    if not isinstance(row, HostRow) or [one.name for one in rule.fields] != ["host.evictions"]:
+        return None
+    totals = host_totals(row.instances)
+    return None if totals.evictions is None else eviction_remark(row, totals)
 
 
 def _label(field: str) -> str:

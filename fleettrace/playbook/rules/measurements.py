@@ -9,6 +9,8 @@ from fleettrace.playbook.rules.eval_context import EvalContext, Subject, rounded
 from fleettrace.playbook.rules.values import ANY_NUMBER, Bounds, Measurement
 from fleettrace.report.escape import escape_text
 from fleettrace.report.model import HostRow, KeyRow, TemplateRow
+from fleettrace.summary.host_totals import HostTotals, host_totals
+from fleettrace.summary.items import NEVER
 
 __all__ = [
     "UNKNOWN",
@@ -18,9 +20,12 @@ __all__ = [
     "exact",
     "host_count",
     "host_share",
+    "host_stat",
     "hottest",
     "key_hosts",
     "key_requests",
+    "key_size",
+    "key_ttl",
     "misses",
     "misses_part",
     "of_host",
@@ -51,6 +56,7 @@ class Unit(StrEnum):
     PART = "part"
     MULTIPLE = "multiple"
     BYTES = "bytes"
+    BYTES_RATE = "bytes per second"
     SECONDS = "seconds"
     WORD = "word"
     TEXT = "text"
@@ -58,6 +64,7 @@ class Unit(StrEnum):
 
 
 UNKNOWN = Measurement(None, None)
+_CLIENT_FLAGS = 4
 Read = Callable[[EvalContext, Subject], Measurement]
 
 
@@ -169,6 +176,16 @@ def value_bytes(context: EvalContext, row: KeyRow) -> Measurement:
     return context.count(row.value_bytes, ANY_NUMBER.high if _unattributed(row) else row.value_bytes)
 
 
+def key_size(_: EvalContext, row: KeyRow) -> Measurement:
+    """Return the size of the value; client flags, which memcached does not show, take four bytes of it."""
+    size = row.item.size
+    return UNKNOWN if size is None else Measurement(*[Bounds(max(size - _CLIENT_FLAGS, 0), size)] * 2)
+
+
+def key_ttl(_: EvalContext, row: KeyRow) -> Measurement:
+    return exact(float("inf") if row.item.ttl_s == NEVER else row.item.ttl_s)
+
+
 def bytes_out(_: EvalContext, row: KeyRow) -> Measurement:
     """Return the estimate of the bytes sent; it bounds nothing."""
     return UNKNOWN if row.bytes_out is None else Measurement(Bounds(row.bytes_out, row.bytes_out), ANY_NUMBER)
@@ -198,6 +215,11 @@ def host_count(number: Callable[[HostRow], float | None]) -> Read:
         return UNKNOWN if value is None else context.on_host(row, value)
 
     return of_host(read)
+
+
+def host_stat(number: Callable[[HostTotals], float | None]) -> Read:
+    """Return a reader of memcached's own stats, which are exact whatever was traced."""
+    return of_host(lambda _, row: exact(number(host_totals(row.instances))))
 
 
 def host_share(context: EvalContext, row: HostRow) -> Measurement:

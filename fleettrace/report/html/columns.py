@@ -16,12 +16,33 @@ _Columns = dict[str, list[Any]]
 
 _TIMELINE_CELLS = 60
 """The most bars of a timeline; in a longer one each bar shows its highest bucket, so that no burst is lost."""
+_CLIENTS = 10
+"""The clients of a key or a host in its details, the first ones of the report."""
 _HEAT_KEYS = 40
 """The number of keys in the heat map, the first ones of the report."""
 
 _KEY_FIELDS = (
     *("key", "key_base64", "truncated", "length", "requests", "requests_max", "share", "rate", "certified", "ops"),
-    *("misses", "value_bytes", "bytes_out_estimate", "hosts", "spread", "timeline", "trend"),
+    *(
+        "misses",
+        "miss_cause",
+        "value_bytes",
+        "size",
+        "ttl_s",
+        "last_access_s",
+        "slab_class",
+        "fetched",
+        "bytes_out",
+        "out_rate",
+        "unknown",
+        "hosts",
+        "spread",
+        "timeline",
+        "trend",
+        "clients",
+        "clients_others",
+        "clients_unknown",
+    ),
 )
 _TEMPLATE_FIELDS = ("template", "requests", "share", "rate", "keys", "hottest")
 _HOST_FIELDS = (
@@ -36,18 +57,30 @@ _HOST_FIELDS = (
         "cause",
         "timeline",
         "coverage",
+        "stats",
         "instances",
         "top",
+        "clients",
+        "clients_others",
+        "clients_unknown",
     ),
 )
 
 
 def page_data(report: _Object) -> dict[str, Any]:
     """Return the report's values as the page's script expects them."""
-    keys, hosts = _rows(report, "keys"), _rows(report, "hosts")
+    keys, hosts = (list(map(_clients, _rows(report, name))) for name in ("keys", "hosts"))
     run = cast(_Object, report.get("run") or {})
     place = {host["host"]: index for index, host in enumerate(hosts)}
     number = {_identity(key): index for index, key in enumerate(keys)}
+    hosts = [
+        {
+            **host,
+            "stats": None if host.get("stats") is None else _known(host["stats"]),
+            "instances": [_shorter(one) for one in host.get("instances") or []],
+        }
+        for host in hosts
+    ]
     columns = _columns(keys, _KEY_FIELDS)
     columns["top_host"] = [_top_host(key.get("top_host"), place) for key in keys]
     host_columns = _columns(hosts, _HOST_FIELDS)
@@ -57,6 +90,7 @@ def page_data(report: _Object) -> dict[str, Any]:
         "title": f"{run.get('pattern') or 'fleet'} at {run.get('started') or ''}",
         "run": run,
         "totals": report.get("totals") or {},
+        "by_bytes": report.get("by_bytes"),
         "keys": {"n": len(keys), **columns},
         "templates": {"n": len(_rows(report, "templates")), **_columns(_rows(report, "templates"), _TEMPLATE_FIELDS)},
         "hosts": {"n": len(hosts), **host_columns, "top": [_host_top(host, number) for host in hosts]},
@@ -64,6 +98,16 @@ def page_data(report: _Object) -> dict[str, Any]:
         "warnings": _folded(_rows(report, "warnings")),
         "errors": _folded({"host": h["host"], **h["error"], "state": h["state"]} for h in hosts if h.get("error")),
     }
+
+
+def _clients(row: _Object) -> _Object:
+    """Return the row with its first clients as [client, requests, share], the rest among the others."""
+    clients = row.get("clients")
+    if clients is None:
+        return row
+    shown = [[one["client"], one["requests"], _compact(one["share"])] for one in clients[:_CLIENTS]]
+    others = row["clients_others"] + sum(one["requests"] for one in clients[_CLIENTS:])
+    return {**row, "clients": shown, "clients_others": others}
 
 
 def _rows(report: _Object, name: str) -> Sequence[_Object]:
@@ -94,6 +138,20 @@ def _timeline(timeline: Sequence[int] | None) -> list[int] | None:
     width = min(len(timeline), _TIMELINE_CELLS)
     edges = [cell * len(timeline) // width for cell in range(width + 1)]
     return [max(timeline[edges[cell] : edges[cell + 1]]) for cell in range(width)]
+
+
+def _shorter(instance: _Object) -> _Object:
+    """Return the instance with each reason for unknown stats once, not for each field."""
+    stats = instance.get("stats")
+    if stats is None:
+        return instance
+    reasons = list(dict.fromkeys((stats.get("unknown") or {}).values()))
+    return {**instance, "stats": {**_known(stats), "unknown": reasons}}
+
+
+def _known(stats: _Object) -> _Object:
+    """Return the stats without those that are unknown: most hosts of a run can have none."""
+    return {name: _compact(value) for name, value in stats.items() if value is not None}
 
 
 def _identity(key: _Object) -> tuple[str | None, str, object]:

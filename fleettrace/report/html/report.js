@@ -5,6 +5,7 @@
   const { run, totals, keys, hosts, templates } = data;
   const NONE = "–";
   const HOT = 1.5;
+  const NEARLY_ALL = 0.9;
   const WARM = 1.2;
   const narrow = matchMedia("(max-width: 40rem)").matches;
 
@@ -22,6 +23,7 @@
   const percent = (n) => (n == null ? NONE : n > 0 && n < 0.0005 ? "< 0.1 %" : (100 * n).toFixed(1) + " %");
   const times = (n) => (n == null ? NONE : n.toFixed(n < 10 ? 2 : 0) + " ×");
   const seconds = (n) => (n == null ? NONE : Number(n.toFixed(1)) + " s");
+  const ttl = (n) => (n == null ? NONE : n === -1 ? "never" : count(n) + " s");
   const several = (word) => (word.endsWith("y") && word !== "key" ? word.slice(0, -1) + "ies" : word + "s");
   const plural = (n, word) => count(n) + " " + (n === 1 ? word : several(word));
   const bytes = (n) => {
@@ -84,6 +86,19 @@
     const list = el("dl");
     for (const [term, value] of pairs) if (value != null && value !== "") list.append(el("dt", "", term), el("dd", "", value));
     return list;
+  };
+
+  const askedBy = (columns, row) => {
+    const clients = at(columns, "clients", row);
+    if (!clients) return null;
+    const list = el("span");
+    clients.forEach(([client, n, share], i) => list.append(i ? el("br") : "", name(client),
+      el("span", "figure", `${count(n)}, ${percent(share)}` + (share >= NEARLY_ALL && client !== "unix" ? ", perhaps a proxy or NAT" : ""))));
+    for (const [words, field] of [["others", "clients_others"], ["unknown", "clients_unknown"]]) {
+      const n = at(columns, field, row);
+      if (n) list.append(list.childNodes.length ? el("br") : "", words, el("span", "figure", count(n)));
+    }
+    return list.childNodes.length ? list : "none";
   };
 
   // ---- a table that sorts, filters and pages -----------------------------------------------------------------------
@@ -256,6 +271,56 @@
   const stateLook = (state) => (state === "ok" ? "ok" : state === "partial" || state === "no-instances" ? "warm" : "bad");
   const keyText = (index) => (typeof index === "number" ? keys.key[index] : index);
 
+  const statsFacts = (stats) => {
+    const evicting = stats.evicting_class;
+    const each = (n) => (n != null && stats.seconds ? rate(n / stats.seconds) + " a second" : null);
+    const reasons = stats.unknown || [];
+    return [
+      ["hit ratio", stats.hit_ratio != null && percent(stats.hit_ratio)],
+      ["evictions", stats.evictions != null && count(stats.evictions) + (stats.evictions ? ", " + each(stats.evictions) : "")],
+      ["evicting class", evicting && `${count(evicting.number)}, ${percent(evicting.share)} of all` +
+        (evicting.chunk_size == null ? "" : `, items of about ${bytes(evicting.chunk_size)}`)],
+      ["connections", stats.curr_connections != null && count(stats.curr_connections) +
+        (stats.max_connections == null ? "" : ` of ${count(stats.max_connections)}`)],
+      ["bytes read", stats.bytes_read != null && bytes(stats.bytes_read)],
+      ["bytes written", stats.bytes_written != null && bytes(stats.bytes_written)],
+      ["memory", stats.memory_used != null && stats.memory_limit != null && `${bytes(stats.memory_used)} of ${bytes(stats.memory_limit)}`],
+      ["threads", stats.threads != null && count(stats.threads)],
+      ["unknown", reasons.length ? safe(reasons.join("; ")) : null],
+    ].filter(([, shown]) => shown);
+  };
+
+  const statsTable = () => {
+    const value = (field) => (row) => (at(hosts, "stats", row) || {})[field];
+    const remarks = (row) => value("remarks")(row) || [];
+    const number = (label, field, show, look) => ({ label, num: true, look, value: value(field), cell: (row) => show(value(field)(row)) });
+    table({
+      into: section("memcached"), noun: "host", n: hosts.n, sort: 2, page: 20,
+      note: "What memcached itself counted over the window.",
+      text: (row) => [hosts.host[row], ...remarks(row)].join(" "),
+      filters: [["All hosts", null], ["Evicting", (row) => value("evictions_rate")(row) > 0], ["Refusing connections", (row) => value("refused_connections")(row) > 0]],
+      columns: [
+        { label: "Host", ascending: true, value: (row) => hosts.host[row], cell: (row) => name(hosts.host[row]) },
+        number("Hits", "hit_ratio", percent),
+        number("Evicted/s", "evictions_rate", rate),
+        number("Expired/s", "expired_rate", rate, "wide"),
+        number("Bytes in/s", "bytes_in_rate", bytes, "mid"),
+        number("Bytes out/s", "bytes_out_rate", bytes),
+        number("Connections", "connections", count, "mid"),
+        number("New/s", "new_connections_rate", rate, "wide"),
+        number("Refused", "refused_connections", count, "wide"),
+        number("Yields", "conn_yields", count, "wide"),
+        { label: "Memory", num: true, look: "mid", value: value("memory_used"), cell: (row) => value("memory_used")(row) == null ? NONE
+          : `${bytes(value("memory_used")(row))} of ${bytes(value("memory_limit")(row))}` },
+      ],
+      detail: (row) => {
+        const all = el("div", "", ...remarks(row).map((one) => el("p", "", safe(one))));
+        for (const one of hosts.instances?.[row] || []) all.append(facts([["instance", `pid ${one.pid}`], ...statsFacts(one.stats || {})]));
+        return all;
+      },
+    });
+  };
+
   const instanceFacts = (one) => {
     const probe = one.probe || {};
     const container = one.container;
@@ -270,6 +335,7 @@
       ["probe", safe([probe.kind || "none", probe.symbol && probe.symbol + offset, probe.exact ? "exact" : "approximate", probe.why].filter(Boolean).join(" · "))],
       ["window", one.window_s != null && seconds(one.window_s)],
       ["requests", one.requests != null && count(one.requests)],
+      ...statsFacts(one.stats || {}),
       ["cost", cost && cost.during_us != null && cost.before_us != null &&
         `${cost.before_us.toFixed(1)} µs a request before, ${cost.during_us.toFixed(1)} µs during the trace`],
     ]);
@@ -306,6 +372,7 @@
           ["error", error && safe(error.message)],
           ["cause", cause && el("span", "", ...causeWords(cause))],
           ["hottest keys", hosts.top[row].length ? top : null],
+          ["busiest clients", askedBy(hosts, row)],
         ]));
         for (const one of hosts.instances?.[row] || []) all.append(el("hr"), instanceFacts(one));
         return all;
@@ -340,6 +407,18 @@
     return most == null || most === keys.requests[row] ? "" : el("small", "", "at most " + count(most));
   };
 
+  const heaviest = () => {
+    const found = data.by_bytes;
+    if (!found) return "";
+    const sent = found.out_rate == null ? bytes(found.bytes_out) : bytes(found.out_rate) + " a second";
+    return `By bytes, ${safe(found.key)} is first: about ${sent}, ${percent(found.share)} of ${found.all_sent == null ? "what all keys of known size sent" : "all bytes sent"}. `;
+  };
+
+  const often = (row, what, n) => {
+    const second = at(keys, "rate", row);
+    return second == null || !keys.requests[row] ? "" : `, ${what} ${rate(second * n / keys.requests[row])} times a second`;
+  };
+
   const keyTable = () => {
     const value = (field) => (row) => at(keys, field, row);
     const most = Math.max(0, ...(keys.share || []).map((n) => n || 0));
@@ -356,8 +435,12 @@
         most ? track((at(keys, "share", row) || 0) / most, "", null, true) : "") },
       { label: "Commands", look: "wide", value: ops, cell: ops },
       keys.misses && { label: "Misses", num: true, look: "wide", value: value("misses"), cell: (row) => count(at(keys, "misses", row)) },
-      keys.bytes_out_estimate && { label: "Bytes out", num: true, look: "wide", value: value("bytes_out_estimate"),
-        title: "Estimated: what was fetched times the mean size of the values written", cell: (row) => bytes(at(keys, "bytes_out_estimate", row)) },
+      keys.size && { label: "Size", num: true, look: "wide", value: value("size"), title: "Of the value, after the window",
+        cell: (row) => bytes(at(keys, "size", row)) },
+      keys.out_rate && { label: "Out/s", num: true, look: "mid", value: value("out_rate"),
+        title: "Estimated: what was fetched times the size of the value", cell: (row) => bytes(at(keys, "out_rate", row)) },
+      keys.ttl_s && { label: "TTL", num: true, look: "wide", value: value("ttl_s"), title: "Until it expires",
+        cell: (row) => ttl(at(keys, "ttl_s", row)) },
       { label: "Where", look: "mid", value: value("hosts"), cell: (row) => {
         const top = topHost(row);
         const spread = at(keys, "spread", row);
@@ -370,7 +453,7 @@
     ].filter(Boolean);
     table({
       into: section("keys"), noun: "key", n: keys.n, sort: 1, page: 50, columns,
-      note: "✓ is certain to be among the hottest, whatever was not seen. Open a row for all that is known.",
+      note: heaviest() + "✓ is certain to be among the hottest, whatever was not seen. Open a row for all that is known.",
       text: (row) => [keys.key[row], topHost(row) ? hosts.host[topHost(row)[0]] : ""].join(" "),
       filters: [["All keys", null], ["Certified", (row) => at(keys, "certified", row)], ["On one host", (row) => at(keys, "spread", row) === "one"],
         ["On several hosts", (row) => at(keys, "spread", row) === "several"], ["Everywhere", (row) => at(keys, "spread", row) === "everywhere"],
@@ -386,11 +469,18 @@
           ["requests", exact ? count(most) + ", exact on the hosts traced" : `${count(keys.requests[row])} to ${count(most)}`],
           ["rate", at(keys, "rate", row) != null && rate(keys.rate[row]) + " a second, " + percent(at(keys, "share", row)) + " of the fleet"],
           ["commands", at(keys, "ops", row) && Object.entries(keys.ops[row]).map(([op, n]) => `${safe(op)} ${count(n)}`).join(", ")],
-          ["misses", at(keys, "misses", row) != null && count(keys.misses[row])],
+          ["misses", at(keys, "misses", row) != null && count(keys.misses[row]) + (at(keys, "miss_cause", row) ? ", " + safe(keys.miss_cause[row]) : "") + often(row, "missed", keys.misses[row])
+            + (at(keys, "ops", row) ? often(row, "stored", keys.ops[row].set || 0) : "")],
           ["written", at(keys, "value_bytes", row) != null && bytes(keys.value_bytes[row])],
-          ["sent, estimated", at(keys, "bytes_out_estimate", row) != null && bytes(keys.bytes_out_estimate[row])],
+          ["size", at(keys, "size", row) != null && count(keys.size[row]) + " bytes, after the window"],
+          ["sent, estimated", at(keys, "bytes_out", row) != null && bytes(keys.bytes_out[row]) + (at(keys, "out_rate", row) == null ? "" : `, ${bytes(keys.out_rate[row])} a second`)],
+          ["expires", at(keys, "ttl_s", row) != null && ttl(keys.ttl_s[row])],
+          ["last access", at(keys, "last_access_s", row) != null && `noted ${count(keys.last_access_s[row])} s before`],
+          ["slab class", at(keys, "slab_class", row) != null && String(keys.slab_class[row])],
+          ["not known", at(keys, "unknown", row) && safe(keys.unknown[row])],
           ["hosts", plural(at(keys, "hosts", row), "host") + " list it"],
           ["hottest on", top && el("span", "", name(hosts.host[top[0]]), el("span", "figure", `${count(top[1])} requests` + (top[2] == null ? "" : `, ${percent(top[2])} of all there`)))],
+          ["asked by", askedBy(keys, row)],
           ["timeline", at(keys, "timeline", row) && el("span", "", timeline(keys.timeline[row], trendFrom(row), 420, 60), trendPill(row))],
         ].filter(([, shown]) => shown));
       },
@@ -506,6 +596,7 @@
 
   fleet();
   hostTable();
+  if (hosts.stats) statsTable(); else section("memcached").hidden = true;
   keyTable();
   if (templates.n) templateTable(); else section("templates").hidden = true;
   heatMap();

@@ -6,12 +6,14 @@ same schema number can still be read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
 from fleettrace.errors import HostState
+from fleettrace.summary.host_stats import HostStats, host_stats_of
+from fleettrace.summary.items import NEVER, ItemFacts, ItemGap
 from fleettrace.summary.key import Key
 from fleettrace.summary.run import (
     Container,
@@ -88,6 +90,7 @@ def host_document(host: HostResult) -> Document:
         "course": host.timeline,
         "top": top,
         "marks": list(host.marks),
+        "items": [_item_row(key, facts) for key, facts in host.items.items()],
         "instances": instances,
     }
 
@@ -101,13 +104,33 @@ def host_of(document: Mapping[str, Any]) -> HostResult:
         instances=[instance_of(each) for each in document["instances"]],
         top=[(text_key(text, length), requests) for text, length, requests in document["top"]],
         timeline=list(document["course"]),
+        items=dict(map(_item_of, document.get("items", ()))),
         marks=tuple(map(str, document.get("marks", ()))),
     )
 
 
+def _item_row(key: Key, facts: ItemFacts) -> list[Any]:
+    return [key_text(key.data), key.length if key.truncated else None, *astuple(facts)]
+
+
+def _item_of(row: Sequence[Any]) -> tuple[Key, ItemFacts]:
+    text, length, *numbers, fetched, gap = row
+    size, ttl, last, slab = (_number(each) for each in numbers)
+    if fetched not in (True, False, None):
+        raise ValueError(f"an item's fetched is {fetched!r}")
+    facts = ItemFacts(size, ttl, last, slab, fetched, None if gap is None else ItemGap(gap))
+    return text_key(text, length), facts
+
+
+def _number(value: object) -> int | None:
+    if value is None or (type(value) is int and NEVER <= value < 1 << 34):
+        return value
+    raise ValueError(f"an item with the number {value!r}")
+
+
 def _instance_document(instance: InstanceResult) -> Document:
     document = {field.name: getattr(instance, field.name) for field in fields(instance)}
-    for name in ("probe", "container", "error", "cost", "coverage"):
+    for name in ("probe", "container", "error", "cost", "coverage", "stats"):
         if document[name] is not None:
             document[name] = asdict(document[name])
     return {**document, "state": instance.state.value, "ports": list(instance.ports)}
@@ -134,7 +157,12 @@ def instance_of(document: Mapping[str, Any]) -> InstanceResult:
         error=_value(Failure, document.get("error")),
         cost=_value(TracingCost, document.get("cost")),
         coverage=_value(Coverage, document.get("coverage")),
+        stats=_stats(document.get("stats")),
     )
+
+
+def _stats(document: Mapping[str, Any] | None) -> HostStats | None:
+    return None if document is None else host_stats_of(document)
 
 
 def warn_document(warn: Warn) -> Document:

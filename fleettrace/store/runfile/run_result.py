@@ -18,6 +18,7 @@ from fleettrace.store.runfile.merge import Merged, preference
 from fleettrace.store.runfile.reader import HostRecord, StoredSummary
 from fleettrace.summary.counts import Summary, add_known
 from fleettrace.summary.fleet import hottest
+from fleettrace.summary.host_stats import joined
 from fleettrace.summary.run import Coverage, Failure, HostResult, InstanceResult, RunInfo, RunResult, Warn
 
 __all__ = ["fleet_parts", "run_result", "without_counts"]
@@ -155,6 +156,7 @@ def _host(records: Sequence[HostRecord]) -> HostResult:
         state=_common_state(states),
         error=Failure(failures[0].code, "; ".join(each.message for each in failures)) if failures else None,
         instances=list(instances.values()),
+        items={key: facts for record in records for key, facts in record.result.items.items()},
         marks=records[-1].result.marks,
     )
 
@@ -189,6 +191,7 @@ def _longer(a: InstanceResult, b: InstanceResult) -> InstanceResult:
         requests=a.requests + b.requests,
         absent=add_known(a.absent, b.absent),
         coverage=coverage,
+        stats=None if a.stats is None or b.stats is None else joined(a.stats, b.stats),
     )
 
 

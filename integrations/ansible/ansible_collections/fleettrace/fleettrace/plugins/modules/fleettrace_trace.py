@@ -32,7 +32,7 @@ options:
     elements: str
     default: []
   misses:
-    description: Count misses by key too. This adds a return probe, which about doubles the cost.
+    description: Count misses by key too. Some binaries need a return probe for it, which about doubles the cost.
     type: bool
     default: false
   sizes:
