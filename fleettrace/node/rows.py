@@ -43,9 +43,9 @@ class RowReader:
         stop = buffer.find(self._marker, position)
         stop = stop if stop >= 0 else len(buffer)
         last = buffer.rfind(b"\n" + begin, position, stop)
-        # A blank line ends a map's entries, and a long key may hold one.
-        end = last if long else buffer.find(b"\n\n", max(last, position), stop)
-        if not long and (end < 0 or not buffer[end : end + _SIGN].lstrip(b"\n").startswith(self._next)):
+        # A short key holds no newline, so that its line has an end, and the text behind may confirm the last entry too.
+        end = -1 if long else buffer.find(b"\n", max(last + 1, position), stop)
+        if end < 0 or not buffer[end : end + _SIGN].lstrip(b"\n").startswith(self._next):
             end = last
         if end < 0:
             return None, stop

@@ -165,7 +165,9 @@ class Tally(Generic[Name]):
             self._cover(part.counts, [absent - most for most in others])
 
     def _count(self, counts: Mapping[Name, int], spread: SliceSpread) -> None:
-        known, bucket, alone = self._counts, spread.first, len(spread.weights) == 1
+        known, (bucket, weights) = self._counts, spread
+        buckets, total = len(weights), sum(weights)
+        weight, half = weights[0], total // 2
         for name, count in counts.items():
             slot = known.get(name)
             if slot is None:
@@ -174,12 +176,22 @@ class Tally(Generic[Name]):
             key_count.requests += count
             if ops is not None:
                 ops[op] += count
-            if not alone:
-                _spread_in(timeline, spread, count)
-            elif len(timeline) == bucket:
-                timeline.append(count)
+            # A slice overlaps one bucket or two; this is _spread_in without the calls.
+            size = len(timeline) - bucket
+            if buckets == 1:
+                if size == 0:
+                    timeline.append(count)
+                else:
+                    _count_in(timeline, bucket, count)
+            elif buckets == 2 and 0 <= size < 2:
+                begin = (count * weight + half) // total
+                if size == 0:
+                    timeline.append(begin)
+                else:
+                    timeline[bucket] += begin
+                timeline.append(count - begin)
             else:
-                _count_in(timeline, bucket, count)
+                _spread_in(timeline, spread, count)
 
     def _slot(self, name: Name) -> _Slot:
         key, tag = self._named(name)

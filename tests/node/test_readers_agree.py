@@ -96,7 +96,7 @@ CUTS = st.lists(st.integers(0, 20_000), max_size=6)
 
 
 @pytest.mark.parametrize("name", RECORDED)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data(), CUTS)
 def test_broken_output_is_read_alike(name: str, data: st.DataObject, cuts: list[int]) -> None:
     one = recorded(name)
