@@ -57,8 +57,7 @@ def variants(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
 
 
 def _by_client(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
-    """Return the programs that count by client: all keys, also as if every key were hot; and asked keys, where no request
-    is for one, and where every one is."""
+    """Return the programs that count by client: all keys, also as if every key were hot, and asked keys."""
     keys = tuple(b"user:%08d" % number for number in range(16))
     found = {}
     for name, asked in {"who, no request": keys[:1], "who, no request of 16 keys": keys}.items():
