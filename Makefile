@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 FUZZ_SECONDS = 300
-.PHONY: help demo docs test test-builds test-kernels test-month test-cron test-versions test-ansible fuzz update lint check-types format clean
+.PHONY: help demo docs test test-builds test-kernels test-month test-cron test-versions test-ansible dist test-dist fuzz update lint check-types format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,14 @@ test-versions: ## run the tests without a fleet, with the newest and the lowest 
 test-ansible: ## test the collection with the lowest and the newest ansible-core, and ansible-lint (root, 3 minutes)
 	@scripts/setup test
 	@scripts/test-ansible $(PYTEST_ARGS)
+
+dist: ## build wheel, sdist, fleettrace.pyz and Debian packages of the last commit in dist/, reproducibly
+	@scripts/setup tools
+	.venv/bin/python -m release $(DIST_ARGS)
+
+test-dist: ## build twice and compare; install each package as a user would, and trace with it (root, 10 minutes)
+	@scripts/setup dist
+	.venv/bin/pytest tests/dist -m dist -n 0 $(DIST_ARGS)
 
 fuzz: ## mutate nodes' output, discovery reports and binaries, FUZZ_SECONDS=300 each
 	@scripts/setup test

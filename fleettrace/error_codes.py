@@ -26,6 +26,7 @@ class Area(StrEnum):
     LOGIN = "login"
     HOST_KEY = "host-key"
     BASTION = "bastion"
+    ENDPOINT = "endpoint"
     SHELL = "shell"
     NODE = "node"
     BINARY = "binary"

@@ -20,7 +20,7 @@ settings.load_profile("fleettrace")
 _HALVES = dict.fromkeys(("e2e", "report", "store"), "fleet")
 """The half of each directory below tests/; `rest` for all others. A worker runs one half in order, in the fleets of its
 fixtures; both halves take about as long, most of it waiting for windows to end."""
-_OWN_TARGETS = ("cron", "month")
+_OWN_TARGETS = ("cron", "dist", "month")
 _DIRECTORY = pytest.StashKey[str]()
 _TRACEFS = Path("/sys/kernel/tracing")
 _MOUNTED = pytest.StashKey[bool]()
@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the tests with the mark `cron` or `month` unless `-m` names it (`make test-cron`, `make test-month`)."""
+    """Deselect the tests of `make test-cron`, `make test-dist` and `make test-month` unless `-m` names their mark."""
     left = [item for item in items if any(item.get_closest_marker(name) for name in _OWN_TARGETS)]
     if not any(name in config.getoption("markexpr") for name in _OWN_TARGETS):
         items[:] = [item for item in items if item not in left]

@@ -65,6 +65,30 @@ VARIABLES = {
         Variable(("ansible_become_exe",), "The method's program; by default its name."),
         Variable(("ansible_become_flags",), "Options for the method's program, instead of its own."),
     ),
+    "A memcached port without a login": (
+        Variable(
+            ("fleettrace_endpoint",),
+            "`HOST:PORT` or `[IPV6]:PORT` of one memcached: the controller asks it over this port and never logs in "
+            "to the host. See [one cache without a login](../how-to/endpoint.md).",
+        ),
+        Variable(("fleettrace_endpoint_tls",), "`true`: speak TLS with the endpoint, and verify its certificate."),
+        Variable(
+            ("fleettrace_endpoint_tls_ca",),
+            "PEM file of the accepted certificate authorities; without it, those of the system.",
+        ),
+        Variable(
+            ("fleettrace_endpoint_tls_cert",), "PEM file of the client's certificate, if the endpoint asks for one."
+        ),
+        Variable(
+            ("fleettrace_endpoint_tls_key",),
+            "PEM file of its private key, not encrypted; without it, the key is in the certificate's file.",
+        ),
+        Variable(
+            ("fleettrace_endpoint_tls_server_name",),
+            "The name that the endpoint's certificate must have; without it, the host in `fleettrace_endpoint`.",
+        ),
+        Variable(("fleettrace_endpoint_tls_verify",), "`false`: accept any certificate."),
+    ),
     "bpftrace and memcached": (
         Variable(
             ("fleettrace_bpftrace",),

@@ -94,5 +94,6 @@ def _line(host: HostResult, instance: InstanceResult) -> str:
         if probe.cost is None and probe.probe_kind in (ProbeKind.ITEM, ProbeKind.USDT, ProbeKind.COMMAND):
             cost = ", at an unknown cost: a run measures it first where it may be too high"
         offset = f"+{probe.offset:#x}" if probe.offset else ""
-        how = f"{probe.probe_kind} by {probe.symbol}{offset}{', overlay' if probe.overlay else ''}{cost}: {probe.why}"
+        by = f" by {probe.symbol}{offset}" if probe.symbol else ""
+        how = f"{probe.probe_kind}{by}{', overlay' if probe.overlay else ''}{cost}: {probe.why}"
     return escape_text(f"{host.host}  pid {instance.pid}  {where}  memcached {version}  {how}")

@@ -34,6 +34,13 @@ _INVENTORY = Option(
     short="-i",
     form=Form.LIST,
 )
+_ENDPOINT = Option(
+    "--endpoint",
+    Group.HOSTS,
+    "Ask this memcached over its port, without a login (see docs/how-to/endpoint.md). Repeatable.",
+    metavar="HOST:PORT",
+    form=Form.LIST,
+)
 _LIMIT = Option(
     "--limit",
     Group.HOSTS,
@@ -232,7 +239,7 @@ COMMANDS: dict[str, Command] = {
     "run": Command(
         "sweep the fleet once and report",
         (
-            *(*_HOSTS, *TRACE, *REPORT, *NAMES, *_STORED, *_CONNECTION),
+            *(*_HOSTS, _ENDPOINT, *TRACE, *REPORT, *NAMES, *_STORED, *_CONNECTION),
             *(_LIST_HOSTS, *DETACH, *_SESSION, *_SCHEDULE, *_MESSAGES),
         ),
         (_PATTERN,),
@@ -244,12 +251,24 @@ COMMANDS: dict[str, Command] = {
     ),
     "top": Command(
         "sweep the fleet with a live screen",
-        (*_HOSTS, _LIST_HOSTS, *LIVE_TRACE, *REPORT, *NAMES, *_STORED, *_CONNECTION, *_SESSION, *_MESSAGES),
+        (*_HOSTS, _ENDPOINT, _LIST_HOSTS, *LIVE_TRACE, *REPORT, *NAMES, *_STORED, *_CONNECTION, *_SESSION, *_MESSAGES),
         (_PATTERN,),
     ),
     "check": Command(
         "log in to each host, find instances and plan probes; trace nothing",
-        (*_HOSTS, _LIST_HOSTS, *TRACE, TOP, TABLE_OR_JSON, OUT, NO_COLOR, *_CONNECTION, *_SESSION, *_MESSAGES),
+        (
+            *_HOSTS,
+            _ENDPOINT,
+            _LIST_HOSTS,
+            *TRACE,
+            TOP,
+            TABLE_OR_JSON,
+            OUT,
+            NO_COLOR,
+            *_CONNECTION,
+            *_SESSION,
+            *_MESSAGES,
+        ),
         (_PATTERN,),
     ),
     "who": Command(
@@ -267,13 +286,13 @@ COMMANDS: dict[str, Command] = {
     ),
     "plan": Command(
         "show hosts, program and command line; connect to none",
-        (*_HOSTS, _LIST_HOSTS, *TRACE, *_CONNECTION, *SITE, TABLE_OR_JSON, EXPLAIN, *_MESSAGES),
+        (*_HOSTS, _ENDPOINT, _LIST_HOSTS, *TRACE, *_CONNECTION, *SITE, TABLE_OR_JSON, EXPLAIN, *_MESSAGES),
         (_PATTERN,),
     ),
     "hosts": Command(
         "list the hosts that a pattern selects, with their variables",
         (
-            *(*_HOSTS, _LIST_HOSTS, *SITE),
+            *(*_HOSTS, _ENDPOINT, _LIST_HOSTS, *SITE),
             replace(OUTPUT, read=Choice("table", "json", "yaml"), help="table, or an inventory in json or yaml."),
             *_MESSAGES,
         ),

@@ -50,6 +50,8 @@ class RunOptions(ReportOptions):
 
     inventory: tuple[str, ...] = ()
     """Sources, merged in order; none: what Ansible's configuration names, else the first of the usual files."""
+    endpoint: tuple[str, ...] = ()
+    """memcached ports to ask without a login, each a host of the inventory."""
     hosts: str = "all"
     limit: str | None = None
     shard: str | None = None

@@ -47,7 +47,7 @@ def plan_lines(options: RunOptions, *, explain: bool = False) -> Iterator[str]:
         yield from (escape_text(f"# {line}") for line in (*selection.notes, *site.lines()))
     yield from (escape_text(f"# warning: {line}") for line in warnings)
     for task, reach in zip(tasks, reached, strict=True):
-        command = "" if reach.problem else f": {shlex.join(task.bpftrace)} - <PROGRAM"
+        command = "" if reach.problem or task.endpoint is not None else f": {shlex.join(task.bpftrace)} - <PROGRAM"
         yield escape_text(f"{task.name}: {reach.line()}{command}")
     yield from _program(options, len(tasks))
     if explain:

@@ -52,6 +52,8 @@ class Reach:
         root = "" if self.become is None else f", {self.become.user} by {self.become.method} unless root already"
         if login.client == "local":
             return f"on this machine{root}"
+        if login.client == "endpoint":
+            return f"asked on memcached's port {login.address} {login.port}, without a login"
         port = f" port {login.port}" if login.port not in (None, 22) else ""
         jump = f" through {login.jump}" if login.jump else ""
         return f"{login.client} {login.user}@{login.address}{port}{jump}{root}"
@@ -62,6 +64,10 @@ def reach_of(task: HostTask, client: str, queries: SshQueries) -> Reach:
     transport, name = task.transport, task.name
     if isinstance(transport, UnsupportedTransport):
         return Reach(ResolvedLogin(name, None, None, None, None, (), "none"), None, transport.error.message)
+    if task.endpoint is not None:
+        return Reach(
+            ResolvedLogin(name, str(task.endpoint.address), task.endpoint.port, None, None, (), "endpoint"), None
+        )
     if isinstance(transport, LocalTransport):
         return Reach(ResolvedLogin(name, None, None, None, None, (), "local"), task.target.become)
     return Reach(resolved_login(task.target, client, queries), task.target.become)

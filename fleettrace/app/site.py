@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from fleettrace.app.options import RunOptions
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.ansible_config import AnsibleConfig, Setting, read_config
-from fleettrace.inventory.load import default_sources
+from fleettrace.inventory.load import ENDPOINT_SOURCE, default_sources
 
 __all__ = ["DEFAULT_FORKS", "Site", "inventory_sources", "read_site"]
 
@@ -79,18 +80,19 @@ def read_site(options: RunOptions, environ: Mapping[str, str] = os.environ, *, i
 
 
 def inventory_sources(options: RunOptions, config: AnsibleConfig) -> tuple[str, ...]:
-    """Return the sources of the inventory: `--inventory`, else Ansible's setting, else the first usual file.
+    """Return the sources of the inventory: `--inventory` and `--endpoint`, else Ansible's setting, else a usual file.
 
     Raises `ConfigError` where there is none.
     """
-    if options.inventory:
-        return options.inventory
+    if options.inventory or options.endpoint:
+        return (*options.inventory, *(f"{ENDPOINT_SOURCE}{each}" for each in options.endpoint))
     if sources := config.words("inventory"):
         return sources
     paths = default_sources()
     for path in paths:
-        if path.exists():
-            return (str(path),)
+        with suppress(PermissionError):  # the Debian package hides /etc/fleettrace from other users
+            if path.exists():
+                return (str(path),)
     raise ConfigError(
         "no inventory: name one with -i FILE, FLEETTRACE_INVENTORY or ansible.cfg, or write one of "
         f"{', '.join(str(path) for path in paths)} (see inventory.example.yaml)"

@@ -12,8 +12,9 @@ from fleettrace.app.instance_selection import instance_selection
 from fleettrace.app.options import RunOptions
 from fleettrace.app.secrets import Passwords, forget_secrets, prompt, secret
 from fleettrace.app.site import Site, inventory_sources, read_site
-from fleettrace.app.unsupported import UnsupportedTransport, connection_unsupported, variable_unusable
+from fleettrace.app.unsupported import NoLogin, UnsupportedTransport, connection_unsupported, variable_unusable
 from fleettrace.errors import ConfigError, HostError
+from fleettrace.inventory.endpoint import EndpointSettings
 from fleettrace.inventory.extra_vars import parse_extra_vars, with_extra_vars
 from fleettrace.inventory.load import load_inventory
 from fleettrace.inventory.model import Host
@@ -27,6 +28,7 @@ from fleettrace.inventory.vault import VaultSecrets, VaultSource, vault_sources
 from fleettrace.summary.run import Warn
 from fleettrace.sweep.settings import HostTask
 from fleettrace.transport.become import check as check_become
+from fleettrace.transport.endpoint.model import PortTarget, Tls
 from fleettrace.transport.interface import Become, HostKeyPolicy, Target, Transport
 from fleettrace.transport.ssh_arguments import parse_arguments
 from fleettrace.transport.ssh_query import SshQueries
@@ -170,6 +172,9 @@ def inventory_warnings(selection: Selection) -> list[Warn]:
 def _task(
     settings: HostSettings, options: RunOptions, site: Site, transports: Transports, passwords: Passwords
 ) -> HostTask:
+    if settings.endpoint is not None:
+        target = Target(settings.name, connect_timeout=site.connect_timeout)
+        return HostTask(settings.name, target, NoLogin(), endpoint=_endpoint(settings.endpoint))
     if settings.connection is ConnectionKind.UNSUPPORTED:
         return _unusable(settings.name, connection_unsupported(settings.connection_name))
     return HostTask(
@@ -181,6 +186,12 @@ def _task(
         selects=instance_selection(settings.instances),
         ports=tuple(int(each.value) for each in settings.instances if each.kind is SelectorKind.PORT),
     )
+
+
+def _endpoint(settings: EndpointSettings) -> PortTarget:
+    tls = settings.tls
+    given = None if tls is None else Tls(tls.ca, tls.certificate, tls.key, tls.server_name, tls.verify)
+    return PortTarget(settings.address, settings.port, given)
 
 
 def _unusable(name: str, error: HostError) -> HostTask:

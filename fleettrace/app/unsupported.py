@@ -5,7 +5,7 @@ from __future__ import annotations
 from fleettrace.errors import FailureCatalogue, HostError, HostState
 from fleettrace.transport.interface import Connection, Target
 
-__all__ = ["InventoryFailure", "UnsupportedTransport", "connection_unsupported", "variable_unusable"]
+__all__ = ["InventoryFailure", "NoLogin", "UnsupportedTransport", "connection_unsupported", "variable_unusable"]
 
 
 class InventoryFailure(FailureCatalogue):
@@ -23,6 +23,12 @@ class InventoryFailure(FailureCatalogue):
         "one of its inventory variables cannot be used",
         "correct the variable",
     )
+    ENDPOINT = (
+        "endpoint-no-login",
+        HostState.SKIPPED,
+        "the inventory names only a memcached port for it, and no login",
+        "remove fleettrace_endpoint to log in to it",
+    )
 
 
 class UnsupportedTransport:
@@ -34,6 +40,17 @@ class UnsupportedTransport:
     def connect(self, _target: Target) -> Connection:
         """Raise the host's error."""
         raise self.error
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class NoLogin:
+    """The transport of a host with an endpoint: it never logs in."""
+
+    def connect(self, _target: Target) -> Connection:
+        """Raise `HostError`."""
+        raise InventoryFailure.ENDPOINT.error()
 
     def close(self) -> None:
         """Do nothing."""

@@ -16,6 +16,7 @@ from typing import IO
 
 from fleettrace.errors import ConfigError
 from fleettrace.inventory.addresses import split_address
+from fleettrace.inventory.endpoint import parse_endpoint
 from fleettrace.inventory.loaders.ansible import ask_ansible, pipeline
 from fleettrace.inventory.loaders.files import (
     VAULT_HEADER,
@@ -32,8 +33,10 @@ from fleettrace.inventory.settings import check_names
 from fleettrace.inventory.tree import Tree
 from fleettrace.yaml_reader.values import read_json, read_text
 
-__all__ = ["default_sources", "load_inventory"]
+__all__ = ["ENDPOINT_SOURCE", "default_sources", "load_inventory"]
 
+ENDPOINT_SOURCE = "endpoint://"
+"""Begins a source that is one endpoint, which `--endpoint` names."""
 
 # In the order of Ansible's DataLoader.find_vars_files: the bare name first.
 _SUFFIX_ORDER = ("", ".yml", ".yaml", ".json")
@@ -151,8 +154,9 @@ def load_inventory(
 ) -> Inventory:
     """Read the inventory `sources` and merge them in their order, as Ansible does.
 
-    A source is a path, a list of hosts with a comma in it, or `-` for the JSON of `ansible-inventory --list` on
-    `stdin`. Raises `ConfigError` for any error in it, also for an unknown variable that begins with `fleettrace_`.
+    A source is a path, a list of hosts with a comma in it, `endpoint://HOST:PORT`, or `-` for the JSON of
+    `ansible-inventory --list` on `stdin`. Raises `ConfigError` for any error in it, also for an unknown variable that
+    begins with `fleettrace_`.
     """
     tree = Tree()
     directories: list[Path] = []
@@ -179,6 +183,8 @@ def _add_source(tree: Tree, source: str, options: ReadOptions, directories: list
     elif path.exists():
         add_file(tree, path, options)
         directories.append(path.absolute().parent)
+    elif source.startswith(ENDPOINT_SOURCE):
+        _add_endpoint(tree, source.removeprefix(ENDPOINT_SOURCE))
     elif "," in source:
         _add_hosts(tree, source)
     else:
@@ -195,6 +201,17 @@ def _add_hosts(tree: Tree, source: str) -> None:
         if name := word.strip():
             host, port = (None if "[" in name and not name.startswith("[") else split_address(name)) or (name, None)
             tree.add_host(host, "ungrouped", origin, port)
+
+
+def _add_endpoint(tree: Tree, text: str) -> None:
+    """Add the host of an endpoint, which has its name."""
+    origin = Origin(f"--endpoint {text}", has_lines=False)
+    try:
+        parse_endpoint(text)
+    except ValueError as error:
+        raise ConfigError(f"--endpoint: {error}") from None
+    name = tree.add_host(text, "ungrouped", origin)
+    tree.add_host_layer(name, Layer({"fleettrace_endpoint": text}, origin))
 
 
 def _from_ansible(sources: tuple[str, ...], options: ReadOptions, plugin: PluginError) -> Inventory:

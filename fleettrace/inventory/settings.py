@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from fleettrace.inventory.ansible_config import BECOME_METHODS, AnsibleConfig
+from fleettrace.inventory.endpoint import ENDPOINT_VARIABLES, EndpointSettings, endpoint_settings
 from fleettrace.inventory.model import Host, Inventory
 from fleettrace.inventory.resolver import Resolver
 from fleettrace.inventory.selectors import InstanceSelector
@@ -30,7 +31,13 @@ __all__ = [
     "host_settings",
 ]
 
-OWN_VARIABLES = ("fleettrace_bpftrace", "fleettrace_instances", "fleettrace_scope", "fleettrace_transport")
+OWN_VARIABLES = (
+    "fleettrace_bpftrace",
+    *ENDPOINT_VARIABLES,
+    "fleettrace_instances",
+    "fleettrace_scope",
+    "fleettrace_transport",
+)
 """The tool's own variables."""
 _PREFIX = "fleettrace_"
 
@@ -137,6 +144,8 @@ class HostSettings:
     scope: InstanceScope = InstanceScope.HOST
     instances: tuple[InstanceSelector, ...] = ()
     """The instances to trace; empty: all."""
+    endpoint: EndpointSettings | None = None
+    """The memcached port to ask in place of a login; None: log in."""
 
 
 def host_settings(
@@ -170,6 +179,7 @@ def host_settings(
         bpftrace=values.command("fleettrace_bpftrace") or ("bpftrace",),
         scope=InstanceScope(values.choice("fleettrace_scope", _SCOPES) or "host"),
         instances=tuple(InstanceSelector.parse(item, error) for item, error in values.items("fleettrace_instances")),
+        endpoint=endpoint_settings(values),
     )
 
 

@@ -21,8 +21,8 @@ __all__ = ["GONE_STATUS", "NodeClock", "collect", "leave", "read_clock", "remove
 
 MAX_STDOUT = 32 << 20
 """Bytes of a trace's output that a node stores in memory: 700 slices of 200 entries, or 70 of 2,000."""
-_MAX_STDERR = 1 << 20
-"""Bytes of its standard error, which has the samples."""
+_MAX_STDERR = 4 << 20
+"""Bytes of its standard error, which has the samples: up to 20 kB of a process."""
 GONE_STATUS = 3
 """The exit status of the collection if the directory no longer exists."""
 _LIMITS = Limits(seconds=30, max_bytes=1 << 16)

@@ -17,11 +17,11 @@ __all__ = ["NOT_ASKED", "host_stats"]
 
 NOT_ASKED = "memcached was not asked: it listens on no TCP port that the node can reach"
 """The reason where an instance has no endpoint that answers."""
-_NO_ANSWER = "memcached gave fewer than two answers to `stats` around the window"
+_NO_ANSWER = "memcached gave fewer than two answers to `stats` around the window (TLS, SASL, -Y, or a short window)"
 _ABSENT = "memcached does not report it"
 _WENT_BACK = "the counter went back, so it was reset"
 _TOO_LARGE = "memcached reported no number of 63 bits"
-_NO_CLASSES = "memcached was not asked for its classes both before and after the window (the node needs perl for it)"
+_NO_CLASSES = "memcached did not answer `stats items` and `stats slabs` both before and after the window"
 _NEW_CLASS = "a class appeared in between, and how much it had evicted before is unknown"
 _NO_EVICTION = "nothing was evicted"
 _SOURCES = {"new_connections": "total_connections", "memory_used": "bytes", "memory_limit": "limit_maxbytes"}

@@ -15,9 +15,10 @@ from fleettrace.node.scripts import script_text
 from fleettrace.summary.items import NEVER, ItemFacts, ItemGap
 from fleettrace.summary.key import Key
 from fleettrace.transport.collect import run_script
+from fleettrace.transport.endpoint.port import MemcachedPort
 from fleettrace.transport.interface import Connection, Limits
 
-__all__ = ["Question", "ask_items", "facts_of", "gap_of"]
+__all__ = ["Question", "ask_items", "ask_items_of_port", "facts_of", "gap_of"]
 
 _LIMITS = Limits(seconds=8, max_bytes=1 << 22)
 _HEADER = 48
@@ -33,6 +34,10 @@ _ASKABLE = re.compile(rb"[\x21-\x7e\x80-\xff]{1,250}")
 _HARMLESS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_./-")
 _END = (b"MN", b"ERROR")
 """The answers to `mn`, from versions that have it and from others."""
+_VERSION = re.compile(rb"VERSION ")
+_PORT_LINE = 512
+"""Bytes of the longest line of an answer to `me`."""
+_PORT_S = 3.0
 _UNAUTHENTICATED = b"CLIENT_ERROR unauthenticated"
 
 
@@ -113,8 +118,23 @@ def _script(netns: str, questions: Sequence[Question], how: str) -> str:
 
 
 def _request(keys: Iterable[Key], how: str) -> bytes:
-    lines = [b"%b %b\r\n" % (how.encode(), key.data) for key in keys if _askable(key)]
-    return b"".join([*lines, b"mn\r\nquit\r\n"])
+    return b"".join([*_lines(keys, how), b"mn\r\nquit\r\n"])
+
+
+def _lines(keys: Iterable[Key], how: str) -> list[bytes]:
+    return [b"%b %b\r\n" % (how.encode(), key.data) for key in keys if _askable(key)]
+
+
+def ask_items_of_port(port: MemcachedPort, keys: Sequence[Key]) -> dict[Key, ItemFacts]:
+    """Return what the memcached behind a connection reports about some keys. Raises nothing, as `ask_items`."""
+    lines = _lines(keys, "me")
+    # Every version answers `version`, with a line that begins no other answer.
+    request, most = b"".join([*lines, b"version"]), _PORT_LINE * (len(lines) + 1)
+    try:
+        *answer, _ = port.ask(request, _VERSION, seconds=_PORT_S, most=most).splitlines()
+    except HostError:
+        return dict.fromkeys(keys, ItemFacts(gap=ItemGap.NO_ANSWER))
+    return facts_of(keys, [*answer, _END[0]], None)
 
 
 def _printf_format(request: bytes) -> str:

@@ -2,9 +2,7 @@
 # by byte. The samples of some seconds are one write, because each write is a packet for sshd to send. It loads no module,
 # because few are on every node.
 #
-# USAGE: the arguments are those of stats.sh. It also asks for `stats items` and `stats slabs`, once, after the first answer
-#        of each memcached, and writes `NUL PID UPTIME classes EVICTIONS CLASS:EVICTED:CHUNK,... NUL`: the hundredths of a
-#        second, the evictions of all classes, and for each class its own and the bytes of a chunk, `-` if unknown.
+# USAGE: the arguments are those of stats.sh.
 # COST: one process; for each sample a few short requests to memcached.
 
 use strict;
@@ -29,6 +27,8 @@ my %own;
 my (%classed, %evicted);
 # As in stats.sh.
 my $series = $looks > 8;
+# Before and after a trace, but not in the short series before it.
+my $asks_classes = $series || $looks == 1;
 my @names = qw(get_hits get_misses evictions expired_unfetched get_expired reclaimed total_connections rejected_connections
     listen_disabled_num conn_yields bytes_read bytes_written curr_connections max_connections bytes limit_maxbytes threads curr_items);
 my %wanted = map { $_ => 1 } @names;
@@ -201,7 +201,7 @@ sub over {
     }
     taken($one, @found);
     my $now = $one->{after};
-    ask($place, { pid => $one->{pid}, before => $now, after => $now }, 1) if @found && !$classed{$place}++;
+    ask($place, { pid => $one->{pid}, before => $now, after => $now }, 1) if @found && $asks_classes && !$classed{$place}++;
 }
 
 # Give up requests without an answer in time. Each connection stays in the queue of a stopped memcached, so the pauses grow.

@@ -16,6 +16,10 @@
 # if unknown, without what this script added to them; a short series has none of them, because it does not know what another
 # one has added. A write is shorter than a pipe's 4,096 bytes, so that no other writer's text splits it. Only digits of
 # memcached's answer are used.
+#
+# After its first answer, each memcached is also asked for `stats items` and `stats slabs`, for one write of `NUL PID UPTIME
+# classes EVICTIONS CLASS:EVICTED:CHUNK,... NUL`: the hundredths of a second, the evictions of all classes, and for each class
+# its own and the bytes of a chunk, `-` if unknown.
 
 dense=$1 sparse=$2 sparse_cs=$3 window=$4 looks=$5 limit=$6 session=$7
 shift 7
@@ -31,6 +35,9 @@ names='get_hits get_misses evictions expired_unfetched get_expired reclaimed tot
     listen_disabled_num conn_yields bytes_read bytes_written curr_connections max_connections bytes limit_maxbytes threads curr_items'
 series=no
 [ "$looks" -le 8 ] || series=yes
+# Before and after a trace, but not in the short series before it.
+asks_classes=$series
+[ "$looks" != 1 ] || asks_classes=yes
 trap '' PIPE
 
 # Succeed if $1 is a number that is safe in an arithmetic expression, which could otherwise run commands.
@@ -159,6 +166,49 @@ gather_counters() {
     counters=${counters#,}
 }
 
+# Set $classes to those in the answers to `stats items` and `stats slabs` on standard input, read as `add_up` does. Fail
+# without both answers.
+add_classes() {
+    classes= all= lines=0 ends=0 until=$((${SECONDS-0} + 1)) answered=0
+    while IFS= read -r $within line; do
+        lines=$((lines + 1)) answered=$((answered + ${#line} + 1))
+        [ "$lines" -lt 5000 ] && [ "${SECONDS-0}" -le "$until" ] || return 1
+        case $line in
+        'STAT items:'*':evicted '* | 'STAT '*':chunk_size '*)
+            class=${line#STAT }
+            class=${class#items:}
+            class=${class%%:*}
+            value=${line##* }
+            value=${value%"$cr"}
+            is_number "$class" && is_number "$value" && [ "$class" -le 255 ] || return 1
+            case $line in
+            *':chunk_size '*) eval "chunk_$class=$value" ;;
+            *) all="$all $class" && eval "evicted_$class=$value chunk_$class=-" ;;
+            esac
+            ;;
+        "END$cr") ends=$((ends + 1)) ;;
+        'STAT '*) ;;
+        *) return 1 ;;
+        esac
+        [ "$ends" -lt 2 ] || break
+    done
+    [ "$ends" = 2 ] || return 1
+    for class in $all; do eval "classes=\$classes,\$class:\$evicted_$class:\$chunk_$class"; done
+    classes=${classes#,}
+    [ "${#classes}" -lt 3000 ]
+}
+
+# Ask memcached number $1, process $2, at address $3, port $4, for its classes, once, after it has answered.
+ask_classes() {
+    eval "asked=\${classed_$1-}"
+    [ "$asks_classes" = yes ] && [ "$sum" != - ] && [ -z "$asked" ] || return 0
+    eval "classed_$1=yes"
+    evictions=$seen_evictions
+    fetch_classes "$1" "$3" "$4" && is_same "$1" "$2" || return 0
+    uptime
+    printf '\0%s %s classes %s %s\0' "$2" "$now" "$evictions" "$classes" >&4 || exit 0
+}
+
 # Ask the memcached at address $2, port $3; $1 is the name of its open connection.
 if [ -n "${BASH_VERSION-}" ]; then
     within='-t 1'
@@ -174,6 +224,12 @@ if [ -n "${BASH_VERSION-}" ]; then
         { printf 'stats\r\n' 1>&"$socket" && add_up <&"$socket"; } || eval "exec $socket>&-; socket_$1="
         gather_counters "$1" "$opened" 7
     }
+    fetch_classes() {
+        eval "socket=\$socket_$1"
+        { printf 'stats items\r\nstats slabs\r\n' 1>&"$socket" && add_classes <&"$socket"; } || eval "exec $socket>&-; socket_$1="
+        eval "sent_$1=\$((sent_$1 + 26)) got_$1=\$((got_$1 + answered)) socket=\$socket_$1"
+        [ -n "$socket" ]
+    }
     pause() {
         IFS= read -r -t "$1" -u 3 _
         [ $? -ne 1 ] || exit 0
@@ -185,6 +241,14 @@ else
 $(printf 'stats\r\nquit\r\n' | talk "$2" "$3" 2>/dev/null | head -c 16384 | tr -d '\0')
 EOF
         gather_counters "$1" 1 13
+    }
+    fetch_classes() {
+        add_classes <<EOF
+$(printf 'stats items\r\nstats slabs\r\nquit\r\n' | talk "$2" "$3" 2>/dev/null | head -c 262144 | tr -d '\0')
+EOF
+        complete=$?
+        eval "opened_$1=\$((opened_$1 + 1)) sent_$1=\$((sent_$1 + 32)) got_$1=\$((got_$1 + answered))"
+        return "$complete"
     }
     pause() {
         { sleep "$1" || sleep 1; } 3<&- 4>&- &
@@ -236,6 +300,7 @@ work() {
             read_by "$pid"
             question "$number" "$pid" "$address" "$port"
             printf '\0%s %s %s %s %s %s %s\0' "$pid" "$before" "$now" "$cpu" "$sum" "$received" "$counters" >&4 || exit 0
+            ask_classes "$number" "$pid" "$address" "$port"
         done
         uptime
         looks=$((looks - 1))

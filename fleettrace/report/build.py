@@ -16,6 +16,7 @@ from fleettrace.report.clients import clients_of_host, clients_of_keys
 from fleettrace.report.host_folding import fold
 from fleettrace.report.imbalance import Cause, find_causes, loads
 from fleettrace.report.items import ByBytes, Items, Sort, heaviest, why_unknown
+from fleettrace.report.miss_cause import miss_cause
 from fleettrace.report.model import HostRow, KeyRow, Report, Spread, TemplateRow, TopHost, Totals
 from fleettrace.report.templates import Templates
 from fleettrace.report.timeline import trend_of
@@ -132,12 +133,12 @@ def _order(items: Items, sort: Sort) -> Callable[[Key, KeyCount], int] | None:
 def _key_rows(
     run: RunResult, items: Items, top: int, sort: Sort, total: int | None, rate: float | None
 ) -> Iterable[KeyRow]:
-    requests_of = {host.host: host.requests for host in run.hosts}
-    traced = sum(1 for requests in requests_of.values() if requests is not None)
+    hosts = {host.host: host for host in run.hosts}
+    traced = sum(host.requests is not None for host in run.hosts)
     bounds_open, missing = not _bounds_closed(run), _missing(run)
     for ranked in run.fleet.rank(top, bounds_open=bounds_open, missing=missing, order=_order(items, sort)):
         share = _share(ranked.known.requests, total)
-        yield _key_row(ranked, run, items, share, _times(share, rate), requests_of.get(ranked.top_host), traced)
+        yield _key_row(ranked, run, items, share, _times(share, rate), hosts.get(ranked.top_host), traced)
 
 
 def _key_row(
@@ -146,13 +147,15 @@ def _key_row(
     items: Items,
     share: float | None,
     rate: float | None,
-    host_requests: int | None,
+    host: HostResult | None,
     traced: int,
 ) -> KeyRow:
     known, fleet_timeline = ranked.known, run.fleet.timeline
     timeline = tuple(known.timeline) + (0,) * (len(fleet_timeline) - len(known.timeline))
     sent, facts = items.bytes_out(ranked.key, known), items.facts(ranked.key)
-    top_host = TopHost(ranked.top_host, ranked.top_requests, _share(ranked.top_requests, host_requests))
+    top_host = TopHost(
+        ranked.top_host, ranked.top_requests, _share(ranked.top_requests, None if host is None else host.requests)
+    )
     return KeyRow(
         key=ranked.key,
         requests=known.requests,
@@ -167,6 +170,7 @@ def _key_row(
         bytes_out=sent,
         out_rate=None if sent is None or rate is None or not known.requests else sent * rate / known.requests,
         unknown=why_unknown(facts, sent, known),
+        miss_cause=miss_cause(known, facts, host.instances if host is not None else ()),
         hosts=ranked.hosts,
         spread=_spread(ranked, traced),
         top_host=top_host if ranked.top_host else None,

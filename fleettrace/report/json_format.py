@@ -136,6 +136,7 @@ def _key(row: KeyRow) -> _Object:
         "certified": row.certified,
         "ops": row.ops,
         "misses": row.misses,
+        "miss_cause": None if row.miss_cause is None else row.miss_cause.value,
         "value_bytes": row.value_bytes,
         **_item(row),
         "hosts": row.hosts,

@@ -12,6 +12,7 @@ from fleettrace.errors import HostState
 from fleettrace.report.clients import Clients
 from fleettrace.report.imbalance import Cause
 from fleettrace.report.items import ByBytes, Sort
+from fleettrace.report.miss_cause import MissCause
 from fleettrace.report.timeline import Trend
 from fleettrace.summary.items import ItemFacts
 from fleettrace.summary.key import Key
@@ -72,6 +73,8 @@ class KeyRow:
     top_host: TopHost | None
     timeline: tuple[int, ...]
     trend: Trend | None
+    miss_cause: MissCause | None = None
+    """Why it was missed; None where more than one cause is possible."""
     clients: Clients | None = None
     """None if no host counted by client (`--clients`)."""
 

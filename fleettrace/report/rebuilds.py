@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fleettrace.report.model import KeyRow, Report
 from fleettrace.report.number_format import full_number, rate
+from fleettrace.text_format import plural
 
 __all__ = ["misses_text"]
 
@@ -20,7 +21,12 @@ def misses_text(report: Report, shown: Callable[[bytes], str]) -> str:
         return ""
     row = max(missed, key=lambda each: each.misses or 0)
     stores = (row.ops or {}).get("set", 0)
-    return f"misses: {shown(row.key.data)} missed {_often(row, row.misses or 0)}, stored {_often(row, stores)}"
+    parts = [f"misses: {shown(row.key.data)} missed {_often(row, row.misses or 0)}, stored {_often(row, stores)}"]
+    if row.miss_cause is not None:
+        parts.append(row.miss_cause.text)
+    if row.clients is not None:
+        parts.append(f"asked for by {plural(len(row.clients.rows), 'known client')}")
+    return ", ".join(parts)
 
 
 def _often(row: KeyRow, number: int) -> str:

@@ -57,10 +57,17 @@ def keys_part(report: Report, screen: Screen) -> list[RenderableType]:
     order = "" if report.sort is Sort.REQUESTS else f"by {report.sort.value}; "
     lines: list[RenderableType] = [heading("keys", order + certified_text(report, sign))]
     if report.by_bytes is not None:
-        lines.append(_styled("  " + by_bytes_text(report, escape_key), "bold yellow"))
+        lines.append(_remark(by_bytes_text(report, escape_key), "bold yellow"))
     if missed := misses_text(report, escape_key):
-        lines.append(_styled("  " + missed, "yellow"))
+        lines.append(_remark(missed, "yellow"))
     return [*lines, grid(screen, columns, "key", names)]
+
+
+def _remark(text: str, style: str) -> RenderableType:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    return Padding(Text(text, style, overflow="fold"), (0, 0, 0, 2))
 
 
 def by_bytes_text(report: Report, shown: Callable[[bytes], str]) -> str:
@@ -71,9 +78,10 @@ def by_bytes_text(report: Report, shown: Callable[[bytes], str]) -> str:
     sent = f"{size(found.bytes_out)} sent" if found.out_rate is None else f"{size(round(found.out_rate))}/s"
     place = next((number for number, row in enumerate(report.keys, 1) if row.key == found.key), None)
     rank = f"below the top {report.top}" if place is None else f"place {place}"
+    by_requests = f"; by requests: {rank}" if report.sort in (Sort.REQUESTS, Sort.RATE) else ""
     return (
         f"by bytes: {shown(found.key.data)} is about {sent}, {percent(found.share, 0)} of all bytes sent"
-        f"{'' if found.all_sent else ' by keys of known size'}; by requests: {rank}"
+        f"{'' if found.all_sent else ' by keys of known size'}{by_requests}"
     )
 
 
@@ -84,7 +92,8 @@ def certified_text(report: Report, sign: str) -> str:
         return "none is certified: hosts are missing"
     if not totals.certified:
         return f"none is certified to be in the top {report.top}"
-    return f"{sign} {totals.certified} of {len(report.keys)} certified: provably in the top {report.top}"
+    order = "" if report.sort in (Sort.REQUESTS, Sort.RATE) else " by requests"
+    return f"{sign} {totals.certified} of {len(report.keys)} certified: provably in the top {report.top}{order}"
 
 
 def templates_part(report: Report, screen: Screen) -> list[RenderableType]:

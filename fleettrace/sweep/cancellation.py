@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
+from typing import Protocol
 
 from fleettrace.errors import HostError, HostState
-from fleettrace.transport.interface import Connection, Execution
 
 __all__ = ["Cancellation", "Reason"]
 
@@ -23,13 +23,25 @@ class Reason(StrEnum):
     """The user has seen enough (`top`, SIGUSR1): a trace that prints all it has is complete, only shorter."""
 
 
+class Closable(Protocol):
+    """A connection to a host. `close` is safe from any thread."""
+
+    def close(self) -> None: ...
+
+
+class Stoppable(Protocol):
+    """A trace. `stop` is safe from any thread."""
+
+    def stop(self) -> None: ...
+
+
 class Cancellation:
     """The cancellation of one sweep. Many threads register their connections here, then their traces."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._reason: Reason | None = None
-        self._open: dict[Connection, Execution | None] = {}
+        self._open: dict[Closable, Stoppable | None] = {}
 
     @property
     def reason(self) -> Reason | None:
@@ -63,7 +75,7 @@ class Cancellation:
             _end(connection.close)
 
     @contextmanager
-    def watch(self, connection: Connection, *, late: bool = False) -> Iterator[None]:
+    def watch(self, connection: Closable, *, late: bool = False) -> Iterator[None]:
         """Register a connection while the block runs, and close it at the end or on a cancellation.
 
         Raises `HostError` where the sweep is cancelled already, unless `late`: to collect a trace is still possible.
@@ -79,7 +91,7 @@ class Cancellation:
             with self._lock:
                 del self._open[connection]
 
-    def tracing(self, connection: Connection, trace: Execution) -> None:
+    def tracing(self, connection: Closable, trace: Stoppable) -> None:
         """From now on, a cancellation stops this trace, which prints what it has, and does not close the connection."""
         with self._lock:
             self._open[connection] = trace

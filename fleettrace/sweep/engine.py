@@ -117,10 +117,18 @@ class Sweep:
         detach = settings.detach
         # Only bpftrace can be left on a host. A resumed run still collects what an earlier one has left.
         if detach is None or (watch and detach.resumed is None):
-            return at_once
+            return self._with_endpoints(context, at_once)
         from fleettrace.sweep.detached import DetachedTracer, lead_s
 
-        return DetachedTracer(context, detach, time.monotonic() + lead_s(hosts), at_once)
+        return self._with_endpoints(context, DetachedTracer(context, detach, time.monotonic() + lead_s(hosts), at_once))
+
+    def _with_endpoints(self, context: TracerContext, others: HostTracer) -> HostTracer:
+        """Return a tracer that also asks hosts without a login, if there are any."""
+        if all(task.endpoint is None for task in self.tasks):
+            return others
+        from fleettrace.sweep.endpoint import EndpointTracer
+
+        return EndpointTracer(context, others)
 
     def _sweep_waves(self, workers: Workers, result: RunResult) -> None:
         waves, started = in_waves(self.tasks, self.settings.serial), 0

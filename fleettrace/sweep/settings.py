@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fleettrace.node.model import Instance
 from fleettrace.probes.model import ProbeOptions
 from fleettrace.sweep.waves import WaveSize
+from fleettrace.transport.endpoint.model import PortTarget
 from fleettrace.transport.interface import Target, Transport
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class HostTask:
     """Returns whether to trace an instance."""
     ports: tuple[int, ...] = ()
     """The ports that `fleettrace_instances` selects."""
+    endpoint: PortTarget | None = None
+    """The memcached port to ask in place of a login."""
 
 
 @dataclass(frozen=True, slots=True)

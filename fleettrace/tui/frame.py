@@ -134,9 +134,12 @@ def _remarks(view: LiveView, rows: Sequence[Row]) -> list[str]:
         state = host.phase if host.state is None else host.state.value
         remarks.append(f"{state}, {full_number(host.requests)} requests" if host.measured else f"{state}, not measured")
         remarks += [escape_text(host.message)] if host.message else []
-    unknown = {Sort.BYTES: "bytes are not known", Sort.MISSES: "misses are not known"}.get(view.sort)
-    if rows and unknown is not None and all(row.measure(view.sort) < 0 for row in rows):
-        remarks.append(f"{unknown} here: ordered by requests")
+    unknown = {
+        Sort.BYTES: "bytes are not known here before a host's window ends",
+        Sort.MISSES: "misses are not known here",
+    }.get(view.sort)
+    if rows and unknown is not None and all(row.measure(view.sort) <= 0 for row in rows):
+        remarks.append(f"{unknown}: ordered by requests")
     return remarks
 
 

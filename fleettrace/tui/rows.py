@@ -118,7 +118,8 @@ def _key_order(fleet: LiveFleet, sort: Sort) -> _Order:
     def measure(key: Key) -> tuple[int, int, Key]:
         count = keys[key].count
         value = bytes_out(count, fleet.sizes.get(key)) if sort is Sort.BYTES else count.misses
-        return 1 if value is None else -value, -count.requests, key
+        # A key of unknown size may send more than one that sends nothing.
+        return 0 if value is None else -value or 1, -count.requests, key
 
     return measure
 

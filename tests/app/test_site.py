@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,16 @@ def test_inventory_of_ansible_cfg_is_relative_to_it(directory: Path, monkeypatch
 def test_missing_inventory_names_the_ways_to_give_one() -> None:
     with pytest.raises(ConfigError, match="no inventory: name one with -i FILE"):
         inventory_sources(RunOptions(), site().config)
+
+
+def test_unreadable_usual_inventory_is_passed_over(directory: Path) -> None:
+    (directory / "home").mkdir(mode=0)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(ConfigError, match="no inventory: name one with -i FILE"):
+            inventory_sources(RunOptions(no_ansible_cfg=True), site(no_ansible_cfg=True).config)
+    finally:
+        os.seteuid(0)
 
 
 def test_plan_shows_each_setting_with_its_origin(directory: Path) -> None:

@@ -17,11 +17,12 @@ print("", *(sys.modules.keys() - before), sep="\\n")
 READS_OPTIONS_AND_INVENTORY = {
     "app", "atomic_file", "binary.elf", "binary.work", "cli", "errors", "inventory", "node.model", "probes.model",
     "probes.script", "probes.tags", "report.escape", "report.formats", "report.host_folding", "report.interface",
-    "report.redact", "store.history.retention", "summary.counts", "summary.fleet", "summary.key", "summary.run",
+    "report.items", "report.redact", "store.history.retention", "summary.clients", "summary.counts", "summary.fleet",
+    "summary.host_clients", "summary.host_stats", "summary.items", "summary.key", "summary.run",
     "sweep.cancellation", "sweep.events", "sweep.settings", "sweep.waves", "text_format",
-    "transport.become", "transport.interface", "transport.script_errors", "transport.ssh_arguments",
-    "transport.ssh_config_reader", "transport.ssh_errors", "transport.ssh_query", "transport.text", "tui.progress",
-    "yaml_reader",
+    "transport.become", "transport.endpoint.model", "transport.interface", "transport.script_errors",
+    "transport.ssh_arguments", "transport.ssh_config_reader", "transport.ssh_errors", "transport.ssh_query",
+    "transport.text", "tui.progress", "yaml_reader",
 }  # fmt: skip
 """What a run without a host may import of fleettrace: a package with all of its modules, or single modules."""
 UNUSED = {

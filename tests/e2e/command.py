@@ -67,6 +67,7 @@ class Command:
         terminal: bool = False,
         variables: Mapping[str, str] | None = None,
         inside: Sequence[str] = (),
+        program: Sequence[str] = (sys.executable, "-m", "fleettrace"),
     ) -> None:
         """Start the command. `inside` is the beginning of a command line that runs the rest, such as nsenter(1)."""
         self._controller: int | None = None
@@ -74,7 +75,7 @@ class Command:
         if terminal:
             self._controller, follower = pty.openpty()
         self._process = subprocess.Popen(
-            [*inside, sys.executable, "-m", "fleettrace", *arguments],
+            [*inside, *program, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if follower is None else follower,
             stderr=subprocess.PIPE,

@@ -34,7 +34,7 @@ from tests.report.examples import realistic
 DASHBOARD = REPOSITORY / "integrations/grafana/fleettrace.json"
 RULES = REPOSITORY / "integrations/prometheus/fleettrace-exporter.rules.yml"
 PROMTOOL = Path(sys.executable).with_name("promtool")
-HOSTILE = b'a"}\\{\xff\x1b[31m'
+HOSTILE = b'a"}\\{\xff\xc2\x9b31m'
 
 
 def panels() -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ EXAMPLE = Path(__file__).parents[2] / "inventory.example.yaml"
 def test_example_loads() -> None:
     inventory = load_inventory([str(EXAMPLE)])
     settings = {host.name: host_settings(host) for host in select(inventory, "all").hosts}
-    assert len(settings) == 512 + 256 + 4 + 3 + 2 + 1 + 1
+    assert len(settings) == 512 + 256 + 4 + 3 + 2 + 1 + 1 + 1
     assert inventory.warnings == ()
     assert settings["cache-007.west.example.net"].ssh_arguments == (
         "-o",
@@ -24,6 +24,7 @@ def test_example_loads() -> None:
     assert become is not None and become.password == SecretCommand("pass show fleet/sudo")
     assert settings["tenant-red"].scope is InstanceScope.NETNS
     assert settings["controller"].connection is ConnectionKind.LOCAL
+    assert settings["managed-cache"].endpoint is not None
     assert len(settings["node-a.k8s.example.net"].instances) == 4
 
 

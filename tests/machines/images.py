@@ -15,7 +15,7 @@ from fleettrace.lab.system import run
 from tests.machines.debian import Apt, built, machines_cache, source_line
 from tests.machines.kernels import Kernel
 
-__all__ = ["ext4", "kernel_headers", "stock", "unpacked"]
+__all__ = ["emulate", "ext4", "kernel_headers", "mmdebstrap", "stock", "unpacked"]
 
 _STOCK = (
     *("memcached", "bpftrace", "openssh-server", "sudo", "iproute2", "procps", "kmod"),
@@ -72,7 +72,7 @@ def stock(suite: str, arch: str = "amd64", more: Sequence[str] = ()) -> Path:
 
     def install(tar: Path) -> None:
         if arch == "arm64":
-            _emulate()
+            emulate()
         mmdebstrap(suite, arch, [*_STOCK, *more], tar, variant="minbase")
 
     def make(image: Path) -> None:
@@ -86,7 +86,7 @@ def stock(suite: str, arch: str = "amd64", more: Sequence[str] = ()) -> Path:
     return built(machines_cache() / f"images/stock-{name}.ext4", make)
 
 
-def _emulate() -> None:
+def emulate() -> None:
     """Let this machine run arm64 programs, as the package qemu-user-static does where systemd starts its units."""
     table = Path("/proc/sys/fs/binfmt_misc")
     if not (table / "register").exists():

@@ -51,11 +51,11 @@ def analysed(path: Path) -> BinaryAnalysis:
 def shifted(path: Path, numbers: Sequence[str], shift: int) -> BinaryAnalysis:
     """An analysis with the same shift in these numbers, everywhere."""
     fields = copy.deepcopy(analysed(path).to_dict())
-    for point in fields["functions"]:
-        for place in (point, point["entry"], point["cheapest"]):
-            for name in numbers:
-                if name in place:
-                    place[name] += shift
+    places = [place for point in fields["functions"] for place in (point, point["entry"], point["cheapest"])]
+    for place in [*places, *(fields["exit"] or {"instructions": []})["instructions"]]:
+        for name in numbers:
+            if name in place:
+                place[name] += shift
     return BinaryAnalysis.from_dict(fields)
 
 
@@ -132,5 +132,6 @@ def test_code_is_compared_where_the_headers_lead(name: str) -> None:
     plan = choose(analysed(stripped(name)), OPTIONS)
     assert plan.overlay is not None
     assert plan.instructions[0].address != plan.instructions[0].file_offset
-    assert parse(data).offset_of(plan.instructions[0].address) in [offset for offset, _ in compared(plan)]
+    begin = plan.instructions[0].address - plan.instructions[0].offset
+    assert parse(data).offset_of(begin) in [offset for offset, _ in compared(plan)]
     assert b"held" in bound(["sh"], stripped(name), plan, hashed=True)

@@ -89,7 +89,7 @@ def test_class_that_evicts_most_is_named() -> None:
 @pytest.mark.parametrize(
     ("samples", "reason"),
     [
-        ((), "memcached was not asked for its classes"),
+        ((), "memcached did not answer `stats items`"),
         ((classes_at(0, 0), classes_at(4, 0, (3, 0))), "nothing was evicted"),
         ((classes_at(0, 9, (3, 9)), classes_at(4, 0, (3, 0))), "the counter went back"),
         ((classes_at(0, 9), classes_at(4, 20, (3, 20))), "a class appeared in between"),

@@ -80,7 +80,7 @@ def sampled(here: Connection, server: Memcached, shell: str = "perl") -> Iterato
     execution = here.start((script + AROUND).encode(), Limits(seconds=30, max_bytes=1 << 20))
     reader, result = SampleReader(), list[HostStats]()
     chunks = iter(execution)
-    while not any(sample.counters for sample in reader.samples):
+    while not reader.classes:
         reader.feed(next(chunks).data)
     yield result
     Path(flag.name).unlink()
@@ -106,13 +106,10 @@ def test_stats_are_those_of_the_clients(here: Connection, shell: str) -> None:
     assert (one.memory_limit, one.threads, one.listen_disabled_num) == (4 << 20, 2, 0)
     assert one.evictions
     assert one.curr_items == 5000 - one.evictions
-    if shell == "perl":
-        assert one.evicting_class is not None
-        assert (one.evicting_class.number, one.evicting_class.share) == (12, 1.0)
-        assert (one.evicting_class.evictions, one.evicting_class.chunk_size) == (one.evictions, 1184)
-        assert one.unknown == {}
-    else:
-        assert "perl" in one.unknown["evicting_class"]
+    assert one.evicting_class is not None
+    assert (one.evicting_class.number, one.evicting_class.share) == (12, 1.0)
+    assert (one.evicting_class.evictions, one.evicting_class.chunk_size) == (one.evictions, 1184)
+    assert one.unknown == {}
 
 
 @pytest.mark.parametrize(

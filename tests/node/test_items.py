@@ -16,10 +16,11 @@ import pytest
 
 from fleettrace.lab.memcached import DEBIAN, read_stats
 from fleettrace.lab.system import wait_until
-from fleettrace.node.items import Question, ask_items, facts_of, gap_of
+from fleettrace.node.items import Question, ask_items, ask_items_of_port, facts_of, gap_of
 from fleettrace.node.model import Endpoint, Instance, NodeBinary
 from fleettrace.summary.items import NEVER, ItemFacts, ItemGap
 from fleettrace.summary.key import Key
+from fleettrace.transport.endpoint.port import MemcachedPort
 from fleettrace.transport.interface import Connection
 from tests.e2e.local import ADDRESS, answers, free_port
 
@@ -297,3 +298,19 @@ def misbehave(listener: socket.socket, behaviour: str) -> None:
                 time.sleep(0.1)
             while behaviour == "silent" and client.recv(1000):
                 pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "gap"),
+    [
+        (b"EN\r\nVERSION 1.6.18\r\n", ItemGap.ABSENT),
+        (b"ERROR\r\nVERSION 1.4.25\r\n", ItemGap.OLD),
+        (b"x" * 5000, ItemGap.NO_ANSWER),
+    ],
+)
+def test_port_without_an_answer_has_a_reason(answer: bytes, gap: ItemGap) -> None:
+    ours, theirs = socket.socketpair()
+    key = Key.whole(b"a")
+    with ours, theirs:
+        theirs.sendall(answer)
+        assert ask_items_of_port(MemcachedPort(ours), [key]) == {key: ItemFacts(gap=gap)}

@@ -28,6 +28,7 @@ CALM = HostStats(10.0, get_hits=99, get_misses=1, evictions=0, bytes_written=100
     [
         "host.evictions > 1k/s",
         "host.hit_ratio < 95%",
+        "host.bytes_out > 30MB/s",
         "host.bytes_out > 30MB",
         "host.connections > 800",
         "host.evictions > 1.5 x mean",
@@ -45,6 +46,11 @@ def test_finding_names_the_class_that_evicts() -> None:
         "cache-001 evicts 1,200 items/s, nearly all from class 12 (items of about 1.4 kB) ("
     )
     assert finding.figures[0].low == 1200
+
+
+def test_bytes_out_are_shown_per_second() -> None:
+    (finding,) = found("host.bytes_out > 30MB/s", fleet(EVICTING)).all
+    assert finding.message.startswith("host cache-001: bytes out 35.0 MB/s (")
 
 
 def test_unknown_stats_are_not_judged() -> None:

@@ -222,7 +222,7 @@ _HOST_FIELDS = (
     Field(
         "host.bytes_out",
         H,
-        {Unit.BYTES: host_stat(lambda totals: totals.bytes_out)},
+        {unit: host_stat(lambda totals: totals.bytes_out) for unit in (Unit.BYTES_RATE, Unit.BYTES)},
         "bytes that it sends to clients per second, by memcached's own counters",
     ),
     Field(
@@ -349,6 +349,7 @@ _SHOWN: Mapping[Unit, Callable[[float], str]] = {
     Unit.PART: percent,
     Unit.MULTIPLE: times,
     Unit.BYTES: lambda number: size(round(number)),
+    Unit.BYTES_RATE: lambda number: f"{size(round(number))}/s",
     Unit.SECONDS: seconds,
 }
 

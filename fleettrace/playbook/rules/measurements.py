@@ -56,6 +56,7 @@ class Unit(StrEnum):
     PART = "part"
     MULTIPLE = "multiple"
     BYTES = "bytes"
+    BYTES_RATE = "bytes per second"
     SECONDS = "seconds"
     WORD = "word"
     TEXT = "text"

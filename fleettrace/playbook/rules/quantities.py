@@ -15,6 +15,7 @@ EXAMPLES = {
     Unit.PART: "a part such as 5%",
     Unit.MULTIPLE: "a multiple such as 2x",
     Unit.BYTES: "a size such as 512kB or 1MiB",
+    Unit.BYTES_RATE: "a rate of bytes such as 30MB/s",
     Unit.SECONDS: "a time such as 10s",
 }
 """An example of each unit, for messages."""
@@ -59,6 +60,8 @@ class Quantity(NamedTuple):
                 known = {"x": 1.0, "": 1.0}
             case Unit.BYTES:
                 known = _SIZES
+            case Unit.BYTES_RATE:
+                known = {f"{scale}/s": by for scale, by in _SIZES.items()}
             case Unit.SECONDS:
                 known = _TIMES
             case _:

@@ -25,6 +25,7 @@ _KEY_FIELDS = (
     *("key", "key_base64", "truncated", "length", "requests", "requests_max", "share", "rate", "certified", "ops"),
     *(
         "misses",
+        "miss_cause",
         "value_bytes",
         "size",
         "ttl_s",
@@ -72,7 +73,14 @@ def page_data(report: _Object) -> dict[str, Any]:
     run = cast(_Object, report.get("run") or {})
     place = {host["host"]: index for index, host in enumerate(hosts)}
     number = {_identity(key): index for index, key in enumerate(keys)}
-    hosts = [{**host, "instances": [_shorter(one) for one in host.get("instances") or []]} for host in hosts]
+    hosts = [
+        {
+            **host,
+            "stats": None if host.get("stats") is None else _known(host["stats"]),
+            "instances": [_shorter(one) for one in host.get("instances") or []],
+        }
+        for host in hosts
+    ]
     columns = _columns(keys, _KEY_FIELDS)
     columns["top_host"] = [_top_host(key.get("top_host"), place) for key in keys]
     host_columns = _columns(hosts, _HOST_FIELDS)
@@ -137,7 +145,13 @@ def _shorter(instance: _Object) -> _Object:
     stats = instance.get("stats")
     if stats is None:
         return instance
-    return {**instance, "stats": {**stats, "unknown": list(dict.fromkeys((stats.get("unknown") or {}).values()))}}
+    reasons = list(dict.fromkeys((stats.get("unknown") or {}).values()))
+    return {**instance, "stats": {**_known(stats), "unknown": reasons}}
+
+
+def _known(stats: _Object) -> _Object:
+    """Return the stats without those that are unknown: most hosts of a run can have none."""
+    return {name: _compact(value) for name, value in stats.items() if value is not None}
 
 
 def _identity(key: _Object) -> tuple[str | None, str, object]:

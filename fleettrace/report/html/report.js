@@ -469,7 +469,7 @@
           ["requests", exact ? count(most) + ", exact on the hosts traced" : `${count(keys.requests[row])} to ${count(most)}`],
           ["rate", at(keys, "rate", row) != null && rate(keys.rate[row]) + " a second, " + percent(at(keys, "share", row)) + " of the fleet"],
           ["commands", at(keys, "ops", row) && Object.entries(keys.ops[row]).map(([op, n]) => `${safe(op)} ${count(n)}`).join(", ")],
-          ["misses", at(keys, "misses", row) != null && count(keys.misses[row]) + often(row, "missed", keys.misses[row])
+          ["misses", at(keys, "misses", row) != null && count(keys.misses[row]) + (at(keys, "miss_cause", row) ? ", " + safe(keys.miss_cause[row]) : "") + often(row, "missed", keys.misses[row])
             + (at(keys, "ops", row) ? often(row, "stored", keys.ops[row].set || 0) : "")],
           ["written", at(keys, "value_bytes", row) != null && bytes(keys.value_bytes[row])],
           ["size", at(keys, "size", row) != null && count(keys.size[row]) + " bytes, after the window"],

@@ -51,7 +51,7 @@ function _shtab_fleettrace_using
 end
 
 set -g _shtab_fleettrace_commands run play top check who exporter plan hosts report diff history merge demo
-set -g _shtab_fleettrace_opts_with_value --ask --become-method --become-user --connect-timeout --deadline --detach-ttl --duration --extra-vars --fail-on --forks --host --host-key --hosts --html --interval --inventory --keep --key --last --limit --listen --log --max-cost --max-fail --min-change --min-ok --name --ops --out --output --playbook --private-key --probe --redact --redact-key-file --resume --retries --save --script --serial --shard --skip-tags --sort --splay --ssh-common-args --ssh-config --ssh-extra-args --store --tags --template --top --transport --user --vault-id --vault-password-file -e -f -i -l -o -u
+set -g _shtab_fleettrace_opts_with_value --ask --become-method --become-user --connect-timeout --deadline --detach-ttl --duration --endpoint --extra-vars --fail-on --forks --host --host-key --hosts --html --interval --inventory --keep --key --last --limit --listen --log --max-cost --max-fail --min-change --min-ok --name --ops --out --output --playbook --private-key --probe --redact --redact-key-file --resume --retries --save --script --serial --shard --skip-tags --sort --splay --ssh-common-args --ssh-config --ssh-extra-args --store --tags --template --top --transport --user --vault-id --vault-password-file -e -f -i -l -o -u
 
 complete -c fleettrace -e
 complete -c fleettrace -f
@@ -64,6 +64,7 @@ complete -c fleettrace -n '_shtab_fleettrace_using run' -s i -l inventory -xka "
 complete -c fleettrace -n '_shtab_fleettrace_using run' -l hosts -x -d 'Hosts to select, as an Ansible host pattern. Repeatable: the union. (default all, FLEETTRACE_HOSTS)'
 complete -c fleettrace -n '_shtab_fleettrace_using run' -s l -l limit -xka "(__fish_complete_path (commandline -ct))" -d 'Restrict --hosts to this pattern; @FILE reads it from a file, @FILE/failed selects the hosts that failed in the run of that file of --save or JSON report. Repeatable: the union. (FLEETTRACE_LIMIT)'
 complete -c fleettrace -n '_shtab_fleettrace_using run' -l shard -x -d 'Trace part K of N of the selected hosts, split by a hash of their names, one part for each controller. (FLEETTRACE_SHARD)'
+complete -c fleettrace -n '_shtab_fleettrace_using run' -l endpoint -x -d 'Ask this memcached over its port, without a login (see docs/how-to/endpoint.md). Repeatable. (FLEETTRACE_ENDPOINT)'
 complete -c fleettrace -n '_shtab_fleettrace_using run' -l duration -x -d 'Length of the trace window. (default 10s, FLEETTRACE_DURATION)'
 complete -c fleettrace -n '_shtab_fleettrace_using run' -l probe -xka "auto item usdt command syscall watch" -d 'Probe kind: auto takes the best one that the binary and the kernel allow. (default auto, FLEETTRACE_PROBE)'
 complete -c fleettrace -n '_shtab_fleettrace_using run' -l ops -x -d 'Count only these operations: get, set (all stores), delete, arith, touch, other. (FLEETTRACE_OPS)'
@@ -162,6 +163,7 @@ complete -c fleettrace -n '_shtab_fleettrace_using top' -s i -l inventory -xka "
 complete -c fleettrace -n '_shtab_fleettrace_using top' -l hosts -x -d 'Hosts to select, as an Ansible host pattern. Repeatable: the union. (default all, FLEETTRACE_HOSTS)'
 complete -c fleettrace -n '_shtab_fleettrace_using top' -s l -l limit -xka "(__fish_complete_path (commandline -ct))" -d 'Restrict --hosts to this pattern; @FILE reads it from a file, @FILE/failed selects the hosts that failed in the run of that file of --save or JSON report. Repeatable: the union. (FLEETTRACE_LIMIT)'
 complete -c fleettrace -n '_shtab_fleettrace_using top' -l shard -x -d 'Trace part K of N of the selected hosts, split by a hash of their names, one part for each controller. (FLEETTRACE_SHARD)'
+complete -c fleettrace -n '_shtab_fleettrace_using top' -l endpoint -x -d 'Ask this memcached over its port, without a login (see docs/how-to/endpoint.md). Repeatable. (FLEETTRACE_ENDPOINT)'
 complete -c fleettrace -n '_shtab_fleettrace_using top' -l list-hosts -d 'List the selected hosts; connect to none. (FLEETTRACE_LIST_HOSTS)'
 complete -c fleettrace -n '_shtab_fleettrace_using top' -l duration -x -d 'Length of the trace window. (default 60s, FLEETTRACE_DURATION)'
 complete -c fleettrace -n '_shtab_fleettrace_using top' -l probe -xka "auto item usdt command syscall watch" -d 'Probe kind: auto takes the best one that the binary and the kernel allow. (default auto, FLEETTRACE_PROBE)'
@@ -221,6 +223,7 @@ complete -c fleettrace -n '_shtab_fleettrace_using check' -s i -l inventory -xka
 complete -c fleettrace -n '_shtab_fleettrace_using check' -l hosts -x -d 'Hosts to select, as an Ansible host pattern. Repeatable: the union. (default all, FLEETTRACE_HOSTS)'
 complete -c fleettrace -n '_shtab_fleettrace_using check' -s l -l limit -xka "(__fish_complete_path (commandline -ct))" -d 'Restrict --hosts to this pattern; @FILE reads it from a file, @FILE/failed selects the hosts that failed in the run of that file of --save or JSON report. Repeatable: the union. (FLEETTRACE_LIMIT)'
 complete -c fleettrace -n '_shtab_fleettrace_using check' -l shard -x -d 'Trace part K of N of the selected hosts, split by a hash of their names, one part for each controller. (FLEETTRACE_SHARD)'
+complete -c fleettrace -n '_shtab_fleettrace_using check' -l endpoint -x -d 'Ask this memcached over its port, without a login (see docs/how-to/endpoint.md). Repeatable. (FLEETTRACE_ENDPOINT)'
 complete -c fleettrace -n '_shtab_fleettrace_using check' -l list-hosts -d 'List the selected hosts; connect to none. (FLEETTRACE_LIST_HOSTS)'
 complete -c fleettrace -n '_shtab_fleettrace_using check' -l duration -x -d 'Length of the trace window. (default 10s, FLEETTRACE_DURATION)'
 complete -c fleettrace -n '_shtab_fleettrace_using check' -l probe -xka "auto item usdt command syscall watch" -d 'Probe kind: auto takes the best one that the binary and the kernel allow. (default auto, FLEETTRACE_PROBE)'
@@ -358,6 +361,7 @@ complete -c fleettrace -n '_shtab_fleettrace_using plan' -s i -l inventory -xka 
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -l hosts -x -d 'Hosts to select, as an Ansible host pattern. Repeatable: the union. (default all, FLEETTRACE_HOSTS)'
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -s l -l limit -xka "(__fish_complete_path (commandline -ct))" -d 'Restrict --hosts to this pattern; @FILE reads it from a file, @FILE/failed selects the hosts that failed in the run of that file of --save or JSON report. Repeatable: the union. (FLEETTRACE_LIMIT)'
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -l shard -x -d 'Trace part K of N of the selected hosts, split by a hash of their names, one part for each controller. (FLEETTRACE_SHARD)'
+complete -c fleettrace -n '_shtab_fleettrace_using plan' -l endpoint -x -d 'Ask this memcached over its port, without a login (see docs/how-to/endpoint.md). Repeatable. (FLEETTRACE_ENDPOINT)'
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -l list-hosts -d 'List the selected hosts; connect to none. (FLEETTRACE_LIST_HOSTS)'
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -l duration -x -d 'Length of the trace window. (default 10s, FLEETTRACE_DURATION)'
 complete -c fleettrace -n '_shtab_fleettrace_using plan' -l probe -xka "auto item usdt command syscall watch" -d 'Probe kind: auto takes the best one that the binary and the kernel allow. (default auto, FLEETTRACE_PROBE)'
@@ -404,6 +408,7 @@ complete -c fleettrace -n '_shtab_fleettrace_using hosts' -s i -l inventory -xka
 complete -c fleettrace -n '_shtab_fleettrace_using hosts' -l hosts -x -d 'Hosts to select, as an Ansible host pattern. Repeatable: the union. (default all, FLEETTRACE_HOSTS)'
 complete -c fleettrace -n '_shtab_fleettrace_using hosts' -s l -l limit -xka "(__fish_complete_path (commandline -ct))" -d 'Restrict --hosts to this pattern; @FILE reads it from a file, @FILE/failed selects the hosts that failed in the run of that file of --save or JSON report. Repeatable: the union. (FLEETTRACE_LIMIT)'
 complete -c fleettrace -n '_shtab_fleettrace_using hosts' -l shard -x -d 'Trace part K of N of the selected hosts, split by a hash of their names, one part for each controller. (FLEETTRACE_SHARD)'
+complete -c fleettrace -n '_shtab_fleettrace_using hosts' -l endpoint -x -d 'Ask this memcached over its port, without a login (see docs/how-to/endpoint.md). Repeatable. (FLEETTRACE_ENDPOINT)'
 complete -c fleettrace -n '_shtab_fleettrace_using hosts' -l list-hosts -d 'List the selected hosts; connect to none. (FLEETTRACE_LIST_HOSTS)'
 complete -c fleettrace -n '_shtab_fleettrace_using hosts' -s e -l extra-vars -xka "(__fish_complete_path (commandline -ct))" -d 'Variables of all hosts; they take precedence over the inventory'"'"'s. Repeatable. (FLEETTRACE_EXTRA_VARS)'
 complete -c fleettrace -n '_shtab_fleettrace_using hosts' -s u -l user -x -d 'User to log in as, where the inventory names none. (FLEETTRACE_USER)'

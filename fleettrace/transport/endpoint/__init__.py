@@ -1,0 +1,1 @@
+"""Ask a memcached over its own port, from the controller."""
