@@ -57,12 +57,21 @@ def variants(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
 
 
 def _by_client(pid: int, binary: Path) -> dict[str, tuple[str, int]]:
-    """Return the program that asks for clients: where no request is for an asked key, and where every one is."""
+    """Return the programs that count by client: all keys, also as if every key were hot, and asked keys."""
     keys = tuple(b"user:%08d" % number for number in range(16))
     found = {}
     for name, asked in {"who, no request": keys[:1], "who, no request of 16 keys": keys}.items():
         plan = choose(analyse(binary.read_bytes()), ProbeOptions(asked=asked))
         found[name] = (program([ProbeTarget(plan, (pid,))], key_layout((0, 17, 0)), TraceSettings(3600)), 72)
+    plan = choose(analyse(binary.read_bytes()), ProbeOptions(clients=True))
+    clients = program([ProbeTarget(plan, (pid,))], key_layout((0, 17, 0)), TraceSettings(3600))
+    hot = "$hot = $seen * 1024 >= $all;"
+    assert hot in clients
+    found = {
+        "with --clients": (clients, 72),
+        "--clients, all keys hot": (clients.replace(hot, "$hot = $all > 0;"), 72),
+        **found,
+    }
     text, strings = found["who, no request"]
     one = comparison(keys[:1])
     assert one in text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import yaml
 
 from fleettrace.lab.fleet import Lab
+from fleettrace.lab.namespaces import enter
 from fleettrace.lab.truth import Truth
 from tests.e2e.command import Command, Done, on_lab
 from tests.e2e.fleet import FLEET, TRACED, patched, plan_for
@@ -56,3 +59,25 @@ def big_sweep(lab: Lab) -> BigSweep:
 def cache(tmp_path: Path) -> dict[str, str]:
     """Return variables for a run with an empty cache of analyses."""
     return {"XDG_CACHE_HOME": str(tmp_path)}
+
+
+@pytest.fixture
+def other_host() -> Iterator[tuple[str, str, list[str]]]:
+    """A network namespace as a host of its own: our address there, its address, and how to run a command in it."""
+    name, near, far = f"ftw{os.getpid()}", "10.231.250.1", "10.231.250.2"
+    link = f"w{os.getpid()}"
+    lines = [
+        f"netns add {name}",
+        f"link add {link} type veth peer name eth0 netns {name}",
+        f"addr add {near}/30 dev {link}",
+        f"link set {link} up",
+        f"-n {name} addr add {far}/30 dev eth0",
+        f"-n {name} link set eth0 up",
+    ]
+    try:
+        for line in lines:
+            subprocess.run(["ip", *line.split()], check=True)
+        yield near, far, enter(name)
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=False)
+        subprocess.run(["ip", "link", "delete", link], check=False, stderr=subprocess.DEVNULL)

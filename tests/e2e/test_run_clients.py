@@ -77,3 +77,28 @@ def test_clients_of_hosts_and_keys_are_exact(server: Served) -> None:
     unknown = {key: row["clients_unknown"] for key, row in keys.items()}
     assert unknown == {KEY: 0, OTHER: 0, LONG[:100]: 0, LONG: 3, ALIKE: 2}
     assert host["clients_unknown"] == 0
+
+
+def test_client_of_other_host_resembles_proxy(tmp_path: Path, other_host: tuple[str, str, list[str]]) -> None:
+    near, far, inside = other_host
+    path = installed()
+    assert path is not None
+    with (
+        served(tmp_path, path, "-l", near) as server,
+        OtherClient(far, near, server.port, inside) as there,
+        OtherClient(near, near, server.port) as here,
+    ):
+        there.order("open")
+        with sweep(server, seconds=4) as command:
+            command.wait_for_trace("here")
+            there.order("get", KEY, "310")
+            here.order("open")
+            here.order("get", KEY, "17")
+            there.order("again")
+            there.order("get", KEY, "2")
+            assert not command.has_finished("here"), "the traffic outlasted the window"
+            found = report(command.finish())
+    [host], [key] = found["hosts"], found["keys"]
+    assert counts(host) == counts(key) == {far: 312, near: 17}
+    assert (host["clients_unknown"], key["clients_unknown"]) == (0, 0)
+    assert host["clients"][0]["share"] > 0.9

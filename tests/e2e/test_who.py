@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -89,28 +88,6 @@ def test_every_request_is_counted_for_its_client(server: Served) -> None:
 def plain(tmp_path: Path) -> Iterator[Served]:
     with served(tmp_path, stripped("plain")) as running:
         yield running
-
-
-@pytest.fixture
-def other_host() -> Iterator[tuple[str, str, list[str]]]:
-    """A network namespace as a host of its own: our address there, its address, and how to run a command in it."""
-    name, near, far = f"ftw{os.getpid()}", "10.231.250.1", "10.231.250.2"
-    link = f"w{os.getpid()}"
-    lines = [
-        f"netns add {name}",
-        f"link add {link} type veth peer name eth0 netns {name}",
-        f"addr add {near}/30 dev {link}",
-        f"link set {link} up",
-        f"-n {name} addr add {far}/30 dev eth0",
-        f"-n {name} link set eth0 up",
-    ]
-    try:
-        for line in lines:
-            subprocess.run(["ip", *line.split()], check=True)
-        yield near, far, enter(name)
-    finally:
-        subprocess.run(["ip", "netns", "delete", name], check=False)
-        subprocess.run(["ip", "link", "delete", link], check=False, stderr=subprocess.DEVNULL)
 
 
 def test_clients_of_other_hosts_have_their_addresses(tmp_path: Path, other_host: tuple[str, str, list[str]]) -> None:
