@@ -1,4 +1,4 @@
-"""Tell why a key is missed, where the requests of the window and memcached's own stats leave one cause. Pure."""
+"""Name why a key is missed, where the requests of the window and memcached's own stats leave one cause. Pure."""
 
 from __future__ import annotations
 

@@ -35,6 +35,11 @@ class Screen:
         return self.width is None or self.width >= 140
 
     @property
+    def widest(self) -> bool:
+        """Whether there is room for all optional columns."""
+        return self.width is None or self.width >= 160
+
+    @property
     def roomy(self) -> bool:
         """Whether there is room for one optional column."""
         return self.width is None or self.width >= 110

@@ -145,13 +145,13 @@ def _optional_columns(report: Report, screen: Screen) -> list[Column]:
 
 def _item_columns(report: Report, screen: Screen) -> list[Column]:
     rows, columns, by_bytes = report.keys, [], report.sort is Sort.BYTES
-    if (screen.wide or by_bytes) and any(row.item.size is not None for row in rows):
+    if (screen.widest or by_bytes) and any(row.item.size is not None for row in rows):
         columns.append(Column("size", [size(row.item.size) for row in rows]))
     if (screen.roomy or by_bytes) and any(row.bytes_out is not None for row in rows):
         columns.append(Column("out/s ~", [_out_rate(row) for row in rows]))
     elif screen.wide and any(row.value_bytes is not None for row in rows):
         columns.append(Column("written", [size(row.value_bytes) for row in rows]))
-    if screen.wide and any(row.item.ttl_s is not None for row in rows):
+    if (screen.widest or by_bytes) and any(row.item.ttl_s is not None for row in rows):
         columns.append(Column("ttl", [ttl(row.item.ttl_s) for row in rows]))
     return columns
 

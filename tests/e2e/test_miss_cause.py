@@ -1,4 +1,4 @@
-"""Keys that expire, and keys that no client stores, told apart in a real trace."""
+"""Keys that expire, and keys that no client stores, distinguished in a real trace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.e2e.local import ADDRESS, served
 pytestmark = pytest.mark.lab
 
 
-def test_expired_and_unstored_keys_are_told_apart(tmp_path: Path) -> None:
+def test_expired_and_unstored_keys_are_distinguished(tmp_path: Path) -> None:
     with served(tmp_path, Path(DEBIAN)) as running, socket.create_connection((ADDRESS, running.port)) as client:
         answers = client.makefile("rb")
 

@@ -91,6 +91,7 @@ def page_data(report: _Object) -> dict[str, Any]:
         "run": run,
         "totals": report.get("totals") or {},
         "by_bytes": report.get("by_bytes"),
+        "sort": report.get("sort"),
         "keys": {"n": len(keys), **columns},
         "templates": {"n": len(_rows(report, "templates")), **_columns(_rows(report, "templates"), _TEMPLATE_FIELDS)},
         "hosts": {"n": len(hosts), **host_columns, "top": [_host_top(host, number) for host in hosts]},

@@ -407,6 +407,7 @@
     return most == null || most === keys.requests[row] ? "" : el("small", "", "at most " + count(most));
   };
 
+  const ORDERS = { bytes: "Out/s", misses: "Misses" };
   const heaviest = () => {
     const found = data.by_bytes;
     if (!found) return "";
@@ -452,7 +453,7 @@
         cell: (row) => el("span", "", timeline(at(keys, "timeline", row), trendFrom(row), narrow ? 64 : 90, 20), trendPill(row)) },
     ].filter(Boolean);
     table({
-      into: section("keys"), noun: "key", n: keys.n, sort: 1, page: 50, columns,
+      into: section("keys"), noun: "key", n: keys.n, sort: Math.max(1, columns.findIndex((column) => column.label === ORDERS[data.sort])), page: 50, columns,
       note: heaviest() + "✓ is certain to be among the hottest, whatever was not seen. Open a row for all that is known.",
       text: (row) => [keys.key[row], topHost(row) ? hosts.host[topHost(row)[0]] : ""].join(" "),
       filters: [["All keys", null], ["Certified", (row) => at(keys, "certified", row)], ["On one host", (row) => at(keys, "spread", row) === "one"],
