@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from tests.report.examples import realistic
 DASHBOARD = REPOSITORY / "integrations/grafana/fleettrace.json"
 RULES = REPOSITORY / "integrations/prometheus/fleettrace-exporter.rules.yml"
 PROMTOOL = Path(sys.executable).with_name("promtool")
-HOSTILE = b'a"}\\{\xff\xc2\x9b31m'
+HOSTILE = b'a"}\\{\xff\\n,\xe2\x80\xae=#'
 
 
 def panels() -> list[tuple[str, str]]:
@@ -75,11 +75,15 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """A traced memcached, and a host that refuses connections, in two sweeps at least."""
+    """Three traced hosts, and one that refuses connections, in two sweeps at least."""
     place = tmp_path_factory.mktemp("exporter")
-    with served(place, memcached_binary()) as server, traffic(server):
-        inventory = server.inventory.read_text().replace("{hosts: {", "{hosts: {closed: {ansible_port: 1}, ", 1)
-        server.inventory.write_text(inventory)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(served(place, memcached_binary())) for _ in range(3)]
+        local = "ansible_connection: local, fleettrace_instances"
+        hosts = ", ".join(f"here{server.port}: {{{local}: [{server.port}]}}" for server in servers)
+        for server in servers:
+            stack.enter_context(traffic(server))
+        server.inventory.write_text(f"all: {{hosts: {{closed: {{ansible_port: 1}}, {hosts}}}}}\n")
         options = ["-i", str(server.inventory), "--interval", "3s", "--duration", "1s", "--prometheus-keys"]
         with exporting([*options, "--retries", "0"]) as exporter:
             target = f"{ADDRESS}:{exporter.port}"
