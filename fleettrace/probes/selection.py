@@ -21,6 +21,8 @@ from fleettrace.summary.run import ProbeVerdict
 
 __all__ = ["choose", "preview", "syscall_plan"]
 
+_CLIENTS_US = 0.8
+"""Microseconds that `--clients` adds to a request (docs/benchmarks.md)."""
 _TWICE = (
     "a counter that a request creates (`ma` with N, binary incr with an initial value) counts twice, as arith and set"
 )
@@ -196,6 +198,9 @@ def _with_extras(
         why.append(_COMPLETE_APPENDS if alloc is not None and alloc.name == "do_item_alloc" else _ALL_STORES)
     elif options.sizes and (options.ops is None or "set" in options.ops):
         why.append(f"no sizes: {analysis.missing.get('item_alloc', 'item_alloc was not found')}")
+    if plan.descriptor is not None and cost is not None:
+        cost += _CLIENTS_US
+        why.append(f"and clients, {_CLIENTS_US:g} us of the cost")
     if (plan.asked is not None or options.clients) and analysis.descriptor is None:
         why.append("no clients, because its code does not show where the descriptor of a connection lies")
     if plan.tagging.repeats < _ways_to_create(analysis):

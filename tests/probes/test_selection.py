@@ -98,3 +98,9 @@ def test_program_for_clients_has_every_probe(unstripped: BinaryAnalysis, version
     assert "(uint64)*(uint32*)(arg3 + 8)" in text
     assert uprobe_count([target]) == len(re.findall(r"^(?:uprobe|tracepoint|interval):", text, re.MULTILINE))
     assert text.count("{") == text.count("}")
+
+
+def test_clients_add_to_the_predicted_cost(unstripped: BinaryAnalysis) -> None:
+    plain, clients = choose(unstripped), choose(unstripped, ProbeOptions(clients=True))
+    assert plain.verdict.cost is not None
+    assert clients.verdict.cost == pytest.approx(plain.verdict.cost + 0.8)
