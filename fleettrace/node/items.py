@@ -20,7 +20,7 @@ from fleettrace.transport.interface import Connection, Limits
 
 __all__ = ["Question", "ask_items", "ask_items_of_port", "facts_of", "gap_of"]
 
-_LIMITS = Limits(seconds=8, max_bytes=1 << 22)
+_LIMITS = Limits(seconds=5, max_bytes=1 << 22)
 _HEADER = 48
 """Bytes of struct _stritem on 64-bit machines (memcached.h), without the CAS id."""
 _CAS_ID = 8

@@ -47,4 +47,4 @@ class AttachedTracer:
         outcome = outcome_of_trace(trace_plan.task.name, planned, end, context.settings, context.cancellation.reason)
         outcome.warnings.extend(warnings)
         facts, endpoints = trace_plan.discovery.facts, rates.endpoints
-        return add_items(context, trace_plan.connection, outcome, planned, netns=facts.netns, answering=endpoints)
+        return add_items(context, trace_plan.connection, outcome, end, planned, netns=facts.netns, answering=endpoints)

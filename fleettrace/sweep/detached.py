@@ -194,7 +194,7 @@ class DetachedTracer:
             self._remove(task, pending, connection)
         self.window_started(pending, end.start_ns)
         outcome = outcome_of_trace(task.name, pending.planned, end, context.settings, context.cancellation.reason)
-        return add_items(context, connection, outcome, pending.planned, netns="")
+        return add_items(context, connection, outcome, end, pending.planned, netns="")
 
     def _reader(self, task: HostTask, pending: DetachedTrace) -> HostTrace:
         """Return a trace that reads the output of the one that was left."""

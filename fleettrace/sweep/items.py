@@ -8,6 +8,7 @@ from dataclasses import replace
 from fleettrace.node.items import Question, ask_items
 from fleettrace.node.model import Endpoint, Instance
 from fleettrace.node.planning import Planned
+from fleettrace.node.trace_end import TraceEnd
 from fleettrace.summary.items import ItemFacts
 from fleettrace.summary.key import Key
 from fleettrace.sweep.outcome import HostOutcome
@@ -21,6 +22,7 @@ def add_items(
     context: TracerContext,
     connection: Connection,
     outcome: HostOutcome,
+    end: TraceEnd,
     planned: Sequence[Planned],
     *,
     netns: str,
@@ -29,13 +31,13 @@ def add_items(
     """Ask each traced instance about its keys among the host's hottest ones, and return the outcome with the answers.
 
     `netns` is the network namespace of the session, empty if it is unknown. `answering` has the endpoints that are
-    known to answer, by pid; without it, each instance is asked on its first one. Raises nothing: what is unknown has a
-    reason.
+    known to answer, by pid; without it, each instance is asked on its first one. A host with a broken connection is not
+    asked, so that it delays nothing. Raises nothing: what is unknown has a reason.
     """
     settings = context.settings
     if not settings.ask or settings.options.script is not None or settings.options.asked:
         return outcome
-    if context.cancellation.reason is not None or not outcome.result.top:
+    if end.broken or context.cancellation.reason is not None or not outcome.result.top:
         return outcome
     instances = [each.instance for each in planned if each.instance.id in outcome.summaries]
     keys = _keys_of(outcome, instances)

@@ -75,7 +75,7 @@ class WatchTracer:
             if lines:
                 message = f"memcached (pid {pid}) skipped {lines:,} lines that it could not write in time"
                 outcome.warnings.append(Warn("watch-skipped", message, task.name))
-        return add_items(context, connection, outcome, planned, netns=discovery.facts.netns)
+        return add_items(context, connection, outcome, end, planned, netns=discovery.facts.netns)
 
 
 def _with_refusal(planned: Planned, reason: str | None) -> Planned:
