@@ -33,7 +33,7 @@ from fleettrace.binary.usdt import Operand, UsdtProbe, usdt_probes
 
 __all__ = ["ANALYSIS", "PROBED_FUNCTIONS", "BinaryAnalysis", "Found", "ProbedFunction", "analyse"]
 
-ANALYSIS = 11
+ANALYSIS = 12
 """The version of `analyse`'s results. Increase it with every change of these, so that caches drop old results."""
 
 PROBED_FUNCTIONS = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from fleettrace.binary.functions import Function
@@ -85,7 +86,9 @@ def control_flow(references: References, function: Function, work: Work) -> Cont
         for start in parts
     )
     complete = all(address in flow.code for targets in flow.following.values() for address in targets)
-    return flow if complete and not entered and flow.returns else None
+    # The breakpoint on an instruction inside another one would change that one.
+    apart = all(one + flow.code[one].size <= other for one, other in pairwise(sorted(flow.code)))
+    return flow if complete and apart and not entered and flow.returns else None
 
 
 def _enters(references: References, flow: ControlFlow, reference: Reference) -> bool:

@@ -32,6 +32,7 @@ ZERO = "zero"
 _WORD = 8
 _READS_FIRST = ("cmp", "test", "push", "call", "jmp", "nop", "bt", "ucomiss", "ucomisd")
 """Instructions that do not change their first operand in memory."""
+_BIT_STRINGS = ("bts", "btr", "btc")
 _CHANGES_SECOND = ("xchg", "xadd", "cmpxchg")
 
 Location = str | tuple[int, int]
@@ -98,14 +99,15 @@ class Flow:
         while waiting:
             address = waiting.pop()
             state = self._step(self._flow.code[address], self.before[address])
-            if self._address_taken and self.with_slots:
-                return False
             for target in self._flow.following[address]:
                 known = self.before.get(target)
                 merged = state if known is None else _merge(known, state)
+                self._address_taken |= _loses_address(merged, state, known)
                 if known is None or merged != known:
                     self.before[target] = merged
                     waiting.append(target)
+            if self._address_taken and self.with_slots:
+                return False
         return True
 
     def _step(self, instruction: Any, before: State) -> State:
@@ -119,6 +121,7 @@ class Flow:
                 _call(values, stored)
             return State(values, frozenset() if instruction.address != self._hook else before.stored)
         slots = list(self._written_slots(instruction, before))
+        self._address_taken |= _takes_address(instruction, before)
         pointer = _stack_pointer_after(instruction, before)
         moved = self._moved(instruction, before)
         for slot, passed in slots:
@@ -218,6 +221,31 @@ def _masked(instruction: Any, before: State) -> tuple[Location, Value] | None:
     return register, value._replace(bits=min(value.bits, ones))
 
 
+def _takes_address(instruction: Any, before: State) -> bool:
+    """Return whether an address on the stack goes where it is not followed."""
+    import capstone
+
+    def of_stack(register: int) -> bool:
+        name = REGISTERS.get(instruction.reg_name(register) or "", "")
+        return _stack_offset(before.values.get(name)) is not None
+
+    name, operands = instruction.mnemonic, instruction.operands
+    memory = [each for each in operands if each.type == capstone.CS_OP_MEM]
+    if any(each.mem.index and (of_stack(each.mem.index) or of_stack(each.mem.base)) for each in memory):
+        return True
+    # A bit string reaches beyond its operand.
+    if name.removeprefix("lock ") in _BIT_STRINGS and any(of_stack(each.mem.base) for each in memory):
+        return True
+    if name == "lea":
+        return of_stack(operands[1].mem.base) and instruction.reg_name(operands[0].reg) != "rsp"
+    used = [each for each in operands if each.type == capstone.CS_OP_REG and of_stack(each.reg)]
+    if not used or name in ("mov", "push", "pop", "cmp", "test"):
+        return False  # `_note` sees copies, and a pop ends the use
+    first = instruction.reg_name(operands[0].reg) if operands[0].type == capstone.CS_OP_REG else ""
+    constant = len(operands) == 2 and operands[1].type == capstone.CS_OP_IMM
+    return not (first == "rsp" and constant and name in ("add", "sub", "and"))
+
+
 def _value(instruction: Any, operand: Any, before: State) -> Value | None:
     """Return the value that is read from a register or a slot."""
     import capstone
@@ -315,6 +343,17 @@ def _merge(one: State, other: State) -> State:
     """Return what holds on both paths."""
     common = {at: value for at, value in one.values.items() if other.values.get(at) == value}
     return replace(one, values=common, stored=one.stored | other.stored)
+
+
+def _loses_address(merged: State, *paths: State | None) -> bool:
+    """Return whether a register that has an address on the stack on one path is not followed after the paths meet."""
+    return any(
+        value.name == STACK and merged.values.get(at) != value
+        for state in paths
+        if state is not None
+        for at, value in state.values.items()
+        if isinstance(at, str)
+    )
 
 
 def _registers(values: dict[Location, Value]) -> dict[Location, Value]:

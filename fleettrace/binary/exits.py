@@ -48,6 +48,7 @@ _MAX_STEPS = 400_000
 _MAX_CANDIDATES = 48
 _MAX_COPIES = 6
 _MAX_DISPLACEMENT = 1 << 16
+_RED_ZONE = 128
 _NOTHING = Operand(8, None)
 """The result on a path where it is always 0."""
 _JUMPS = ("push", "j")
@@ -201,7 +202,8 @@ def _complete(elf: Elf, function: Function, instruction: Instruction, pointer: i
 
 def _place(state: State, name: str, bits: int, pointer: int) -> Operand | None:
     """Return the operand that holds at least the lowest `bits` bits of a value."""
-    found = state.holders(name, bits)
+    # A signal handler may overwrite what is more than 128 bytes below the stack pointer (AMD64 supplement, 3.2.2).
+    found = [at for at in state.holders(name, bits) if isinstance(at, str) or at[0] >= pointer - _RED_ZONE]
     if not found:
         return None
     return _operand(found[0], state.values[found[0]].bits if isinstance(found[0], str) else bits, pointer)

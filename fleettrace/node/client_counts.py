@@ -91,17 +91,22 @@ class _LongKeys:
 
     def __init__(self, keys: Iterable[Key], pairs: Iterable[_Pair]) -> None:
         self._keys: dict[tuple[int, bytes], set[Key]] = {}
+        self._truncated: set[tuple[int, bytes]] = set()
         for key in keys:
-            if key.length > _SHORT and not key.truncated:
+            if key.length > _SHORT and key.truncated:
+                self._truncated.add((key.length, key.data[:_HEAD]))
+            elif key.length > _SHORT:
                 self._keys.setdefault((key.length, key.data[:_HEAD] + key.data[-WORD:]), set()).add(key)
         self._hashes: dict[tuple[int, bytes], set[bytes]] = {}
         for pair in pairs:
             self._hashes.setdefault(pair.parts, set()).add(pair.data[-WORD:])
 
     def key_of(self, pair: _Pair) -> Key | None:
-        """Return the key; None if there is none, or several that differ in the middle."""
+        """Return the key; None for none, for several that differ in the middle, and where one was not read whole."""
         if pair.length <= _SHORT:
             return Key.whole(pair.data)
+        if (pair.length, pair.data[:_HEAD]) in self._truncated:
+            return None
         found = self._keys.get(pair.parts, set())
         return next(iter(found)) if len(found) == 1 and len(self._hashes[pair.parts]) == 1 else None
 

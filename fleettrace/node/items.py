@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
 from fleettrace.errors import HostError
 from fleettrace.node.model import Endpoint, Instance
-from fleettrace.node.records import Record, read_records
+from fleettrace.node.records import Record, RecordReader
 from fleettrace.node.scripts import script_text
 from fleettrace.summary.items import NEVER, ItemFacts, ItemGap
 from fleettrace.summary.key import Key
-from fleettrace.transport.collect import run_script
 from fleettrace.transport.endpoint.port import MemcachedPort
-from fleettrace.transport.interface import Connection, Limits
+from fleettrace.transport.interface import Connection, Limits, Stream
 
 __all__ = ["Question", "ask_items", "ask_items_of_port", "facts_of", "gap_of"]
 
@@ -83,21 +83,30 @@ def _asked(
         pid, *lines = record.value.split(b"\n")
         number = int(pid) if pid.isdigit() and len(pid) < 10 else -1
         if record.tag == "arguments":
-            gaps[number] = gap_of(lines)
+            gaps.setdefault(number, gap_of(lines))
         elif record.tag == "items":
-            answers[number] = lines
+            answers.setdefault(number, lines)
     # The command line explains only a silence.
     return {
-        one.instance.pid: facts_of(one.keys, answers.get(one.instance.pid), gaps.get(one.instance.pid))
+        one.instance.pid: facts_of(one.keys, answers[one.instance.pid], gaps.get(one.instance.pid))
+        if one.instance.pid in answers
+        else dict.fromkeys(one.keys, ItemFacts(gap=gaps.get(one.instance.pid, ItemGap.NOT_ASKED)))
         for one in questions
     }
 
 
 def _records(connection: Connection, script: str) -> list[Record]:
-    try:
-        return read_records(run_script(connection, script.encode(), _LIMITS, keep_shell=True).out)
-    except (HostError, ValueError):
-        return []
+    """Return the complete records, also of a script that broke off: one process must not hide the answers of others."""
+    reader, records = RecordReader(), []
+    with suppress(HostError, ValueError):
+        execution = connection.start(script.encode(), _LIMITS, keep_shell=True)
+        try:
+            for chunk in execution:
+                if chunk.stream is Stream.OUT:
+                    records += [one for one in reader.feed(chunk.data) if isinstance(one, Record)]
+        finally:
+            execution.close()
+    return records
 
 
 def _script(netns: str, questions: Sequence[Question], how: str) -> str:

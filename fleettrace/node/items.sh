@@ -18,6 +18,8 @@ uptime() {
 answer() {
     enter=
     [ "$2" = - ] || enter="nsenter -t $2 -n"
+    # bash's connect has no time limit of its own.
+    if command -v timeout >/dev/null 2>&1; then enter="timeout -s KILL 2 $enter"; fi
     if [ "$3" = - ] || [ "$how" = get ]; then
         command -v perl >/dev/null 2>&1 || return 0
         PERL5OPT= PERL5LIB= $enter perl -e "$asker_pl" "$1" "$3" "$4" "$how" 2>/dev/null <<EOF

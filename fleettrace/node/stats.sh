@@ -106,6 +106,7 @@ add_up() {
         lines=$((lines + 1)) answered=$((answered + ${#line} + 1))
         # The counters are no newer than now, however long the reading takes.
         [ "$lines" -gt 1 ] || uptime
+        [ "$lines" -lt 500 ] && [ "${SECONDS-0}" -le "$until" ] || return 1
         case $line in
         # Each request naming one key is in exactly one of these, from 1.4.15 to 1.6.45 and in all three protocols: gat
         # and its kin in cmd_touch and not in cmd_get; cas and the other stores in cmd_set. In none of them: incr and
@@ -133,7 +134,7 @@ add_up() {
             value=${value%"$cr"}
             ! is_number "$value" || eval "seen_$name=$value"
             ;;
-        'STAT '*) [ "$lines" -lt 500 ] && [ "${SECONDS-0}" -le "$until" ] || return 1 ;;
+        'STAT '*) ;;
         *)
             [ "$line" = "END$cr" ] && [ "$known" -gt 1 ] || return 1
             sum=$total

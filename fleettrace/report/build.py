@@ -170,7 +170,12 @@ def _key_row(
         bytes_out=sent,
         out_rate=None if sent is None or rate is None or not known.requests else sent * rate / known.requests,
         unknown=why_unknown(facts, sent, known),
-        miss_cause=miss_cause(known, facts, host.instances if host is not None else ()),
+        miss_cause=miss_cause(
+            known,
+            ranked.requests_max if _bounds_closed(run) and not _missing(run) else None,
+            facts,
+            host.instances if host is not None and ranked.hosts == 1 else (),
+        ),
         hosts=ranked.hosts,
         spread=_spread(ranked, traced),
         top_host=top_host if ranked.top_host else None,

@@ -36,12 +36,16 @@ _TEXTS = {
 }
 
 
-def miss_cause(known: KeyCount, item: ItemFacts, instances: Sequence[InstanceResult]) -> MissCause | None:
+def miss_cause(
+    known: KeyCount, most: int | None, item: ItemFacts, instances: Sequence[InstanceResult]
+) -> MissCause | None:
     """Return why a key was missed, None where it was not, or where more than one cause is possible.
 
-    `instances` are those of its hottest host. A delete, or a memcached with unknown stats, leaves several causes.
+    `most` is the upper bound of its requests in the whole fleet, None if unknown: one that was not listed may have been
+    a store or a delete. `instances` are those of its host, if it is on one host only. A delete, or a memcached with
+    unknown stats, leaves several causes.
     """
-    if not known.misses or known.ops is None:
+    if not known.misses or known.ops is None or most is None or most > sum(known.ops.values()):
         return None
     # Meta and binary arithmetic can create an item.
     if not known.ops.get("set") and not known.ops.get("arith"):

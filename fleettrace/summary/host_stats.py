@@ -37,6 +37,8 @@ NOT_STORED = "the run has no stats of it: it was not traced, or an older fleettr
 """The reason where the run did not ask memcached."""
 MOST_CLASS = 255
 """The largest number of a slab class: memcached stores it in 8 bits (item.slabs_clsid in memcached.h)."""
+_LEAST_SECONDS = 0.0001
+"""Shorter spans give absurd rates."""
 _MOST_SECONDS = 1e14
 """More than the largest difference of two times that a node can send."""
 _MOST_REASON = 200
@@ -158,7 +160,7 @@ def host_stats_of(document: Mapping[str, Any]) -> HostStats:
     evicting = document.get("evicting_class")
     unknown = document.get("unknown", {})
     return HostStats(
-        seconds=None if seconds is None else _within(seconds, _MOST_SECONDS, "seconds"),
+        seconds=None if seconds is None else _within(seconds, _MOST_SECONDS, "seconds", _LEAST_SECONDS),
         **counts,
         evicting_class=None if evicting is None else _class_of(evicting),
         unknown={str(name)[:40]: str(why)[:_MOST_REASON] for name, why in list(unknown.items())[:40]},
@@ -173,7 +175,7 @@ def _class_of(document: Mapping[str, Any]) -> EvictingClass:
         number=number,
         evictions=evictions,
         share=_within(document["share"], 1.0, "share"),
-        seconds=_within(document["seconds"], _MOST_SECONDS, "seconds"),
+        seconds=_within(document["seconds"], _MOST_SECONDS, "seconds", _LEAST_SECONDS),
         chunk_size=_count(document.get("chunk_size"), "chunk_size"),
     )
 
@@ -186,7 +188,7 @@ def _count(value: object, name: str) -> int | None:
     return value
 
 
-def _within(value: object, most: float, name: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= most:
-        raise ValueError(f"{name} is not between 0 and {most:g}: {value!r:.40}")
+def _within(value: object, most: float, name: str, least: float = 0.0) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{name} is not between {least:g} and {most:g}: {value!r:.40}")
     return float(value)

@@ -14,18 +14,19 @@ from fleettrace.summary.host_clients import HostClients
 from fleettrace.summary.run import HostResult
 from fleettrace.transport.interface import Connection
 
-__all__ = ["MOST_DESCRIPTORS", "ClientReader", "host_clients"]
+__all__ = ["ClientReader", "host_clients"]
 
-MOST_DESCRIPTORS = 50_000
-"""Descriptors of all traced processes of a node. The program's maps of accepted connections hold 65,536
-(`TraceSettings.entries`): were they full, a descriptor that is used again would pass for the connection before."""
+_ROOM = 0.75
+"""The part of the program's map of accepted connections that descriptors may fill. Were it full, a descriptor that is
+used again would pass for the connection before. The kernel gives each connection the lowest free one."""
 
 
 class ClientReader:
     """Reads the sockets of the processes with a plan that asks for clients; does nothing where none does."""
 
-    def __init__(self, connection: Connection, plans: Sequence[tuple[Instance, ProbePlan]]) -> None:
-        """Read the sockets before the program is attached."""
+    def __init__(self, connection: Connection, plans: Sequence[tuple[Instance, ProbePlan]], entries: int) -> None:
+        """Read the sockets before the program is attached. `entries` is the size of its maps."""
+        self._most = int(entries * _ROOM)
         self._connection = connection
         self._keys = {instance.pid: len(plan.asked.keys) for instance, plan in plans if plan.asked is not None}
         self._all_keys = [instance.pid for instance, plan in plans if plan.descriptor is not None]
@@ -40,7 +41,7 @@ class ClientReader:
         """Put clients into the summaries of a trace that has ended, or beside them."""
         self.read_again()
         full = any(
-            sum(len(sockets.inodes) for sockets in reading.values()) > MOST_DESCRIPTORS
+            sum(max(sockets.inodes, default=0) for sockets in reading.values()) > self._most
             for reading in (self._before, *self._later)
         )
         for pid in self._pids:

@@ -121,7 +121,7 @@ def run_trace(
     host = trace_plan.task.name
     instance_ids = {instance.pid: instance.id for instance, _ in trace_plan.plans}
     emit = ignore if silent else context.emit
-    clients = ClientReader(trace_plan.connection, trace_plan.plans)
+    clients = ClientReader(trace_plan.connection, trace_plan.plans, bounds.entries)
 
     def on_start() -> None:
         clients.read_again()

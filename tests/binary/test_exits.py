@@ -179,3 +179,35 @@ def test_stored_exit_elsewhere_is_refused() -> None:
     moved = replace(instruction, address=instruction.address + 1, file_offset=instruction.file_offset + 1)
     with pytest.raises(BinaryError, match="damaged"):
         check_stored(replace(analysis, exit=replace(analysis.exit, instructions=(moved,))))
+
+
+SPILLED_BY_SP = "push rbp; push rbx; sub rsp, 0x28; mov [rsp+8], rdi; mov [rsp+0x10], rsi; call find; mov rbx, rax"
+FREED = "mov rax, rbx; add rsp, 0x28; pop rbx; pop rbp; ret"
+
+
+def test_slots_are_trusted_without_an_address(tmp_path: Path) -> None:
+    assert exit_of(tmp_path, f"{SPILLED_BY_SP}; {LOG} {FREED}") is not None
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        "lea rbp, [rsp+r15*8]; mov qword ptr [rbp], 0",
+        "lea rbp, [rsp]; add rbp, 8; mov qword ptr [rbp], 0",
+        "mov eax, 8; add rax, rsp; mov qword ptr [rax], 0",
+        "lea rbp, [rsp+8]; cmove rdi, rbp; call change",
+        "lea rbp, [rsp+8]; xchg rbp, rax; mov qword ptr [rax], 0",
+        "lea rbp, [rsp]; mov eax, 8; mov qword ptr [rax+rbp], 0",
+        "mov eax, 64; bts qword ptr [rsp], rax",
+        "test r15, r15; jne 7f; xor ebp, ebp; jmp 8f; 7: lea rbp, [rsp+8]; 8: mov rdi, rbp; call change",
+        "mov rbp, rsp; test r15, r15; je 7f; xor ebp, ebp; 7: mov rdi, rbp; call change",
+    ],
+)
+def test_slot_of_known_address_is_not_trusted(tmp_path: Path, writes: str) -> None:
+    assert exit_of(tmp_path, f"{SPILLED_BY_SP}; {writes}; {LOG} {FREED}") is None
+
+
+def test_instruction_inside_another_is_refused(tmp_path: Path) -> None:
+    overlapping = "test r15, r15; jne 5f+1; 5: .byte 0xb8, 0x74, 0, 0, 0; nop"
+    assert exit_of(tmp_path, f"{LOOKED_UP}; {LOG} {RESTORED}") is not None
+    assert exit_of(tmp_path, f"{LOOKED_UP}; {overlapping}; {LOG} {RESTORED}") is None

@@ -42,8 +42,12 @@ def test_expired_and_unstored_keys_are_distinguished(tmp_path: Path) -> None:
             done = command.finish()
     rows = {row["key"]: row for row in done.report["keys"]}
     assert misses[b"short"] >= 2
-    assert rows["never"]["miss_cause"] == "not-stored"
+    coverage = done.report["totals"]["coverage"]
+    # A request that memcached counted and the trace did not see may have been a store.
+    complete = coverage is not None and coverage["traced"] >= coverage["counted"]
+    asked = "did not have the key" in rows["never"]["unknown"]
+    assert rows["never"]["miss_cause"] == ("not-stored" if complete and asked else None)
     [instance] = done.host("here")["instances"]
     # memcached may have been asked in the moment between expiry and the next store.
-    surely = rows["short"]["unknown"] is None and instance["stats"]["get_expired"]
+    surely = complete and rows["short"]["unknown"] is None and instance["stats"]["get_expired"]
     assert rows["short"]["miss_cause"] == ("expired" if surely else None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 from fleettrace.binary.analysis import BinaryAnalysis, analyse
@@ -12,7 +13,7 @@ from fleettrace.probes.program import ProbeTarget, program
 from fleettrace.probes.selection import choose, preview
 from tests.machines.debian import Apt, built, machines_cache
 
-__all__ = ["PROGRAMS", "text"]
+__all__ = ["BY_RETURN", "PROGRAMS", "text"]
 
 PROGRAMS: Mapping[str, ProbeOptions] = {
     "item": ProbeOptions(),
@@ -22,6 +23,8 @@ PROGRAMS: Mapping[str, ProbeOptions] = {
     "syscall": ProbeOptions(ProbeKind.SYSCALL),
     "command": ProbeOptions(ProbeKind.COMMAND),
 }
+BY_RETURN = ", return probe"
+"""Ends the name of a program that counts misses by a return probe."""
 _VERSIONS = {"bullseye": (0, 11, 3), "bookworm": (0, 17, 0), "trixie": (0, 23, 2), "sid": (0, 27, 1)}
 """The bpftrace version of each release, on which the program depends."""
 
@@ -31,7 +34,9 @@ def text(name: str, suite: str, arch: str = "amd64", *, other_bound: bool = Fals
 
     With `other_bound`, return the variant for a kernel that refuses the first one (fleettrace.probes.variants).
     """
-    options = PROGRAMS[name]
+    options = PROGRAMS[name.removesuffix(BY_RETURN)]
+    if name.endswith(BY_RETURN):
+        options = replace(options, exits=False)
     # The function that reads command lines is inlined or has no symbol in Debian's builds.
     plan = preview(options) if options.probe_kind is ProbeKind.COMMAND else choose(_memcached(suite, arch), options)
     layout = key_layout(_VERSIONS[suite], other_bound=other_bound)

@@ -17,11 +17,19 @@ STORED = {"get": 100, "set": 20}
 
 
 def cause(
-    ops: dict[str, int], item: ItemFacts, *, evictions: int | None = 0, expired: int | None = 0, misses: int | None = 30
+    ops: dict[str, int],
+    item: ItemFacts,
+    *,
+    evictions: int | None = 0,
+    expired: int | None = 0,
+    misses: int | None = 30,
+    unlisted: int | None = 0,
 ) -> MissCause | None:
     stats = HostStats(evictions=evictions, get_expired=expired)
     instance = InstanceResult(1, HostState.OK, "memcached", EXACT, stats=stats)
-    return miss_cause(KeyCount(sum(ops.values()), 0, ops, misses, None, []), item, [instance])
+    requests = sum(ops.values())
+    most = None if unlisted is None else requests + unlisted
+    return miss_cause(KeyCount(requests, 0, ops, misses, None, []), most, item, [instance])
 
 
 def item(ttl_s: int) -> ItemFacts:
@@ -57,5 +65,11 @@ def test_unknown_stats_leave_the_cause_unknown() -> None:
     assert cause(STORED, item(3), misses=None, expired=9) is None
     known = KeyCount(1, 0, STORED, 1, None, [])
     without = InstanceResult(1, HostState.OK, "memcached", EXACT)
-    assert miss_cause(known, item(3), [without]) is None
-    assert miss_cause(KeyCount(1, 0, None, 1, None, []), item(3), [without]) is None
+    assert miss_cause(known, 1, item(3), [without]) is None
+    assert miss_cause(KeyCount(1, 0, None, 1, None, []), 1, item(3), [without]) is None
+
+
+def test_request_that_was_not_listed_may_be_a_store() -> None:
+    assert cause({"get": 100}, GONE, unlisted=1) is None
+    assert cause({"get": 100}, GONE, unlisted=None) is None
+    assert cause(STORED, item(3), expired=9, unlisted=1) is None

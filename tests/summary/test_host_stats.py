@@ -25,7 +25,7 @@ from fleettrace.summary.host_totals import host_totals
 from fleettrace.summary.run import InstanceResult, ProbeVerdict
 
 counts = st.none() | st.integers(0, 2**63 - 1)
-seconds = st.floats(0, 1e6)
+seconds = st.floats(0.001, 1e6)
 classes = st.builds(EvictingClass, st.integers(0, 255), st.integers(0, 2**40), st.floats(0, 1), seconds, counts)
 all_stats = st.builds(
     HostStats,
@@ -50,7 +50,7 @@ def test_document_has_everything(stats: HostStats) -> None:
     "lie",
     [
         *({"evictions": value} for value in LIES),
-        *({"seconds": value} for value in (-1, 1e15, "1", float("nan"), float("inf"))),
+        *({"seconds": value} for value in (-1, 0, 5e-324, 1e15, "1", float("nan"), float("inf"))),
         {"evicting_class": {"number": 256, "evictions": 1, "share": 1, "seconds": 1}},
         {"evicting_class": {"number": 1, "evictions": 1, "share": 1.1, "seconds": 1}},
         {"evicting_class": {"number": 1}},

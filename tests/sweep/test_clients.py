@@ -18,7 +18,7 @@ from fleettrace.summary.clients import ClientKey
 from fleettrace.summary.counts import KeyCount, Summary
 from fleettrace.summary.key import Key
 from fleettrace.sweep import clients
-from fleettrace.sweep.clients import MOST_DESCRIPTORS, ClientReader
+from fleettrace.sweep.clients import ClientReader
 from fleettrace.transport.interface import Connection
 
 PID = 7
@@ -32,7 +32,7 @@ def client_of(monkeypatch: pytest.MonkeyPatch, *readings: Mapping[int, Sockets])
     later = iter(readings)
     monkeypatch.setattr(clients, "read_sockets", lambda *_: next(later))
     plan = replace(preview(), asked=Asked((b"k",), 8))
-    reader = ClientReader(NOWHERE, [(SERVER, plan)])
+    reader = ClientReader(NOWHERE, [(SERVER, plan)], 65536)
     for _ in readings[2:]:
         reader.read_again()
     counted = Summary(3, keys={Key.whole(struct.pack("<QQQQ", 1, 5, 0, 0)): KeyCount(3)})
@@ -53,7 +53,8 @@ def test_nodes_that_give_no_sockets_have_unknown_clients(monkeypatch: pytest.Mon
 
 
 def test_too_many_connections_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    many = {PID: Sockets(dict.fromkeys(range(MOST_DESCRIPTORS + 1), 100), {100: "10.0.0.1"})}
+    # The map has 65,536 entries, and the largest descriptor shows how many there were.
+    many = {PID: Sockets({5: 100, 50_000: 101}, {100: "10.0.0.1"})}
     assert client_of(monkeypatch, READING, READING, many) is None
 
 
@@ -62,7 +63,7 @@ def test_other_traces_read_no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("read")
 
     monkeypatch.setattr(clients, "read_sockets", fail)
-    reader = ClientReader(NOWHERE, [(SERVER, preview())])
+    reader = ClientReader(NOWHERE, [(SERVER, preview())], 65536)
     summary = Summary(1, keys={Key.whole(b"k"): KeyCount(1)})
     end = TraceEnd(True, False, 1.0, {PID: summary}, {PID}, set())
     reader.read_again()

@@ -102,7 +102,7 @@ def host_of(document: Mapping[str, Any]) -> HostResult:
         state=HostState(document["state"]),
         error=_value(Failure, document.get("error")),
         instances=[instance_of(each) for each in document["instances"]],
-        top=[(text_key(text, length), requests) for text, length, requests in document["top"]],
+        top=[(text_key(text, length), _requests(requests)) for text, length, requests in document["top"]],
         timeline=list(document["course"]),
         items=dict(map(_item_of, document.get("items", ()))),
         marks=tuple(map(str, document.get("marks", ()))),
@@ -115,17 +115,24 @@ def _item_row(key: Key, facts: ItemFacts) -> list[Any]:
 
 def _item_of(row: Sequence[Any]) -> tuple[Key, ItemFacts]:
     text, length, *numbers, fetched, gap = row
-    size, ttl, last, slab = (_number(each) for each in numbers)
+    size, ttl, last, slab = numbers
     if fetched not in (True, False, None):
         raise ValueError(f"an item's fetched is {fetched!r}")
-    facts = ItemFacts(size, ttl, last, slab, fetched, None if gap is None else ItemGap(gap))
+    known = _number(size), _number(ttl, NEVER), _number(last), _number(slab)
+    facts = ItemFacts(*known, fetched, None if gap is None else ItemGap(gap))
     return text_key(text, length), facts
 
 
-def _number(value: object) -> int | None:
-    if value is None or (type(value) is int and NEVER <= value < 1 << 34):
+def _number(value: object, least: int = 0) -> int | None:
+    if value is None or (type(value) is int and least <= value < 1 << 34):
         return value
-    raise ValueError(f"an item with the number {value!r}")
+    raise ValueError(f"an item with the number {value!r:.40}")
+
+
+def _requests(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError(f"a count of {value!r:.40}")
+    return value
 
 
 def _instance_document(instance: InstanceResult) -> Document:

@@ -28,7 +28,7 @@ _MIN_UNPACKED = 1 << 24
 _UNPACKED_RATIO = 16
 """The most bytes of unpacked lines for each byte of the file. fleettrace packs them to a sixth, and counts follow
 them."""
-_INVALID = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+_INVALID = (KeyError, TypeError, ValueError, AttributeError, IndexError, AssertionError)
 """Exceptions from a document that does not follow the schema."""
 
 
