@@ -32,8 +32,8 @@ _MOST_S = 1 << 33
 _FACTS = re.compile(rb"exp=(-?\d{1,11}) la=(\d{1,11}) cas=(\d{1,20}) fetch=(yes|no) cls=(\d{1,3}) size=(\d{1,11})")
 _ASKABLE = re.compile(rb"[\x21-\x7e\x80-\xff]{1,250}")
 _HARMLESS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_./-")
-_END = (b"MN", b"ERROR")
-"""The answers to `mn`, from versions that have it and from others."""
+_END = b"VERSION "
+"""Begins the answer to `version`, which every version answers, and no other answer (1.5.22 answers `mn` with EN)."""
 _VERSION = re.compile(rb"VERSION ")
 _PORT_LINE = 512
 """Bytes of the longest line of an answer to `me`."""
@@ -127,7 +127,7 @@ def _script(netns: str, questions: Sequence[Question], how: str) -> str:
 
 
 def _request(keys: Iterable[Key], how: str) -> bytes:
-    return b"".join([*_lines(keys, how), b"mn\r\nquit\r\n"])
+    return b"".join([*_lines(keys, how), b"version\r\nquit\r\n"])
 
 
 def _lines(keys: Iterable[Key], how: str) -> list[bytes]:
@@ -137,13 +137,12 @@ def _lines(keys: Iterable[Key], how: str) -> list[bytes]:
 def ask_items_of_port(port: MemcachedPort, keys: Sequence[Key]) -> dict[Key, ItemFacts]:
     """Return what the memcached behind a connection reports about some keys. Raises nothing, as `ask_items`."""
     lines = _lines(keys, "me")
-    # Every version answers `version`, with a line that begins no other answer.
     request, most = b"".join([*lines, b"version"]), _PORT_LINE * (len(lines) + 1)
     try:
         *answer, _ = port.ask(request, _VERSION, seconds=_PORT_S, most=most).splitlines()
     except HostError:
         return dict.fromkeys(keys, ItemFacts(gap=ItemGap.NO_ANSWER))
-    return facts_of(keys, [*answer, _END[0]], None)
+    return facts_of(keys, [*answer, _END], None)
 
 
 def _printf_format(request: bytes) -> str:
@@ -191,7 +190,7 @@ def facts_of(keys: Sequence[Key], answer: Sequence[bytes] | None, gap: ItemGap |
         facts = _facts(key, text) if verb == b"ME" else _fetched(text) if verb == b"GOT" else None
         if facts is not None:
             shown.setdefault(key, facts)
-    absent = ItemFacts(gap=ItemGap.ABSENT if lines[-1] in _END else ItemGap.NO_ANSWER)
+    absent = ItemFacts(gap=ItemGap.ABSENT if lines[-1].startswith(_END) else ItemGap.NO_ANSWER)
     unaskable = ItemFacts(gap=ItemGap.UNASKABLE)
     return {key: shown.get(key.data, absent) if _askable(key) else unaskable for key in keys}
 

@@ -68,7 +68,7 @@ while ($left > 0 && sysread $socket, my $part, 65536) {
             if ($skip >= length $rest) { $skip -= length $rest; $rest = ''; last }
             substr $rest, 0, $skip, '';
             $skip = 0;
-        } elsif ($line =~ /^ERROR/) { print "MN\n"; exit }
+        } elsif ($line =~ /^VERSION /) { print "VERSION \n"; exit }
     }
     last if length $rest > 65536;
 }

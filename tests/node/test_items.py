@@ -210,7 +210,7 @@ def answered(lines: Sequence[bytes], *keys: bytes) -> list[ItemFacts]:
 
 
 def test_old_version_is_a_reason() -> None:
-    assert answered([b"ERROR\r", b"ERROR\r"], b"k")[0].gap is ItemGap.OLD
+    assert answered([b"ERROR\r", b"VERSION 1.4.39\r"], b"k")[0].gap is ItemGap.OLD
 
 
 @pytest.mark.parametrize("fetch", [True, False])
@@ -241,6 +241,9 @@ def old_memcached(listener: socket.socket, values: dict[bytes, int]) -> None:
                     verb, _, key = line.rstrip().partition(b" ")
                     if verb == b"quit":
                         break
+                    if verb == b"version":
+                        client.sendall(b"VERSION 1.4.39\r\n")
+                        continue
                     if verb != b"get":
                         client.sendall(b"ERROR\r\n")
                         continue
@@ -253,19 +256,19 @@ def old_memcached(listener: socket.socket, values: dict[bytes, int]) -> None:
 def test_answer_of_each_format_is_read() -> None:
     line = b"ME k exp=-300 la=7 cas=5 fetch=yes cls=3 size=165\r"
     expected = ItemFacts(105, 300, 7, 3, True)
-    assert answered([line, b"EN\r", b"MN\r"], b"k") == [expected]
-    assert answered([line.replace(b"-300", b"300"), b"MN\r"], b"k") == [expected]
+    assert answered([line, b"EN\r", b"VERSION 1.6.18\r"], b"k") == [expected]
+    assert answered([line.replace(b"-300", b"300"), b"VERSION 1.6.18\r"], b"k") == [expected]
 
 
 @pytest.mark.parametrize(
     "lines",
     [
-        [b"ME other exp=1 la=1 cas=1 fetch=yes cls=1 size=100\r", b"MN\r"],
-        [b"ME k exp=1 la=1 cas=1 fetch=yes cls=1 size=1\r", b"MN\r"],
-        [b"ME k exp=1 la=1 cas=1 fetch=yes cls=1 size=99999999999\r", b"MN\r"],
-        [b"ME k exp=99999999999 la=1 cas=1 fetch=yes cls=1 size=100\r", b"MN\r"],
-        [b"ME k exp=1 la=1 cas=1 fetch=perhaps cls=1 size=100\r", b"MN\r"],
-        [b"ME", b"MN\r"],
+        [b"ME other exp=1 la=1 cas=1 fetch=yes cls=1 size=100\r", b"VERSION 1.6.18\r"],
+        [b"ME k exp=1 la=1 cas=1 fetch=yes cls=1 size=1\r", b"VERSION 1.6.18\r"],
+        [b"ME k exp=1 la=1 cas=1 fetch=yes cls=1 size=99999999999\r", b"VERSION 1.6.18\r"],
+        [b"ME k exp=99999999999 la=1 cas=1 fetch=yes cls=1 size=100\r", b"VERSION 1.6.18\r"],
+        [b"ME k exp=1 la=1 cas=1 fetch=perhaps cls=1 size=100\r", b"VERSION 1.6.18\r"],
+        [b"ME", b"VERSION 1.6.18\r"],
     ],
 )
 def test_lies_are_not_facts(lines: list[bytes]) -> None:
