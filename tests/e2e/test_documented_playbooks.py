@@ -67,8 +67,17 @@ def test_every_playbook_shows_its_commands() -> None:
 
 
 def test_documented_commands_run(environ: dict[str, str], tmp_path: Path) -> None:
+    # A return probe of another trace on the same binary hides the kinds of requests (docs/probes.md).
+    alone = [playbook for playbook in PLAYBOOKS if playbook.stem == "miss-storm"]
+    run_together([playbook for playbook in PLAYBOOKS if playbook not in alone], environ, tmp_path)
+    run_together(alone, environ, tmp_path)
+    assert "product:4711:stock" in (tmp_path / "hot-keys" / "hot-keys.html").read_text()
+
+
+def run_together(playbooks: list[Path], environ: dict[str, str], tmp_path: Path) -> None:
+    """Run the commands of each playbook in their order, and the playbooks at the same time."""
     running = []
-    for playbook in PLAYBOOKS:
+    for playbook in playbooks:
         place = tmp_path / playbook.stem
         place.mkdir()
         script = "\n".join(f"{line} >{n}.out 2>&1; echo $? >{n}.code" for n, line in enumerate(commands(playbook)))
@@ -81,4 +90,3 @@ def test_documented_commands_run(environ: dict[str, str], tmp_path: Path) -> Non
             assert int((place / f"{number}.code").read_text()) in (0, 1), f"{line}: {printed}"
             if "page=" not in line:
                 assert FOUND.get(line, "product:4711:stock") in printed, f"{line}: {printed}"
-    assert "product:4711:stock" in (tmp_path / "hot-keys" / "hot-keys.html").read_text()

@@ -54,7 +54,7 @@ def misled(binary: bytes, function: str) -> BinaryAnalysis:
         "do_item_get", None, Found.LOCATED, where.start, offset, where.end - where.start, entry, cheapest, ("a test",)
     )
     points = tuple(point if one.name == "do_item_get" else one for one in found.functions)
-    return replace(found, functions=points)
+    return replace(found, functions=points, exit=None)
 
 
 def sweep(lab: Lab, cache: Path, function: str) -> Done:

@@ -36,6 +36,7 @@ def shifted(file: Path, number: int, *, digested: bool = False) -> None:
         for place in (point, point["entry"], point["cheapest"]):
             place["address"] += number
             place["file_offset"] += number
+    value["analysis"]["exit"] = None
     if digested:
         text = json.dumps(value["analysis"], sort_keys=True)
         value["digest"] = sha256(f"{CONTENT}\n{text}".encode()).hexdigest()
