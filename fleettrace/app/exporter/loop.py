@@ -48,7 +48,7 @@ def export(options: ExporterOptions, *, subscriber: Callable[[], Subscriber], wa
 
 
 def _expires_s(options: ExporterOptions) -> float:
-    """Return the age at which a result is no longer served: two sweeps have failed since, or one hangs."""
+    """Return the age from which on a result is not served: two sweeps have failed since, or one hangs."""
     return 2 * options.interval + (options.deadline or options.interval)
 
 
